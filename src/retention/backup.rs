@@ -1,0 +1,242 @@
+//! Backups and instances as the rest of the program knows them, already parsed.
+//!
+//! Not for the API's spelling of them: that is `rds::wire`. A value that was not understood is a value here
+//! (`Other`, `None`, `Unknown`), never an error, because what is not understood is kept.
+
+use std::borrow::Borrow;
+use std::fmt;
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+macro_rules! name_type {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+        #[serde(transparent)]
+        pub struct $name(Arc<str>);
+
+        impl $name {
+            /// The text as the outside writes it.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+        impl From<&str> for $name {
+            fn from(text: &str) -> Self {
+                Self(Arc::from(text))
+            }
+        }
+        impl From<String> for $name {
+            fn from(text: String) -> Self {
+                Self(Arc::from(text))
+            }
+        }
+        impl Borrow<str> for $name {
+            fn borrow(&self) -> &str {
+                &self.0
+            }
+        }
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.pad(&self.0)
+            }
+        }
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, concat!(stringify!($name), "({:?})"), &*self.0)
+            }
+        }
+    };
+}
+
+name_type! {
+    /// Id of a backup, as the API gives it (32 hex digits + `br04`, by example; the length is not relied on).
+    BackupId
+}
+name_type! {
+    /// Id of an instance (`…in04` for SQL Server, by example).
+    InstanceId
+}
+name_type! {
+    /// The configuration's name of a project, not its cloud id.
+    ProjectName
+}
+name_type! {
+    /// The configuration's name of a policy.
+    PolicyName
+}
+
+/// State of a backup (ListBackups: `BUILDING`, `COMPLETED`, `FAILED`, `DELETING`).
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum BackupStatus {
+    /// Being made.
+    Building,
+    /// A recovery point. The only status that counts for keep rules and the floor.
+    Completed,
+    /// Could not be made; no recovery point.
+    Failed,
+    /// A deletion was accepted and is under way.
+    Deleting,
+    /// Anything else, kept and never touched. Empty when the API gave none.
+    Other(Arc<str>),
+}
+
+impl BackupStatus {
+    /// Reads the API's spelling; an unknown one is a value.
+    pub fn parse(text: &str) -> Self {
+        match text {
+            "BUILDING" => Self::Building,
+            "COMPLETED" => Self::Completed,
+            "FAILED" => Self::Failed,
+            "DELETING" => Self::Deleting,
+            other => Self::Other(Arc::from(other)),
+        }
+    }
+
+    /// The API's spelling.
+    pub fn as_str(&self) -> &str {
+        match self {
+            Self::Building => "BUILDING",
+            Self::Completed => "COMPLETED",
+            Self::Failed => "FAILED",
+            Self::Deleting => "DELETING",
+            Self::Other(text) => text,
+        }
+    }
+}
+
+/// Type of a backup (ListBackups: `auto`, `manual`, `fragment`, `incremental`). Only manual ones are ever deleted.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum BackupKind {
+    /// Automated full backup; the service expires it itself.
+    Auto,
+    /// Manual full backup: what this program is for.
+    Manual,
+    /// Differential full backup.
+    Fragment,
+    /// Automated incremental backup.
+    Incremental,
+    /// Anything else, kept and never touched. Empty when the API gave none.
+    Other(Arc<str>),
+}
+
+impl BackupKind {
+    /// Reads the API's spelling; an unknown one is a value.
+    pub fn parse(text: &str) -> Self {
+        match text {
+            "auto" => Self::Auto,
+            "manual" => Self::Manual,
+            "fragment" => Self::Fragment,
+            "incremental" => Self::Incremental,
+            other => Self::Other(Arc::from(other)),
+        }
+    }
+
+    /// The API's spelling.
+    pub fn as_str(&self) -> &str {
+        match self {
+            Self::Auto => "auto",
+            Self::Manual => "manual",
+            Self::Fragment => "fragment",
+            Self::Incremental => "incremental",
+            Self::Other(text) => text,
+        }
+    }
+}
+
+/// Database engine of a backup. Batch deletion exists for SQL Server only, so all others are kept.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Engine {
+    /// RDS for SQL Server.
+    SqlServer,
+    /// Any other engine, or none given (empty).
+    Other(Arc<str>),
+}
+
+impl Engine {
+    /// Reads `datastore.type`. Case is ignored, as the instance listing's spelling varies (API reference, section 4).
+    pub fn parse(text: &str) -> Self {
+        if text.eq_ignore_ascii_case("sqlserver") {
+            Self::SqlServer
+        } else {
+            Self::Other(Arc::from(text))
+        }
+    }
+}
+
+/// What a backup holds.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Databases {
+    /// It names none: a full backup.
+    All,
+    /// A partial backup of these databases: sorted, distinct, never empty.
+    Named(Arc<[Arc<str>]>),
+    /// Not known (a retained backup of a deleted instance that was never seen in a listing). Kept.
+    Unknown,
+}
+
+impl Databases {
+    /// From the names an entry lists; none means a full backup.
+    pub fn from_names<S: AsRef<str>>(names: impl IntoIterator<Item = S>) -> Self {
+        let mut names: Vec<Arc<str>> = names.into_iter().map(|name| Arc::from(name.as_ref())).collect();
+        names.sort_unstable();
+        names.dedup();
+        if names.is_empty() {
+            Self::All
+        } else {
+            Self::Named(names.into())
+        }
+    }
+}
+
+/// One backup of one instance.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Backup {
+    /// Its id.
+    pub id: BackupId,
+    /// Its name; policies select by it.
+    pub name: Arc<str>,
+    /// Its type.
+    pub kind: BackupKind,
+    /// Its engine.
+    pub engine: Engine,
+    /// Its state.
+    pub status: BackupStatus,
+    /// `begin_time`, by which every decision is made; `None` when it could not be read.
+    pub begin: Option<DateTime<Utc>>,
+    /// Its size in bytes (the API gives KB).
+    pub size_bytes: u64,
+    /// What it holds.
+    pub databases: Databases,
+}
+
+/// Whether an instance is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum InstanceLife {
+    /// The last listing names it.
+    Listed,
+    /// It was missed by three listings over at least 24 hours and asking for its id finds nothing.
+    Deleted {
+        /// When it was first missed.
+        missed_since: DateTime<Utc>,
+    },
+}
+
+/// One database instance and what policies select it by.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Instance {
+    /// The project it lives in.
+    pub project: ProjectName,
+    /// Its id.
+    pub id: InstanceId,
+    /// Its name (the last seen, for a deleted one).
+    pub name: Arc<str>,
+    /// Its tags.
+    pub tags: Vec<(String, String)>,
+    /// Its enterprise project; `0` is the default one, `None` when the API gave none.
+    pub enterprise_project: Option<String>,
+    /// Whether it is there.
+    pub life: InstanceLife,
+}

@@ -1,0 +1,110 @@
+//! Calendar buckets as typed keys.
+//!
+//! Two backups share a bucket exactly when their keys are equal. There is no "same month?" predicate to copy wrongly
+//! (rustic compared half-years for minutes), and a week can never take a month's slot (kopia#2964).
+
+use chrono::{DateTime, Datelike, FixedOffset, Timelike};
+
+use super::policy::Period;
+
+/// One hour, day, week, month, quarter or year in some zone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Bucket {
+    /// The instant at which the hour begins, in Unix seconds. An instant and not a wall-clock hour, so that a repeated
+    /// hour is two buckets.
+    Hour(i64),
+    /// A civil day, counted from the first of January of year 1.
+    Day(i32),
+    /// An ISO 8601 week: the year is the week's own, which differs from the calendar's around New Year (restic#2233).
+    Week(i32, u32),
+    /// A civil month.
+    Month(i32, u32),
+    /// A civil quarter, 1 to 4.
+    Quarter(i32, u32),
+    /// A civil year.
+    Year(i32),
+}
+
+impl Bucket {
+    /// The bucket of that period in which a local time lies.
+    pub fn of(period: Period, local: &DateTime<FixedOffset>) -> Self {
+        match period {
+            Period::Hour => {
+                // Cut on the wall clock, so that a half-hour zone's hours begin on its own full hours.
+                Self::Hour(local.timestamp() - i64::from(local.minute() * 60 + local.second()))
+            }
+            Period::Day => Self::Day(local.num_days_from_ce()),
+            Period::Week => {
+                let week = local.iso_week();
+                Self::Week(week.year(), week.week())
+            }
+            Period::Month => Self::Month(local.year(), local.month()),
+            Period::Quarter => Self::Quarter(local.year(), local.quarter()),
+            Period::Year => Self::Year(local.year()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::{Offset, TimeZone, Utc};
+    use chrono_tz::Tz;
+
+    use super::*;
+
+    fn bucket(period: Period, zone: Tz, at: &str) -> Bucket {
+        let at = zone.from_utc_datetime(&at.parse::<DateTime<Utc>>().unwrap().naive_utc());
+        Bucket::of(period, &at.with_timezone(&at.offset().fix()))
+    }
+
+    #[test]
+    fn a_repeated_hour_is_two_buckets() {
+        let first = bucket(Period::Hour, Tz::Europe__Berlin, "2026-10-25T00:15:00Z");
+        assert_eq!(first, bucket(Period::Hour, Tz::Europe__Berlin, "2026-10-25T00:59:59Z"));
+        assert_ne!(first, bucket(Period::Hour, Tz::Europe__Berlin, "2026-10-25T01:15:00Z"));
+    }
+
+    #[test]
+    fn hours_of_half_hour_zones_begin_on_their_own_full_hours() {
+        let kolkata = Tz::Asia__Kolkata;
+        assert_eq!(
+            bucket(Period::Hour, kolkata, "2026-01-01T00:30:00Z"),
+            bucket(Period::Hour, kolkata, "2026-01-01T01:29:59Z")
+        );
+        assert_ne!(
+            bucket(Period::Hour, kolkata, "2026-01-01T00:29:59Z"),
+            bucket(Period::Hour, kolkata, "2026-01-01T00:30:00Z")
+        );
+    }
+
+    #[test]
+    fn iso_weeks_carry_their_own_year() {
+        // 1 January 2027 is a Friday of week 53 of 2026.
+        assert_eq!(
+            bucket(Period::Week, Tz::UTC, "2027-01-01T12:00:00Z"),
+            Bucket::Week(2026, 53)
+        );
+        assert_eq!(
+            bucket(Period::Week, Tz::UTC, "2025-12-29T12:00:00Z"),
+            Bucket::Week(2026, 1)
+        );
+    }
+
+    #[test]
+    fn days_follow_the_zone() {
+        let sg = Tz::Asia__Singapore;
+        assert_ne!(
+            bucket(Period::Day, sg, "2026-01-01T15:59:59Z"),
+            bucket(Period::Day, sg, "2026-01-01T16:00:00Z")
+        );
+        assert_eq!(
+            bucket(Period::Quarter, sg, "2026-03-31T16:00:00Z"),
+            Bucket::Quarter(2026, 2)
+        );
+        assert_eq!(bucket(Period::Year, sg, "2026-12-31T16:00:00Z"), Bucket::Year(2027));
+        assert_eq!(
+            bucket(Period::Month, sg, "2026-01-31T16:00:00Z"),
+            Bucket::Month(2026, 2)
+        );
+    }
+}

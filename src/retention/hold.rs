@@ -1,0 +1,84 @@
+//! Holds and the freeze: what must not be deleted whatever a policy says.
+//!
+//! Not for where they are kept: holds come from the configuration and from the ledger alike.
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+use super::{Backup, BackupId, Instance, Pattern};
+
+/// What a hold holds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum HoldTarget {
+    /// One backup.
+    Backup(BackupId),
+    /// Every backup of the instances whose id matches, whose own name matches; a missing pattern matches everything.
+    /// At least one of the two is given.
+    Matching {
+        /// Glob over instance ids.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        instance: Option<Pattern>,
+        /// Glob over backup names.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        name: Option<Pattern>,
+    },
+}
+
+/// A hold: these backups are kept, and counted by no rule, until it ends.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hold {
+    /// The ledger's id of a hold placed by command; `None` for one in the configuration.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub id: Option<String>,
+    /// What it holds.
+    pub target: HoldTarget,
+    /// Why.
+    pub reason: String,
+    /// Who asked for it.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub owner: Option<String>,
+    /// When it ends; `None` means when somebody releases it.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub until: Option<DateTime<Utc>>,
+}
+
+impl Hold {
+    /// Whether it still holds at `now`.
+    pub fn is_active(&self, now: DateTime<Utc>) -> bool {
+        self.until.is_none_or(|until| now < until)
+    }
+
+    /// Whether it is about this backup, active or not.
+    pub fn covers(&self, instance: &Instance, backup: &Backup) -> bool {
+        self.covers_names(instance.id.as_str(), &backup.id, &backup.name)
+    }
+
+    /// The same, by names alone.
+    pub fn covers_names(&self, instance_id: &str, backup_id: &BackupId, backup_name: &str) -> bool {
+        match &self.target {
+            HoldTarget::Backup(id) => id == backup_id,
+            HoldTarget::Matching { instance, name } => {
+                instance.as_ref().is_none_or(|pattern| pattern.matches(instance_id))
+                    && name.as_ref().is_none_or(|pattern| pattern.matches(backup_name))
+            }
+        }
+    }
+}
+
+/// Nothing at all is deleted while it lasts.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Freeze {
+    /// Why.
+    pub reason: String,
+    /// When it ends; `None` means when somebody thaws it.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub until: Option<DateTime<Utc>>,
+}
+
+impl Freeze {
+    /// Whether it is in force at `now`.
+    pub fn is_active(&self, now: DateTime<Utc>) -> bool {
+        self.until.is_none_or(|until| now < until)
+    }
+}

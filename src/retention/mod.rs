@@ -1,0 +1,34 @@
+//! Floor 0: what a backup is, what may go, and why.
+//!
+//! This room is for decisions and is pure: no I/O, no clock, no logging; `now` is an argument. It is *not* for words
+//! shown to people (those are made in `cli` and `web`) nor for knowing where backups come from (`rds`).
+//!
+//! The way through it: [`Backup`]s and [`Hold`]s of one [`Instance`], and the [`Policy`]s that claim it, go into
+//! [`decide`]; the decisions of all instances make a [`Plan`]; [`Plan::approve`] turns it into an [`ApprovedPlan`] or a
+//! [`Refusal`]; an approved plan is cut into [`Batch`]es, and only a batch can be deleted.
+
+pub mod backup;
+pub mod bucket;
+pub mod decide;
+pub mod forecast;
+pub mod hold;
+pub mod pattern;
+pub mod plan;
+pub mod policy;
+pub mod report;
+pub mod span;
+
+pub use backup::{
+    Backup, BackupId, BackupKind, BackupStatus, Databases, Engine, Instance, InstanceId, InstanceLife, PolicyName,
+    ProjectName,
+};
+pub use decide::ExpireReason;
+pub use hold::{Freeze, Hold, HoldTarget};
+pub use pattern::Pattern;
+pub use plan::{ApprovedPlan, Batch, Candidate, Plan, Refusal};
+pub use policy::{
+    Count, DeletedInstances, KeepRule, KeepRules, Knowledge, Limits, Mode, OverLimit, Period, Policy, Selector,
+    TagFilter,
+};
+pub use report::Outcome;
+pub use span::Span;

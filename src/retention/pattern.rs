@@ -1,0 +1,227 @@
+//! Globs over names: `*`, `?` and `[a-z]`, case-sensitive.
+//!
+//! Own code, because floor 0 takes no crate for it and because the language is this small. Not for paths: `/` and `.`
+//! are letters like any other.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Token {
+    Literal(char),
+    AnyOne,
+    AnyRun,
+    /// Ranges, and whether they are excluded (`[!a-z]`).
+    Class(Vec<(char, char)>, bool),
+}
+
+/// A compiled glob. It matches whole names.
+#[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Pattern {
+    text: String,
+    tokens: Vec<Token>,
+}
+
+/// Why a glob could not be read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PatternError {
+    /// The empty pattern matches no name.
+    Empty,
+    /// `[` without `]`.
+    UnclosedClass,
+    /// `[]`.
+    EmptyClass,
+    /// `[z-a]`.
+    BackwardRange(char, char),
+}
+
+impl fmt::Display for PatternError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Empty => write!(f, "the pattern is empty; `*` matches every name"),
+            Self::UnclosedClass => write!(f, "`[` is never closed by `]`; to match a `[` itself write `[[]`"),
+            Self::EmptyClass => write!(f, "`[]` matches nothing"),
+            Self::BackwardRange(from, to) => write!(f, "the range `{from}-{to}` runs backwards"),
+        }
+    }
+}
+
+impl std::error::Error for PatternError {}
+
+impl Pattern {
+    /// Compiles a glob.
+    pub fn parse(text: &str) -> Result<Self, PatternError> {
+        if text.is_empty() {
+            return Err(PatternError::Empty);
+        }
+        let mut tokens = Vec::new();
+        let mut chars = text.chars().peekable();
+        while let Some(c) = chars.next() {
+            match c {
+                // Runs of stars are one star; keeps matching linear in practice.
+                '*' if tokens.last() == Some(&Token::AnyRun) => {}
+                '*' => tokens.push(Token::AnyRun),
+                '?' => tokens.push(Token::AnyOne),
+                '[' => tokens.push(parse_class(&mut chars)?),
+                other => tokens.push(Token::Literal(other)),
+            }
+        }
+        Ok(Self {
+            text: text.to_owned(),
+            tokens,
+        })
+    }
+
+    /// The glob as written.
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// Whether it matches the whole of `name`. Iterative with one point of return, so never exponential.
+    pub fn matches(&self, name: &str) -> bool {
+        let (tokens, mut at) = (&self.tokens, 0);
+        let mut rest = name.chars();
+        let mut star: Option<(usize, std::str::Chars<'_>)> = None;
+        loop {
+            if let Some(Token::AnyRun) = tokens.get(at) {
+                at += 1;
+                star = Some((at, rest.clone()));
+                continue;
+            }
+            let before = rest.clone();
+            let next = rest.next();
+            match (tokens.get(at), next) {
+                (None, None) => return true,
+                (Some(token), Some(c)) if token.takes(c) => at += 1,
+                _ => {
+                    let Some((after_star, from)) = &mut star else {
+                        return false;
+                    };
+                    // The star takes one more letter and the rest is tried again.
+                    if from.next().is_none() {
+                        return false;
+                    }
+                    at = *after_star;
+                    rest = from.clone();
+                    drop(before);
+                }
+            }
+        }
+    }
+}
+
+impl Token {
+    fn takes(&self, c: char) -> bool {
+        match self {
+            Self::Literal(own) => *own == c,
+            Self::AnyOne => true,
+            Self::AnyRun => false,
+            Self::Class(ranges, excluded) => ranges.iter().any(|(from, to)| (*from..=*to).contains(&c)) != *excluded,
+        }
+    }
+}
+
+fn parse_class(chars: &mut std::iter::Peekable<std::str::Chars<'_>>) -> Result<Token, PatternError> {
+    let excluded = matches!(chars.peek(), Some('!' | '^'));
+    if excluded {
+        chars.next();
+    }
+    let mut ranges = Vec::new();
+    loop {
+        let from = chars.next().ok_or(PatternError::UnclosedClass)?;
+        if from == ']' {
+            return if ranges.is_empty() {
+                Err(PatternError::EmptyClass)
+            } else {
+                Ok(Token::Class(ranges, excluded))
+            };
+        }
+        let mut ahead = chars.clone();
+        if ahead.next() == Some('-')
+            && let Some(to) = ahead.next().filter(|to| *to != ']')
+        {
+            if from > to {
+                return Err(PatternError::BackwardRange(from, to));
+            }
+            ranges.push((from, to));
+            *chars = ahead;
+        } else {
+            ranges.push((from, from));
+        }
+    }
+}
+
+impl TryFrom<String> for Pattern {
+    type Error = PatternError;
+    fn try_from(text: String) -> Result<Self, PatternError> {
+        Self::parse(&text)
+    }
+}
+
+impl From<Pattern> for String {
+    fn from(pattern: Pattern) -> Self {
+        pattern.text
+    }
+}
+
+impl fmt::Display for Pattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl fmt::Debug for Pattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Pattern({:?})", self.text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn matches_whole_names_case_sensitively() {
+        let cases = [
+            ("mssql-prod-*", "mssql-prod-1", true),
+            ("mssql-prod-*", "mssql-prod-", true),
+            ("mssql-prod-*", "mssql-PROD-1", false),
+            ("*-scratch", "a-scratch", true),
+            ("*-scratch", "a-scratch-2", false),
+            ("n?ghtly", "nightly", true),
+            ("n?ghtly", "nghtly", false),
+            ("db[0-9]", "db7", true),
+            ("db[!0-9]", "db7", false),
+            ("db[a-c-]", "db-", true),
+            ("a*b*c", "aXbYbZc", true),
+            ("a*b*c", "aXbYbZ", false),
+            ("*", "", true),
+            ("?", "ü", true),
+            ("[[]x", "[x", true),
+        ];
+        for (pattern, name, expected) in cases {
+            assert_eq!(
+                Pattern::parse(pattern).unwrap().matches(name),
+                expected,
+                "{pattern} on {name}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_hostile_pattern_is_not_exponential() {
+        let pattern = Pattern::parse(&"a*".repeat(50)).unwrap();
+        assert!(!pattern.matches(&format!("{}b", "a".repeat(5000)).replace('a', "x")));
+        assert!(pattern.matches(&"a".repeat(5000)));
+    }
+
+    #[test]
+    fn says_what_is_wrong() {
+        assert_eq!(Pattern::parse(""), Err(PatternError::Empty));
+        assert_eq!(Pattern::parse("a[b"), Err(PatternError::UnclosedClass));
+        assert_eq!(Pattern::parse("a[]"), Err(PatternError::EmptyClass));
+        assert_eq!(Pattern::parse("[z-a]"), Err(PatternError::BackwardRange('z', 'a')));
+    }
+}

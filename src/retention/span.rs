@@ -1,0 +1,420 @@
+//! Calendar durations: `3d`, `1y6mo`, `36h`.
+//!
+//! A span is subtracted in three steps, each in its own arithmetic: years and months as calendar units that clamp
+//! (31 March less one month is the last of February), then weeks and days as civil days, both on the zone's wall clock,
+//! then hours, minutes and seconds as exact time. Every doubt is settled so that the result is earlier, which keeps more.
+
+use std::fmt;
+
+use chrono::{DateTime, Days, LocalResult, Months, NaiveDateTime, Offset, TimeDelta, TimeZone, Utc};
+use chrono_tz::Tz;
+use serde::{Deserialize, Serialize};
+
+/// A duration in calendar units. Equal spans are written equally: `12mo` and `1y` differ.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Span {
+    years: u32,
+    months: u32,
+    weeks: u32,
+    days: u32,
+    hours: u32,
+    minutes: u32,
+    seconds: u32,
+}
+
+/// Why a span could not be read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SpanError {
+    /// Nothing there.
+    Empty,
+    /// A bare `m`, which could mean minutes or months.
+    AmbiguousM,
+    /// A number without a unit.
+    NoUnit(String),
+    /// A unit nobody knows.
+    UnknownUnit(String),
+    /// A letter where a number should begin.
+    NoNumber(String),
+    /// A smaller unit before a larger one, or one twice.
+    Order(&'static str),
+    /// More than ten thousand years, or its like.
+    TooLarge,
+}
+
+impl fmt::Display for SpanError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Empty => write!(f, "the duration is empty; write for example `3d`, `12h` or `1y6mo`"),
+            Self::AmbiguousM => write!(f, "`m` is ambiguous: write `min` for minutes or `mo` for months"),
+            Self::NoUnit(number) => write!(f, "`{number}` has no unit; use one of s, min, h, d, w, mo, y"),
+            Self::UnknownUnit(unit) => write!(f, "`{unit}` is no unit; use one of s, min, h, d, w, mo, y"),
+            Self::NoNumber(text) => write!(
+                f,
+                "expected a whole number at `{text}`; write for example `3d` or `1y6mo`"
+            ),
+            Self::Order(unit) => write!(
+                f,
+                "`{unit}` is out of order: units are combined largest first, each once, as in `1y6mo2w`"
+            ),
+            Self::TooLarge => write!(f, "the duration is too large; at most ten thousand years"),
+        }
+    }
+}
+
+impl std::error::Error for SpanError {}
+
+/// Units from the largest, with the most of each that ten thousand years hold.
+const UNITS: [(&str, u64); 7] = [
+    ("y", 10_000),
+    ("mo", 120_000),
+    ("w", 521_775),
+    ("d", 3_652_425),
+    ("h", 87_658_200),
+    ("min", u32::MAX as u64),
+    ("s", u32::MAX as u64),
+];
+
+impl Span {
+    /// The empty duration.
+    pub const ZERO: Self = Self {
+        years: 0,
+        months: 0,
+        weeks: 0,
+        days: 0,
+        hours: 0,
+        minutes: 0,
+        seconds: 0,
+    };
+
+    /// So many civil days.
+    pub const fn days(days: u32) -> Self {
+        Self { days, ..Self::ZERO }
+    }
+
+    /// So many exact hours.
+    pub const fn hours(hours: u32) -> Self {
+        Self { hours, ..Self::ZERO }
+    }
+
+    /// Reads `1y6mo`; units largest first, each at most once.
+    pub fn parse(text: &str) -> Result<Self, SpanError> {
+        if text.is_empty() {
+            return Err(SpanError::Empty);
+        }
+        let mut amounts = [0u32; UNITS.len()];
+        let mut next_unit = 0;
+        let mut rest = text;
+        while !rest.is_empty() {
+            let digits = rest.len() - rest.trim_start_matches(|c: char| c.is_ascii_digit()).len();
+            if digits == 0 {
+                return Err(SpanError::NoNumber(excerpt(rest)));
+            }
+            let (number, tail) = rest.split_at(digits);
+            let letters = tail.len() - tail.trim_start_matches(|c: char| c.is_alphabetic()).len();
+            let (unit, tail) = tail.split_at(letters);
+            let place = match (unit, UNITS.iter().position(|(name, _)| *name == unit)) {
+                (_, Some(place)) => place,
+                ("m", None) => return Err(SpanError::AmbiguousM),
+                ("", None) if tail.is_empty() => return Err(SpanError::NoUnit(number.to_owned())),
+                ("", None) => return Err(SpanError::UnknownUnit(excerpt(tail))),
+                (_, None) => return Err(SpanError::UnknownUnit(excerpt(unit))),
+            };
+            let (name, most) = UNITS[place];
+            if place < next_unit {
+                return Err(SpanError::Order(name));
+            }
+            let amount: u64 = number.parse().map_err(|_| SpanError::TooLarge)?;
+            if amount > most {
+                return Err(SpanError::TooLarge);
+            }
+            amounts[place] = u32::try_from(amount).map_err(|_| SpanError::TooLarge)?;
+            next_unit = place + 1;
+            rest = tail;
+        }
+        let [years, months, weeks, days, hours, minutes, seconds] = amounts;
+        Ok(Self {
+            years,
+            months,
+            weeks,
+            days,
+            hours,
+            minutes,
+            seconds,
+        })
+    }
+
+    /// Whether it is no time at all.
+    pub fn is_zero(&self) -> bool {
+        *self == Self::ZERO
+    }
+
+    /// Roughly how long it is, for lints, jitter and sorting; never for a decision. Months are 30.44 days.
+    pub fn approximate_seconds(&self) -> u64 {
+        let days = u64::from(self.weeks) * 7 + u64::from(self.days);
+        u64::from(self.years) * 31_556_952
+            + u64::from(self.months) * 2_629_746
+            + days * 86_400
+            + u64::from(self.hours) * 3_600
+            + u64::from(self.minutes) * 60
+            + u64::from(self.seconds)
+    }
+
+    fn civil(&self) -> Option<(Months, Days)> {
+        let months = self.years.checked_mul(12)?.checked_add(self.months)?;
+        let days = u64::from(self.weeks) * 7 + u64::from(self.days);
+        Some((Months::new(months), Days::new(days)))
+    }
+
+    fn exact(&self) -> TimeDelta {
+        // Three u32 amounts of at most 3600 seconds each: far below the limit of TimeDelta.
+        TimeDelta::seconds(i64::from(self.hours) * 3_600 + i64::from(self.minutes) * 60 + i64::from(self.seconds))
+    }
+
+    fn has_civil_part(&self) -> bool {
+        self.years | self.months | self.weeks | self.days != 0
+    }
+
+    /// `instant` less this span, in the zone; `None` when that lies before the beginning of time, which keeps.
+    pub fn before(&self, instant: DateTime<Utc>, zone: Tz) -> Option<DateTime<Utc>> {
+        let civil = if self.has_civil_part() {
+            let (months, days) = self.civil()?;
+            let wall = instant.with_timezone(&zone).naive_local();
+            earliest(zone, wall.checked_sub_months(months)?.checked_sub_days(days)?)?
+        } else {
+            // The wall clock is not asked: it would turn the second pass of a repeated hour into the first.
+            instant
+        };
+        civil.checked_sub_signed(self.exact())
+    }
+
+    /// The first whole second at which `instant` is no longer later than that moment less this span: the end of a
+    /// `within`, the boundary of a `max_age`. `None` when it lies beyond the end of time.
+    ///
+    /// Not simply `instant` plus the span: clamping and wall clocks make subtraction the only definition.
+    pub fn boundary_after(&self, instant: DateTime<Utc>, zone: Tz) -> Option<DateTime<Utc>> {
+        let (months, days) = self.civil()?;
+        let guess = instant
+            .naive_utc()
+            .checked_add_months(months)?
+            .checked_add_days(days)?
+            .and_utc()
+            .checked_add_signed(self.exact())?;
+        let reached = |at: i64| {
+            DateTime::from_timestamp(at, 0)
+                .is_some_and(|at| self.before(at, zone).is_some_and(|earlier| earlier >= instant))
+        };
+        // Clamped month ends move the answer by up to three days, offsets by up to a day and a bit more.
+        let (mut low, mut high) = (guess.timestamp() - 5 * 86_400, guess.timestamp() + 5 * 86_400);
+        if reached(low) || !reached(high) {
+            return None;
+        }
+        while high - low > 1 {
+            let middle = low + (high - low) / 2;
+            if reached(middle) { high = middle } else { low = middle }
+        }
+        DateTime::from_timestamp(high, 0)
+    }
+}
+
+/// The earlier of the instants that a wall-clock time may mean in a zone. A repeated time is its first pass; a skipped
+/// one is taken with the offset that begins at the gap, an instant before it (Temporal calls this `earlier`).
+pub fn earliest(zone: Tz, wall: NaiveDateTime) -> Option<DateTime<Utc>> {
+    match zone.from_local_datetime(&wall) {
+        LocalResult::Single(at) => Some(at.with_timezone(&Utc)),
+        LocalResult::Ambiguous(a, b) => Some(a.min(b).with_timezone(&Utc)),
+        LocalResult::None => {
+            // Half a day later the gap is over in every zone but those that skipped a whole day; then two days do.
+            [12, 48].into_iter().find_map(|hours| {
+                let later = wall.checked_add_signed(TimeDelta::hours(hours))?;
+                let offset = zone.from_local_datetime(&later).earliest()?.offset().fix();
+                Some(wall.checked_sub_offset(offset)?.and_utc())
+            })
+        }
+    }
+}
+
+fn excerpt(text: &str) -> String {
+    text.chars().take(20).collect()
+}
+
+impl fmt::Display for Span {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let amounts = [
+            self.years,
+            self.months,
+            self.weeks,
+            self.days,
+            self.hours,
+            self.minutes,
+            self.seconds,
+        ];
+        let mut text = String::new();
+        for (amount, (unit, _)) in amounts.into_iter().zip(UNITS).filter(|(amount, _)| *amount > 0) {
+            text.push_str(&format!("{amount}{unit}"));
+        }
+        f.pad(if text.is_empty() { "0s" } else { &text })
+    }
+}
+
+impl fmt::Debug for Span {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Span({self})")
+    }
+}
+
+impl TryFrom<String> for Span {
+    type Error = SpanError;
+    fn try_from(text: String) -> Result<Self, SpanError> {
+        Self::parse(&text)
+    }
+}
+
+impl From<Span> for String {
+    fn from(span: Span) -> Self {
+        span.to_string()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn utc(text: &str) -> DateTime<Utc> {
+        text.parse().unwrap()
+    }
+
+    fn before(span: &str, at: &str, zone: Tz) -> String {
+        Span::parse(span)
+            .unwrap()
+            .before(utc(at), zone)
+            .unwrap()
+            .to_rfc3339_opts(chrono::SecondsFormat::Secs, true)
+    }
+
+    #[test]
+    fn reads_and_writes() {
+        for text in ["1y6mo", "3d", "36h", "1y2mo3w4d5h6min7s", "9999y"] {
+            assert_eq!(Span::parse(text).unwrap().to_string(), text);
+        }
+        assert_eq!(Span::parse("0s").unwrap(), Span::ZERO);
+        assert_eq!(Span::ZERO.to_string(), "0s");
+    }
+
+    #[test]
+    fn refuses_what_is_ambiguous_or_out_of_order() {
+        assert_eq!(Span::parse("6m"), Err(SpanError::AmbiguousM));
+        assert_eq!(Span::parse("1y6m"), Err(SpanError::AmbiguousM));
+        assert_eq!(Span::parse("30"), Err(SpanError::NoUnit("30".into())));
+        assert_eq!(Span::parse("6mo1y"), Err(SpanError::Order("y")));
+        assert_eq!(Span::parse("1d1d"), Err(SpanError::Order("d")));
+        assert_eq!(Span::parse("-1d"), Err(SpanError::NoNumber("-1d".into())));
+        assert_eq!(Span::parse("1 d"), Err(SpanError::UnknownUnit(" d".into())));
+        assert_eq!(Span::parse("1M"), Err(SpanError::UnknownUnit("M".into())));
+        assert_eq!(Span::parse("1.5d"), Err(SpanError::UnknownUnit(".5d".into())));
+        assert_eq!(Span::parse("99999999999999999999d"), Err(SpanError::TooLarge));
+        assert_eq!(Span::parse(""), Err(SpanError::Empty));
+    }
+
+    #[test]
+    fn months_clamp_restic_rolled_over() {
+        let zone = Tz::UTC;
+        assert_eq!(before("1mo", "2026-03-31T10:00:00Z", zone), "2026-02-28T10:00:00Z");
+        assert_eq!(before("1mo", "2028-03-31T10:00:00Z", zone), "2028-02-29T10:00:00Z");
+        assert_eq!(before("1y", "2028-02-29T10:00:00Z", zone), "2027-02-28T10:00:00Z");
+        // Months first, then days: 31 March - 1 month = 28 February, - 1 day = 27 February.
+        assert_eq!(before("1mo1d", "2026-03-31T10:00:00Z", zone), "2026-02-27T10:00:00Z");
+    }
+
+    #[test]
+    fn days_are_civil_and_hours_exact_across_dst() {
+        let berlin = Tz::Europe__Berlin;
+        // 29 March 2026: 02:00 CET becomes 03:00 CEST.
+        assert_eq!(before("1d", "2026-03-29T10:00:00Z", berlin), "2026-03-28T11:00:00Z");
+        assert_eq!(before("24h", "2026-03-29T10:00:00Z", berlin), "2026-03-28T10:00:00Z");
+    }
+
+    #[test]
+    fn a_skipped_wall_clock_time_means_the_earlier_instant() {
+        // 30 March 02:30 CEST less a day is 29 March 02:30, which does not exist: 01:30 CET, not 03:30 CEST.
+        assert_eq!(
+            before("1d", "2026-03-30T00:30:00Z", Tz::Europe__Berlin),
+            "2026-03-29T00:30:00Z"
+        );
+        // Half-hour change: Lord Howe skips 02:00 to 02:30 on 4 October 2026.
+        assert_eq!(
+            before("1d", "2026-10-04T15:15:00Z", Tz::Australia__Lord_Howe),
+            "2026-10-03T15:15:00Z"
+        );
+        // Samoa had no 30 December 2011 at all.
+        assert_eq!(
+            before("1d", "2011-12-30T22:00:00Z", Tz::Pacific__Apia),
+            "2011-12-29T22:00:00Z"
+        );
+    }
+
+    #[test]
+    fn a_repeated_wall_clock_time_means_the_first_pass() {
+        // 26 October 2026 02:30 CET less a day is 25 October 02:30, twice: 00:30Z and 01:30Z.
+        assert_eq!(
+            before("1d", "2026-10-26T01:30:00Z", Tz::Europe__Berlin),
+            "2026-10-25T00:30:00Z"
+        );
+        // Exact units never ask the wall clock.
+        assert_eq!(
+            before("1h", "2026-10-25T01:30:00Z", Tz::Europe__Berlin),
+            "2026-10-25T00:30:00Z"
+        );
+        assert_eq!(
+            before("0s", "2026-10-25T01:30:00Z", Tz::Europe__Berlin),
+            "2026-10-25T01:30:00Z"
+        );
+    }
+
+    #[test]
+    fn underflow_is_none() {
+        assert_eq!(
+            Span::parse("9999y")
+                .unwrap()
+                .before(utc("2016-01-01T00:00:00Z"), Tz::UTC)
+                .map(|t| t < utc("2016-01-01T00:00:00Z")),
+            Some(true)
+        );
+        let ancient = DateTime::<Utc>::MIN_UTC + TimeDelta::days(1);
+        assert_eq!(Span::parse("1y").unwrap().before(ancient, Tz::UTC), None);
+        assert_eq!(Span::parse("100h").unwrap().before(ancient, Tz::UTC), None);
+    }
+
+    #[test]
+    fn the_boundary_is_where_subtraction_reaches_the_instant() {
+        let zones = [
+            Tz::UTC,
+            Tz::Europe__Berlin,
+            Tz::Asia__Singapore,
+            Tz::America__St_Johns,
+            Tz::Australia__Lord_Howe,
+        ];
+        for zone in zones {
+            for span in ["1h", "1d", "7d", "1mo", "1y", "1y6mo2d3h"] {
+                let span = Span::parse(span).unwrap();
+                for at in [
+                    "2026-01-31T23:30:00Z",
+                    "2026-02-28T10:00:00Z",
+                    "2024-02-29T01:30:00Z",
+                    "2026-10-24T00:30:00Z",
+                ] {
+                    let end = span.boundary_after(utc(at), zone).unwrap();
+                    assert!(span.before(end, zone).unwrap() >= utc(at));
+                    assert!(
+                        span.before(end - TimeDelta::seconds(1), zone).unwrap() < utc(at),
+                        "{span} {at} {zone}"
+                    );
+                }
+            }
+        }
+        assert_eq!(
+            Span::days(7).boundary_after(utc("2026-01-01T00:00:00Z"), Tz::UTC),
+            Some(utc("2026-01-08T00:00:00Z"))
+        );
+    }
+}
