@@ -68,7 +68,7 @@ name_type! {
     PolicyName
 }
 
-/// State of a backup (ListBackups: `BUILDING`, `COMPLETED`, `FAILED`, `DELETING`).
+/// State of a backup (`ListBackups`: `BUILDING`, `COMPLETED`, `FAILED`, `DELETING`).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum BackupStatus {
     /// Being made.
@@ -107,7 +107,7 @@ impl BackupStatus {
     }
 }
 
-/// Type of a backup (ListBackups: `auto`, `manual`, `fragment`, `incremental`). Only manual ones are ever deleted.
+/// Type of a backup (`ListBackups`: `auto`, `manual`, `fragment`, `incremental`). Only manual ones are ever deleted.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum BackupKind {
     /// Automated full backup; the service expires it itself.

@@ -22,7 +22,7 @@ pub use backup::{
     Backup, BackupId, BackupKind, BackupStatus, Databases, Engine, Instance, InstanceId, InstanceLife, PolicyName,
     ProjectName,
 };
-pub use decide::ExpireReason;
+pub use decide::{Decision, ExpireReason, KeepReason, Keeper, Series, Verdict, decide};
 pub use hold::{Freeze, Hold, HoldTarget};
 pub use pattern::Pattern;
 pub use plan::{ApprovedPlan, Batch, Candidate, Plan, Refusal};

@@ -185,63 +185,51 @@ impl Refusal {
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::MaxDeletions { planned, limit } => {
-                write!(
-                    f,
-                    "{planned} deletions are more than max_deletions {limit}: nothing of this policy is sent; look at the plan, then `approve` it or set over_limit: oldest-first"
-                )
-            }
+            Self::MaxDeletions { planned, limit } => write!(
+                f,
+                "{planned} deletions are more than max_deletions {limit}: nothing of this policy is sent; look at the plan, \
+                 then `approve` it or set over_limit: oldest-first"
+            ),
             Self::MaxPercent {
                 instance,
                 planned,
                 of,
                 percent,
-            } => {
-                write!(
-                    f,
-                    "instance {instance}: {planned} of {of} backups are more than max_percent {percent}: the instance is left alone; look at the plan, then `approve` it"
-                )
-            }
+            } => write!(
+                f,
+                "instance {instance}: {planned} of {of} backups are more than max_percent {percent}: the instance is left \
+                 alone; look at the plan, then `approve` it"
+            ),
             Self::RequireBackupWithin {
                 instance,
                 newest,
                 within,
-            } => {
-                write!(
-                    f,
-                    "instance {instance}: no COMPLETED backup, manual or automated, within {within} (newest: "
-                )?;
-                match newest {
-                    Some(newest) => write!(f, "{})", newest.to_rfc3339_opts(chrono::SecondsFormat::Secs, true))?,
-                    None => write!(f, "none)")?,
-                }
-                write!(f, ": the instance is left alone until one is made")
-            }
+            } => write!(
+                f,
+                "instance {instance}: no COMPLETED backup, manual or automated, within {within} (newest: {}): the instance \
+                 is left alone until one is made",
+                newest.map_or_else(|| "none".to_owned(), timestamp)
+            ),
             Self::Clock {
                 project,
                 check: ClockCheck::Skew(skew),
-            } => {
-                write!(
-                    f,
-                    "project {project}: the API's clock is {} s away from ours, more than 300: nothing is sent; set the clock",
-                    skew.num_seconds()
-                )
-            }
+            } => write!(
+                f,
+                "project {project}: the API's clock is {} s away from ours, more than {}: nothing is sent; set the clock",
+                skew.num_seconds(),
+                ClockCheck::LIMIT.num_seconds()
+            ),
             Self::Clock {
                 project,
                 check: ClockCheck::NoDate,
-            } => {
-                write!(
-                    f,
-                    "project {project}: the API's answers carry no readable Date header, so our clock cannot be checked: nothing is sent"
-                )
-            }
+            } => write!(
+                f,
+                "project {project}: the API's answers carry no readable Date header, so our clock cannot be checked: \
+                 nothing is sent"
+            ),
             Self::Freeze { reason, until } => {
-                write!(f, "frozen ({reason})")?;
-                match until {
-                    Some(until) => write!(f, " until {}", until.to_rfc3339_opts(chrono::SecondsFormat::Secs, true)),
-                    None => write!(f, " until `thaw`"),
-                }
+                let until = until.map_or_else(|| "`thaw`".to_owned(), timestamp);
+                write!(f, "frozen ({reason}) until {until}: nothing is sent")
             }
             Self::Shrink {
                 project,
@@ -249,23 +237,22 @@ impl fmt::Display for Refusal {
                 expected,
                 found,
             } => {
-                match instance {
-                    Some(instance) => write!(
-                        f,
-                        "instance {instance}: the listing fell from {expected} to {found} manual backups"
-                    )?,
-                    None => write!(
-                        f,
-                        "project {project}: the list of instances fell from {expected} to {found}"
-                    )?,
-                }
+                let (what, whose) = match instance {
+                    Some(instance) => (format!("instance {instance}"), "manual backups"),
+                    None => (format!("project {project}"), "instances"),
+                };
                 write!(
                     f,
-                    ": it is not believed and left alone for 7 days, or until `approve --listing`"
+                    "{what}: the listing fell from {expected} to {found} {whose}: it is left alone for 7 days, or until \
+                     `approve --listing`"
                 )
             }
         }
     }
+}
+
+fn timestamp(at: DateTime<Utc>) -> String {
+    at.to_rfc3339_opts(chrono::SecondsFormat::Secs, true)
 }
 
 /// What the guard answers: what may be sent, and what it held back.

@@ -4,7 +4,7 @@
 //! (31 March less one month is the last of February), then weeks and days as civil days, both on the zone's wall clock,
 //! then hours, minutes and seconds as exact time. Every doubt is settled so that the result is earlier, which keeps more.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 
 use chrono::{DateTime, Days, LocalResult, Months, NaiveDateTime, Offset, TimeDelta, TimeZone, Utc};
 use chrono_tz::Tz;
@@ -251,7 +251,7 @@ impl fmt::Display for Span {
         ];
         let mut text = String::new();
         for (amount, (unit, _)) in amounts.into_iter().zip(UNITS).filter(|(amount, _)| *amount > 0) {
-            text.push_str(&format!("{amount}{unit}"));
+            let _ = write!(text, "{amount}{unit}");
         }
         f.pad(if text.is_empty() { "0s" } else { &text })
     }
