@@ -613,3 +613,7 @@ fn settle_overlaps(all: &mut [Vec<Decision>], policies: &[Arc<Policy>], backups:
 #[cfg(test)]
 #[path = "decide_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "oracle_tests.rs"]
+mod oracle_tests;

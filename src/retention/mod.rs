@@ -30,5 +30,5 @@ pub use policy::{
     Count, DeletedInstances, KeepRule, KeepRules, Knowledge, Limits, Mode, OverLimit, Period, Policy, Selector,
     TagFilter,
 };
-pub use report::Outcome;
+pub use report::{Fate, Outcome, RunReport};
 pub use span::Span;

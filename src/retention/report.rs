@@ -1,8 +1,17 @@
-//! What a run did, as one value: the log line, metrics, ledger, page and JSON are all made from it.
+//! What a run found and did, as one value: the log line, metrics, ledger, page, tables and JSON are all made from it.
+//!
+//! Not for words: reasons stay typed here, sentences are made where they are shown.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use chrono_tz::Tz;
 use serde::{Deserialize, Serialize};
 
-/// What became of one id that was sent.
+use super::{Backup, BackupId, ExpireReason, Instance, InstanceId, KeepReason, Mode, PolicyName, ProjectName, Refusal};
+
+/// What the API said of one id that was sent.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "outcome", rename_all = "snake_case")]
 pub enum Outcome {
@@ -20,4 +29,280 @@ pub enum Outcome {
         /// What happened instead of an answer.
         why: String,
     },
+}
+
+/// What is known of one sent id when the run ends.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// What the API said, not yet seen in a listing.
+    Answered(Outcome),
+    /// Gone from the listing.
+    Confirmed,
+    /// Still COMPLETED half an hour after it was accepted.
+    Returned,
+}
+
+impl Fate {
+    /// The outcome's name in JSON and in `deletions_total`.
+    pub fn key(&self) -> &'static str {
+        match self {
+            Self::Answered(Outcome::Accepted) => "accepted",
+            Self::Answered(Outcome::Rejected { .. }) => "rejected",
+            Self::Answered(Outcome::Unanswered { .. }) => "unanswered",
+            Self::Confirmed => "confirmed",
+            Self::Returned => "returned",
+        }
+    }
+
+    /// Every name [`Self::key`] can give: the closed set of the metric's label.
+    pub const KEYS: [&'static str; 5] = ["accepted", "rejected", "unanswered", "confirmed", "returned"];
+}
+
+/// How a run of a policy ended: the closed set of `runs_total`'s label.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RunResult {
+    /// Everything that was approved was done, also when there was nothing to do.
+    Success,
+    /// Something was left undone.
+    Partial,
+    /// The world could not be read, or nothing is allowed.
+    Failed,
+    /// The guard held something back.
+    Refused,
+    /// It did not run, because another run was under way.
+    Skipped,
+}
+
+impl RunResult {
+    /// All of them.
+    pub const ALL: [Self; 5] = [Self::Success, Self::Partial, Self::Failed, Self::Refused, Self::Skipped];
+
+    /// The name in metrics and the ledger.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Success => "success",
+            Self::Partial => "partial",
+            Self::Failed => "failed",
+            Self::Refused => "refused",
+            Self::Skipped => "skipped",
+        }
+    }
+}
+
+/// A number of backups and their size.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tally {
+    /// How many.
+    pub count: u64,
+    /// Their size.
+    pub bytes: u64,
+}
+
+impl Tally {
+    /// Counts one more.
+    pub fn add(&mut self, bytes: u64) {
+        self.count += 1;
+        self.bytes = self.bytes.saturating_add(bytes);
+    }
+}
+
+/// A policy's decisions in numbers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Summary {
+    /// Kept.
+    pub keep: Tally,
+    /// Expired, their grace not over.
+    pub wait: Tally,
+    /// Due.
+    pub delete: Tally,
+}
+
+/// A decision with grace taken into account.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// It stays.
+    Keep(Vec<KeepReason>),
+    /// It expired; its grace is not over.
+    Wait {
+        /// Why it expired.
+        reason: ExpireReason,
+        /// When its grace began; `None` where no run has begun it (plan, dry-run).
+        since: Option<DateTime<Utc>>,
+        /// When its grace will be over, counted from now where it has not begun.
+        due_at: Option<DateTime<Utc>>,
+    },
+    /// It is due.
+    Delete(ExpireReason),
+}
+
+impl Action {
+    /// The name in reports and metrics.
+    pub fn key(&self) -> &'static str {
+        match self {
+            Self::Keep(_) => "keep",
+            Self::Wait { .. } => "wait",
+            Self::Delete(_) => "delete",
+        }
+    }
+}
+
+/// One backup in a report.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Row {
+    /// Its instance.
+    pub instance: Arc<Instance>,
+    /// The backup.
+    pub backup: Backup,
+    /// What happens to it.
+    pub action: Action,
+    /// When a kept one would expire if nothing else changed.
+    pub expires_at: Option<DateTime<Utc>>,
+    /// What became of it, if it was sent.
+    pub fate: Option<Fate>,
+}
+
+/// What one policy found and did.
+#[derive(Clone, Debug)]
+pub struct PolicyReport {
+    /// Its name.
+    pub policy: PolicyName,
+    /// Whether it acts.
+    pub mode: Mode,
+    /// The zone it decided in.
+    pub zone: Tz,
+    /// How it ended.
+    pub result: RunResult,
+    /// What the guard held back; empty means approved.
+    pub refusals: Vec<Refusal>,
+    /// Its decisions in numbers.
+    pub summary: Summary,
+    /// Its decisions, where they were asked for.
+    pub rows: Vec<Row>,
+    /// What became of what was sent, by project.
+    pub sent: BTreeMap<ProjectName, Sent>,
+    /// Approved, but not sent in this run (time budget, stop, a project that stopped answering, held meanwhile).
+    pub left: u64,
+}
+
+/// What became of the ids a policy sent to one project.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sent {
+    /// By the name of their final outcome in this run.
+    pub fates: BTreeMap<String, u64>,
+    /// Rejected ones by the API's code.
+    pub codes: BTreeMap<String, u64>,
+    /// Size of the confirmed ones.
+    pub confirmed_bytes: u64,
+}
+
+/// Why an instance, or a whole project, was left alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum SkipReason {
+    /// Its listing did not agree with itself, or could not be read.
+    Listing,
+    /// Its listing fell by more than half.
+    Shrink,
+    /// The API does not allow it, or the credentials do not work.
+    NotAllowed,
+    /// The API could not be reached, or answers nonsense.
+    Unreachable,
+    /// The run's time budget was over, or the program was told to stop.
+    Budget,
+    /// A per-instance limit of the guard.
+    Guard(&'static str),
+}
+
+impl SkipReason {
+    /// The name in reports.
+    pub fn key(self) -> &'static str {
+        match self {
+            Self::Listing => "listing",
+            Self::Shrink => "shrink",
+            Self::NotAllowed => "not_allowed",
+            Self::Unreachable => "unreachable",
+            Self::Budget => "budget",
+            Self::Guard(limit) => limit,
+        }
+    }
+}
+
+/// An instance, or a whole project, that was left alone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Skip {
+    /// The project.
+    pub project: ProjectName,
+    /// The instance; `None` for the whole project.
+    pub instance: Option<InstanceId>,
+    /// Why.
+    pub reason: SkipReason,
+    /// The details, for a reader.
+    pub message: String,
+}
+
+/// Policies that claim the same instances.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Overlap {
+    /// Their names, in the configuration's order.
+    pub policies: Vec<PolicyName>,
+    /// How many instances they share.
+    pub instances: u64,
+}
+
+/// Instances by how policies see them: the gauge `instances`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InstanceCounts {
+    /// Claimed by at least one policy.
+    pub managed: u64,
+    /// Claimed by none.
+    pub unmanaged: u64,
+    /// Claimed by more than one.
+    pub overlapping: u64,
+    /// Left alone because their backups could not be read.
+    pub failed: u64,
+}
+
+/// One run: every policy that ran in it, and what concerned them all.
+#[derive(Clone, Debug)]
+pub struct RunReport {
+    /// Its id (UUID version 7); `None` for `plan`, which is no run.
+    pub run_id: Option<String>,
+    /// The one reading of the clock that decided.
+    pub at: DateTime<Utc>,
+    /// When it ended.
+    pub finished_at: DateTime<Utc>,
+    /// What each policy found and did, in the configuration's order.
+    pub policies: Vec<PolicyReport>,
+    /// Instances that no policy claims.
+    pub unmanaged: Vec<Arc<Instance>>,
+    /// Policies that share instances.
+    pub overlaps: Vec<Overlap>,
+    /// What was left alone, and why.
+    pub skipped: Vec<Skip>,
+    /// Instances in numbers.
+    pub instances: InstanceCounts,
+    /// Accepted deletions that no listing has confirmed yet, by project, earlier runs included.
+    pub unconfirmed: BTreeMap<ProjectName, u64>,
+    /// Requests made to the API.
+    pub calls: u64,
+    /// The ledger's head hash after the run, for `audit verify --head`.
+    pub ledger_head: Option<String>,
+}
+
+impl RunReport {
+    /// Ids sent in this run whose final outcome has this name.
+    pub fn sent(&self, fate: &str) -> u64 {
+        self.policies
+            .iter()
+            .flat_map(|policy| policy.sent.values())
+            .filter_map(|sent| sent.fates.get(fate))
+            .sum()
+    }
+
+    /// What became of a backup that was sent, for the rows of every policy that shows it.
+    pub fn mark(&mut self, fates: &BTreeMap<BackupId, Fate>) {
+        for row in self.policies.iter_mut().flat_map(|policy| &mut policy.rows) {
+            row.fate = fates.get(&row.backup.id).cloned();
+        }
+    }
 }
