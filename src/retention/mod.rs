@@ -10,7 +10,6 @@
 pub mod backup;
 pub mod bucket;
 pub mod decide;
-pub mod forecast;
 pub mod hold;
 pub mod pattern;
 pub mod plan;

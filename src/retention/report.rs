@@ -262,6 +262,19 @@ pub struct InstanceCounts {
     pub failed: u64,
 }
 
+/// A deletion of an earlier run that this run's listing settled.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settled {
+    /// The policy that deleted it.
+    pub policy: PolicyName,
+    /// Its project.
+    pub project: ProjectName,
+    /// Confirmed or returned.
+    pub fate: Fate,
+    /// Its size.
+    pub size_bytes: u64,
+}
+
 /// One run: every policy that ran in it, and what concerned them all.
 #[derive(Clone, Debug)]
 pub struct RunReport {
@@ -287,6 +300,8 @@ pub struct RunReport {
     pub calls: u64,
     /// The ledger's head hash after the run, for `audit verify --head`.
     pub ledger_head: Option<String>,
+    /// Deletions of earlier runs that this run's listings settled.
+    pub settled_earlier: Vec<Settled>,
 }
 
 impl RunReport {

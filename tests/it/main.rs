@@ -1,1 +1,3 @@
+//! One binary for all integration tests: one link, one harness ([`world::World`]), tests as verbs on it.
 
+mod floors;

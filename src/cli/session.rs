@@ -1,0 +1,198 @@
+//! What most commands need before they can begin: the configuration, the ledger, the clients, a runtime, a stop signal.
+//!
+//! Errors become a [`Failure`] here: the words and the exit code, decided once.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use tokio::sync::watch;
+
+use super::args::Global;
+use super::exit;
+use crate::config::{self, Config, Surroundings};
+use crate::ledger::{self, Access, DeletionLock, Ledger};
+use crate::rds::{self, KeyGuard, Observer};
+use crate::run::{self, Projects, Watcher, World};
+
+/// Why a command ends early.
+#[derive(Debug)]
+pub struct Failure {
+    /// The exit code.
+    pub code: u8,
+    /// What, where, and what to do next.
+    pub message: String,
+}
+
+impl Failure {
+    /// A failure with its exit code.
+    pub fn new(code: u8, message: impl Into<String>) -> Self {
+        Self { code, message: message.into() }
+    }
+}
+
+impl From<config::Problems> for Failure {
+    fn from(problems: config::Problems) -> Self {
+        Self::new(exit::CONFIGURATION, problems.to_string())
+    }
+}
+
+impl From<ledger::Error> for Failure {
+    fn from(error: ledger::Error) -> Self {
+        // Nothing was deleted: something is left undone.
+        Self::new(exit::UNDONE, chain(&error))
+    }
+}
+
+impl From<rds::Error> for Failure {
+    fn from(error: rds::Error) -> Self {
+        let code = match error.class() {
+            rds::Class::NotAllowed => exit::NOT_ALLOWED,
+            rds::Class::Configuration => exit::CONFIGURATION,
+            _ => exit::UNAVAILABLE,
+        };
+        Self::new(code, error.chain())
+    }
+}
+
+impl From<run::Error> for Failure {
+    fn from(error: run::Error) -> Self {
+        let code = match &error {
+            run::Error::NoSuchPolicy { .. } => exit::USAGE,
+            _ => exit::UNDONE,
+        };
+        Self::new(code, chain(&error))
+    }
+}
+
+/// An error and its causes, each said once.
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let words = error.to_string();
+        if !text.contains(&words) {
+            text = format!("{text}: {words}");
+        }
+        cause = error.source();
+    }
+    text
+}
+
+/// Loads and compiles the configuration that the flags name.
+pub fn configuration(global: &Global) -> Result<Arc<Config>, Failure> {
+    load(&global.config)
+}
+
+/// Loads and compiles a configuration.
+pub fn load(path: &Path) -> Result<Arc<Config>, Failure> {
+    let state_directory = std::env::var_os("STATE_DIRECTORY").filter(|dir| !dir.is_empty()).map(Into::into);
+    Ok(Arc::new(config::load(path, &Surroundings { state_directory })?))
+}
+
+/// A runtime for one command. Two workers: one decides while the other talks.
+pub fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::new(exit::UNDONE, format!("cannot start the async runtime: {error}")))
+}
+
+/// The state as far as a command that only looks may have it: `None` where there is none.
+pub fn ledger_to_read(config: &Config, now: DateTime<Utc>) -> Result<Option<Ledger>, Failure> {
+    match Ledger::open(&config.state_dir, Access::ReadOnly, now) {
+        Ok(ledger) => Ok(Some(ledger)),
+        Err(ledger::Error::Missing { .. }) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// How often a waiting command asks whether it is its turn.
+const ASK_AGAIN: Duration = Duration::from_millis(200);
+
+/// Takes the right to delete; waits for it, or not.
+pub async fn deletion_lock(
+    config: &Config,
+    wait: bool,
+    stop: &mut watch::Receiver<bool>,
+) -> Result<DeletionLock, Failure> {
+    let mut told = false;
+    loop {
+        if let Some(lock) = Ledger::lock_deletions(&config.state_dir)? {
+            return Ok(lock);
+        }
+        let busy = format!("another process runs on the state in {}", config.state_dir.display());
+        if !wait {
+            return Err(Failure::new(exit::BUSY, format!("{busy}; try again when it is done, or without --no-wait")));
+        }
+        if !told {
+            tracing::warn!("{busy}: waiting for it");
+            told = true;
+        }
+        tokio::select! {
+            () = tokio::time::sleep(ASK_AGAIN) => {}
+            _ = stop.wait_for(|stop| *stop) => return Err(Failure::new(exit::BUSY, format!("{busy}; told to stop while waiting"))),
+        }
+    }
+}
+
+/// The guard of access keys: what earlier processes learned is in the ledger, and what this one learns goes there at once.
+pub fn key_guard(ledger: Option<&Arc<Ledger>>, now: DateTime<Utc>) -> Result<KeyGuard, Failure> {
+    let Some(ledger) = ledger.cloned() else { return Ok(KeyGuard::new(|_, _| {})) };
+    let blocked = ledger.blocked_keys(now)?;
+    let guard = KeyGuard::new(move |fingerprint, until| {
+        if let Err(error) = ledger.block_key(fingerprint, until, crate::clock::now()) {
+            tracing::error!(error = %chain(&error), "a refused access key could not be written down");
+        }
+    });
+    guard.restore(blocked);
+    Ok(guard)
+}
+
+/// Becomes true on SIGTERM or SIGINT.
+pub fn stop_signal() -> Result<watch::Receiver<bool>, Failure> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let listen = |kind| signal(kind).map_err(|e| Failure::new(exit::UNDONE, format!("cannot listen for signals: {e}")));
+    let (mut terminate, mut interrupt) = (listen(SignalKind::terminate())?, listen(SignalKind::interrupt())?);
+    let (sender, receiver) = watch::channel(false);
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        tracing::info!("told to stop: no new batch is begun, the one under way is finished");
+        // Nobody listening any more means that the command is done.
+        let _ = sender.send(true);
+        // Dropping the sender would look like an error to those who wait.
+        sender.closed().await;
+    });
+    Ok(receiver)
+}
+
+/// Puts a world together for one command.
+pub fn world(
+    config: &Arc<Config>,
+    ledger: Option<Arc<Ledger>>,
+    lock: Option<DeletionLock>,
+    stop: watch::Receiver<bool>,
+    observer: &Observer,
+    watcher: Watcher,
+) -> Result<World, Failure> {
+    if config.projects.is_empty() {
+        let message = "the configuration has no `projects`, so there is nothing to ask; only `plan --backups FILE` works without";
+        return Err(Failure::new(exit::CONFIGURATION, format!("{}: {message}", config.path.display())));
+    }
+    let keys = key_guard(ledger.as_ref(), crate::clock::now())?;
+    let (_, live) = watch::channel(Arc::clone(config));
+    Ok(World {
+        config: Arc::clone(config),
+        live,
+        projects: Arc::new(Projects::connect(config, &keys, observer)?),
+        ledger,
+        lock: lock.map(Arc::new),
+        stop,
+        watcher,
+    })
+}

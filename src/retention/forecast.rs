@@ -1,1 +1,0 @@
-//! When each backup goes.

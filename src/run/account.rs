@@ -1,0 +1,253 @@
+//! One policy's side of a pass: its decisions with grace taken into account, its numbers, and its plan.
+//!
+//! Pure, although it lives on floor 2: it is the seam between the decision (floor 0) and what the ledger remembers.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+
+use crate::retention::plan::InstanceDue;
+use crate::retention::policy::Knowledge;
+use crate::retention::report::{Action, PolicyReport, Row, RunResult, Summary};
+use crate::retention::{
+    Backup, BackupId, BackupStatus, Candidate, Decision, ExpireReason, Hold, Instance, Plan, Policy, Verdict, decide,
+};
+
+/// Since when which backups have been expired under a policy.
+#[derive(Clone, Debug)]
+pub enum Grace {
+    /// As the ledger knows it.
+    Known(HashMap<BackupId, DateTime<Utc>>),
+    /// Taken as over (`plan --backups FILE`).
+    Over,
+}
+
+/// Every policy that runs, and the others that protect what they keep.
+pub(super) struct Accounts {
+    /// All policies of the configuration.
+    all: Vec<Arc<Policy>>,
+    /// Those that run, by place in `all`.
+    running: Vec<usize>,
+    holds: Vec<Hold>,
+    now: DateTime<Utc>,
+    accounts: Vec<Account>,
+}
+
+impl Accounts {
+    pub(super) fn new(
+        all: Vec<Arc<Policy>>,
+        running: Vec<usize>,
+        holds: Vec<Hold>,
+        now: DateTime<Utc>,
+        open: impl FnMut(&Arc<Policy>) -> Account,
+    ) -> Self {
+        let accounts = running.iter().map(|place| &all[*place]).map(open).collect();
+        Self { all, running, holds, now, accounts }
+    }
+
+    /// Every policy of the configuration.
+    pub(super) fn all(&self) -> &[Arc<Policy>] {
+        &self.all
+    }
+
+    /// The policies that run, in the order of all numbers called `nth` in this room.
+    pub(super) fn running(&self) -> impl Iterator<Item = &Arc<Policy>> {
+        self.running.iter().map(|place| &self.all[*place])
+    }
+
+    /// Places in [`Self::all`] of the policies that claim an instance.
+    pub(super) fn claims(&self, instance: &Instance, knowledge: Knowledge) -> Vec<usize> {
+        (0..self.all.len()).filter(|place| self.all[*place].select.claims(instance, knowledge)).collect()
+    }
+
+    /// Which of the claiming policies run, as `nth`.
+    pub(super) fn running_among(&self, claiming: &[usize]) -> impl Iterator<Item = usize> {
+        (0..self.running.len()).filter(|nth| claiming.contains(&self.running[*nth]))
+    }
+
+    /// Decides one instance and enters the decisions of the policies that run; returns what is due, by policy.
+    pub(super) fn enter(
+        &mut self,
+        instance: &Arc<Instance>,
+        backups: &[Backup],
+        claiming: &[usize],
+    ) -> Vec<(usize, InstanceDue)> {
+        let policies: Vec<Arc<Policy>> = claiming.iter().map(|place| Arc::clone(&self.all[*place])).collect();
+        let decided = decide(instance, backups, &self.holds, &policies, self.now);
+        let mut due = Vec::new();
+        for (place, decisions) in claiming.iter().zip(decided) {
+            if let Some(nth) = self.running.iter().position(|running| running == place) {
+                due.push((nth, self.accounts[nth].enter(instance, backups, decisions)));
+            }
+        }
+        due
+    }
+
+    /// Adds what is due on one instance to the plan that the guard will see.
+    pub(super) fn add(&mut self, nth: usize, due: InstanceDue) {
+        self.accounts[nth].plan.add(due);
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Account> {
+        self.accounts.iter()
+    }
+
+    pub(super) fn into_accounts(self) -> Vec<Account> {
+        self.accounts
+    }
+}
+
+/// One policy in one pass.
+pub(super) struct Account {
+    policy: Arc<Policy>,
+    grace: Grace,
+    now: DateTime<Utc>,
+    /// Whether every decision is wanted, and not only their numbers.
+    wants_rows: bool,
+    summary: Summary,
+    rows: Vec<Row>,
+    plan: Plan,
+    /// Expired for the first time: their grace begins.
+    started: Vec<Started>,
+    /// Kept again: their grace is forgotten.
+    cleared: Vec<BackupId>,
+}
+
+/// A backup that was found expired and was not before.
+pub(super) struct Started {
+    pub(super) instance: Arc<Instance>,
+    pub(super) backup: BackupId,
+    pub(super) name: Arc<str>,
+}
+
+impl Account {
+    pub(super) fn new(policy: Arc<Policy>, grace: Grace, now: DateTime<Utc>, wants_rows: bool) -> Self {
+        let plan = Plan::new(Arc::clone(&policy));
+        Self {
+            policy,
+            grace,
+            now,
+            wants_rows,
+            summary: Summary::default(),
+            rows: Vec::new(),
+            plan,
+            started: Vec::new(),
+            cleared: Vec::new(),
+        }
+    }
+
+    pub(super) fn policy(&self) -> &Arc<Policy> {
+        &self.policy
+    }
+
+    pub(super) fn started(&self) -> &[Started] {
+        &self.started
+    }
+
+    pub(super) fn cleared(&self) -> &[BackupId] {
+        &self.cleared
+    }
+
+    /// Enters one instance's decisions; returns what is due there.
+    fn enter(&mut self, instance: &Arc<Instance>, backups: &[Backup], decisions: Vec<Decision>) -> InstanceDue {
+        let mut counted = 0;
+        let mut due = Vec::new();
+        for Decision { backup, verdict, expires_at } in decisions {
+            let backup = &backups[backup];
+            counted += usize::from(matches!(backup.status, BackupStatus::Completed | BackupStatus::Failed));
+            let action = self.act(instance, backup, verdict);
+            let tally = match &action {
+                Action::Keep(_) => &mut self.summary.keep,
+                Action::Wait { .. } => &mut self.summary.wait,
+                Action::Delete(reason) => {
+                    due.extend(candidate(instance, backup, *reason));
+                    &mut self.summary.delete
+                }
+            };
+            tally.add(backup.size_bytes);
+            if self.wants_rows {
+                self.rows.push(Row {
+                    instance: Arc::clone(instance),
+                    backup: backup.clone(),
+                    action,
+                    expires_at,
+                    fate: None,
+                });
+            }
+        }
+        InstanceDue { instance: Arc::clone(instance), counted, newest_recovery_point: None, due }
+    }
+
+    fn act(&mut self, instance: &Arc<Instance>, backup: &Backup, verdict: Verdict) -> Action {
+        let reason = match verdict {
+            Verdict::Keep(reasons) => {
+                if let Grace::Known(grace) = &self.grace
+                    && grace.contains_key(&backup.id)
+                {
+                    self.cleared.push(backup.id.clone());
+                }
+                return Action::Keep(reasons);
+            }
+            Verdict::Expire(reason) => reason,
+        };
+        let Grace::Known(grace) = &self.grace else { return Action::Delete(reason) };
+        let (span, zone) = (self.policy.grace, self.policy.zone);
+        // A beginning in the future was written by a wrong clock: it counts as not begun.
+        let since = grace.get(&backup.id).copied().filter(|since| *since <= self.now);
+        if since.is_none() {
+            self.started.push(Started {
+                instance: Arc::clone(instance),
+                backup: backup.id.clone(),
+                name: Arc::clone(&backup.name),
+            });
+        }
+        let began = since.unwrap_or(self.now);
+        if span.before(self.now, zone).is_some_and(|edge| began <= edge) {
+            Action::Delete(reason)
+        } else {
+            Action::Wait { reason, since, due_at: span.boundary_after(began, zone) }
+        }
+    }
+
+    /// The numbers and rows so far, and the plan for the guard.
+    pub(super) fn close(self) -> (PolicyReport, Plan) {
+        let report = PolicyReport {
+            policy: self.policy.name.clone(),
+            mode: self.policy.mode,
+            zone: self.policy.zone,
+            result: RunResult::Success,
+            refusals: Vec::new(),
+            summary: self.summary,
+            rows: self.rows,
+            sent: std::collections::BTreeMap::new(),
+            left: 0,
+        };
+        (report, self.plan)
+    }
+}
+
+/// `None` for what cannot be due: only COMPLETED and FAILED backups with a readable time ever expire.
+fn candidate(instance: &Arc<Instance>, backup: &Backup, reason: ExpireReason) -> Option<Candidate> {
+    Some(Candidate {
+        instance: Arc::clone(instance),
+        id: backup.id.clone(),
+        name: Arc::clone(&backup.name),
+        begin: backup.begin?,
+        size_bytes: backup.size_bytes,
+        status: backup.status.clone(),
+        reason,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::retention::Span;
+
+    #[test]
+    fn a_zero_grace_is_over_at_once_also_on_a_new_state() {
+        let now: DateTime<Utc> = "2026-11-23T03:00:00Z".parse().unwrap();
+        assert_eq!(Span::ZERO.before(now, chrono_tz::Tz::UTC), Some(now));
+    }
+}

@@ -1,0 +1,407 @@
+//! Floor 2: one pass, from listing to report.
+//!
+//! ```text
+//! survey   list instances and their backups, decide each as soon as it is listed
+//! approve  the guard sees each policy's whole plan
+//! send     batches: intent in the ledger → request → one outcome per id
+//! confirm  list what was touched until the accepted ones are gone
+//! ```
+//!
+//! `plan` and dry-run walk the same path and stop before `send`. Not for *when* to run (`daemon`) nor for words (`cli`).
+//! The only caller of the client's delete is [`send`].
+
+mod account;
+mod confirm;
+mod offline;
+mod projects;
+mod send;
+mod survey;
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+pub use account::Grace;
+pub use offline::{BackupsOfFile, decide_file};
+pub use projects::Projects;
+
+use crate::config::Config;
+use crate::ledger::{self, DeletionLock, Ledger, RefusedPlan};
+use crate::retention::plan::{Approval, Conditions};
+use crate::retention::report::{InstanceCounts, PolicyReport, RunReport, RunResult, Sent, Skip, SkipReason};
+use crate::retention::{
+    ApprovedPlan, BackupId, Fate, Freeze, Hold, InstanceId, Mode, Policy, PolicyName, ProjectName, Refusal,
+};
+use account::{Account, Accounts};
+
+/// What a pass is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// Look and decide; write nothing, send nothing.
+    Plan,
+    /// Do it: grace, guard, ledger, deletion.
+    Apply {
+        /// How long to wait for accepted deletions to be gone.
+        confirm_for: Duration,
+    },
+}
+
+/// What to do in one pass.
+#[derive(Clone, Debug)]
+pub struct Order {
+    /// What it is for.
+    pub purpose: Purpose,
+    /// The policies that run; `None` is all of them. The others still protect what they keep.
+    pub policies: Option<Vec<PolicyName>>,
+    /// Only this instance.
+    pub instance: Option<InstanceId>,
+    /// The one reading of the clock that decides.
+    pub now: DateTime<Utc>,
+    /// Whether every decision is wanted in the report, and not only their numbers.
+    pub rows: bool,
+    /// Who asked: `cron`, `catch-up`, `apply`.
+    pub trigger: &'static str,
+    /// How long it may take; what is left then is the next run's.
+    pub budget: Duration,
+}
+
+/// How far a pass has come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// Instances listed.
+    pub instances: usize,
+    /// Of so many.
+    pub of_instances: usize,
+    /// Backups read.
+    pub backups: usize,
+    /// Ids sent.
+    pub sent: usize,
+    /// Of so many that are approved; zero until the guard has spoken.
+    pub of_sent: usize,
+    /// Requests made.
+    pub calls: u64,
+}
+
+/// Told about progress; must return at once.
+pub type Watcher = Arc<dyn Fn(Progress) + Send + Sync>;
+
+/// What a pass works on and with.
+#[derive(Clone)]
+pub struct World {
+    /// The configuration it began with.
+    pub config: Arc<Config>,
+    /// The newest configuration: its holds and freeze act at once, even on a pass under way.
+    pub live: watch::Receiver<Arc<Config>>,
+    /// A client per project.
+    pub projects: Arc<Projects>,
+    /// The ledger; `None` only for a plan where no state exists.
+    pub ledger: Option<Arc<Ledger>>,
+    /// The right to delete for that ledger; a run needs it, a plan does not.
+    pub lock: Option<Arc<DeletionLock>>,
+    /// True once the program is told to stop: no new batch after that.
+    pub stop: watch::Receiver<bool>,
+    /// Told about progress.
+    pub watcher: Watcher,
+}
+
+/// Why a pass could not be made. What went wrong with single projects and instances is in the report instead.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The ledger could not be read or written. Nothing is sent after that.
+    #[error(transparent)]
+    Ledger(#[from] ledger::Error),
+    /// A policy that the configuration does not have.
+    #[error("no policy is named `{name}`; the configuration has: {known}")]
+    NoSuchPolicy {
+        /// What was asked for.
+        name: PolicyName,
+        /// What there is.
+        known: String,
+    },
+    /// An apply without a ledger.
+    #[error("a run needs the ledger, and there is none")]
+    NoLedger,
+    /// A task of the pass panicked; its run fails, the program goes on.
+    #[error("a part of the run panicked: {0}")]
+    Panicked(#[from] tokio::task::JoinError),
+}
+
+/// Walks one pass.
+pub async fn pass(order: &Order, world: &World) -> Result<RunReport, Error> {
+    let deadline = Instant::now() + order.budget;
+    let running = running_policies(order, &world.config)?;
+    let calls_before = world.projects.calls();
+    world.projects.begin_run();
+    let run_id = begin(order, world, &running)?;
+    let mut accounts = open_accounts(order, world, running)?;
+    let mut survey = survey::survey(order, world, &mut accounts, deadline).await?;
+    if let Some(run_id) = &run_id {
+        survey::write_down(order, world, run_id, &survey, &accounts)?;
+    }
+    let (reports, approved) = guard(order, world, run_id.as_deref(), &mut survey, accounts)?;
+    let mut report = RunReport {
+        run_id: run_id.clone(),
+        at: order.now,
+        finished_at: order.now,
+        policies: reports,
+        unmanaged: survey.unmanaged,
+        overlaps: survey.overlaps,
+        skipped: survey.skipped,
+        instances: survey.counts,
+        unconfirmed: BTreeMap::new(),
+        calls: 0,
+        ledger_head: None,
+        settled_earlier: survey.settled,
+    };
+    if let (Purpose::Apply { confirm_for }, Some(run_id)) = (order.purpose, &run_id) {
+        let listings = survey.listings.into_iter().map(|(instance, (_, listing))| (instance, listing)).collect();
+        let sent = send::send(approved, world, run_id, deadline, listings, survey.progress).await?;
+        let sent = confirm::confirm(sent, world, run_id, Instant::now() + confirm_for).await?;
+        settle(&mut report, sent);
+    }
+    report.calls = world.projects.calls() - calls_before;
+    finish(world, &mut report, &survey.hit)?;
+    Ok(report)
+}
+
+/// Indices of the policies that run, in the configuration's order.
+fn running_policies(order: &Order, config: &Config) -> Result<Vec<usize>, Error> {
+    let Some(wanted) = &order.policies else { return Ok((0..config.policies.len()).collect()) };
+    let names: Vec<&PolicyName> = config.policies.iter().map(|entry| &entry.policy.name).collect();
+    if let Some(name) = wanted.iter().find(|name| !names.contains(name)) {
+        let known = names.iter().map(|name| name.as_str()).collect::<Vec<_>>().join(", ");
+        return Err(Error::NoSuchPolicy { name: name.clone(), known });
+    }
+    Ok((0..names.len()).filter(|index| wanted.contains(names[*index])).collect())
+}
+
+/// Records the run's beginning and closes what a killed process left open; nothing of that for a plan.
+fn begin(order: &Order, world: &World, running: &[usize]) -> Result<Option<String>, Error> {
+    if order.purpose == Purpose::Plan {
+        return Ok(None);
+    }
+    let (ledger, lock) = world.ledger.as_ref().zip(world.lock.as_ref()).ok_or(Error::NoLedger)?;
+    let id = uuid::Uuid::now_v7().to_string();
+    let policy = |place: &usize| &world.config.policies[*place].policy;
+    let policies: Vec<(PolicyName, Mode)> = running.iter().map(policy).map(|p| (p.name.clone(), p.mode)).collect();
+    blocking(|| {
+        ledger.close_open_requests(lock, order.now)?;
+        ledger.begin_run(&ledger::NewRun {
+            id: &id,
+            policies: &policies,
+            config_sha256: &world.config.sha256,
+            started_at: order.now,
+            cause: order.trigger,
+        })
+    })?;
+    Ok(Some(id))
+}
+
+/// The holds in force: the configuration's and those placed by command.
+fn holds(world: &World, now: DateTime<Utc>) -> Result<Vec<Hold>, Error> {
+    let mut holds = world.config.holds.clone();
+    if let Some(ledger) = &world.ledger {
+        holds.extend(blocking(|| ledger.active_holds(now))?);
+    }
+    Ok(holds)
+}
+
+/// The freeze in force at `now`, the configuration's first.
+fn freeze(world: &World, now: DateTime<Utc>) -> Result<Option<Freeze>, Error> {
+    let configured = world.live.borrow().freeze.clone().filter(|freeze| freeze.is_active(now));
+    match (configured, &world.ledger) {
+        (Some(freeze), _) => Ok(Some(freeze)),
+        (None, Some(ledger)) => {
+            Ok(blocking(|| ledger.freeze())?.map(|placed| placed.freeze).filter(|freeze| freeze.is_active(now)))
+        }
+        (None, None) => Ok(None),
+    }
+}
+
+fn open_accounts(order: &Order, world: &World, running: Vec<usize>) -> Result<Accounts, Error> {
+    let all: Vec<Arc<Policy>> = world.config.policies.iter().map(|entry| Arc::clone(&entry.policy)).collect();
+    let mut graces: HashMap<PolicyName, HashMap<BackupId, DateTime<Utc>>> = HashMap::new();
+    if let Some(ledger) = &world.ledger {
+        for place in &running {
+            let name = &all[*place].name;
+            graces.insert(name.clone(), blocking(|| ledger.grace(name))?);
+        }
+    }
+    let open = |policy: &Arc<Policy>| {
+        let grace = Grace::Known(graces.remove(&policy.name).unwrap_or_default());
+        Account::new(Arc::clone(policy), grace, order.now, order.rows)
+    };
+    Ok(Accounts::new(all, running, holds(world, order.now)?, order.now, open))
+}
+
+/// Asks the guard about each policy's whole plan. In a dry run the answer is reported, and nothing is approved.
+fn guard(
+    order: &Order,
+    world: &World,
+    run_id: Option<&str>,
+    survey: &mut survey::Survey,
+    accounts: Accounts,
+) -> Result<(Vec<PolicyReport>, Vec<ApprovedPlan>), Error> {
+    let freeze = freeze(world, order.now)?;
+    let mut reports = Vec::new();
+    let mut approved = Vec::new();
+    for (nth, account) in accounts.into_accounts().into_iter().enumerate() {
+        let policy = Arc::clone(account.policy());
+        let by_hand: HashSet<BackupId> = match &world.ledger {
+            Some(ledger) => blocking(|| ledger.approvals(&policy.name, order.now))?,
+            None => HashSet::new(),
+        };
+        let (mut report, plan) = account.close();
+        let planned: HashMap<InstanceId, (ProjectName, Vec<BackupId>)> = plan
+            .instances()
+            .iter()
+            .map(|of| {
+                let ids = of.due.iter().map(|due| due.id.clone()).collect();
+                (of.instance.id.clone(), (of.instance.project.clone(), ids))
+            })
+            .collect();
+        let conditions =
+            Conditions { now: order.now, freeze: freeze.as_ref(), clocks: &survey.clocks, approved: &by_hand };
+        let Approval { plan, refusals } = plan.approve(&conditions);
+        for refusal in &refusals {
+            survey.note_refusal(refusal, |instance| planned.get(instance).map(|(project, _)| project.clone()));
+        }
+        report.refusals = survey.shrunk_for(nth).into_iter().chain(refusals).collect();
+        if let (Some(run), Mode::Enforce, Some(ledger)) = (run_id, policy.mode, &world.ledger) {
+            let waiting = waiting_for_approval(run, &report.refusals, &planned, order.now);
+            blocking(|| match waiting {
+                Some(refused) => ledger.record_refused(&policy.name, &refused),
+                None => ledger.clear_refused(&policy.name),
+            })?;
+            approved.push(plan);
+        }
+        reports.push(report);
+    }
+    survey.skipped.sort_by(|a, b| (&a.project, &a.instance).cmp(&(&b.project, &b.instance)));
+    Ok((reports, approved))
+}
+
+/// What `approve POLICY` would approve: the whole plan where `max_deletions` refused it, else the instances that
+/// `max_percent` refused.
+fn waiting_for_approval(
+    run: &str,
+    refusals: &[Refusal],
+    planned: &HashMap<InstanceId, (ProjectName, Vec<BackupId>)>,
+    at: DateTime<Utc>,
+) -> Option<RefusedPlan> {
+    let waiting: Vec<&Refusal> = refusals.iter().filter(|refusal| refusal.waits_for_approval()).collect();
+    let whole = waiting.iter().any(|refusal| refusal.instance().is_none());
+    let of_instance = |id: &InstanceId| whole || waiting.iter().any(|refusal| refusal.instance() == Some(id));
+    let mut backups: Vec<BackupId> =
+        planned.iter().filter(|(id, _)| of_instance(id)).flat_map(|(_, (_, ids))| ids.iter().cloned()).collect();
+    backups.sort();
+    let mut limits: Vec<String> = waiting.iter().map(|refusal| refusal.limit().to_owned()).collect();
+    limits.dedup();
+    (!waiting.is_empty()).then(|| RefusedPlan { run: run.to_owned(), limits, backups, at })
+}
+
+/// Enters what became of the sent ids into the report.
+fn settle(report: &mut RunReport, sent: send::Sending) {
+    for item in &sent.items {
+        let Some(policy) = report.policies.iter_mut().find(|policy| policy.policy == item.doomed.policy) else { continue };
+        let Some(fate) = &item.fate else {
+            policy.left += 1;
+            continue;
+        };
+        let tally: &mut Sent = policy.sent.entry(item.doomed.candidate.instance.project.clone()).or_default();
+        *tally.fates.entry(fate.key().to_owned()).or_default() += 1;
+        if let Fate::Answered(crate::retention::Outcome::Rejected { code, .. }) = fate {
+            *tally.codes.entry(code.clone()).or_default() += 1;
+        }
+        if *fate == Fate::Confirmed {
+            tally.confirmed_bytes += item.doomed.candidate.size_bytes;
+        }
+    }
+    report.skipped.extend(sent.skipped);
+    let fates: BTreeMap<BackupId, Fate> =
+        sent.items.into_iter().filter_map(|item| Some((item.doomed.candidate.id.clone(), item.fate?))).collect();
+    report.mark(&fates);
+}
+
+/// Names the results, writes the summary down and takes the head of the chain.
+fn finish(world: &World, report: &mut RunReport, hit: &survey::Hit) -> Result<(), Error> {
+    report.finished_at = crate::clock::now();
+    for (nth, policy) in report.policies.iter_mut().enumerate() {
+        policy.result = result_of(policy, hit.of(nth));
+    }
+    let Some(ledger) = &world.ledger else { return Ok(()) };
+    for row in blocking(|| ledger.unconfirmed())? {
+        *report.unconfirmed.entry(row.project).or_default() += 1;
+    }
+    if let Some(run_id) = &report.run_id {
+        let finished: Vec<ledger::FinishedPolicy> = report
+            .policies
+            .iter()
+            .map(|policy| ledger::FinishedPolicy {
+                policy: policy.policy.clone(),
+                result: policy.result.as_str().to_owned(),
+                summary: serde_json::json!({
+                    "mode": policy.mode.as_str(),
+                    "summary": policy.summary,
+                    "sent": policy.sent.iter().map(|(project, sent)| (project.as_str(), sent)).collect::<BTreeMap<_, _>>(),
+                    "refused": policy.refusals.iter().map(|refusal| refusal.limit()).collect::<Vec<_>>(),
+                    "left": policy.left,
+                    "instances": report.instances,
+                    "calls": report.calls,
+                }),
+            })
+            .collect();
+        report.ledger_head = Some(blocking(|| ledger.finish_run(run_id, report.finished_at, &finished))?);
+    }
+    Ok(())
+}
+
+fn result_of(policy: &PolicyReport, hit: survey::HitKind) -> RunResult {
+    let undone = |key: &str| policy.sent.values().any(|sent| sent.fates.get(key).is_some_and(|n| *n > 0));
+    if hit == survey::HitKind::Whole {
+        RunResult::Failed
+    } else if !policy.refusals.is_empty() {
+        RunResult::Refused
+    } else if policy.left > 0
+        || hit == survey::HitKind::Some
+        || ["rejected", "unanswered", "returned"].into_iter().any(undone)
+    {
+        RunResult::Partial
+    } else {
+        RunResult::Success
+    }
+}
+
+/// Runs a call into the embedded database without stalling the other tasks of the runtime.
+fn blocking<T>(call: impl FnOnce() -> T) -> T {
+    match tokio::runtime::Handle::try_current().map(|handle| handle.runtime_flavor()) {
+        Ok(tokio::runtime::RuntimeFlavor::MultiThread) => tokio::task::block_in_place(call),
+        _ => call(),
+    }
+}
+
+/// A skip from an error of the client.
+fn skip_of(project: &crate::retention::ProjectName, instance: Option<&InstanceId>, error: &crate::rds::Error) -> Skip {
+    use crate::rds::Class;
+    let reason = match error.class() {
+        Class::NotAllowed => SkipReason::NotAllowed,
+        Class::Disagreement | Class::NotFound => SkipReason::Listing,
+        Class::Unreachable | Class::Throttled | Class::Configuration => SkipReason::Unreachable,
+    };
+    Skip { project: project.clone(), instance: instance.cloned(), reason, message: error.chain() }
+}
+
+/// Counts instances by how policies see them.
+fn count_instances(claims: &[usize], failed: u64) -> InstanceCounts {
+    let of = |wanted: fn(usize) -> bool| claims.iter().filter(|claims| wanted(**claims)).count() as u64;
+    InstanceCounts {
+        managed: of(|claims| claims > 0),
+        unmanaged: of(|claims| claims == 0),
+        overlapping: of(|claims| claims > 1),
+        failed,
+    }
+}

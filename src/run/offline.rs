@@ -1,0 +1,95 @@
+//! `plan --backups FILE`: the same decision without a network, credentials or state.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+
+use super::account::{Account, Accounts, Grace};
+use super::survey::{Overlaps, newest_recovery_point};
+use super::{Error, Order, count_instances, running_policies};
+use crate::config::Config;
+use crate::retention::plan::{ClockCheck, Conditions};
+use crate::retention::policy::Knowledge;
+use crate::retention::report::{RunReport, Skip, SkipReason};
+use crate::retention::{Backup, Instance, InstanceId, InstanceLife, Policy, ProjectName};
+
+/// The backups of a file, by instance, in no particular order.
+pub type BackupsOfFile = Vec<(Option<InstanceId>, Backup)>;
+
+/// Decides what a file lists. Grace counts as over, everything is one project, instances are known by id only.
+pub fn decide_file(order: &Order, config: &Config, backups: BackupsOfFile) -> Result<RunReport, Error> {
+    let running = running_policies(order, config)?;
+    let project = config.projects.first().map_or_else(|| ProjectName::from("offline"), |first| first.name.clone());
+    let mut instances: BTreeMap<InstanceId, Vec<Backup>> = BTreeMap::new();
+    for (instance, backup) in backups {
+        // An entry that names no instance belongs to one without an id, on its own.
+        instances.entry(instance.unwrap_or_else(|| InstanceId::from(""))).or_default().push(backup);
+    }
+    let all: Vec<Arc<Policy>> = config.policies.iter().map(|entry| Arc::clone(&entry.policy)).collect();
+    let open = |policy: &Arc<Policy>| Account::new(Arc::clone(policy), Grace::Over, order.now, order.rows);
+    let mut accounts = Accounts::new(all, running, config.holds.clone(), order.now, open);
+    let mut claims = Vec::new();
+    let mut unmanaged = Vec::new();
+    let mut overlaps = Overlaps::default();
+    for (id, backups) in instances {
+        if order.instance.as_ref().is_some_and(|wanted| *wanted != id) {
+            continue;
+        }
+        let instance = Arc::new(Instance {
+            project: project.clone(),
+            name: id.as_str().into(),
+            id,
+            tags: Vec::new(),
+            enterprise_project: None,
+            life: InstanceLife::Listed,
+        });
+        let claiming = accounts.claims(&instance, Knowledge::IdsOnly);
+        claims.push(claiming.len());
+        overlaps.note(&claiming);
+        if claiming.is_empty() {
+            unmanaged.push(instance);
+            continue;
+        }
+        for (nth, mut due) in accounts.enter(&instance, &backups, &claiming) {
+            due.newest_recovery_point = newest_recovery_point(&backups, order.now);
+            accounts.add(nth, due);
+        }
+    }
+    let clocks = BTreeMap::from([(project, ClockCheck::Skew(chrono::TimeDelta::zero()))]);
+    let freeze = config.freeze.as_ref().filter(|freeze| freeze.is_active(order.now));
+    let approved = std::collections::HashSet::new();
+    let mut skipped = Vec::new();
+    let close = |account: Account| {
+        let (mut report, plan) = account.close();
+        let conditions = Conditions { now: order.now, freeze, clocks: &clocks, approved: &approved };
+        report.refusals = plan.approve(&conditions).refusals;
+        for refusal in &report.refusals {
+            if let Some(instance) = refusal.instance() {
+                skipped.push(Skip {
+                    project: clocks.keys().next().cloned().unwrap_or_else(|| ProjectName::from("offline")),
+                    instance: Some(instance.clone()),
+                    reason: SkipReason::Guard(refusal.limit()),
+                    message: refusal.to_string(),
+                });
+            }
+        }
+        report
+    };
+    let overlaps = overlaps.report(accounts.all());
+    let policies = accounts.into_accounts().into_iter().map(close).collect();
+    Ok(RunReport {
+        run_id: None,
+        at: order.now,
+        finished_at: order.now,
+        policies,
+        unmanaged,
+        overlaps,
+        skipped,
+        instances: count_instances(&claims, 0),
+        unconfirmed: BTreeMap::new(),
+        calls: 0,
+        ledger_head: None,
+        settled_earlier: Vec::new(),
+    })
+}

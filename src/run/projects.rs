@@ -1,0 +1,74 @@
+//! The projects of a configuration, each with its client.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::config::{Config, Credentials, Project};
+use crate::rds::{self, Client, KeyGuard, Observer, auth};
+use crate::retention::ProjectName;
+
+/// A client for every project of a configuration.
+pub struct Projects {
+    clients: BTreeMap<ProjectName, Client>,
+}
+
+/// The time-out of one request (contract, guarantee 6).
+const TIMEOUT: Duration = Duration::from_secs(20);
+
+impl Projects {
+    /// Builds the clients; nothing is sent yet.
+    pub fn connect(config: &Config, keys: &KeyGuard, observer: &Observer) -> Result<Self, rds::Error> {
+        let client = |project: &Project| {
+            let client = Client::new(settings(project), keys.clone(), Observer::clone(observer))?;
+            Ok((project.name.clone(), client))
+        };
+        Ok(Self { clients: config.projects.iter().map(client).collect::<Result<_, rds::Error>>()? })
+    }
+
+    /// The client of a project.
+    pub fn get(&self, name: &ProjectName) -> Option<&Client> {
+        self.clients.get(name)
+    }
+
+    /// All clients, by name of project.
+    pub fn iter(&self) -> impl Iterator<Item = (&ProjectName, &Client)> {
+        self.clients.iter()
+    }
+
+    /// Requests made so far, by all of them.
+    pub fn calls(&self) -> u64 {
+        self.clients.values().map(Client::calls).sum()
+    }
+
+    /// Tells every client that a run begins: its first request goes alone.
+    pub fn begin_run(&self) {
+        self.clients.values().for_each(Client::begin_run);
+    }
+}
+
+fn settings(project: &Project) -> rds::Settings {
+    let source = match &project.credentials {
+        Credentials::Chain => auth::Source::Chain,
+        Credentials::Environment => auth::Source::Environment,
+        Credentials::Profile { path, profile } => {
+            auth::Source::Profile { path: path.clone(), profile: profile.clone() }
+        }
+        Credentials::Files { access_key_file, secret_key_file, security_token_file } => auth::Source::Files {
+            access_key_file: access_key_file.clone(),
+            secret_key_file: secret_key_file.clone(),
+            security_token_file: security_token_file.clone(),
+        },
+        Credentials::EcsAgency { endpoint } => auth::Source::EcsAgency { endpoint: endpoint.clone() },
+    };
+    rds::Settings {
+        project: project.name.clone(),
+        region: project.region.clone(),
+        project_id: project.project_id.clone(),
+        endpoint: project.endpoint.clone(),
+        iam_endpoint: project.iam_endpoint.clone(),
+        source,
+        requests_per_second: project.requests_per_second.get(),
+        concurrency: usize::try_from(project.concurrency.get()).unwrap_or(usize::MAX),
+        timeout: TIMEOUT,
+    }
+}

@@ -1,0 +1,376 @@
+//! Deletion. Takes approved plans, and nothing else; the only caller of the client's delete.
+//!
+//! For each batch: intent on disk → one request → one outcome per id on disk. Batches of a project run a few at once,
+//! oldest first. What is not answered is listed before it is sent again; what the guard, a hold, a freeze, a wrong clock,
+//! the time budget or a stop prevents is left to the next run.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+use super::{Error, Progress, World, blocking, skip_of};
+use crate::ledger::{Clearance, DeletionLock, Intent, Ledger, Listing, RequestKey};
+use crate::rds::{Answer, Client, Listed};
+use crate::retention::plan::Doomed;
+use crate::retention::report::{Skip, SkipReason};
+use crate::retention::{ApprovedPlan, BackupId, BackupStatus, Batch, Fate, InstanceId, Outcome, ProjectName};
+
+/// How often an unanswered id is sent again in one run (contract, guarantee 6).
+const MOST_RESENDS: u32 = 3;
+/// How often a throttled batch is tried in one run; with growing waits that is some minutes.
+const MOST_THROTTLED: u32 = 12;
+/// A throttled batch waits at most so long without being told to.
+const LONGEST_BACKOFF: Duration = Duration::from_secs(30);
+
+/// One approved id and what became of it.
+pub(super) struct Item {
+    pub(super) doomed: Doomed,
+    /// `None`: it was not sent.
+    pub(super) fate: Option<Fate>,
+}
+
+/// Everything that was approved, after the sending.
+pub(super) struct Sending {
+    pub(super) items: Vec<Item>,
+    pub(super) skipped: Vec<Skip>,
+    pub(super) progress: Progress,
+}
+
+/// What the batches of one run share.
+struct Sender {
+    world: World,
+    ledger: Arc<Ledger>,
+    lock: Arc<DeletionLock>,
+    /// The listings that justify the deletions.
+    listings: HashMap<InstanceId, Listing>,
+    run_id: String,
+    deadline: Instant,
+    sent: AtomicUsize,
+    progress: Progress,
+}
+
+/// What the batches of one project share.
+struct Lane {
+    sender: Arc<Sender>,
+    client: Client,
+    /// Set when nothing more can be sent to this project in this run.
+    closed: AtomicBool,
+    trouble: std::sync::Mutex<Option<Skip>>,
+}
+
+/// Sends every batch of the approved plans.
+pub(super) async fn send(
+    approved: Vec<ApprovedPlan>,
+    world: &World,
+    run_id: &str,
+    deadline: Instant,
+    listings: HashMap<InstanceId, Listing>,
+    mut progress: Progress,
+) -> Result<Sending, Error> {
+    let (ledger, lock) = world.ledger.clone().zip(world.lock.clone()).ok_or(Error::NoLedger)?;
+    let batches = ApprovedPlan::batches(approved);
+    progress.of_sent = batches.iter().map(Batch::len).sum();
+    let sender = Arc::new(Sender {
+        world: world.clone(),
+        ledger,
+        lock,
+        listings,
+        run_id: run_id.to_owned(),
+        deadline,
+        sent: AtomicUsize::new(0),
+        progress,
+    });
+    let mut by_project: BTreeMap<ProjectName, Vec<Batch>> = BTreeMap::new();
+    for batch in batches {
+        by_project.entry(batch.project().clone()).or_default().push(batch);
+    }
+    let mut lanes = JoinSet::new();
+    for (project, batches) in by_project {
+        let Some(client) = world.projects.get(&project).cloned() else { continue };
+        let lane = Arc::new(Lane {
+            sender: Arc::clone(&sender),
+            client,
+            closed: AtomicBool::new(false),
+            trouble: std::sync::Mutex::new(None),
+        });
+        lanes.spawn(run_lane(lane, batches));
+    }
+    let mut sending = Sending { items: Vec::new(), skipped: Vec::new(), progress };
+    while let Some(joined) = lanes.join_next().await {
+        let (items, skip) = joined??;
+        sending.items.extend(items);
+        sending.skipped.extend(skip);
+    }
+    sending.progress.sent = sender.sent.load(Ordering::Relaxed);
+    Ok(sending)
+}
+
+/// Sends the batches of one project, as many at once as the project allows, begun oldest first.
+async fn run_lane(lane: Arc<Lane>, batches: Vec<Batch>) -> Result<(Vec<Item>, Option<Skip>), Error> {
+    let places = Arc::new(Semaphore::new(lane.client.concurrency().max(1)));
+    let mut under_way: JoinSet<Result<Vec<Item>, Error>> = JoinSet::new();
+    let mut items = Vec::new();
+    for batch in batches {
+        // A closed semaphore cannot happen: nobody closes it.
+        let Ok(place) = Arc::clone(&places).acquire_owned().await else { break };
+        let lane = Arc::clone(&lane);
+        under_way.spawn(async move {
+            let items = lane.deliver(batch).await;
+            drop(place);
+            items
+        });
+        while let Some(joined) = under_way.try_join_next() {
+            items.extend(joined??);
+        }
+    }
+    while let Some(joined) = under_way.join_next().await {
+        items.extend(joined??);
+    }
+    let trouble = lane.trouble.lock().ok().and_then(|mut trouble| trouble.take());
+    Ok((items, trouble))
+}
+
+/// What to do with a batch after one try.
+enum Step {
+    /// Every id has its final outcome.
+    Done,
+    /// These ids may have been deleted or not: list, then send again.
+    Unanswered(Vec<BackupId>),
+    /// Nothing happened: the same batch again after a while.
+    Again(Option<Duration>),
+    /// Refused as a whole: look for the id that spoils it.
+    Split,
+    /// Nothing was sent, and nothing will be.
+    Left,
+}
+
+impl Lane {
+    /// Sends one batch until every id of it has an outcome or is left to the next run.
+    async fn deliver(&self, batch: Batch) -> Result<Vec<Item>, Error> {
+        let mut fates: BTreeMap<BackupId, Fate> = BTreeMap::new();
+        let everything: Vec<Doomed> = batch.items().to_vec();
+        let mut todo: Vec<(Batch, u32)> = vec![(batch, 0)];
+        while let Some((mut batch, resends)) = todo.pop() {
+            match self.attempt(&mut batch, resends, &mut fates).await? {
+                Step::Done | Step::Left => {}
+                Step::Again(_) => self.close("the API kept throttling"),
+                Step::Split => match batch.split() {
+                    // The older half is sent first.
+                    Ok((older, newer)) => todo.extend([(newer, resends), (older, resends)]),
+                    Err(_alone) => {}
+                },
+                Step::Unanswered(ids) => {
+                    batch.retain(|doomed| ids.contains(&doomed.candidate.id));
+                    if resends < MOST_RESENDS && self.drop_what_went(&mut batch, &mut fates).await? && !batch.is_empty() {
+                        todo.push((batch, resends + 1));
+                    }
+                }
+            }
+        }
+        let item = |doomed: Doomed| {
+            let fate = fates.get(&doomed.candidate.id).cloned();
+            Item { doomed, fate }
+        };
+        Ok(everything.into_iter().map(item).collect())
+    }
+
+    /// Tries a batch, waiting out throttling.
+    async fn attempt(&self, batch: &mut Batch, resends: u32, fates: &mut BTreeMap<BackupId, Fate>) -> Result<Step, Error> {
+        for throttled in 0..MOST_THROTTLED {
+            match self.once(batch, resends, fates).await? {
+                Step::Again(wait) => {
+                    let backoff = Duration::from_millis(500 << throttled.min(6)).min(LONGEST_BACKOFF);
+                    // Full jitter on our own waits; the API's word is taken as it is.
+                    let wait = wait.unwrap_or_else(|| backoff.mul_f64(0.5 + fastrand::f64() / 2.0));
+                    if Instant::now() + wait >= self.sender.deadline || !self.rest(wait).await {
+                        return Ok(Step::Left);
+                    }
+                }
+                step => return Ok(step),
+            }
+        }
+        Ok(Step::Again(None))
+    }
+
+    /// Sleeps unless the program is told to stop.
+    async fn rest(&self, wait: Duration) -> bool {
+        let mut stop = self.sender.world.stop.clone();
+        tokio::select! {
+            () = tokio::time::sleep(wait) => true,
+            _ = stop.wait_for(|stop| *stop) => false,
+        }
+    }
+
+    /// One request: conditions, intent, request, outcomes.
+    async fn once(&self, batch: &mut Batch, resends: u32, fates: &mut BTreeMap<BackupId, Fate>) -> Result<Step, Error> {
+        if let Some(skip) = self.obstacle() {
+            self.close_with(skip);
+        }
+        if self.closed.load(Ordering::Acquire) {
+            return Ok(Step::Left);
+        }
+        let Some(request) = self.intend(batch, resends)? else { return Ok(Step::Left) };
+        self.sender.sent.fetch_add(batch.len(), Ordering::Relaxed);
+        let answer = self.client.delete(batch).await;
+        self.tell();
+        let (step, api_request, outcomes) = self.read_answer(batch, answer);
+        let (ledger, now) = (&self.sender.ledger, crate::clock::now());
+        blocking(|| ledger.record(request, now, api_request.as_deref(), &outcomes))?;
+        tracing::info!(
+            run_id = %self.sender.run_id,
+            project = %self.client.project(),
+            ids = ?batch.ids().map(BackupId::as_str).collect::<Vec<_>>(),
+            outcomes = ?outcomes.iter().map(|(_, outcome)| Fate::Answered(outcome.clone()).key()).collect::<Vec<_>>(),
+            request_id = api_request.as_deref().unwrap_or(""),
+            "batch sent"
+        );
+        if !matches!(step, Step::Again(_)) {
+            fates.extend(outcomes.into_iter().map(|(id, outcome)| (id, Fate::Answered(outcome))));
+        }
+        Ok(step)
+    }
+
+    /// Why no batch may be sent now, if so: stop, time, clock.
+    fn obstacle(&self) -> Option<Skip> {
+        let project = self.client.project().clone();
+        let skip = |reason, message: String| Some(Skip { project: project.clone(), instance: None, reason, message });
+        if *self.sender.world.stop.borrow() {
+            return skip(SkipReason::Budget, "told to stop: what is left is the next run's".to_owned());
+        }
+        if Instant::now() >= self.sender.deadline {
+            return skip(SkipReason::Budget, "the run's time budget is over: what is left is the next run's".to_owned());
+        }
+        let check = self.client.clock();
+        if !check.is_good() {
+            let refusal = crate::retention::Refusal::Clock { project: project.clone(), check };
+            return skip(SkipReason::Guard("clock"), refusal.to_string());
+        }
+        None
+    }
+
+    /// Puts the intent on disk; what is held or frozen meanwhile is dropped in the same transaction.
+    fn intend(&self, batch: &mut Batch, resends: u32) -> Result<Option<RequestKey>, Error> {
+        let live = self.sender.world.live.borrow().clone();
+        let intent = Intent {
+            lock: &self.sender.lock,
+            run: &self.sender.run_id,
+            attempt: resends + 1,
+            config_sha256: &live.sha256,
+            now: crate::clock::now(),
+            config_holds: &live.holds,
+            config_freeze: live.freeze.as_ref(),
+            listings: &self.sender.listings,
+            rule: |reason| reason.key(),
+        };
+        Ok(match blocking(|| self.sender.ledger.intend(&intent, batch))? {
+            Clearance::Cleared { request, .. } => Some(request),
+            Clearance::Empty { .. } => None,
+            Clearance::Frozen(freeze) => {
+                let refusal = crate::retention::Refusal::Freeze { reason: freeze.reason, until: freeze.until };
+                self.close_with(Skip {
+                    project: self.client.project().clone(),
+                    instance: None,
+                    reason: SkipReason::Guard("freeze"),
+                    message: refusal.to_string(),
+                });
+                None
+            }
+        })
+    }
+
+    /// The outcome of every id, and what to do next.
+    fn read_answer(
+        &self,
+        batch: &Batch,
+        answer: Result<Answer, crate::rds::Error>,
+    ) -> (Step, Option<String>, Vec<(BackupId, Outcome)>) {
+        let all = |outcome: Outcome| batch.ids().map(|id| (id.clone(), outcome.clone())).collect::<Vec<_>>();
+        match answer {
+            Ok(Answer::Results { outcomes, request_id }) => {
+                let open: Vec<BackupId> = outcomes
+                    .iter()
+                    .filter(|(_, outcome)| matches!(outcome, Outcome::Unanswered { .. }))
+                    .map(|(id, _)| id.clone())
+                    .collect();
+                let step = if open.is_empty() { Step::Done } else { Step::Unanswered(open) };
+                (step, request_id, outcomes)
+            }
+            Ok(Answer::Throttled { retry_after }) => {
+                let (code, message) = ("429".to_owned(), "throttled".to_owned());
+                (Step::Again(retry_after), None, all(Outcome::Rejected { code, message }))
+            }
+            Ok(Answer::RefusedWhole { code, message, request_id, .. }) => {
+                let step = if batch.len() > 1 { Step::Split } else { Step::Done };
+                (step, request_id, all(Outcome::Rejected { code, message }))
+            }
+            Ok(Answer::Unanswered { why, request_id }) => {
+                let ids = batch.ids().cloned().collect();
+                (Step::Unanswered(ids), request_id, all(Outcome::Unanswered { why }))
+            }
+            Err(error) => {
+                // Not allowed, or no connection at all: nothing happened, and the next batch would fare no better.
+                self.close_with(skip_of(self.client.project(), None, &error));
+                let (code, message) = (error.code().to_owned(), error.chain());
+                (Step::Done, None, all(Outcome::Rejected { code, message }))
+            }
+        }
+    }
+
+    /// Lists the instances of unanswered ids again and drops what is no longer COMPLETED or FAILED. False when that
+    /// could not be read: then nothing is sent again.
+    async fn drop_what_went(&self, batch: &mut Batch, fates: &mut BTreeMap<BackupId, Fate>) -> Result<bool, Error> {
+        let mut there: BTreeMap<BackupId, BackupStatus> = BTreeMap::new();
+        for instance in batch.instances() {
+            match self.client.list_backups(&instance.id, Listed::Manual).await {
+                Ok(backups) => there.extend(backups.into_iter().map(|backup| (backup.id, backup.status))),
+                Err(_) => return Ok(false),
+            }
+        }
+        let gone: Vec<BackupId> = batch.ids().filter(|id| !there.contains_key(*id)).cloned().collect();
+        blocking(|| self.sender.ledger.settle(&self.sender.run_id, crate::clock::now(), &gone, &[]))?;
+        fates.extend(gone.into_iter().map(|id| (id, Fate::Confirmed)));
+        batch.retain(|doomed| {
+            matches!(there.get(&doomed.candidate.id), Some(BackupStatus::Completed | BackupStatus::Failed))
+        });
+        Ok(true)
+    }
+
+    fn close(&self, message: &str) {
+        self.close_with(Skip {
+            project: self.client.project().clone(),
+            instance: None,
+            reason: SkipReason::Budget,
+            message: message.to_owned(),
+        });
+    }
+
+    fn close_with(&self, skip: Skip) {
+        self.closed.store(true, Ordering::Release);
+        if let Ok(mut trouble) = self.trouble.lock() {
+            trouble.get_or_insert(skip);
+        }
+    }
+
+    fn tell(&self) {
+        let sender = &self.sender;
+        let progress = Progress {
+            sent: sender.sent.load(Ordering::Relaxed),
+            calls: sender.world.projects.calls(),
+            ..sender.progress
+        };
+        (sender.world.watcher)(progress);
+    }
+}
+
+/// The instances that sent ids belong to, with the project's client, each once.
+pub(super) fn touched<'a>(items: impl Iterator<Item = &'a Item>) -> BTreeSet<(ProjectName, InstanceId)> {
+    items
+        .map(|item| &item.doomed.candidate.instance)
+        .map(|instance| (instance.project.clone(), instance.id.clone()))
+        .collect()
+}

@@ -1,0 +1,531 @@
+//! The first half of a pass: list the instances, list the backups of those that a policy claims, decide each instance as
+//! soon as it is listed. What stays in memory is what expired, not what is kept.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+use super::account::Accounts;
+use super::{Error, Order, Progress, Purpose, World, blocking, count_instances, skip_of};
+use crate::ledger::{Believed, GraceStart, Listing, Pending, Unconfirmed};
+use crate::rds::{self, Client, InstanceEntry, Listed};
+use crate::retention::decide::FUTURE_TOLERANCE;
+use crate::retention::plan::{ClockCheck, InstanceDue};
+use crate::retention::policy::Knowledge;
+use crate::retention::report::{InstanceCounts, Overlap, Settled, Skip, SkipReason};
+use crate::retention::{
+    Backup, BackupId, BackupStatus, Engine, Fate, Instance, InstanceId, Mode, Policy, ProjectName, Refusal,
+};
+
+/// Accepted, and still COMPLETED so long after: it came back.
+pub(super) const RETURNED_AFTER: TimeDelta = TimeDelta::minutes(30);
+/// A shrunken listing is left alone so long, then believed.
+const SHRINK_DOUBT: TimeDelta = TimeDelta::days(7);
+/// Listings under way beyond what the clients run at once, so that a slow decision never starves them.
+const AHEAD: usize = 4;
+
+/// What the survey found.
+pub(super) struct Survey {
+    pub(super) clocks: BTreeMap<ProjectName, ClockCheck>,
+    pub(super) skipped: Vec<Skip>,
+    pub(super) unmanaged: Vec<Arc<Instance>>,
+    pub(super) overlaps: Vec<Overlap>,
+    pub(super) counts: InstanceCounts,
+    /// Deletions of earlier runs that these listings settled.
+    pub(super) settled: Vec<Settled>,
+    pub(super) hit: Hit,
+    pub(super) progress: Progress,
+    /// Shrunken listings, by running policy.
+    shrunk: Vec<(usize, Refusal)>,
+    /// The listings that were believed, by instance: counts for the next run's shrink guard, and what justifies a deletion.
+    pub(super) listings: HashMap<InstanceId, (ProjectName, Listing)>,
+    /// The lists of instances that were believed.
+    listed: Vec<(ProjectName, Vec<Instance>)>,
+    /// Listings that fell by more than half.
+    disbelieved: Vec<(ProjectName, Option<InstanceId>)>,
+    gone: Vec<BackupId>,
+    returned: Vec<BackupId>,
+}
+
+/// How much of a policy's world could not be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum HitKind {
+    None,
+    Some,
+    Whole,
+}
+
+/// Per running policy: instances that were read, and things that were not.
+#[derive(Default)]
+pub(super) struct Hit(BTreeMap<usize, (usize, usize)>);
+
+impl Hit {
+    fn read(&mut self, nth: usize) {
+        self.0.entry(nth).or_default().0 += 1;
+    }
+
+    fn missed(&mut self, nth: usize) {
+        self.0.entry(nth).or_default().1 += 1;
+    }
+
+    pub(super) fn of(&self, nth: usize) -> HitKind {
+        match self.0.get(&nth) {
+            None | Some((_, 0)) => HitKind::None,
+            Some((0, _)) => HitKind::Whole,
+            Some(_) => HitKind::Some,
+        }
+    }
+}
+
+impl Survey {
+    /// A refusal that concerns one instance or project is a skip, too.
+    pub(super) fn note_refusal(&mut self, refusal: &Refusal, project_of: impl Fn(&InstanceId) -> Option<ProjectName>) {
+        let reason = SkipReason::Guard(refusal.limit());
+        let skip = match refusal {
+            Refusal::Clock { project, .. } => {
+                Some(Skip { project: project.clone(), instance: None, reason, message: refusal.to_string() })
+            }
+            _ => refusal.instance().and_then(|instance| {
+                let (project, instance) = (project_of(instance)?, Some(instance.clone()));
+                Some(Skip { project, instance, reason, message: refusal.to_string() })
+            }),
+        };
+        self.skipped.extend(skip.filter(|skip| !self.skipped.contains(skip)));
+    }
+
+    /// The shrunken listings that concern a running policy.
+    pub(super) fn shrunk_for(&self, nth: usize) -> Vec<Refusal> {
+        self.shrunk.iter().filter(|(of, _)| *of == nth).map(|(_, refusal)| refusal.clone()).collect()
+    }
+}
+
+/// Which policies share how many instances.
+#[derive(Default)]
+pub(super) struct Overlaps(BTreeMap<Vec<usize>, u64>);
+
+impl Overlaps {
+    pub(super) fn note(&mut self, claiming: &[usize]) {
+        if claiming.len() > 1 {
+            *self.0.entry(claiming.to_vec()).or_default() += 1;
+        }
+    }
+
+    pub(super) fn report(self, all: &[Arc<Policy>]) -> Vec<Overlap> {
+        let name = |place: usize| all[place].name.clone();
+        let entry = |(places, instances): (Vec<usize>, u64)| Overlap {
+            policies: places.into_iter().map(name).collect(),
+            instances,
+        };
+        self.0.into_iter().map(entry).collect()
+    }
+}
+
+/// The newest COMPLETED backup that is not dated in the future, whatever its type.
+pub(super) fn newest_recovery_point(backups: &[Backup], now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+    let completed = backups.iter().filter(|backup| backup.status == BackupStatus::Completed);
+    completed.filter_map(|backup| backup.begin).filter(|begin| *begin <= now + FUTURE_TOLERANCE).max()
+}
+
+/// One claimed instance whose backups are to be listed.
+struct Job {
+    client: Client,
+    instance: Arc<Instance>,
+    claiming: Vec<usize>,
+}
+
+/// Lists and decides everything that the running policies claim.
+pub(super) async fn survey(
+    order: &Order,
+    world: &World,
+    accounts: &mut Accounts,
+    deadline: Instant,
+) -> Result<Survey, Error> {
+    let mut memory = Memory::load(order, world)?;
+    let mut survey = Survey {
+        clocks: BTreeMap::new(),
+        skipped: Vec::new(),
+        unmanaged: Vec::new(),
+        overlaps: Vec::new(),
+        counts: InstanceCounts::default(),
+        settled: Vec::new(),
+        hit: Hit::default(),
+        progress: Progress::default(),
+        shrunk: Vec::new(),
+        listings: HashMap::new(),
+        listed: Vec::new(),
+        disbelieved: Vec::new(),
+        gone: Vec::new(),
+        returned: Vec::new(),
+    };
+    let jobs = list_instances(order, world, accounts, &memory, &mut survey).await?;
+    survey.progress.of_instances = jobs.len();
+    let recency = list_backups(order, world, accounts, &mut memory, &mut survey, jobs, deadline).await?;
+    ask_recency(order, world, accounts, &mut survey, recency).await?;
+    for (name, client) in world.projects.iter().filter(|(name, _)| survey.clocks.contains_key(*name)) {
+        survey.clocks.insert(name.clone(), client.clock());
+    }
+    Ok(survey)
+}
+
+/// What the ledger remembers that the survey needs.
+#[derive(Default)]
+struct Memory {
+    /// Believed counts: of manual backups by instance, of instances by project (where there is no instance).
+    believed: HashMap<(ProjectName, Option<InstanceId>), Believed>,
+    /// Sent earlier, neither confirmed nor returned.
+    unconfirmed: HashMap<InstanceId, Vec<Unconfirmed>>,
+    /// Shrunken listings that somebody approved.
+    approved: HashSet<String>,
+}
+
+impl Memory {
+    fn load(order: &Order, world: &World) -> Result<Self, Error> {
+        let mut memory = Self::default();
+        let Some(ledger) = &world.ledger else { return Ok(memory) };
+        blocking(|| {
+            for (project, _) in world.projects.iter() {
+                let counts = ledger.believed(project)?;
+                memory.believed.extend(counts.instances.map(|believed| ((project.clone(), None), believed)));
+                let of_instance = |(id, believed)| ((project.clone(), Some(id)), believed);
+                memory.believed.extend(counts.backups.into_iter().map(of_instance));
+            }
+            for row in ledger.unconfirmed()? {
+                memory.unconfirmed.entry(row.instance.clone()).or_default().push(row);
+            }
+            memory.approved = ledger.listing_approvals(order.now)?;
+            Ok(memory)
+        })
+    }
+
+    /// The shrink guard: a listing that fell by more than half, and by more than three, below what was believed less
+    /// what this program sent. Somebody may approve it, and after a week it is believed.
+    fn doubts(
+        &self,
+        project: &ProjectName,
+        instance: Option<&InstanceId>,
+        found: u64,
+        now: DateTime<Utc>,
+    ) -> Option<Refusal> {
+        let known = self.believed.get(&(project.clone(), instance.cloned()))?;
+        let expected = known.count?.saturating_sub(known.sent);
+        let fell = found * 2 < expected && expected - found > 3;
+        let name = instance.map_or_else(|| project.as_str(), InstanceId::as_str);
+        let doubted_long = known.shrunk_since.is_some_and(|since| now - since >= SHRINK_DOUBT);
+        (fell && !doubted_long && !self.approved.contains(name)).then(|| Refusal::Shrink {
+            project: project.clone(),
+            instance: instance.cloned(),
+            expected,
+            found,
+        })
+    }
+}
+
+/// Lists the instances of every project that a running policy may select, and says which to read.
+async fn list_instances(
+    order: &Order,
+    world: &World,
+    accounts: &Accounts,
+    memory: &Memory,
+    survey: &mut Survey,
+) -> Result<Vec<Job>, Error> {
+    let mut listings: JoinSet<(Client, Result<Vec<InstanceEntry>, rds::Error>)> = JoinSet::new();
+    for (name, client) in world.projects.iter() {
+        if accounts.running().any(|policy| may_select(policy, name)) {
+            survey.clocks.insert(name.clone(), ClockCheck::NoDate);
+            let client = client.clone();
+            listings.spawn(async move {
+                let listed = client.list_instances().await;
+                (client, listed)
+            });
+        }
+    }
+    let mut listed = Vec::new();
+    while let Some(joined) = listings.join_next().await {
+        listed.push(joined?);
+    }
+    // The order of answers must not show in the report.
+    listed.sort_by(|(a, _), (b, _)| a.project().cmp(b.project()));
+    let mut jobs = Vec::new();
+    let mut claims = Vec::new();
+    let mut overlaps = Overlaps::default();
+    for (client, listed) in listed {
+        let project = client.project().clone();
+        let of_project: Vec<usize> =
+            accounts.running().enumerate().filter(|(_, policy)| may_select(policy, &project)).map(|(nth, _)| nth).collect();
+        let instances = match listed {
+            Ok(entries) => living(entries),
+            Err(error) => {
+                of_project.iter().for_each(|nth| survey.hit.missed(*nth));
+                survey.skipped.push(skip_of(&project, None, &error));
+                continue;
+            }
+        };
+        let found = instances.len() as u64;
+        if let Some(refusal) = memory.doubts(&project, None, found, order.now) {
+            survey.skipped.push(shrink_skip(&project, None, &refusal));
+            survey.shrunk.extend(of_project.iter().map(|nth| (*nth, refusal.clone())));
+            survey.disbelieved.push((project, None));
+            continue;
+        }
+        for instance in &instances {
+            let wanted = |id: &InstanceId| *id == instance.id || id.as_str() == &*instance.name;
+            if order.instance.as_ref().is_some_and(|id| !wanted(id)) {
+                continue;
+            }
+            let claiming = accounts.claims(instance, Knowledge::Full);
+            claims.push(claiming.len());
+            overlaps.note(&claiming);
+            let instance = Arc::new(instance.clone());
+            if claiming.is_empty() {
+                survey.unmanaged.push(Arc::clone(&instance));
+            }
+            // Also what no running policy claims is read, where an earlier deletion waits for its confirmation.
+            if accounts.running_among(&claiming).next().is_some()
+                || (matches!(order.purpose, Purpose::Apply { .. }) && memory.unconfirmed.contains_key(&instance.id))
+            {
+                jobs.push(Job { client: client.clone(), instance, claiming });
+            }
+        }
+        survey.listed.push((project, instances));
+    }
+    survey.counts = count_instances(&claims, 0);
+    survey.overlaps = overlaps.report(accounts.all());
+    Ok(jobs)
+}
+
+fn may_select(policy: &Policy, project: &ProjectName) -> bool {
+    policy.select.projects.as_ref().is_none_or(|projects| projects.contains(project))
+}
+
+/// SQL Server instances that can have manual backups; a read replica has none (API page "Creating a Manual Backup").
+fn living(entries: Vec<InstanceEntry>) -> Vec<Instance> {
+    let has_backups = |entry: &InstanceEntry| entry.engine == Engine::SqlServer && !entry.is_replica;
+    let mut instances: Vec<Instance> = entries.into_iter().filter(has_backups).map(|entry| entry.instance).collect();
+    instances.sort_by(|a, b| a.name.cmp(&b.name).then_with(|| a.id.cmp(&b.id)));
+    instances
+}
+
+fn shrink_skip(project: &ProjectName, instance: Option<&InstanceId>, refusal: &Refusal) -> Skip {
+    Skip {
+        project: project.clone(),
+        instance: instance.cloned(),
+        reason: SkipReason::Shrink,
+        message: refusal.to_string(),
+    }
+}
+
+/// What is due on an instance whose recent recovery point must still be looked for among the automated backups.
+struct Recency {
+    client: Client,
+    nth: usize,
+    due: InstanceDue,
+}
+
+/// Reads the backups of the claimed instances, a few at a time, and decides each as it comes.
+async fn list_backups(
+    order: &Order,
+    world: &World,
+    accounts: &mut Accounts,
+    memory: &mut Memory,
+    survey: &mut Survey,
+    jobs: Vec<Job>,
+    deadline: Instant,
+) -> Result<Vec<Recency>, Error> {
+    let at_once: usize = world.projects.iter().map(|(_, client)| client.concurrency()).sum::<usize>() + AHEAD;
+    let mut jobs = jobs.into_iter();
+    let mut reading = JoinSet::new();
+    let mut recency = Vec::new();
+    let mut failed = 0;
+    loop {
+        while reading.len() < at_once
+            && let Some(job) = jobs.next()
+        {
+            if Instant::now() >= deadline || *world.stop.borrow() {
+                skip_job(accounts, survey, &job, SkipReason::Budget, "the run's time was over, or it was told to stop");
+                continue;
+            }
+            reading.spawn(async move {
+                let listed = job.client.list_backups(&job.instance.id, Listed::Manual).await;
+                (job, listed)
+            });
+        }
+        let Some(joined) = reading.join_next().await else { break };
+        let (job, listed) = joined?;
+        survey.progress.instances += 1;
+        match listed {
+            Err(error) => {
+                failed += 1;
+                let skip = skip_of(&job.instance.project, Some(&job.instance.id), &error);
+                skip_job(accounts, survey, &job, skip.reason, &skip.message);
+            }
+            Ok(backups) => {
+                survey.progress.backups += backups.len();
+                recency.extend(judge(order, accounts, memory, survey, job, &backups));
+            }
+        }
+        survey.progress.calls = world.projects.calls();
+        (world.watcher)(survey.progress);
+    }
+    survey.counts.failed = failed;
+    Ok(recency)
+}
+
+fn skip_job(accounts: &Accounts, survey: &mut Survey, job: &Job, reason: SkipReason, message: &str) {
+    accounts.running_among(&job.claiming).for_each(|nth| survey.hit.missed(nth));
+    survey.skipped.push(Skip {
+        project: job.instance.project.clone(),
+        instance: Some(job.instance.id.clone()),
+        reason,
+        message: message.to_owned(),
+    });
+}
+
+/// One believed listing: settles earlier deletions, minds the shrink guard, decides.
+fn judge(
+    order: &Order,
+    accounts: &mut Accounts,
+    memory: &mut Memory,
+    survey: &mut Survey,
+    job: Job,
+    backups: &[Backup],
+) -> Vec<Recency> {
+    let Job { client, instance, claiming } = job;
+    let found = backups.len() as u64;
+    if let Some(refusal) = memory.doubts(&instance.project, Some(&instance.id), found, order.now) {
+        survey.skipped.push(shrink_skip(&instance.project, Some(&instance.id), &refusal));
+        survey.shrunk.extend(accounts.running_among(&claiming).map(|nth| (nth, refusal.clone())));
+        survey.disbelieved.push((instance.project.clone(), Some(instance.id.clone())));
+        return Vec::new();
+    }
+    let listing = Listing { count: found, read_at: crate::clock::now() };
+    survey.listings.insert(instance.id.clone(), (instance.project.clone(), listing));
+    let pending = settle_earlier(order, survey, memory.unconfirmed.remove(&instance.id).unwrap_or_default(), backups);
+    let mut recency = Vec::new();
+    for (nth, mut due) in accounts.enter(&instance, backups, &claiming) {
+        survey.hit.read(nth);
+        // An accepted deletion is not asked for again while it may still be under way.
+        due.due.retain(|candidate| !pending.contains(&candidate.id));
+        let Some(policy) = accounts.running().nth(nth) else { continue };
+        due.newest_recovery_point = newest_recovery_point(backups, order.now);
+        if wants_automated(policy, &due, order.now) {
+            recency.push(Recency { client: client.clone(), nth, due });
+        } else {
+            accounts.add(nth, due);
+        }
+    }
+    recency
+}
+
+/// Whether the automated backups must be asked, because no manual one is recent enough.
+fn wants_automated(policy: &Policy, due: &InstanceDue, now: DateTime<Utc>) -> bool {
+    let Some(within) = policy.require_backup_within else { return false };
+    let edge = within.before(now, policy.zone);
+    !due.due.is_empty() && due.newest_recovery_point.is_none_or(|newest| edge.is_some_and(|edge| newest < edge))
+}
+
+/// What this listing says of deletions sent by earlier runs; returns the ids that are still pending.
+fn settle_earlier(order: &Order, survey: &mut Survey, rows: Vec<Unconfirmed>, backups: &[Backup]) -> BTreeSet<BackupId> {
+    let mut pending = BTreeSet::new();
+    for row in rows {
+        let found = backups.iter().find(|backup| backup.id == row.backup);
+        let fate = match found.map(|backup| &backup.status) {
+            None => Some(Fate::Confirmed),
+            Some(BackupStatus::Completed | BackupStatus::Failed) if row.pending == Pending::Unanswered => {
+                // It was never answered and it is still there: nothing happened, and it may be decided anew.
+                survey.returned.push(row.backup.clone());
+                continue;
+            }
+            Some(BackupStatus::Completed | BackupStatus::Failed) if order.now - row.answered_at >= RETURNED_AFTER => {
+                Some(Fate::Returned)
+            }
+            Some(_) => None,
+        };
+        let Some(fate) = fate else {
+            pending.insert(row.backup);
+            continue;
+        };
+        match fate {
+            Fate::Confirmed => survey.gone.push(row.backup.clone()),
+            _ => survey.returned.push(row.backup.clone()),
+        }
+        survey.settled.push(Settled { policy: row.policy, project: row.project, fate, size_bytes: row.size_bytes });
+    }
+    pending
+}
+
+/// Looks for a recent automated backup where a policy requires one and no manual one is recent.
+async fn ask_recency(
+    order: &Order,
+    world: &World,
+    accounts: &mut Accounts,
+    survey: &mut Survey,
+    recency: Vec<Recency>,
+) -> Result<(), Error> {
+    let mut asking = JoinSet::new();
+    for Recency { client, nth, due } in recency {
+        asking.spawn(async move {
+            let listed = client.list_backups(&due.instance.id, Listed::Automated).await;
+            (nth, due, listed)
+        });
+    }
+    while let Some(joined) = asking.join_next().await {
+        let (nth, mut due, listed) = joined?;
+        match listed {
+            Ok(automated) => {
+                due.newest_recovery_point = due.newest_recovery_point.max(newest_recovery_point(&automated, order.now));
+                accounts.add(nth, due);
+            }
+            Err(error) => {
+                survey.hit.missed(nth);
+                survey.skipped.push(skip_of(&due.instance.project, Some(&due.instance.id), &error));
+            }
+        }
+    }
+    survey.progress.calls = world.projects.calls();
+    Ok(())
+}
+
+/// Writes down what a run learned before anything is sent: grace, believed counts, instances, settled deletions.
+pub(super) fn write_down(
+    order: &Order,
+    world: &World,
+    run_id: &str,
+    survey: &Survey,
+    accounts: &Accounts,
+) -> Result<(), Error> {
+    let Some(ledger) = &world.ledger else { return Ok(()) };
+    // A run by a wrong clock begins no grace: it would be over too early, or never.
+    let good: BTreeSet<&ProjectName> =
+        survey.clocks.iter().filter(|(_, check)| check.is_good()).map(|(project, _)| project).collect();
+    blocking(|| {
+        for account in accounts.iter().filter(|account| account.policy().mode == Mode::Enforce) {
+            let started = account.started().iter().filter(|start| good.contains(&start.instance.project));
+            let started: Vec<GraceStart<'_>> = started
+                .map(|start| GraceStart {
+                    project: &start.instance.project,
+                    instance: &start.instance.id,
+                    backup: &start.backup,
+                    name: &start.name,
+                })
+                .collect();
+            ledger.update_grace(&account.policy().name, &started, account.cleared(), order.now)?;
+        }
+        for (project, instances) in &survey.listed {
+            ledger.remember_instances(project, instances, order.now)?;
+            let of_project = |(id, (of, listing)): (&InstanceId, &(ProjectName, Listing))| {
+                (of == project).then(|| (id.clone(), listing.count))
+            };
+            let counts: Vec<(InstanceId, u64)> = survey.listings.iter().filter_map(of_project).collect();
+            // A run asked for one instance still listed all of the project's.
+            ledger.believe(project, Some(instances.len() as u64), &counts, order.now)?;
+        }
+        for (project, instance) in &survey.disbelieved {
+            ledger.disbelieve(project, instance.as_ref(), order.now)?;
+        }
+        ledger.settle(run_id, order.now, &survey.gone, &survey.returned)?;
+        Ok(())
+    })
+}
