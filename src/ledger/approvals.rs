@@ -42,14 +42,16 @@ impl Ledger {
     /// Remembers what `approve` would approve; replaces what an earlier run of the policy left.
     pub fn record_refused(&self, policy: &PolicyName, refused: &RefusedPlan) -> Result<(), Error> {
         self.write(|tx| {
-            tx.prepare_cached("INSERT OR REPLACE INTO refused (policy, run, limits, backups, at) VALUES (?1, ?2, ?3, ?4, ?5)")?
-                .execute((
-                    policy.as_str(),
-                    &refused.run,
-                    serde_json::to_string(&refused.limits)?,
-                    serde_json::to_string(&refused.backups)?,
-                    Stamp(refused.at),
-                ))?;
+            tx.prepare_cached(
+                "INSERT OR REPLACE INTO refused (policy, run, limits, backups, at) VALUES (?1, ?2, ?3, ?4, ?5)",
+            )?
+            .execute((
+                policy.as_str(),
+                &refused.run,
+                serde_json::to_string(&refused.limits)?,
+                serde_json::to_string(&refused.backups)?,
+                Stamp(refused.at),
+            ))?;
             Ok(())
         })
     }
@@ -57,7 +59,8 @@ impl Ledger {
     /// Nothing of the policy waits any more.
     pub fn clear_refused(&self, policy: &PolicyName) -> Result<(), Error> {
         self.write(|tx| {
-            tx.prepare_cached("DELETE FROM refused WHERE policy = ?1")?.execute([policy.as_str()])?;
+            tx.prepare_cached("DELETE FROM refused WHERE policy = ?1")?
+                .execute([policy.as_str()])?;
             Ok(())
         })
     }
@@ -67,9 +70,13 @@ impl Ledger {
         self.read(|tx| {
             let found: Option<(String, String, String, Stamp)> = tx
                 .prepare_cached("SELECT run, limits, backups, at FROM refused WHERE policy = ?1")?
-                .query_row([policy.as_str()], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))
+                .query_row([policy.as_str()], |row| {
+                    Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
+                })
                 .optional()?;
-            let Some((run, limits, backups, Stamp(at))) = found else { return Ok(None) };
+            let Some((run, limits, backups, Stamp(at))) = found else {
+                return Ok(None);
+            };
             Ok(Some(RefusedPlan {
                 run,
                 limits: serde_json::from_str(&limits)?,
@@ -90,12 +97,19 @@ impl Ledger {
     ) -> Result<(), Error> {
         self.write(|tx| {
             // Those that ran out say nothing any more; the chain keeps them.
-            tx.prepare_cached("DELETE FROM approval WHERE until <= ?1")?.execute([Stamp(now)])?;
-            let mut insert = tx.prepare_cached("INSERT OR REPLACE INTO approval (policy, backup, until) VALUES (?1, ?2, ?3)")?;
+            tx.prepare_cached("DELETE FROM approval WHERE until <= ?1")?
+                .execute([Stamp(now)])?;
+            let mut insert =
+                tx.prepare_cached("INSERT OR REPLACE INTO approval (policy, backup, until) VALUES (?1, ?2, ?3)")?;
             for backup in backups {
                 insert.execute((policy.as_str(), backup.as_str(), Stamp(until)))?;
             }
-            let body = ApproveBody { policy, backups, until, by };
+            let body = ApproveBody {
+                policy,
+                backups,
+                until,
+                by,
+            };
             chain::append(tx, now, Kind::Approve, &body)?;
             Ok(())
         })
@@ -114,7 +128,13 @@ impl Ledger {
 
     /// Approves the next listing of an instance (by its id) or a project (by its name), however much it shrank.
     /// [`Ledger::believe`] uses the approval up.
-    pub fn approve_listing(&self, target: &str, until: DateTime<Utc>, by: &str, now: DateTime<Utc>) -> Result<(), Error> {
+    pub fn approve_listing(
+        &self,
+        target: &str,
+        until: DateTime<Utc>,
+        by: &str,
+        now: DateTime<Utc>,
+    ) -> Result<(), Error> {
         self.write(|tx| {
             tx.prepare_cached("INSERT OR REPLACE INTO listing_approval (target, until) VALUES (?1, ?2)")?
                 .execute((target, Stamp(until)))?;

@@ -241,10 +241,16 @@ impl Ledger {
             let (seq, hash) = last;
             let (noted_rows, noted_head) = noted(tx)?;
             if noted_rows != seq || noted_head != hash {
-                return Ok(broken(seq, format!("the chain ends here, but row {noted_rows} was written last")));
+                return Ok(broken(
+                    seq,
+                    format!("the chain ends here, but row {noted_rows} was written last"),
+                ));
             }
             if !head_seen {
-                return Ok(broken(seq, "no row has the head that was asked for: rows after this one are missing"));
+                return Ok(broken(
+                    seq,
+                    "no row has the head that was asked for: rows after this one are missing",
+                ));
             }
             if let Some(what) = replay.difference(tx)? {
                 return Ok(broken(seq, what));

@@ -42,7 +42,9 @@ pub enum Error {
     #[error("instance {0}: no listing justifies deleting from it; the batch is not sent")]
     NoListing(InstanceId),
     /// An id whose last request is still without an outcome.
-    #[error("backup {backup}: request {request} has no outcome yet; close the open requests first; the batch is not sent")]
+    #[error(
+        "backup {backup}: request {request} has no outcome yet; close the open requests first; the batch is not sent"
+    )]
     StillOpen {
         /// The id.
         backup: BackupId,
@@ -78,7 +80,9 @@ pub enum Fault {
     #[error("the disk is full, so no intent can be recorded and nothing is deleted: make room, then run again")]
     Full,
     /// It cannot be written.
-    #[error("the state is read-only, so no intent can be recorded and nothing is deleted: make it writable, or check `state_dir`")]
+    #[error(
+        "the state is read-only, so no intent can be recorded and nothing is deleted: make it writable, or check `state_dir`"
+    )]
     ReadOnly,
     /// Not ours to open.
     #[error("may not be opened ({0}): run as the daemon's user or as root, and check the owner of the state directory")]

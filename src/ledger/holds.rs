@@ -69,8 +69,9 @@ fn id_of(number: i64) -> String {
 
 /// Every hold with its number, oldest first.
 pub(super) fn all(tx: &Transaction<'_>) -> Result<Vec<(i64, PlacedHold)>, Error> {
-    let mut statement =
-        tx.prepare_cached("SELECT number, target, reason, owner, until, placed_at, released_at FROM hold ORDER BY number")?;
+    let mut statement = tx.prepare_cached(
+        "SELECT number, target, reason, owner, until, placed_at, released_at FROM hold ORDER BY number",
+    )?;
     let mut rows = statement.query([])?;
     let mut holds = Vec::new();
     while let Some(row) = rows.next()? {
@@ -96,7 +97,10 @@ pub(super) fn all(tx: &Transaction<'_>) -> Result<Vec<(i64, PlacedHold)>, Error>
 /// The holds in force.
 pub(super) fn active(tx: &Transaction<'_>, now: DateTime<Utc>) -> Result<Vec<Hold>, Error> {
     let placed = all(tx)?.into_iter().map(|(_, placed)| placed);
-    Ok(placed.filter(|placed| placed.is_active(now)).map(|placed| placed.hold).collect())
+    Ok(placed
+        .filter(|placed| placed.is_active(now))
+        .map(|placed| placed.hold)
+        .collect())
 }
 
 /// The freeze that was placed and not thawed, ended or not.
@@ -162,7 +166,10 @@ impl Ledger {
             let backup = HoldTarget::Backup(BackupId::from(name));
             let mut found = by_id;
             if found.is_empty() {
-                found = others.into_iter().filter(|(_, placed)| placed.hold.target == backup).collect();
+                found = others
+                    .into_iter()
+                    .filter(|(_, placed)| placed.hold.target == backup)
+                    .collect();
             }
             if found.len() > 1 {
                 return Err(Error::SeveralHolds {

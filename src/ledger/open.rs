@@ -65,7 +65,10 @@ impl Ledger {
             Err(error) => return Err(Error::storage(dir, io_fault(error))),
         };
         let path = dir.join(FILE);
-        let exists = || path.try_exists().map_err(|error| Error::storage(&path, io_fault(error)));
+        let exists = || {
+            path.try_exists()
+                .map_err(|error| Error::storage(&path, io_fault(error)))
+        };
         let mut is_new = false;
         if !exists()? {
             if access != Access::Create {
@@ -128,7 +131,12 @@ fn create(dir: &Path, path: &Path, now: DateTime<Utc>) -> Result<bool, Error> {
         return Ok(false);
     }
     let draft = dir.join(format!("{FILE}.new"));
-    for leftover in [draft.clone(), beside(&draft, "-wal"), beside(&draft, "-shm"), beside(&draft, "-journal")] {
+    for leftover in [
+        draft.clone(),
+        beside(&draft, "-wal"),
+        beside(&draft, "-shm"),
+        beside(&draft, "-journal"),
+    ] {
         match fs::remove_file(&leftover) {
             Err(error) if error.kind() != ErrorKind::NotFound => return Err(fail(error)),
             _ => {}
@@ -147,7 +155,12 @@ fn create(dir: &Path, path: &Path, now: DateTime<Utc>) -> Result<bool, Error> {
         "INSERT INTO meta (key, value) VALUES ('created_at', ?1), ('rows', '0'), ('head', ?2), ('probes', '0')",
         (chain::written(now), chain::GENESIS),
     )?;
-    chain::append(&tx, now, Kind::Created, &serde_json::json!({"program": env!("CARGO_PKG_NAME")}))?;
+    chain::append(
+        &tx,
+        now,
+        Kind::Created,
+        &serde_json::json!({"program": env!("CARGO_PKG_NAME")}),
+    )?;
     tx.commit()?;
     // The last connection to close moves the log into the file and removes it.
     connection.close().map_err(|(_, error)| error)?;
@@ -170,30 +183,35 @@ fn open_to_write(path: &Path) -> Result<(Connection, DateTime<Utc>), Error> {
 }
 
 fn open_to_read(path: &Path) -> Result<(Connection, DateTime<Utc>), Error> {
-    let attempt = |flags, immutable| {
-        let connection = if immutable {
-            connect_uri(path, flags)?
-        } else {
-            connect(path, flags)?
-        };
-        let found = schema::version(&connection, schema::STEPS)?;
-        if found < i64::try_from(schema::STEPS.len()).unwrap_or(i64::MAX) {
-            return Err(Error::storage(path, Fault::Older(found)));
-        }
-        let created_at = look_over(&connection)?;
-        Ok((connection, created_at))
-    };
-    match attempt(OpenFlags::SQLITE_OPEN_READ_ONLY, false) {
+    let opened = connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY).and_then(|connection| readable(path, connection));
+    match opened {
         // A file in WAL mode wants a -shm file beside it. Where none can be made and no log waits to be read, nobody
         // can be writing, and SQLite may read the file as it lies.
-        Err(error @ Error::Storage { .. })
-            if matches!(error.fault(), Some(Fault::Denied(_) | Fault::ReadOnly | Fault::Sqlite(_)))
-                && fs::metadata(beside(path, "-wal")).map_or(true, |log| log.len() == 0) =>
+        Err(error)
+            if matches!(
+                error.fault(),
+                Some(Fault::Denied(_) | Fault::ReadOnly | Fault::Sqlite(_))
+            ) && fs::metadata(beside(path, "-wal")).map_or(true, |log| log.len() == 0) =>
         {
-            attempt(OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI, true).map_err(|_| error)
+            open_immutable(path).map_err(|_| error)
         }
         result => result,
     }
+}
+
+/// Reads the file as it lies, without a lock: only where nobody can be writing.
+pub(super) fn open_immutable(path: &Path) -> Result<(Connection, DateTime<Utc>), Error> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI;
+    readable(path, connect_uri(path, flags)?)
+}
+
+fn readable(path: &Path, connection: Connection) -> Result<(Connection, DateTime<Utc>), Error> {
+    let found = schema::version(&connection, schema::STEPS)?;
+    if found < i64::try_from(schema::STEPS.len()).unwrap_or(i64::MAX) {
+        return Err(Error::storage(path, Fault::Older(found)));
+    }
+    let created_at = look_over(&connection)?;
+    Ok((connection, created_at))
 }
 
 fn connect(path: &Path, flags: OpenFlags) -> Result<Connection, Error> {
@@ -214,7 +232,10 @@ fn connect_uri(path: &Path, flags: OpenFlags) -> Result<Connection, Error> {
         }
     }
     uri.push_str("?immutable=1");
-    set_up(Connection::open_with_flags(uri, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX)?, flags)
+    set_up(
+        Connection::open_with_flags(uri, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX)?,
+        flags,
+    )
 }
 
 fn set_up(connection: Connection, flags: OpenFlags) -> Result<Connection, Error> {

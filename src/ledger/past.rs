@@ -141,7 +141,11 @@ impl Ledger {
                 .collect::<Result<_, _>>()?;
             let mut history = Vec::new();
             for request in requests {
-                let Request { intent, answer, sent_at } = Request::load(tx, request)?;
+                let Request {
+                    intent,
+                    answer,
+                    sent_at,
+                } = Request::load(tx, request)?;
                 let answer = match answer {
                     Some(seq) => Some((time_of(tx, seq)?, chain::body::<OutcomeBody>(tx, seq)?)),
                     None => None,
@@ -150,7 +154,9 @@ impl Ledger {
                 let item = item.ok_or_else(|| Error::corrupt(format!("row {request} does not name {backup}")))?;
                 let outcome = answer.as_ref().and_then(|(_, body)| {
                     let mut outcomes = body.outcomes.iter();
-                    outcomes.find(|found| found.backup == *backup).map(|found| found.outcome.clone())
+                    outcomes
+                        .find(|found| found.backup == *backup)
+                        .map(|found| found.outcome.clone())
                 });
                 let answered_at = answer.as_ref().map(|(at, _)| *at);
                 let request_id = answer.and_then(|(_, body)| body.api_request_id);
@@ -237,10 +243,17 @@ fn past(
 /// The deletions that a row of outcomes is about.
 pub(super) fn deletions_of(tx: &Transaction<'_>, outcome: &str) -> Result<Vec<PastDeletion>, Error> {
     let body: OutcomeBody = serde_json::from_str(outcome)?;
-    let Request { intent, answer, sent_at } = Request::load(tx, body.request)?;
+    let Request {
+        intent,
+        answer,
+        sent_at,
+    } = Request::load(tx, body.request)?;
     let answered_at = answer.map(|seq| time_of(tx, seq)).transpose()?;
-    let mut outcomes: HashMap<BackupId, Outcome> =
-        body.outcomes.into_iter().map(|item| (item.backup, item.outcome)).collect();
+    let mut outcomes: HashMap<BackupId, Outcome> = body
+        .outcomes
+        .into_iter()
+        .map(|item| (item.backup, item.outcome))
+        .collect();
     let deletion = |item: &IntendedItem| {
         let answer = Answer {
             request_id: body.api_request_id.clone(),

@@ -8,13 +8,13 @@ use std::collections::BTreeMap;
 use rusqlite::Transaction;
 use sha2::{Digest, Sha256};
 
+use super::Error;
 use super::chain::Kind;
 use super::confirm::SettledBody;
 use super::holds::{FreezeBody, HoldBody, ReleaseBody};
 use super::past::DeletionState;
 use super::requests::{IntentBody, OutcomeBody, state_of};
 use super::runs::RunFinishedBody;
-use super::Error;
 use crate::retention::{BackupId, Hold};
 
 #[derive(Default)]

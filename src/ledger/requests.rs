@@ -11,9 +11,7 @@ use super::chain::{self, Kind};
 use super::past::DeletionState;
 use super::{DeletionLock, Error, Ledger, Stamp, to_column};
 use crate::retention::plan::Doomed;
-use crate::retention::{
-    BackupId, Batch, ExpireReason, Freeze, Hold, InstanceId, Outcome, PolicyName, ProjectName,
-};
+use crate::retention::{BackupId, Batch, ExpireReason, Freeze, Hold, InstanceId, Outcome, PolicyName, ProjectName};
 
 /// The listing that a decision was made on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -176,14 +174,19 @@ impl Ledger {
                 return Ok(Clearance::Frozen(freeze));
             }
             let mut holds = super::holds::active(tx, intent.now)?;
-            holds.extend(intent.config_holds.iter().filter(|hold| hold.is_active(intent.now)).cloned());
+            holds.extend(
+                intent
+                    .config_holds
+                    .iter()
+                    .filter(|hold| hold.is_active(intent.now))
+                    .cloned(),
+            );
             let mut dropped = Vec::new();
             let mut left = Vec::new();
             for item in batch.items() {
                 let candidate = &item.candidate;
-                let covers = |hold: &&Hold| {
-                    hold.covers_names(candidate.instance.id.as_str(), &candidate.id, &candidate.name)
-                };
+                let covers =
+                    |hold: &&Hold| hold.covers_names(candidate.instance.id.as_str(), &candidate.id, &candidate.name);
                 match holds.iter().find(covers) {
                     Some(hold) => dropped.push((candidate.id.clone(), hold.clone())),
                     None => left.push(item),
@@ -243,9 +246,12 @@ impl Ledger {
 
 fn freeze_in_force(tx: &Transaction<'_>, intent: &Intent<'_>) -> Result<Option<Freeze>, Error> {
     let placed = super::holds::frozen(tx)?.map(|placed| placed.freeze);
-    Ok(placed
-        .filter(|freeze| freeze.is_active(intent.now))
-        .or_else(|| intent.config_freeze.filter(|freeze| freeze.is_active(intent.now)).cloned()))
+    Ok(placed.filter(|freeze| freeze.is_active(intent.now)).or_else(|| {
+        intent
+            .config_freeze
+            .filter(|freeze| freeze.is_active(intent.now))
+            .cloned()
+    }))
 }
 
 fn record_intent(
@@ -267,10 +273,12 @@ fn record_intent(
         let Some(listing) = intent.listings.get(&instance.id) else {
             return Err(Error::NoListing(instance.id.clone()));
         };
-        body.instances.entry(instance.id.clone()).or_insert_with(|| IntendedInstance {
-            name: instance.name.to_string(),
-            listing: *listing,
-        });
+        body.instances
+            .entry(instance.id.clone())
+            .or_insert_with(|| IntendedInstance {
+                name: instance.name.to_string(),
+                listing: *listing,
+            });
         body.items.push(IntendedItem {
             backup: candidate.id.clone(),
             name: candidate.name.to_string(),
@@ -345,7 +353,9 @@ fn record_outcomes(
         .prepare_cached("SELECT run FROM request WHERE seq = ?1 AND answer IS NULL")?
         .query_row([request], |row| row.get(0))
         .optional()?;
-    let Some(run) = open else { return Err(Error::NotOpen(request)) };
+    let Some(run) = open else {
+        return Err(Error::NotOpen(request));
+    };
     let intended: IntentBody = chain::body(tx, request)?;
     let differ = |what: String| Error::OutcomesDiffer { request, what };
     let mut awaited: HashSet<&BackupId> = intended.items.iter().map(|item| &item.backup).collect();

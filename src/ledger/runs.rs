@@ -99,7 +99,11 @@ impl Ledger {
     /// Records that a run begins. Also a test, before anything is listed, that the state can be written.
     pub fn begin_run(&self, run: &NewRun<'_>) -> Result<(), Error> {
         self.write(|tx| {
-            let policies = run.policies.iter().map(|(policy, mode)| (policy, mode.as_str())).collect();
+            let policies = run
+                .policies
+                .iter()
+                .map(|(policy, mode)| (policy, mode.as_str()))
+                .collect();
             let body = RunBegunBody {
                 run: run.id,
                 cause: run.cause,
@@ -107,8 +111,10 @@ impl Ledger {
                 policies,
             };
             let seq = chain::append(tx, run.started_at, Kind::RunBegun, &body)?;
-            tx.prepare_cached("INSERT INTO run (id, started_at, cause, config_sha256, begun) VALUES (?1, ?2, ?3, ?4, ?5)")?
-                .execute((run.id, Stamp(run.started_at), run.cause, run.config_sha256, seq))?;
+            tx.prepare_cached(
+                "INSERT INTO run (id, started_at, cause, config_sha256, begun) VALUES (?1, ?2, ?3, ?4, ?5)",
+            )?
+            .execute((run.id, Stamp(run.started_at), run.cause, run.config_sha256, seq))?;
             let mut insert =
                 tx.prepare_cached("INSERT INTO run_policy (run, policy, mode, started_at) VALUES (?1, ?2, ?3, ?4)")?;
             for (policy, mode) in run.policies {
@@ -120,7 +126,12 @@ impl Ledger {
 
     /// Records how a run ended for each of its policies. The chain's head, to be logged: `audit verify --head` proves by
     /// it that nothing up to here was cut off.
-    pub fn finish_run(&self, id: &str, finished_at: DateTime<Utc>, policies: &[FinishedPolicy]) -> Result<String, Error> {
+    pub fn finish_run(
+        &self,
+        id: &str,
+        finished_at: DateTime<Utc>,
+        policies: &[FinishedPolicy],
+    ) -> Result<String, Error> {
         self.write(|tx| {
             let body = RunFinishedBody {
                 run: id.to_owned(),
@@ -151,7 +162,11 @@ impl Ledger {
                 "p.policy = ?1 ORDER BY p.started_at DESC, p.run DESC LIMIT ?2",
                 (policy.as_str(), limit),
             ),
-            None => select(tx, "TRUE ORDER BY p.started_at DESC, p.run DESC, p.policy LIMIT ?1", (limit,)),
+            None => select(
+                tx,
+                "TRUE ORDER BY p.started_at DESC, p.run DESC, p.policy LIMIT ?1",
+                (limit,),
+            ),
         })
     }
 
@@ -203,7 +218,9 @@ fn select(tx: &Transaction<'_>, what: &str, values: impl rusqlite::Params) -> Re
             Some(body) => {
                 let body: RunFinishedBody = serde_json::from_str(&body)?;
                 let mut policies = body.policies.into_iter();
-                policies.find(|finished| finished.policy == policy).map(|finished| finished.summary)
+                policies
+                    .find(|finished| finished.policy == policy)
+                    .map(|finished| finished.summary)
             }
             None => None,
         };

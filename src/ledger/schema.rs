@@ -101,10 +101,7 @@ pub(super) fn version(connection: &Connection, known: &[&str]) -> Result<i64, Er
     let found: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
     let known = i64::try_from(known.len()).unwrap_or(i64::MAX);
     if found > known {
-        return Err(Error::storage(
-            std::path::Path::new(""),
-            Fault::Newer { found, known },
-        ));
+        return Err(Error::storage(std::path::Path::new(""), Fault::Newer { found, known }));
     }
     if found < 1 {
         return Err(Error::corrupt(format!("its format is {found}")));

@@ -101,7 +101,12 @@ impl Ledger {
     }
 
     /// Takes in a believed list of a project's instances: the listed ones are there, all others were missed once more.
-    pub fn remember_instances(&self, project: &ProjectName, listed: &[Instance], now: DateTime<Utc>) -> Result<(), Error> {
+    pub fn remember_instances(
+        &self,
+        project: &ProjectName,
+        listed: &[Instance],
+        now: DateTime<Utc>,
+    ) -> Result<(), Error> {
         self.write(|tx| {
             tx.prepare_cached(
                 "UPDATE seen_instance SET missed = missed + 1, missed_since = COALESCE(missed_since, ?2), missed_last = ?2 \
@@ -141,7 +146,12 @@ impl Ledger {
 
     /// Takes in a believed listing of one living instance's backups; those it does not show are forgotten. Writes only
     /// what changed. Not for what a deleted instance left: its databases are those seen before.
-    pub fn remember_backups(&self, project: &ProjectName, instance: &InstanceId, listed: &[Backup]) -> Result<(), Error> {
+    pub fn remember_backups(
+        &self,
+        project: &ProjectName,
+        instance: &InstanceId,
+        listed: &[Backup],
+    ) -> Result<(), Error> {
         let mut gone = self.seen_rows(instance)?;
         let mut changed = Vec::new();
         for backup in listed {
@@ -304,7 +314,8 @@ impl Ledger {
     /// Blocks an access key, across restarts. `fingerprint` is a hash, never the key.
     pub fn block_key(&self, fingerprint: &str, until: DateTime<Utc>, now: DateTime<Utc>) -> Result<(), Error> {
         self.write(|tx| {
-            tx.prepare_cached("DELETE FROM blocked_key WHERE until <= ?1")?.execute([Stamp(now)])?;
+            tx.prepare_cached("DELETE FROM blocked_key WHERE until <= ?1")?
+                .execute([Stamp(now)])?;
             tx.prepare_cached("INSERT OR REPLACE INTO blocked_key (fingerprint, until) VALUES (?1, ?2)")?
                 .execute((fingerprint, Stamp(until)))?;
             Ok(())
