@@ -1,0 +1,298 @@
+//! The hash chain: rows that are appended and never changed, each sealed over the one before.
+//!
+//! `hash` is the SHA-256 in lower-case hex of `seq` (8 bytes, big-endian), then of `at`, `kind`, `body` and `prev`, each
+//! with its length in bytes before it (8 bytes, big-endian). `body` is compact JSON, hashed as the text it is. The first
+//! row's `prev` is 64 zeros.
+//!
+//! What it proves: no row was changed, removed, put in or moved, short of writing the whole rest anew. Rows cut off at
+//! the end are noticed as long as `meta` was not changed with them; against that, each run logs its head, and
+//! `audit verify --head` asks for it.
+
+use std::io::Write;
+
+use chrono::{DateTime, SecondsFormat, Utc};
+use rusqlite::{OptionalExtension, Transaction};
+use serde::Serialize;
+use sha2::{Digest, Sha256};
+
+use super::replay::Replay;
+use super::{Error, Fault, Ledger};
+
+/// What stands before the first row.
+pub(super) const GENESIS: &str = "0000000000000000000000000000000000000000000000000000000000000000";
+
+/// What a row is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    Created,
+    RunBegun,
+    Intent,
+    Outcome,
+    Confirmed,
+    Returned,
+    RunFinished,
+    Hold,
+    Release,
+    Freeze,
+    Thaw,
+    Approve,
+    ApproveListing,
+}
+
+impl Kind {
+    pub(super) const ALL: [Self; 13] = [
+        Self::Created,
+        Self::RunBegun,
+        Self::Intent,
+        Self::Outcome,
+        Self::Confirmed,
+        Self::Returned,
+        Self::RunFinished,
+        Self::Hold,
+        Self::Release,
+        Self::Freeze,
+        Self::Thaw,
+        Self::Approve,
+        Self::ApproveListing,
+    ];
+
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Self::Created => "created",
+            Self::RunBegun => "run_begun",
+            Self::Intent => "intent",
+            Self::Outcome => "outcome",
+            Self::Confirmed => "confirmed",
+            Self::Returned => "returned",
+            Self::RunFinished => "run_finished",
+            Self::Hold => "hold",
+            Self::Release => "release",
+            Self::Freeze => "freeze",
+            Self::Thaw => "thaw",
+            Self::Approve => "approve",
+            Self::ApproveListing => "approve_listing",
+        }
+    }
+
+    pub(super) fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.as_str() == text)
+    }
+}
+
+/// What `audit verify` found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verification {
+    /// Every row is as it was written.
+    Intact {
+        /// How many there are.
+        rows: u64,
+        /// The last one's hash.
+        head: String,
+    },
+    /// Something was changed.
+    Broken {
+        /// The first row that is not as it was written, or the last good one where rows are missing after it.
+        row: u64,
+        /// What is wrong with it.
+        what: String,
+    },
+}
+
+/// An instant as rows of the chain write it.
+pub(super) fn written(at: DateTime<Utc>) -> String {
+    at.to_rfc3339_opts(SecondsFormat::Micros, true)
+}
+
+fn hash(seq: i64, at: &str, kind: &str, body: &str, prev: &str) -> String {
+    let mut digest = Sha256::new();
+    digest.update(seq.to_be_bytes());
+    for field in [at, kind, body, prev] {
+        digest.update((field.len() as u64).to_be_bytes());
+        digest.update(field.as_bytes());
+    }
+    hex::encode(digest.finalize())
+}
+
+/// The last row's number and hash, after checking that it is the one that was last written.
+pub(super) fn tail(tx: &Transaction<'_>) -> Result<(i64, String), Error> {
+    let last: Option<(i64, String)> = tx
+        .prepare_cached("SELECT seq, hash FROM chain ORDER BY seq DESC LIMIT 1")?
+        .query_row([], |row| Ok((row.get(0)?, row.get(1)?)))
+        .optional()?;
+    let (seq, hash) = last.unwrap_or((0, GENESIS.to_owned()));
+    let (rows, head) = noted(tx)?;
+    if rows != seq || head != hash {
+        return Err(Error::corrupt(format!(
+            "the audit chain ends at row {seq}, but row {rows} was written last; `audit verify` says more"
+        )));
+    }
+    Ok((seq, hash))
+}
+
+fn noted(tx: &Transaction<'_>) -> Result<(i64, String), Error> {
+    let text = |key: &str| -> Result<Option<String>, Error> {
+        Ok(tx
+            .prepare_cached("SELECT value FROM meta WHERE key = ?1")?
+            .query_row([key], |row| row.get(0))
+            .optional()?)
+    };
+    let rows = text("rows")?.and_then(|rows| rows.parse().ok()).unwrap_or(-1);
+    Ok((rows, text("head")?.unwrap_or_default()))
+}
+
+/// Appends a row; its number.
+pub(super) fn append(tx: &Transaction<'_>, at: DateTime<Utc>, kind: Kind, body: &impl Serialize) -> Result<i64, Error> {
+    let (last, prev) = match kind {
+        // The very first row; `tail` accepts an empty chain only while `meta` says so.
+        Kind::Created => (0, GENESIS.to_owned()),
+        _ => tail(tx)?,
+    };
+    let (seq, at, kind, body) = (last + 1, written(at), kind.as_str(), serde_json::to_string(body)?);
+    let hash = hash(seq, &at, kind, &body, &prev);
+    tx.prepare_cached("INSERT INTO chain (seq, at, kind, body, prev, hash) VALUES (?1, ?2, ?3, ?4, ?5, ?6)")?
+        .execute((seq, at, kind, body, prev, &hash))?;
+    let mut note = tx.prepare_cached("UPDATE meta SET value = ?2 WHERE key = ?1")?;
+    note.execute(("rows", seq.to_string()))?;
+    note.execute(("head", hash))?;
+    Ok(seq)
+}
+
+/// The body of one row.
+pub(super) fn body<T: serde::de::DeserializeOwned>(tx: &Transaction<'_>, seq: i64) -> Result<T, Error> {
+    let text: String = tx
+        .prepare_cached("SELECT body FROM chain WHERE seq = ?1")?
+        .query_row([seq], |row| row.get(0))?;
+    Ok(serde_json::from_str(&text)?)
+}
+
+struct Row {
+    seq: i64,
+    at: String,
+    kind: String,
+    body: String,
+    prev: String,
+    hash: String,
+}
+
+fn rows(
+    tx: &Transaction<'_>,
+    mut visit: impl FnMut(Row) -> Result<Option<Verification>, Error>,
+) -> Result<Option<Verification>, Error> {
+    let mut statement = tx.prepare("SELECT seq, at, kind, body, prev, hash FROM chain ORDER BY seq")?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        let stop = visit(Row {
+            seq: row.get(0)?,
+            at: row.get(1)?,
+            kind: row.get(2)?,
+            body: row.get(3)?,
+            prev: row.get(4)?,
+            hash: row.get(5)?,
+        })?;
+        if stop.is_some() {
+            return Ok(stop);
+        }
+    }
+    Ok(None)
+}
+
+fn broken(row: i64, what: impl Into<String>) -> Verification {
+    Verification::Broken {
+        row: super::from_column(row),
+        what: what.into(),
+    }
+}
+
+impl Ledger {
+    /// The last row's hash.
+    pub fn head(&self) -> Result<String, Error> {
+        self.read(|tx| Ok(tail(tx)?.1))
+    }
+
+    /// Reads the whole chain, and compares what is derived from it (holds, the freeze, the state of every deletion, the
+    /// results of runs). With `head`, a hash that some run logged, that row must be there too: so a tail that was cut
+    /// off skilfully is found.
+    pub fn verify(&self, head: Option<&str>) -> Result<Verification, Error> {
+        self.read(|tx| {
+            let mut last = (0, GENESIS.to_owned());
+            let mut head_seen = head.is_none();
+            let mut replay = Replay::default();
+            let found = rows(tx, |row| {
+                let (before, prev) = &last;
+                if row.seq != before + 1 {
+                    return Ok(Some(broken(*before, format!("row {} is missing after it", before + 1))));
+                }
+                if row.prev != *prev {
+                    return Ok(Some(broken(row.seq, "it does not follow the row before it")));
+                }
+                if hash(row.seq, &row.at, &row.kind, &row.body, &row.prev) != row.hash {
+                    return Ok(Some(broken(row.seq, "its content is not what was sealed")));
+                }
+                if let Err(error) = replay.take(row.seq, &row.kind, &row.body) {
+                    return Ok(Some(broken(row.seq, format!("it cannot be read: {error}"))));
+                }
+                head_seen = head_seen || head.is_some_and(|head| head.eq_ignore_ascii_case(&row.hash));
+                last = (row.seq, row.hash);
+                Ok(None)
+            })?;
+            if let Some(found) = found {
+                return Ok(found);
+            }
+            let (seq, hash) = last;
+            let (noted_rows, noted_head) = noted(tx)?;
+            if noted_rows != seq || noted_head != hash {
+                return Ok(broken(
+                    seq,
+                    format!("the chain ends here, but row {noted_rows} was written last"),
+                ));
+            }
+            if !head_seen {
+                return Ok(broken(
+                    seq,
+                    "no row has the head that was asked for: rows after this one are missing",
+                ));
+            }
+            if let Some(what) = replay.difference(tx)? {
+                return Ok(broken(seq, what));
+            }
+            Ok(Verification::Intact {
+                rows: super::from_column(seq),
+                head: hash,
+            })
+        })
+    }
+
+    /// Writes the chain as JSON lines, one for each row: `seq`, `at`, `kind`, `prev`, `hash` and the sealed `body`. A row
+    /// of outcomes also carries `deletions`, made from it and its intent: for each backup everything about its deletion.
+    pub fn export(&self, out: &mut dyn Write) -> Result<(), Error> {
+        let fail = |error: std::io::Error| Error::storage(std::path::Path::new("output"), Fault::Io(error));
+        self.read(|tx| {
+            rows(tx, |row| {
+                let Row {
+                    seq,
+                    at,
+                    kind,
+                    body,
+                    prev,
+                    hash,
+                } = row;
+                let deletions = match Kind::parse(&kind) {
+                    Some(Kind::Outcome) => {
+                        let deletions = super::past::deletions_of(tx, &body)?;
+                        format!(r#","deletions":{}"#, serde_json::to_string(&deletions)?)
+                    }
+                    _ => String::new(),
+                };
+                let (at, kind) = (serde_json::to_string(&at)?, serde_json::to_string(&kind)?);
+                let (prev, hash) = (serde_json::to_string(&prev)?, serde_json::to_string(&hash)?);
+                writeln!(
+                    out,
+                    r#"{{"seq":{seq},"at":{at},"kind":{kind},"prev":{prev},"hash":{hash},"body":{body}{deletions}}}"#
+                )
+                .map_err(fail)?;
+                Ok(None)
+            })?;
+            out.flush().map_err(fail)
+        })
+    }
+}

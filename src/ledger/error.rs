@@ -1,0 +1,190 @@
+//! What can go wrong with the ledger, each with what to do about it.
+
+use std::path::{Path, PathBuf};
+
+use rusqlite::ErrorCode;
+
+use crate::retention::{BackupId, InstanceId};
+
+/// Why the ledger did not do what was asked. Whoever gets one deletes nothing on its strength.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// No file there, and this command makes none.
+    #[error(
+        "{}: there is no ledger here; `run` and `apply` make it: check `state_dir`, or start the daemon once",
+        path.display()
+    )]
+    Missing {
+        /// Where it was looked for.
+        path: PathBuf,
+    },
+    /// The file, or the disk under it.
+    #[error("{}: {fault}", path.display())]
+    Storage {
+        /// The file or directory.
+        path: PathBuf,
+        /// What is the matter with it.
+        #[source]
+        fault: Fault,
+    },
+    /// Outcomes that are not exactly one for each id of the intent.
+    #[error("request {request}: outcomes do not match the intent: {what}; nothing was recorded")]
+    OutcomesDiffer {
+        /// The intent's row.
+        request: i64,
+        /// Which id, and how.
+        what: String,
+    },
+    /// A request that was never intended, or that has its outcomes already.
+    #[error("request {0} is not open: it was never intended, or is recorded already")]
+    NotOpen(i64),
+    /// An intent without the listing that justifies it.
+    #[error("instance {0}: no listing justifies deleting from it; the batch is not sent")]
+    NoListing(InstanceId),
+    /// An id whose last request is still without an outcome.
+    #[error(
+        "backup {backup}: request {request} has no outcome yet; close the open requests first; the batch is not sent"
+    )]
+    StillOpen {
+        /// The id.
+        backup: BackupId,
+        /// The row of the open intent.
+        request: i64,
+    },
+    /// The lock of another state directory.
+    #[error("{}: the deletion lock is of another state directory; the batch is not sent", dir.display())]
+    WrongLock {
+        /// The ledger's directory.
+        dir: PathBuf,
+    },
+    /// A run that was never begun, or that is finished.
+    #[error("run {0} is not under way: it was never begun, or is finished already")]
+    NoSuchRun(String),
+    /// Nothing to release.
+    #[error("no active hold is called {0} or holds exactly that backup; `holds` lists them")]
+    NoSuchHold(String),
+    /// More than one hold on one backup.
+    #[error("backup {backup} has several holds: release one of {} by its id", holds.join(", "))]
+    SeveralHolds {
+        /// The backup.
+        backup: String,
+        /// The holds' ids.
+        holds: Vec<String>,
+    },
+}
+
+/// What is the matter with the file or its disk.
+#[derive(Debug, thiserror::Error)]
+pub enum Fault {
+    /// No room.
+    #[error("the disk is full, so no intent can be recorded and nothing is deleted: make room, then run again")]
+    Full,
+    /// It cannot be written.
+    #[error(
+        "the state is read-only, so no intent can be recorded and nothing is deleted: make it writable, or check `state_dir`"
+    )]
+    ReadOnly,
+    /// Not ours to open.
+    #[error("may not be opened ({0}): run as the daemon's user or as root, and check the owner of the state directory")]
+    Denied(String),
+    /// Another process writes for longer than we wait.
+    #[error("another process has been writing to it for too long; nothing was recorded: try again")]
+    Busy,
+    /// Not what this program wrote.
+    #[error(
+        "the ledger is damaged ({0}), so nothing is deleted: stop the daemon, then put a backup of the file back, or move \
+         it and its -wal and -shm files aside and start anew. Starting anew loses the holds and freezes placed by \
+         command, approvals and the record of past deletions, and every grace begins again; holds in the configuration \
+         stay"
+    )]
+    Corrupt(String),
+    /// Written by a newer program.
+    #[error(
+        "written by a newer version of this program (format {found}, this one knows up to {known}), so nothing is \
+         deleted: install that version again; the file is unchanged"
+    )]
+    Newer {
+        /// The file's format.
+        found: i64,
+        /// The newest format known here.
+        known: i64,
+    },
+    /// Written by an older program, and opened for reading only.
+    #[error("written by an older version of this program (format {0}): start the daemon once, which converts it")]
+    Older(i64),
+    /// The file system.
+    #[error("{0}")]
+    Io(#[from] std::io::Error),
+    /// Anything else that SQLite says.
+    #[error("{0}; nothing is deleted until this works")]
+    Sqlite(rusqlite::Error),
+}
+
+impl Error {
+    pub(super) fn storage(path: &Path, fault: impl Into<Fault>) -> Self {
+        Self::Storage {
+            path: path.to_owned(),
+            fault: fault.into(),
+        }
+    }
+
+    pub(super) fn corrupt(what: impl Into<String>) -> Self {
+        Self::storage(Path::new(""), Fault::Corrupt(what.into()))
+    }
+
+    /// Names the file in an error that was made without knowing it.
+    pub(super) fn at(mut self, file: &Path) -> Self {
+        if let Self::Storage { path, .. } = &mut self
+            && path.as_os_str().is_empty()
+        {
+            file.clone_into(path);
+        }
+        self
+    }
+
+    /// The fault of the file or disk, when that is what it is.
+    pub fn fault(&self) -> Option<&Fault> {
+        match self {
+            Self::Storage { fault, .. } => Some(fault),
+            _ => None,
+        }
+    }
+}
+
+impl From<rusqlite::Error> for Error {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::storage(Path::new(""), error)
+    }
+}
+
+/// Rows hold JSON that this program wrote; JSON that cannot be read is damage.
+impl From<serde_json::Error> for Error {
+    fn from(error: serde_json::Error) -> Self {
+        Self::corrupt(format!("a row's body: {error}"))
+    }
+}
+
+impl From<rusqlite::Error> for Fault {
+    fn from(error: rusqlite::Error) -> Self {
+        match error.sqlite_error_code() {
+            Some(ErrorCode::DiskFull) => Self::Full,
+            Some(ErrorCode::ReadOnly) => Self::ReadOnly,
+            Some(ErrorCode::PermissionDenied | ErrorCode::CannotOpen | ErrorCode::AuthorizationForStatementDenied) => {
+                Self::Denied(error.to_string())
+            }
+            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Self::Busy,
+            Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => Self::Corrupt(error.to_string()),
+            _ => match error {
+                rusqlite::Error::FromSqlConversionFailure(..)
+                | rusqlite::Error::IntegralValueOutOfRange(..)
+                | rusqlite::Error::InvalidColumnType(..)
+                | rusqlite::Error::QueryReturnedNoRows => Self::Corrupt(error.to_string()),
+                // Our statements name only our tables, so a table that is missing is damage too.
+                rusqlite::Error::SqliteFailure(_, Some(ref message)) if message.starts_with("no such ") => {
+                    Self::Corrupt(error.to_string())
+                }
+                other => Self::Sqlite(other),
+            },
+        }
+    }
+}

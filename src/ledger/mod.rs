@@ -1,0 +1,143 @@
+//! The ledger: what was intended, what became of it, and what people asked for, on disk.
+//!
+//! An intent is committed (and fsynced) before its request leaves; one outcome for each id follows; an accepted id is
+//! later confirmed or returned by a listing. These rows, and everything a person does, form a hash chain ([`chain`])
+//! that is only ever appended to. Beside it lies plain state that a run needs again: grace, counts that were believed,
+//! instances that were seen, keys that are blocked.
+//!
+//! It is *not* for deciding anything (`retention`), nor for asking the cloud (`rds`), and it knows no sentences for
+//! people but those of its errors.
+//!
+//! The API blocks; callers in async code wrap it (`block_in_place`). One SQLite connection behind a mutex: WAL,
+//! `synchronous=FULL`, immediate transactions, so that `hold` or `freeze` in another process can write beside a daemon.
+//! Whoever deletes also holds the [`DeletionLock`]; that is a lock of its own, held as long as a run lasts.
+
+pub mod approvals;
+pub mod chain;
+pub mod confirm;
+mod error;
+pub mod grace;
+pub mod holds;
+mod open;
+pub mod past;
+mod replay;
+pub mod requests;
+pub mod runs;
+mod schema;
+pub mod seen;
+
+#[cfg(test)]
+mod fixtures;
+#[cfg(test)]
+mod tests;
+
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+use chrono::{DateTime, Utc};
+use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, ValueRef};
+use rusqlite::{Connection, Transaction, TransactionBehavior};
+
+pub use approvals::RefusedPlan;
+pub use chain::Verification;
+pub use confirm::{Pending, Settled, Unconfirmed};
+pub use error::{Error, Fault};
+pub use grace::GraceStart;
+pub use holds::{PlacedFreeze, PlacedHold};
+pub use open::{Access, DeletionLock};
+pub use past::{DeletionState, PastDeletion};
+pub use requests::{Clearance, Intent, Listing, OpenItem, OpenRequest, RequestKey};
+pub use runs::{FinishedPolicy, LastRuns, NewRun, RunFilter, RunRow};
+pub use seen::{Believed, BelievedCounts, KnownBackup, SeenInstance};
+
+/// An open ledger.
+#[derive(Debug)]
+pub struct Ledger {
+    connection: Mutex<Connection>,
+    /// The state directory, canonical.
+    dir: PathBuf,
+    path: PathBuf,
+    is_new: bool,
+    created_at: DateTime<Utc>,
+}
+
+impl Ledger {
+    /// Where the file lies.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Whether this very `open` made it: then no grace has begun and nothing can be due that needs one.
+    pub fn is_new(&self) -> bool {
+        self.is_new
+    }
+
+    /// When it was made.
+    pub fn created_at(&self) -> DateTime<Utc> {
+        self.created_at
+    }
+
+    /// Writes and commits something trivial: tells a full disk and a read-only state before a run needs them.
+    pub fn probe(&self) -> Result<(), Error> {
+        self.write(|tx| {
+            tx.prepare_cached("UPDATE meta SET value = CAST(value AS INTEGER) + 1 WHERE key = 'probes'")?
+                .execute([])?;
+            Ok(())
+        })
+    }
+
+    /// Reads in one snapshot.
+    fn read<T>(&self, work: impl FnOnce(&Transaction<'_>) -> Result<T, Error>) -> Result<T, Error> {
+        self.transact(TransactionBehavior::Deferred, work)
+    }
+
+    /// One immediate transaction, durable when this returns `Ok`, undone when it returns `Err`.
+    fn write<T>(&self, work: impl FnOnce(&Transaction<'_>) -> Result<T, Error>) -> Result<T, Error> {
+        self.transact(TransactionBehavior::Immediate, work)
+    }
+
+    fn transact<T>(
+        &self,
+        behavior: TransactionBehavior,
+        work: impl FnOnce(&Transaction<'_>) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        // A panic while it was held rolled its transaction back, so what the lock protects is sound.
+        let mut connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
+        let attempt = || {
+            let tx = connection.transaction_with_behavior(behavior)?;
+            let value = work(&tx)?;
+            tx.commit()?;
+            Ok(value)
+        };
+        attempt().map_err(|error: Error| error.at(&self.path))
+    }
+}
+
+/// An instant as the tables keep it: microseconds since 1970, UTC.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Stamp(DateTime<Utc>);
+
+impl ToSql for Stamp {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        Ok(self.0.timestamp_micros().into())
+    }
+}
+
+impl FromSql for Stamp {
+    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+        let micros = value.as_i64()?;
+        DateTime::from_timestamp_micros(micros)
+            .map(Self)
+            .ok_or(FromSqlError::OutOfRange(micros))
+    }
+}
+
+/// A number for an INTEGER column; what does not fit (no size or count does not) is the largest.
+fn to_column(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+/// A number from an INTEGER column; negative ones are never written.
+fn from_column(number: i64) -> u64 {
+    u64::try_from(number).unwrap_or(0)
+}

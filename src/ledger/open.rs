@@ -1,0 +1,291 @@
+//! Opening the ledger: who may make it, whose files they are, and who may delete.
+//!
+//! A new file is built beside its place and renamed into it, complete, so that an empty or half-made file under the
+//! ledger's name is always damage and never "new": a new ledger has forgotten every hold.
+
+use std::ffi::OsString;
+use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
+use std::io::ErrorKind;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, lchown};
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use rusqlite::{Connection, OpenFlags, TransactionBehavior};
+
+use super::chain::{self, Kind};
+use super::{Error, Fault, Ledger, schema};
+
+const FILE: &str = "ledger.sqlite3";
+const LOCK: &str = "deletions.lock";
+/// Longer than any transaction of this program takes; a command waits this long for a run's.
+const BUSY: Duration = Duration::from_secs(10);
+
+/// What the caller may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// `run`, `apply`: reads and writes; makes the directory (mode 0700) and the file where there is none.
+    Create,
+    /// `hold`, `freeze`, `approve` and the like: reads and writes, [`Error::Missing`] where there is none.
+    Existing,
+    /// `plan`, `history`, `why`: reads, [`Error::Missing`] where there is none.
+    ReadOnly,
+}
+
+/// The right to delete for one state directory; one process has it at a time. Ends when dropped, or with the process.
+#[derive(Debug)]
+pub struct DeletionLock {
+    /// Closing it releases the lock.
+    _file: File,
+    dir: PathBuf,
+}
+
+impl DeletionLock {
+    pub(super) fn is_of(&self, dir: &Path) -> bool {
+        self.dir == dir
+    }
+}
+
+impl Ledger {
+    /// Opens the ledger of a state directory. `now` dates a ledger that is made.
+    pub fn open(dir: &Path, access: Access, now: DateTime<Utc>) -> Result<Self, Error> {
+        let path = dir.join(FILE);
+        if access == Access::Create {
+            DirBuilder::new()
+                .recursive(true)
+                .mode(0o700)
+                .create(dir)
+                .map_err(|error| Error::storage(dir, io_fault(error)))?;
+        }
+        let dir = match fs::canonicalize(dir) {
+            Ok(dir) => dir,
+            Err(error) if error.kind() == ErrorKind::NotFound => return Err(Error::Missing { path }),
+            Err(error) => return Err(Error::storage(dir, io_fault(error))),
+        };
+        let path = dir.join(FILE);
+        let exists = || {
+            path.try_exists()
+                .map_err(|error| Error::storage(&path, io_fault(error)))
+        };
+        let mut is_new = false;
+        if !exists()? {
+            if access != Access::Create {
+                return Err(Error::Missing { path });
+            }
+            is_new = create(&dir, &path, now).map_err(|error| error.at(&path))?;
+        }
+        let opened = match access {
+            Access::ReadOnly => open_to_read(&path),
+            Access::Create | Access::Existing => open_to_write(&path),
+        };
+        let (connection, created_at) = opened.map_err(|error| error.at(&path))?;
+        give_to_owner(&dir);
+        Ok(Self {
+            connection: Mutex::new(connection),
+            dir,
+            path,
+            is_new,
+            created_at,
+        })
+    }
+
+    /// Takes the right to delete; `None` while another process (or another part of this one) has it.
+    pub fn lock_deletions(dir: &Path) -> Result<Option<DeletionLock>, Error> {
+        let path = dir.join(LOCK);
+        let fail = |error: std::io::Error| Error::storage(&path, io_fault(error));
+        let dir = fs::canonicalize(dir).map_err(fail)?;
+        let file = OpenOptions::new()
+            .create(true)
+            .write(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(&path)
+            .map_err(fail)?;
+        give_to_owner(&dir);
+        match file.try_lock() {
+            Ok(()) => Ok(Some(DeletionLock { _file: file, dir })),
+            Err(TryLockError::WouldBlock) => Ok(None),
+            Err(TryLockError::Error(error)) => Err(fail(error)),
+        }
+    }
+}
+
+fn io_fault(error: std::io::Error) -> Fault {
+    match error.kind() {
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => Fault::Full,
+        ErrorKind::ReadOnlyFilesystem => Fault::ReadOnly,
+        ErrorKind::PermissionDenied => Fault::Denied(error.to_string()),
+        _ => Fault::Io(error),
+    }
+}
+
+/// Makes the file, complete; `false` when another process was faster.
+fn create(dir: &Path, path: &Path, now: DateTime<Utc>) -> Result<bool, Error> {
+    let fail = |error: std::io::Error| Error::storage(path, io_fault(error));
+    // The directory itself is the lock, so that two first starts make one ledger.
+    let directory = File::open(dir).map_err(fail)?;
+    directory.lock().map_err(fail)?;
+    if path.try_exists().map_err(fail)? {
+        return Ok(false);
+    }
+    let draft = dir.join(format!("{FILE}.new"));
+    for leftover in [
+        draft.clone(),
+        beside(&draft, "-wal"),
+        beside(&draft, "-shm"),
+        beside(&draft, "-journal"),
+    ] {
+        match fs::remove_file(&leftover) {
+            Err(error) if error.kind() != ErrorKind::NotFound => return Err(fail(error)),
+            _ => {}
+        }
+    }
+    OpenOptions::new()
+        .create_new(true)
+        .write(true)
+        .mode(0o600)
+        .open(&draft)
+        .map_err(fail)?;
+    let mut connection = connect(&draft, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+    let tx = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    schema::migrate(&tx, 0, schema::STEPS)?;
+    tx.execute(
+        "INSERT INTO meta (key, value) VALUES ('created_at', ?1), ('rows', '0'), ('head', ?2), ('probes', '0')",
+        (chain::written(now), chain::GENESIS),
+    )?;
+    chain::append(
+        &tx,
+        now,
+        Kind::Created,
+        &serde_json::json!({"program": env!("CARGO_PKG_NAME")}),
+    )?;
+    tx.commit()?;
+    // The last connection to close moves the log into the file and removes it.
+    connection.close().map_err(|(_, error)| error)?;
+    fs::rename(&draft, path).map_err(fail)?;
+    directory.sync_all().map_err(fail)?;
+    Ok(true)
+}
+
+fn open_to_write(path: &Path) -> Result<(Connection, DateTime<Utc>), Error> {
+    let mut connection = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+    if schema::version(&connection, schema::STEPS)? < i64::try_from(schema::STEPS.len()).unwrap_or(i64::MAX) {
+        let tx = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        // Asked again: another process may have converted it meanwhile.
+        let from = schema::version(&tx, schema::STEPS)?;
+        schema::migrate(&tx, from, schema::STEPS)?;
+        tx.commit()?;
+    }
+    let created_at = look_over(&connection)?;
+    Ok((connection, created_at))
+}
+
+fn open_to_read(path: &Path) -> Result<(Connection, DateTime<Utc>), Error> {
+    let opened = connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY).and_then(|connection| readable(path, connection));
+    match opened {
+        // A file in WAL mode wants a -shm file beside it. Where none can be made and no log waits to be read, nobody
+        // can be writing, and SQLite may read the file as it lies.
+        Err(error)
+            if matches!(
+                error.fault(),
+                Some(Fault::Denied(_) | Fault::ReadOnly | Fault::Sqlite(_))
+            ) && fs::metadata(beside(path, "-wal")).map_or(true, |log| log.len() == 0) =>
+        {
+            open_immutable(path).map_err(|_| error)
+        }
+        result => result,
+    }
+}
+
+/// Reads the file as it lies, without a lock: only where nobody can be writing.
+pub(super) fn open_immutable(path: &Path) -> Result<(Connection, DateTime<Utc>), Error> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI;
+    readable(path, connect_uri(path, flags)?)
+}
+
+fn readable(path: &Path, connection: Connection) -> Result<(Connection, DateTime<Utc>), Error> {
+    let found = schema::version(&connection, schema::STEPS)?;
+    if found < i64::try_from(schema::STEPS.len()).unwrap_or(i64::MAX) {
+        return Err(Error::storage(path, Fault::Older(found)));
+    }
+    let created_at = look_over(&connection)?;
+    Ok((connection, created_at))
+}
+
+fn connect(path: &Path, flags: OpenFlags) -> Result<Connection, Error> {
+    // No symbolic links: the directory is canonical, and root must not be led elsewhere by the directory's owner.
+    let flags = flags | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_NOFOLLOW;
+    set_up(Connection::open_with_flags(path, flags)?, flags)
+}
+
+fn connect_uri(path: &Path, flags: OpenFlags) -> Result<Connection, Error> {
+    use std::fmt::Write as _;
+    let mut uri = String::from("file:");
+    for byte in path.as_os_str().as_bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'/' | b'-' | b'_' | b'.' | b'~' => uri.push(char::from(*byte)),
+            other => {
+                let _ = write!(uri, "%{other:02X}");
+            }
+        }
+    }
+    uri.push_str("?immutable=1");
+    set_up(
+        Connection::open_with_flags(uri, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX)?,
+        flags,
+    )
+}
+
+fn set_up(connection: Connection, flags: OpenFlags) -> Result<Connection, Error> {
+    connection.busy_timeout(BUSY)?;
+    connection.set_prepared_statement_cache_capacity(64);
+    if flags.contains(OpenFlags::SQLITE_OPEN_READ_WRITE) {
+        // An answer on a file system that cannot hold a WAL is `delete`, which is durable too.
+        let _: String = connection.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0))?;
+        // In WAL mode NORMAL may lose commits at power loss; an intent must not be lost.
+        connection.pragma_update(None, "synchronous", "FULL")?;
+    }
+    Ok(connection)
+}
+
+/// What can be checked at every start, whatever the size: that the chain's end is the one last written. Reading all of
+/// it is `audit verify`.
+fn look_over(connection: &Connection) -> Result<DateTime<Utc>, Error> {
+    let tx = connection.unchecked_transaction()?;
+    chain::tail(&tx)?;
+    let created: String = tx.query_row("SELECT value FROM meta WHERE key = 'created_at'", [], |row| row.get(0))?;
+    DateTime::parse_from_rfc3339(&created)
+        .map(|at| at.to_utc())
+        .map_err(|error| Error::corrupt(format!("created_at: {error}")))
+}
+
+fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = OsString::from(path);
+    name.push(suffix);
+    PathBuf::from(name)
+}
+
+/// Root beside a service user: our files become the directory owner's, or the daemon could not write them. Nobody else
+/// may change owners, so for others this does nothing; and whether the files can be used, SQLite finds out.
+///
+/// The directory is another user's, so its names are not trusted: only plain files of root with one name are given
+/// away, and no link is followed.
+fn give_to_owner(dir: &Path) {
+    const ROOT: u32 = 0;
+    let Ok(directory) = fs::metadata(dir) else { return };
+    if directory.uid() == ROOT {
+        return;
+    }
+    let file = dir.join(FILE);
+    for path in [dir.join(LOCK), beside(&file, "-wal"), beside(&file, "-shm"), file] {
+        if let Ok(found) = fs::symlink_metadata(&path)
+            && found.is_file()
+            && found.nlink() == 1
+            && found.uid() == ROOT
+        {
+            let _ = lchown(&path, Some(directory.uid()), Some(directory.gid()));
+        }
+    }
+}

@@ -1,0 +1,416 @@
+//! Intent before the request, one outcome for each id after it.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::fmt;
+
+use chrono::{DateTime, Utc};
+use rusqlite::{OptionalExtension, Transaction};
+use serde::{Deserialize, Serialize};
+
+use super::chain::{self, Kind};
+use super::past::DeletionState;
+use super::{DeletionLock, Error, Ledger, Stamp, to_column};
+use crate::retention::plan::Doomed;
+use crate::retention::{BackupId, Batch, ExpireReason, Freeze, Hold, InstanceId, Outcome, PolicyName, ProjectName};
+
+/// The listing that a decision was made on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Listing {
+    /// How many manual backups it held (its `total_count`).
+    pub count: u64,
+    /// When it was read.
+    pub read_at: DateTime<Utc>,
+}
+
+/// What goes with a batch into the record of its intent.
+#[derive(Clone, Copy, Debug)]
+pub struct Intent<'a> {
+    /// The right to delete.
+    pub lock: &'a DeletionLock,
+    /// The run's id.
+    pub run: &'a str,
+    /// 1 for the first time these ids are sent in the run.
+    pub attempt: u32,
+    /// SHA-256 of the configuration that decided.
+    pub config_sha256: &'a str,
+    /// The present: by it holds and freezes are in force or over.
+    pub now: DateTime<Utc>,
+    /// The configuration's holds, as they are at present.
+    pub config_holds: &'a [Hold],
+    /// The configuration's freeze, as it is at present.
+    pub config_freeze: Option<&'a Freeze>,
+    /// The listing of every instance in the batch.
+    pub listings: &'a HashMap<InstanceId, Listing>,
+    /// The word that reports use for a reason (`not_kept`, `max_age`, …).
+    pub rule: fn(&ExpireReason) -> &'static str,
+}
+
+/// Names a recorded intent: its row of the chain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct RequestKey(pub(super) i64);
+
+impl fmt::Display for RequestKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// Whether a batch may be sent.
+#[derive(Debug)]
+#[must_use = "only a cleared batch may be sent"]
+pub enum Clearance {
+    /// The intent is on disk: send what is left of the batch, then `record`.
+    Cleared {
+        /// For `record`.
+        request: RequestKey,
+        /// What was held meanwhile and is no longer in the batch.
+        dropped: Vec<(BackupId, Hold)>,
+    },
+    /// Nothing was recorded; nothing may be sent.
+    Frozen(Freeze),
+    /// Everything was held meanwhile; nothing was recorded and the batch is empty.
+    Empty {
+        /// What was held.
+        dropped: Vec<(BackupId, Hold)>,
+    },
+}
+
+/// One id of a request that has no outcome.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OpenItem {
+    /// The deleting policy.
+    pub policy: PolicyName,
+    /// The instance.
+    pub instance: InstanceId,
+    /// The backup.
+    pub backup: BackupId,
+    /// Its size.
+    pub size_bytes: u64,
+}
+
+/// An intent without outcomes: under way, or left by a process that was killed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OpenRequest {
+    /// Its name.
+    pub request: RequestKey,
+    /// The run that intended it.
+    pub run: String,
+    /// Which attempt it was.
+    pub attempt: u32,
+    /// The project that was to be asked.
+    pub project: ProjectName,
+    /// When the intent was recorded.
+    pub at: DateTime<Utc>,
+    /// Its ids.
+    pub items: Vec<OpenItem>,
+}
+
+#[derive(Serialize, Deserialize)]
+pub(super) struct IntentBody {
+    pub(super) run: String,
+    pub(super) attempt: u32,
+    pub(super) config_sha256: String,
+    pub(super) project: ProjectName,
+    pub(super) instances: BTreeMap<InstanceId, IntendedInstance>,
+    pub(super) items: Vec<IntendedItem>,
+}
+
+#[derive(Serialize, Deserialize)]
+pub(super) struct IntendedInstance {
+    pub(super) name: String,
+    pub(super) listing: Listing,
+}
+
+#[derive(Serialize, Deserialize)]
+pub(super) struct IntendedItem {
+    pub(super) backup: BackupId,
+    pub(super) name: String,
+    pub(super) instance: InstanceId,
+    pub(super) policy: PolicyName,
+    pub(super) rule: String,
+    pub(super) begin: DateTime<Utc>,
+    pub(super) size_bytes: u64,
+    pub(super) status: String,
+    /// Earlier requests for the same id that this one stands in for, with the state each was in.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub(super) resends: Vec<(i64, DeletionState)>,
+}
+
+#[derive(Serialize, Deserialize)]
+pub(super) struct OutcomeBody {
+    pub(super) request: i64,
+    pub(super) run: String,
+    pub(super) api_request_id: Option<String>,
+    pub(super) outcomes: Vec<OutcomeItem>,
+}
+
+#[derive(Serialize, Deserialize)]
+pub(super) struct OutcomeItem {
+    pub(super) backup: BackupId,
+    #[serde(flatten)]
+    pub(super) outcome: Outcome,
+}
+
+pub(super) fn state_of(outcome: &Outcome) -> DeletionState {
+    match outcome {
+        Outcome::Accepted => DeletionState::Accepted,
+        Outcome::Rejected { .. } => DeletionState::Rejected,
+        Outcome::Unanswered { .. } => DeletionState::Unanswered,
+    }
+}
+
+impl Ledger {
+    /// Clears a batch for sending, in one transaction that is on disk when this returns: holds and freeze are read again,
+    /// what is held is dropped from the batch, and the intent is recorded with every id that is left.
+    ///
+    /// After an error nothing was recorded and nothing may be sent.
+    pub fn intend(&self, intent: &Intent<'_>, batch: &mut Batch) -> Result<Clearance, Error> {
+        if !intent.lock.is_of(&self.dir) {
+            return Err(Error::WrongLock { dir: self.dir.clone() });
+        }
+        let clearance = self.write(|tx| {
+            if let Some(freeze) = freeze_in_force(tx, intent)? {
+                return Ok(Clearance::Frozen(freeze));
+            }
+            let mut holds = super::holds::active(tx, intent.now)?;
+            holds.extend(
+                intent
+                    .config_holds
+                    .iter()
+                    .filter(|hold| hold.is_active(intent.now))
+                    .cloned(),
+            );
+            let mut dropped = Vec::new();
+            let mut left = Vec::new();
+            for item in batch.items() {
+                let candidate = &item.candidate;
+                let covers =
+                    |hold: &&Hold| hold.covers_names(candidate.instance.id.as_str(), &candidate.id, &candidate.name);
+                match holds.iter().find(covers) {
+                    Some(hold) => dropped.push((candidate.id.clone(), hold.clone())),
+                    None => left.push(item),
+                }
+            }
+            if left.is_empty() {
+                return Ok(Clearance::Empty { dropped });
+            }
+            let request = record_intent(tx, intent, batch.project(), &left)?;
+            Ok(Clearance::Cleared { request, dropped })
+        })?;
+        if let Clearance::Cleared { dropped, .. } | Clearance::Empty { dropped } = &clearance {
+            let dropped: HashSet<&BackupId> = dropped.iter().map(|(id, _)| id).collect();
+            batch.retain(|item| !dropped.contains(&item.candidate.id));
+        }
+        Ok(clearance)
+    }
+
+    /// Records what became of a request: exactly one outcome for each id of its intent, or nothing is recorded.
+    /// `api_request_id` is the id that the API gave its answer.
+    pub fn record(
+        &self,
+        request: RequestKey,
+        now: DateTime<Utc>,
+        api_request_id: Option<&str>,
+        outcomes: &[(BackupId, Outcome)],
+    ) -> Result<(), Error> {
+        self.write(|tx| record_outcomes(tx, request, now, api_request_id, outcomes))
+    }
+
+    /// The intents without outcomes. While another process has the deletion lock they may be its own, under way.
+    pub fn open_requests(&self) -> Result<Vec<OpenRequest>, Error> {
+        self.read(open_requests)
+    }
+
+    /// Closes what a killed process left open: each id is recorded as unanswered, so that a listing settles it. For the
+    /// start of a run, before anything is sent: the lock says that no other process's request is among them.
+    pub fn close_open_requests(&self, lock: &DeletionLock, now: DateTime<Utc>) -> Result<Vec<OpenRequest>, Error> {
+        if !lock.is_of(&self.dir) {
+            return Err(Error::WrongLock { dir: self.dir.clone() });
+        }
+        if self.open_requests()?.is_empty() {
+            return Ok(Vec::new());
+        }
+        self.write(|tx| {
+            let open = open_requests(tx)?;
+            for request in &open {
+                let why = "the process ended before it recorded an answer".to_owned();
+                let lost = |item: &OpenItem| (item.backup.clone(), Outcome::Unanswered { why: why.clone() });
+                let outcomes: Vec<_> = request.items.iter().map(lost).collect();
+                record_outcomes(tx, request.request, now, None, &outcomes)?;
+            }
+            Ok(open)
+        })
+    }
+}
+
+fn freeze_in_force(tx: &Transaction<'_>, intent: &Intent<'_>) -> Result<Option<Freeze>, Error> {
+    let placed = super::holds::frozen(tx)?.map(|placed| placed.freeze);
+    Ok(placed.filter(|freeze| freeze.is_active(intent.now)).or_else(|| {
+        intent
+            .config_freeze
+            .filter(|freeze| freeze.is_active(intent.now))
+            .cloned()
+    }))
+}
+
+fn record_intent(
+    tx: &Transaction<'_>,
+    intent: &Intent<'_>,
+    project: &ProjectName,
+    left: &[&Doomed],
+) -> Result<RequestKey, Error> {
+    let mut body = IntentBody {
+        run: intent.run.to_owned(),
+        attempt: intent.attempt,
+        config_sha256: intent.config_sha256.to_owned(),
+        project: project.clone(),
+        instances: BTreeMap::new(),
+        items: Vec::with_capacity(left.len()),
+    };
+    for item in left {
+        let (candidate, instance) = (&item.candidate, &item.candidate.instance);
+        let Some(listing) = intent.listings.get(&instance.id) else {
+            return Err(Error::NoListing(instance.id.clone()));
+        };
+        body.instances
+            .entry(instance.id.clone())
+            .or_insert_with(|| IntendedInstance {
+                name: instance.name.to_string(),
+                listing: *listing,
+            });
+        body.items.push(IntendedItem {
+            backup: candidate.id.clone(),
+            name: candidate.name.to_string(),
+            instance: instance.id.clone(),
+            policy: item.policy.clone(),
+            rule: (intent.rule)(&candidate.reason).to_owned(),
+            begin: candidate.begin,
+            size_bytes: candidate.size_bytes,
+            status: candidate.status.as_str().to_owned(),
+            resends: unsettled_requests(tx, &candidate.id)?,
+        });
+    }
+    let seq = chain::append(tx, intent.now, Kind::Intent, &body)?;
+    tx.prepare_cached("INSERT INTO request (seq, run, attempt, project, at) VALUES (?1, ?2, ?3, ?4, ?5)")?
+        .execute((seq, intent.run, intent.attempt, project.as_str(), Stamp(intent.now)))?;
+    let mut insert = tx.prepare_cached(
+        "INSERT INTO deletion (backup, request, instance, policy, size_bytes, state, changed) \
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?2)",
+    )?;
+    for item in &body.items {
+        insert.execute((
+            item.backup.as_str(),
+            seq,
+            item.instance.as_str(),
+            item.policy.as_str(),
+            to_column(item.size_bytes),
+            DeletionState::Intended,
+        ))?;
+        for (request, _) in &item.resends {
+            set_state(tx, &item.backup, *request, DeletionState::Resent, seq)?;
+        }
+    }
+    Ok(RequestKey(seq))
+}
+
+/// The earlier requests for an id that are answered but not settled. One that is not even answered is an error.
+fn unsettled_requests(tx: &Transaction<'_>, backup: &BackupId) -> Result<Vec<(i64, DeletionState)>, Error> {
+    let mut statement = tx.prepare_cached(
+        "SELECT request, state FROM deletion WHERE backup = ?1 AND state IN ('intended', 'accepted', 'unanswered')",
+    )?;
+    let rows = statement.query_map([backup.as_str()], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    let found: Vec<(i64, DeletionState)> = rows.collect::<Result<_, _>>()?;
+    match found.iter().find(|(_, state)| *state == DeletionState::Intended) {
+        Some((request, _)) => Err(Error::StillOpen {
+            backup: backup.clone(),
+            request: *request,
+        }),
+        None => Ok(found),
+    }
+}
+
+pub(super) fn set_state(
+    tx: &Transaction<'_>,
+    backup: &BackupId,
+    request: i64,
+    state: DeletionState,
+    changed: i64,
+) -> Result<(), Error> {
+    tx.prepare_cached("UPDATE deletion SET state = ?3, changed = ?4 WHERE backup = ?1 AND request = ?2")?
+        .execute((backup.as_str(), request, state, changed))?;
+    Ok(())
+}
+
+fn record_outcomes(
+    tx: &Transaction<'_>,
+    RequestKey(request): RequestKey,
+    now: DateTime<Utc>,
+    api_request_id: Option<&str>,
+    outcomes: &[(BackupId, Outcome)],
+) -> Result<(), Error> {
+    let open: Option<String> = tx
+        .prepare_cached("SELECT run FROM request WHERE seq = ?1 AND answer IS NULL")?
+        .query_row([request], |row| row.get(0))
+        .optional()?;
+    let Some(run) = open else {
+        return Err(Error::NotOpen(request));
+    };
+    let intended: IntentBody = chain::body(tx, request)?;
+    let differ = |what: String| Error::OutcomesDiffer { request, what };
+    let mut awaited: HashSet<&BackupId> = intended.items.iter().map(|item| &item.backup).collect();
+    for (backup, _) in outcomes {
+        if !awaited.remove(backup) {
+            return Err(differ(format!("{backup} was not asked, or has two outcomes")));
+        }
+    }
+    if let Some(backup) = awaited.into_iter().min() {
+        return Err(differ(format!("{backup} has none")));
+    }
+    let body = OutcomeBody {
+        request,
+        run,
+        api_request_id: api_request_id.map(str::to_owned),
+        outcomes: outcomes
+            .iter()
+            .map(|(backup, outcome)| OutcomeItem {
+                backup: backup.clone(),
+                outcome: outcome.clone(),
+            })
+            .collect(),
+    };
+    let seq = chain::append(tx, now, Kind::Outcome, &body)?;
+    for (backup, outcome) in outcomes {
+        set_state(tx, backup, request, state_of(outcome), seq)?;
+    }
+    tx.prepare_cached("UPDATE request SET answer = ?2 WHERE seq = ?1")?
+        .execute((request, seq))?;
+    Ok(())
+}
+
+fn open_requests(tx: &Transaction<'_>) -> Result<Vec<OpenRequest>, Error> {
+    let mut statement =
+        tx.prepare_cached("SELECT seq, run, attempt, project, at FROM request WHERE answer IS NULL ORDER BY seq")?;
+    let rows = statement.query_map([], |row| {
+        Ok(OpenRequest {
+            request: RequestKey(row.get(0)?),
+            run: row.get(1)?,
+            attempt: row.get(2)?,
+            project: ProjectName::from(row.get::<_, String>(3)?),
+            at: row.get::<_, Stamp>(4)?.0,
+            items: Vec::new(),
+        })
+    })?;
+    let mut open: Vec<OpenRequest> = rows.collect::<Result<_, _>>()?;
+    for request in &mut open {
+        let body: IntentBody = chain::body(tx, request.request.0)?;
+        let item = |item: IntendedItem| OpenItem {
+            policy: item.policy,
+            instance: item.instance,
+            backup: item.backup,
+            size_bytes: item.size_bytes,
+        };
+        request.items = body.items.into_iter().map(item).collect();
+    }
+    Ok(open)
+}

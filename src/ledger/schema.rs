@@ -1,0 +1,120 @@
+//! The tables, and the steps from older formats to this one.
+//!
+//! `PRAGMA user_version` is the format: the number of steps applied. A step, once released, is never edited.
+
+use rusqlite::{Connection, Transaction};
+
+use super::{Error, Fault};
+
+/// Marks the file as ours (`PRAGMA application_id`): "rdsr".
+pub(super) const APPLICATION_ID: i64 = 0x7264_7372;
+
+/// Each brings the format before it up by one.
+pub(super) const STEPS: &[&str] = &[STEP_1];
+
+const STEP_1: &str = "
+-- created_at; rows and head of the chain, so that a cut tail is noticed; probes.
+CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
+
+-- The proof. Appended to, never changed.
+CREATE TABLE chain (
+    seq INTEGER PRIMARY KEY, at TEXT NOT NULL, kind TEXT NOT NULL, body TEXT NOT NULL,
+    prev TEXT NOT NULL, hash TEXT NOT NULL
+) STRICT;
+CREATE TRIGGER chain_no_update BEFORE UPDATE ON chain BEGIN SELECT RAISE(ABORT, 'the chain is append-only'); END;
+CREATE TRIGGER chain_no_delete BEFORE DELETE ON chain BEGIN SELECT RAISE(ABORT, 'the chain is append-only'); END;
+
+-- begun, finished: rows of the chain.
+CREATE TABLE run (
+    id TEXT PRIMARY KEY, started_at INTEGER NOT NULL, finished_at INTEGER, cause TEXT NOT NULL,
+    config_sha256 TEXT NOT NULL, begun INTEGER NOT NULL, finished INTEGER
+) STRICT, WITHOUT ROWID;
+CREATE TABLE run_policy (
+    run TEXT NOT NULL, policy TEXT NOT NULL, mode TEXT NOT NULL, started_at INTEGER NOT NULL, result TEXT,
+    PRIMARY KEY (run, policy)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX run_policy_by_time ON run_policy (started_at);
+CREATE INDEX run_policy_by_policy ON run_policy (policy, started_at);
+
+-- seq: the intent's row of the chain; answer: the outcomes' row, NULL while it is open.
+CREATE TABLE request (
+    seq INTEGER PRIMARY KEY, run TEXT NOT NULL, attempt INTEGER NOT NULL, project TEXT NOT NULL,
+    at INTEGER NOT NULL, answer INTEGER
+) STRICT;
+CREATE INDEX request_open ON request (seq) WHERE answer IS NULL;
+
+-- One row for each id of each request; changed: the row of the chain that gave it its state.
+CREATE TABLE deletion (
+    backup TEXT NOT NULL, request INTEGER NOT NULL, instance TEXT NOT NULL, policy TEXT NOT NULL,
+    size_bytes INTEGER NOT NULL, state TEXT NOT NULL, changed INTEGER NOT NULL,
+    PRIMARY KEY (backup, request)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX deletion_by_instance ON deletion (instance, changed);
+CREATE INDEX deletion_unsettled ON deletion (instance) WHERE state IN ('intended', 'accepted', 'unanswered');
+
+CREATE TABLE hold (
+    number INTEGER PRIMARY KEY AUTOINCREMENT, target TEXT NOT NULL, reason TEXT NOT NULL, owner TEXT,
+    until INTEGER, placed_at INTEGER NOT NULL, released_at INTEGER
+) STRICT;
+CREATE TABLE freeze (
+    only INTEGER PRIMARY KEY CHECK (only = 1), reason TEXT NOT NULL, until INTEGER, placed_at INTEGER NOT NULL
+) STRICT;
+CREATE TABLE approval (
+    policy TEXT NOT NULL, backup TEXT NOT NULL, until INTEGER NOT NULL, PRIMARY KEY (policy, backup)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE listing_approval (target TEXT PRIMARY KEY, until INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+CREATE TABLE refused (
+    policy TEXT PRIMARY KEY, run TEXT NOT NULL, limits TEXT NOT NULL, backups TEXT NOT NULL, at INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE grace (
+    policy TEXT NOT NULL, backup TEXT NOT NULL, project TEXT NOT NULL, instance TEXT NOT NULL, name TEXT NOT NULL,
+    since INTEGER NOT NULL, PRIMARY KEY (policy, backup)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX grace_by_backup ON grace (backup);
+
+CREATE TABLE seen_instance (
+    project TEXT NOT NULL, instance TEXT NOT NULL, name TEXT NOT NULL, tags TEXT NOT NULL, enterprise_project TEXT,
+    seen_at INTEGER NOT NULL, missed INTEGER NOT NULL, missed_since INTEGER, missed_last INTEGER,
+    PRIMARY KEY (project, instance)
+) STRICT, WITHOUT ROWID;
+-- databases: NULL when not known, else a JSON array, empty for a full backup.
+CREATE TABLE seen_backup (
+    instance TEXT NOT NULL, backup TEXT NOT NULL, project TEXT NOT NULL, name TEXT NOT NULL, databases TEXT,
+    PRIMARY KEY (instance, backup)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX seen_backup_by_id ON seen_backup (backup);
+-- instance '' is the project's list of instances; seq: the chain's last row when the count was believed.
+CREATE TABLE believed (
+    project TEXT NOT NULL, instance TEXT NOT NULL, count INTEGER, at INTEGER, seq INTEGER, shrunk_since INTEGER,
+    PRIMARY KEY (project, instance)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE blocked_key (fingerprint TEXT PRIMARY KEY, until INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+";
+
+/// The format of an open file, after checking that it is a file of this program and not a newer one's.
+pub(super) fn version(connection: &Connection, known: &[&str]) -> Result<i64, Error> {
+    let application: i64 = connection.query_row("PRAGMA application_id", [], |row| row.get(0))?;
+    if application != APPLICATION_ID {
+        return Err(Error::corrupt("it is not a ledger of this program"));
+    }
+    let found: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+    let known = i64::try_from(known.len()).unwrap_or(i64::MAX);
+    if found > known {
+        return Err(Error::storage(std::path::Path::new(""), Fault::Newer { found, known }));
+    }
+    if found < 1 {
+        return Err(Error::corrupt(format!("its format is {found}")));
+    }
+    Ok(found)
+}
+
+/// Applies the steps after `from`, in the caller's transaction.
+pub(super) fn migrate(tx: &Transaction<'_>, from: i64, steps: &[&str]) -> Result<(), Error> {
+    for step in steps.iter().skip(usize::try_from(from).unwrap_or(0)) {
+        tx.execute_batch(step)?;
+    }
+    tx.pragma_update(None, "application_id", APPLICATION_ID)?;
+    tx.pragma_update(None, "user_version", i64::try_from(steps.len()).unwrap_or(i64::MAX))?;
+    Ok(())
+}

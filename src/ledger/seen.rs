@@ -1,0 +1,336 @@
+//! What listings showed: instances, databases of backups, counts that were believed; and keys that must not be used.
+//!
+//! Plain state, not in the chain. What is forgotten with it makes the program keep more, never less: a backup whose
+//! databases are not known is kept, and an instance must be missed anew.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use rusqlite::OptionalExtension;
+
+use super::{Error, Ledger, Stamp, chain, from_column, to_column};
+use crate::retention::{Backup, BackupId, Databases, Instance, InstanceId, InstanceLife, ProjectName};
+
+/// An instance as it was last listed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SeenInstance {
+    /// Last seen name, tags and enterprise project. `life` is `Listed`: whether it is deleted, the caller asks.
+    pub instance: Instance,
+    /// When it was last listed.
+    pub seen_at: DateTime<Utc>,
+    /// How many listings since then did not have it.
+    pub missed: u32,
+    /// The first of those.
+    pub missed_since: Option<DateTime<Utc>>,
+    /// The last of those.
+    pub missed_last: Option<DateTime<Utc>>,
+}
+
+impl SeenInstance {
+    /// Whether it was missed by three listings over at least 24 hours. It is deleted if its id then finds nothing, too.
+    pub fn is_long_missed(&self) -> bool {
+        match (self.missed_since, self.missed_last) {
+            (Some(first), Some(last)) => self.missed >= 3 && last - first >= TimeDelta::hours(24),
+            _ => false,
+        }
+    }
+}
+
+/// A count that was believed, for the shrink guard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Believed {
+    /// Manual backups of the instance, or instances of the project; `None` when no listing was believed yet.
+    pub count: Option<u64>,
+    /// When it was believed.
+    pub at: Option<DateTime<Utc>>,
+    /// How many of the instance's backups this program sent that may have gone since: accepted or unanswered and not
+    /// settled, or confirmed since. 0 for a project.
+    pub sent: u64,
+    /// Since when listings are disbelieved for having shrunk.
+    pub shrunk_since: Option<DateTime<Utc>>,
+}
+
+/// All believed counts of a project.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct BelievedCounts {
+    /// Of its list of instances.
+    pub instances: Option<Believed>,
+    /// Of the manual backups of each instance.
+    pub backups: HashMap<InstanceId, Believed>,
+}
+
+/// A backup that a listing has shown or that was sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KnownBackup {
+    /// Its project.
+    pub project: ProjectName,
+    /// Its instance.
+    pub instance: InstanceId,
+}
+
+impl Ledger {
+    /// Every instance of the project that was ever listed and not forgotten.
+    pub fn seen_instances(&self, project: &ProjectName) -> Result<Vec<SeenInstance>, Error> {
+        self.read(|tx| {
+            let mut statement = tx.prepare_cached(
+                "SELECT instance, name, tags, enterprise_project, seen_at, missed, missed_since, missed_last \
+                 FROM seen_instance WHERE project = ?1 ORDER BY instance",
+            )?;
+            let mut rows = statement.query([project.as_str()])?;
+            let mut seen = Vec::new();
+            while let Some(row) = rows.next()? {
+                let tags: String = row.get(2)?;
+                seen.push(SeenInstance {
+                    instance: Instance {
+                        project: project.clone(),
+                        id: InstanceId::from(row.get::<_, String>(0)?),
+                        name: Arc::from(row.get::<_, String>(1)?),
+                        tags: serde_json::from_str(&tags)?,
+                        enterprise_project: row.get(3)?,
+                        life: InstanceLife::Listed,
+                    },
+                    seen_at: row.get::<_, Stamp>(4)?.0,
+                    missed: row.get(5)?,
+                    missed_since: row.get::<_, Option<Stamp>>(6)?.map(|at| at.0),
+                    missed_last: row.get::<_, Option<Stamp>>(7)?.map(|at| at.0),
+                });
+            }
+            Ok(seen)
+        })
+    }
+
+    /// Takes in a believed list of a project's instances: the listed ones are there, all others were missed once more.
+    pub fn remember_instances(
+        &self,
+        project: &ProjectName,
+        listed: &[Instance],
+        now: DateTime<Utc>,
+    ) -> Result<(), Error> {
+        self.write(|tx| {
+            tx.prepare_cached(
+                "UPDATE seen_instance SET missed = missed + 1, missed_since = COALESCE(missed_since, ?2), missed_last = ?2 \
+                 WHERE project = ?1",
+            )?
+            .execute((project.as_str(), Stamp(now)))?;
+            let mut upsert = tx.prepare_cached(
+                "INSERT OR REPLACE INTO seen_instance (project, instance, name, tags, enterprise_project, seen_at, missed) \
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, 0)",
+            )?;
+            for instance in listed {
+                upsert.execute((
+                    project.as_str(),
+                    instance.id.as_str(),
+                    &*instance.name,
+                    serde_json::to_string(&instance.tags)?,
+                    &instance.enterprise_project,
+                    Stamp(now),
+                ))?;
+            }
+            Ok(())
+        })
+    }
+
+    /// Forgets instances of which nothing is left.
+    pub fn forget_instances(&self, project: &ProjectName, instances: &[InstanceId]) -> Result<(), Error> {
+        self.write(|tx| {
+            for instance in instances {
+                let key = (project.as_str(), instance.as_str());
+                tx.execute("DELETE FROM seen_instance WHERE project = ?1 AND instance = ?2", key)?;
+                tx.execute("DELETE FROM believed WHERE project = ?1 AND instance = ?2", key)?;
+                tx.execute("DELETE FROM seen_backup WHERE instance = ?1", [instance.as_str()])?;
+            }
+            Ok(())
+        })
+    }
+
+    /// Takes in a believed listing of one living instance's backups; those it does not show are forgotten. Writes only
+    /// what changed. Not for what a deleted instance left: its databases are those seen before.
+    pub fn remember_backups(
+        &self,
+        project: &ProjectName,
+        instance: &InstanceId,
+        listed: &[Backup],
+    ) -> Result<(), Error> {
+        let mut gone = self.seen_rows(instance)?;
+        let mut changed = Vec::new();
+        for backup in listed {
+            let row = (backup.name.to_string(), databases_column(&backup.databases)?);
+            if gone.remove(&backup.id).as_ref() != Some(&row) {
+                changed.push((&backup.id, row));
+            }
+        }
+        if changed.is_empty() && gone.is_empty() {
+            return Ok(());
+        }
+        self.write(|tx| {
+            let mut upsert = tx.prepare_cached(
+                "INSERT OR REPLACE INTO seen_backup (instance, backup, project, name, databases) VALUES (?1, ?2, ?3, ?4, ?5)",
+            )?;
+            for (backup, (name, databases)) in &changed {
+                upsert.execute((instance.as_str(), backup.as_str(), project.as_str(), name, databases))?;
+            }
+            let mut forget = tx.prepare_cached("DELETE FROM seen_backup WHERE instance = ?1 AND backup = ?2")?;
+            for backup in gone.keys() {
+                forget.execute((instance.as_str(), backup.as_str()))?;
+            }
+            Ok(())
+        })
+    }
+
+    fn seen_rows(&self, instance: &InstanceId) -> Result<HashMap<BackupId, (String, Option<String>)>, Error> {
+        self.read(|tx| {
+            let mut statement =
+                tx.prepare_cached("SELECT backup, name, databases FROM seen_backup WHERE instance = ?1")?;
+            let rows = statement.query_map([instance.as_str()], |row| {
+                Ok((BackupId::from(row.get::<_, String>(0)?), (row.get(1)?, row.get(2)?)))
+            })?;
+            Ok(rows.collect::<Result<_, _>>()?)
+        })
+    }
+
+    /// The databases of an instance's backups as last seen. One that is missing was never seen: its databases are unknown.
+    pub fn seen_databases(&self, instance: &InstanceId) -> Result<HashMap<BackupId, Databases>, Error> {
+        let mut seen = HashMap::new();
+        for (backup, (_, databases)) in self.seen_rows(instance)? {
+            let databases = match databases {
+                Some(names) => Databases::from_names(serde_json::from_str::<Vec<String>>(&names)?),
+                None => Databases::Unknown,
+            };
+            seen.insert(backup, databases);
+        }
+        Ok(seen)
+    }
+
+    /// Whether a backup was ever listed or sent, and where: `hold` of an id never seen needs `--force`.
+    pub fn known_backup(&self, backup: &BackupId) -> Result<Option<KnownBackup>, Error> {
+        self.read(|tx| {
+            Ok(tx
+                .prepare_cached(
+                    "SELECT project, instance FROM seen_backup WHERE backup = ?1 UNION ALL \
+                     SELECT r.project, d.instance FROM deletion d JOIN request r ON r.seq = d.request \
+                     WHERE d.backup = ?1 LIMIT 1",
+                )?
+                .query_row([backup.as_str()], |row| {
+                    Ok(KnownBackup {
+                        project: ProjectName::from(row.get::<_, String>(0)?),
+                        instance: InstanceId::from(row.get::<_, String>(1)?),
+                    })
+                })
+                .optional()?)
+        })
+    }
+
+    /// What was last believed of a project.
+    pub fn believed(&self, project: &ProjectName) -> Result<BelievedCounts, Error> {
+        self.read(|tx| {
+            let mut statement = tx.prepare_cached(
+                "SELECT b.instance, b.count, b.at, b.shrunk_since, \
+                 (SELECT COUNT(*) FROM deletion d WHERE d.instance = b.instance \
+                    AND d.state IN ('intended', 'accepted', 'unanswered')) \
+                 + (SELECT COUNT(*) FROM deletion d WHERE d.instance = b.instance AND d.changed > COALESCE(b.seq, 0) \
+                    AND d.state = 'confirmed') \
+                 FROM believed b WHERE b.project = ?1",
+            )?;
+            let mut rows = statement.query([project.as_str()])?;
+            let mut counts = BelievedCounts::default();
+            while let Some(row) = rows.next()? {
+                let instance: String = row.get(0)?;
+                let believed = Believed {
+                    count: row.get::<_, Option<i64>>(1)?.map(from_column),
+                    at: row.get::<_, Option<Stamp>>(2)?.map(|at| at.0),
+                    shrunk_since: row.get::<_, Option<Stamp>>(3)?.map(|at| at.0),
+                    sent: from_column(row.get(4)?),
+                };
+                if instance.is_empty() {
+                    counts.instances = Some(believed);
+                } else {
+                    counts.backups.insert(InstanceId::from(instance), believed);
+                }
+            }
+            Ok(counts)
+        })
+    }
+
+    /// Takes in counts that are believed: of the list of instances, and of instances' manual backups. Ends their
+    /// disbelief and uses up their listing approvals.
+    pub fn believe(
+        &self,
+        project: &ProjectName,
+        instances: Option<u64>,
+        backups: &[(InstanceId, u64)],
+        now: DateTime<Utc>,
+    ) -> Result<(), Error> {
+        if instances.is_none() && backups.is_empty() {
+            return Ok(());
+        }
+        self.write(|tx| {
+            let (seq, _) = chain::tail(tx)?;
+            let mut upsert = tx.prepare_cached(
+                "INSERT OR REPLACE INTO believed (project, instance, count, at, seq) VALUES (?1, ?2, ?3, ?4, ?5)",
+            )?;
+            let mut used = tx.prepare_cached("DELETE FROM listing_approval WHERE target = ?1")?;
+            if let Some(count) = instances {
+                upsert.execute((project.as_str(), "", to_column(count), Stamp(now), seq))?;
+                used.execute([project.as_str()])?;
+            }
+            for (instance, count) in backups {
+                upsert.execute((project.as_str(), instance.as_str(), to_column(*count), Stamp(now), seq))?;
+                used.execute([instance.as_str()])?;
+            }
+            Ok(())
+        })
+    }
+
+    /// Notes that a listing shrank and is not believed; since when that has been so. `instance` is `None` for the
+    /// project's list of instances.
+    pub fn disbelieve(
+        &self,
+        project: &ProjectName,
+        instance: Option<&InstanceId>,
+        now: DateTime<Utc>,
+    ) -> Result<DateTime<Utc>, Error> {
+        let instance = instance.map_or("", InstanceId::as_str);
+        self.write(|tx| {
+            let since: Stamp = tx
+                .prepare_cached(
+                    "INSERT INTO believed (project, instance, shrunk_since) VALUES (?1, ?2, ?3) \
+                     ON CONFLICT DO UPDATE SET shrunk_since = COALESCE(shrunk_since, ?3) RETURNING shrunk_since",
+                )?
+                .query_row((project.as_str(), instance, Stamp(now)), |row| row.get(0))?;
+            Ok(since.0)
+        })
+    }
+
+    /// The access keys that must not be used at `now`, by fingerprint, and until when.
+    pub fn blocked_keys(&self, now: DateTime<Utc>) -> Result<HashMap<String, DateTime<Utc>>, Error> {
+        self.read(|tx| {
+            let mut statement = tx.prepare_cached("SELECT fingerprint, until FROM blocked_key WHERE until > ?1")?;
+            let rows = statement.query_map([Stamp(now)], |row| Ok((row.get(0)?, row.get::<_, Stamp>(1)?.0)))?;
+            Ok(rows.collect::<Result<_, _>>()?)
+        })
+    }
+
+    /// Blocks an access key, across restarts. `fingerprint` is a hash, never the key.
+    pub fn block_key(&self, fingerprint: &str, until: DateTime<Utc>, now: DateTime<Utc>) -> Result<(), Error> {
+        self.write(|tx| {
+            tx.prepare_cached("DELETE FROM blocked_key WHERE until <= ?1")?
+                .execute([Stamp(now)])?;
+            tx.prepare_cached("INSERT OR REPLACE INTO blocked_key (fingerprint, until) VALUES (?1, ?2)")?
+                .execute((fingerprint, Stamp(until)))?;
+            Ok(())
+        })
+    }
+}
+
+/// A JSON array, empty for a full backup; NULL when they are not known.
+fn databases_column(databases: &Databases) -> Result<Option<String>, Error> {
+    Ok(match databases {
+        Databases::All => Some("[]".to_owned()),
+        Databases::Named(names) => {
+            let names: Vec<&str> = names.iter().map(|name| &**name).collect();
+            Some(serde_json::to_string(&names)?)
+        }
+        Databases::Unknown => None,
+    })
+}

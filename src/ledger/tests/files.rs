@@ -1,0 +1,193 @@
+//! Files that are missing, damaged, too new, not ours to write.
+
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+
+use super::super::fixtures::{State, freeze, noon};
+use super::super::{Access, Error, Fault, Ledger, open, schema};
+
+#[test]
+fn only_create_makes_a_ledger_and_says_so_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let state = dir.path().join("a/b");
+    for access in [Access::Existing, Access::ReadOnly] {
+        let error = Ledger::open(&state, access, noon()).unwrap_err();
+        assert!(matches!(error, Error::Missing { .. }), "{error}");
+        assert!(!state.exists());
+    }
+    let ledger = Ledger::open(&state, Access::Create, noon()).unwrap();
+    assert!(ledger.is_new());
+    assert_eq!(ledger.created_at(), noon());
+    assert_eq!(fs::metadata(&state).unwrap().permissions().mode() & 0o777, 0o700);
+    assert_eq!(fs::metadata(ledger.path()).unwrap().permissions().mode() & 0o777, 0o600);
+    let later = noon() + chrono::TimeDelta::days(1);
+    let again = Ledger::open(&state, Access::Create, later).unwrap();
+    assert!(!again.is_new());
+    assert_eq!(again.created_at(), noon());
+    for access in [Access::Existing, Access::ReadOnly] {
+        let empty = state.join("c");
+        fs::create_dir_all(&empty).unwrap();
+        assert!(matches!(
+            Ledger::open(&empty, access, noon()),
+            Err(Error::Missing { .. })
+        ));
+        assert_eq!(fs::read_dir(&empty).unwrap().count(), 0);
+    }
+}
+
+#[test]
+fn writes_are_durable_in_a_wal() {
+    let state = State::new();
+    let connection = state.ledger.connection.lock().unwrap();
+    let pragma = |name: &str| -> String {
+        connection
+            .query_row(&format!("SELECT CAST({name} AS TEXT) FROM pragma_{name}"), [], |row| {
+                row.get(0)
+            })
+            .unwrap()
+    };
+    assert_eq!(pragma("journal_mode"), "wal");
+    assert_eq!(pragma("synchronous"), "2", "2 is FULL");
+}
+
+#[test]
+fn a_file_of_garbage_an_empty_one_and_another_programs_are_refused_unchanged() {
+    let other = tempfile::NamedTempFile::new().unwrap();
+    let connection = rusqlite::Connection::open(other.path()).unwrap();
+    connection.execute_batch("CREATE TABLE theirs (a)").unwrap();
+    connection.close().unwrap();
+    for content in [vec![b'x'; 5_000], Vec::new(), fs::read(other.path()).unwrap()] {
+        for access in [Access::Create, Access::Existing, Access::ReadOnly] {
+            let dir = tempfile::tempdir().unwrap();
+            let path = dir.path().join("ledger.sqlite3");
+            fs::write(&path, &content).unwrap();
+            let error = Ledger::open(dir.path(), access, noon()).unwrap_err();
+            assert!(matches!(error.fault(), Some(Fault::Corrupt(_))), "{error}");
+            assert!(error.to_string().contains("move it and its -wal"), "{error}");
+            assert!(error.to_string().contains("ledger.sqlite3"), "{error}");
+        }
+    }
+}
+
+#[test]
+fn a_page_overwritten_with_garbage_is_damage_and_not_an_unknown_error() {
+    let State { dir, ledger, .. } = State::new();
+    let path = ledger.path().to_owned();
+    drop(ledger);
+    let mut bytes = fs::read(&path).unwrap();
+    for byte in &mut bytes[4_096..] {
+        *byte = 0xa5;
+    }
+    fs::write(&path, bytes).unwrap();
+    let error = Ledger::open(dir.path(), Access::Create, noon()).unwrap_err();
+    assert!(matches!(error.fault(), Some(Fault::Corrupt(_))), "{error}");
+}
+
+#[test]
+fn a_cut_chain_is_noticed_at_the_next_start() {
+    let state = State::new();
+    state.accept([1]);
+    state.tamper("DELETE FROM chain WHERE seq = 3");
+    for access in [Access::Create, Access::ReadOnly] {
+        let error = Ledger::open(state.dir.path(), access, noon()).unwrap_err();
+        assert!(matches!(error.fault(), Some(Fault::Corrupt(_))), "{error}");
+    }
+}
+
+#[test]
+fn a_newer_format_is_refused_unchanged() {
+    let state = State::new();
+    state.tamper("PRAGMA user_version = 99");
+    for access in [Access::Create, Access::Existing, Access::ReadOnly] {
+        let error = Ledger::open(state.dir.path(), access, noon()).unwrap_err();
+        assert!(
+            matches!(error.fault(), Some(Fault::Newer { found: 99, known: 1 })),
+            "{error}"
+        );
+        assert!(error.to_string().contains("format 99"), "{error}");
+    }
+}
+
+#[test]
+fn a_later_step_is_applied_to_an_older_format_only() {
+    let state = State::new();
+    let mut connection = state.ledger.connection.lock().unwrap();
+    let steps = [schema::STEPS[0], "CREATE TABLE later (a TEXT) STRICT"];
+    assert_eq!(schema::version(&connection, &steps).unwrap(), 1);
+    let tx = connection.transaction().unwrap();
+    schema::migrate(&tx, 1, &steps).unwrap();
+    tx.commit().unwrap();
+    assert_eq!(schema::version(&connection, &steps).unwrap(), 2);
+    let rows: i64 = connection
+        .query_row("SELECT COUNT(*) FROM chain", [], |row| row.get(0))
+        .unwrap();
+    assert_eq!(rows, 1, "what was there stays");
+}
+
+#[test]
+fn a_reader_reads_beside_a_daemon_and_writes_nothing() {
+    let state = State::new();
+    state.ledger.set_freeze(&freeze(), "root", noon()).unwrap();
+    let reader = state.again(Access::ReadOnly);
+    assert_eq!(reader.freeze().unwrap().unwrap().freeze, freeze());
+    let error = reader.thaw("root", noon()).unwrap_err();
+    assert!(matches!(error.fault(), Some(Fault::ReadOnly)), "{error}");
+    assert!(error.to_string().contains("nothing is deleted"), "{error}");
+    assert_eq!(state.ledger.thaw("root", noon()).unwrap(), Some(freeze()));
+    assert_eq!(reader.freeze().unwrap(), None);
+}
+
+#[test]
+fn a_file_as_it_lies_can_be_read_where_nothing_can_be_written() {
+    let State { dir, ledger, .. } = State::new();
+    ledger.set_freeze(&freeze(), "root", noon()).unwrap();
+    let path = ledger.path().to_owned();
+    drop(ledger);
+    // What `open` falls back to on a read-only file system; root may write anywhere, so it is asked for by name.
+    let (connection, created_at) = open::open_immutable(&path).unwrap();
+    assert_eq!(created_at, noon());
+    let reason: String = connection
+        .query_row("SELECT reason FROM freeze", [], |row| row.get(0))
+        .unwrap();
+    assert_eq!(reason, "audit");
+    assert!(!dir.path().join("ledger.sqlite3-shm").exists());
+}
+
+#[test]
+fn root_beside_a_service_user_leaves_no_file_that_the_user_cannot_write() {
+    const SERVICE: u32 = 64_321;
+    let dir = tempfile::tempdir().unwrap();
+    if chown(dir.path(), Some(SERVICE), Some(SERVICE)).is_err() {
+        // Only root can be root beside a service user.
+        return;
+    }
+    let ledger = Ledger::open(dir.path(), Access::Create, noon()).unwrap();
+    let _lock = Ledger::lock_deletions(dir.path()).unwrap();
+    ledger.set_freeze(&freeze(), "root", noon()).unwrap();
+    let again = Ledger::open(dir.path(), Access::Existing, noon()).unwrap();
+    again.thaw("root", noon()).unwrap();
+    let mut names = Vec::new();
+    for entry in fs::read_dir(dir.path()).unwrap() {
+        let entry = entry.unwrap();
+        assert_eq!(entry.metadata().unwrap().uid(), SERVICE, "{:?}", entry.file_name());
+        assert_eq!(entry.metadata().unwrap().gid(), SERVICE, "{:?}", entry.file_name());
+        names.push(entry.file_name());
+    }
+    names.sort();
+    assert_eq!(
+        names,
+        [
+            "deletions.lock",
+            "ledger.sqlite3",
+            "ledger.sqlite3-shm",
+            "ledger.sqlite3-wal"
+        ]
+    );
+}
+
+#[test]
+fn a_link_in_place_of_the_ledger_is_not_followed() {
+    let (state, dir) = (State::new(), tempfile::tempdir().unwrap());
+    std::os::unix::fs::symlink(state.ledger.path(), dir.path().join("ledger.sqlite3")).unwrap();
+    assert!(Ledger::open(dir.path(), Access::Create, noon()).is_err());
+}

@@ -1,0 +1,333 @@
+//! Holds, grace, approvals, runs, and what was seen.
+
+use std::collections::HashSet;
+
+use chrono::TimeDelta;
+
+use super::super::fixtures::{INSTANCE, State, hold_on, id, noon, project};
+use super::super::{Access, Error, FinishedPolicy, GraceStart, NewRun, RefusedPlan, RunFilter};
+use crate::retention::{
+    Backup, BackupKind, BackupStatus, Databases, Engine, HoldTarget, Instance, InstanceId, InstanceLife, Mode, Pattern,
+    PolicyName,
+};
+
+fn policy() -> PolicyName {
+    "production".into()
+}
+
+fn start_grace(state: &State, numbers: &[usize], hours: i64) {
+    let (project, instance) = (project(), InstanceId::from(INSTANCE));
+    let ids: Vec<_> = numbers
+        .iter()
+        .map(|number| (id(*number), format!("nightly-{number}")))
+        .collect();
+    let starts: Vec<_> = ids
+        .iter()
+        .map(|(backup, name)| GraceStart {
+            project: &project,
+            instance: &instance,
+            backup,
+            name,
+        })
+        .collect();
+    state
+        .ledger
+        .update_grace(&policy(), &starts, &[], noon() + TimeDelta::hours(hours))
+        .unwrap();
+}
+
+#[test]
+fn grace_begins_once_and_ends_when_cleared() {
+    let state = State::new();
+    start_grace(&state, &[1, 2], 0);
+    start_grace(&state, &[1, 2, 3], 5);
+    state.ledger.update_grace(&policy(), &[], &[id(2)], noon()).unwrap();
+    let grace = state.again(Access::ReadOnly).grace(&policy()).unwrap();
+    assert_eq!(grace.len(), 2);
+    assert_eq!(grace[&id(1)], noon());
+    assert_eq!(grace[&id(3)], noon() + TimeDelta::hours(5));
+    assert!(state.ledger.grace(&"other".into()).unwrap().is_empty());
+}
+
+#[test]
+fn a_hold_ends_the_grace_of_what_it_covers_even_if_no_run_saw_it() {
+    let state = State::new();
+    start_grace(&state, &[1, 2, 3], 0);
+    let hold = state
+        .ledger
+        .add_hold(&hold_on(HoldTarget::Backup(id(1))), "dba", noon())
+        .unwrap();
+    let name = Some(Pattern::parse("nightly-2").unwrap());
+    state
+        .ledger
+        .add_hold(&hold_on(HoldTarget::Matching { instance: None, name }), "dba", noon())
+        .unwrap();
+    assert_eq!(state.ledger.grace(&policy()).unwrap().len(), 1);
+    // A run that decided before the holds were placed.
+    start_grace(&state, &[1, 2], 1);
+    assert_eq!(state.ledger.grace(&policy()).unwrap().len(), 1);
+    state
+        .ledger
+        .release(hold.id.as_deref().unwrap(), "dba", noon())
+        .unwrap();
+    start_grace(&state, &[1, 2], 7);
+    assert_eq!(
+        state.ledger.grace(&policy()).unwrap()[&id(1)],
+        noon() + TimeDelta::hours(7)
+    );
+}
+
+#[test]
+fn several_holds_on_one_backup_want_the_holds_id() {
+    let state = State::new();
+    let place = || {
+        state
+            .ledger
+            .add_hold(&hold_on(HoldTarget::Backup(id(1))), "dba", noon())
+            .unwrap()
+    };
+    assert_eq!(
+        (place().id.unwrap(), place().id.unwrap()),
+        ("h1".to_owned(), "h2".to_owned())
+    );
+    let error = state.ledger.release(id(1).as_str(), "dba", noon()).unwrap_err();
+    assert!(
+        matches!(&error, Error::SeveralHolds { holds, .. } if holds == &["h1", "h2"]),
+        "{error}"
+    );
+    state.ledger.release("h1", "dba", noon()).unwrap();
+    assert_eq!(
+        state
+            .ledger
+            .release(id(1).as_str(), "dba", noon())
+            .unwrap()
+            .id
+            .as_deref(),
+        Some("h2")
+    );
+    for gone in ["h1", "h7", id(1).as_str()] {
+        let error = state.ledger.release(gone, "dba", noon()).unwrap_err();
+        assert!(matches!(error, Error::NoSuchHold(_)), "{error}");
+    }
+    let all = state.ledger.holds().unwrap();
+    assert_eq!(all.len(), 2, "ended ones stay listed");
+    assert_eq!(all[1].released_at, Some(noon()));
+    assert_eq!(state.ledger.active_holds(noon()).unwrap(), []);
+}
+
+#[test]
+fn approvals_are_of_one_policy_and_run_out() {
+    let state = State::new();
+    let refused = RefusedPlan {
+        run: "run-1".to_owned(),
+        limits: vec!["max_deletions".to_owned()],
+        backups: vec![id(1), id(2)],
+        at: noon(),
+    };
+    state.ledger.record_refused(&policy(), &refused).unwrap();
+    assert_eq!(state.ledger.refused(&policy()).unwrap(), Some(refused.clone()));
+    let until = noon() + TimeDelta::hours(48);
+    state
+        .ledger
+        .approve_ids(&policy(), &refused.backups, until, "dba", noon())
+        .unwrap();
+    assert_eq!(
+        state.ledger.approvals(&policy(), noon()).unwrap(),
+        HashSet::from([id(1), id(2)])
+    );
+    assert!(state.ledger.approvals(&policy(), until).unwrap().is_empty());
+    assert!(state.ledger.approvals(&"other".into(), noon()).unwrap().is_empty());
+    state.ledger.clear_refused(&policy()).unwrap();
+    assert_eq!(state.ledger.refused(&policy()).unwrap(), None);
+}
+
+#[test]
+fn a_listing_that_shrank_is_disbelieved_since_the_first_time_until_one_is_believed() {
+    let state = State::new();
+    let (ledger, project, instance) = (&state.ledger, project(), InstanceId::from(INSTANCE));
+    ledger
+        .believe(&project, None, &[(instance.clone(), 20)], noon())
+        .unwrap();
+    let hours = |hours| noon() + TimeDelta::hours(hours);
+    assert_eq!(
+        ledger.disbelieve(&project, Some(&instance), hours(1)).unwrap(),
+        hours(1)
+    );
+    assert_eq!(
+        ledger.disbelieve(&project, Some(&instance), hours(2)).unwrap(),
+        hours(1)
+    );
+    ledger.approve_listing(INSTANCE, hours(48), "dba", hours(3)).unwrap();
+    assert_eq!(
+        ledger.listing_approvals(hours(4)).unwrap(),
+        HashSet::from([INSTANCE.to_owned()])
+    );
+    let believed = ledger.believed(&project).unwrap().backups[&instance];
+    assert_eq!((believed.count, believed.shrunk_since), (Some(20), Some(hours(1))));
+    ledger
+        .believe(&project, None, &[(instance.clone(), 3)], hours(5))
+        .unwrap();
+    let believed = ledger.believed(&project).unwrap().backups[&instance];
+    assert_eq!((believed.count, believed.shrunk_since), (Some(3), None));
+    assert!(
+        ledger.listing_approvals(hours(6)).unwrap().is_empty(),
+        "an approval is for one listing"
+    );
+}
+
+fn instance(id: &str, name: &str) -> Instance {
+    Instance {
+        project: project(),
+        id: id.into(),
+        name: name.into(),
+        tags: vec![("env".to_owned(), "prod".to_owned())],
+        enterprise_project: Some("0".to_owned()),
+        life: InstanceLife::Listed,
+    }
+}
+
+#[test]
+fn an_instance_is_long_missed_after_three_listings_over_a_day() {
+    let state = State::new();
+    let (a, b) = (instance("ain04", "a"), instance("bin04", "b"));
+    let listing = |listed: &[Instance], hours| {
+        let at = noon() + TimeDelta::hours(hours);
+        state.ledger.remember_instances(&project(), listed, at).unwrap();
+        let seen = state.ledger.seen_instances(&project()).unwrap();
+        let a = seen
+            .into_iter()
+            .find(|seen| seen.instance.id.as_str() == "ain04")
+            .unwrap();
+        a
+    };
+    let both = [a.clone(), b.clone()];
+    let only_b = [b];
+    assert!(!listing(&both, 0).is_long_missed());
+    listing(&only_b, 1);
+    listing(&only_b, 2);
+    assert!(
+        !listing(&only_b, 3).is_long_missed(),
+        "three listings, but in two hours"
+    );
+    let seen = listing(&only_b, 25);
+    assert!(seen.is_long_missed());
+    assert_eq!(
+        (seen.instance, seen.missed, seen.missed_since),
+        (a, 4, Some(noon() + TimeDelta::hours(1)))
+    );
+    assert_eq!(listing(&both, 26).missed, 0, "it came back");
+    listing(&only_b, 30);
+    assert!(!listing(&only_b, 90).is_long_missed(), "two listings, though over days");
+}
+
+#[test]
+fn databases_are_remembered_as_last_seen() {
+    let state = State::new();
+    let listed = |number: usize, databases: Databases| Backup {
+        id: id(number),
+        name: format!("nightly-{number}").into(),
+        kind: BackupKind::Manual,
+        engine: Engine::SqlServer,
+        status: BackupStatus::Completed,
+        begin: Some(noon()),
+        size_bytes: 1,
+        databases,
+    };
+    let instance = InstanceId::from(INSTANCE);
+    let first = [
+        listed(1, Databases::All),
+        listed(2, Databases::from_names(["sales", "hr"])),
+        listed(3, Databases::Unknown),
+        listed(4, Databases::All),
+    ];
+    state.ledger.remember_backups(&project(), &instance, &first).unwrap();
+    state
+        .ledger
+        .remember_backups(&project(), &instance, &first[..3])
+        .unwrap();
+    let seen = state.ledger.seen_databases(&instance).unwrap();
+    assert_eq!(seen.len(), 3);
+    assert_eq!(seen[&id(1)], Databases::All);
+    assert_eq!(seen[&id(2)], Databases::from_names(["hr", "sales"]));
+    assert_eq!(seen[&id(3)], Databases::Unknown);
+    assert_eq!(state.ledger.known_backup(&id(2)).unwrap().unwrap().instance, instance);
+    assert_eq!(state.ledger.known_backup(&id(4)).unwrap(), None);
+    state.accept([4]);
+    assert_eq!(state.ledger.known_backup(&id(4)).unwrap().unwrap().project, project());
+}
+
+#[test]
+fn blocked_keys_survive_a_restart_and_run_out() {
+    let state = State::new();
+    let until = noon() + TimeDelta::minutes(15);
+    state.ledger.block_key("f1", until, noon()).unwrap();
+    let again = state.again(Access::ReadOnly);
+    assert_eq!(again.blocked_keys(noon()).unwrap()["f1"], until);
+    assert!(again.blocked_keys(until).unwrap().is_empty());
+}
+
+#[test]
+fn runs_are_listed_newest_first_with_their_numbers_and_gauges_find_the_last() {
+    let state = State::new();
+    let policies = [(policy(), Mode::Enforce), ("dev".into(), Mode::DryRun)];
+    for (number, result) in ["success", "partial", "killed"].into_iter().enumerate() {
+        let (run, at) = (
+            format!("run-{number}"),
+            noon() + TimeDelta::days(i64::try_from(number).unwrap()),
+        );
+        let new = NewRun {
+            id: &run,
+            policies: &policies,
+            config_sha256: "c0ffee",
+            started_at: at,
+            cause: "schedule",
+        };
+        state.ledger.begin_run(&new).unwrap();
+        if result == "killed" {
+            continue;
+        }
+        let finished = policies.each_ref().map(|(policy, _)| FinishedPolicy {
+            policy: policy.clone(),
+            result: result.to_owned(),
+            summary: serde_json::json!({"number": number, "policy": policy}),
+        });
+        let head = state.ledger.finish_run(&run, at, &finished).unwrap();
+        assert_eq!(head, state.ledger.head().unwrap());
+        assert!(matches!(
+            state.ledger.finish_run(&run, at, &finished),
+            Err(Error::NoSuchRun(_))
+        ));
+    }
+    let runs = state
+        .ledger
+        .runs(&RunFilter {
+            policy: Some(policy()),
+            limit: Some(2),
+        })
+        .unwrap();
+    assert_eq!(
+        runs.iter().map(|run| run.run.as_str()).collect::<Vec<_>>(),
+        ["run-2", "run-1"]
+    );
+    assert_eq!((&runs[0].finished_at, &runs[0].result), (&None, &None));
+    assert_eq!(
+        runs[1].summary,
+        Some(serde_json::json!({"number": 1, "policy": "production"}))
+    );
+    assert_eq!(state.ledger.runs(&RunFilter::default()).unwrap().len(), 6);
+    let last = &state.ledger.last_runs().unwrap()[&policy()];
+    assert_eq!(last.finished.run, "run-1");
+    assert_eq!(last.success.as_ref().unwrap().run, "run-0");
+    assert_eq!(
+        state.ledger.last_begun(&policy()).unwrap(),
+        Some(noon() + TimeDelta::days(2))
+    );
+}
+
+#[test]
+fn a_probe_is_no_row_of_the_chain() {
+    let state = State::new();
+    let head = state.ledger.head().unwrap();
+    state.ledger.probe().unwrap();
+    assert_eq!(state.ledger.head().unwrap(), head);
+}

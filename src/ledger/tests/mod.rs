@@ -1,0 +1,6 @@
+//! Tries to break the ledger.
+
+mod deleting;
+mod files;
+mod memory;
+mod proof;
