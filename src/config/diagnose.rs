@@ -38,8 +38,8 @@ impl Problem {
             line: 0,
             column: 0,
             path: String::new(),
-            message: message.into(),
-            hint: hint.map(str::to_owned),
+            message: clean(&message.into()),
+            hint: hint.map(clean),
             snippet: None,
         }
     }
@@ -56,7 +56,7 @@ impl Problem {
     }
 
     fn place(&self) -> String {
-        let mut place = format!("{}:", self.file.display());
+        let mut place = clean(&format!("{}:", self.file.display()));
         if self.line > 0 {
             place.push_str(&format!("{}:{}:", self.line, self.column));
         }
@@ -165,9 +165,9 @@ impl Source {
             file: self.file.clone(),
             line: spot.line,
             column: spot.column,
-            path: path.to_owned(),
-            message,
-            hint,
+            path: clean(path),
+            message: clean(&message),
+            hint: hint.as_deref().map(clean),
             snippet: self.snippet(spot),
         }
     }
@@ -205,6 +205,10 @@ fn printable(c: char) -> char {
         c if c.is_control() || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}') => '\u{fffd}',
         c => c,
     }
+}
+
+fn clean(text: &str) -> String {
+    text.chars().map(printable).collect()
 }
 
 /// Nothing secret belongs in the file, but people put it there; the snippet must not pass it on. Masks character for
