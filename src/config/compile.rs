@@ -1,0 +1,454 @@
+//! From trees to a [`Config`], or to every problem.
+
+use std::collections::HashMap;
+use std::fmt::Write as _;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Component, Path, PathBuf};
+
+use sha2::{Digest, Sha256};
+
+use super::diagnose::{Problem, Source, sort};
+use super::files::{self, Loaded};
+use super::project::{self, Projects};
+use super::raw::{FREEZE, HOLD, INCLUDED, MAIN, Section};
+use super::read::{At, Fields, Findings};
+use super::tree::{self, Document, Flaw, Spot};
+use super::{Config, PolicyEntry, Problems, Surroundings, policy};
+use crate::retention::{BackupId, Freeze, Hold, HoldTarget};
+
+/// Where the ledger is unless the configuration says otherwise.
+const STATE_DIR: &str = "/var/lib/rds-retentiond";
+/// Where metrics and status page are unless the configuration says otherwise.
+const LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 9465);
+
+/// A file and what it holds.
+struct Parsed {
+    source: Source,
+    document: Document,
+}
+
+/// Everything that is read, before it is known to be good.
+struct Draft {
+    state_dir: PathBuf,
+    listen: Option<SocketAddr>,
+    projects: Projects,
+    policies: Vec<PolicyEntry>,
+    holds: Vec<Hold>,
+    freeze: Option<Freeze>,
+}
+
+/// Reads the main file and what it includes.
+pub(super) fn load(path: &Path, surroundings: &Surroundings) -> Result<Config, Problems> {
+    let findings = Findings::default();
+    let mut sum = 0;
+    let base = path.parent().map(Path::to_owned).unwrap_or_default();
+    let mut loaded: Vec<Loaded> = files::read(path, &findings, &mut sum).into_iter().collect();
+    let main = loaded.first().and_then(|main| parse(main, &findings));
+    let fields = main.as_ref().and_then(|main| root(main, &MAIN, &findings));
+    let mut watch_dirs = vec![if base.as_os_str().is_empty() {
+        PathBuf::from(".")
+    } else {
+        base.clone()
+    }];
+    if let Some(list) = fields.as_ref().and_then(|fields| fields.get("include")) {
+        let included = include(list, &base, &mut loaded, &mut sum, &mut watch_dirs);
+        loaded.extend(included);
+    }
+    let others: Vec<Parsed> = loaded
+        .iter()
+        .skip(1)
+        .filter_map(|file| parse(file, &findings))
+        .collect();
+    let draft = fields
+        .as_ref()
+        .map(|fields| draft(fields, &base, surroundings, &others, &findings));
+    let file_names: Vec<PathBuf> = loaded.iter().map(|file| file.file.clone()).collect();
+
+    // Fields borrow from the findings' sources; they end here.
+    drop(fields);
+    let (problems, mut warnings) = findings.into_parts();
+    if let Some(problems) = Problems::new(problems, &file_names) {
+        return Err(problems);
+    }
+    let Some(draft) = draft else {
+        // Every way here notes a problem; should one not, the file is still not good.
+        return Err(Problems::from(Problem::with_file(path, "could not be read", None)));
+    };
+    sort(&mut warnings, &file_names);
+    Ok(Config {
+        path: path.to_owned(),
+        sha256: digest(&loaded, &base),
+        files: file_names,
+        watch_dirs,
+        state_dir: draft.state_dir,
+        listen: draft.listen,
+        projects: draft.projects.good,
+        policies: draft.policies,
+        holds: draft.holds,
+        freeze: draft.freeze,
+        warnings,
+    })
+}
+
+/// Bytes to tree; flaws are noted.
+fn parse(file: &Loaded, findings: &Findings) -> Option<Parsed> {
+    let text = match std::str::from_utf8(&file.bytes) {
+        Ok(text) => text,
+        Err(error) => {
+            let good = &file.bytes[..error.valid_up_to()];
+            let source = Source::new(file.file.clone(), &String::from_utf8_lossy(&file.bytes));
+            findings.problem(source.flaw(not_utf8(good, file.bytes.get(good.len()).copied())));
+            return None;
+        }
+    };
+    let source = Source::new(file.file.clone(), text);
+    match tree::parse(text) {
+        Ok(mut document) => {
+            for flaw in std::mem::take(&mut document.flaws) {
+                findings.problem(source.flaw(flaw));
+            }
+            Some(Parsed { source, document })
+        }
+        Err(flaw) => {
+            findings.problem(source.flaw(flaw));
+            None
+        }
+    }
+}
+
+fn not_utf8(good: &[u8], bad: Option<u8>) -> Flaw {
+    let before = String::from_utf8_lossy(good);
+    let last = before.rsplit('\n').next().unwrap_or_default();
+    let spot = Spot {
+        line: before.matches('\n').count() + 1,
+        column: last.chars().count() + 1,
+        length: 1,
+    };
+    let message = format!("the file is not UTF-8: byte 0x{:02x}", bad.unwrap_or_default());
+    Flaw::new(spot, &message, "save the file as UTF-8")
+}
+
+fn root<'t>(parsed: &'t Parsed, section: &'static Section, findings: &'t Findings) -> Option<Fields<'t>> {
+    let Some(node) = &parsed.document.root else {
+        findings.problem(Problem::with_file(
+            &parsed.source.file,
+            "the file is empty",
+            Some("it needs at least `version: 1` and `policies`"),
+        ));
+        return None;
+    };
+    let at = At {
+        source: &parsed.source,
+        findings,
+        node,
+        path: String::new(),
+    };
+    at.section(section)
+}
+
+/// The files that `include` names, in sorted order, each once.
+fn include(
+    list: &At<'_>,
+    base: &Path,
+    loaded: &mut [Loaded],
+    sum: &mut u64,
+    watch_dirs: &mut Vec<PathBuf>,
+) -> Vec<Loaded> {
+    let mut named: Vec<(PathBuf, At<'_>)> = Vec::new();
+    for item in list.items("a list of file patterns").unwrap_or_default() {
+        let Some(included) = files::resolve(&item, base) else {
+            continue;
+        };
+        if !watch_dirs.contains(&included.directory) && !included.directory.as_os_str().is_empty() {
+            watch_dirs.push(included.directory);
+        }
+        named.extend(included.files.into_iter().map(|file| (file, item.clone())));
+    }
+    named.sort_by(|(a, _), (b, _)| a.cmp(b));
+    named.dedup_by(|(a, _), (b, _)| a == b);
+    let mut read: Vec<Loaded> = Vec::new();
+    for (file, item) in named {
+        let Some(one) = files::read(&file, item.findings, sum) else {
+            continue;
+        };
+        if loaded.first().is_some_and(|main| main.identity == one.identity) {
+            item.fail(
+                "the pattern matches this file itself",
+                "put the policies in a directory of their own",
+            );
+            continue;
+        }
+        // Two names of one file would be two policies of one name.
+        if read.iter().all(|other| other.identity != one.identity) {
+            read.push(one);
+        }
+    }
+    read
+}
+
+fn draft(
+    fields: &Fields<'_>,
+    base: &Path,
+    surroundings: &Surroundings,
+    others: &[Parsed],
+    findings: &Findings,
+) -> Draft {
+    version(fields);
+    let projects = match fields.get("projects") {
+        Some(list) => project::compile(list),
+        None => {
+            fields.own.warn(
+                "no projects: nothing can be listed or deleted, only `plan --backups FILE` works",
+                "name at least one under `projects`",
+            );
+            Projects::default()
+        }
+    };
+    let holds = match fields.get("holds") {
+        Some(list) => list
+            .items_or_none("a list of holds")
+            .unwrap_or_default()
+            .iter()
+            .filter_map(hold)
+            .collect(),
+        None => Vec::new(),
+    };
+    Draft {
+        state_dir: state_dir(fields, base, surroundings),
+        listen: fields.get("listen").map_or(Some(Some(LISTEN)), At::listen).flatten(),
+        policies: policies(fields, others, projects.names.as_deref(), findings),
+        projects,
+        holds,
+        freeze: fields.get("freeze").and_then(freeze),
+    }
+}
+
+fn version(fields: &Fields<'_>) {
+    if let Some(at) = fields.get("version")
+        && at.integer(0, u32::MAX).is_some_and(|version| version != 1)
+    {
+        at.fail(
+            "this program reads version 1 of the configuration",
+            "write `version: 1`",
+        );
+    }
+}
+
+/// One state, in one place: systemd's and ours must be the same.
+fn state_dir(fields: &Fields<'_>, base: &Path, surroundings: &Surroundings) -> PathBuf {
+    let typed = fields.get("state_dir");
+    let Some(chosen) = typed.map_or(Some(STATE_DIR), At::text) else {
+        return PathBuf::from(STATE_DIR);
+    };
+    let joined = base.join(chosen);
+    let chosen = std::path::absolute(&joined).unwrap_or(joined);
+    let given = surroundings
+        .state_directory
+        .as_deref()
+        .filter(|given| !given.as_os_str().is_empty());
+    let Some(given) = given else { return chosen };
+    // systemd separates several directories by colons.
+    let mut parts = given.as_os_str().as_bytes().split(|byte| *byte == b':');
+    if parts.any(|part| same(Path::new(std::ffi::OsStr::from_bytes(part)), &chosen)) {
+        return chosen;
+    }
+    let at = typed.unwrap_or(&fields.own);
+    let from = if typed.is_some() {
+        "`state_dir` is"
+    } else {
+        "`state_dir` is, by default,"
+    };
+    at.fail(
+        format!(
+            "{from} {}, but $STATE_DIRECTORY is {}",
+            chosen.display(),
+            given.display()
+        ),
+        "holds and history must not be split over two states: make them the same",
+    );
+    chosen
+}
+
+fn same(a: &Path, b: &Path) -> bool {
+    let plain = |path: &Path| -> PathBuf { path.components().filter(|part| *part != Component::CurDir).collect() };
+    plain(a) == plain(b)
+}
+
+/// The policies of all files; at least one.
+fn policies(
+    fields: &Fields<'_>,
+    others: &[Parsed],
+    projects: Option<&[String]>,
+    findings: &Findings,
+) -> Vec<PolicyEntry> {
+    let mut good = Vec::new();
+    let mut seen: HashMap<String, String> = HashMap::new();
+    let mut count = 0;
+    if let Some(list) = fields.get("policies") {
+        count += policies_of(list, projects, &mut seen, &mut good);
+    }
+    for other in others {
+        if other.document.root.is_none() {
+            empty(other, findings);
+            continue;
+        }
+        match root(other, &INCLUDED, findings) {
+            Some(fields) => match fields.get("policies") {
+                Some(list) => count += policies_of(list, projects, &mut seen, &mut good),
+                None => empty(other, findings),
+            },
+            // It was noted; that there are no policies would be a second message about the same.
+            None => count += 1,
+        }
+    }
+    if count == 0
+        && fields
+            .get("policies")
+            .is_none_or(|at| at.items_or_none("a list of policies").is_some())
+    {
+        fields.own.fail(
+            "there is no policy, neither here nor in an included file",
+            "write at least one under `policies`; what no policy selects is never deleted",
+        );
+    }
+    good
+}
+
+fn empty(file: &Parsed, findings: &Findings) {
+    let hint = "remove it, or write `policies:`";
+    findings.warning(Problem::with_file(
+        &file.source.file,
+        "the included file holds no policy",
+        Some(hint),
+    ));
+}
+
+/// How many were typed, good or not.
+fn policies_of(
+    list: &At<'_>,
+    projects: Option<&[String]>,
+    seen: &mut HashMap<String, String>,
+    good: &mut Vec<PolicyEntry>,
+) -> usize {
+    let items = list.items_or_none("a list of policies").unwrap_or_default();
+    for item in &items {
+        // The name of a policy is unique even among those with other mistakes.
+        if let Some(at) = name_of(item)
+            && let tree::Kind::Scalar { text, .. } = &at.node.kind
+        {
+            let place = format!("{}:{}", at.source.file.display(), at.node.spot.line);
+            match seen.get(text) {
+                Some(first) => at.fail(
+                    format!("a policy of the name `{}` stands at {first} already", tree::clip(text)),
+                    "every policy has a name of its own: the ledger and the metrics know it by that",
+                ),
+                None => {
+                    seen.insert(text.clone(), place);
+                }
+            }
+        }
+        good.extend(policy::compile(item, projects));
+    }
+    items.len()
+}
+
+fn name_of<'t>(item: &At<'t>) -> Option<At<'t>> {
+    let tree::Kind::Map(pairs) = &item.node.kind else {
+        return None;
+    };
+    let (_, value) = pairs
+        .iter()
+        .find(|(key, _)| matches!(&key.kind, tree::Kind::Scalar { text, .. } if text == "name"))?;
+    Some(At {
+        node: value,
+        path: format!("{}.name", item.path),
+        ..item.clone()
+    })
+}
+
+fn hold(at: &At<'_>) -> Option<Hold> {
+    let fields = at.section(&HOLD)?;
+    let text = |key: &str| fields.get(key).map(|at| at.text().map(str::to_owned));
+    let glob = |key: &str| fields.get(key).map(At::glob);
+    let (reason, owner) = (text("reason"), text("owner"));
+    let until = fields.get("until").map(At::time);
+    let backup = fields.get("backup").map(|at| {
+        let id = at.text()?;
+        if id.contains(['*', '?']) {
+            at.fail(
+                "`backup` is one id, exactly",
+                "to hold many write `name` or `instance` with a pattern",
+            );
+            return None;
+        }
+        Some(BackupId::from(id))
+    });
+    let (instance, name) = (glob("instance"), glob("name"));
+    let target = match (backup, instance, name) {
+        (Some(backup), None, None) => HoldTarget::Backup(backup?),
+        (None, None, None) => {
+            at.fail(
+                "the hold says nothing about what it holds",
+                "write `backup` with an id, or `instance` and `name` with patterns",
+            );
+            return None;
+        }
+        (None, instance, name) => HoldTarget::Matching {
+            instance: given(instance)?,
+            name: given(name)?,
+        },
+        (Some(_), ..) => {
+            at.fail(
+                "`backup` stands alone, without `instance` and `name`",
+                "an id names one backup already; make two holds of it",
+            );
+            return None;
+        }
+    };
+    Some(Hold {
+        id: None,
+        target,
+        reason: reason??,
+        owner: given(owner)?,
+        until: given(until)?,
+    })
+}
+
+/// A key that is left out is fine, one that was noted is not.
+#[expect(clippy::option_option, reason = "left out, wrong and good are three things")]
+fn given<T>(value: Option<Option<T>>) -> Option<Option<T>> {
+    match value {
+        None => Some(None),
+        Some(None) => None,
+        Some(good) => Some(good),
+    }
+}
+
+fn freeze(at: &At<'_>) -> Option<Freeze> {
+    let fields = at.section(&FREEZE)?;
+    let reason = fields.get("reason").and_then(|at| at.text().map(str::to_owned));
+    let until = fields.get("until").map(At::time);
+    Some(Freeze {
+        reason: reason?,
+        until: given(until)?,
+    })
+}
+
+/// Over names and bytes, each with its length before it, so that no two sets of files look alike.
+fn digest(loaded: &[Loaded], base: &Path) -> String {
+    let mut hash = Sha256::new();
+    for file in loaded {
+        let name = file.file.strip_prefix(base).unwrap_or(&file.file);
+        for part in [name.as_os_str().as_bytes(), &file.bytes] {
+            hash.update((part.len() as u64).to_be_bytes());
+            hash.update(part);
+        }
+    }
+    let mut text = String::with_capacity(64);
+    for byte in hash.finalize() {
+        // Writing to a String cannot fail.
+        let _ = write!(text, "{byte:02x}");
+    }
+    text
+}

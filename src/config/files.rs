@@ -1,0 +1,221 @@
+//! Reading the files: which ones, how large, and who else may write them.
+
+use std::ffi::OsStr;
+use std::fs::{self, File, Metadata};
+use std::io::Read;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use super::diagnose::Problem;
+use super::read::{At, Findings};
+use super::tree::clip;
+use crate::retention::Pattern;
+
+/// Largest file. The annotated example has 6 KB; 2 000 policies have 500.
+const MAX_FILE: u64 = 1 << 20;
+/// Most of all files together.
+const MAX_SUM: u64 = 8 << 20;
+
+/// A file that was read.
+pub(super) struct Loaded {
+    pub file: PathBuf,
+    pub bytes: Vec<u8>,
+    /// Device and inode: two names of one file are one file.
+    pub identity: (u64, u64),
+}
+
+/// Reads a file, or notes why not. A file that others may write is noted and read all the same, so that its other
+/// problems are shown too.
+pub(super) fn read(file: &Path, findings: &Findings, sum: &mut u64) -> Option<Loaded> {
+    let fail = |message: String, hint: &str| findings.problem(Problem::with_file(file, message, Some(hint)));
+    let opened = File::open(file).and_then(|opened| opened.metadata().map(|metadata| (opened, metadata)));
+    let (opened, metadata) = match opened {
+        Ok(pair) => pair,
+        Err(error) => {
+            let hint = match error.kind() {
+                std::io::ErrorKind::NotFound => "check the name; `--config FILE` names another",
+                std::io::ErrorKind::PermissionDenied => "the user of this process must be able to read it",
+                _ => "the file must be readable",
+            };
+            fail(format!("cannot be read: {}", plain_words(&error)), hint);
+            return None;
+        }
+    };
+    if metadata.is_dir() {
+        fail("is a directory".to_owned(), "name the file in it");
+        return None;
+    }
+    refuse_foreign_writers(file, &metadata, "a configuration file", findings);
+    let mut bytes = Vec::new();
+    if let Err(error) = opened.take(MAX_FILE + 1).read_to_end(&mut bytes) {
+        fail(
+            format!("cannot be read: {}", plain_words(&error)),
+            "the file must be readable",
+        );
+        return None;
+    }
+    let length = bytes.len() as u64;
+    if length > MAX_FILE {
+        fail(
+            "is larger than 1 MiB and was not read".to_owned(),
+            "this is hardly a configuration; a large one is spread over files with `include`",
+        );
+        return None;
+    }
+    *sum += length;
+    if *sum > MAX_SUM {
+        fail(
+            "makes the configuration larger than 8 MiB and was not read".to_owned(),
+            "check that the patterns of `include` match policy files only",
+        );
+        return None;
+    }
+    Some(Loaded {
+        file: file.to_owned(),
+        bytes,
+        identity: (metadata.dev(), metadata.ino()),
+    })
+}
+
+fn plain_words(error: &std::io::Error) -> String {
+    match error.kind() {
+        std::io::ErrorKind::NotFound => "there is no such file".to_owned(),
+        std::io::ErrorKind::PermissionDenied => "permission denied".to_owned(),
+        _ => error.to_string(),
+    }
+}
+
+/// Whoever may write the configuration decides what is deleted.
+fn refuse_foreign_writers(file: &Path, metadata: &Metadata, what: &str, findings: &Findings) {
+    // Bits of a pipe or a device say nothing.
+    if !metadata.is_file() {
+        return;
+    }
+    let who = match (metadata.mode(), metadata.gid()) {
+        (mode, _) if mode & 0o002 != 0 => "everybody".to_owned(),
+        (mode, group) if mode & 0o020 != 0 && group != 0 => format!("the group {group}"),
+        _ => return,
+    };
+    findings.problem(Problem::with_file(
+        file,
+        format!(
+            "{who} may write this file (mode {:04o}), and {what} is for its owner and root alone",
+            metadata.mode() & 0o7777
+        ),
+        Some("chmod go-w it"),
+    ));
+}
+
+/// A file with a secret in it, named by the configuration. One that is not there yet is the business of the run.
+pub(super) fn check_secret(at: &At<'_>, file: &Path) {
+    // Relative names are taken in $CREDENTIALS_DIRECTORY, which systemd makes and guards.
+    if !file.is_absolute() {
+        return;
+    }
+    let Ok(metadata) = fs::metadata(file) else { return };
+    let private = Findings::default();
+    refuse_foreign_writers(file, &metadata, "a file with a secret", &private);
+    for problem in private.into_parts().0 {
+        at.fail(
+            format!("{}: {}", file.display(), problem.message),
+            problem.hint.unwrap_or_default(),
+        );
+    }
+    if metadata.is_file() && metadata.mode() & 0o004 != 0 {
+        at.warn(
+            format!(
+                "{}: everybody may read this file with a secret (mode {:04o})",
+                file.display(),
+                metadata.mode() & 0o7777
+            ),
+            "chmod o-r it",
+        );
+    }
+}
+
+/// What an include pattern stands for.
+pub(super) struct Included {
+    /// The directory to watch.
+    pub directory: PathBuf,
+    /// Existing matches, sorted.
+    pub files: Vec<PathBuf>,
+}
+
+/// Resolves one include pattern against the directory of the main file.
+pub(super) fn resolve(at: &At<'_>, base: &Path) -> Option<Included> {
+    let text = at.text()?;
+    let full = base.join(text);
+    let (Some(directory), Some(last)) = (full.parent(), full.file_name().and_then(OsStr::to_str)) else {
+        at.fail(
+            format!("`{}` names no file", clip(text)),
+            "for example policies.d/*.yaml",
+        );
+        return None;
+    };
+    let typed_directory = Path::new(text).parent().map(Path::to_string_lossy).unwrap_or_default();
+    if typed_directory.contains(['*', '?']) {
+        at.fail(
+            "`*` and `?` are understood in the last part of the path only",
+            "name each directory by a pattern of its own, as policies.d/*.yaml",
+        );
+        return None;
+    }
+    let directory = directory.to_owned();
+    if !last.contains(['*', '?', '[']) {
+        return Some(Included {
+            files: vec![full],
+            directory,
+        });
+    }
+    let pattern = match Pattern::parse(last) {
+        Ok(pattern) => pattern,
+        Err(why) => {
+            at.fail(why.to_string(), "");
+            return None;
+        }
+    };
+    let mut files = match list(&directory, &pattern) {
+        Ok(files) => files,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
+        Err(error) => {
+            at.fail(
+                format!(
+                    "the directory {} cannot be listed: {}",
+                    directory.display(),
+                    plain_words(&error)
+                ),
+                "the user of this process must be able to read it",
+            );
+            return None;
+        }
+    };
+    files.sort();
+    if files.is_empty() {
+        at.warn(
+            format!("`{}` matches no file", clip(text)),
+            "check the name, or remove the pattern",
+        );
+    }
+    Some(Included { directory, files })
+}
+
+fn list(directory: &Path, pattern: &Pattern) -> std::io::Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    // An empty name is the working directory.
+    let listed = if directory.as_os_str().is_empty() {
+        Path::new(".")
+    } else {
+        directory
+    };
+    for entry in fs::read_dir(listed)? {
+        let name = entry?.file_name();
+        // Editors leave hidden files and `name~` behind.
+        let is_one = name
+            .to_str()
+            .is_some_and(|name| pattern.matches(name) && !name.starts_with('.') && !name.ends_with('~'));
+        if is_one {
+            files.push(directory.join(name));
+        }
+    }
+    Ok(files)
+}

@@ -1,0 +1,134 @@
+//! Floor 1: the configuration, from files to values that are good.
+//!
+//! `raw` is what may be typed, `compile` what it means, `diagnose` how mistakes are told. **All** problems of all files
+//! come out together. The YAML crate is known in this room only (`tree`), and nothing here talks to the cloud or reads
+//! the environment: what surrounds the process is an argument. Not for reloading (that is `daemon`) and not for what is
+//! legal but unwise (that is `check`).
+
+mod compile;
+mod diagnose;
+mod files;
+mod policy;
+mod project;
+pub mod raw;
+mod read;
+mod schedule;
+mod tree;
+mod values;
+
+use std::net::SocketAddr;
+use std::num::NonZeroU32;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use url::Url;
+
+pub use diagnose::{Problem, Problems};
+pub use schedule::{Schedule, ScheduleError};
+
+use crate::retention::{Freeze, Hold, Policy, ProjectName, Span};
+
+/// What surrounds the process and has a say in the configuration.
+#[derive(Clone, Debug, Default)]
+pub struct Surroundings {
+    /// `$STATE_DIRECTORY`, as systemd sets it.
+    pub state_directory: Option<PathBuf>,
+}
+
+/// Reads the configuration file and all it includes.
+///
+/// Never panics, whatever the files hold; reads at most 1 MiB of a file and 8 MiB of all.
+pub fn load(path: &Path, surroundings: &Surroundings) -> Result<Config, Problems> {
+    compile::load(path, surroundings)
+}
+
+/// A good configuration. It holds no secret, only where secrets are.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The main file, as it was named.
+    pub path: PathBuf,
+    /// Every file that was read: the main one, then the included ones, sorted.
+    pub files: Vec<PathBuf>,
+    /// Where a change of the configuration shows: the directory of the main file and of every include pattern.
+    pub watch_dirs: Vec<PathBuf>,
+    /// SHA-256 over the names and bytes of all files, in hex.
+    pub sha256: String,
+    /// The directory of the ledger, absolute.
+    pub state_dir: PathBuf,
+    /// Where metrics and status page listen; `None` for nowhere.
+    pub listen: Option<SocketAddr>,
+    /// The projects. Empty when none is configured: then only offline plans can be made.
+    pub projects: Vec<Project>,
+    /// The policies, in the order of the files; never empty.
+    pub policies: Vec<PolicyEntry>,
+    /// The holds of the configuration.
+    pub holds: Vec<Hold>,
+    /// The freeze of the configuration.
+    pub freeze: Option<Freeze>,
+    /// What is legal but hardly meant.
+    pub warnings: Vec<Problem>,
+}
+
+/// A project and how it is reached.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Project {
+    /// How policies, metrics and reports call it.
+    pub name: ProjectName,
+    /// Its region.
+    pub region: String,
+    /// The cloud's id of it; `None`: to be looked up through IAM by the name of the region.
+    pub project_id: Option<String>,
+    /// The RDS service: scheme, host and port.
+    pub endpoint: Url,
+    /// The IAM service: scheme, host and port.
+    pub iam_endpoint: Url,
+    /// Where its credentials come from.
+    pub credentials: Credentials,
+    /// Ceiling of the request rate.
+    pub requests_per_second: NonZeroU32,
+    /// Requests under way at once.
+    pub concurrency: NonZeroU32,
+}
+
+/// Where an access key comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Credentials {
+    /// The first that has one: environment, systemd credentials, profile, ECS agency.
+    Chain,
+    /// `HUAWEICLOUD_SDK_AK`, `_SK`, `_SECURITY_TOKEN`.
+    Environment,
+    /// The SDK's INI file.
+    Profile {
+        /// The file; `None` for the SDK's default.
+        path: Option<PathBuf>,
+        /// Its section; `None` for the SDK's default.
+        profile: Option<String>,
+    },
+    /// A file for each part. Relative names, as typed, are taken in `$CREDENTIALS_DIRECTORY`.
+    Files {
+        /// The access key (AK).
+        access_key_file: PathBuf,
+        /// The secret key (SK).
+        secret_key_file: PathBuf,
+        /// The token of a temporary key.
+        security_token_file: Option<PathBuf>,
+    },
+    /// The agency of the ECS it runs on.
+    EcsAgency {
+        /// The metadata service.
+        endpoint: Url,
+    },
+}
+
+/// A policy and when it runs.
+#[derive(Clone, Debug)]
+pub struct PolicyEntry {
+    /// What it says.
+    pub policy: Arc<Policy>,
+    /// When the daemon runs it; `None`: only `apply` does.
+    pub schedule: Option<Schedule>,
+    /// Longest delay of its start.
+    pub jitter: Span,
+    /// Whether a missed tick is made up for after a start.
+    pub catch_up: bool,
+}

@@ -1,0 +1,220 @@
+//! When a policy runs: cron on the wall clock of its zone.
+//!
+//! `croner` reads the pattern and searches the *wall clock*, which knows no transitions; what a wall-clock time means on
+//! the day the clocks change is decided here. (croner's own search across such a day has returned times in the past.)
+//! A time that the zone skips runs once, right after the gap; a time that it repeats runs at its first pass. A pattern for every hour
+//! needs neither: it skips what does not exist and runs in both passes.
+
+use std::fmt;
+
+use chrono::{DateTime, Duration, LocalResult, NaiveDateTime, Offset, SubsecRound, TimeZone, Utc};
+use chrono_tz::Tz;
+use croner::Cron;
+use croner::parser::{CronParser, Seconds, Year};
+
+use super::diagnose::{nearest, one_of};
+use super::tree::clip;
+
+/// How far the wall clock is searched around a transition. Zones jump by at most two hours in our days; one jump of a
+/// whole day (Samoa, 2011) is past.
+const AROUND: Duration = Duration::hours(3);
+
+const NICKNAMES: [&str; 4] = ["@hourly", "@daily", "@weekly", "@monthly"];
+
+/// A cron schedule: five fields, or six with seconds first, or a nickname. When both day fields are given, either may
+/// match, as in Unix.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Schedule {
+    text: String,
+    cron: Cron,
+    every_hour: bool,
+}
+
+/// Why a schedule was refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ScheduleError {
+    message: String,
+    hint: String,
+}
+
+impl ScheduleError {
+    /// What to do about it.
+    pub fn hint(&self) -> &str {
+        &self.hint
+    }
+}
+
+impl fmt::Display for ScheduleError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for ScheduleError {}
+
+impl Schedule {
+    /// Reads a schedule and makes sure that it ever comes due.
+    pub fn parse(text: &str) -> Result<Self, ScheduleError> {
+        let error = |message: String, hint: &str| {
+            Err(ScheduleError {
+                message,
+                hint: hint.to_owned(),
+            })
+        };
+        let text = text.trim();
+        if text.starts_with('@') && !NICKNAMES.contains(&text) {
+            let hint = match nearest(text, NICKNAMES) {
+                Some(near) => format!("did you mean `{near}`?"),
+                None => "or write five fields: minute hour day-of-month month day-of-week".to_owned(),
+            };
+            return error(
+                format!("`{}` is no nickname; known are {}", clip(text), one_of(NICKNAMES)),
+                &hint,
+            );
+        }
+        let fields = text.split_whitespace().count();
+        if !text.starts_with('@') && !(5..=6).contains(&fields) {
+            return error(
+                format!("a schedule has 5 fields, or 6 with seconds first; this one has {fields}"),
+                "minute hour day-of-month month day-of-week, as \"0 3 * * *\" for 03:00 every day",
+            );
+        }
+        // croner looks at letters, not at fields, for names of days and months: anything beyond ASCII is noise.
+        if !text.is_ascii() || text.len() > 256 {
+            return error(
+                format!("`{}` is not a cron schedule", clip(text)),
+                "minute hour day-of-month month day-of-week, as \"0 3 * * *\" for 03:00 every day",
+            );
+        }
+        let parser = CronParser::builder()
+            .seconds(Seconds::Optional)
+            .year(Year::Disallowed)
+            .dom_and_dow(false)
+            .build();
+        let cron = match parser.parse(text) {
+            Ok(cron) => cron,
+            Err(why) => {
+                return error(
+                    format!(
+                        "`{}` is not a cron schedule: {}",
+                        clip(text),
+                        in_our_words(&why.to_string())
+                    ),
+                    "minute 0-59, hour 0-23, day of month 1-31, month 1-12, day of week 0-7; as \"0 3 * * *\" for 03:00 every day",
+                );
+            }
+        };
+        // The calendar repeats, so one search from anywhere settles whether a pattern without a year is ever due.
+        if cron.find_next_occurrence(&NaiveDateTime::default(), true).is_err() {
+            return error(
+                format!("`{}` is a date that never comes", clip(text)),
+                "no such day exists in that month; for the last day of a month write `L`",
+            );
+        }
+        let every_hour = cron.pattern.hours.values().len() == 24;
+        Ok(Self {
+            text: text.to_owned(),
+            cron,
+            every_hour,
+        })
+    }
+
+    /// As it was written.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// The first time it is due after `after`, in the zone; always later than `after`. `None` when there is none before
+    /// the end of the calendar.
+    pub fn next_after(&self, after: DateTime<Utc>, zone: Tz) -> Option<DateTime<Utc>> {
+        let after = after.trunc_subsecs(0);
+        let wall = after.with_timezone(&zone).naive_local();
+        if let Some(plain) = self.next_on_a_plain_stretch(after, wall, zone) {
+            return Some(plain);
+        }
+        // The clocks change near by: all wall-clock times around are translated, and the earliest one that is still to
+        // come wins.
+        let mut cursor = wall.checked_sub_signed(AROUND)?;
+        let mut inclusive = true;
+        let mut best: Option<DateTime<Utc>> = None;
+        loop {
+            let Some(due) = self.cron.find_next_occurrence(&cursor, inclusive).ok() else {
+                return best;
+            };
+            let beyond = |best: DateTime<Utc>| due > best.with_timezone(&zone).naive_local() + AROUND;
+            if best.is_some_and(beyond) {
+                return best;
+            }
+            for instant in self.instants(due, zone).into_iter().flatten() {
+                if instant > after && best.is_none_or(|best| instant < best) {
+                    best = Some(instant);
+                }
+            }
+            (cursor, inclusive) = (due, false);
+        }
+    }
+
+    /// The ordinary case, without a transition between `after` and the next time it is due.
+    fn next_on_a_plain_stretch(&self, after: DateTime<Utc>, wall: NaiveDateTime, zone: Tz) -> Option<DateTime<Utc>> {
+        let offset = |at: DateTime<Utc>| zone.offset_from_utc_datetime(&at.naive_utc()).fix();
+        let due = self.cron.find_next_occurrence(&wall, false).ok()?;
+        let due = zone.from_local_datetime(&due).single()?.to_utc();
+        // Transitions amid the stretch do not matter, as nothing is due there; those near its ends do.
+        let ends = [
+            after.checked_sub_signed(AROUND)?,
+            after.checked_add_signed(AROUND)?,
+            due,
+            due.checked_add_signed(AROUND)?,
+        ];
+        (due > after && ends.iter().all(|at| offset(*at) == offset(after))).then_some(due)
+    }
+
+    /// The instants that a wall-clock time means.
+    fn instants(&self, wall: NaiveDateTime, zone: Tz) -> [Option<DateTime<Utc>>; 2] {
+        match zone.from_local_datetime(&wall) {
+            LocalResult::Single(at) => [Some(at.to_utc()), None],
+            LocalResult::Ambiguous(a, b) => {
+                let (first, second) = (a.to_utc().min(b.to_utc()), a.to_utc().max(b.to_utc()));
+                [Some(first), self.every_hour.then_some(second)]
+            }
+            LocalResult::None if self.every_hour => [None, None],
+            LocalResult::None => [end_of_gap(wall, zone), None],
+        }
+    }
+}
+
+/// The first instant after the gap in which `wall` lies.
+fn end_of_gap(wall: NaiveDateTime, zone: Tz) -> Option<DateTime<Utc>> {
+    // Under the offset before the gap the wall time lies after the transition, under the one after it before.
+    let wall_utc = wall.and_utc();
+    let offset = |at: DateTime<Utc>| zone.offset_from_utc_datetime(&at.naive_utc()).fix();
+    let (mut low, mut high) = (
+        wall_utc.checked_sub_signed(Duration::hours(40))?.timestamp(),
+        wall_utc.checked_add_signed(Duration::hours(40))?.timestamp(),
+    );
+    let at = |seconds: i64| DateTime::from_timestamp(seconds, 0);
+    let before = offset(at(low)?);
+    while high - low > 1 {
+        let middle = low + (high - low) / 2;
+        if offset(at(middle)?) == before {
+            low = middle
+        } else {
+            high = middle
+        }
+    }
+    at(high)
+}
+
+/// croner's sentences name its types.
+fn in_our_words(why: &str) -> String {
+    let why = why
+        .trim_start_matches("Component error: ")
+        .trim_start_matches("Invalid pattern: ")
+        .trim_end_matches('.');
+    let mut letters = why.chars();
+    let first = letters.next().map(|c| c.to_ascii_lowercase());
+    clip(&first.into_iter().chain(letters).collect::<String>())
+}
+
+#[cfg(test)]
+mod tests;

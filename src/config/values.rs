@@ -1,0 +1,291 @@
+//! Single values with a meaning of their own: names, durations, times, globs, zones, addresses.
+
+use std::net::SocketAddr;
+use std::num::NonZeroU32;
+use std::str::FromStr;
+
+use chrono::{DateTime, Days, NaiveDate, Utc};
+use chrono_tz::{TZ_VARIANTS, Tz};
+use url::{Host, Url};
+
+use super::diagnose::nearest;
+use super::read::{At, is_digits};
+use super::schedule::Schedule;
+use super::tree::{Kind, clip};
+use crate::retention::{Count, Pattern, Span};
+
+/// Longest name of a project or policy; they become metric labels.
+const NAME_LENGTH: usize = 64;
+
+/// Whether zero is a duration here.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Zero {
+    Allowed,
+    /// It would expire everything at once, or keep nothing: the sentence says which.
+    Refused(&'static str),
+}
+
+/// Where plain `http://` may go.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum PlainHttp {
+    Loopback,
+    /// Also the link-local metadata address, which speaks nothing else.
+    Metadata,
+}
+
+impl At<'_> {
+    /// A name of a project or policy.
+    pub fn name(&self) -> Option<String> {
+        let text = self.text()?;
+        let odd = text
+            .chars()
+            .find(|c| !(c.is_ascii_alphanumeric() || ".-_".contains(*c)));
+        if let Some(odd) = odd {
+            self.fail(
+                format!("`{}` does not belong in a name", odd.escape_debug()),
+                "a name is made of letters, digits, `.`, `_` and `-`",
+            );
+            return None;
+        }
+        if text.len() > NAME_LENGTH {
+            self.fail(
+                format!(
+                    "the name has {} characters, at most {NAME_LENGTH} are allowed",
+                    text.len()
+                ),
+                "it becomes a metric label: keep it short",
+            );
+            return None;
+        }
+        Some(text.to_owned())
+    }
+
+    /// A whole number of at least 1, or `all`.
+    pub fn count(&self) -> Option<Count> {
+        const EXPECTED: &str = "a whole number of at least 1, or `all`";
+        match &self.node.kind {
+            Kind::Scalar { text, .. } if text == "all" => Some(Count::All),
+            Kind::Scalar { text, quoted: false } if is_digits(text) && text.trim_start_matches('0').is_empty() => {
+                self.fail(
+                    format!("expected {EXPECTED}, found zero"),
+                    "a rule that keeps nothing is no rule: leave the key out",
+                );
+                None
+            }
+            Kind::Scalar { text, quoted: false } if is_digits(text) => {
+                let number = self.integer(1, u32::MAX)?;
+                NonZeroU32::new(number).map(Count::AtMost)
+            }
+            Kind::Scalar { text, .. } if is_digits(text) => {
+                self.mismatch(EXPECTED, "remove the quotes");
+                None
+            }
+            Kind::Scalar { text, .. } if Span::parse(text).is_ok() => {
+                self.mismatch(EXPECTED, "for a duration use the `within` keys");
+                None
+            }
+            _ => {
+                self.mismatch(EXPECTED, "");
+                None
+            }
+        }
+    }
+
+    /// A duration.
+    pub fn span(&self, zero: Zero) -> Option<Span> {
+        let text = self.scalar("a duration as `3d`, `12h` or `1y6mo`")?;
+        let span = match text {
+            "0" => Ok(Span::ZERO),
+            text => Span::parse(text),
+        };
+        match (span, zero) {
+            (Ok(span), Zero::Refused(why)) if span.is_zero() => {
+                self.fail(
+                    format!("`{}` is no time at all: {why}", clip(text)),
+                    "give a duration, or leave the key out",
+                );
+                None
+            }
+            (Ok(span), _) => Some(span),
+            (Err(why), _) => {
+                self.fail(why.to_string(), "");
+                None
+            }
+        }
+    }
+
+    /// RFC 3339 with an offset, or a date, which means the end of that day in UTC: in doubt, longer.
+    pub fn time(&self) -> Option<DateTime<Utc>> {
+        const EXPECTED: &str = "a time as `2027-06-30T12:00:00Z`, or a date as `2027-06-30`";
+        let text = self.scalar(EXPECTED)?;
+        if let Ok(time) = DateTime::parse_from_rfc3339(text) {
+            return Some(time.to_utc());
+        }
+        let is_date = text.len() == 10 && text.is_ascii();
+        let end_of_day = NaiveDate::parse_from_str(text, "%Y-%m-%d")
+            .ok()
+            .filter(|_| is_date)
+            .and_then(|date| date.checked_add_days(Days::new(1)))
+            .and_then(|date| date.and_hms_opt(0, 0, 0));
+        if let Some(end) = end_of_day {
+            return Some(end.and_utc());
+        }
+        let hint = if DateTime::parse_from_rfc3339(&format!("{text}Z")).is_ok() {
+            "a time needs an offset: end it with `Z` for UTC, or with `+08:00`"
+        } else if Span::parse(text).is_ok() {
+            "this is a moment, not a duration"
+        } else {
+            "check that the day exists, and that month and day have two digits"
+        };
+        self.mismatch(EXPECTED, hint);
+        None
+    }
+
+    /// A glob over names.
+    pub fn glob(&self) -> Option<Pattern> {
+        match Pattern::parse(self.text()?) {
+            Ok(pattern) => Some(pattern),
+            Err(why) => {
+                self.fail(why.to_string(), "");
+                None
+            }
+        }
+    }
+
+    /// An IANA zone.
+    pub fn zone(&self) -> Option<Tz> {
+        let text = self.text()?;
+        if let Ok(zone) = Tz::from_str(text) {
+            return Some(zone);
+        }
+        let names = || TZ_VARIANTS.iter().map(|zone| zone.name());
+        let by_city = || {
+            names().find(|name| {
+                name.rsplit('/')
+                    .next()
+                    .is_some_and(|city| city.eq_ignore_ascii_case(text))
+            })
+        };
+        let hint = match nearest(text, names()).or_else(by_city) {
+            Some(near) => format!("did you mean `{near}`?"),
+            None => "use a name such as `Asia/Singapore`; abbreviations and offsets are not zones".to_owned(),
+        };
+        self.fail(format!("`{}` is not an IANA time zone", clip(text)), hint);
+        None
+    }
+
+    /// A cron schedule.
+    pub fn schedule(&self) -> Option<Schedule> {
+        match Schedule::parse(self.text()?) {
+            Ok(schedule) => Some(schedule),
+            Err(why) => {
+                self.fail(why.to_string(), why.hint());
+                None
+            }
+        }
+    }
+
+    /// `IP:PORT`, or `none`.
+    pub fn listen(&self) -> Option<Option<SocketAddr>> {
+        let text = self.text()?;
+        if text == "none" {
+            return Some(None);
+        }
+        if let Ok(address) = text.parse::<SocketAddr>() {
+            if !address.ip().is_loopback() {
+                self.warn(
+                    format!("`{address}` can be reached from outside this machine, without a password"),
+                    "listen on 127.0.0.1, or keep the port behind a firewall",
+                );
+            }
+            return Some(Some(address));
+        }
+        let hint = match text.rsplit_once(':') {
+            Some(("localhost", port)) => format!("write the address: 127.0.0.1:{}", clip(port)),
+            Some(("" | "*", port)) => format!("for all addresses write 0.0.0.0:{}", clip(port)),
+            Some(_) => "names are not looked up; an IPv6 address stands in brackets, as [::1]:9465".to_owned(),
+            None if is_digits(text) => format!("write the address too: 127.0.0.1:{}", clip(text)),
+            None => "for example 127.0.0.1:9465".to_owned(),
+        };
+        self.mismatch("an address as IP:PORT, or `none`", &hint);
+        None
+    }
+
+    /// The root of an HTTP service.
+    pub fn endpoint(&self, plain: PlainHttp) -> Option<Url> {
+        let text = self.text()?;
+        let url = match Url::parse(text) {
+            Ok(url) if url.has_host() => url,
+            Ok(_) | Err(_) => {
+                let example = if text.contains("://") { "" } else { "https://" };
+                self.fail(
+                    format!("`{}` is not the address of a service", clip(&without_userinfo(text))),
+                    if example.is_empty() {
+                        "write it as https://rds.ap-southeast-3.myhuaweicloud.com".to_owned()
+                    } else {
+                        "it begins with https://".to_owned()
+                    },
+                );
+                return None;
+            }
+        };
+        // The user part may be a secret: it is never repeated.
+        if !url.username().is_empty() || url.password().is_some() {
+            self.fail(
+                "an endpoint carries no user or password",
+                "requests are signed; name the keys under `credentials`",
+            );
+            return None;
+        }
+        match url.scheme() {
+            "https" => {}
+            "http" if may_be_plain(&url, plain) => {}
+            "http" => {
+                self.fail(
+                    format!(
+                        "plain http to `{}`, which is not a loopback address",
+                        url.host_str().unwrap_or_default()
+                    ),
+                    "use https; only 127.0.0.0/8, ::1 and localhost may be reached without it",
+                );
+                return None;
+            }
+            other => {
+                self.fail(
+                    format!("`{}` is no scheme for an endpoint", clip(other)),
+                    "it begins with https://",
+                );
+                return None;
+            }
+        }
+        let extra = [
+            (url.query().is_some(), "a query"),
+            (url.fragment().is_some(), "a fragment"),
+            (!matches!(url.path(), "" | "/"), "a path"),
+        ];
+        for (_, what) in extra.iter().filter(|(present, _)| *present) {
+            self.fail(
+                format!("an endpoint has no {}", what.trim_start_matches("a ")),
+                "give scheme, host and port only; the program adds the rest",
+            );
+        }
+        (!extra.iter().any(|(present, _)| *present)).then_some(url)
+    }
+}
+
+fn without_userinfo(text: &str) -> String {
+    match text.rsplit_once('@') {
+        Some((_, tail)) => format!("…@{tail}"),
+        None => text.to_owned(),
+    }
+}
+
+fn may_be_plain(url: &Url, plain: PlainHttp) -> bool {
+    let metadata = plain == PlainHttp::Metadata;
+    match url.host() {
+        Some(Host::Domain(name)) => name.eq_ignore_ascii_case("localhost"),
+        Some(Host::Ipv4(address)) => address.is_loopback() || (metadata && address.octets() == [169, 254, 169, 254]),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        None => false,
+    }
+}

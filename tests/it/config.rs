@@ -1,0 +1,648 @@
+//! The configuration from outside: files on disk, messages as people see them.
+//!
+//! `tests/config/bad/NAME.yaml` has its exact message in `NAME.txt`. After a change of words, run with `BLESS=1` and
+//! read the difference against the input before committing it.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use proptest::prelude::*;
+use rds_retentiond::config::{Config, Credentials, Problems, Surroundings, load};
+use rds_retentiond::retention::{Count, DeletedInstances, HoldTarget, KeepRule, Mode, OverLimit, Period, Span};
+use tempfile::TempDir;
+
+const MINIMAL: &str = include_str!("../config/good/minimal.yaml");
+const EVERYTHING: &str = include_str!("../config/good/everything.yaml");
+
+fn here(relative: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(relative)
+}
+
+/// A directory of its own with these files, writable by the owner alone, whatever the umask.
+fn directory(files: &[(&str, &[u8])]) -> TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    for (name, bytes) in files {
+        let file = dir.path().join(name);
+        fs::create_dir_all(file.parent().unwrap()).unwrap();
+        fs::write(&file, bytes).unwrap();
+        chmod(&file, 0o640);
+    }
+    dir
+}
+
+fn chmod(file: &Path, mode: u32) {
+    fs::set_permissions(file, fs::Permissions::from_mode(mode)).unwrap();
+}
+
+fn load_in(dir: &TempDir) -> Result<Config, Problems> {
+    load(&dir.path().join("config.yaml"), &Surroundings::default())
+}
+
+fn load_text(text: &str) -> Result<Config, Problems> {
+    load_in(&directory(&[("config.yaml", text.as_bytes())]))
+}
+
+/// The messages as people see them, without the directory.
+fn messages(dir: &TempDir, problems: &Problems) -> String {
+    problems
+        .to_string()
+        .replace(&format!("{}/", dir.path().display()), "")
+        .replace(&format!("{}", dir.path().display()), "DIR")
+}
+
+fn one_lines(dir: &TempDir, problems: &Problems) -> Vec<String> {
+    let own = format!("{}/", dir.path().display());
+    problems
+        .iter()
+        .map(|problem| problem.one_line().replace(&own, ""))
+        .collect()
+}
+
+fn yaml_files(relative: &str) -> Vec<PathBuf> {
+    let entries = fs::read_dir(here(relative)).unwrap().map(|entry| entry.unwrap().path());
+    let mut files: Vec<PathBuf> = entries
+        .filter(|file| file.extension().is_some_and(|extension| extension == "yaml"))
+        .collect();
+    files.sort();
+    assert!(!files.is_empty(), "{relative} is empty");
+    files
+}
+
+#[test]
+fn every_bad_file_has_its_exact_message() {
+    let bless = std::env::var_os("BLESS").is_some();
+    let mut wrong = Vec::new();
+    for file in yaml_files("tests/config/bad") {
+        let dir = directory(&[("config.yaml", &fs::read(&file).unwrap())]);
+        let found = match load_in(&dir) {
+            Ok(_) => "it loads".to_owned(),
+            Err(problems) => messages(&dir, &problems) + "\n",
+        };
+        let golden = file.with_extension("txt");
+        if bless {
+            fs::write(&golden, &found).unwrap();
+        } else if fs::read_to_string(&golden).ok().as_deref() != Some(found.as_str()) {
+            wrong.push(format!("--- {}\n{found}", file.display()));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn every_good_file_loads() {
+    for file in yaml_files("tests/config/good") {
+        let dir = directory(&[("config.yaml", &fs::read(&file).unwrap())]);
+        if let Err(problems) = load_in(&dir) {
+            panic!("{}: {problems}", file.display());
+        }
+    }
+}
+
+#[test]
+fn the_shipped_examples_load_and_delete_nothing() {
+    let main = fs::read_to_string(here("config/config.yaml")).unwrap();
+    let with_include = main.replace("# include:", "include:");
+    assert_ne!(main, with_include);
+    let mut files = vec![("config.yaml".to_owned(), with_include.into_bytes())];
+    for file in yaml_files("config/policies.d") {
+        let name = file.file_name().unwrap().to_str().unwrap();
+        files.push((format!("policies.d/{name}"), fs::read(&file).unwrap()));
+    }
+    let borrowed: Vec<(&str, &[u8])> = files
+        .iter()
+        .map(|(name, bytes)| (name.as_str(), bytes.as_slice()))
+        .collect();
+    let config = load_in(&directory(&borrowed)).unwrap_or_else(|problems| panic!("{problems}"));
+    assert_eq!(config.policies.len(), files.len());
+    assert_eq!(config.warnings, []);
+    assert!(config.policies.iter().all(|entry| entry.policy.mode == Mode::DryRun));
+
+    let alone = load_text(&main).unwrap_or_else(|problems| panic!("{problems}"));
+    assert_eq!((alone.policies.len(), alone.warnings.len()), (1, 0));
+    // What is commented out must be right, too.
+    let uncommented: String = main
+        .lines()
+        .filter(|line| !line.trim_start().starts_with("# include"))
+        .map(|line| match line.trim_start().strip_prefix("# ") {
+            Some(rest) if looks_like_a_key(rest) => line.replacen("# ", "", 1) + "\n",
+            _ => format!("{line}\n"),
+        })
+        .collect();
+    let full = load_text(&uncommented).unwrap_or_else(|problems| panic!("{problems}"));
+    assert_eq!((full.holds.len(), full.freeze.is_some()), (2, true));
+    assert!(full.projects[0].project_id.is_some());
+}
+
+fn looks_like_a_key(text: &str) -> bool {
+    text.starts_with("- {") || text.starts_with("  - {") || {
+        let word: String = text
+            .chars()
+            .take_while(|c| c.is_ascii_lowercase() || *c == '_')
+            .collect();
+        [
+            "project_id",
+            "endpoint",
+            "iam_endpoint",
+            "ids",
+            "tags",
+            "enterprise_projects",
+            "holds",
+            "freeze",
+        ]
+        .contains(&word.as_str())
+            && text[word.len()..].starts_with(':')
+    }
+}
+
+#[test]
+fn what_is_left_out_has_the_documented_default() {
+    let config = load_text(MINIMAL).unwrap();
+    assert_eq!(config.state_dir, Path::new("/var/lib/rds-retentiond"));
+    assert_eq!(config.listen, Some("127.0.0.1:9465".parse().unwrap()));
+    let project = &config.projects[0];
+    assert_eq!(
+        project.endpoint.as_str(),
+        "https://rds.ap-southeast-3.myhuaweicloud.com/"
+    );
+    assert_eq!(
+        project.iam_endpoint.as_str(),
+        "https://iam.ap-southeast-3.myhuaweicloud.com/"
+    );
+    assert_eq!(project.credentials, Credentials::Chain);
+    assert_eq!((project.requests_per_second.get(), project.concurrency.get()), (20, 8));
+    let entry = &config.policies[0];
+    assert_eq!((entry.jitter, entry.catch_up), (Span::ZERO, true));
+    assert_eq!(entry.schedule.as_ref().unwrap().text(), "0 3 * * *");
+    let policy = &entry.policy;
+    assert_eq!(policy.zone, chrono_tz::Tz::UTC);
+    assert_eq!((policy.max_age, policy.require_backup_within), (None, None));
+    assert_eq!((policy.failed_after, policy.grace), (Span::days(7), Span::hours(24)));
+    assert_eq!(policy.min_backups.get(), 1);
+    assert_eq!(
+        (policy.limits.max_deletions.get(), policy.limits.max_percent),
+        (500, 50)
+    );
+    assert_eq!(policy.limits.over_limit, OverLimit::Refuse);
+    assert_eq!(policy.select.deleted_instances, DeletedInstances::Ignore);
+    assert_eq!(policy.select.projects, None);
+    assert_eq!(config.warnings, []);
+    assert_eq!(config.sha256.len(), 64);
+}
+
+#[test]
+fn every_key_arrives() {
+    let dir = directory(&[("config.yaml", EVERYTHING.as_bytes())]);
+    let config = load_in(&dir).unwrap_or_else(|problems| panic!("{problems}"));
+    assert_eq!(config.state_dir, dir.path().join("state"));
+    assert_eq!(config.listen, None);
+    let [prod, eu, otc, ..] = config.projects.as_slice() else {
+        panic!("five projects");
+    };
+    assert_eq!(prod.project_id.as_deref(), Some("054e292c9880d4992f02c0196d3ea468"));
+    assert_eq!(prod.endpoint.as_str(), "https://rds.example.com:8443/");
+    assert_eq!(prod.iam_endpoint.as_str(), "http://localhost:8081/");
+    assert_eq!((prod.requests_per_second.get(), prod.concurrency.get()), (21, 9));
+    let profile = Credentials::Profile {
+        path: Some("relative.ini".into()),
+        profile: Some("work".into()),
+    };
+    assert_eq!(prod.credentials, profile);
+    assert_eq!(eu.endpoint.as_str(), "https://rds.eu-west-101.myhuaweicloud.eu/");
+    let files = Credentials::Files {
+        access_key_file: "ak".into(),
+        secret_key_file: "sk".into(),
+        security_token_file: Some("token".into()),
+    };
+    assert_eq!(eu.credentials, files);
+    assert_eq!(otc.iam_endpoint.as_str(), "https://iam.eu-de.otc.t-systems.com/");
+    let agency = Credentials::EcsAgency {
+        endpoint: "http://169.254.169.254".parse().unwrap(),
+    };
+    assert_eq!(otc.credentials, agency);
+    assert_eq!(config.projects[3].credentials, Credentials::Environment);
+
+    let entry = &config.policies[0];
+    assert_eq!((entry.jitter, entry.catch_up), (Span::parse("10min").unwrap(), false));
+    let policy = &entry.policy;
+    assert_eq!(policy.mode, Mode::Enforce);
+    assert_eq!((policy.failed_after, policy.grace), (Span::ZERO, Span::ZERO));
+    assert_eq!(policy.min_backups.get(), 2);
+    assert_eq!(policy.max_age, Some(Span::parse("7y").unwrap()));
+    assert_eq!(policy.require_backup_within, Some(Span::hours(36)));
+    assert_eq!(
+        (policy.limits.max_deletions.get(), policy.limits.max_percent),
+        (400, 40)
+    );
+    assert_eq!(policy.limits.over_limit, OverLimit::OldestFirst);
+
+    // The order of the documentation, not of the file.
+    let keys: Vec<&str> = policy.keep.rules().iter().map(|rule| rule.key()).collect();
+    let expected = "last hourly daily weekly monthly quarterly yearly within within_hourly within_daily within_weekly \
+                    within_monthly within_quarterly within_yearly";
+    assert_eq!(keys.join(" "), expected);
+    assert_eq!(policy.keep.rules()[6], KeepRule::Counted(Period::Year, Count::All));
+    assert_eq!(
+        policy.keep.rules()[9],
+        KeepRule::WithinPeriod(Period::Day, Span::days(5))
+    );
+    assert_eq!(policy.keep.names()[0].as_str(), "release-*");
+
+    let select = &policy.select;
+    assert_eq!(select.projects.as_ref().unwrap().len(), 2);
+    assert_eq!(select.instance_names.as_ref().unwrap()[0].as_str(), "mssql-prod-*");
+    assert_eq!(
+        select.instance_ids.as_ref().unwrap()[0].as_str(),
+        "cd613e30d8f16adf91b7584a2265b1f5in04"
+    );
+    let tags: Vec<_> = select
+        .tags
+        .iter()
+        .map(|tag| (tag.key.as_str(), tag.value.as_deref()))
+        .collect();
+    assert_eq!(
+        tags,
+        [
+            ("env", Some("prod")),
+            ("tier", None),
+            ("level", Some("3")),
+            ("note", Some(""))
+        ]
+    );
+    assert_eq!(select.enterprise_projects.as_ref().unwrap(), &["0", "7"]);
+    assert_eq!(select.exclude_instance_names[0].as_str(), "*-scratch");
+    assert_eq!(
+        select.exclude_instance_ids[0].as_str(),
+        "00000000000000000000000000000000in04"
+    );
+    assert_eq!(select.backup_names.as_ref().unwrap()[0].as_str(), "*");
+    assert_eq!(select.exclude_backup_names[0].as_str(), "golden-*");
+    assert_eq!(
+        select.deleted_instances,
+        DeletedInstances::ExpireAfter(Span::parse("1y").unwrap())
+    );
+
+    // A date means the end of that day.
+    assert_eq!(config.holds[0].until, Some("2027-07-01T00:00:00Z".parse().unwrap()));
+    assert_eq!(config.holds[0].owner.as_deref(), Some("dba"));
+    assert!(matches!(&config.holds[0].target, HoldTarget::Backup(id) if id.as_str() == "63ad3439af9776054br04"));
+    assert!(
+        matches!(&config.holds[1].target, HoldTarget::Matching { instance: Some(i), name: Some(n) }
+        if i.as_str() == "*in04" && n.as_str() == "pre-migration-*")
+    );
+    assert_eq!(
+        config.freeze.unwrap().until,
+        Some("2026-12-31T00:00:00Z".parse().unwrap())
+    );
+}
+
+#[test]
+fn problems_of_all_files_come_together_in_order() {
+    let dir = directory(&[
+        (
+            "config.yaml",
+            b"version: 1\ninclude: [\"d/*.yaml\"]\npolicies: [{name: a, mode: on, keep: {last: 1}}]\n",
+        ),
+        (
+            "d/20.yaml",
+            b"policies:\n  - {name: a, mode: dry-run, keep: {last: 0}}\nprojects: []\n",
+        ),
+        ("d/10.yaml", b"policies: [\n"),
+        ("d/.hidden.yaml", b"nonsense"),
+        ("d/old.yaml~", b"nonsense"),
+        ("d/notes.txt", b"nonsense"),
+    ]);
+    let problems = load_in(&dir).unwrap_err();
+    let lines = one_lines(&dir, &problems);
+    assert_eq!(lines.len(), 5, "{lines:#?}");
+    assert!(lines[0].starts_with("config.yaml:3:28: policies[0].mode: expected `enforce` or `dry-run`"));
+    assert!(lines[1].starts_with("d/10.yaml:"), "{}", lines[1]);
+    assert!(lines[2].starts_with("d/20.yaml:2:12: policies[0].name: a policy of the name `a` stands at "));
+    assert!(lines[3].starts_with("d/20.yaml:2:45: policies[0].keep.last: expected a whole number of at least 1"));
+    assert!(lines[4].contains("unknown key `projects` in an included file; `projects` is a key of the configuration"));
+    assert!(lines.iter().all(|line| !line.contains('\n')));
+}
+
+#[test]
+fn included_policies_follow_in_sorted_order_and_their_directories_are_watched() {
+    let policy =
+        |name: &str| format!("policies: [{{name: {name}, mode: dry-run, schedule: \"@daily\", keep: {{last: 1}}}}]");
+    let files = [policy("main"), policy("b"), policy("c"), policy("a")];
+    let main = format!(
+        "version: 1\nprojects: [{{name: p, region: r-1}}]\ninclude: [\"two/*.yaml\", \"one/*.y?ml\", \"two/b.yaml\", \"none/*\"]\n{}",
+        files[0]
+    );
+    let dir = directory(&[
+        ("config.yaml", main.as_bytes()),
+        ("two/b.yaml", files[1].as_bytes()),
+        ("two/c.yaml", files[2].as_bytes()),
+        ("one/a.yaml", files[3].as_bytes()),
+    ]);
+    let config = load_in(&dir).unwrap_or_else(|problems| panic!("{problems}"));
+    let names: Vec<&str> = config.policies.iter().map(|entry| entry.policy.name.as_str()).collect();
+    assert_eq!(names, ["main", "a", "b", "c"]);
+    let relative = |paths: &[PathBuf]| -> Vec<String> {
+        let strip = |path: &PathBuf| path.strip_prefix(dir.path()).unwrap().display().to_string();
+        paths.iter().map(strip).collect()
+    };
+    assert_eq!(
+        relative(&config.files),
+        ["config.yaml", "one/a.yaml", "two/b.yaml", "two/c.yaml"]
+    );
+    assert_eq!(relative(&config.watch_dirs), ["", "two", "one", "none"]);
+    assert_eq!(config.warnings.len(), 1);
+    assert!(config.warnings[0].one_line().contains("`none/*` matches no file"));
+
+    // The digest knows bytes and names, and not where the files lie.
+    fs::write(dir.path().join("one/a.yaml"), policy("a2")).unwrap();
+    assert_ne!(load_in(&dir).unwrap().sha256, config.sha256);
+    fs::write(dir.path().join("one/a.yaml"), policy("a")).unwrap();
+    assert_eq!(load_in(&dir).unwrap().sha256, config.sha256);
+    fs::rename(dir.path().join("one/a.yaml"), dir.path().join("one/z.yaml")).unwrap();
+    assert_ne!(load_in(&dir).unwrap().sha256, config.sha256);
+}
+
+#[test]
+fn a_file_that_includes_itself_is_refused() {
+    let dir = directory(&[("config.yaml", format!("{MINIMAL}include: [\"*.yaml\"]\n").as_bytes())]);
+    let lines = one_lines(&dir, &load_in(&dir).unwrap_err());
+    assert_eq!(lines.len(), 1);
+    assert!(lines[0].contains("matches this file itself"), "{lines:?}");
+}
+
+#[test]
+fn files_that_others_may_write_are_refused() {
+    let dir = directory(&[("config.yaml", MINIMAL.as_bytes())]);
+    let file = dir.path().join("config.yaml");
+    for (mode, refused) in [(0o644, false), (0o600, false), (0o646, true), (0o602, true)] {
+        chmod(&file, mode);
+        assert_eq!(load_in(&dir).is_err(), refused, "{mode:o}");
+    }
+    assert_eq!(
+        one_lines(&dir, &load_in(&dir).unwrap_err()),
+        [
+            "config.yaml: everybody may write this file (mode 0602), and a configuration file is for its owner and root \
+          alone; chmod go-w it"
+        ]
+    );
+    // A group that may write is refused unless it is root's. Files can be given away by root only.
+    chmod(&file, 0o660);
+    let group = fs::metadata(&file)
+        .map(|metadata| std::os::unix::fs::MetadataExt::gid(&metadata))
+        .unwrap();
+    assert_eq!(load_in(&dir).is_err(), group != 0);
+    if std::os::unix::fs::chown(&file, None, Some(4711)).is_ok() {
+        chmod(&file, 0o660);
+        assert!(
+            load_in(&dir)
+                .unwrap_err()
+                .to_string()
+                .contains("the group 4711 may write this file")
+        );
+    }
+}
+
+#[test]
+fn an_included_file_and_a_secret_that_others_may_write_are_refused() {
+    let dir = directory(&[("d/p.yaml", b"policies: []\n"), ("ak", b"x"), ("sk", b"y")]);
+    let main = format!(
+        "version: 1\ninclude: [\"d/*\"]\nprojects:\n  - name: p\n    region: r-1\n    credentials:\n      source: files\n      \
+         access_key_file: {0}/ak\n      secret_key_file: {0}/sk\n      security_token_file: {0}/none\n\
+         policies: [{{name: a, mode: dry-run, schedule: \"@daily\", keep: {{last: 1}}}}]\n",
+        dir.path().display()
+    );
+    fs::write(dir.path().join("config.yaml"), main).unwrap();
+    chmod(&dir.path().join("config.yaml"), 0o600);
+    chmod(&dir.path().join("ak"), 0o604);
+    let config = load_in(&dir).unwrap();
+    assert_eq!(config.warnings.len(), 1);
+    assert!(
+        config.warnings[0]
+            .message
+            .contains("everybody may read this file with a secret (mode 0604)")
+    );
+    chmod(&dir.path().join("sk"), 0o602);
+    chmod(&dir.path().join("d/p.yaml"), 0o666);
+    let lines = one_lines(&dir, &load_in(&dir).unwrap_err());
+    assert_eq!(lines.len(), 2, "{lines:#?}");
+    assert!(lines[0].contains("credentials.secret_key_file") && lines[0].contains("everybody may write"));
+    assert!(lines[1].starts_with("d/p.yaml: everybody may write this file"));
+}
+
+#[test]
+fn junk_is_refused_without_being_parsed() {
+    let junk = vec![b'['; 10 << 20];
+    let dir = directory(&[("config.yaml", &junk)]);
+    assert_eq!(
+        messages(&dir, &load_in(&dir).unwrap_err()),
+        "config.yaml: is larger than 1 MiB and was not read\n  help: this is hardly a configuration; a large one is \
+         spread over files with `include`\n\n1 problem in the configuration"
+    );
+    // Just under the limit: answered in a bounded number of words.
+    for junk in [
+        "- a\n".repeat(250_000),
+        "ab: 1\n".repeat(170_000),
+        "x".repeat(1 << 20),
+        format!("{{{}}}", "a,".repeat(500_000)),
+    ] {
+        let dir = directory(&[("config.yaml", junk.as_bytes())]);
+        let problems = load_in(&dir).unwrap_err();
+        assert!(problems.iter().count() <= 1_001);
+        assert!(problems.to_string().len() < 1 << 20);
+    }
+}
+
+#[test]
+fn a_file_that_is_not_utf8_says_where() {
+    let dir = directory(&[("config.yaml", b"version: 1\n# gr\xfc\xdfe\n")]);
+    assert_eq!(
+        one_lines(&dir, &load_in(&dir).unwrap_err()),
+        ["config.yaml:2:5: the file is not UTF-8: byte 0xfc; save the file as UTF-8"]
+    );
+}
+
+#[test]
+fn what_cannot_be_read_is_a_problem() {
+    let dir = directory(&[("sub/config.yaml/x", b"")]);
+    let missing = load_in(&dir).unwrap_err();
+    assert!(one_lines(&dir, &missing)[0].starts_with("config.yaml: cannot be read: there is no such file; "));
+    let problem = missing.iter().next().unwrap();
+    assert_eq!((problem.line, problem.column), (0, 0));
+    let directory = load(&dir.path().join("sub/config.yaml"), &Surroundings::default()).unwrap_err();
+    assert!(directory.to_string().contains("is a directory"));
+    for odd in ["", "/", "/dev/zero", "/dev/null", "/proc/self/mem"] {
+        assert!(load(Path::new(odd), &Surroundings::default()).is_err(), "{odd}");
+    }
+}
+
+#[test]
+fn one_state_in_one_place() {
+    let dir = directory(&[("config.yaml", MINIMAL.as_bytes())]);
+    let load_with = |state: &str| {
+        let surroundings = Surroundings {
+            state_directory: Some(state.into()),
+        };
+        load(&dir.path().join("config.yaml"), &surroundings)
+    };
+    for same in [
+        "/var/lib/rds-retentiond",
+        "/var/lib/rds-retentiond/",
+        "",
+        "/var/lib/x:/var/lib/rds-retentiond",
+    ] {
+        assert!(load_with(same).is_ok(), "{same}");
+    }
+    let lines = one_lines(&dir, &load_with("/var/lib/private/other").unwrap_err());
+    assert_eq!(lines.len(), 1);
+    assert!(
+        lines[0].contains("is, by default, /var/lib/rds-retentiond, but $STATE_DIRECTORY is /var/lib/private/other"),
+        "{lines:?}"
+    );
+    let typed = directory(&[("config.yaml", format!("{MINIMAL}state_dir: /srv/state\n").as_bytes())]);
+    let surroundings = Surroundings {
+        state_directory: Some("/var/lib/rds-retentiond".into()),
+    };
+    let problems = load(&typed.path().join("config.yaml"), &surroundings).unwrap_err();
+    assert!(
+        problems
+            .to_string()
+            .contains("`state_dir` is /srv/state, but $STATE_DIRECTORY is /var/lib/rds-retentiond")
+    );
+}
+
+#[test]
+fn what_is_legal_but_hardly_meant_draws_a_warning() {
+    let text = "version: 1\nlisten: 0.0.0.0:9465\npolicies: [{name: a, mode: dry-run, keep: {last: 1}}]\n";
+    let config = load_text(text).unwrap();
+    let warnings: Vec<&str> = config.warnings.iter().map(|warning| warning.path.as_str()).collect();
+    assert_eq!(warnings, ["", "listen", "policies[0]"]);
+    assert!(config.warnings[0].message.contains("no projects"));
+    assert!(config.projects.is_empty() && config.policies[0].schedule.is_none());
+}
+
+#[test]
+fn a_secret_in_the_wrong_place_is_not_repeated() {
+    let text = MINIMAL.replace("region: ap-southeast-3", "region: x_y, credentials: {source: files, secret_key: hunter2, security-token: hunter2}, endpoint: \"https://u:hunter2@h\"");
+    let problems = load_text(&text).unwrap_err();
+    assert!(problems.to_string().contains("secret"));
+    let logged: Vec<String> = problems.iter().map(|problem| problem.one_line()).collect();
+    assert!(!logged.join("\n").contains("hunter2"));
+    let spread = MINIMAL.replace(
+        "ap-southeast-3}",
+        "ap-southeast-3, credentials: {source: environment, secret_key: hunter2}}",
+    );
+    assert!(!load_text(&spread).unwrap_err().to_string().contains("hunter2"));
+}
+
+/// A change somewhere in a good file: the mistakes people make, and the ones fuzzers make.
+fn mutated() -> impl Strategy<Value = Vec<u8>> {
+    let change = (
+        any::<prop::sample::Index>(),
+        0_usize..40,
+        prop::sample::select(vec![
+            "",
+            ":",
+            "- ",
+            "{",
+            "}",
+            "[",
+            "]",
+            "*a",
+            "&a ",
+            "!!x ",
+            "\"",
+            "'",
+            "\t",
+            "\n",
+            "\n\n  ",
+            "---\n",
+            "|\n",
+            ">",
+            "#",
+            "%",
+            "0",
+            "-1",
+            "99999999999999999999",
+            "1e999",
+            "null",
+            "~",
+            "@daily",
+            "* * * * *",
+            "\u{0}",
+            "\u{feff}",
+            "ü",
+            "\u{85}",
+            "? ",
+            "all",
+            "1y6m",
+            "[[",
+            "0 0 31 2 *",
+            "http://x",
+            "true",
+        ]),
+    );
+    (
+        prop::sample::select(vec![MINIMAL, EVERYTHING]),
+        prop::collection::vec(change, 1..4),
+    )
+        .prop_map(|(text, changes)| {
+            let mut bytes = text.as_bytes().to_vec();
+            for (at, cut, insert) in changes {
+                let at = at.index(bytes.len() + 1);
+                let end = (at + cut).min(bytes.len());
+                bytes.splice(at..end, insert.bytes());
+            }
+            bytes
+        })
+}
+
+/// Loads without a panic; every message has a place within the file and can be shown.
+fn survives(bytes: &[u8]) {
+    let dir = directory(&[("config.yaml", bytes)]);
+    match load_in(&dir) {
+        Ok(config) => {
+            assert!(!config.policies.is_empty());
+            let _ = format!("{config:?}");
+        }
+        Err(problems) => {
+            assert!(problems.iter().count() > 0);
+            let lines = bytes.split(|byte| *byte == b'\n').count();
+            for problem in &problems {
+                assert!(problem.line <= lines + 1, "{problem}");
+                assert!(
+                    !problem.message.is_empty() && !problem.one_line().contains('\n'),
+                    "{problem}"
+                );
+            }
+            assert!(problems.to_string().chars().all(|c| c == '\n' || !c.is_control()));
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 512, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn random_bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..400)) {
+        survives(&bytes);
+    }
+
+    #[test]
+    fn random_yaml_letters_never_panic(text in "[-:{}\\[\\]*&!|>'\"#%@,? \n\tab10~.]{0,200}") {
+        survives(text.as_bytes());
+    }
+
+    #[test]
+    fn mutated_configurations_never_panic(bytes in mutated()) {
+        survives(&bytes);
+    }
+
+    #[test]
+    fn random_schedules_never_panic(text in "[-0-9*/,?LW#+@A-Z ]{0,40}", at in 0_i64..4_000_000_000) {
+        if let Ok(schedule) = rds_retentiond::config::Schedule::parse(&text) {
+            let at = chrono::DateTime::from_timestamp(at, 0).unwrap();
+            let next = schedule.next_after(at, chrono_tz::Tz::Europe__Berlin);
+            prop_assert!(next.is_none_or(|next| next > at));
+        }
+    }
+}
