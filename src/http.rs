@@ -294,14 +294,13 @@ where
         _ = stopped.wait_for(|stop| *stop) => None,
         () = sleep(limits.lifetime) => None,
     };
-    let ended = match ended {
-        Some(ended) => ended,
-        None => {
-            connection.as_mut().graceful_shutdown();
-            match timeout(limits.drain, connection).await {
-                Ok(ended) => ended,
-                Err(_) => return tracing::debug!("connection cut: it outlived its time"),
-            }
+    let ended = if let Some(ended) = ended {
+        ended
+    } else {
+        connection.as_mut().graceful_shutdown();
+        match timeout(limits.drain, connection).await {
+            Ok(ended) => ended,
+            Err(_) => return tracing::debug!("connection cut: it outlived its time"),
         }
     };
     if let Err(error) = ended {

@@ -49,7 +49,7 @@ pub(super) struct Issued {
 }
 
 /// `PUT /meta-data/latest/api/token`
-pub(super) fn token(work: Work<'_>) -> Result<Reply, Reply> {
+pub(super) fn token(work: &mut Work<'_>) -> Result<Reply, Reply> {
     if work.state.settings.agency.token == MetadataToken::Unsupported {
         return Err(Reply::refused(404, "APIGW.0101", "not found"));
     }
@@ -84,8 +84,8 @@ fn check_token(work: &Work<'_>) -> Result<(), Reply> {
 }
 
 /// `GET /openstack/latest/securitykey`
-pub(super) fn security_key(work: Work<'_>) -> Result<Reply, Reply> {
-    check_token(&work)?;
+pub(super) fn security_key(work: &mut Work<'_>) -> Result<Reply, Reply> {
+    check_token(work)?;
     let agency = work.state.settings.agency;
     if !agency.bound {
         return Err(Reply::refused(
@@ -97,19 +97,18 @@ pub(super) fn security_key(work: Work<'_>) -> Result<Reply, Reply> {
     let life = TimeDelta::from_std(agency.key_lives).unwrap_or(TimeDelta::hours(1));
     let fresh = |key: &Key| key.expires_at.is_some_and(|end| end - work.now > life / 6);
     let issued = &mut work.state.issued;
-    let key = match issued.current.take().filter(fresh) {
-        Some(key) => key,
-        None => {
-            issued.number += 1;
-            let key = Key {
-                access: format!("SIMTEMP{:04}", issued.number),
-                secret: format!("temporary-secret-{:04}", issued.number),
-                security_token: Some(format!("temporary+security/token-{:04}==", issued.number)),
-                expires_at: work.now.checked_add_signed(life),
-            };
-            work.state.gate.keys.push(key.clone());
-            key
-        }
+    let key = if let Some(key) = issued.current.take().filter(fresh) {
+        key
+    } else {
+        issued.number += 1;
+        let key = Key {
+            access: format!("SIMTEMP{:04}", issued.number),
+            secret: format!("temporary-secret-{:04}", issued.number),
+            security_token: Some(format!("temporary+security/token-{:04}==", issued.number)),
+            expires_at: work.now.checked_add_signed(life),
+        };
+        work.state.gate.keys.push(key.clone());
+        key
     };
     issued.current = Some(key.clone());
     let end = key

@@ -268,17 +268,14 @@ pub(super) async fn answer(shared: Arc<Shared>, request: Request<Bytes>) -> Answ
         return Answer::HangUp;
     }
     let request_id = format!("{:032x}", shared.rng(number).u128(..));
-    let reply = match trouble.status(false) {
-        Some(fault) => {
-            let reply = faulty(&fault, &asked, &request_id);
-            shared.note(number, |call| call.status = Some(reply.status));
-            reply
-        }
-        None => {
-            let reply = shared.serve(&asked, &trouble, number, &request_id);
-            shared.note(number, |call| call.done = reply.done);
-            reply
-        }
+    let reply = if let Some(fault) = trouble.status(false) {
+        let reply = faulty(&fault, &asked, &request_id);
+        shared.note(number, |call| call.status = Some(reply.status));
+        reply
+    } else {
+        let reply = shared.serve(&asked, &trouble, number, &request_id);
+        shared.note(number, |call| call.done = reply.done);
+        reply
     };
     let wait = trouble.delay(true);
     if !wait.is_zero() {
@@ -423,7 +420,7 @@ impl Shared {
                 return Reply::refused(403, "DBS.200010", "Unauthorized operation: project mismatch.");
             }
         }
-        let work = Work {
+        let mut work = Work {
             shared: self,
             state: &mut state,
             asked,
@@ -435,12 +432,12 @@ impl Shared {
             Op::ListInstances => rds::list_instances(&work),
             Op::ListBackups => rds::list_backups(&work),
             Op::ListRetained => rds::list_retained(&work),
-            Op::DeleteBatch => rds::delete_batch(work),
-            Op::DeleteOne => rds::delete_one(work),
+            Op::DeleteBatch => rds::delete_batch(&mut work),
+            Op::DeleteOne => rds::delete_one(&mut work),
             Op::ListProjects => Ok(iam::list_projects(&work)),
             Op::ListDomains => Ok(iam::list_domains(&work)),
-            Op::MetadataToken => agency::token(work),
-            Op::SecurityKey => agency::security_key(work),
+            Op::MetadataToken => agency::token(&mut work),
+            Op::SecurityKey => agency::security_key(&mut work),
             Op::Metadata => agency::metadata(&work),
         };
         state.world.settle(now, takes);

@@ -178,7 +178,7 @@ fn condition(fault: &mut Fault, word: &Word<'_>) -> Result<(), FaultError> {
         ("instance", _) => fault.instance = Some(word.text()?),
         ("backup", _) => fault.backup = Some(word.text()?),
         ("done", FaultKind::Status { done, .. } | FaultKind::Delay { done, .. } | FaultKind::Reset { done }) => {
-            *done = true
+            *done = true;
         }
         ("retry_after", FaultKind::Status { retry_after, .. }) => *retry_after = Some(word.text()?),
         ("code", FaultKind::Status { code, .. }) => *code = Some(word.text()?),

@@ -408,14 +408,12 @@ impl Simulator {
             return false;
         };
         instance.deleted = true;
-        let backups = state
-            .world
-            .home(id)
-            .map(|home| home.records.iter().map(|record| home.backup(record)).collect());
-        for backup in backups.unwrap_or_else(Vec::new) {
-            if backup.kind != BackupKind::Manual {
-                state.world.remove_backup(&backup.id);
-            }
+        let home = state.world.home(id);
+        let backups: Vec<Backup> = home
+            .map(|home| home.records.iter().map(|record| home.backup(record)).collect())
+            .unwrap_or_default();
+        for backup in backups.iter().filter(|backup| backup.kind != BackupKind::Manual) {
+            state.world.remove_backup(&backup.id);
         }
         true
     }

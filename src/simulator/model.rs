@@ -9,7 +9,7 @@ use chrono::{DateTime, Utc};
 pub enum Engine {
     /// RDS for SQL Server.
     SqlServer,
-    /// RDS for MySQL.
+    /// RDS for `MySQL`.
     MySql,
     /// RDS for PostgreSQL.
     PostgreSql,

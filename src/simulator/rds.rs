@@ -218,7 +218,7 @@ pub(super) fn batch_ids(body: &[u8]) -> Option<Vec<String>> {
 }
 
 /// `POST /v3/{project_id}/backups/batch-delete`: 1 to 50 manual backups of SQL Server.
-pub(super) fn delete_batch(work: Work<'_>) -> Answered {
+pub(super) fn delete_batch(work: &mut Work<'_>) -> Answered {
     let json = work
         .asked
         .parts()
@@ -270,7 +270,7 @@ pub(super) fn delete_batch(work: Work<'_>) -> Answered {
 }
 
 /// `DELETE /v3/{project_id}/backups/{backup_id}`: a manual backup of any engine.
-pub(super) fn delete_one(work: Work<'_>) -> Answered {
+pub(super) fn delete_one(work: &mut Work<'_>) -> Answered {
     let id = work.asked.backups.first().map_or("", String::as_str);
     let verdict = work.state.world.judge(id, true);
     if verdict != Verdict::Accepted {

@@ -99,7 +99,7 @@ pub fn canonical_request(parts: &Parts<'_>, signed: &[&str]) -> Option<String> {
         canonical_query(parts.query)
     );
     for name in signed {
-        text += &format!("{name}:{}\n", parts.header(name)?);
+        text.extend([name, ":", parts.header(name)?, "\n"]);
     }
     let hash = match parts.header("x-sdk-content-sha256") {
         // The official Python signer uses the empty hash for an empty body whatever this header says.
@@ -107,7 +107,7 @@ pub fn canonical_request(parts: &Parts<'_>, signed: &[&str]) -> Option<String> {
         Some(hash) if !parts.body.is_empty() && hash == "UNSIGNED-PAYLOAD" => hash.to_owned(),
         _ => hex::encode(Sha256::digest(parts.body)),
     };
-    text += &format!("\n{}\n{hash}", signed.join(";"));
+    text.extend(["\n", &signed.join(";"), "\n", &hash]);
     Some(text)
 }
 
@@ -179,7 +179,8 @@ fn encode(bytes: &[u8]) -> String {
         if byte.is_ascii_alphanumeric() || b"-_.~".contains(byte) {
             text.push(char::from(*byte));
         } else {
-            text += &format!("%{byte:02X}");
+            text.push('%');
+            text.push_str(&hex::encode_upper([*byte]));
         }
     }
     text
