@@ -38,6 +38,6 @@ pub mod ledger;
 //pub mod cli;
 // tools
 pub mod clock;
-//pub mod http;
+pub mod http;
 // across the road
-//pub mod simulator;
+pub mod simulator;

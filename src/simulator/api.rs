@@ -1,0 +1,446 @@
+//! One request, from its arrival to its answer: route, journal, faults, gateway, service.
+
+use std::sync::Arc;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use fastrand::Rng;
+use serde::Serialize;
+use serde_json::Value;
+use tokio::time::sleep;
+
+use super::faults::{DateFault, Op};
+use super::journal::Call;
+use super::mangle::{self, Trouble};
+use super::signature::{self, Parts};
+use super::{Shared, State, agency, iam, rds, wire};
+use crate::http::{Answer, Bytes, Request, Response, StatusCode, header};
+
+/// A request, taken apart.
+#[derive(Debug)]
+pub(super) struct Asked {
+    pub(super) operation: Option<Op>,
+    method: String,
+    path: String,
+    query: String,
+    headers: Vec<(String, String)>,
+    pub(super) body: Bytes,
+    project: Option<String>,
+    /// From the path or the query.
+    pub(super) instance: Option<String>,
+    /// From the path or the body.
+    pub(super) backups: Vec<String>,
+    pairs: Vec<(String, String)>,
+}
+
+impl Asked {
+    fn read(request: Request<Bytes>) -> Self {
+        let (head, body) = request.into_parts();
+        let path = head.uri.path().to_owned();
+        let query = head.uri.query().unwrap_or_default().to_owned();
+        let text = |value: &header::HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
+        let headers = head
+            .headers
+            .iter()
+            .map(|(name, value)| (name.as_str().to_owned(), text(value)))
+            .collect();
+        let mut asked = Self {
+            operation: None,
+            method: head.method.as_str().to_owned(),
+            pairs: signature::pairs(&query),
+            path,
+            query,
+            headers,
+            body,
+            project: None,
+            instance: None,
+            backups: Vec::new(),
+        };
+        asked.route();
+        asked
+    }
+
+    fn route(&mut self) {
+        let path = self.path.clone();
+        let steps: Vec<&str> = path.split('/').skip(1).collect();
+        let (operation, project) = match (self.method.as_str(), steps.as_slice()) {
+            ("GET", ["v3", "projects"]) => (Op::ListProjects, None),
+            ("GET", ["v3", "auth", "domains"]) => (Op::ListDomains, None),
+            ("PUT", ["meta-data", "latest", "api", "token"]) => (Op::MetadataToken, None),
+            ("GET", ["openstack", "latest", "securitykey"]) => (Op::SecurityKey, None),
+            ("GET", ["openstack", "latest", "meta_data.json"]) => (Op::Metadata, None),
+            ("GET", ["v3", project, "instances"]) => {
+                self.instance = self.parameter("id").map(str::to_owned);
+                (Op::ListInstances, Some(project))
+            }
+            ("GET", ["v3", project, "backups"]) => {
+                self.instance = self.parameter("instance_id").map(str::to_owned);
+                (Op::ListBackups, Some(project))
+            }
+            ("GET", ["v3", project, "instances", instance, "retain-backups"]) => {
+                self.instance = Some((*instance).to_owned());
+                (Op::ListRetained, Some(project))
+            }
+            ("POST", ["v3", project, "backups", "batch-delete"]) => {
+                self.backups = rds::batch_ids(&self.body).unwrap_or_default();
+                (Op::DeleteBatch, Some(project))
+            }
+            ("DELETE", ["v3", project, "backups", backup]) => {
+                self.backups.push((*backup).to_owned());
+                (Op::DeleteOne, Some(project))
+            }
+            _ => return,
+        };
+        self.operation = Some(operation);
+        self.project = project.map(|project| (*project).to_owned());
+    }
+
+    pub(super) fn parameter(&self, name: &str) -> Option<&str> {
+        self.pairs
+            .iter()
+            .find(|(other, _)| other == name)
+            .map(|(_, value)| value.as_str())
+    }
+
+    pub(super) fn parts(&self) -> Parts<'_> {
+        Parts {
+            method: &self.method,
+            path: &self.path,
+            query: &self.query,
+            headers: &self.headers,
+            body: &self.body,
+        }
+    }
+}
+
+/// An answer before faults have had their way with it.
+#[derive(Debug)]
+pub(super) struct Reply {
+    status: u16,
+    headers: Vec<(&'static str, String)>,
+    body: Vec<u8>,
+    content_type: &'static str,
+    /// Whether the service did what was asked.
+    done: bool,
+}
+
+impl Reply {
+    fn json(status: u16, body: &Value) -> Self {
+        let body = body.to_string().into_bytes();
+        Self {
+            status,
+            headers: Vec::new(),
+            body,
+            content_type: "application/json",
+            done: false,
+        }
+    }
+
+    /// Status 200 and something that is not a list.
+    pub(super) fn value(body: &Value) -> Self {
+        Self {
+            done: true,
+            ..Self::json(200, body)
+        }
+    }
+
+    pub(super) fn text(text: String) -> Self {
+        let body = text.into_bytes();
+        Self {
+            status: 200,
+            headers: Vec::new(),
+            body,
+            content_type: "text/plain",
+            done: true,
+        }
+    }
+
+    pub(super) fn undone(self) -> Self {
+        Self { done: false, ..self }
+    }
+
+    /// An error of the service itself.
+    pub(super) fn refused(status: u16, code: &str, message: &str) -> Self {
+        Self::json(status, &wire::rds_error(code, message))
+    }
+}
+
+/// What a service needs to do its work.
+pub(super) struct Work<'a> {
+    pub(super) shared: &'a Shared,
+    pub(super) state: &'a mut State,
+    pub(super) asked: &'a Asked,
+    pub(super) trouble: &'a Trouble,
+    pub(super) now: DateTime<Utc>,
+    /// The request's number.
+    pub(super) number: usize,
+}
+
+impl Work<'_> {
+    /// Status 200 and a list, with patches laid over its entries and faults applied.
+    pub(super) fn list<T: Serialize>(&self, page: &T) -> Reply {
+        let (patches, trouble) = (&self.state.world.patches, self.trouble);
+        if patches.is_empty() && !trouble.touches_lists() {
+            let body = serde_json::to_vec(page).unwrap_or_default();
+            return Reply {
+                status: 200,
+                headers: Vec::new(),
+                body,
+                content_type: "application/json",
+                done: true,
+            };
+        }
+        let mut answer = serde_json::to_value(page).unwrap_or_default();
+        let lists = answer
+            .as_object_mut()
+            .into_iter()
+            .flat_map(|object| object.values_mut());
+        for entry in lists.filter_map(Value::as_array_mut).flatten() {
+            let patch = entry.get("id").and_then(Value::as_str).and_then(|id| patches.get(id));
+            if let Some(patch) = patch.cloned() {
+                merge(entry, patch);
+            }
+        }
+        trouble.mangle(&mut answer, &mut self.shared.rng(self.number));
+        Reply::value(&answer)
+    }
+
+    /// `offset` (with a shifting fault's opinion) and `limit`.
+    pub(super) fn window(&self, limit_default: usize) -> Result<(usize, usize), Reply> {
+        let wrong = |name| Reply::refused(400, "DBS.200001", &format!("Invalid parameter {name}."));
+        let number = |name, default: usize| match self.asked.parameter(name) {
+            None => Ok(default),
+            Some(text) => text.parse().map_err(|_| wrong(name)),
+        };
+        let (offset, limit) = (number("offset", 0)?, number("limit", limit_default)?);
+        if !(1..=100).contains(&limit) {
+            return Err(wrong("limit"));
+        }
+        let shift = if offset > 0 { self.trouble.shift() } else { 0 };
+        let shift = isize::try_from(shift).unwrap_or_default();
+        Ok((offset.saturating_add_signed(shift), limit))
+    }
+
+    /// The count that goes with a page: a shifted page comes with a shifted count.
+    pub(super) fn count(&self, found: usize) -> usize {
+        let later = self.asked.parameter("offset").is_some_and(|offset| offset != "0");
+        let shift = if later {
+            isize::try_from(self.trouble.shift()).unwrap_or_default()
+        } else {
+            0
+        };
+        found.saturating_add_signed(-shift)
+    }
+}
+
+/// A JSON merge patch: objects member by member, `null` removes, anything else replaces. Unlike RFC 7386 a `null` deep
+/// in a value stays, and `{"$null": true}` sets one.
+fn merge(target: &mut Value, patch: Value) {
+    match (target, patch) {
+        (Value::Object(target), Value::Object(patch)) => {
+            for (key, value) in patch {
+                if value.is_null() {
+                    target.remove(&key);
+                } else if value.get("$null").is_some() {
+                    target.insert(key, Value::Null);
+                } else {
+                    merge(target.entry(key).or_insert(Value::Null), value);
+                }
+            }
+        }
+        (target, patch) => *target = patch,
+    }
+}
+
+/// Answers one request.
+pub(super) async fn answer(shared: Arc<Shared>, request: Request<Bytes>) -> Answer {
+    let asked = Asked::read(request);
+    let trouble = Trouble(
+        shared
+            .faults
+            .matching(asked.operation, asked.instance.as_deref(), &asked.backups),
+    );
+    let (number, latency) = shared.enter(&asked, &trouble);
+    let wait = latency + trouble.delay(false);
+    if !wait.is_zero() {
+        sleep(wait).await;
+    }
+    if trouble.resets(false) {
+        return Answer::HangUp;
+    }
+    let request_id = format!("{:032x}", shared.rng(number).u128(..));
+    let reply = if let Some(fault) = trouble.status(false) {
+        let reply = faulty(&fault, &asked, &request_id);
+        shared.note(number, |call| call.status = Some(reply.status));
+        reply
+    } else {
+        let reply = shared.serve(&asked, &trouble, number, &request_id);
+        shared.note(number, |call| call.done = reply.done);
+        reply
+    };
+    let wait = trouble.delay(true);
+    if !wait.is_zero() {
+        sleep(wait).await;
+    }
+    if trouble.resets(true) {
+        return Answer::HangUp;
+    }
+    let mut reply = match trouble.status(true) {
+        Some(fault) if trouble.status(false).is_none() => faulty(&fault, &asked, &request_id),
+        _ => reply,
+    };
+    if let Some(kind) = trouble.body() {
+        (reply.body, reply.content_type) = mangle::disguise(kind, reply.body);
+    }
+    shared.note(number, |call| call.status = Some(reply.status));
+    send(&shared, &asked, &trouble, reply, &request_id)
+}
+
+fn faulty(fault: &mangle::StatusFault<'_>, asked: &Asked, request_id: &str) -> Reply {
+    let iam = asked.operation.is_some_and(Op::is_iam);
+    let mut reply = Reply::json(
+        fault.status,
+        &mangle::error_body(fault.status, fault.code, iam, request_id),
+    );
+    (reply.body, reply.content_type) = mangle::disguise(fault.body, reply.body);
+    if let Some(value) = fault.retry_after {
+        reply.headers.push(("Retry-After", value.to_owned()));
+    }
+    if (300..400).contains(&fault.status) {
+        // A client that follows would hand its headers to whoever listens there: nobody does.
+        reply
+            .headers
+            .push(("Location", "http://127.0.0.1:9/elsewhere".to_owned()));
+    }
+    reply
+}
+
+fn send(shared: &Shared, asked: &Asked, trouble: &Trouble, mut reply: Reply, request_id: &str) -> Answer {
+    if matches!(reply.status, 204 | 304) {
+        reply.body.clear();
+    }
+    let mut response = Response::builder().status(StatusCode::from_u16(reply.status).unwrap_or_default());
+    let http_date = |at: DateTime<Utc>| at.format("%a, %d %b %Y %H:%M:%S GMT").to_string();
+    let now = (shared.clock)();
+    let date = match trouble.date() {
+        None => Some(http_date(now)),
+        Some(DateFault::Missing) => None,
+        Some(DateFault::Garbage) => Some("yesterday, about noon".to_owned()),
+        Some(DateFault::Off(seconds)) => TimeDelta::try_seconds(seconds)
+            .and_then(|off| now.checked_add_signed(off))
+            .map(http_date),
+    };
+    if let Some(date) = date {
+        response = response.header("Date", date);
+    }
+    for (name, value) in &reply.headers {
+        response = response.header(*name, value);
+    }
+    response = response
+        .header("X-Request-Id", request_id)
+        .header("Content-Type", reply.content_type);
+    if asked.operation.is_some_and(Op::is_iam) {
+        response = response.header("X-IAM-Trace-Id", request_id);
+    }
+    match response.body(trouble.send(reply.body)) {
+        Ok(response) => Answer::Send(response),
+        // Only a `Retry-After` with a line break in it leads here.
+        Err(_) => Answer::HangUp,
+    }
+}
+
+impl Shared {
+    fn rng(&self, number: usize) -> Rng {
+        Rng::with_seed(self.seed ^ (number as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15))
+    }
+
+    /// Writes the request down; its number, and the latency in force.
+    fn enter(&self, asked: &Asked, trouble: &Trouble) -> (usize, std::time::Duration) {
+        let at = (self.clock)();
+        let mut state = self.state();
+        let number = state.calls.len();
+        state.calls.push(Call {
+            number,
+            operation: asked.operation,
+            method: asked.method.clone(),
+            path: asked.path.clone(),
+            query: asked.query.clone(),
+            access: None,
+            instance: asked.instance.clone(),
+            backup_ids: asked.backups.clone(),
+            faults: trouble.0.iter().map(ToString::to_string).collect(),
+            status: None,
+            done: false,
+            at,
+        });
+        (number, state.settings.latency)
+    }
+
+    fn note(&self, number: usize, note: impl FnOnce(&mut Call)) {
+        // The journal may have been cleared meanwhile.
+        if let Some(call) = self.state().calls.get_mut(number) {
+            note(call);
+        }
+    }
+
+    /// Gateway and service.
+    fn serve(&self, asked: &Asked, trouble: &Trouble, number: usize, request_id: &str) -> Reply {
+        let now = (self.clock)();
+        let mut state = self.state();
+        let takes = state.settings.deletion_takes;
+        state.world.settle(now, takes);
+        let Some(operation) = asked.operation else {
+            return Reply::json(404, &wire::gateway_error("APIGW.0101", "API not found", request_id));
+        };
+        if !operation.is_metadata() {
+            if let Some(limit) = state.gate.throttle() {
+                let mut reply = Reply::json(429, &mangle::error_body(429, None, false, request_id));
+                reply
+                    .headers
+                    .extend(limit.retry_after.map(|seconds| ("Retry-After", seconds.to_string())));
+                return reply;
+            }
+            match state.gate.check(&asked.parts(), now) {
+                Ok(access) => {
+                    if let Some(call) = state.calls.get_mut(number) {
+                        call.access = Some(access);
+                    }
+                }
+                Err(why) => {
+                    let message = format!("Incorrect IAM authentication information: {why}");
+                    return Reply::json(401, &wire::gateway_error("APIGW.0301", &message, request_id));
+                }
+            }
+            let header = asked.parts().header("x-project-id").map(str::to_owned);
+            let foreign = |project: &String| *project != self.project_id;
+            if asked
+                .project
+                .as_ref()
+                .is_some_and(|project| foreign(project) || header.as_ref().is_some_and(foreign))
+            {
+                return Reply::refused(403, "DBS.200010", "Unauthorized operation: project mismatch.");
+            }
+        }
+        let mut work = Work {
+            shared: self,
+            state: &mut state,
+            asked,
+            trouble,
+            now,
+            number,
+        };
+        let reply = match operation {
+            Op::ListInstances => rds::list_instances(&work),
+            Op::ListBackups => rds::list_backups(&work),
+            Op::ListRetained => rds::list_retained(&work),
+            Op::DeleteBatch => rds::delete_batch(&mut work),
+            Op::DeleteOne => rds::delete_one(&mut work),
+            Op::ListProjects => Ok(iam::list_projects(&work)),
+            Op::ListDomains => Ok(iam::list_domains(&work)),
+            Op::MetadataToken => agency::token(&mut work),
+            Op::SecurityKey => agency::security_key(&mut work),
+            Op::Metadata => agency::metadata(&work),
+        };
+        state.world.settle(now, takes);
+        reply.unwrap_or_else(|refusal| refusal)
+    }
+}

@@ -1,0 +1,158 @@
+"""Lists and deletes against the simulator with a client nobody here wrote: the official SDK.
+
+Exits with 0 when everything behaved as documented; otherwise the first broken promise is a traceback. It deletes a few
+backups of whatever fleet it finds, which must have SQL Server instances with manual backups.
+"""
+
+import os
+import sys
+import time
+
+from huaweicloudsdkcore.auth.credentials import BasicCredentials, GlobalCredentials
+from huaweicloudsdkcore.auth.internal import MetadataAccessor
+from huaweicloudsdkcore.auth.provider import MetadataCredentialProvider
+from huaweicloudsdkcore.exceptions.exceptions import ClientRequestException
+from huaweicloudsdkcore.region.region import Region
+from huaweicloudsdkiam.v3 import IamClient, KeystoneListProjectsRequest
+from huaweicloudsdkrds.v3 import (
+    BatchDeleteBackupRequestBody,
+    BatchDeleteManualBackupRequest,
+    DeleteManualBackupRequest,
+    ListBackupsRequest,
+    ListInstancesRequest,
+    RdsClient,
+)
+
+URL = sys.argv[1].rstrip("/")
+ACCESS = os.environ["HUAWEICLOUD_SDK_AK"]
+SECRET = os.environ["HUAWEICLOUD_SDK_SK"]
+REGION = os.environ.get("SIMULATOR_REGION", "ap-southeast-3")
+PROJECT = os.environ.get("SIMULATOR_PROJECT_ID", "054e292c9880d4992f02c0196d3ea468")
+UNKNOWN = "0" * 32 + "br04"
+
+
+def client(credentials, region=None):
+    builder = RdsClient.new_builder().with_credentials(credentials)
+    return (builder.with_region(region) if region else builder.with_endpoint(URL)).build()
+
+
+def refused(status, call):
+    try:
+        call()
+    except ClientRequestException as error:
+        assert error.status_code == status, (error.status_code, error.error_code, error.error_msg)
+        assert error.error_code and error.request_id, "an error without code or request id"
+        return error
+    raise AssertionError(f"expected status {status}, and it was accepted")
+
+
+def instances(rds, **filters):
+    found, offset = [], 0
+    while True:
+        answer = rds.list_instances(ListInstancesRequest(offset=offset, limit=3, **filters))
+        found += answer.instances
+        if len(found) >= answer.total_count:
+            assert len(found) == answer.total_count
+            return found
+        assert answer.instances, "an empty page before the end"
+        offset += len(answer.instances)
+
+
+def backups(rds, instance, limit=100, **filters):
+    found, offset = [], 0
+    while True:
+        request = ListBackupsRequest(instance_id=instance, offset=offset, limit=limit, **filters)
+        answer = rds.list_backups(request)
+        found += answer.backups
+        if len(found) >= answer.total_count:
+            assert len({backup.id for backup in found}) == answer.total_count, "pages overlap"
+            return found
+        assert answer.backups, "an empty page before the end"
+        offset += len(answer.backups)
+
+
+def batch(rds, ids):
+    body = BatchDeleteBackupRequestBody(backup_ids=ids)
+    answer = rds.batch_delete_manual_backup(BatchDeleteManualBackupRequest(body=body))
+    return {result.backup_id: result.error_code for result in answer.delete_results}
+
+
+def gone(rds, instance, backup):
+    for _ in range(200):
+        found = backups(rds, instance, backup_id=backup)
+        if not found:
+            return
+        assert found[0].status == "DELETING", found[0].status
+        time.sleep(0.05)
+    raise AssertionError(f"{backup} is still listed")
+
+
+def main():
+    rds = client(BasicCredentials(ACCESS, SECRET, PROJECT))
+
+    everything = instances(rds)
+    servers = instances(rds, datastore_type="SQLServer")
+    assert servers and len(servers) < len(everything), "the fleet should mix engines"
+    assert all(instance.datastore.type == "SQLServer" and instance.id.endswith("in04") for instance in servers)
+    assert any(instance.type == "Replica" for instance in servers), "the fleet should have a replica"
+    named = instances(rds, name=servers[0].name)
+    assert [instance.id for instance in named] == [servers[0].id]
+    tagged = instances(rds, datastore_type="SQLServer", tags="env=" + servers[0].tags[0].value)
+    assert servers[0].id in [instance.id for instance in tagged]
+    print(f"instances: {len(everything)} in all, {len(servers)} of SQL Server")
+
+    home = next(i.id for i in servers if i.type != "Replica" and len(backups(rds, i.id, backup_type="manual")) > 10)
+    manual = backups(rds, home, backup_type="manual")
+    assert [b.id for b in manual] == [b.id for b in backups(rds, home, limit=7, backup_type="manual")]
+    assert all(b.type == "manual" and b.instance_id == home and b.size > 0 for b in manual)
+    automated = [b for b in backups(rds, home) if b.type != "manual"]
+    assert automated, "the fleet should have automated backups"
+    completed = backups(rds, home, backup_type="manual", status="COMPLETED")
+    day = (completed[3].begin_time, completed[1].begin_time)
+    between = backups(rds, home, backup_type="manual", begin_time=day[0], end_time=day[1])
+    assert completed[2].id in [b.id for b in between] and completed[5].id not in [b.id for b in between]
+    print(f"backups of {home}: {len(manual)} manual, {len(automated)} automated")
+
+    refused(400, lambda: rds.list_backups(ListBackupsRequest(instance_id=home, limit=101)))
+    refused(400, lambda: rds.list_backups(ListBackupsRequest(instance_id=home, begin_time=day[0])))
+    refused(404, lambda: rds.list_backups(ListBackupsRequest(instance_id="0" * 32 + "in04")))
+    refused(400, lambda: batch(rds, []))
+    refused(400, lambda: batch(rds, [UNKNOWN] * 51))
+    other = next(i.id for i in everything if i.datastore.type != "SQLServer")
+    foreign = backups(rds, other, backup_type="manual")[0]
+    refused(400, lambda: batch(rds, [foreign.id]))
+
+    victims = [b.id for b in completed[-3:]]
+    results = batch(rds, victims[:2] + [UNKNOWN, automated[0].id])
+    assert results.pop(victims[0]) == results.pop(victims[1]) == "0", results
+    assert results.pop(UNKNOWN) == "DBS.280214" and results.pop(automated[0].id) != "0" and not results
+    rds.delete_manual_backup(DeleteManualBackupRequest(backup_id=victims[2]))
+    refused(404, lambda: rds.delete_manual_backup(DeleteManualBackupRequest(backup_id=UNKNOWN)))
+    for victim in victims:
+        gone(rds, home, victim)
+    assert len(backups(rds, home, backup_type="manual")) == len(manual) - 3
+    print("deletions: a batch with a partial failure, and a single one")
+
+    looked_up = client(BasicCredentials(ACCESS, SECRET).with_iam_endpoint(URL), Region(REGION, URL))
+    assert len(instances(looked_up, datastore_type="SQLServer")) == len(servers)
+    account = GlobalCredentials(ACCESS, SECRET, "d78cbac186b744899480f25bd02aaaaa")
+    iam = IamClient.new_builder().with_credentials(account).with_endpoint(URL).build()
+    projects = iam.keystone_list_projects(KeystoneListProjectsRequest(name=REGION)).projects
+    assert [project.id for project in projects] == [PROJECT]
+    print("project: looked up by region")
+
+    # The address of the metadata service is fixed in the SDK; everything after it is the SDK's own.
+    MetadataAccessor._METADATA_ENDPOINT = URL
+    credentials = MetadataCredentialProvider.get_basic_credential_metadata_provider().get_credentials()
+    credentials.with_project_id(PROJECT)
+    assert len(instances(client(credentials), datastore_type="SQLServer")) == len(servers)
+    print("temporary keys: from the metadata service")
+
+    error = refused(401, lambda: instances(client(BasicCredentials(ACCESS, SECRET + "x", PROJECT))))
+    assert error.error_code == "APIGW.0301", error.error_code
+    refused(401, lambda: instances(client(BasicCredentials("NOSUCHKEY", SECRET, PROJECT))))
+    refused(403, lambda: instances(client(BasicCredentials(ACCESS, SECRET, "f" * 32))))
+    print("refused: a wrong secret, an unknown key, a foreign project")
+
+
+main()
