@@ -25,7 +25,7 @@
 
 pub mod retention;
 // floor 1
-//pub mod config;
+pub mod config;
 pub mod ledger;
 //pub mod rds;
 //pub mod telemetry;

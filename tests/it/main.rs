@@ -1,3 +1,6 @@
 //! One binary for all integration tests: one link, one harness ([`world::World`]), tests as verbs on it.
 
+mod config;
 mod floors;
+mod ledger;
+mod simulator;
