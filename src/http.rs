@@ -289,20 +289,22 @@ where
         .auto_date_header(limits.date_header)
         .serve_connection(TokioIo::new(stream), answering);
     let mut connection = std::pin::pin!(connection);
-    let ended = tokio::select! {
-        ended = connection.as_mut() => Some(ended),
-        _ = stopped.wait_for(|stop| *stop) => None,
-        () = sleep(limits.lifetime) => None,
+    let grace = tokio::select! {
+        ended = connection.as_mut() => return note(ended),
+        // `serve` watches this one's time, and counts whom it cuts.
+        _ = stopped.wait_for(|stop| *stop) => Duration::MAX,
+        () = sleep(limits.lifetime) => limits.drain,
     };
-    let ended = if let Some(ended) = ended {
-        ended
+    connection.as_mut().graceful_shutdown();
+    if let Ok(ended) = timeout(grace, connection).await {
+        note(ended);
     } else {
-        connection.as_mut().graceful_shutdown();
-        match timeout(limits.drain, connection).await {
-            Ok(ended) => ended,
-            Err(_) => return tracing::debug!("connection cut: it outlived its time"),
-        }
-    };
+        tracing::debug!("connection cut: it outlived its time");
+    }
+}
+
+/// The end of a connection is nobody's business but a debugger's.
+fn note(ended: hyper::Result<()>) {
     if let Err(error) = ended {
         tracing::debug!(%error, "connection ended early");
     }
