@@ -27,10 +27,10 @@ pub mod retention;
 // floor 1
 pub mod config;
 pub mod ledger;
-//pub mod rds;
+pub mod rds;
 //pub mod telemetry;
 // floor 2
-//pub mod run;
+pub mod run;
 // floor 3
 //pub mod daemon;
 //pub mod web;

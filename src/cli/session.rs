@@ -140,13 +140,13 @@ pub async fn deletion_lock(
 
 /// The guard of access keys: what earlier processes learned is in the ledger, and what this one learns goes there at once.
 pub fn key_guard(ledger: Option<&Arc<Ledger>>, now: DateTime<Utc>) -> Result<KeyGuard, Failure> {
-    let Some(ledger) = ledger.cloned() else { return Ok(KeyGuard::new(|_, _| {})) };
+    let Some(ledger) = ledger.cloned() else { return Ok(KeyGuard::default()) };
     let blocked = ledger.blocked_keys(now)?;
-    let guard = KeyGuard::new(move |fingerprint, until| {
+    let guard = KeyGuard::new(Arc::new(move |fingerprint: &str, until| {
         if let Err(error) = ledger.block_key(fingerprint, until, crate::clock::now()) {
             tracing::error!(error = %chain(&error), "a refused access key could not be written down");
         }
-    });
+    }));
     guard.restore(blocked);
     Ok(guard)
 }

@@ -385,7 +385,7 @@ fn blocking<T>(call: impl FnOnce() -> T) -> T {
 }
 
 /// A skip from an error of the client.
-fn skip_of(project: &crate::retention::ProjectName, instance: Option<&InstanceId>, error: &crate::rds::Error) -> Skip {
+fn skip_of(project: &ProjectName, instance: Option<&InstanceId>, error: &crate::rds::Error) -> Skip {
     use crate::rds::Class;
     let reason = match error.class() {
         Class::NotAllowed => SkipReason::NotAllowed,

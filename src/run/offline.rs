@@ -3,8 +3,6 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use chrono::{DateTime, Utc};
-
 use super::account::{Account, Accounts, Grace};
 use super::survey::{Overlaps, newest_recovery_point};
 use super::{Error, Order, count_instances, running_policies};

@@ -164,8 +164,8 @@ pub(super) async fn survey(
     survey.progress.of_instances = jobs.len();
     let recency = list_backups(order, world, accounts, &mut memory, &mut survey, jobs, deadline).await?;
     ask_recency(order, world, accounts, &mut survey, recency).await?;
-    for (name, client) in world.projects.iter().filter(|(name, _)| survey.clocks.contains_key(*name)) {
-        survey.clocks.insert(name.clone(), client.clock());
+    for (name, check) in &mut survey.clocks {
+        *check = world.projects.get(name).map_or(ClockCheck::NoDate, Client::clock);
     }
     Ok(survey)
 }

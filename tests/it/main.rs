@@ -2,5 +2,6 @@
 
 mod config;
 mod floors;
+mod http;
 mod ledger;
 mod simulator;
