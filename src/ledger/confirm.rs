@@ -37,7 +37,7 @@ pub struct Unconfirmed {
     pub size_bytes: u64,
     /// What the API said.
     pub pending: Pending,
-    /// When its request was intended. (Its answer is younger: so nothing returns too late, only a little early.)
+    /// When its request was intended.
     pub sent_at: DateTime<Utc>,
     /// When its answer was recorded: what the 30 minutes of a returned one count from.
     pub answered_at: DateTime<Utc>,

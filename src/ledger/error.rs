@@ -23,8 +23,7 @@ pub enum Error {
     Storage {
         /// The file or directory.
         path: PathBuf,
-        /// What is the matter with it.
-        #[source]
+        /// What is the matter with it; told in the message, so no further source in the chain.
         fault: Fault,
     },
     /// Outcomes that are not exactly one for each id of the intent.

@@ -194,11 +194,8 @@ fn an_instance_is_long_missed_after_three_listings_over_a_day() {
         let at = noon() + TimeDelta::hours(hours);
         state.ledger.remember_instances(&project(), listed, at).unwrap();
         let seen = state.ledger.seen_instances(&project()).unwrap();
-        let a = seen
-            .into_iter()
-            .find(|seen| seen.instance.id.as_str() == "ain04")
-            .unwrap();
-        a
+        let mut seen = seen.into_iter();
+        seen.find(|seen| seen.instance.id.as_str() == "ain04").unwrap()
     };
     let both = [a.clone(), b.clone()];
     let only_b = [b];
