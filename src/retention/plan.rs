@@ -441,12 +441,14 @@ impl ApprovedPlan {
         let mut batches = Vec::new();
         for (project, mut doomed) in by_project {
             doomed.sort_by(|a, b| (a.candidate.begin, &a.candidate.id).cmp(&(b.candidate.begin, &b.candidate.id)));
-            while !doomed.is_empty() {
-                let rest = doomed.split_off(doomed.len().min(Batch::LIMIT));
-                batches.push(Batch {
-                    project: project.clone(),
-                    items: std::mem::replace(&mut doomed, rest),
-                });
+            // Taken from an iterator, so that no batch keeps the room of all that were left.
+            let mut left = doomed.into_iter();
+            loop {
+                let items: Vec<Doomed> = left.by_ref().take(Batch::LIMIT).collect();
+                if items.is_empty() {
+                    break;
+                }
+                batches.push(Batch { project: project.clone(), items });
             }
         }
         batches

@@ -11,12 +11,53 @@ const MAY_USE: [(&str, &[&str]); 13] = [
     ("rds", &["retention", "clock", "http"]),
     ("ledger", &["retention", "clock", "http"]),
     ("telemetry", &["retention", "clock", "http"]),
-    ("run", &["retention", "config", "rds", "ledger", "telemetry", "clock", "http"]),
-    ("daemon", &["run", "retention", "config", "rds", "ledger", "telemetry", "clock", "http", "web"]),
-    ("web", &["run", "retention", "config", "rds", "ledger", "telemetry", "clock", "http", "daemon"]),
+    (
+        "run",
+        &["retention", "config", "rds", "ledger", "telemetry", "clock", "http"],
+    ),
+    (
+        "daemon",
+        &[
+            "run",
+            "retention",
+            "config",
+            "rds",
+            "ledger",
+            "telemetry",
+            "clock",
+            "http",
+            "web",
+        ],
+    ),
+    (
+        "web",
+        &[
+            "run",
+            "retention",
+            "config",
+            "rds",
+            "ledger",
+            "telemetry",
+            "clock",
+            "http",
+            "daemon",
+        ],
+    ),
     (
         "cli",
-        &["daemon", "web", "run", "retention", "config", "rds", "ledger", "telemetry", "clock", "http", "simulator"],
+        &[
+            "daemon",
+            "web",
+            "run",
+            "retention",
+            "config",
+            "rds",
+            "ledger",
+            "telemetry",
+            "clock",
+            "http",
+            "simulator",
+        ],
     ),
     ("main", &["cli", "rds_retentiond"]),
     ("clock", &[]),
@@ -41,13 +82,20 @@ fn sources(dir: &Path, found: &mut Vec<PathBuf>) {
 /// Rooms that a line names as `crate::room`, also in nested `use crate::{a, b}`.
 fn rooms_named(line: &str) -> BTreeSet<String> {
     let mut rooms = BTreeSet::new();
-    for (_, after) in line.match_indices("crate::").map(|(at, found)| (at, &line[at + found.len()..])) {
+    for (_, after) in line
+        .match_indices("crate::")
+        .map(|(at, found)| (at, &line[at + found.len()..]))
+    {
         let names: Vec<&str> = match after.strip_prefix('{') {
             Some(list) => list.split(&['}', ','][..]).collect(),
             None => vec![after],
         };
         for name in names {
-            let word: String = name.trim().chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
+            let word: String = name
+                .trim()
+                .chars()
+                .take_while(|c| c.is_alphanumeric() || *c == '_')
+                .collect();
             rooms.insert(word);
         }
     }
@@ -69,7 +117,10 @@ fn arrows_point_down_only() {
             continue;
         }
         let Some((_, allowed)) = MAY_USE.iter().find(|(name, _)| *name == room) else {
-            wrong.push(format!("{}: no floor is known for the room `{room}`", relative.display()));
+            wrong.push(format!(
+                "{}: no floor is known for the room `{room}`",
+                relative.display()
+            ));
             continue;
         };
         for (number, line) in fs::read_to_string(&file).unwrap().lines().enumerate() {
@@ -80,13 +131,23 @@ fn arrows_point_down_only() {
             for used in rooms_named(code) {
                 let known = MAY_USE.iter().any(|(name, _)| *name == used);
                 if known && used != room && !allowed.contains(&used.as_str()) {
-                    wrong.push(format!("{}:{}: `{room}` may not use `{used}`", relative.display(), number + 1));
+                    wrong.push(format!(
+                        "{}:{}: `{room}` may not use `{used}`",
+                        relative.display(),
+                        number + 1
+                    ));
                 }
             }
             if room == "retention" && !relative.to_str().unwrap().contains("_tests") {
-                let used = code.strip_prefix("use ").map(|rest| rest.split("::").next().unwrap_or(""));
+                let used = code
+                    .strip_prefix("use ")
+                    .map(|rest| rest.split("::").next().unwrap_or(""));
                 if used.is_some_and(|name| !PURE_CRATES.contains(&name.trim_end_matches(';'))) {
-                    wrong.push(format!("{}:{}: floor 0 may not use {code}", relative.display(), number + 1));
+                    wrong.push(format!(
+                        "{}:{}: floor 0 may not use {code}",
+                        relative.display(),
+                        number + 1
+                    ));
                 }
             }
         }
@@ -101,7 +162,12 @@ fn only_run_deletes() {
     sources(&src, &mut files);
     let callers: Vec<String> = files
         .iter()
-        .filter(|file| fs::read_to_string(file).unwrap().lines().any(|line| line.contains(".delete(") && !line.trim_start().starts_with("//")))
+        .filter(|file| {
+            fs::read_to_string(file)
+                .unwrap()
+                .lines()
+                .any(|line| line.contains(".delete(") && !line.trim_start().starts_with("//"))
+        })
         .map(|file| file.strip_prefix(&src).unwrap().display().to_string())
         .filter(|file| !file.starts_with("simulator") && !file.ends_with("_tests.rs"))
         .collect();
