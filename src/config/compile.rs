@@ -11,11 +11,11 @@ use sha2::{Digest, Sha256};
 use super::diagnose::{Problem, Source, sort};
 use super::files::{self, Loaded};
 use super::project::{self, Projects};
-use super::raw::{FREEZE, HOLD, INCLUDED, MAIN, Section};
+use super::raw::{INCLUDED, MAIN, Section};
 use super::read::{At, Fields, Findings};
 use super::tree::{self, Document, Flaw, Spot};
-use super::{Config, PolicyEntry, Problems, Surroundings, policy};
-use crate::retention::{BackupId, Freeze, Hold, HoldTarget};
+use super::{Config, PolicyEntry, Problems, Surroundings, holds, policy};
+use crate::retention::{Freeze, Hold};
 
 /// Where the ledger is unless the configuration says otherwise.
 const STATE_DIR: &str = "/var/lib/rds-retentiond";
@@ -43,7 +43,9 @@ pub(super) fn load(path: &Path, surroundings: &Surroundings) -> Result<Config, P
     let findings = Findings::default();
     let mut sum = 0;
     let base = path.parent().map(Path::to_owned).unwrap_or_default();
-    let mut loaded: Vec<Loaded> = files::read(path, &findings, &mut sum).into_iter().collect();
+    let mut loaded: Vec<Loaded> = files::read(path, "`--config FILE` names another", &findings, &mut sum)
+        .into_iter()
+        .collect();
     let main = loaded.first().and_then(|main| parse(main, &findings));
     let fields = main.as_ref().and_then(|main| root(main, &MAIN, &findings));
     let mut watch_dirs = vec![if base.as_os_str().is_empty() {
@@ -67,8 +69,8 @@ pub(super) fn load(path: &Path, surroundings: &Surroundings) -> Result<Config, P
 
     // Fields borrow from the findings' sources; they end here.
     drop(fields);
-    let (problems, mut warnings) = findings.into_parts();
-    if let Some(problems) = Problems::new(problems, &file_names) {
+    let (problems, mut warnings, dropped) = findings.into_parts();
+    if let Some(problems) = Problems::new(problems, dropped, &file_names) {
         return Err(problems);
     }
     let Some(draft) = draft else {
@@ -98,7 +100,7 @@ fn parse(file: &Loaded, findings: &Findings) -> Option<Parsed> {
         Err(error) => {
             let good = &file.bytes[..error.valid_up_to()];
             let source = Source::new(file.file.clone(), &String::from_utf8_lossy(&file.bytes));
-            findings.problem(source.flaw(not_utf8(good, file.bytes.get(good.len()).copied())));
+            findings.problem(source.flaw(&not_utf8(good, file.bytes.get(good.len()).copied())));
             return None;
         }
     };
@@ -106,12 +108,12 @@ fn parse(file: &Loaded, findings: &Findings) -> Option<Parsed> {
     match tree::parse(text) {
         Ok(mut document) => {
             for flaw in std::mem::take(&mut document.flaws) {
-                findings.problem(source.flaw(flaw));
+                findings.problem(source.flaw(&flaw));
             }
             Some(Parsed { source, document })
         }
         Err(flaw) => {
-            findings.problem(source.flaw(flaw));
+            findings.problem(source.flaw(&flaw));
             None
         }
     }
@@ -169,7 +171,7 @@ fn include(
     named.dedup_by(|(a, _), (b, _)| a == b);
     let mut read: Vec<Loaded> = Vec::new();
     for (file, item) in named {
-        let Some(one) = files::read(&file, item.findings, sum) else {
+        let Some(one) = files::read(&file, "`include` names it", item.findings, sum) else {
             continue;
         };
         if loaded.first().is_some_and(|main| main.identity == one.identity) {
@@ -195,22 +197,21 @@ fn draft(
     findings: &Findings,
 ) -> Draft {
     version(fields);
-    let projects = match fields.get("projects") {
-        Some(list) => project::compile(list),
-        None => {
-            fields.own.warn(
-                "no projects: nothing can be listed or deleted, only `plan --backups FILE` works",
-                "name at least one under `projects`",
-            );
-            Projects::default()
-        }
+    let projects = if let Some(list) = fields.get("projects") {
+        project::compile(list)
+    } else {
+        fields.own.warn(
+            "no projects: nothing can be listed or deleted, only `plan --backups FILE` works",
+            "name at least one under `projects`",
+        );
+        Projects::default()
     };
     let holds = match fields.get("holds") {
         Some(list) => list
             .items_or_none("a list of holds")
             .unwrap_or_default()
             .iter()
-            .filter_map(hold)
+            .filter_map(holds::hold)
             .collect(),
         None => Vec::new(),
     };
@@ -220,13 +221,13 @@ fn draft(
         policies: policies(fields, others, projects.names.as_deref(), findings),
         projects,
         holds,
-        freeze: fields.get("freeze").and_then(freeze),
+        freeze: fields.get("freeze").and_then(holds::freeze),
     }
 }
 
 fn version(fields: &Fields<'_>) {
     if let Some(at) = fields.get("version")
-        && at.integer(0, u32::MAX).is_some_and(|version| version != 1)
+        && at.integer(1, u32::MAX).is_some_and(|version| version != 1)
     {
         at.fail(
             "this program reads version 1 of the configuration",
@@ -302,12 +303,10 @@ fn policies(
             None => count += 1,
         }
     }
-    if count == 0
-        && fields
-            .get("policies")
-            .is_none_or(|at| at.items_or_none("a list of policies").is_some())
-    {
-        fields.own.fail(
+    let list = fields.get("policies");
+    let is_list = |at: &At<'_>| matches!(at.node.kind, tree::Kind::List(_));
+    if count == 0 && list.is_none_or(is_list) {
+        list.unwrap_or(&fields.own).fail(
             "there is no policy, neither here nor in an included file",
             "write at least one under `policies`; what no policy selects is never deleted",
         );
@@ -364,74 +363,6 @@ fn name_of<'t>(item: &At<'t>) -> Option<At<'t>> {
         node: value,
         path: format!("{}.name", item.path),
         ..item.clone()
-    })
-}
-
-fn hold(at: &At<'_>) -> Option<Hold> {
-    let fields = at.section(&HOLD)?;
-    let text = |key: &str| fields.get(key).map(|at| at.text().map(str::to_owned));
-    let glob = |key: &str| fields.get(key).map(At::glob);
-    let (reason, owner) = (text("reason"), text("owner"));
-    let until = fields.get("until").map(At::time);
-    let backup = fields.get("backup").map(|at| {
-        let id = at.text()?;
-        if id.contains(['*', '?']) {
-            at.fail(
-                "`backup` is one id, exactly",
-                "to hold many write `name` or `instance` with a pattern",
-            );
-            return None;
-        }
-        Some(BackupId::from(id))
-    });
-    let (instance, name) = (glob("instance"), glob("name"));
-    let target = match (backup, instance, name) {
-        (Some(backup), None, None) => HoldTarget::Backup(backup?),
-        (None, None, None) => {
-            at.fail(
-                "the hold says nothing about what it holds",
-                "write `backup` with an id, or `instance` and `name` with patterns",
-            );
-            return None;
-        }
-        (None, instance, name) => HoldTarget::Matching {
-            instance: given(instance)?,
-            name: given(name)?,
-        },
-        (Some(_), ..) => {
-            at.fail(
-                "`backup` stands alone, without `instance` and `name`",
-                "an id names one backup already; make two holds of it",
-            );
-            return None;
-        }
-    };
-    Some(Hold {
-        id: None,
-        target,
-        reason: reason??,
-        owner: given(owner)?,
-        until: given(until)?,
-    })
-}
-
-/// A key that is left out is fine, one that was noted is not.
-#[expect(clippy::option_option, reason = "left out, wrong and good are three things")]
-fn given<T>(value: Option<Option<T>>) -> Option<Option<T>> {
-    match value {
-        None => Some(None),
-        Some(None) => None,
-        Some(good) => Some(good),
-    }
-}
-
-fn freeze(at: &At<'_>) -> Option<Freeze> {
-    let fields = at.section(&FREEZE)?;
-    let reason = fields.get("reason").and_then(|at| at.text().map(str::to_owned));
-    let until = fields.get("until").map(At::time);
-    Some(Freeze {
-        reason: reason?,
-        until: given(until)?,
     })
 }
 

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use super::tree::{Flaw, Spot};
 
 /// Widest part of a source line that is shown.
-const SNIPPET_WIDTH: usize = 100;
+const SNIPPET_WIDTH: usize = 120;
 
 /// One thing that is wrong with a configuration, or suspicious about it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,16 +56,16 @@ impl Problem {
     }
 
     fn place(&self) -> String {
-        let mut place = clean(&format!("{}:", self.file.display()));
-        if self.line > 0 {
-            place.push_str(&format!("{}:{}:", self.line, self.column));
-        }
-        place.push(' ');
-        if !self.path.is_empty() {
-            place.push_str(&self.path);
-            place.push_str(": ");
-        }
-        place
+        let file = clean(&self.file.to_string_lossy());
+        let position = match self.line {
+            0 => String::new(),
+            line => format!("{line}:{}:", self.column),
+        };
+        let path = match self.path.as_str() {
+            "" => String::new(),
+            path => format!("{path}: "),
+        };
+        format!("{file}:{position} {path}")
     }
 }
 
@@ -87,12 +87,19 @@ impl fmt::Display for Problem {
 pub struct Problems(Vec<Problem>);
 
 impl Problems {
-    /// `None` when there is nothing wrong. `files` gives the order of the files.
-    pub(super) fn new(mut problems: Vec<Problem>, files: &[PathBuf]) -> Option<Self> {
+    /// `None` when there is nothing wrong. `files` gives the order of the files, `dropped` how many are not listed.
+    pub(super) fn new(mut problems: Vec<Problem>, dropped: usize, files: &[PathBuf]) -> Option<Self> {
         if problems.is_empty() {
             return None;
         }
         sort(&mut problems, files);
+        if dropped > 0
+            && let Some(last) = problems.last()
+        {
+            let more = format!("and {dropped} more problems, not listed");
+            let more = Problem::with_file(&last.file, more, Some("mend these first"));
+            problems.push(more);
+        }
         Some(Self(problems))
     }
 
@@ -160,20 +167,20 @@ impl Source {
         }
     }
 
-    pub fn problem(&self, spot: Spot, path: &str, message: String, hint: Option<String>) -> Problem {
+    pub fn problem(&self, spot: Spot, path: &str, message: &str, hint: Option<&str>) -> Problem {
         Problem {
             file: self.file.clone(),
             line: spot.line,
             column: spot.column,
             path: clean(path),
-            message: clean(&message),
-            hint: hint.as_deref().map(clean),
+            message: clean(message),
+            hint: hint.map(clean),
             snippet: self.snippet(spot),
         }
     }
 
-    pub fn flaw(&self, flaw: Flaw) -> Problem {
-        self.problem(flaw.spot, "", flaw.message, flaw.hint)
+    pub fn flaw(&self, flaw: &Flaw) -> Problem {
+        self.problem(flaw.spot, "", &flaw.message, flaw.hint.as_deref())
     }
 
     fn snippet(&self, spot: Spot) -> Option<String> {
@@ -184,7 +191,11 @@ impl Source {
         let near: String = line.chars().skip(start).take(SNIPPET_WIDTH * 4).collect();
         let near: Vec<char> = mask_secrets(&near).chars().map(printable).collect();
         let at = (column - start).min(near.len());
-        let from = at.saturating_sub(SNIPPET_WIDTH * 2 / 3);
+        let from = if near.len() <= SNIPPET_WIDTH {
+            0
+        } else {
+            at.saturating_sub(SNIPPET_WIDTH * 2 / 3)
+        };
         let to = near.len().min(from + SNIPPET_WIDTH);
         let shown: String = near[from..to].iter().collect();
         let gutter = " ".repeat(spot.line.to_string().len());
@@ -236,6 +247,24 @@ fn mask_secrets(line: &str) -> String {
             masked.extend(value.chars().map(|c| if c.is_whitespace() { c } else { '*' }));
             rest = tail;
         }
+    }
+    masked.push_str(rest);
+    mask_userinfo(&masked)
+}
+
+/// The `user:password@` of a URL.
+fn mask_userinfo(line: &str) -> String {
+    let mut masked = String::with_capacity(line.len());
+    let mut rest = line;
+    while let Some(at) = rest.find("://") {
+        let (before, after) = rest.split_at(at + 3);
+        masked.push_str(before);
+        let end = after
+            .find(|c: char| c.is_whitespace() || "/\"'".contains(c))
+            .unwrap_or(after.len());
+        let user = after[..end].rfind('@').unwrap_or(0);
+        masked.extend(after[..user].chars().map(|_| '*'));
+        rest = &after[user..];
     }
     masked.push_str(rest);
     masked
@@ -312,6 +341,10 @@ mod tests {
             ("secret_key_file: sk", "secret_key_file: sk"),
             ("\"security-token\": abc", "\"security-token\": ***"),
             ("task: nightly", "task: nightly"),
+            (
+                "a: \"https://u:pä@h/x\", b: http://h",
+                "a: \"https://****@h/x\", b: http://h",
+            ),
         ] {
             assert_eq!(mask_secrets(line), expected);
         }

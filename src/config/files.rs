@@ -25,15 +25,15 @@ pub(super) struct Loaded {
 }
 
 /// Reads a file, or notes why not. A file that others may write is noted and read all the same, so that its other
-/// problems are shown too.
-pub(super) fn read(file: &Path, findings: &Findings, sum: &mut u64) -> Option<Loaded> {
+/// problems are shown too. `origin` says where the name comes from.
+pub(super) fn read(file: &Path, origin: &str, findings: &Findings, sum: &mut u64) -> Option<Loaded> {
     let fail = |message: String, hint: &str| findings.problem(Problem::with_file(file, message, Some(hint)));
     let opened = File::open(file).and_then(|opened| opened.metadata().map(|metadata| (opened, metadata)));
     let (opened, metadata) = match opened {
         Ok(pair) => pair,
         Err(error) => {
             let hint = match error.kind() {
-                std::io::ErrorKind::NotFound => "check the name; `--config FILE` names another",
+                std::io::ErrorKind::NotFound => &format!("check the name; {origin}"),
                 std::io::ErrorKind::PermissionDenied => "the user of this process must be able to read it",
                 _ => "the file must be readable",
             };
@@ -42,7 +42,7 @@ pub(super) fn read(file: &Path, findings: &Findings, sum: &mut u64) -> Option<Lo
         }
     };
     if metadata.is_dir() {
-        fail("is a directory".to_owned(), "name the file in it");
+        fail("is a directory".to_owned(), &format!("name a file in it; {origin}"));
         return None;
     }
     refuse_foreign_writers(file, &metadata, "a configuration file", findings);

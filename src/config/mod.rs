@@ -8,11 +8,13 @@
 mod compile;
 mod diagnose;
 mod files;
+mod holds;
 mod policy;
 mod project;
 pub mod raw;
 mod read;
 mod schedule;
+mod schema;
 mod tree;
 mod values;
 
@@ -25,6 +27,7 @@ use url::Url;
 
 pub use diagnose::{Problem, Problems};
 pub use schedule::{Schedule, ScheduleError};
+pub use schema::schema;
 
 use crate::retention::{Freeze, Hold, Policy, ProjectName, Span};
 

@@ -16,6 +16,17 @@ use crate::retention::{
     ProjectName, Selector, Span, TagFilter,
 };
 
+/// The keys of the counted rules, in the order of [`Period::ALL`].
+const COUNTED: [&str; 6] = ["hourly", "daily", "weekly", "monthly", "quarterly", "yearly"];
+/// The keys of the rules within a span, in the same order.
+const WITHIN: [&str; 6] = [
+    "within_hourly",
+    "within_daily",
+    "within_weekly",
+    "within_monthly",
+    "within_quarterly",
+    "within_yearly",
+];
 /// What a `within` of zero would mean.
 const KEEPS_NOTHING: Zero = Zero::Refused("the rule could never keep a backup");
 
@@ -120,15 +131,6 @@ fn keep(at: &At<'_>) -> Option<KeepRules> {
         Some(rule) => rules.push(rule),
         None => is_good = false,
     };
-    const COUNTED: [&str; 6] = ["hourly", "daily", "weekly", "monthly", "quarterly", "yearly"];
-    const WITHIN: [&str; 6] = [
-        "within_hourly",
-        "within_daily",
-        "within_weekly",
-        "within_monthly",
-        "within_quarterly",
-        "within_yearly",
-    ];
     if let Some(at) = fields.get("last") {
         add(at.count().map(KeepRule::Last));
     }
@@ -221,6 +223,7 @@ fn selector(at: &At<'_>, known: Option<&[String]>) -> Option<Selector> {
 }
 
 /// `Some(None)` for a key that is left out.
+#[expect(clippy::option_option, reason = "left out, wrong and good are three things")]
 fn optional<'t, T>(fields: &Fields<'t>, key: &str, read: impl FnOnce(&At<'t>) -> Option<T>) -> Option<Option<T>> {
     or_default(fields, key, None, |at| read(at).map(Some))
 }

@@ -86,7 +86,11 @@ const SPAN_OR_ZERO: Shape = Shape::Duration { zero: true };
 pub static MAIN: Section = Section {
     name: "the configuration",
     keys: &[
-        required("version", Shape::Integer(1, 1), "The version of this format: 1."),
+        required(
+            "version",
+            Shape::Integer(1, 1),
+            "The version of this format; write `version: 1`.",
+        ),
         key(
             "state_dir",
             Shape::Text,
@@ -208,7 +212,11 @@ pub static POLICY: Section = Section {
     name: "a policy",
     keys: &[
         required("name", Shape::Name, "Its name, in metrics and reports."),
-        required("mode", Shape::Choice(&["enforce", "dry-run"]), "Whether it deletes."),
+        required(
+            "mode",
+            Shape::Choice(&["enforce", "dry-run"]),
+            "`enforce` or `dry-run`; there is no default, so that nobody deletes by omission.",
+        ),
         key(
             "schedule",
             Shape::Text,
@@ -366,7 +374,7 @@ pub static HOLD: Section = Section {
         key("backup", Shape::Text, "One backup, by its id."),
         key("instance", Shape::Glob, "Glob over instance ids."),
         key("name", Shape::Glob, "Glob over backup names."),
-        required("reason", Shape::Text, "Why."),
+        required("reason", Shape::Text, "Why it is held; shown wherever the hold is."),
         key("owner", Shape::Text, "Who asked for it."),
         key(
             "until",
@@ -380,7 +388,11 @@ pub static HOLD: Section = Section {
 pub static FREEZE: Section = Section {
     name: "freeze",
     keys: &[
-        required("reason", Shape::Text, "Why."),
+        required(
+            "reason",
+            Shape::Text,
+            "Why nothing is deleted; shown wherever the freeze is.",
+        ),
         key(
             "until",
             Shape::Time,

@@ -39,20 +39,14 @@ impl Findings {
         }
     }
 
-    /// Problems and warnings, as they came.
-    pub fn into_parts(self) -> (Vec<Problem>, Vec<Problem>) {
-        let mut problems = self.problems.into_inner();
-        if self.dropped.get() > 0
-            && let Some(last) = problems.last()
-        {
-            let more = format!("and {} more problems, not listed", self.dropped.get());
-            let last = Problem::with_file(&last.file, more, Some("mend these first"));
-            problems.push(last);
-        }
-        (problems, self.warnings.into_inner())
+    /// Problems and warnings, as they came, and how many problems were not kept.
+    pub fn into_parts(self) -> (Vec<Problem>, Vec<Problem>, usize) {
+        let dropped = self.dropped.get();
+        (self.problems.into_inner(), self.warnings.into_inner(), dropped)
     }
 
-    fn is_full(&self) -> bool {
+    /// Whether problems are only counted by now: no message needs to be made, and no suggestion searched.
+    pub fn is_full(&self) -> bool {
         self.dropped.get() > 0
     }
 }
@@ -67,12 +61,12 @@ pub(super) struct At<'t> {
 }
 
 impl<'t> At<'t> {
-    /// Notes a problem here.
-    pub fn fail(&self, message: impl Into<String>, hint: impl Into<String>) {
-        self.fail_at(self.node.spot, &self.path, message.into(), hint.into());
+    /// Notes a problem here. An empty hint is none.
+    pub fn fail(&self, message: impl AsRef<str>, hint: impl AsRef<str>) {
+        self.fail_at(self.node.spot, &self.path, message.as_ref(), hint.as_ref());
     }
 
-    fn fail_at(&self, spot: Spot, path: &str, message: String, hint: String) {
+    fn fail_at(&self, spot: Spot, path: &str, message: &str, hint: &str) {
         if self.findings.is_full() {
             // Counted, but no snippet is made for it.
             self.findings
@@ -84,11 +78,10 @@ impl<'t> At<'t> {
     }
 
     /// Notes a suspicion here.
-    pub fn warn(&self, message: impl Into<String>, hint: impl Into<String>) {
-        let problem = self
-            .source
-            .problem(self.node.spot, &self.path, message.into(), Some(hint.into()));
-        self.findings.warning(problem);
+    pub fn warn(&self, message: impl AsRef<str>, hint: impl AsRef<str>) {
+        let hint = Some(hint.as_ref());
+        let warning = self.source.problem(self.node.spot, &self.path, message.as_ref(), hint);
+        self.findings.warning(warning);
     }
 
     /// "expected a boolean, found the text `yes`".
@@ -97,7 +90,7 @@ impl<'t> At<'t> {
             return;
         }
         let hint = if self.node.is_nothing() {
-            "give it a value, or leave the key out"
+            "give it a value; a key that is not required may be left out instead"
         } else {
             hint
         };
@@ -154,12 +147,12 @@ impl<'t> At<'t> {
                 self.fail_at(
                     key.spot,
                     &path,
-                    format!(
+                    &format!(
                         "the key `{}` is here twice; the first is in line {}",
                         clip(text),
                         first.line
                     ),
-                    "remove one of them: which one counts would be a guess".to_owned(),
+                    "remove one of them: which one counts would be a guess",
                 );
                 continue;
             }
@@ -178,9 +171,13 @@ impl<'t> At<'t> {
     }
 
     fn unknown_key(&self, section: &'static Section, key: &str, value: &At<'t>) {
+        if self.findings.is_full() {
+            self.fail_at(value.node.spot, "", "", "");
+            return;
+        }
         let spot = self.key_spot(key).unwrap_or(value.node.spot);
         let message = format!("unknown key `{}` in {}", clip(key), section.name);
-        self.fail_at(spot, &value.path, message, hint_for_key(section, key));
+        self.fail_at(spot, &value.path, &message, &hint_for_key(section, key));
     }
 
     fn key_spot(&self, wanted: &str) -> Option<Spot> {
@@ -398,8 +395,14 @@ fn hint_for_key(section: &'static Section, key: &str) -> String {
     let home = SECTIONS
         .iter()
         .find(|other| !std::ptr::eq(**other, section) && other.key(bare).is_some());
-    match home {
-        Some(home) => format!("`{bare}` is a key of {}; check the indentation", home.name),
+    if let Some(home) = home {
+        return format!("`{bare}` is a key of {}; check the indentation", home.name);
+    }
+    let elsewhere = SECTIONS
+        .iter()
+        .find_map(|other| Some((other, nearest(key, other.keys.iter().map(|key| key.name))?)));
+    match elsewhere {
+        Some((home, near)) => format!("did you mean `{near}`? It is a key of {}", home.name),
         None => format!("expected {}", one_of(keys())),
     }
 }

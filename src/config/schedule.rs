@@ -6,8 +6,9 @@
 //! needs neither: it skips what does not exist and runs in both passes.
 
 use std::fmt;
+use std::ops::Range;
 
-use chrono::{DateTime, Duration, LocalResult, NaiveDateTime, Offset, SubsecRound, TimeZone, Utc};
+use chrono::{DateTime, Datelike, Duration, LocalResult, NaiveDateTime, Offset, SubsecRound, TimeZone, Utc};
 use chrono_tz::Tz;
 use croner::Cron;
 use croner::parser::{CronParser, Seconds, Year};
@@ -18,6 +19,9 @@ use super::tree::clip;
 /// How far the wall clock is searched around a transition. Zones jump by at most two hours in our days; one jump of a
 /// whole day (Samoa, 2011) is past.
 const AROUND: Duration = Duration::hours(3);
+
+/// The years croner searches; beyond them, calendar arithmetic would run over.
+const YEARS: Range<i32> = 2..4_999;
 
 const NICKNAMES: [&str; 4] = ["@hourly", "@daily", "@weekly", "@monthly"];
 
@@ -104,8 +108,7 @@ impl Schedule {
                 );
             }
         };
-        // The calendar repeats, so one search from anywhere settles whether a pattern without a year is ever due.
-        if cron.find_next_occurrence(&NaiveDateTime::default(), true).is_err() {
+        if !is_ever_due(&cron) {
             return error(
                 format!("`{}` is a date that never comes", clip(text)),
                 "no such day exists in that month; for the last day of a month write `L`",
@@ -127,6 +130,9 @@ impl Schedule {
     /// The first time it is due after `after`, in the zone; always later than `after`. `None` when there is none before
     /// the end of the calendar.
     pub fn next_after(&self, after: DateTime<Utc>, zone: Tz) -> Option<DateTime<Utc>> {
+        if !YEARS.contains(&after.year()) {
+            return None;
+        }
         let after = after.trunc_subsecs(0);
         let wall = after.with_timezone(&zone).naive_local();
         if let Some(plain) = self.next_on_a_plain_stretch(after, wall, zone) {
@@ -183,6 +189,28 @@ impl Schedule {
     }
 }
 
+/// Whether there is a day that matches at all: `0 0 31 2 *` parses, too.
+fn is_ever_due(cron: &Cron) -> bool {
+    let pattern = &cron.pattern;
+    let has_modifiers = pattern.days.has_modifiers() || pattern.days_of_week.has_modifiers();
+    if has_modifiers || pattern.matches_dom_and_dow() {
+        // The calendar repeats, so one search from anywhere settles it; it takes long when there is none.
+        return cron.find_next_occurrence(&NaiveDateTime::default(), true).is_ok();
+    }
+    // Either day field may match, and every month has every weekday.
+    if !pattern.is_dow_wildcard() {
+        return true;
+    }
+    let longest = |month: u16| match month {
+        2 => 29,
+        4 | 6 | 9 | 11 => 30,
+        _ => 31,
+    };
+    let days = pattern.days.values();
+    let first = days.iter().min().copied().unwrap_or(u16::MAX);
+    pattern.months.values().iter().any(|month| first <= longest(*month))
+}
+
 /// The first instant after the gap in which `wall` lies.
 fn end_of_gap(wall: NaiveDateTime, zone: Tz) -> Option<DateTime<Utc>> {
     // Under the offset before the gap the wall time lies after the transition, under the one after it before.
@@ -197,9 +225,9 @@ fn end_of_gap(wall: NaiveDateTime, zone: Tz) -> Option<DateTime<Utc>> {
     while high - low > 1 {
         let middle = low + (high - low) / 2;
         if offset(at(middle)?) == before {
-            low = middle
+            low = middle;
         } else {
-            high = middle
+            high = middle;
         }
     }
     at(high)
@@ -210,10 +238,13 @@ fn in_our_words(why: &str) -> String {
     let why = why
         .trim_start_matches("Component error: ")
         .trim_start_matches("Invalid pattern: ")
+        .trim_start_matches("Pattern contains illegal characters: ")
+        .trim_start_matches("CronPattern contains ")
         .trim_end_matches('.');
     let mut letters = why.chars();
     let first = letters.next().map(|c| c.to_ascii_lowercase());
-    clip(&first.into_iter().chain(letters).collect::<String>())
+    // Pattern and message are short and ASCII by now.
+    first.into_iter().chain(letters).collect()
 }
 
 #[cfg(test)]

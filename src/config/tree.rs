@@ -317,8 +317,10 @@ fn syntax(text: &str, error: &ScanError) -> Flaw {
             )
         }
         _ if line.trim_start_matches(' ').starts_with('\t') => "indent with spaces; YAML allows no tabs".to_owned(),
-        _ if value.contains(": ") => "a text that holds `: ` must be quoted".to_owned(),
-        _ => "check the indentation, quotes and brackets here and in the line before".to_owned(),
+        Some(first) if !"{[\"'".contains(first) && value.contains(": ") => {
+            "a text that holds `: ` must be quoted".to_owned()
+        }
+        _ => "check indentation, quotes and brackets, here and in the lines before".to_owned(),
     };
     Flaw {
         spot,
@@ -341,6 +343,8 @@ fn value_of(line: &str) -> &str {
 
 #[cfg(test)]
 mod tests {
+    use std::fmt::Write as _;
+
     use super::*;
 
     #[test]
@@ -358,7 +362,7 @@ mod tests {
         let mut text = String::from("a0: &a0 [lol, lol, lol, lol, lol, lol, lol, lol, lol]\n");
         for level in 1..12 {
             let below = format!("*a{}, ", level - 1).repeat(9);
-            text.push_str(&format!("a{level}: &a{level} [{below}]\n"));
+            writeln!(text, "a{level}: &a{level} [{below}]").unwrap();
         }
         assert!(parse(&text).unwrap_err().message.contains("aliases are expanded"));
     }
@@ -367,7 +371,7 @@ mod tests {
     fn a_chain_of_aliases_cannot_grow_deep() {
         let mut text = String::from("a0: &a0 [x]\n");
         for level in 1..2_000 {
-            text.push_str(&format!("a{level}: &a{level} [*a{}]\n", level - 1));
+            writeln!(text, "a{level}: &a{level} [*a{}]", level - 1).unwrap();
         }
         assert!(parse(&text).unwrap_err().message.contains("nested"));
         assert!(parse(&"[".repeat(100_000)).unwrap_err().message.contains("YAML"));

@@ -158,6 +158,10 @@ impl At<'_> {
         if let Ok(zone) = Tz::from_str(text) {
             return Some(zone);
         }
+        if self.findings.is_full() {
+            self.fail("", "");
+            return None;
+        }
         let names = || TZ_VARIANTS.iter().map(|zone| zone.name());
         let by_city = || {
             names().find(|name| {
@@ -176,7 +180,12 @@ impl At<'_> {
 
     /// A cron schedule.
     pub fn schedule(&self) -> Option<Schedule> {
-        match Schedule::parse(self.text()?) {
+        let text = self.text()?;
+        if self.findings.is_full() {
+            // A date that never comes takes long to search, and nothing is loaded any more.
+            return None;
+        }
+        match Schedule::parse(text) {
             Ok(schedule) => Some(schedule),
             Err(why) => {
                 self.fail(why.to_string(), why.hint());
@@ -186,6 +195,7 @@ impl At<'_> {
     }
 
     /// `IP:PORT`, or `none`.
+    #[expect(clippy::option_option, reason = "wrong, nowhere and somewhere are three things")]
     pub fn listen(&self) -> Option<Option<SocketAddr>> {
         let text = self.text()?;
         if text == "none" {

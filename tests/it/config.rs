@@ -8,7 +8,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use proptest::prelude::*;
-use rds_retentiond::config::{Config, Credentials, Problems, Surroundings, load};
+use rds_retentiond::config::{Config, Credentials, Problem, Problems, Surroundings, load};
 use rds_retentiond::retention::{Count, DeletedInstances, HoldTarget, KeepRule, Mode, OverLimit, Period, Span};
 use tempfile::TempDir;
 
@@ -191,7 +191,7 @@ fn what_is_left_out_has_the_documented_default() {
 }
 
 #[test]
-fn every_key_arrives() {
+fn every_key_of_the_top_and_of_projects_arrives() {
     let dir = directory(&[("config.yaml", EVERYTHING.as_bytes())]);
     let config = load_in(&dir).unwrap_or_else(|problems| panic!("{problems}"));
     assert_eq!(config.state_dir, dir.path().join("state"));
@@ -221,7 +221,11 @@ fn every_key_arrives() {
     };
     assert_eq!(otc.credentials, agency);
     assert_eq!(config.projects[3].credentials, Credentials::Environment);
+}
 
+#[test]
+fn every_key_of_a_policy_arrives() {
+    let config = load_text(EVERYTHING).unwrap_or_else(|problems| panic!("{problems}"));
     let entry = &config.policies[0];
     assert_eq!((entry.jitter, entry.catch_up), (Span::parse("10min").unwrap(), false));
     let policy = &entry.policy;
@@ -247,8 +251,12 @@ fn every_key_arrives() {
         KeepRule::WithinPeriod(Period::Day, Span::days(5))
     );
     assert_eq!(policy.keep.names()[0].as_str(), "release-*");
+}
 
-    let select = &policy.select;
+#[test]
+fn every_key_of_selectors_holds_and_freeze_arrives() {
+    let config = load_text(EVERYTHING).unwrap_or_else(|problems| panic!("{problems}"));
+    let select = &config.policies[0].policy.select;
     assert_eq!(select.projects.as_ref().unwrap().len(), 2);
     assert_eq!(select.instance_names.as_ref().unwrap()[0].as_str(), "mssql-prod-*");
     assert_eq!(
@@ -318,7 +326,7 @@ fn problems_of_all_files_come_together_in_order() {
     assert!(lines[0].starts_with("config.yaml:3:28: policies[0].mode: expected `enforce` or `dry-run`"));
     assert!(lines[1].starts_with("d/10.yaml:"), "{}", lines[1]);
     assert!(lines[2].starts_with("d/20.yaml:2:12: policies[0].name: a policy of the name `a` stands at "));
-    assert!(lines[3].starts_with("d/20.yaml:2:45: policies[0].keep.last: expected a whole number of at least 1"));
+    assert!(lines[3].starts_with("d/20.yaml:2:43: policies[0].keep.last: expected a whole number of at least 1"));
     assert!(lines[4].contains("unknown key `projects` in an included file; `projects` is a key of the configuration"));
     assert!(lines.iter().all(|line| !line.contains('\n')));
 }
@@ -438,8 +446,12 @@ fn junk_is_refused_without_being_parsed() {
         "config.yaml: is larger than 1 MiB and was not read\n  help: this is hardly a configuration; a large one is \
          spread over files with `include`\n\n1 problem in the configuration"
     );
-    // Just under the limit: answered in a bounded number of words.
+    // Under the limit: answered in a bounded number of words, soon.
     for junk in [
+        format!(
+            "version: 1\npolicies:\n{}",
+            "  - {timezone: x, schedule: 0 0 31 2 *, kep: {}}\n".repeat(10_000)
+        ),
         "- a\n".repeat(250_000),
         "ab: 1\n".repeat(170_000),
         "x".repeat(1 << 20),
@@ -525,7 +537,7 @@ fn a_secret_in_the_wrong_place_is_not_repeated() {
     let text = MINIMAL.replace("region: ap-southeast-3", "region: x_y, credentials: {source: files, secret_key: hunter2, security-token: hunter2}, endpoint: \"https://u:hunter2@h\"");
     let problems = load_text(&text).unwrap_err();
     assert!(problems.to_string().contains("secret"));
-    let logged: Vec<String> = problems.iter().map(|problem| problem.one_line()).collect();
+    let logged: Vec<String> = problems.iter().map(Problem::one_line).collect();
     assert!(!logged.join("\n").contains("hunter2"));
     let spread = MINIMAL.replace(
         "ap-southeast-3}",

@@ -126,6 +126,9 @@ fn refusals_say_what_was_expected() {
     for (text, expected) in [
         ("0 0 31 2 *", "never comes"),
         ("0 0 30 2 *", "never comes"),
+        ("0 0 31 4,6,9,11 *", "never comes"),
+        ("0 0 31W 2 *", "never comes"),
+        ("0 0 1-3 * +MON#2", "never comes"),
         ("0 3 * *", "this one has 4"),
         ("0 0 3 * * * *", "this one has 7"),
         ("", "this one has 0"),
@@ -141,6 +144,8 @@ fn refusals_say_what_was_expected() {
         assert!(message.contains(expected), "{text}: {message}");
     }
 }
+
+type Matcher = fn(NaiveDateTime) -> bool;
 
 /// The slow oracle: every minute of three days is looked at, on the instants' side, without asking what a wall-clock
 /// time means. A minute is due when its wall clock matches and was not shown before (unless the pattern is for every
@@ -185,7 +190,6 @@ fn the_search_agrees_with_brute_force_around_every_kind_of_transition() {
         (Tz::Antarctica__Troll, "2026-10-24T00:00:00Z"),
         (Tz::Asia__Singapore, "2026-10-24T00:00:00Z"),
     ];
-    type Matcher = fn(NaiveDateTime) -> bool;
     // Each pattern is written a second time, in Rust.
     let patterns: [(&str, Matcher); 9] = [
         ("30 2 * * *", |t| t.hour() == 2 && t.minute() == 30),
@@ -220,6 +224,19 @@ fn the_search_agrees_with_brute_force_around_every_kind_of_transition() {
 }
 
 #[test]
+fn the_ends_of_the_calendar_are_no_panic() {
+    let schedule = Schedule::parse("* * * * *").unwrap();
+    for at in [
+        DateTime::<Utc>::MIN_UTC,
+        DateTime::<Utc>::MAX_UTC,
+        utc("4998-12-31T23:59:59Z"),
+    ] {
+        let next = schedule.next_after(at, Tz::Pacific__Apia);
+        assert!(next.is_none_or(|next| next > at));
+    }
+}
+
+#[test]
 fn it_never_goes_back_and_never_stands_still() {
     for zone in [
         BERLIN,
@@ -236,5 +253,23 @@ fn it_never_goes_back_and_never_stands_still() {
                 at = due;
             }
         }
+    }
+}
+
+#[test]
+fn a_day_that_comes_is_accepted() {
+    for text in [
+        "0 0 31 2,3 *",
+        "0 0 29 2 *",
+        "0 0 31 2 MON",
+        "0 0 L 2 *",
+        "0 0 13 * +FRI",
+        "0 0 * * MON#5",
+    ] {
+        let schedule = Schedule::parse(text).unwrap();
+        assert!(
+            schedule.next_after(utc("2026-11-23T00:00:00Z"), Tz::UTC).is_some(),
+            "{text}"
+        );
     }
 }
