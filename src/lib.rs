@@ -27,7 +27,7 @@ pub mod retention;
 // floor 1
 //pub mod config;
 //pub mod ledger;
-//pub mod rds;
+pub mod rds;
 //pub mod telemetry;
 // floor 2
 //pub mod run;
