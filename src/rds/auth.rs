@@ -111,7 +111,13 @@ impl Credentials {
         expires: Option<DateTime<Utc>>,
     ) -> Self {
         let fingerprint = fingerprint(&access_key);
-        Self { access_key, secret_key, security_token, expires, fingerprint }
+        Self {
+            access_key,
+            secret_key,
+            security_token,
+            expires,
+            fingerprint,
+        }
     }
 
     /// The name of the access key for [`super::KeyGuard`].
@@ -123,7 +129,11 @@ impl Credentials {
     pub fn masked(&self) -> String {
         // Of a key hardly longer than that, nothing is shown.
         let shown = if self.access_key.chars().count() >= 12 { 4 } else { 0 };
-        self.access_key.chars().take(shown).chain(std::iter::once('…')).collect()
+        self.access_key
+            .chars()
+            .take(shown)
+            .chain(std::iter::once('…'))
+            .collect()
     }
 }
 
@@ -163,7 +173,11 @@ pub(super) struct Wallet {
 
 impl Wallet {
     pub(super) fn new(reader: Reader) -> Self {
-        Self { reader, held: Mutex::default(), reading: tokio::sync::Mutex::default() }
+        Self {
+            reader,
+            held: Mutex::default(),
+            reading: tokio::sync::Mutex::default(),
+        }
     }
 
     /// The credentials to use now, read or renewed where needed.
@@ -201,18 +215,26 @@ impl Wallet {
 
     /// Whether these are still what [`Self::current`] would give.
     pub(super) fn is_current(&self, credentials: &Arc<Credentials>) -> bool {
-        self.lock().as_ref().is_some_and(|held| !held.stale && Arc::ptr_eq(&held.credentials, credentials))
+        self.lock()
+            .as_ref()
+            .is_some_and(|held| !held.stale && Arc::ptr_eq(&held.credentials, credentials))
     }
 
     fn fresh(&self, now: DateTime<Utc>) -> Option<Arc<Credentials>> {
         let held = self.lock();
-        let held = held.as_ref().filter(|held| !held.stale && held.renew_at.is_none_or(|at| now < at))?;
+        let held = held
+            .as_ref()
+            .filter(|held| !held.stale && held.renew_at.is_none_or(|at| now < at))?;
         Some(Arc::clone(&held.credentials))
     }
 
     fn hold(&self, credentials: Arc<Credentials>, now: DateTime<Utc>) -> Arc<Credentials> {
         let renew_at = credentials.expires.map(|expires| renewal(expires, now));
-        *self.lock() = Some(Held { credentials: Arc::clone(&credentials), renew_at, stale: false });
+        *self.lock() = Some(Held {
+            credentials: Arc::clone(&credentials),
+            renew_at,
+            stale: false,
+        });
         credentials
     }
 
@@ -255,12 +277,20 @@ mod tests {
 
     #[test]
     fn debug_and_mask_show_no_secret() {
-        let credentials = Credentials::new("AKIDEXAMPLE0001".into(), "s3cret-key".into(), Some("t0ken".into()), None);
+        let credentials = Credentials::new(
+            "AKIDEXAMPLE0001".into(),
+            "s3cret-key".into(),
+            Some("t0ken".into()),
+            None,
+        );
         let shown = format!("{credentials:?}");
         assert!(shown.contains("AKID…") && !shown.contains("AKIDE"), "{shown}");
         assert!(!shown.contains("s3cret") && !shown.contains("t0ken"), "{shown}");
         let short = Credentials::new("short".into(), "x".into(), None, None);
         assert_eq!(short.masked(), "…");
-        assert_eq!(fingerprint("abc"), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+        assert_eq!(
+            fingerprint("abc"),
+            "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+        );
     }
 }

@@ -37,7 +37,12 @@ pub struct Tuning {
 
 impl Default for Tuning {
     fn default() -> Self {
-        Self { env: process_env(), back_off: Duration::from_millis(250), attempts: 4, attempts_throttled: 8 }
+        Self {
+            env: process_env(),
+            back_off: Duration::from_millis(250),
+            attempts: 4,
+            attempts_throttled: 8,
+        }
     }
 }
 
@@ -54,13 +59,22 @@ struct Inner {
 
 impl std::fmt::Debug for Client {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Client").field("settings", &self.0.settings).finish_non_exhaustive()
+        f.debug_struct("Client")
+            .field("settings", &self.0.settings)
+            .finish_non_exhaustive()
     }
 }
 
 /// Codes that say that an instance does not exist (API reference, section 7).
-const UNKNOWN_INSTANCE: [&str; 7] =
-    ["DBS.200002", "DBS.200045", "DBS.200408", "DBS.200602", "DBS.201028", "DBS.290005", "DBS.290011"];
+const UNKNOWN_INSTANCE: [&str; 7] = [
+    "DBS.200002",
+    "DBS.200045",
+    "DBS.200408",
+    "DBS.200602",
+    "DBS.201028",
+    "DBS.290005",
+    "DBS.290011",
+];
 
 impl Client {
     /// A client; nothing is read or sent yet. `keys` is shared by all clients of the process.
@@ -75,11 +89,16 @@ impl Client {
                 .map(|client| (endpoint.clone(), client))
                 .map_err(|source| Error::Configuration {
                     project: settings.project.clone(),
-                    message: format!("no HTTP client for {endpoint}: is a CA store (package ca-certificates) installed?"),
+                    message: format!(
+                        "no HTTP client for {endpoint}: is a CA store (package ca-certificates) installed?"
+                    ),
                     source: Some(source.into()),
                 })
         };
-        let reader = Reader { source: settings.source.clone(), env: Arc::clone(&tuning.env) };
+        let reader = Reader {
+            source: settings.source.clone(),
+            env: Arc::clone(&tuning.env),
+        };
         let exchange = Exchange {
             rds: http(&settings.endpoint)?,
             iam: http(&settings.iam_endpoint)?,
@@ -92,7 +111,12 @@ impl Client {
             clock: Mutex::default(),
         };
         let project_id = OnceCell::new_with(settings.project_id.clone());
-        Ok(Self(Arc::new(Inner { settings, tuning, exchange, project_id })))
+        Ok(Self(Arc::new(Inner {
+            settings,
+            tuning,
+            exchange,
+            project_id,
+        })))
     }
 
     /// The configuration's name of the project.
@@ -123,7 +147,11 @@ impl Client {
 
     /// The cloud's project id: configured, or asked of IAM by the region's name, once.
     pub async fn project_id(&self) -> Result<String, Error> {
-        self.0.project_id.get_or_try_init(|| self.look_up_project()).await.cloned()
+        self.0
+            .project_id
+            .get_or_try_init(|| self.look_up_project())
+            .await
+            .cloned()
     }
 
     async fn look_up_project(&self) -> Result<String, Error> {
@@ -142,7 +170,9 @@ impl Client {
                     return Err("it holds no projects".to_owned());
                 };
                 let named = projects.iter().filter(|project| project.name.text() == Some(region));
-                Ok(named.filter_map(|project| project.id.word().map(str::to_owned)).collect::<Vec<_>>())
+                Ok(named
+                    .filter_map(|project| project.id.word().map(str::to_owned))
+                    .collect::<Vec<_>>())
             })
             .await?;
         ids.sort_unstable();
@@ -150,9 +180,16 @@ impl Client {
         let message = match ids.as_slice() {
             [id] => return Ok(id.clone()),
             [] => format!("IAM knows no project named {region} for these credentials; check region, or set project_id"),
-            several => format!("IAM knows several projects named {region} ({}); set project_id", several.join(", ")),
+            several => format!(
+                "IAM knows several projects named {region} ({}); set project_id",
+                several.join(", ")
+            ),
         };
-        Err(Error::Configuration { project: self.project().clone(), message, source: None })
+        Err(Error::Configuration {
+            project: self.project().clone(),
+            message,
+            source: None,
+        })
     }
 
     /// All SQL Server instances. Entries of other engines and replicas are marked, not left out.
@@ -165,7 +202,9 @@ impl Client {
     /// One instance by its id; `None` when the API says that it has none such.
     pub async fn find_instance(&self, id: &InstanceId) -> Result<Option<InstanceEntry>, Error> {
         let query = vec![("id", id.as_str().to_owned())];
-        let ask = self.ask(Operation::ListInstances, Some(id), &["instances"], query).await?;
+        let ask = self
+            .ask(Operation::ListInstances, Some(id), &["instances"], query)
+            .await?;
         let place = ask.place.clone();
         let found = match believed(self, ask, |body| self.instance_page(body)).await {
             Ok(found) => found,
@@ -175,9 +214,11 @@ impl Client {
         };
         let others = found.len();
         match found.into_iter().find(|entry| entry.instance.id == *id) {
-            None if others > 0 => {
-                Err(Error::Disagreement { place, reads: 1, why: format!("{others} other instances were listed") })
-            }
+            None if others > 0 => Err(Error::Disagreement {
+                place,
+                reads: 1,
+                why: format!("{others} other instances were listed"),
+            }),
             entry => Ok(entry),
         }
     }
@@ -188,16 +229,28 @@ impl Client {
             Listed::Manual => ("manual", BackupKind::Manual),
             Listed::Automated => ("auto", BackupKind::Auto),
         };
-        let query = vec![("instance_id", instance.as_str().to_owned()), ("backup_type", word.to_owned())];
-        let ask = self.ask(Operation::ListBackups, Some(instance), &["backups"], query).await?;
+        let query = vec![
+            ("instance_id", instance.as_str().to_owned()),
+            ("backup_type", word.to_owned()),
+        ];
+        let ask = self
+            .ask(Operation::ListBackups, Some(instance), &["backups"], query)
+            .await?;
         believed(self, ask, |body| {
             backup_page(body, |entry| {
                 let backup = entry.listed().ok_or(NO_ID)?;
                 if entry.instance_id.word() != Some(instance.as_str()) {
-                    return Err(format!("backup {} does not belong to the instance asked for", backup.id));
+                    return Err(format!(
+                        "backup {} does not belong to the instance asked for",
+                        backup.id
+                    ));
                 }
                 if backup.kind != kind {
-                    return Err(format!("backup {} is of type {:?}, not {word}", backup.id, backup.kind.as_str()));
+                    return Err(format!(
+                        "backup {} is of type {:?}, not {word}",
+                        backup.id,
+                        backup.kind.as_str()
+                    ));
                 }
                 Ok(backup)
             })
@@ -208,14 +261,17 @@ impl Client {
     /// The backups that a deleted instance left.
     pub async fn retained_backups(&self, instance: &InstanceId) -> Result<Vec<Backup>, Error> {
         let segments = ["instances", instance.as_str(), "retain-backups"];
-        let ask = self.ask(Operation::ListRetainedBackups, Some(instance), &segments, Vec::new()).await?;
+        let ask = self
+            .ask(Operation::ListRetainedBackups, Some(instance), &segments, Vec::new())
+            .await?;
         believed(self, ask, |body| {
             backup_page(body, |entry| {
                 let backup = entry.retained().ok_or(NO_ID)?;
                 match entry.instance_id.word() {
-                    Some(other) if other != instance.as_str() => {
-                        Err(format!("backup {} does not belong to the instance asked for", backup.id))
-                    }
+                    Some(other) if other != instance.as_str() => Err(format!(
+                        "backup {} does not belong to the instance asked for",
+                        backup.id
+                    )),
                     _ => Ok(backup),
                 }
             })
@@ -232,19 +288,31 @@ impl Client {
             backup_ids: &'a [BackupId],
         }
         if batch.project() != self.project() {
-            let message = format!("a batch of project {} was given to this project's client", batch.project());
-            return Err(Error::Configuration { project: self.project().clone(), message, source: None });
+            let message = format!(
+                "a batch of project {} was given to this project's client",
+                batch.project()
+            );
+            return Err(Error::Configuration {
+                project: self.project().clone(),
+                message,
+                source: None,
+            });
         }
         let ids: Vec<BackupId> = batch.ids().cloned().collect();
         if ids.is_empty() {
-            return Ok(Answer::Results { outcomes: Vec::new(), request_id: None });
+            return Ok(Answer::Results {
+                outcomes: Vec::new(),
+                request_id: None,
+            });
         }
         let body = serde_json::to_vec(&Body { backup_ids: &ids }).map_err(|source| Error::Configuration {
             project: self.project().clone(),
             message: "the batch cannot be written as JSON".to_owned(),
             source: Some(source.into()),
         })?;
-        let mut ask = self.ask(Operation::BatchDelete, None, &["backups", "batch-delete"], Vec::new()).await?;
+        let mut ask = self
+            .ask(Operation::BatchDelete, None, &["backups", "batch-delete"], Vec::new())
+            .await?;
         ask.body = Some(body);
         match self.0.exchange.send(&ask).await? {
             Ok(reply) => delete::answer(&ask.place, &ids, &reply),
@@ -255,9 +323,16 @@ impl Client {
                 source: failure.source,
             }),
             Err(failure) => {
-                let lost =
-                    Error::Unreachable { place: ask.place, why: failure.why, attempts: 1, source: failure.source };
-                Ok(Answer::Unanswered { why: lost.chain(), request_id: None })
+                let lost = Error::Unreachable {
+                    place: ask.place,
+                    why: failure.why,
+                    attempts: 1,
+                    source: failure.source,
+                };
+                Ok(Answer::Unanswered {
+                    why: lost.chain(),
+                    request_id: None,
+                })
             }
         }
     }
@@ -276,20 +351,31 @@ impl Client {
                     throttled += 1;
                     if throttled >= tuning.attempts_throttled {
                         let said = reply.said();
-                        return Err(Error::Throttled { place: ask.place.clone(), attempts: throttled, said });
+                        return Err(Error::Throttled {
+                            place: ask.place.clone(),
+                            attempts: throttled,
+                            said,
+                        });
                     }
                     tokio::time::sleep(back_off(tuning.back_off, throttled, reply.retry_after)).await;
                     continue;
                 }
-                Ok(reply) if reply.status >= 500 || reply.status == 408 => {
-                    (format!("HTTP {} ({})", reply.status, reply.said()), None, reply.retry_after)
-                }
+                Ok(reply) if reply.status >= 500 || reply.status == 408 => (
+                    format!("HTTP {} ({})", reply.status, reply.said()),
+                    None,
+                    reply.retry_after,
+                ),
                 Ok(reply) => return Err(refusal(&ask.place, &reply)),
                 Err(failure) => (failure.why, failure.source, None),
             };
             failed += 1;
             if failed >= tuning.attempts {
-                return Err(Error::Unreachable { place: ask.place.clone(), why, attempts: failed, source });
+                return Err(Error::Unreachable {
+                    place: ask.place.clone(),
+                    why,
+                    attempts: failed,
+                    source,
+                });
             }
             tokio::time::sleep(back_off(tuning.back_off, failed, wait)).await;
         }
@@ -314,20 +400,27 @@ impl Client {
         let mut path = vec!["v3".to_owned(), project_id.clone()];
         path.extend(segments.iter().map(|segment| (*segment).to_owned()));
         let place = self.place(operation, instance);
-        Ok(Ask { place, segments: path, query, body: None, project_id: Some(project_id) })
+        Ok(Ask {
+            place,
+            segments: path,
+            query,
+            body: None,
+            project_id: Some(project_id),
+        })
     }
 
     fn place(&self, operation: Operation, instance: Option<&InstanceId>) -> Place {
-        Place { project: self.project().clone(), operation, instance: instance.cloned() }
+        Place {
+            project: self.project().clone(),
+            operation,
+            instance: instance.cloned(),
+        }
     }
 }
 
 const NO_ID: &str = "an entry has no id";
 
-fn backup_page(
-    body: &[u8],
-    row: impl Fn(&Entry<'_>) -> Result<Backup, String>,
-) -> Result<Page<Backup>, String> {
+fn backup_page(body: &[u8], row: impl Fn(&Entry<'_>) -> Result<Backup, String>) -> Result<Page<Backup>, String> {
     let page: BackupPage<'_> = serde_json::from_slice(body).map_err(|error| error.to_string())?;
     Page::new(page.is_object, page.items, &page.total, |entry| {
         row(&entry).map(|backup| (backup.id.to_string(), backup))
@@ -345,12 +438,19 @@ pub(super) fn refusal(place: &Place, reply: &Reply) -> Error {
         403 => {
             let action = place.operation.action();
             let hint = format!("grant {action} to the user or agency, for this project");
-            Error::NotAllowed { place, status, said, hint }
+            Error::NotAllowed {
+                place,
+                status,
+                said,
+                hint,
+            }
         }
         // The retained listing is younger than the others: where the gateway does not know it, there is nothing to be had.
         404 if gateway && place.operation != Operation::ListRetainedBackups => Error::Configuration {
             project: place.project.clone(),
-            message: format!("{place}: the endpoint does not have this API (HTTP 404, {said}); check endpoint and region"),
+            message: format!(
+                "{place}: the endpoint does not have this API (HTTP 404, {said}); check endpoint and region"
+            ),
             source: None,
         },
         404 => Error::NotFound { place, status, said },

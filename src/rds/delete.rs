@@ -16,10 +16,18 @@ pub(super) fn answer(place: &Place, asked: &[BackupId], reply: &Reply) -> Result
     let said = reply.said();
     match reply.status {
         200..=299 => Ok(match outcomes(asked, &reply.body) {
-            Ok(outcomes) => Answer::Results { outcomes, request_id: said.request_id },
-            Err(why) => Answer::Unanswered { why, request_id: said.request_id },
+            Ok(outcomes) => Answer::Results {
+                outcomes,
+                request_id: said.request_id,
+            },
+            Err(why) => Answer::Unanswered {
+                why,
+                request_id: said.request_id,
+            },
         }),
-        429 => Ok(Answer::Throttled { retry_after: reply.retry_after }),
+        429 => Ok(Answer::Throttled {
+            retry_after: reply.retry_after,
+        }),
         403 => Err(super::client::refusal(place, reply)),
         408 | 100..=199 | 300..=399 | 500.. => Ok(Answer::Unanswered {
             why: format!("HTTP {} ({}: {})", reply.status, said.code, said.message),
@@ -55,7 +63,10 @@ fn outcomes(asked: &[BackupId], body: &[u8]) -> Result<Vec<(BackupId, Outcome)>,
             .or_insert(outcome);
     }
     let silent = || unanswered("the answer does not mention this id");
-    Ok(asked.iter().map(|id| (id.clone(), found.get(id.as_str()).cloned().unwrap_or_else(silent))).collect())
+    Ok(asked
+        .iter()
+        .map(|id| (id.clone(), found.get(id.as_str()).cloned().unwrap_or_else(silent)))
+        .collect())
 }
 
 fn outcome(code: &Scalar<'_>, message: &Scalar<'_>) -> Outcome {
@@ -67,7 +78,10 @@ fn outcome(code: &Scalar<'_>, message: &Scalar<'_>) -> Outcome {
     match code.as_str() {
         "" => unanswered("the answer gives no error_code for this id"),
         "0" => Outcome::Accepted,
-        _ => Outcome::Rejected { code: tidy(&code), message: tidy(message.text().unwrap_or_default()) },
+        _ => Outcome::Rejected {
+            code: tidy(&code),
+            message: tidy(message.text().unwrap_or_default()),
+        },
     }
 }
 
@@ -90,7 +104,10 @@ mod tests {
     fn short(asked: &[&str], body: &str) -> Vec<String> {
         let asked: Vec<BackupId> = asked.iter().map(|id| BackupId::from(*id)).collect();
         let outcomes = outcomes(&asked, body.as_bytes()).unwrap();
-        assert!(outcomes.iter().map(|(id, _)| id).eq(&asked), "one per id, in the order asked");
+        assert!(
+            outcomes.iter().map(|(id, _)| id).eq(&asked),
+            "one per id, in the order asked"
+        );
         let word = |outcome| match outcome {
             Outcome::Accepted => "accepted".to_owned(),
             Outcome::Rejected { code, message } => format!("{code} {message}"),
@@ -126,7 +143,14 @@ mod tests {
 
     #[test]
     fn an_answer_without_results_is_no_answer() {
-        for body in ["", "<html>", "[]", "{}", r#"{"delete_results": null}"#, r#"{"delete_results": "0"}"#] {
+        for body in [
+            "",
+            "<html>",
+            "[]",
+            "{}",
+            r#"{"delete_results": null}"#,
+            r#"{"delete_results": "0"}"#,
+        ] {
             assert!(outcomes(&[BackupId::from("a")], body.as_bytes()).is_err(), "{body}");
         }
         assert_eq!(short(&["a"], r#"{"delete_results": []}"#), ["unanswered"]);

@@ -27,7 +27,9 @@ pub struct Place {
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "project {}, {}", self.project, self.operation.as_str())?;
-        self.instance.as_ref().map_or(Ok(()), |instance| write!(f, " of instance {instance}"))
+        self.instance
+            .as_ref()
+            .map_or(Ok(()), |instance| write!(f, " of instance {instance}"))
     }
 }
 
@@ -45,8 +47,18 @@ pub struct Said {
 impl fmt::Display for Said {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let code = if self.code.is_empty() { "no code" } else { &self.code };
-        write!(f, "{code}: {}", if self.message.is_empty() { "no message" } else { &self.message })?;
-        self.request_id.as_ref().map_or(Ok(()), |id| write!(f, " (request {id})"))
+        write!(
+            f,
+            "{code}: {}",
+            if self.message.is_empty() {
+                "no message"
+            } else {
+                &self.message
+            }
+        )?;
+        self.request_id
+            .as_ref()
+            .map_or(Ok(()), |id| write!(f, " (request {id})"))
     }
 }
 
@@ -111,7 +123,7 @@ pub enum Error {
         /// 401 or 403.
         status: u16,
         /// The API's words.
-        said: Said,
+        said: Box<Said>,
         /// What to do.
         hint: String,
     },
@@ -123,7 +135,7 @@ pub enum Error {
         /// The status, mostly 404.
         status: u16,
         /// The API's words.
-        said: Said,
+        said: Box<Said>,
     },
     /// A read was refused for another reason.
     #[error("{place}: refused (HTTP {status}, {said})")]
@@ -133,7 +145,7 @@ pub enum Error {
         /// The status.
         status: u16,
         /// The API's words.
-        said: Said,
+        said: Box<Said>,
     },
     /// Still 429 after all attempts.
     #[error("{place}: throttled {attempts} times in a row ({said}); lower requests_per_second, or run at another time")]
@@ -143,7 +155,7 @@ pub enum Error {
         /// How often it was tried.
         attempts: u32,
         /// The API's words.
-        said: Said,
+        said: Box<Said>,
     },
     /// No answer, or none that makes sense, after all attempts.
     #[error("{place}: {why} (attempts: {attempts}); check the endpoint, the network and the API's state")]

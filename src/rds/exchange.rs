@@ -77,7 +77,9 @@ impl Exchange {
             };
             match reply.status {
                 401 => {
-                    let again = refused.as_ref().is_some_and(|old| old.fingerprint() == credentials.fingerprint());
+                    let again = refused
+                        .as_ref()
+                        .is_some_and(|old| old.fingerprint() == credentials.fingerprint());
                     // Before the pass ends, so that whoever goes next goes with renewed credentials.
                     self.wallet.doubt_if(&credentials);
                     let blocked = pass.refused(again, clock::now());
@@ -100,16 +102,22 @@ impl Exchange {
     async fn admit(&self, place: &Place) -> Result<(Arc<Credentials>, Pass), Error> {
         loop {
             let credentials = self.wallet.current().await;
-            let credentials = credentials
-                .map_err(|source| Error::Credentials { project: place.project.clone(), source })?;
+            let credentials = credentials.map_err(|source| Error::Credentials {
+                project: place.project.clone(),
+                source,
+            })?;
             if self.alone_next.swap(false, Ordering::SeqCst) {
                 self.keys.doubt(credentials.fingerprint());
             }
-            let pass = self.keys.enter(credentials.fingerprint()).await.map_err(|until| Error::KeyBlocked {
-                place: place.clone(),
-                key: credentials.masked(),
-                until,
-            })?;
+            let pass = self
+                .keys
+                .enter(credentials.fingerprint())
+                .await
+                .map_err(|until| Error::KeyBlocked {
+                    place: place.clone(),
+                    key: credentials.masked(),
+                    until,
+                })?;
             // Renewed while this one waited.
             if self.wallet.is_current(&credentials) {
                 return Ok((credentials, pass));
@@ -128,8 +136,11 @@ impl Exchange {
         let query: Vec<(&str, &str)> = ask.query.iter().map(|(name, value)| (*name, value.as_str())).collect();
         let target = Target::new(endpoint, &segments, &query).map_err(wrong)?;
         let date = clock::now().format("%Y%m%dT%H%M%SZ").to_string();
-        let mut headers =
-            vec![("host", target.host.as_str()), ("x-sdk-date", &date), ("content-type", "application/json")];
+        let mut headers = vec![
+            ("host", target.host.as_str()),
+            ("x-sdk-date", &date),
+            ("content-type", "application/json"),
+        ];
         if let Some(id) = &ask.project_id {
             headers.push(("x-project-id", id));
         }
@@ -138,17 +149,34 @@ impl Exchange {
         }
         let body = ask.body.as_deref().unwrap_or_default();
         let method = if ask.body.is_some() { "POST" } else { "GET" };
-        let signable = Signable { method, path: &target.path, query: &query, headers: &headers, body };
+        let signable = Signable {
+            method,
+            path: &target.path,
+            query: &query,
+            headers: &headers,
+            body,
+        };
         let authorization = signable.authorization(&credentials.access_key, &credentials.secret_key, &date);
         let mut sent = HeaderMap::new();
         // `host` is made from the URL by the HTTP client, the same.
-        for (name, value) in headers.into_iter().skip(1).chain([("authorization", authorization.as_str())]) {
-            let mut value = HeaderValue::from_str(value)
-                .map_err(|_| wrong(format!("the credentials or the project id hold a character that {name} cannot carry")))?;
+        for (name, value) in headers
+            .into_iter()
+            .skip(1)
+            .chain([("authorization", authorization.as_str())])
+        {
+            let mut value = HeaderValue::from_str(value).map_err(|_| {
+                wrong(format!(
+                    "the credentials or the project id hold a character that {name} cannot carry"
+                ))
+            })?;
             value.set_sensitive(matches!(name, "authorization" | "x-security-token"));
             sent.insert(name, value);
         }
-        let request = if method == "POST" { http.post(target.url) } else { http.get(target.url) };
+        let request = if method == "POST" {
+            http.post(target.url)
+        } else {
+            http.get(target.url)
+        };
         Ok(request.headers(sent).body(body.to_vec()))
     }
 
@@ -189,12 +217,20 @@ impl Exchange {
             // The status alone says enough: a 401 must count although its text broke off.
             Err(_) => Vec::new(),
         };
-        Ok(Reply { status, body, request_id, retry_after: wait })
+        Ok(Reply {
+            status,
+            body,
+            request_id,
+            retry_after: wait,
+        })
     }
 
     /// Compares the clocks. A failure in front of the API need not carry a date, so that only a success without one counts.
     fn note_clock(&self, answer: &reqwest::Response, now: chrono::DateTime<chrono::Utc>) {
-        let date = answer.headers().get(DATE).and_then(|value| http_date(value.to_str().ok()?));
+        let date = answer
+            .headers()
+            .get(DATE)
+            .and_then(|value| http_date(value.to_str().ok()?));
         let check = match date {
             Some(date) => ClockCheck::Skew(date - now),
             None if answer.status().is_success() => ClockCheck::NoDate,
@@ -209,7 +245,11 @@ async fn body(answer: &mut reqwest::Response) -> Result<Vec<u8>, Failure> {
     while let Some(chunk) = answer.chunk().await.map_err(failure)? {
         if body.len() + chunk.len() > LARGEST_BODY {
             let why = format!("the answer is larger than {} MiB", LARGEST_BODY >> 20);
-            return Err(Failure { not_sent: false, why, source: None });
+            return Err(Failure {
+                not_sent: false,
+                why,
+                source: None,
+            });
         }
         body.extend_from_slice(&chunk);
     }
@@ -228,11 +268,19 @@ fn failure(error: reqwest::Error) -> Failure {
         "the connection broke"
     };
     // The place says what was asked; the URL would only repeat it.
-    Failure { not_sent, why: why.to_owned(), source: Some(error.without_url().into()) }
+    Failure {
+        not_sent,
+        why: why.to_owned(),
+        source: Some(error.without_url().into()),
+    }
 }
 
 fn not_authenticated(place: &Place, credentials: &Credentials, blocked: bool, reply: &Reply) -> Error {
-    let pause = if blocked { ", and is not used for 15 minutes lest the API locks it" } else { "" };
+    let pause = if blocked {
+        ", and is not used for 15 minutes lest the API locks it"
+    } else {
+        ""
+    };
     Error::NotAllowed {
         place: place.clone(),
         status: reply.status,

@@ -40,14 +40,19 @@ struct Inner {
 
 impl fmt::Debug for KeyGuard {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("KeyGuard").field("keys", &*self.lock()).finish_non_exhaustive()
+        f.debug_struct("KeyGuard")
+            .field("keys", &*self.lock())
+            .finish_non_exhaustive()
     }
 }
 
 impl KeyGuard {
     /// A guard that reports each new block. `KeyGuard::default()` is one that reports to nobody.
     pub fn new(on_block: OnBlock) -> Self {
-        Self(Arc::new(Inner { on_block: Some(on_block), ..Inner::default() }))
+        Self(Arc::new(Inner {
+            on_block: Some(on_block),
+            ..Inner::default()
+        }))
     }
 
     /// Until when the key is blocked, if it is at `now`.
@@ -67,8 +72,11 @@ impl KeyGuard {
 
     /// Fingerprints and ends of all blocks, past ones too, sorted.
     pub fn snapshot(&self) -> Vec<(String, DateTime<Utc>)> {
-        let mut rows: Vec<_> =
-            self.lock().iter().filter_map(|(name, key)| Some((name.clone(), key.blocked_until?))).collect();
+        let mut rows: Vec<_> = self
+            .lock()
+            .iter()
+            .filter_map(|(name, key)| Some((name.clone(), key.blocked_until?)))
+            .collect();
         rows.sort();
         rows
     }
@@ -110,7 +118,11 @@ impl KeyGuard {
                 if !key.alone || key.under_way == 0 {
                     key.under_way += 1;
                     let alone = key.alone;
-                    return Ok(Pass { guard: self.clone(), fingerprint: fingerprint.to_owned(), alone });
+                    return Ok(Pass {
+                        guard: self.clone(),
+                        fingerprint: fingerprint.to_owned(),
+                        alone,
+                    });
                 }
             }
             changed.await;
@@ -183,11 +195,17 @@ mod tests {
         let guard = KeyGuard::default();
         let early = guard.enter("k").await.unwrap();
         guard.doubt("k");
-        assert!(waits(guard.enter("k")).await, "one from before the doubt is still under way");
+        assert!(
+            waits(guard.enter("k")).await,
+            "one from before the doubt is still under way"
+        );
         early.proven();
         drop(early);
         let alone = guard.enter("k").await.unwrap();
-        assert!(waits(guard.enter("k")).await, "an answer from before the doubt settles nothing");
+        assert!(
+            waits(guard.enter("k")).await,
+            "an answer from before the doubt settles nothing"
+        );
         assert!(!waits(guard.enter("other")).await, "other keys are not held up");
         alone.proven();
         let second = guard.enter("k").await.unwrap();
@@ -199,7 +217,9 @@ mod tests {
     async fn two_refusals_block_and_are_reported_before_anybody_else_starts() {
         let told = Arc::new(Mutex::new(Vec::new()));
         let ear = Arc::clone(&told);
-        let guard = KeyGuard::new(Arc::new(move |key, until| ear.lock().unwrap().push((key.to_owned(), until))));
+        let guard = KeyGuard::new(Arc::new(move |key, until| {
+            ear.lock().unwrap().push((key.to_owned(), until));
+        }));
         let now = crate::clock::now();
         let first = guard.enter("k").await.unwrap();
         assert!(!first.refused(false, now));

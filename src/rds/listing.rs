@@ -36,7 +36,10 @@ impl<T> Page<T> {
             Many::Absent | Many::Odd => return Err("it is not the documented JSON".to_owned()),
         };
         let total = total.whole().map_or(Scalar::Absent, Scalar::Whole);
-        Ok(Self { rows: items.into_iter().map(row).collect(), total })
+        Ok(Self {
+            rows: items.into_iter().map(row).collect(),
+            total,
+        })
     }
 }
 
@@ -50,7 +53,13 @@ where
     loop {
         match whole(client, &ask, &parse).await? {
             Ok(rows) => return Ok(rows),
-            Err(why) if read >= READS => return Err(Error::Disagreement { place: ask.place, reads: read, why }),
+            Err(why) if read >= READS => {
+                return Err(Error::Disagreement {
+                    place: ask.place,
+                    reads: read,
+                    why,
+                });
+            }
             Err(why) => {
                 tracing::debug!(place = %ask.place, why, "listing read again");
                 tokio::time::sleep(back_off(client.tuning().back_off, read, None)).await;
@@ -72,14 +81,17 @@ where
     let mut received = 0;
     for number in 1..=MOST_PAGES {
         let mut ask = ask.clone();
-        ask.query.extend([("offset", received.to_string()), ("limit", LIMIT.to_string())]);
+        ask.query
+            .extend([("offset", received.to_string()), ("limit", LIMIT.to_string())]);
         let page = client.read(&ask, parse).await?;
         let Some(page_total) = page.total.whole() else {
             return Ok(Err(format!("page {number} gives no total count")));
         };
         let first_total = *total.get_or_insert(page_total);
         if page_total != first_total {
-            return Ok(Err(format!("the total count changed from {first_total} to {page_total} between pages")));
+            return Ok(Err(format!(
+                "the total count changed from {first_total} to {page_total} between pages"
+            )));
         }
         let empty = page.rows.is_empty();
         received += page.rows.len();
@@ -103,7 +115,9 @@ where
             return Ok(if got as u64 == first_total {
                 Ok(rows)
             } else {
-                Err(format!("{got} different ids were listed, but the total count is {first_total}"))
+                Err(format!(
+                    "{got} different ids were listed, but the total count is {first_total}"
+                ))
             });
         }
     }

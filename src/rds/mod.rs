@@ -67,20 +67,25 @@ impl Settings {
 pub enum Operation {
     /// IAM: the project id by the region's name.
     ListProjects,
-    /// ListInstances.
+    /// `ListInstances`.
     ListInstances,
-    /// ListBackups.
+    /// `ListBackups`.
     ListBackups,
-    /// ListRetainBackups.
+    /// `ListRetainBackups`.
     ListRetainedBackups,
-    /// BatchDeleteManualBackup.
+    /// `BatchDeleteManualBackup`.
     BatchDelete,
 }
 
 impl Operation {
     /// All of them.
-    pub const ALL: [Self; 5] =
-        [Self::ListProjects, Self::ListInstances, Self::ListBackups, Self::ListRetainedBackups, Self::BatchDelete];
+    pub const ALL: [Self; 5] = [
+        Self::ListProjects,
+        Self::ListInstances,
+        Self::ListBackups,
+        Self::ListRetainedBackups,
+        Self::BatchDelete,
+    ];
 
     /// The label.
     pub fn as_str(self) -> &'static str {

@@ -24,18 +24,25 @@ pub(super) struct Reply {
 
 impl Reply {
     /// Code, words and request id of an error body.
-    pub(super) fn said(&self) -> Said {
+    #[expect(
+        clippy::unnecessary_box_returns,
+        reason = "it goes into errors, which are to stay small"
+    )]
+    pub(super) fn said(&self) -> Box<Said> {
         let mut said = said(&self.body);
         // The header is the gateway's own word, so it goes before the body's.
         said.request_id = self.request_id.clone().or(said.request_id);
-        said
+        Box::new(said)
     }
 }
 
 /// Text from outside, made fit for a log line.
 pub(super) fn tidy(text: &str) -> String {
-    let mut out: String =
-        text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(LONGEST).collect();
+    let mut out: String = text
+        .chars()
+        .map(|c| if c.is_control() { ' ' } else { c })
+        .take(LONGEST)
+        .collect();
     if text.chars().nth(LONGEST).is_some() {
         out.push('…');
     }
@@ -46,17 +53,31 @@ fn said(body: &[u8]) -> Said {
     let Ok(value) = serde_json::from_slice::<Value>(body) else {
         // A firewall in front may answer in HTML.
         let excerpt = &body[..body.len().min(4 * LONGEST)];
-        return Said { message: tidy(&String::from_utf8_lossy(excerpt)), ..Said::default() };
+        return Said {
+            message: tidy(&String::from_utf8_lossy(excerpt)),
+            ..Said::default()
+        };
     };
     let request_id = word(&value, &["request_id", "requestId"]);
-    let nested = value.as_object().into_iter().flat_map(|object| object.values()).filter(|value| value.is_object());
+    let nested = value
+        .as_object()
+        .into_iter()
+        .flat_map(|object| object.values())
+        .filter(|value| value.is_object());
     let found = std::iter::once(&value).chain(nested).find_map(|object| {
         let code = word(object, &["error_code", "errorCode", "errCode", "code"]);
-        let message = word(object, &["error_msg", "errorMsg", "externalMessage", "message", "title"]);
+        let message = word(
+            object,
+            &["error_msg", "errorMsg", "externalMessage", "message", "title"],
+        );
         (code.is_some() || message.is_some()).then(|| (code.unwrap_or_default(), message.unwrap_or_default()))
     });
     let (code, message) = found.unwrap_or_else(|| (String::new(), tidy(&value.to_string())));
-    Said { code, message, request_id }
+    Said {
+        code,
+        message,
+        request_id,
+    }
 }
 
 /// The first of these keys that holds text or a number.
@@ -70,7 +91,9 @@ fn word(object: &Value, keys: &[&str]) -> Option<String> {
 
 /// An HTTP date (`Sun, 06 Nov 1994 08:49:37 GMT`).
 pub(super) fn http_date(text: &str) -> Option<DateTime<Utc>> {
-    DateTime::parse_from_rfc2822(text.trim()).ok().map(|date| date.with_timezone(&Utc))
+    DateTime::parse_from_rfc2822(text.trim())
+        .ok()
+        .map(|date| date.with_timezone(&Utc))
 }
 
 /// `Retry-After`: seconds or an HTTP date, never more than a minute.
@@ -91,12 +114,28 @@ mod tests {
     #[test]
     fn reads_every_shape_of_error_body() {
         for (body, code, message) in [
-            (r#"{"error_code":"DBS.200002","error_msg":"no such instance"}"#, "DBS.200002", "no such instance"),
-            (r#"{"errCode":"RDS.3003","externalMessage":"limit"}"#, "RDS.3003", "limit"),
+            (
+                r#"{"error_code":"DBS.200002","error_msg":"no such instance"}"#,
+                "DBS.200002",
+                "no such instance",
+            ),
+            (
+                r#"{"errCode":"RDS.3003","externalMessage":"limit"}"#,
+                "RDS.3003",
+                "limit",
+            ),
             (r#"{"errorCode":"X.1","errorMsg":"camel"}"#, "X.1", "camel"),
             (r#"{"code":7,"message":"numeric"}"#, "7", "numeric"),
-            (r#"{"error":{"code":401,"message":"bad","title":"Unauthorized"}}"#, "401", "bad"),
-            (r#"{"wrapped":{"error_code":"DBS.5","error_msg":"inside"}}"#, "DBS.5", "inside"),
+            (
+                r#"{"error":{"code":401,"message":"bad","title":"Unauthorized"}}"#,
+                "401",
+                "bad",
+            ),
+            (
+                r#"{"wrapped":{"error_code":"DBS.5","error_msg":"inside"}}"#,
+                "DBS.5",
+                "inside",
+            ),
             ("<html>\u{7}<b>WAF</b></html>", "", "<html> <b>WAF</b></html>"),
             ("", "", ""),
             ("[3]", "", "[3]"),
@@ -112,7 +151,10 @@ mod tests {
     fn messages_are_short_and_of_one_line() {
         let said = said(format!(r#"{{"error_msg":"a\nb\u001b[31m{}"}}"#, "x".repeat(5000)).as_bytes());
         assert_eq!(said.message.chars().count(), 301);
-        assert!(said.message.starts_with("a b [31mx") && said.message.ends_with("x…"), "{said}");
+        assert!(
+            said.message.starts_with("a b [31mx") && said.message.ends_with("x…"),
+            "{said}"
+        );
     }
 
     #[test]

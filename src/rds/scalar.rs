@@ -50,7 +50,11 @@ impl Scalar<'_> {
             },
             Self::Absent | Self::Odd => return None,
         };
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the cast saturates, as wanted")]
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "the cast saturates, as wanted"
+        )]
         (float >= 0.0 && float.is_finite()).then_some(float as u64)
     }
 

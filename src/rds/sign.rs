@@ -55,8 +55,14 @@ impl Signable<'_> {
 
     /// The value of the Authorization header.
     pub fn authorization(&self, access_key: &str, secret_key: &SecretString, date: &str) -> String {
-        let signature = hmac(secret_key.expose_secret().as_bytes(), self.string_to_sign(date).as_bytes());
-        format!("{ALGORITHM} Access={access_key}, SignedHeaders={}, Signature={signature}", self.signed_names())
+        let signature = hmac(
+            secret_key.expose_secret().as_bytes(),
+            self.string_to_sign(date).as_bytes(),
+        );
+        format!(
+            "{ALGORITHM} Access={access_key}, SignedHeaders={}, Signature={signature}",
+            self.signed_names()
+        )
     }
 
     fn signed_headers(&self) -> Vec<(String, &str)> {
@@ -76,7 +82,10 @@ impl Signable<'_> {
     }
 
     fn body_hash(&self) -> String {
-        let given = self.headers.iter().find(|(name, _)| name.eq_ignore_ascii_case(CONTENT_HASH));
+        let given = self
+            .headers
+            .iter()
+            .find(|(name, _)| name.eq_ignore_ascii_case(CONTENT_HASH));
         match given {
             // With no body the SDK hashes the empty string whatever the header says.
             Some((_, value)) if !self.body.is_empty() => (*value).to_owned(),
@@ -105,8 +114,10 @@ pub fn encode_segment(text: &str) -> String {
 pub fn encode_query(pairs: &[(&str, &str)]) -> String {
     let mut pairs = pairs.to_vec();
     pairs.sort_unstable();
-    let encoded: Vec<String> =
-        pairs.iter().map(|(name, value)| format!("{}={}", encode_segment(name), encode_segment(value))).collect();
+    let encoded: Vec<String> = pairs
+        .iter()
+        .map(|(name, value)| format!("{}={}", encode_segment(name), encode_segment(value)))
+        .collect();
     encoded.join("&")
 }
 
@@ -128,8 +139,11 @@ fn encode_bytes(bytes: &[u8]) -> String {
 /// Decoded, split at `/` (an encoded slash becomes a separator: the official signer does so), encoded again, `/` at the end.
 fn canonical_path(path: &str) -> String {
     let decoded = decode(path.as_bytes());
-    let mut out: String =
-        decoded.split(|byte| *byte == b'/').map(encode_bytes).collect::<Vec<_>>().join("/");
+    let mut out: String = decoded
+        .split(|byte| *byte == b'/')
+        .map(encode_bytes)
+        .collect::<Vec<_>>()
+        .join("/");
     if !out.ends_with('/') {
         out.push('/');
     }
@@ -137,7 +151,11 @@ fn canonical_path(path: &str) -> String {
 }
 
 fn decode(text: &[u8]) -> Vec<u8> {
-    let digit = |at: usize| text.get(at).and_then(|byte| char::from(*byte).to_digit(16)).and_then(|d| u8::try_from(d).ok());
+    let digit = |at: usize| {
+        text.get(at)
+            .and_then(|byte| char::from(*byte).to_digit(16))
+            .and_then(|d| u8::try_from(d).ok())
+    };
     let mut out = Vec::with_capacity(text.len());
     let mut at = 0;
     while let Some(&byte) = text.get(at) {
@@ -163,7 +181,10 @@ mod tests {
 
     fn pairs<'a>(vector: &'a Value, key: &str) -> Vec<(&'a str, &'a str)> {
         let pairs = vector[key].as_array().unwrap();
-        pairs.iter().map(|pair| (pair[0].as_str().unwrap(), pair[1].as_str().unwrap())).collect()
+        pairs
+            .iter()
+            .map(|pair| (pair[0].as_str().unwrap(), pair[1].as_str().unwrap()))
+            .collect()
     }
 
     #[test]
@@ -183,8 +204,16 @@ mod tests {
                 body: text("body").as_bytes(),
             };
             let name = text("name");
-            assert_eq!(signable.canonical_request(), text("expected_canonical_request"), "{name}");
-            assert_eq!(signable.string_to_sign(text("date")), text("expected_string_to_sign"), "{name}");
+            assert_eq!(
+                signable.canonical_request(),
+                text("expected_canonical_request"),
+                "{name}"
+            );
+            assert_eq!(
+                signable.string_to_sign(text("date")),
+                text("expected_string_to_sign"),
+                "{name}"
+            );
             let authorization = signable.authorization(text("ak"), &text("sk").into(), text("date"));
             assert_eq!(authorization, text("expected_authorization"), "{name}");
             let target = match encode_query(&query) {
@@ -200,6 +229,10 @@ mod tests {
         assert_eq!(encode_segment("aZ0-_.~"), "aZ0-_.~");
         assert_eq!(encode_segment("a b+c:d/é*"), "a%20b%2Bc%3Ad%2F%C3%A9%2A");
         assert_eq!(encode_query(&[("b", ""), ("a", "2"), ("a", "1")]), "a=1&a=2&b=");
-        assert_eq!(canonical_path("/x%zz%4"), "/x%25zz%254/", "what is no escape is a percent sign");
+        assert_eq!(
+            canonical_path("/x%zz%4"),
+            "/x%25zz%254/",
+            "what is no escape is a percent sign"
+        );
     }
 }

@@ -11,7 +11,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
 /// A pause, whoever asked for it, is never longer.
-pub const LONGEST_PAUSE: Duration = Duration::from_mins(1);
+pub const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 /// The span over which answered requests are counted to learn what the server lets through.
 const WINDOW: Duration = Duration::from_secs(1);
 /// The pace of the first requests, unless the ceiling is lower; it doubles every quarter second until something says no.
@@ -125,7 +125,10 @@ impl Pace {
         let resumed = self.paused_until;
         self.paused_until = self.paused_until.max(now + pause);
         let lowest = SLOWEST_RATE.min(self.ceiling);
-        let knee = self.let_through(resumed, now).clamp(self.rate * 0.5, self.rate).max(lowest);
+        let knee = self
+            .let_through(resumed, now)
+            .clamp(self.rate * 0.5, self.rate)
+            .max(lowest);
         self.knee = Some(knee);
         self.rate = (knee * 0.95).max(lowest);
         self.tokens = 0.0;
@@ -251,8 +254,20 @@ mod tests {
     impl Server {
         fn new(counting: Counting, limit: f64) -> Self {
             let now = Instant::now();
-            let tokens = if let Counting::Bucket(depth) = counting { depth } else { 0.0 };
-            Self { counting, limit, start: now, window: (0, 0.0), tokens, last: now, recent: VecDeque::new() }
+            let tokens = if let Counting::Bucket(depth) = counting {
+                depth
+            } else {
+                0.0
+            };
+            Self {
+                counting,
+                limit,
+                start: now,
+                window: (0, 0.0),
+                tokens,
+                last: now,
+                recent: VecDeque::new(),
+            }
         }
 
         fn accepts(&mut self) -> bool {
@@ -276,7 +291,11 @@ mod tests {
                     ok
                 }
                 Counting::Sliding => {
-                    while self.recent.front().is_some_and(|at| now - *at >= Duration::from_secs(1)) {
+                    while self
+                        .recent
+                        .front()
+                        .is_some_and(|at| now - *at >= Duration::from_secs(1))
+                    {
                         self.recent.pop_front();
                     }
                     let ok = f64::from(u32::try_from(self.recent.len()).unwrap()) < self.limit;
@@ -301,7 +320,10 @@ mod tests {
                 let (server, throttle) = (server.clone(), throttle.clone());
                 let (left, refused) = (left.clone(), refused.clone());
                 tokio::spawn(async move {
-                    while left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| n.checked_sub(1)).is_ok() {
+                    while left
+                        .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| n.checked_sub(1))
+                        .is_ok()
+                    {
                         loop {
                             let slot = throttle.slot().await;
                             let turn = throttle.turn().await;
@@ -328,7 +350,10 @@ mod tests {
         }
         let refused = f64::from(refused.load(Ordering::SeqCst));
         let ideal = f64::from(work) / f64::from(limit.min(ceiling));
-        (refused / (f64::from(work) + refused), start.elapsed().as_secs_f64() / ideal)
+        (
+            refused / (f64::from(work) + refused),
+            start.elapsed().as_secs_f64() / ideal,
+        )
     }
 
     #[tokio::test(start_paused = true)]

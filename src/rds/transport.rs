@@ -55,8 +55,12 @@ pub(super) struct Target {
 impl Target {
     /// `Err` when the URL library would change what was signed (a segment that is `..`).
     pub(super) fn new(endpoint: &Url, segments: &[&str], query: &[(&str, &str)]) -> Result<Self, String> {
-        let host = endpoint.host_str().ok_or_else(|| format!("the endpoint {endpoint} has no host"))?;
-        let host = endpoint.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"));
+        let host = endpoint
+            .host_str()
+            .ok_or_else(|| format!("the endpoint {endpoint} has no host"))?;
+        let host = endpoint
+            .port()
+            .map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"));
         let mut path = endpoint.path().trim_end_matches('/').to_owned();
         for segment in segments {
             path.push('/');
@@ -81,16 +85,26 @@ mod tests {
     #[test]
     fn the_url_is_sent_as_it_is_signed() {
         let endpoint = Url::parse("https://rds.example:8443/gate/").unwrap();
-        let query = [("name", "ünï*~'"), ("begin_time", "2026-01-01T00:00:00+0800"), ("empty", "")];
+        let query = [
+            ("name", "ünï*~'"),
+            ("begin_time", "2026-01-01T00:00:00+0800"),
+            ("empty", ""),
+        ];
         let target = Target::new(&endpoint, &["v3", "p q", "a/b+c"], &query).unwrap();
         assert_eq!(
             target.url.as_str(),
             "https://rds.example:8443/gate/v3/p%20q/a%2Fb%2Bc?begin_time=2026-01-01T00%3A00%3A00%2B0800&empty=&name=%C3%BCn%C3%AF%2A~%27"
         );
-        assert_eq!((target.host.as_str(), target.path.as_str()), ("rds.example:8443", "/gate/v3/p%20q/a%2Fb%2Bc"));
+        assert_eq!(
+            (target.host.as_str(), target.path.as_str()),
+            ("rds.example:8443", "/gate/v3/p%20q/a%2Fb%2Bc")
+        );
         assert!(Target::new(&endpoint, &["v3", ".."], &[]).is_err());
         let plain = Target::new(&Url::parse("https://rds.example").unwrap(), &["v3"], &[]).unwrap();
-        assert_eq!((plain.host.as_str(), plain.url.as_str()), ("rds.example", "https://rds.example/v3"));
+        assert_eq!(
+            (plain.host.as_str(), plain.url.as_str()),
+            ("rds.example", "https://rds.example/v3")
+        );
     }
 
     #[test]

@@ -29,7 +29,7 @@ lenient_object! {
     Tag { key: Scalar<'a> = "key", value: Scalar<'a> = "value" }
 }
 lenient_object! {
-    /// One backup of ListBackups or ListRetainBackups.
+    /// One backup of `ListBackups` or `ListRetainBackups`.
     Entry {
         id: Scalar<'a> = "id",
         instance_id: Scalar<'a> = "instance_id",
@@ -44,7 +44,7 @@ lenient_object! {
     }
 }
 lenient_object! {
-    /// One instance of ListInstances.
+    /// One instance of `ListInstances`.
     InstanceFields {
         id: Scalar<'a> = "id",
         name: Scalar<'a> = "name",
@@ -55,7 +55,7 @@ lenient_object! {
     }
 }
 lenient_object! {
-    /// A page of backups; `total` is what ListRetainBackups calls its count.
+    /// A page of backups; `total` is what `ListRetainBackups` calls its count.
     BackupPage { items: Many<Entry<'a>> = "backups", total: Scalar<'a> = "total_count" | "total" }
 }
 lenient_object! {
@@ -135,7 +135,9 @@ impl<'de> Deserialize<'de> for DatabaseNames {
                     }
                     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Element, A::Error> {
                         let name = Name::deserialize(serde::de::value::MapAccessDeserializer::new(map))?;
-                        Ok(Element(name.name.text().filter(|text| !text.is_empty()).map(str::to_owned)))
+                        Ok(Element(
+                            name.name.text().filter(|text| !text.is_empty()).map(str::to_owned),
+                        ))
                     }
                     fn visit_seq<A: SeqAccess<'de>>(self, seq: A) -> Result<Element, A::Error> {
                         super::scalar::drain_seq(seq).map(|()| Element(None))
@@ -173,7 +175,7 @@ impl DatabaseNames {
 }
 
 impl Entry<'_> {
-    /// The backup as ListBackups describes it; `None` without an id.
+    /// The backup as `ListBackups` describes it; `None` without an id.
     pub(super) fn listed(&self) -> Option<Backup> {
         Some(Backup {
             id: BackupId::from(self.id.word()?),
@@ -187,7 +189,7 @@ impl Entry<'_> {
         })
     }
 
-    /// The backup as ListRetainBackups describes it: no status, `Snapshot` for manual, `Db` for automated.
+    /// The backup as `ListRetainBackups` describes it: no status, `Snapshot` for manual, `Db` for automated.
     pub(super) fn retained(&self) -> Option<Backup> {
         let time = |field: &Scalar<'_>| field.text().and_then(parse_time);
         let (begin, end) = (time(&self.begin_time), time(&self.end_time));
@@ -203,8 +205,16 @@ impl Entry<'_> {
             name: Arc::from(self.name.text().unwrap_or_default()),
             kind,
             // The answer names no engine; only SQL Server instances are ever asked for.
-            engine: if self.datastore.is_object { self.datastore.engine() } else { Engine::SqlServer },
-            status: if whole { BackupStatus::Completed } else { BackupStatus::Other(Arc::from("")) },
+            engine: if self.datastore.is_object {
+                self.datastore.engine()
+            } else {
+                Engine::SqlServer
+            },
+            status: if whole {
+                BackupStatus::Completed
+            } else {
+                BackupStatus::Other(Arc::from(""))
+            },
             begin,
             size_bytes: self.bytes(),
             databases: Databases::Unknown,
@@ -224,7 +234,12 @@ impl InstanceFields<'_> {
         let tags = match &self.tags {
             Many::Items(tags) => tags
                 .iter()
-                .filter_map(|tag| Some((tag.key.text()?.to_owned(), tag.value.text().unwrap_or_default().to_owned())))
+                .filter_map(|tag| {
+                    Some((
+                        tag.key.text()?.to_owned(),
+                        tag.value.text().unwrap_or_default().to_owned(),
+                    ))
+                })
                 .collect(),
             Many::Absent | Many::Odd => Vec::new(),
         };
@@ -236,8 +251,15 @@ impl InstanceFields<'_> {
             enterprise_project: self.enterprise_project.word().map(str::to_owned),
             life: InstanceLife::Listed,
         };
-        let is_replica = self.kind.word().is_some_and(|kind| kind.eq_ignore_ascii_case("replica"));
-        Some(InstanceEntry { instance, is_replica, engine: self.datastore.engine() })
+        let is_replica = self
+            .kind
+            .word()
+            .is_some_and(|kind| kind.eq_ignore_ascii_case("replica"));
+        Some(InstanceEntry {
+            instance,
+            is_replica,
+            engine: self.datastore.engine(),
+        })
     }
 }
 
@@ -253,7 +275,10 @@ pub fn parse_time(text: &str) -> Option<DateTime<Utc>> {
     let bytes = buffer.get(..length)?;
     let (date, rest) = bytes.split_at_checked(10)?;
     // A blank between date and time was dropped above, so the T is optional.
-    let rest = rest.strip_prefix(b"T").or_else(|| rest.strip_prefix(b"t")).unwrap_or(rest);
+    let rest = rest
+        .strip_prefix(b"T")
+        .or_else(|| rest.strip_prefix(b"t"))
+        .unwrap_or(rest);
     let (time, rest) = rest.split_at_checked(8)?;
     let ([.., b'-', _, _], b'-', b':', b':') = (date, *date.get(4)?, *time.get(2)?, *time.get(5)?) else {
         return None;
@@ -310,7 +335,10 @@ fn offset(zone: &[u8]) -> Option<TimeDelta> {
 pub fn backups_from_json(bytes: &[u8]) -> Result<Vec<(Option<InstanceId>, Backup)>, String> {
     let mut deserializer = serde_json::Deserializer::from_slice(bytes);
     let mut file = File::default();
-    (&mut file).deserialize(&mut deserializer).and_then(|()| deserializer.end()).map_err(|error| error.to_string())?;
+    (&mut file)
+        .deserialize(&mut deserializer)
+        .and_then(|()| deserializer.end())
+        .map_err(|error| error.to_string())?;
     Ok(file.rows)
 }
 
@@ -323,7 +351,9 @@ struct File {
 
 impl File {
     fn add<E: serde::de::Error>(&mut self, index: usize, entry: &Entry<'_>) -> Result<(), E> {
-        let backup = entry.listed().ok_or_else(|| E::custom(format_args!("entry {index} has no id")))?;
+        let backup = entry
+            .listed()
+            .ok_or_else(|| E::custom(format_args!("entry {index} has no id")))?;
         let instance = entry.instance_id.word().map(|id| match self.rows.last() {
             // Files are mostly sorted by instance: share the text.
             Some((Some(last), _)) if last.as_str() == id => last.clone(),
@@ -336,9 +366,16 @@ impl File {
                 Ok(())
             }
             Slot::Occupied(slot) => {
-                let same = self.rows.get(*slot.get()).is_some_and(|(i, b)| *i == instance && *b == backup);
+                let same = self
+                    .rows
+                    .get(*slot.get())
+                    .is_some_and(|(i, b)| *i == instance && *b == backup);
                 let id = &backup.id;
-                let differ = || E::custom(format_args!("entry {index} differs from an earlier one with its id {id}"));
+                let differ = || {
+                    E::custom(format_args!(
+                        "entry {index} differs from an earlier one with its id {id}"
+                    ))
+                };
                 if same { Ok(()) } else { Err(differ()) }
             }
         }
@@ -381,6 +418,13 @@ impl<'de> Visitor<'de> for &mut File {
                 map.next_value_seed(&mut *self)?;
             }
         }
-        if found { Ok(()) } else { Err(A::Error::missing_field("backups")) }
+        if found {
+            Ok(())
+        } else {
+            Err(A::Error::missing_field("backups"))
+        }
     }
 }
+
+#[cfg(test)]
+mod tests;
