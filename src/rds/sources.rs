@@ -331,6 +331,7 @@ mod tests {
         path
     }
 
+    #[expect(clippy::unnecessary_wraps, reason = "it is compared with what `read` returns")]
     fn keys(access: &str, secret: &str, token: Option<&str>) -> Result<(String, String, Option<String>), String> {
         Ok((access.into(), secret.into(), token.map(Into::into)))
     }

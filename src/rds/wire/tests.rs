@@ -77,7 +77,7 @@ fn databases_are_all_some_or_not_known() {
         r#"[{"name": null}]"#,
         r#"["x", 3]"#,
         r#"["x", null]"#,
-        r#"[{}]"#,
+        "[{}]",
         r#"[""]"#,
         r#"[["x"]]"#,
         r#"{"name": "x"}"#,
@@ -206,7 +206,7 @@ fn mistakes_in_a_file_are_named_by_index_line_and_column() {
         ("[{\"id\": \"a\"}, null]", "entry 1 has no id at line 1 column 19"),
         (
             "[{\"id\": \"a\"},\n {\"id\": \"a\", \"size\": 1}]",
-            "entry 1 differs from an earlier one with its id a at line 2 column 23",
+            "entry 1 differs from an earlier one with its id a at line 2 column 24",
         ),
         (
             "[{\"id\": \"a\"}, {\"id\" 3}]",
