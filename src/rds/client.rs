@@ -1,0 +1,459 @@
+//! The client of one project: what can be asked, and how often a read is tried.
+//!
+//! Not for HTTP (that is `exchange`) nor for whether pages agree (`listing`).
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use serde::Serialize;
+use tokio::sync::OnceCell;
+
+use super::auth::{Env, Wallet, process_env};
+use super::error::{Error, Place};
+use super::exchange::{Ask, Exchange, back_off};
+use super::listing::{Page, believed};
+use super::reply::Reply;
+use super::scalar::Many;
+use super::sources::Reader;
+use super::throttle::Throttle;
+use super::wire::{BackupPage, Entry, InstancePage, ProjectList};
+use super::{Answer, InstanceEntry, KeyGuard, Listed, Observer, Operation, Settings, delete, transport};
+use crate::retention::plan::ClockCheck;
+use crate::retention::{Backup, BackupId, BackupKind, Batch, InstanceId, ProjectName};
+
+/// What only tests change.
+#[derive(Clone)]
+pub struct Tuning {
+    /// Where environment variables are looked up.
+    pub env: Env,
+    /// The first back-off; it doubles.
+    pub back_off: Duration,
+    /// How often a read is tried.
+    pub attempts: u32,
+    /// How often a read is tried that is answered 429: more often, for nothing is wrong but the pace, which is being found.
+    pub attempts_throttled: u32,
+}
+
+impl Default for Tuning {
+    fn default() -> Self {
+        Self {
+            env: process_env(),
+            back_off: Duration::from_millis(250),
+            attempts: 4,
+            attempts_throttled: 8,
+        }
+    }
+}
+
+/// The client of one project; clones share everything.
+#[derive(Clone)]
+pub struct Client(Arc<Inner>);
+
+struct Inner {
+    settings: Settings,
+    tuning: Tuning,
+    exchange: Exchange,
+    project_id: OnceCell<String>,
+}
+
+impl std::fmt::Debug for Client {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Client")
+            .field("settings", &self.0.settings)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Codes that say that an instance does not exist (API reference, section 7).
+const UNKNOWN_INSTANCE: [&str; 7] = [
+    "DBS.200002",
+    "DBS.200045",
+    "DBS.200408",
+    "DBS.200602",
+    "DBS.201028",
+    "DBS.290005",
+    "DBS.290011",
+];
+
+impl Client {
+    /// A client; nothing is read or sent yet. `keys` is shared by all clients of the process.
+    pub fn new(settings: Settings, keys: KeyGuard, observer: Observer) -> Result<Self, Error> {
+        Self::tuned(settings, keys, observer, Tuning::default())
+    }
+
+    /// As [`Self::new`], with another environment and other back-offs.
+    pub fn tuned(settings: Settings, keys: KeyGuard, observer: Observer, tuning: Tuning) -> Result<Self, Error> {
+        let http = |endpoint: &url::Url| {
+            transport::client(endpoint, settings.timeout)
+                .map(|client| (endpoint.clone(), client))
+                .map_err(|source| Error::Configuration {
+                    project: settings.project.clone(),
+                    message: format!(
+                        "no HTTP client for {endpoint}: is a CA store (package ca-certificates) installed?"
+                    ),
+                    source: Some(source.into()),
+                })
+        };
+        let reader = Reader {
+            source: settings.source.clone(),
+            env: Arc::clone(&tuning.env),
+        };
+        let exchange = Exchange {
+            rds: http(&settings.endpoint)?,
+            iam: http(&settings.iam_endpoint)?,
+            throttle: Throttle::new(settings.requests_per_second, settings.concurrency),
+            wallet: Wallet::new(reader),
+            keys,
+            observer,
+            alone_next: AtomicBool::new(true),
+            calls: AtomicU64::new(0),
+            clock: Mutex::default(),
+        };
+        let project_id = OnceCell::new_with(settings.project_id.clone());
+        Ok(Self(Arc::new(Inner {
+            settings,
+            tuning,
+            exchange,
+            project_id,
+        })))
+    }
+
+    /// The configuration's name of the project.
+    pub fn project(&self) -> &ProjectName {
+        &self.0.settings.project
+    }
+
+    /// A run begins: credentials are read again, and the next request goes alone until it proves the key (contract, 4.7).
+    pub fn begin_run(&self) {
+        self.0.exchange.wallet.doubt();
+        self.0.exchange.alone_next.store(true, Ordering::SeqCst);
+    }
+
+    /// How the local clock compares with the API's latest `Date`.
+    pub fn clock(&self) -> ClockCheck {
+        let clock = self.0.exchange.clock.lock().unwrap_or_else(PoisonError::into_inner);
+        clock.unwrap_or(ClockCheck::NoDate)
+    }
+
+    /// How many requests were sent since the client was made.
+    pub fn calls(&self) -> u64 {
+        self.0.exchange.calls.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn tuning(&self) -> &Tuning {
+        &self.0.tuning
+    }
+
+    /// The cloud's project id: configured, or asked of IAM by the region's name, once.
+    pub async fn project_id(&self) -> Result<String, Error> {
+        self.0
+            .project_id
+            .get_or_try_init(|| self.look_up_project())
+            .await
+            .cloned()
+    }
+
+    async fn look_up_project(&self) -> Result<String, Error> {
+        let region = &self.0.settings.region;
+        let ask = Ask {
+            place: self.place(Operation::ListProjects, None),
+            segments: vec!["v3".into(), "projects".into()],
+            query: vec![("name", region.clone())],
+            body: None,
+            project_id: None,
+        };
+        let mut ids = self
+            .read(&ask, |body| {
+                let list: ProjectList<'_> = serde_json::from_slice(body).map_err(|error| error.to_string())?;
+                let Many::Items(projects) = list.projects else {
+                    return Err("it holds no projects".to_owned());
+                };
+                let named = projects.iter().filter(|project| project.name.text() == Some(region));
+                Ok(named
+                    .filter_map(|project| project.id.word().map(str::to_owned))
+                    .collect::<Vec<_>>())
+            })
+            .await?;
+        ids.sort_unstable();
+        ids.dedup();
+        let message = match ids.as_slice() {
+            [id] => return Ok(id.clone()),
+            [] => format!("IAM knows no project named {region} for these credentials; check region, or set project_id"),
+            several => format!(
+                "IAM knows several projects named {region} ({}); set project_id",
+                several.join(", ")
+            ),
+        };
+        Err(Error::Configuration {
+            project: self.project().clone(),
+            message,
+            source: None,
+        })
+    }
+
+    /// All SQL Server instances. Entries of other engines and replicas are marked, not left out.
+    pub async fn list_instances(&self) -> Result<Vec<InstanceEntry>, Error> {
+        let query = vec![("datastore_type", "SQLServer".to_owned())];
+        let ask = self.ask(Operation::ListInstances, None, &["instances"], query).await?;
+        believed(self, ask, |body| self.instance_page(body)).await
+    }
+
+    /// One instance by its id; `None` when the API says that it has none such.
+    pub async fn find_instance(&self, id: &InstanceId) -> Result<Option<InstanceEntry>, Error> {
+        let query = vec![("id", id.as_str().to_owned())];
+        let ask = self
+            .ask(Operation::ListInstances, Some(id), &["instances"], query)
+            .await?;
+        let place = ask.place.clone();
+        let found = match believed(self, ask, |body| self.instance_page(body)).await {
+            Ok(found) => found,
+            // Any other 404 may come from a proxy or a wrong endpoint, and must not make an instance look deleted.
+            Err(Error::NotFound { said, .. }) if UNKNOWN_INSTANCE.contains(&said.code.as_str()) => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let others = found.len();
+        match found.into_iter().find(|entry| entry.instance.id == *id) {
+            None if others > 0 => Err(Error::Disagreement {
+                place,
+                reads: 1,
+                why: format!("{others} other instances were listed"),
+            }),
+            entry => Ok(entry),
+        }
+    }
+
+    /// All manual, or all automated, backups of an instance.
+    pub async fn list_backups(&self, instance: &InstanceId, kind: Listed) -> Result<Vec<Backup>, Error> {
+        let (word, kind) = match kind {
+            Listed::Manual => ("manual", BackupKind::Manual),
+            Listed::Automated => ("auto", BackupKind::Auto),
+        };
+        let query = vec![
+            ("instance_id", instance.as_str().to_owned()),
+            ("backup_type", word.to_owned()),
+        ];
+        let ask = self
+            .ask(Operation::ListBackups, Some(instance), &["backups"], query)
+            .await?;
+        believed(self, ask, |body| {
+            backup_page(body, |entry| {
+                let backup = entry.listed().ok_or(NO_ID)?;
+                if entry.instance_id.word() != Some(instance.as_str()) {
+                    return Err(format!(
+                        "backup {} does not belong to the instance asked for",
+                        backup.id
+                    ));
+                }
+                if backup.kind != kind {
+                    return Err(format!(
+                        "backup {} is of type {:?}, not {word}",
+                        backup.id,
+                        backup.kind.as_str()
+                    ));
+                }
+                Ok(backup)
+            })
+        })
+        .await
+    }
+
+    /// The backups that a deleted instance left.
+    pub async fn retained_backups(&self, instance: &InstanceId) -> Result<Vec<Backup>, Error> {
+        let segments = ["instances", instance.as_str(), "retain-backups"];
+        let ask = self
+            .ask(Operation::ListRetainedBackups, Some(instance), &segments, Vec::new())
+            .await?;
+        believed(self, ask, |body| {
+            backup_page(body, |entry| {
+                let backup = entry.retained().ok_or(NO_ID)?;
+                match entry.instance_id.word() {
+                    Some(other) if other != instance.as_str() => Err(format!(
+                        "backup {} does not belong to the instance asked for",
+                        backup.id
+                    )),
+                    _ => Ok(backup),
+                }
+            })
+        })
+        .await
+    }
+
+    /// Sends one batch, once. Only a 401 is followed by a second attempt, with renewed credentials: nothing happened then.
+    ///
+    /// `Err` means that nothing was deleted.
+    pub async fn delete(&self, batch: &Batch) -> Result<Answer, Error> {
+        #[derive(Serialize)]
+        struct Body<'a> {
+            backup_ids: &'a [BackupId],
+        }
+        if batch.project() != self.project() {
+            let message = format!(
+                "a batch of project {} was given to this project's client",
+                batch.project()
+            );
+            return Err(Error::Configuration {
+                project: self.project().clone(),
+                message,
+                source: None,
+            });
+        }
+        let ids: Vec<BackupId> = batch.ids().cloned().collect();
+        if ids.is_empty() {
+            return Ok(Answer::Results {
+                outcomes: Vec::new(),
+                request_id: None,
+            });
+        }
+        let body = serde_json::to_vec(&Body { backup_ids: &ids }).map_err(|source| Error::Configuration {
+            project: self.project().clone(),
+            message: "the batch cannot be written as JSON".to_owned(),
+            source: Some(source.into()),
+        })?;
+        let mut ask = self
+            .ask(Operation::BatchDelete, None, &["backups", "batch-delete"], Vec::new())
+            .await?;
+        ask.body = Some(body);
+        match self.0.exchange.send(&ask).await? {
+            Ok(reply) => delete::answer(&ask.place, &ids, &reply),
+            Err(failure) if failure.not_sent => Err(Error::Unreachable {
+                place: ask.place,
+                why: failure.why,
+                attempts: 1,
+                source: failure.source,
+            }),
+            Err(failure) => {
+                let lost = Error::Unreachable {
+                    place: ask.place,
+                    why: failure.why,
+                    attempts: 1,
+                    source: failure.source,
+                };
+                Ok(Answer::Unanswered {
+                    why: lost.chain(),
+                    request_id: None,
+                })
+            }
+        }
+    }
+
+    /// A read: tried again after 429, 5xx, time-outs, broken connections and answers that cannot be read.
+    pub(super) async fn read<T>(&self, ask: &Ask, parse: impl Fn(&[u8]) -> Result<T, String>) -> Result<T, Error> {
+        let tuning = self.tuning();
+        let (mut failed, mut throttled) = (0, 0);
+        loop {
+            let (why, source, wait) = match self.0.exchange.send(ask).await? {
+                Ok(reply) if (200..=299).contains(&reply.status) => match parse(&reply.body) {
+                    Ok(value) => return Ok(value),
+                    Err(why) => (format!("the answer cannot be read: {why}"), None, None),
+                },
+                Ok(reply) if reply.status == 429 => {
+                    throttled += 1;
+                    if throttled >= tuning.attempts_throttled {
+                        let said = reply.said();
+                        return Err(Error::Throttled {
+                            place: ask.place.clone(),
+                            attempts: throttled,
+                            said,
+                        });
+                    }
+                    tokio::time::sleep(back_off(tuning.back_off, throttled, reply.retry_after)).await;
+                    continue;
+                }
+                Ok(reply) if reply.status >= 500 || reply.status == 408 => (
+                    format!("HTTP {} ({})", reply.status, reply.said()),
+                    None,
+                    reply.retry_after,
+                ),
+                Ok(reply) => return Err(refusal(&ask.place, &reply)),
+                Err(failure) => (failure.why, failure.source, None),
+            };
+            failed += 1;
+            if failed >= tuning.attempts {
+                return Err(Error::Unreachable {
+                    place: ask.place.clone(),
+                    why,
+                    attempts: failed,
+                    source,
+                });
+            }
+            tokio::time::sleep(back_off(tuning.back_off, failed, wait)).await;
+        }
+    }
+
+    fn instance_page(&self, body: &[u8]) -> Result<Page<InstanceEntry>, String> {
+        let page: InstancePage<'_> = serde_json::from_slice(body).map_err(|error| error.to_string())?;
+        Page::new(page.is_object, page.items, &page.total, |fields| {
+            let entry = fields.listed(self.project()).ok_or(NO_ID)?;
+            Ok((entry.instance.id.to_string(), entry))
+        })
+    }
+
+    async fn ask(
+        &self,
+        operation: Operation,
+        instance: Option<&InstanceId>,
+        segments: &[&str],
+        query: Vec<(&'static str, String)>,
+    ) -> Result<Ask, Error> {
+        let project_id = self.project_id().await?;
+        let mut path = vec!["v3".to_owned(), project_id.clone()];
+        path.extend(segments.iter().map(|segment| (*segment).to_owned()));
+        let place = self.place(operation, instance);
+        Ok(Ask {
+            place,
+            segments: path,
+            query,
+            body: None,
+            project_id: Some(project_id),
+        })
+    }
+
+    fn place(&self, operation: Operation, instance: Option<&InstanceId>) -> Place {
+        Place {
+            project: self.project().clone(),
+            operation,
+            instance: instance.cloned(),
+        }
+    }
+}
+
+const NO_ID: &str = "an entry has no id";
+
+fn backup_page(body: &[u8], row: impl Fn(&Entry<'_>) -> Result<Backup, String>) -> Result<Page<Backup>, String> {
+    let page: BackupPage<'_> = serde_json::from_slice(body).map_err(|error| error.to_string())?;
+    Page::new(page.is_object, page.items, &page.total, |entry| {
+        row(&entry).map(|backup| (backup.id.to_string(), backup))
+    })
+}
+
+/// The error that a 4xx other than 401 and 429, or a redirect, means for a read.
+pub(super) fn refusal(place: &Place, reply: &Reply) -> Error {
+    let (place, status, said) = (place.clone(), reply.status, reply.said());
+    let gateway = said.code.starts_with("APIG");
+    if UNKNOWN_INSTANCE.contains(&said.code.as_str()) {
+        return Error::NotFound { place, status, said };
+    }
+    match status {
+        403 => {
+            let action = place.operation.action();
+            let hint = format!("grant {action} to the user or agency, for this project");
+            Error::NotAllowed {
+                place,
+                status,
+                said,
+                hint,
+            }
+        }
+        // The retained listing is younger than the others: where the gateway does not know it, there is nothing to be had.
+        404 if gateway && place.operation != Operation::ListRetainedBackups => Error::Configuration {
+            project: place.project.clone(),
+            message: format!(
+                "{place}: the endpoint does not have this API (HTTP 404, {said}); check endpoint and region"
+            ),
+            source: None,
+        },
+        404 => Error::NotFound { place, status, said },
+        _ => Error::Refused { place, status, said },
+    }
+}

@@ -1,0 +1,158 @@
+//! The answer to a batch: one outcome per id asked, whatever the API said.
+//!
+//! Neither order nor completeness of `delete_results` is documented (API reference, section 1), so results are matched by id, and doubt is
+//! *unanswered*. Pure. Not for sending: that is `client`.
+
+use std::collections::HashMap;
+
+use super::reply::{Reply, tidy};
+use super::scalar::{Many, Scalar};
+use super::wire::DeleteResults;
+use super::{Answer, Error, Place};
+use crate::retention::{BackupId, Outcome};
+
+/// What a reply other than 401 means for the batch.
+pub(super) fn answer(place: &Place, asked: &[BackupId], reply: &Reply) -> Result<Answer, Error> {
+    let said = reply.said();
+    match reply.status {
+        200..=299 => Ok(match outcomes(asked, &reply.body) {
+            Ok(outcomes) => Answer::Results {
+                outcomes,
+                request_id: said.request_id,
+            },
+            Err(why) => Answer::Unanswered {
+                why,
+                request_id: said.request_id,
+            },
+        }),
+        429 => Ok(Answer::Throttled {
+            retry_after: reply.retry_after,
+        }),
+        403 => Err(super::client::refusal(place, reply)),
+        408 | 100..=199 | 300..=399 | 500.. => Ok(Answer::Unanswered {
+            why: format!("HTTP {} ({}: {})", reply.status, said.code, said.message),
+            request_id: said.request_id,
+        }),
+        status => Ok(Answer::RefusedWhole {
+            status,
+            code: said.code,
+            message: said.message,
+            request_id: said.request_id,
+        }),
+    }
+}
+
+/// One outcome per id asked, in the order asked.
+fn outcomes(asked: &[BackupId], body: &[u8]) -> Result<Vec<(BackupId, Outcome)>, String> {
+    let answer: DeleteResults<'_> =
+        serde_json::from_slice(body).map_err(|error| format!("the answer cannot be read: {error}"))?;
+    let Many::Items(results) = answer.results else {
+        return Err("the answer holds no delete_results".to_owned());
+    };
+    let mut found: HashMap<&str, Outcome> = HashMap::new();
+    for result in &results {
+        let Some(id) = result.id.word() else { continue };
+        let outcome = outcome(&result.code, &result.message);
+        found
+            .entry(id)
+            .and_modify(|before| {
+                if !agree(before, &outcome) {
+                    *before = unanswered("the answer names this id twice, with different results");
+                }
+            })
+            .or_insert(outcome);
+    }
+    let silent = || unanswered("the answer does not mention this id");
+    Ok(asked
+        .iter()
+        .map(|id| (id.clone(), found.get(id.as_str()).cloned().unwrap_or_else(silent)))
+        .collect())
+}
+
+fn outcome(code: &Scalar<'_>, message: &Scalar<'_>) -> Outcome {
+    let code = match code {
+        Scalar::Text(text) => text.trim().to_owned(),
+        Scalar::Whole(number) => number.to_string(),
+        Scalar::Absent | Scalar::Number(_) | Scalar::Odd => String::new(),
+    };
+    match code.as_str() {
+        "" => unanswered("the answer gives no error_code for this id"),
+        "0" => Outcome::Accepted,
+        _ => Outcome::Rejected {
+            code: tidy(&code),
+            message: tidy(message.text().unwrap_or_default()),
+        },
+    }
+}
+
+/// Two rejections with one code agree, however they are worded.
+fn agree(one: &Outcome, other: &Outcome) -> bool {
+    match (one, other) {
+        (Outcome::Rejected { code: a, .. }, Outcome::Rejected { code: b, .. }) => a == b,
+        _ => one == other,
+    }
+}
+
+fn unanswered(why: &str) -> Outcome {
+    Outcome::Unanswered { why: why.to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn short(asked: &[&str], body: &str) -> Vec<String> {
+        let asked: Vec<BackupId> = asked.iter().map(|id| BackupId::from(*id)).collect();
+        let outcomes = outcomes(&asked, body.as_bytes()).unwrap();
+        assert!(
+            outcomes.iter().map(|(id, _)| id).eq(&asked),
+            "one per id, in the order asked"
+        );
+        let word = |outcome| match outcome {
+            Outcome::Accepted => "accepted".to_owned(),
+            Outcome::Rejected { code, message } => format!("{code} {message}"),
+            Outcome::Unanswered { .. } => "unanswered".to_owned(),
+        };
+        outcomes.into_iter().map(|(_, outcome)| word(outcome)).collect()
+    }
+
+    #[test]
+    fn every_id_asked_has_one_outcome_whatever_the_answer_holds() {
+        let body = r#"{"delete_results": [
+            {"backup_id": "c", "error_code": "DBS.200054", "error_msg": "the backup is in use"},
+            {"backup_id": "nobody-asked", "error_code": "0"},
+            {"backup_id": "a", "error_code": "0", "error_msg": "Success"},
+            {"backup_id": "a", "error_code": 0},
+            {"backup_id": "d", "error_code": "0"}, {"backup_id": "d", "error_code": "DBS.1"},
+            {"backup_id": "e"}, {"backup_id": "f", "error_code": ["0"]},
+            {"error_code": "0"}, null, "g"
+        ]}"#;
+        assert_eq!(
+            short(&["a", "b", "c", "d", "e", "f", "g"], body),
+            [
+                "accepted",
+                "unanswered",
+                "DBS.200054 the backup is in use",
+                "unanswered",
+                "unanswered",
+                "unanswered",
+                "unanswered"
+            ]
+        );
+    }
+
+    #[test]
+    fn an_answer_without_results_is_no_answer() {
+        for body in [
+            "",
+            "<html>",
+            "[]",
+            "{}",
+            r#"{"delete_results": null}"#,
+            r#"{"delete_results": "0"}"#,
+        ] {
+            assert!(outcomes(&[BackupId::from("a")], body.as_bytes()).is_err(), "{body}");
+        }
+        assert_eq!(short(&["a"], r#"{"delete_results": []}"#), ["unanswered"]);
+    }
+}

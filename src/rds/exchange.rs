@@ -1,0 +1,299 @@
+//! One signed request and its answer: slot, turn, credentials, the key's gate, signature, body, observer.
+//!
+//! A 401 is settled here, because nothing happened: credentials are renewed once and the request is sent once more, alone (contract, 4.7). Not
+//! for any other retry: reads are retried by `client`, deletions by `run`.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use reqwest::header::{DATE, HeaderMap, HeaderValue, RETRY_AFTER};
+use secrecy::ExposeSecret;
+use tokio::time::Instant;
+
+use super::auth::{Credentials, Wallet};
+use super::error::{Cause, Error, Place};
+use super::keys::{KeyGuard, Pass};
+use super::reply::{Reply, http_date, retry_after, tidy};
+use super::sign::Signable;
+use super::throttle::Throttle;
+use super::transport::Target;
+use super::{Event, Observer, Operation};
+use crate::clock;
+use crate::retention::plan::ClockCheck;
+
+/// No answer of the API comes near this.
+const LARGEST_BODY: usize = 32 * 1024 * 1024;
+
+/// What is asked.
+#[derive(Clone, Debug)]
+pub(super) struct Ask {
+    pub(super) place: Place,
+    /// Path segments, not encoded.
+    pub(super) segments: Vec<String>,
+    /// The query, not encoded.
+    pub(super) query: Vec<(&'static str, String)>,
+    /// A body makes it a POST.
+    pub(super) body: Option<Vec<u8>>,
+    /// Sent as X-Project-Id; without one it is IAM that is asked.
+    pub(super) project_id: Option<String>,
+}
+
+/// There was no answer, or none that could be read to its end.
+#[derive(Debug)]
+pub(super) struct Failure {
+    /// No connection: the request cannot have been acted on.
+    pub(super) not_sent: bool,
+    pub(super) why: String,
+    pub(super) source: Option<Cause>,
+}
+
+pub(super) struct Exchange {
+    pub(super) rds: (url::Url, reqwest::Client),
+    pub(super) iam: (url::Url, reqwest::Client),
+    pub(super) throttle: Throttle,
+    pub(super) wallet: Wallet,
+    pub(super) keys: KeyGuard,
+    pub(super) observer: Observer,
+    /// The next request goes alone.
+    pub(super) alone_next: AtomicBool,
+    pub(super) calls: AtomicU64,
+    pub(super) clock: Mutex<Option<ClockCheck>>,
+}
+
+impl Exchange {
+    /// Sends and reads one answer; the inner `Err` when there was none. A 401 is an [`Error`], all other statuses are answers.
+    pub(super) async fn send(&self, ask: &Ask) -> Result<Result<Reply, Failure>, Error> {
+        let mut refused: Option<Arc<Credentials>> = None;
+        loop {
+            let _slot = self.throttle.slot().await;
+            let turn = self.throttle.turn().await;
+            let (credentials, pass) = self.admit(&ask.place).await?;
+            let request = self.request(ask, &credentials)?;
+            drop(turn);
+            let reply = match self.attempt(ask, request).await {
+                Ok(reply) => reply,
+                Err(failure) => return Ok(Err(failure)),
+            };
+            match reply.status {
+                401 => {
+                    let again = refused
+                        .as_ref()
+                        .is_some_and(|old| old.fingerprint() == credentials.fingerprint());
+                    // Before the pass ends, so that whoever goes next goes with renewed credentials.
+                    self.wallet.doubt_if(&credentials);
+                    let blocked = pass.refused(again, clock::now());
+                    if refused.is_some() {
+                        return Err(not_authenticated(&ask.place, &credentials, blocked, &reply));
+                    }
+                    refused = Some(credentials);
+                }
+                // These may come from in front of the authentication and prove nothing.
+                429 | 500.. => return Ok(Ok(reply)),
+                _ => {
+                    pass.proven();
+                    return Ok(Ok(reply));
+                }
+            }
+        }
+    }
+
+    /// Credentials, and the right to use them now.
+    async fn admit(&self, place: &Place) -> Result<(Arc<Credentials>, Pass), Error> {
+        loop {
+            let credentials = self.wallet.current().await;
+            let credentials = credentials.map_err(|source| Error::Credentials {
+                project: place.project.clone(),
+                source,
+            })?;
+            if self.alone_next.swap(false, Ordering::SeqCst) {
+                self.keys.doubt(credentials.fingerprint());
+            }
+            let pass = self
+                .keys
+                .enter(credentials.fingerprint())
+                .await
+                .map_err(|until| Error::KeyBlocked {
+                    place: place.clone(),
+                    key: credentials.masked(),
+                    until,
+                })?;
+            // Renewed while this one waited.
+            if self.wallet.is_current(&credentials) {
+                return Ok((credentials, pass));
+            }
+        }
+    }
+
+    fn request(&self, ask: &Ask, credentials: &Credentials) -> Result<reqwest::RequestBuilder, Error> {
+        let (endpoint, http) = if ask.project_id.is_some() { &self.rds } else { &self.iam };
+        let wrong = |message: String| Error::Configuration {
+            project: ask.place.project.clone(),
+            message,
+            source: None,
+        };
+        let segments: Vec<&str> = ask.segments.iter().map(String::as_str).collect();
+        let query: Vec<(&str, &str)> = ask.query.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        let target = Target::new(endpoint, &segments, &query).map_err(wrong)?;
+        let date = clock::now().format("%Y%m%dT%H%M%SZ").to_string();
+        let mut headers = vec![
+            ("host", target.host.as_str()),
+            ("x-sdk-date", &date),
+            ("content-type", "application/json"),
+        ];
+        if let Some(id) = &ask.project_id {
+            headers.push(("x-project-id", id));
+        }
+        if let Some(token) = &credentials.security_token {
+            headers.push(("x-security-token", token.expose_secret()));
+        }
+        let body = ask.body.as_deref().unwrap_or_default();
+        let method = if ask.body.is_some() { "POST" } else { "GET" };
+        let signable = Signable {
+            method,
+            path: &target.path,
+            query: &query,
+            headers: &headers,
+            body,
+        };
+        let authorization = signable.authorization(&credentials.access_key, &credentials.secret_key, &date);
+        let mut sent = HeaderMap::new();
+        // `host` is made from the URL by the HTTP client, the same.
+        for (name, value) in headers
+            .into_iter()
+            .skip(1)
+            .chain([("authorization", authorization.as_str())])
+        {
+            let mut value = HeaderValue::from_str(value).map_err(|_| {
+                wrong(format!(
+                    "the credentials or the project id hold a character that {name} cannot carry"
+                ))
+            })?;
+            value.set_sensitive(matches!(name, "authorization" | "x-security-token"));
+            sent.insert(name, value);
+        }
+        let request = if method == "POST" {
+            http.post(target.url)
+        } else {
+            http.get(target.url)
+        };
+        Ok(request.headers(sent).body(body.to_vec()))
+    }
+
+    async fn attempt(&self, ask: &Ask, request: reqwest::RequestBuilder) -> Result<Reply, Failure> {
+        self.calls.fetch_add(1, Ordering::Relaxed);
+        let sent = Instant::now();
+        let reply = self.answer(ask, request).await;
+        let status = reply.as_ref().ok().map(|reply| reply.status);
+        let throttled = status == Some(429);
+        match &reply {
+            Ok(reply) if throttled => self.throttle.refused(sent, reply.retry_after),
+            Ok(_) => self.throttle.answered(),
+            Err(_) => {}
+        }
+        (self.observer)(&Event {
+            project: &ask.place.project,
+            operation: ask.place.operation,
+            status,
+            took: sent.elapsed(),
+            throttled,
+        });
+        reply
+    }
+
+    async fn answer(&self, ask: &Ask, request: reqwest::RequestBuilder) -> Result<Reply, Failure> {
+        let mut answer = request.send().await.map_err(failure)?;
+        let now = clock::now();
+        let status = answer.status().as_u16();
+        if ask.place.operation != Operation::ListProjects {
+            self.note_clock(&answer, now);
+        }
+        let header = |name: &str| answer.headers().get(name).and_then(|value| value.to_str().ok());
+        let request_id = header("x-request-id").or_else(|| header("x-iam-trace-id")).map(tidy);
+        let wait = header(RETRY_AFTER.as_str()).and_then(|text| retry_after(text, now));
+        let body = match body(&mut answer).await {
+            Ok(body) => body,
+            Err(failure) if answer.status().is_success() => return Err(failure),
+            // The status alone says enough: a 401 must count although its text broke off.
+            Err(_) => Vec::new(),
+        };
+        Ok(Reply {
+            status,
+            body,
+            request_id,
+            retry_after: wait,
+        })
+    }
+
+    /// Compares the clocks. A failure in front of the API need not carry a date, so that only a success without one counts.
+    fn note_clock(&self, answer: &reqwest::Response, now: chrono::DateTime<chrono::Utc>) {
+        let date = answer
+            .headers()
+            .get(DATE)
+            .and_then(|value| http_date(value.to_str().ok()?));
+        let check = match date {
+            Some(date) => ClockCheck::Skew(date - now),
+            None if answer.status().is_success() => ClockCheck::NoDate,
+            None => return,
+        };
+        *self.clock.lock().unwrap_or_else(PoisonError::into_inner) = Some(check);
+    }
+}
+
+async fn body(answer: &mut reqwest::Response) -> Result<Vec<u8>, Failure> {
+    let mut body = Vec::new();
+    while let Some(chunk) = answer.chunk().await.map_err(failure)? {
+        if body.len() + chunk.len() > LARGEST_BODY {
+            let why = format!("the answer is larger than {} MiB", LARGEST_BODY >> 20);
+            return Err(Failure {
+                not_sent: false,
+                why,
+                source: None,
+            });
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(body)
+}
+
+fn failure(error: reqwest::Error) -> Failure {
+    let not_sent = error.is_connect() || error.is_builder();
+    let why = if not_sent {
+        "no connection"
+    } else if error.is_timeout() {
+        "time-out"
+    } else if error.is_decode() {
+        "the answer cannot be decoded"
+    } else {
+        "the connection broke"
+    };
+    // The place says what was asked; the URL would only repeat it.
+    Failure {
+        not_sent,
+        why: why.to_owned(),
+        source: Some(error.without_url().into()),
+    }
+}
+
+fn not_authenticated(place: &Place, credentials: &Credentials, blocked: bool, reply: &Reply) -> Error {
+    let pause = if blocked {
+        ", and is not used for 15 minutes lest the API locks it"
+    } else {
+        ""
+    };
+    Error::NotAllowed {
+        place: place.clone(),
+        status: reply.status,
+        said: reply.said(),
+        hint: format!(
+            "access key {} was refused, also after its renewal{pause}; check access key, secret key, security token and this machine's clock",
+            credentials.masked()
+        ),
+    }
+}
+
+/// How long to wait before attempt number `attempt` (from 1): full jitter, doubling from `base`; never less than the API asked for.
+pub(super) fn back_off(base: Duration, attempt: u32, asked: Option<Duration>) -> Duration {
+    let most = base.saturating_mul(1 << attempt.saturating_sub(1).min(6));
+    asked.unwrap_or_default() + most.mul_f64(fastrand::f64())
+}

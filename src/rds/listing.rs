@@ -1,0 +1,125 @@
+//! A listing that is believed only when its pages agree (contract, 4.2).
+//!
+//! Concurrent changes shift offsets, and peers have deleted what a short listing did not show. Not for what an entry means: that is `wire`.
+
+use std::collections::HashMap;
+
+use super::client::Client;
+use super::error::Error;
+use super::exchange::{Ask, back_off};
+use super::scalar::{Many, Scalar};
+
+/// Records a page; the API's most.
+pub(super) const LIMIT: usize = 100;
+/// A listing is read this often in all: once, and three times again.
+const READS: u32 = 4;
+/// A server that never ends is not believed either (two million records).
+const MOST_PAGES: usize = 20_000;
+
+/// One page: its rows by id, or why a row spoils it.
+pub(super) struct Page<T> {
+    pub(super) rows: Vec<Result<(String, T), String>>,
+    pub(super) total: Scalar<'static>,
+}
+
+impl<T> Page<T> {
+    /// From a parsed page. `Err` when it is no page at all.
+    pub(super) fn new<E>(
+        is_object: bool,
+        items: Many<E>,
+        total: &Scalar<'_>,
+        row: impl FnMut(E) -> Result<(String, T), String>,
+    ) -> Result<Self, String> {
+        let items = match items {
+            Many::Items(items) => items,
+            Many::Absent if is_object => Vec::new(),
+            Many::Absent | Many::Odd => return Err("it is not the documented JSON".to_owned()),
+        };
+        let total = total.whole().map_or(Scalar::Absent, Scalar::Whole);
+        Ok(Self {
+            rows: items.into_iter().map(row).collect(),
+            total,
+        })
+    }
+}
+
+/// Reads a whole listing until its pages agree.
+pub(super) async fn believed<T, P>(client: &Client, ask: Ask, parse: P) -> Result<Vec<T>, Error>
+where
+    T: PartialEq + Send,
+    P: Fn(&[u8]) -> Result<Page<T>, String> + Send + Sync,
+{
+    let mut read = 1;
+    loop {
+        match whole(client, &ask, &parse).await? {
+            Ok(rows) => return Ok(rows),
+            Err(why) if read >= READS => {
+                return Err(Error::Disagreement {
+                    place: ask.place,
+                    reads: read,
+                    why,
+                });
+            }
+            Err(why) => {
+                tracing::debug!(place = %ask.place, why, "listing read again");
+                tokio::time::sleep(back_off(client.tuning().back_off, read, None)).await;
+                read += 1;
+            }
+        }
+    }
+}
+
+/// Reads all pages once; the inner `Err` says what does not agree.
+async fn whole<T, P>(client: &Client, ask: &Ask, parse: &P) -> Result<Result<Vec<T>, String>, Error>
+where
+    T: PartialEq + Send,
+    P: Fn(&[u8]) -> Result<Page<T>, String> + Send + Sync,
+{
+    let mut rows: Vec<T> = Vec::new();
+    let mut seen: HashMap<String, usize> = HashMap::new();
+    let mut total = None;
+    let mut received = 0;
+    for number in 1..=MOST_PAGES {
+        let mut ask = ask.clone();
+        ask.query
+            .extend([("offset", received.to_string()), ("limit", LIMIT.to_string())]);
+        let page = client.read(&ask, parse).await?;
+        let Some(page_total) = page.total.whole() else {
+            return Ok(Err(format!("page {number} gives no total count")));
+        };
+        let first_total = *total.get_or_insert(page_total);
+        if page_total != first_total {
+            return Ok(Err(format!(
+                "the total count changed from {first_total} to {page_total} between pages"
+            )));
+        }
+        let empty = page.rows.is_empty();
+        received += page.rows.len();
+        for row in page.rows {
+            let (id, row) = match row {
+                Ok(row) => row,
+                Err(why) => return Ok(Err(why)),
+            };
+            match seen.get(&id).and_then(|at| rows.get(*at)) {
+                // A shift between pages shows a record twice; the count then tells that another was missed.
+                Some(before) if *before == row => {}
+                Some(_) => return Ok(Err(format!("{id} is listed twice, differently"))),
+                None => {
+                    seen.insert(id, rows.len());
+                    rows.push(row);
+                }
+            }
+        }
+        if empty || received as u64 >= first_total {
+            let got = rows.len();
+            return Ok(if got as u64 == first_total {
+                Ok(rows)
+            } else {
+                Err(format!(
+                    "{got} different ids were listed, but the total count is {first_total}"
+                ))
+            });
+        }
+    }
+    Ok(Err(format!("it did not end after {MOST_PAGES} pages")))
+}

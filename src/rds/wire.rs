@@ -1,0 +1,334 @@
+//! The API's JSON, read as leniently as is safe: what is not understood becomes an unknown value, and unknown is kept.
+//!
+//! Spellings and units are those of the API reference, sections 3 and 4. Not for believing a listing: that is `listing`.
+
+mod file;
+
+use std::fmt;
+use std::sync::Arc;
+
+use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
+use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+
+pub use file::backups_from_json;
+
+use super::InstanceEntry;
+use super::scalar::{Many, Merge, Scalar, lenient_object};
+use crate::retention::{
+    Backup, BackupId, BackupKind, BackupStatus, Databases, Engine, Instance, InstanceId, InstanceLife, ProjectName,
+};
+
+lenient_object! {
+    /// `datastore` of a backup or an instance.
+    Datastore { kind: Scalar<'a> = "type" }
+}
+lenient_object! {
+    /// `{name}` of a database.
+    Name { name: Scalar<'a> = "name" }
+}
+lenient_object! {
+    /// One tag.
+    Tag { key: Scalar<'a> = "key", value: Scalar<'a> = "value" }
+}
+lenient_object! {
+    /// One backup of `ListBackups` or `ListRetainBackups`.
+    Entry {
+        id: Scalar<'a> = "id",
+        instance_id: Scalar<'a> = "instance_id",
+        name: Scalar<'a> = "name",
+        kind: Scalar<'a> = "type",
+        size: Scalar<'a> = "size",
+        status: Scalar<'a> = "status",
+        begin_time: Scalar<'a> = "begin_time",
+        end_time: Scalar<'a> = "end_time",
+        datastore: Datastore<'a> = "datastore",
+        databases: DatabaseNames = "databases",
+    }
+}
+lenient_object! {
+    /// One instance of `ListInstances`.
+    InstanceFields {
+        id: Scalar<'a> = "id",
+        name: Scalar<'a> = "name",
+        kind: Scalar<'a> = "type",
+        datastore: Datastore<'a> = "datastore",
+        tags: Many<Tag<'a>> = "tags",
+        enterprise_project: Scalar<'a> = "enterprise_project_id",
+    }
+}
+lenient_object! {
+    /// A page of backups; `total` is what `ListRetainBackups` calls its count.
+    BackupPage { items: Many<Entry<'a>> = "backups", total: Scalar<'a> = "total_count" | "total" }
+}
+lenient_object! {
+    /// A page of instances.
+    InstancePage { items: Many<InstanceFields<'a>> = "instances", total: Scalar<'a> = "total_count" }
+}
+lenient_object! {
+    /// One project of IAM.
+    ProjectFields { id: Scalar<'a> = "id", name: Scalar<'a> = "name" }
+}
+lenient_object! {
+    /// IAM's answer.
+    ProjectList { projects: Many<ProjectFields<'a>> = "projects" }
+}
+lenient_object! {
+    /// What became of one id.
+    DeleteResult {
+        id: Scalar<'a> = "backup_id",
+        code: Scalar<'a> = "error_code",
+        message: Scalar<'a> = "error_msg",
+    }
+}
+lenient_object! {
+    /// The answer to a batch.
+    DeleteResults { results: Many<DeleteResult<'a>> = "delete_results" }
+}
+
+impl Merge for Datastore<'_> {
+    fn merge(&mut self, other: Self) {
+        self.is_object |= other.is_object;
+        self.kind.merge(other.kind);
+    }
+}
+
+impl Datastore<'_> {
+    fn engine(&self) -> Engine {
+        Engine::parse(self.kind.word().unwrap_or_default())
+    }
+}
+
+/// `databases`: which a backup names.
+#[derive(Debug, Default, PartialEq)]
+pub(super) enum DatabaseNames {
+    /// Missing or null.
+    #[default]
+    Absent,
+    /// Their names, sorted; empty is a full backup.
+    Names(Vec<String>),
+    /// Not readable.
+    Odd,
+}
+
+impl Merge for DatabaseNames {
+    fn merge(&mut self, other: Self) {
+        if *self == Self::Absent {
+            *self = other;
+        } else if other != Self::Absent && *self != other {
+            *self = Self::Odd;
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for DatabaseNames {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        /// An element: the name, alone or in an object.
+        struct Element(Option<String>);
+        impl<'de> Deserialize<'de> for Element {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                struct Any;
+                impl<'de> Visitor<'de> for Any {
+                    type Value = Element;
+                    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                        f.write_str("a database")
+                    }
+                    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Element, E> {
+                        Ok(Element(Some(text.to_owned()).filter(|text| !text.is_empty())))
+                    }
+                    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Element, A::Error> {
+                        let name = Name::deserialize(serde::de::value::MapAccessDeserializer::new(map))?;
+                        Ok(Element(
+                            name.name.text().filter(|text| !text.is_empty()).map(str::to_owned),
+                        ))
+                    }
+                    fn visit_seq<A: SeqAccess<'de>>(self, seq: A) -> Result<Element, A::Error> {
+                        super::scalar::drain_seq(seq).map(|()| Element(None))
+                    }
+                    super::scalar::visit_as!(Element(None) =>
+                        visit_bool: bool, visit_i64: i64, visit_u64: u64, visit_f64: f64);
+                    super::scalar::visit_null!(Element(None));
+                }
+                deserializer.deserialize_any(Any)
+            }
+        }
+        // A lone object in place of the list is not understood: unknown, so kept.
+        Ok(match Many::<Element, false>::deserialize(deserializer)? {
+            Many::Absent => Self::Absent,
+            Many::Odd => Self::Odd,
+            Many::Items(items) => match items.into_iter().map(|element| element.0).collect::<Option<Vec<_>>>() {
+                Some(mut names) => {
+                    names.sort_unstable();
+                    Self::Names(names)
+                }
+                None => Self::Odd,
+            },
+        })
+    }
+}
+
+impl DatabaseNames {
+    fn databases(&self) -> Databases {
+        match self {
+            Self::Absent => Databases::All,
+            Self::Names(names) => Databases::from_names(names),
+            Self::Odd => Databases::Unknown,
+        }
+    }
+}
+
+impl Entry<'_> {
+    /// The backup as `ListBackups` describes it; `None` without an id.
+    pub(super) fn listed(&self) -> Option<Backup> {
+        Some(Backup {
+            id: BackupId::from(self.id.word()?),
+            name: Arc::from(self.name.text().unwrap_or_default()),
+            kind: BackupKind::parse(self.kind.text().unwrap_or_default()),
+            engine: self.datastore.engine(),
+            status: BackupStatus::parse(self.status.text().unwrap_or_default()),
+            begin: self.begin_time.text().and_then(parse_time),
+            size_bytes: self.bytes(),
+            databases: self.databases.databases(),
+        })
+    }
+
+    /// The backup as `ListRetainBackups` describes it: no status, `Snapshot` for manual, `Db` for automated.
+    pub(super) fn retained(&self) -> Option<Backup> {
+        let time = |field: &Scalar<'_>| field.text().and_then(parse_time);
+        let (begin, end) = (time(&self.begin_time), time(&self.end_time));
+        let kind = match self.kind.text().unwrap_or_default() {
+            "Snapshot" => BackupKind::Manual,
+            "Db" => BackupKind::Auto,
+            other => BackupKind::parse(other),
+        };
+        // Without both times it is not known to have been finished, so it is not called COMPLETED.
+        let whole = matches!(kind, BackupKind::Manual | BackupKind::Auto) && begin.is_some() && end.is_some();
+        Some(Backup {
+            id: BackupId::from(self.id.word()?),
+            name: Arc::from(self.name.text().unwrap_or_default()),
+            kind,
+            // The answer names no engine; only SQL Server instances are ever asked for.
+            engine: if self.datastore.is_object {
+                self.datastore.engine()
+            } else {
+                Engine::SqlServer
+            },
+            status: if whole {
+                BackupStatus::Completed
+            } else {
+                BackupStatus::Other(Arc::from(""))
+            },
+            begin,
+            size_bytes: self.bytes(),
+            databases: Databases::Unknown,
+        })
+    }
+
+    /// The API gives KB.
+    fn bytes(&self) -> u64 {
+        self.size.number().unwrap_or(0).saturating_mul(1024)
+    }
+}
+
+impl InstanceFields<'_> {
+    /// The instance; `None` without an id.
+    pub(super) fn listed(&self, project: &ProjectName) -> Option<InstanceEntry> {
+        let id = InstanceId::from(self.id.word()?);
+        let tags = match &self.tags {
+            Many::Items(tags) => tags
+                .iter()
+                .filter_map(|tag| {
+                    Some((
+                        tag.key.text()?.to_owned(),
+                        tag.value.text().unwrap_or_default().to_owned(),
+                    ))
+                })
+                .collect(),
+            Many::Absent | Many::Odd => Vec::new(),
+        };
+        let instance = Instance {
+            project: project.clone(),
+            id,
+            name: Arc::from(self.name.text().unwrap_or_default()),
+            tags,
+            enterprise_project: self.enterprise_project.word().map(str::to_owned),
+            life: InstanceLife::Listed,
+        };
+        let is_replica = self
+            .kind
+            .word()
+            .is_some_and(|kind| kind.eq_ignore_ascii_case("replica"));
+        Some(InstanceEntry {
+            instance,
+            is_replica,
+            engine: self.datastore.engine(),
+        })
+    }
+}
+
+/// Reads the API's times: `2026-10-01T19:00:00` followed by `+hhmm`, `+hh:mm`, `Z` or nothing (which means UTC), with a fraction of a
+/// second or without, with stray blanks anywhere. `None` for what cannot be read: such a backup is kept.
+pub fn parse_time(text: &str) -> Option<DateTime<Utc>> {
+    let mut buffer = [0_u8; 48];
+    let mut length = 0;
+    for byte in text.bytes().filter(|byte| !byte.is_ascii_whitespace()) {
+        *buffer.get_mut(length)? = byte;
+        length += 1;
+    }
+    let bytes = buffer.get(..length)?;
+    let (date, rest) = bytes.split_at_checked(10)?;
+    // A blank between date and time was dropped above, so the T is optional.
+    let rest = rest
+        .strip_prefix(b"T")
+        .or_else(|| rest.strip_prefix(b"t"))
+        .unwrap_or(rest);
+    let (time, rest) = rest.split_at_checked(8)?;
+    let ([.., b'-', _, _], b'-', b':', b':') = (date, *date.get(4)?, *time.get(2)?, *time.get(5)?) else {
+        return None;
+    };
+    let day = NaiveDate::from_ymd_opt(
+        i32::try_from(digits(&date[..4])?).ok()?,
+        digits(&date[5..7])?,
+        digits(&date[8..])?,
+    )?;
+    let (nanos, zone) = fraction(rest)?;
+    let local = day.and_hms_nano_opt(digits(&time[..2])?, digits(&time[3..5])?, digits(&time[6..])?, nanos)?;
+    local.checked_sub_signed(offset(zone)?).map(|utc| utc.and_utc())
+}
+
+fn digits(bytes: &[u8]) -> Option<u32> {
+    bytes.iter().try_fold(0_u32, |sum, byte| {
+        let digit = char::from(*byte).to_digit(10)?;
+        sum.checked_mul(10)?.checked_add(digit)
+    })
+}
+
+/// Nanoseconds, and what follows the fraction.
+fn fraction(rest: &[u8]) -> Option<(u32, &[u8])> {
+    let Some(rest) = rest.strip_prefix(b".").or_else(|| rest.strip_prefix(b",")) else {
+        return Some((0, rest));
+    };
+    let length = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
+    let (fraction, zone) = rest.split_at(length);
+    let kept = &fraction[..length.min(9)];
+    let scale = 10_u32.pow(u32::try_from(9 - kept.len()).ok()?);
+    (length > 0).then_some((digits(kept)? * scale, zone))
+}
+
+fn offset(zone: &[u8]) -> Option<TimeDelta> {
+    let (sign, rest) = match zone {
+        [] | [b'Z' | b'z'] => return Some(TimeDelta::zero()),
+        [b'+', rest @ ..] => (1, rest),
+        [b'-', rest @ ..] => (-1, rest),
+        _ => return None,
+    };
+    let (hours, minutes) = match rest {
+        [_, _] => (digits(rest)?, 0),
+        [_, _, b':', _, _] => (digits(&rest[..2])?, digits(&rest[3..])?),
+        [_, _, _, _] => (digits(&rest[..2])?, digits(&rest[2..])?),
+        _ => return None,
+    };
+    (hours < 24 && minutes < 60).then(|| TimeDelta::minutes(sign * i64::from(hours * 60 + minutes)))
+}
+
+#[cfg(test)]
+mod tests;
