@@ -92,7 +92,6 @@ pub struct Global {
         long,
         global = true,
         action = ArgAction::Count,
-        conflicts_with = "log_level",
         help_heading = "Global options"
     )]
     pub verbose: u8,
@@ -111,14 +110,15 @@ pub struct Global {
 }
 
 impl Global {
-    /// The level asked for by `--log-level` or `-v`, else the command's own.
+    /// The level asked for by `--log-level`, else the command's own, raised by `-v`.
     pub fn level_or(&self, default: LogLevel) -> LogLevel {
-        match (self.log_level, self.verbose) {
-            (Some(level), _) => level,
-            (None, 0) => default,
-            (None, 1) => LogLevel::Info.max(default),
-            (None, 2) => LogLevel::Debug,
-            (None, _) => LogLevel::Trace,
+        let asked = self.log_level.unwrap_or(default);
+        // `-v` raises what the environment says, too; it never makes anything more silent.
+        match self.verbose {
+            0 => asked,
+            1 => asked.max(LogLevel::Info),
+            2 => asked.max(LogLevel::Debug),
+            _ => LogLevel::Trace,
         }
     }
 
@@ -195,44 +195,92 @@ pub enum Format {
 #[derive(Clone, Debug, Subcommand)]
 pub enum Command {
     /// Validate the configuration.
+    #[command(
+        long_about = "Validate the configuration. All problems are reported together, each with file, line and what was expected.\n\n\
+                  It also says where policies overlap and what looks unintended."
+    )]
     Check(Check),
     /// Show what would happen now, with reasons; never deletes.
+    #[command(
+        long_about = "Show what would happen now to every backup, and why: which rule and slot keeps it, until when, or why it \
+                  may go. Nothing is deleted and no grace begins.\n\n\
+                  It exits 0 whenever it could compute, refused by the guard or not."
+    )]
     Plan(Plan),
     /// One run now, as the daemon would.
+    #[command(
+        long_about = "One run now, as the daemon would do it: with grace, guard and ledger. For cron jobs and hands.\n\n\
+                  A backup is deleted only after it has been seen expired for its whole grace, so the first run on a new \
+                  state deletes nothing."
+    )]
     Apply(Apply),
     /// Hold a backup, or many: they are kept whatever a policy says.
+    #[command(
+        long_about = "Hold a backup: it is kept whatever a policy says, and no rule counts it, until the hold ends or is released. \
+                  With --instance or --name one hold covers many backups, also ones not made yet.\n\n\
+                  When a hold ends the backup's grace starts anew."
+    )]
     Hold(Hold),
     /// End a hold.
+    #[command(
+        long_about = "End a hold that was placed by command. Holds of the configuration are ended there.\n\n\
+                  Name the backup, or the hold by its own id, which `holds` shows; with several holds on one backup only \
+                  the latter is clear enough."
+    )]
     Release(Release),
     /// List the holds.
+    #[command(
+        long_about = "List the holds, those of the configuration and those placed by command, with reason, owner and end."
+    )]
     Holds(Holds),
     /// Approve what the guard refused.
+    #[command(
+        long_about = "Approve what the guard refused, for 48 hours. With a policy: exactly the backups of the plan that \
+                  max_deletions or max_percent refused are exempt from these two limits in the next runs; what is new \
+                  since then faces the limits alone. With --listing: a listing that fell by more than half is believed.\n\n\
+                  Nothing else can be overridden. Look at `plan` first."
+    )]
     Approve(Approve),
     /// Stop all deletions, everywhere.
+    #[command(
+        long_about = "Stop all deletions, of all policies and projects, from the next batch on. Runs still look, decide and report."
+    )]
     Freeze(Freeze),
     /// End the freeze.
+    #[command(long_about = "End the freeze that was placed by command. A freeze in the configuration is ended there.")]
     Thaw(Thaw),
     /// List past runs.
+    #[command(long_about = "List past runs from the ledger, the latest first.")]
     History(History),
     /// Check or export the ledger.
+    #[command(
+        long_about = "The ledger holds every deletion that was intended, with its outcome, as rows of a hash chain. `verify` \
+                  recomputes the chain, `export` writes it out."
+    )]
     Audit(Audit),
     /// Serve an RDS API on loopback with a made-up fleet.
+    #[command(
+        long_about = "Serve an RDS API on loopback with a made-up fleet, and print the configuration to use with it. Nothing \
+                  leaves this machine. The same seed makes the same fleet."
+    )]
     Simulator(Simulator),
     /// Simulator, daemon and status page in one process; nothing to configure.
+    #[command(
+        long_about = "Simulator, daemon and status page in one process: a made-up fleet with policies on it, real HTTP in \
+                  between. Nothing to configure, nothing leaves this machine, nothing is left on it."
+    )]
     Demo(Demo),
     /// Print a shell's completion script.
+    #[command(long_about = "Print a completion script for a shell.")]
     Completions(Completions),
     /// Print the man page.
+    #[command(long_about = "Print the man page, all commands in one; or write a page a command into a directory.")]
     Man(Man),
 }
 
 /// `check`
 #[derive(Clone, Debug, Args)]
-#[command(
-    long_about = "Validate the configuration. All problems are reported together, each with file, line and what was expected.\n\n\
-                  It also says where policies overlap and what looks unintended.",
-    after_help = "Example, before a reload:\n  rds-retentiond check --strict && systemctl reload rds-retentiond"
-)]
+#[command(after_help = "Example, before a reload:\n  rds-retentiond check --strict && systemctl reload rds-retentiond")]
 pub struct Check {
     /// Also reach every project with its credentials, and say what it may do there.
     #[arg(long)]
@@ -258,15 +306,10 @@ pub struct Show {
 
 /// `plan`
 #[derive(Clone, Debug, Args)]
-#[command(
-    long_about = "Show what would happen now to every backup, and why: which rule and slot keeps it, until when, or why it \
-                  may go. Nothing is deleted and no grace begins.\n\n\
-                  It exits 0 whenever it could compute, refused by the guard or not.",
-    after_help = "Examples:\n  rds-retentiond plan --policy production\n  \
+#[command(after_help = "Examples:\n  rds-retentiond plan --policy production\n  \
                   rds-retentiond plan --at 2027-01-01                 what would go at New Year\n  \
                   rds-retentiond plan --backups backups.json          offline: no network, no credentials, no state\n  \
-                  rds-retentiond plan --format json | jq '.policies[].summary'"
-)]
+                  rds-retentiond plan --format json | jq '.policies[].summary'")]
 pub struct Plan {
     /// Only this policy; may be given several times. The others still keep what they keep.
     #[arg(long = "policy", value_name = "NAME", action = ArgAction::Append)]
@@ -290,13 +333,8 @@ pub struct Plan {
 
 /// `apply`
 #[derive(Clone, Debug, Args)]
-#[command(
-    long_about = "One run now, as the daemon would do it: with grace, guard and ledger. For cron jobs and hands.\n\n\
-                  A backup is deleted only after it has been seen expired for its whole grace, so the first run on a new \
-                  state deletes nothing.",
-    after_help = "Examples:\n  rds-retentiond apply --policy production\n  \
-                  rds-retentiond apply --confirm-for 0s --metrics-file /var/lib/node_exporter/textfile/rds-retentiond.prom"
-)]
+#[command(after_help = "Examples:\n  rds-retentiond apply --policy production\n  \
+                  rds-retentiond apply --confirm-for 0s --metrics-file /var/lib/node_exporter/textfile/rds-retentiond.prom")]
 pub struct Apply {
     /// Only this policy; may be given several times. The others still keep what they keep.
     #[arg(long = "policy", value_name = "NAME", action = ArgAction::Append)]
@@ -319,9 +357,6 @@ pub struct Apply {
 #[derive(Clone, Debug, Args)]
 #[command(
     group(ArgGroup::new("target").required(true).multiple(true).args(["backup", "instance", "name"])),
-    long_about = "Hold a backup: it is kept whatever a policy says, and no rule counts it, until the hold ends or is released. \
-                  With --instance or --name one hold covers many backups, also ones not made yet.\n\n\
-                  When a hold ends the backup's grace starts anew.",
     after_help = "Examples:\n  rds-retentiond hold 63ad3439af9776054br04 --reason 'case 4711' --until 2027-06-30\n  \
                   rds-retentiond hold --name 'pre-migration-*' --reason 'kept for rollback' --owner dba"
 )]
@@ -345,18 +380,13 @@ pub struct Hold {
     #[arg(long, value_name = "NAME", value_parser = parse_text)]
     pub owner: Option<String>,
     /// Also when no run has ever seen this backup id.
-    #[arg(long, requires = "backup")]
+    #[arg(long, conflicts_with_all = ["instance", "name"])]
     pub force: bool,
 }
 
 /// `release`
 #[derive(Clone, Debug, Args)]
-#[command(
-    long_about = "End a hold that was placed by command. Holds of the configuration are ended there.\n\n\
-                  Name the backup, or the hold by its own id, which `holds` shows; with several holds on one backup only \
-                  the latter is clear enough.",
-    after_help = "Example:\n  rds-retentiond release 63ad3439af9776054br04"
-)]
+#[command(after_help = "Example:\n  rds-retentiond release 63ad3439af9776054br04")]
 pub struct Release {
     /// The backup's id, or the hold's.
     #[arg(value_name = "BACKUP_ID|HOLD_ID")]
@@ -365,10 +395,7 @@ pub struct Release {
 
 /// `holds`
 #[derive(Clone, Debug, Args)]
-#[command(
-    long_about = "List the holds, those of the configuration and those placed by command, with reason, owner and end.",
-    after_help = "Example:\n  rds-retentiond holds --format json | jq -r '.holds[].reason'"
-)]
+#[command(after_help = "Example:\n  rds-retentiond holds --format json | jq -r '.holds[].reason'")]
 pub struct Holds {
     /// How the result is written to stdout.
     #[arg(long, value_enum, default_value_t = Format::Table, value_name = "FORMAT")]
@@ -382,10 +409,6 @@ pub struct Holds {
 #[derive(Clone, Debug, Args)]
 #[command(
     group(ArgGroup::new("what").required(true).args(["policy", "listing"])),
-    long_about = "Approve what the guard refused, for 48 hours. With a policy: exactly the backups of the plan that \
-                  max_deletions or max_percent refused are exempt from these two limits in the next runs; what is new \
-                  since then faces the limits alone. With --listing: a listing that fell by more than half is believed.\n\n\
-                  Nothing else can be overridden. Look at `plan` first.",
     after_help = "Examples:\n  rds-retentiond plan --policy production && rds-retentiond approve production\n  \
                   rds-retentiond approve --listing cd613e30d8f16adf91b7584a2265b1f5in04"
 )]
@@ -400,10 +423,7 @@ pub struct Approve {
 
 /// `freeze`
 #[derive(Clone, Debug, Args)]
-#[command(
-    long_about = "Stop all deletions, of all policies and projects, from the next batch on. Runs still look, decide and report.",
-    after_help = "Example:\n  rds-retentiond freeze --reason audit --until 2026-12-31"
-)]
+#[command(after_help = "Example:\n  rds-retentiond freeze --reason audit --until 2026-12-31")]
 pub struct Freeze {
     /// Why; shown wherever a deletion would be.
     #[arg(long, value_name = "TEXT", value_parser = parse_text)]
@@ -415,18 +435,12 @@ pub struct Freeze {
 
 /// `thaw`
 #[derive(Clone, Copy, Debug, Args)]
-#[command(
-    long_about = "End the freeze that was placed by command. A freeze in the configuration is ended there.",
-    after_help = "Example:\n  rds-retentiond thaw"
-)]
+#[command(after_help = "Example:\n  rds-retentiond thaw")]
 pub struct Thaw {}
 
 /// `history`
 #[derive(Clone, Debug, Args)]
-#[command(
-    long_about = "List past runs from the ledger, the latest first.",
-    after_help = "Example:\n  rds-retentiond history --policy production --limit 100"
-)]
+#[command(after_help = "Example:\n  rds-retentiond history --policy production --limit 100")]
 pub struct History {
     /// Only runs of this policy.
     #[arg(long, value_name = "NAME")]
@@ -442,8 +456,6 @@ pub struct History {
 /// `audit`
 #[derive(Clone, Debug, Args)]
 #[command(
-    long_about = "The ledger holds every deletion that was intended, with its outcome, as rows of a hash chain. `verify` \
-                  recomputes the chain, `export` writes it out.",
     after_help = "Examples:\n  rds-retentiond audit verify --head 5f0c...   the head that the last run logged\n  \
                   rds-retentiond audit export > ledger.jsonl"
 )]
@@ -468,12 +480,8 @@ pub enum AuditWhat {
 
 /// `simulator`
 #[derive(Clone, Debug, Args)]
-#[command(
-    long_about = "Serve an RDS API on loopback with a made-up fleet, and print the configuration to use with it. Nothing \
-                  leaves this machine. The same seed makes the same fleet.",
-    after_help = "Examples:\n  rds-retentiond simulator --instances 20 --backups 60\n  \
-                  rds-retentiond simulator --rate-limit 5 --fault list_backups:status=503:times=2"
-)]
+#[command(after_help = "Examples:\n  rds-retentiond simulator --instances 20 --backups 60\n  \
+                  rds-retentiond simulator --rate-limit 5 --fault list_backups:status=503:times=2")]
 pub struct Simulator {
     /// Address to listen on; port 0 takes a free one.
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:0", value_parser = parse_loopback)]
@@ -512,8 +520,6 @@ pub struct Fleet {
 /// `demo`
 #[derive(Clone, Debug, Args)]
 #[command(
-    long_about = "Simulator, daemon and status page in one process: a made-up fleet with policies on it, real HTTP in \
-                  between. Nothing to configure, nothing leaves this machine, nothing is left on it.",
     after_help = "Examples:\n  rds-retentiond demo             open the address that it prints\n  \
                   rds-retentiond demo --once      a plan, a run and its result in the terminal, then exit"
 )]
@@ -532,7 +538,6 @@ pub struct Demo {
 /// `completions`
 #[derive(Clone, Copy, Debug, Args)]
 #[command(
-    long_about = "Print a completion script for a shell.",
     after_help = "Examples:\n  rds-retentiond completions bash > /usr/share/bash-completion/completions/rds-retentiond\n  \
                   rds-retentiond completions zsh > \"${fpath[1]}/_rds-retentiond\"\n  \
                   rds-retentiond completions fish > ~/.config/fish/completions/rds-retentiond.fish"
@@ -546,7 +551,6 @@ pub struct Completions {
 /// `man`
 #[derive(Clone, Debug, Args)]
 #[command(
-    long_about = "Print the man page, all commands in one; or write a page a command into a directory.",
     after_help = "Examples:\n  rds-retentiond man | man -l -\n  rds-retentiond man --dir /usr/local/share/man/man1"
 )]
 pub struct Man {

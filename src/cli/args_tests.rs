@@ -133,6 +133,7 @@ fn verbosity_never_makes_a_command_more_silent() {
     assert_eq!(level("plan -v", LogLevel::Debug), LogLevel::Debug);
     assert_eq!(level("plan -vv", LogLevel::Info), LogLevel::Debug);
     assert_eq!(level("plan --log-level error", LogLevel::Info), LogLevel::Error);
+    assert_eq!(level("plan --log-level trace -v", LogLevel::Info), LogLevel::Trace);
 }
 
 #[test]

@@ -235,7 +235,7 @@ mod tests {
         let drawn = draw(columns(), &rows, Some(20), &Look::default());
         assert_eq!(
             drawn,
-            " NAME  SIZE  WHY\n name   1 B  daily\n             1,\n             weekly\n             222222\n             22222\n"
+            " NAME  SIZE  WHY\n name   1 B  daily\n             1,\n             weekly\n             2222222\n             2222\n"
         );
         let at_least = draw(columns(), &rows, Some(3), &Look::default());
         assert!(at_least.contains("weekly"), "{at_least}");
