@@ -35,7 +35,7 @@ pub mod run;
 //pub mod daemon;
 //pub mod web;
 // floor 4
-//pub mod cli;
+pub mod cli;
 // tools
 pub mod clock;
 pub mod http;

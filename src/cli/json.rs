@@ -1,0 +1,458 @@
+//! Reports as JSON, exactly as the contract names them (section 3).
+//!
+//! Everything is serialised by reference, row by row: a million rows are not built a second time. Not for the API's JSON
+//! (`rds::wire`) nor the ledger's. Keys that the contract does not name are added only where absence says nothing.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::io::{self, Write};
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use serde::ser::{SerializeMap, Serializer};
+
+use super::exit;
+use super::listing::{HistoryEntry, HoldEntry};
+use super::sentences::timestamp;
+use crate::retention::report::{Action, InstanceCounts, Outcome, PolicyReport, Row, Sent, Skip, Summary};
+use crate::retention::{
+    BackupId, Fate, Hold, HoldTarget, Instance, InstanceId, KeepReason, Keeper, PolicyName, ProjectName, Refusal,
+    RunReport, Series,
+};
+
+/// Writes a report and a line feed.
+pub fn write_report(out: &mut dyn Write, report: &RunReport) -> io::Result<()> {
+    write(out, &Report::of(report))
+}
+
+/// Writes the holds: `{"holds": [...]}`.
+pub fn write_holds(out: &mut dyn Write, holds: &[HoldEntry]) -> io::Result<()> {
+    let holds = holds.iter().map(HoldJson::of).collect();
+    write(out, &BTreeMap::<_, Vec<HoldJson<'_>>>::from([("holds", holds)]))
+}
+
+/// Writes past runs: `{"runs": [...]}`.
+pub fn write_history(out: &mut dyn Write, runs: &[HistoryEntry]) -> io::Result<()> {
+    let runs = runs.iter().map(RunJson::of).collect();
+    write(out, &BTreeMap::<_, Vec<RunJson<'_>>>::from([("runs", runs)]))
+}
+
+/// Writes any value as one line.
+pub fn write(out: &mut dyn Write, value: &impl Serialize) -> io::Result<()> {
+    // The conversion keeps the kind of an I/O error, so that a broken pipe stays one.
+    serde_json::to_writer(&mut *out, value).map_err(io::Error::from)?;
+    writeln!(out)
+}
+
+/// An instant to the second, with `Z`.
+struct Stamp(DateTime<Utc>);
+
+impl Serialize for Stamp {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&timestamp(self.0))
+    }
+}
+
+/// A list whose entries are made while they are written.
+struct Each<'a, T, J>(&'a [T], fn(&'a T) -> J);
+
+impl<T, J: Serialize> Serialize for Each<'_, T, J> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.0.iter().map(self.1))
+    }
+}
+
+#[derive(Serialize)]
+struct Report<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    run_id: Option<&'a str>,
+    at: Stamp,
+    policies: Each<'a, PolicyReport, Policy<'a>>,
+    unmanaged: Each<'a, std::sync::Arc<Instance>, InstanceJson<'a>>,
+    overlaps: Vec<OverlapJson<'a>>,
+    skipped: Each<'a, Skip, SkipJson<'a>>,
+    // Beyond the contract.
+    finished_at: Stamp,
+    instances: InstanceCounts,
+    calls: u64,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    unconfirmed: &'a BTreeMap<ProjectName, u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ledger_head: Option<&'a str>,
+}
+
+impl<'a> Report<'a> {
+    fn of(report: &'a RunReport) -> Self {
+        let overlaps = report.overlaps.iter().map(|overlap| OverlapJson {
+            policies: &overlap.policies,
+            instances: overlap.instances,
+        });
+        Self {
+            run_id: report.run_id.as_deref(),
+            at: Stamp(report.at),
+            policies: Each(&report.policies, Policy::of),
+            unmanaged: Each(&report.unmanaged, |instance| InstanceJson {
+                project: &instance.project,
+                instance_id: &instance.id,
+                instance_name: &instance.name,
+            }),
+            overlaps: overlaps.collect(),
+            skipped: Each(&report.skipped, |skip| SkipJson {
+                project: &skip.project,
+                instance_id: skip.instance.as_ref(),
+                reason: skip.reason.key(),
+                message: &skip.message,
+            }),
+            finished_at: Stamp(report.finished_at),
+            instances: report.instances,
+            calls: report.calls,
+            unconfirmed: &report.unconfirmed,
+            ledger_head: report.ledger_head.as_deref(),
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct InstanceJson<'a> {
+    project: &'a ProjectName,
+    instance_id: &'a InstanceId,
+    instance_name: &'a str,
+}
+
+#[derive(Serialize)]
+struct OverlapJson<'a> {
+    policies: &'a [PolicyName],
+    instances: u64,
+}
+
+#[derive(Serialize)]
+struct SkipJson<'a> {
+    project: &'a ProjectName,
+    /// `null` for a whole project.
+    instance_id: Option<&'a InstanceId>,
+    reason: &'static str,
+    message: &'a str,
+}
+
+#[derive(Serialize)]
+struct Policy<'a> {
+    policy: &'a PolicyName,
+    mode: &'static str,
+    timezone: &'static str,
+    verdict: &'static str,
+    refusal: Option<RefusalJson<'a>>,
+    summary: SummaryJson,
+    decisions: Each<'a, Row, DecisionJson<'a>>,
+    // Beyond the contract.
+    refusals: Each<'a, Refusal, RefusalJson<'a>>,
+    result: &'static str,
+    left: u64,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    sent: &'a BTreeMap<ProjectName, Sent>,
+}
+
+impl<'a> Policy<'a> {
+    fn of(report: &'a PolicyReport) -> Self {
+        Self {
+            policy: &report.policy,
+            mode: report.mode.as_str(),
+            timezone: report.zone.name(),
+            verdict: if report.refusals.is_empty() {
+                "approved"
+            } else {
+                "refused"
+            },
+            refusal: exit::gravest(&report.refusals).map(RefusalJson::of),
+            summary: SummaryJson::of(&report.summary),
+            decisions: Each(&report.rows, DecisionJson::of),
+            refusals: Each(&report.refusals, RefusalJson::of),
+            result: report.result.as_str(),
+            left: report.left,
+            sent: &report.sent,
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct RefusalJson<'a> {
+    limit: &'static str,
+    message: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    instance_id: Option<&'a InstanceId>,
+}
+
+impl<'a> RefusalJson<'a> {
+    fn of(refusal: &'a Refusal) -> Self {
+        Self {
+            limit: refusal.limit(),
+            message: refusal.to_string(),
+            instance_id: refusal.instance(),
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct SummaryJson {
+    keep: u64,
+    wait: u64,
+    delete: u64,
+    bytes: BytesJson,
+}
+
+#[derive(Serialize)]
+struct BytesJson {
+    keep: u64,
+    wait: u64,
+    delete: u64,
+}
+
+impl SummaryJson {
+    fn of(summary: &Summary) -> Self {
+        let Summary { keep, wait, delete } = summary;
+        Self {
+            keep: keep.count,
+            wait: wait.count,
+            delete: delete.count,
+            bytes: BytesJson {
+                keep: keep.bytes,
+                wait: wait.bytes,
+                delete: delete.bytes,
+            },
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct DecisionJson<'a> {
+    project: &'a ProjectName,
+    instance_id: &'a InstanceId,
+    instance_name: &'a str,
+    backup_id: &'a BackupId,
+    backup_name: &'a str,
+    begin_time: Option<Stamp>,
+    size_bytes: u64,
+    status: &'a str,
+    decision: &'static str,
+    reasons: Reasons<'a>,
+    expires_at: Option<Stamp>,
+    // Beyond the contract: of a waiting one, when its grace began and when it will be over.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    grace_since: Option<Stamp>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    due_at: Option<Stamp>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    outcome: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<ErrorJson<'a>>,
+}
+
+impl<'a> DecisionJson<'a> {
+    fn of(row: &'a Row) -> Self {
+        let (grace_since, due_at) = match &row.action {
+            Action::Wait { since, due_at, .. } => (*since, *due_at),
+            Action::Keep(_) | Action::Delete(_) => (None, None),
+        };
+        Self {
+            project: &row.instance.project,
+            instance_id: &row.instance.id,
+            instance_name: &row.instance.name,
+            backup_id: &row.backup.id,
+            backup_name: &row.backup.name,
+            begin_time: row.backup.begin.map(Stamp),
+            size_bytes: row.backup.size_bytes,
+            status: row.backup.status.as_str(),
+            decision: row.action.key(),
+            reasons: Reasons(&row.action),
+            expires_at: row.expires_at.map(Stamp),
+            grace_since: grace_since.map(Stamp),
+            due_at: due_at.map(Stamp),
+            outcome: row.fate.as_ref().map(Fate::key),
+            error: row.fate.as_ref().and_then(ErrorJson::of),
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct ErrorJson<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    code: Option<&'a str>,
+    message: &'a str,
+}
+
+impl<'a> ErrorJson<'a> {
+    fn of(fate: &'a Fate) -> Option<Self> {
+        match fate {
+            Fate::Answered(Outcome::Rejected { code, message }) => Some(Self {
+                code: Some(code),
+                message,
+            }),
+            Fate::Answered(Outcome::Unanswered { why }) => Some(Self {
+                code: None,
+                message: why,
+            }),
+            Fate::Answered(Outcome::Accepted) | Fate::Confirmed | Fate::Returned => None,
+        }
+    }
+}
+
+struct Reasons<'a>(&'a Action);
+
+impl Serialize for Reasons<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.0 {
+            Action::Keep(reasons) => serializer.collect_seq(reasons.iter().map(ReasonJson::of)),
+            Action::Wait { reason, .. } | Action::Delete(reason) => {
+                serializer.collect_seq([ReasonJson::plain(Cow::Borrowed(reason.key()))])
+            }
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct ReasonJson<'a> {
+    rule: Cow<'a, str>,
+    slot: Option<u32>,
+    series: Option<SeriesJson<'a>>,
+    oldest: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hold: Option<HoldReason<'a>>,
+}
+
+impl<'a> ReasonJson<'a> {
+    fn of(reason: &'a KeepReason) -> Self {
+        let hold = match &reason.keeper {
+            Keeper::Hold(hold) => Some(HoldReason(hold)),
+            _ => None,
+        };
+        Self {
+            rule: rule(&reason.keeper),
+            slot: reason.slot,
+            series: reason.series.as_ref().map(SeriesJson),
+            oldest: reason.oldest,
+            hold,
+        }
+    }
+
+    fn plain(rule: Cow<'a, str>) -> Self {
+        Self {
+            rule,
+            slot: None,
+            series: None,
+            oldest: false,
+            hold: None,
+        }
+    }
+}
+
+/// The contract's name of what keeps a backup.
+fn rule(keeper: &Keeper) -> Cow<'static, str> {
+    Cow::Borrowed(match keeper {
+        Keeper::Rule(rule) => rule.key(),
+        Keeper::Names => "names",
+        Keeper::Hold(_) => "hold",
+        Keeper::Floor => "floor",
+        Keeper::InProgress => "in_progress",
+        Keeper::UnknownStatus => "unknown_status",
+        Keeper::UnknownEngine => "unknown_engine",
+        Keeper::UnknownTime => "unknown_time",
+        Keeper::FutureDated => "future_dated",
+        Keeper::TooNewFailed => "too_new_failed",
+        Keeper::Policy(name) => return Cow::Owned(format!("policy:{name}")),
+    })
+}
+
+struct SeriesJson<'a>(&'a Series);
+
+impl Serialize for SeriesJson<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.0 {
+            Series::Full => serializer.serialize_str("full"),
+            Series::Database(name) => serializer.collect_str(&format_args!("database:{name}")),
+        }
+    }
+}
+
+/// The hold that keeps a backup. Written by hand: the derived form of [`Hold`] is the ledger's, with its own precision.
+struct HoldReason<'a>(&'a Hold);
+
+impl Serialize for HoldReason<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(Some(4))?;
+        map.serialize_entry("id", &self.0.id)?;
+        map.serialize_entry("reason", &self.0.reason)?;
+        map.serialize_entry("owner", &self.0.owner)?;
+        map.serialize_entry("until", &self.0.until.map(Stamp))?;
+        map.end()
+    }
+}
+
+/// A hold in `holds --format json`.
+#[derive(Serialize)]
+struct HoldJson<'a> {
+    /// `null` for one in the configuration.
+    id: Option<&'a str>,
+    source: &'static str,
+    active: bool,
+    backup_id: Option<&'a BackupId>,
+    instance: Option<&'a str>,
+    name: Option<&'a str>,
+    reason: &'a str,
+    owner: Option<&'a str>,
+    until: Option<Stamp>,
+    placed_at: Option<Stamp>,
+    released_at: Option<Stamp>,
+}
+
+impl<'a> HoldJson<'a> {
+    fn of(entry: &'a HoldEntry) -> Self {
+        let (backup_id, instance, name) = match &entry.hold.target {
+            HoldTarget::Backup(id) => (Some(id), None, None),
+            HoldTarget::Matching { instance, name } => (None, instance.as_ref(), name.as_ref()),
+        };
+        Self {
+            id: entry.hold.id.as_deref(),
+            source: entry.source(),
+            active: entry.active,
+            backup_id,
+            instance: instance.map(crate::retention::Pattern::as_str),
+            name: name.map(crate::retention::Pattern::as_str),
+            reason: &entry.hold.reason,
+            owner: entry.hold.owner.as_deref(),
+            until: entry.hold.until.map(Stamp),
+            placed_at: entry.placed_at.map(Stamp),
+            released_at: entry.released_at.map(Stamp),
+        }
+    }
+}
+
+/// A past run of a policy in `history --format json`.
+#[derive(Serialize)]
+struct RunJson<'a> {
+    run_id: &'a str,
+    policy: &'a PolicyName,
+    mode: &'static str,
+    at: Stamp,
+    finished_at: Option<Stamp>,
+    result: Option<&'static str>,
+    summary: Option<SummaryJson>,
+    sent: &'a BTreeMap<String, u64>,
+    left: u64,
+    message: Option<&'a str>,
+}
+
+impl<'a> RunJson<'a> {
+    fn of(entry: &'a HistoryEntry) -> Self {
+        Self {
+            run_id: &entry.run_id,
+            policy: &entry.policy,
+            mode: entry.mode.as_str(),
+            at: Stamp(entry.at),
+            finished_at: entry.finished_at.map(Stamp),
+            result: entry.result.map(crate::retention::report::RunResult::as_str),
+            summary: entry.summary.as_ref().map(SummaryJson::of),
+            sent: &entry.sent,
+            left: entry.left,
+            message: entry.message.as_deref(),
+        }
+    }
+}

@@ -1,0 +1,185 @@
+//! Holds and past runs, as commands list them.
+//!
+//! The entries are the cli's own: they join what the configuration and the ledger know. Not for reports (`render`).
+
+use std::collections::BTreeMap;
+use std::io::{self, Write};
+
+use anstyle::{AnsiColor, Style};
+use chrono::{DateTime, Utc};
+
+use super::grid::{Cell, Column, Grid};
+use super::out::Look;
+use super::sentences::{clean, number, size, target, timestamp};
+use crate::retention::policy::Mode;
+use crate::retention::report::{RunResult, Summary, Tally};
+use crate::retention::{Hold, PolicyName};
+
+/// A hold and what is known of it.
+#[derive(Clone, Debug)]
+pub struct HoldEntry {
+    /// The hold; its id is `None` when it stands in the configuration.
+    pub hold: Hold,
+    /// Whether it holds now.
+    pub active: bool,
+    /// When it was placed by command.
+    pub placed_at: Option<DateTime<Utc>>,
+    /// When it was released.
+    pub released_at: Option<DateTime<Utc>>,
+}
+
+impl HoldEntry {
+    /// Where it was placed: `configuration` or `command`.
+    pub fn source(&self) -> &'static str {
+        if self.hold.id.is_some() {
+            "command"
+        } else {
+            "configuration"
+        }
+    }
+}
+
+/// A past run of one policy.
+#[derive(Clone, Debug)]
+pub struct HistoryEntry {
+    /// The run's id.
+    pub run_id: String,
+    /// The policy.
+    pub policy: PolicyName,
+    /// Whether it acted.
+    pub mode: Mode,
+    /// When it began.
+    pub at: DateTime<Utc>,
+    /// When it ended; `None` for one that never said so.
+    pub finished_at: Option<DateTime<Utc>>,
+    /// How it ended.
+    pub result: Option<RunResult>,
+    /// Its decisions in numbers.
+    pub summary: Option<Summary>,
+    /// What became of what was sent, by the outcome's name.
+    pub sent: BTreeMap<String, u64>,
+    /// Approved, but left to the next run.
+    pub left: u64,
+    /// What the guard or the world said against it.
+    pub message: Option<String>,
+}
+
+/// Draws the holds.
+pub fn holds(out: &mut dyn Write, holds: &[HoldEntry], look: &Look) -> io::Result<()> {
+    if holds.is_empty() {
+        return writeln!(out, "No holds.");
+    }
+    let columns = vec![
+        Column::left("HOLD"),
+        Column::wrapping("HOLDS", 24),
+        Column::wrapping("REASON", 20),
+        Column::left("OWNER"),
+        Column::left("UNTIL"),
+        Column::left("STATE"),
+    ];
+    let cells = |entry: &HoldEntry| -> Vec<Cell<'static>> {
+        let state = match (entry.active, entry.released_at) {
+            (true, _) => Cell::styled("active", AnsiColor::Green.on_default()),
+            (false, Some(at)) => Cell::styled(format!("released {}", timestamp(at)), Style::new().dimmed()),
+            (false, None) => Cell::styled("ended", Style::new().dimmed()),
+        };
+        vec![
+            entry
+                .hold
+                .id
+                .as_deref()
+                .map_or_else(|| "configuration".to_owned(), |id| clean(id).into_owned())
+                .into(),
+            target(&entry.hold.target).into(),
+            clean(&entry.hold.reason).into_owned().into(),
+            entry
+                .hold
+                .owner
+                .as_deref()
+                .map_or_else(|| "-".to_owned(), |owner| clean(owner).into_owned())
+                .into(),
+            entry.hold.until.map_or_else(|| "release".to_owned(), timestamp).into(),
+            state,
+        ]
+    };
+    draw(out, look, columns, holds, cells)
+}
+
+/// Draws past runs.
+pub fn history(out: &mut dyn Write, runs: &[HistoryEntry], look: &Look) -> io::Result<()> {
+    if runs.is_empty() {
+        return writeln!(out, "No runs yet.");
+    }
+    let columns = vec![
+        Column::left("AT"),
+        Column::left("POLICY"),
+        Column::left("MODE"),
+        Column::left("RESULT"),
+        Column::right("KEEP"),
+        Column::right("WAIT"),
+        Column::right("DELETE"),
+        Column::wrapping("SENT", 16),
+        Column::wrapping("RUN", 18),
+    ];
+    let cells = |run: &HistoryEntry| -> Vec<Cell<'static>> {
+        let tally = |of: fn(&Summary) -> Tally| {
+            run.summary
+                .as_ref()
+                .map_or_else(|| "-".to_owned(), |summary| number(of(summary).count))
+        };
+        let mut sent: Vec<String> = run
+            .sent
+            .iter()
+            .map(|(fate, count)| format!("{} {}", number(*count), clean(fate)))
+            .collect();
+        if run.left > 0 {
+            sent.push(format!("{} left", number(run.left)));
+        }
+        sent.extend(run.message.as_deref().map(|message| clean(message).into_owned()));
+        vec![
+            timestamp(run.at).into(),
+            clean(run.policy.as_str()).into_owned().into(),
+            run.mode.as_str().into(),
+            run.result
+                .map_or_else(|| Cell::styled("cut short", AnsiColor::Red.on_default()), result),
+            tally(|summary| summary.keep).into(),
+            tally(|summary| summary.wait).into(),
+            tally(|summary| summary.delete).into(),
+            sent.join(", ").into(),
+            clean(&run.run_id).into_owned().into(),
+        ]
+    };
+    draw(out, look, columns, runs, cells)
+}
+
+/// Draws a small list: what is listed here fits into memory twice.
+fn draw<T>(
+    out: &mut dyn Write,
+    look: &Look,
+    columns: Vec<Column>,
+    entries: &[T],
+    cells: impl Fn(&T) -> Vec<Cell<'static>>,
+) -> io::Result<()> {
+    let mut grid = Grid::new(columns, 0);
+    let rows: Vec<Vec<Cell<'_>>> = entries.iter().map(cells).collect();
+    for row in &rows {
+        grid.measure(row);
+    }
+    grid.fit(look.width);
+    grid.header(out, look)?;
+    rows.iter().try_for_each(|row| grid.row(out, look, row))
+}
+
+fn result(result: RunResult) -> Cell<'static> {
+    let colour = match result {
+        RunResult::Success => AnsiColor::Green,
+        RunResult::Partial | RunResult::Skipped => AnsiColor::Yellow,
+        RunResult::Failed | RunResult::Refused => AnsiColor::Red,
+    };
+    Cell::styled(result.as_str(), colour.on_default())
+}
+
+/// `61 (71.0 GiB)`
+pub(super) fn tally(tally: Tally) -> String {
+    format!("{} ({})", number(tally.count), size(tally.bytes))
+}

@@ -1,0 +1,138 @@
+//! Floor 4: words in, words out, exit codes.
+//!
+//! This room turns what is typed into calls of the floors below and what they return into tables, JSON and an exit code.
+//! It is *not* for deciding anything. It alone writes to stdout, through [`out::Out`]; every sentence a terminal shows is
+//! made in [`sentences`], [`render`], [`ending`](self) and [`listing`].
+
+pub mod args;
+mod ending;
+pub mod exit;
+pub mod grid;
+pub mod json;
+pub mod listing;
+pub mod man;
+pub mod out;
+pub mod progress;
+pub mod render;
+pub mod sentences;
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use self::args::{Cli, Command, Format, Global, Show};
+use self::out::{Out, forgive_broken_pipe};
+use self::render::Kind;
+use crate::retention::RunReport;
+
+/// Why a command ended without its result: what to say, and the exit code.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// One of [`exit`]'s codes.
+    pub code: u8,
+    /// For a person; may have several lines, secrets never.
+    pub message: String,
+}
+
+impl Failure {
+    /// With the whole chain of causes, which is printed here and nowhere else.
+    pub fn of(code: u8, error: &dyn std::error::Error) -> Self {
+        let mut message = error.to_string();
+        let mut source = error.source();
+        while let Some(cause) = source {
+            let cause_text = cause.to_string();
+            // Many errors repeat their cause in their own words.
+            if !message.ends_with(&cause_text) {
+                message.push_str(": ");
+                message.push_str(&cause_text);
+            }
+            source = cause.source();
+        }
+        Self { code, message }
+    }
+
+    /// With words of our own.
+    pub fn new(code: u8, message: impl Into<String>) -> Self {
+        Self {
+            code,
+            message: message.into(),
+        }
+    }
+}
+
+/// What a command returns: its exit code, or why there is none of its own.
+pub type CommandResult = Result<u8, Failure>;
+
+/// The program.
+pub fn main() -> ExitCode {
+    let code = match Cli::try_parse() {
+        Ok(cli) => dispatch(&cli).unwrap_or_else(|failure| complain(&failure)),
+        Err(error) => answer(&error),
+    };
+    ExitCode::from(code)
+}
+
+fn dispatch(cli: &Cli) -> CommandResult {
+    match &cli.command {
+        Command::Completions(completions) => {
+            let mut out = Out::raw();
+            let written = man::completions(completions.shell, &mut out);
+            finish(out, written, exit::DONE)
+        }
+        Command::Man(page) => match &page.dir {
+            Some(dir) => match man::pages(dir) {
+                Ok(()) => Ok(exit::DONE),
+                Err(error) => Err(Failure::new(exit::UNDONE, format!("{}: {error}", dir.display()))),
+            },
+            None => {
+                let mut out = Out::raw();
+                let written = man::page(&mut out);
+                finish(out, written, exit::DONE)
+            }
+        },
+        other => Err(Failure::new(exit::UNDONE, format!("{other:?} is not wired yet"))),
+    }
+}
+
+/// Shows a report as asked for and returns the exit code it deserves.
+pub fn show_report(report: &RunReport, kind: Kind, show: &Show, global: &Global) -> CommandResult {
+    let code = match kind {
+        Kind::Plan | Kind::Offline => exit::of_plan(report),
+        Kind::Apply => exit::of_run(report),
+    };
+    let mut out = Out::of(show.format, global.color);
+    let written = match show.format {
+        Format::Json => json::write_report(&mut out, report),
+        Format::Table => {
+            let look = out.look_of_report(global, show);
+            render::report(&mut out, report, kind, &look)
+        }
+    };
+    finish(out, written, code)
+}
+
+/// Ends a command's output: what was done stays done, and its code stands, when the reader went away meanwhile.
+pub fn finish(out: Out, written: io::Result<()>, code: u8) -> CommandResult {
+    let written = forgive_broken_pipe(written);
+    written
+        .and_then(|()| out.finish())
+        .map(|()| code)
+        .map_err(|error| Failure::new(exit::UNDONE, format!("stdout: {error}")))
+}
+
+/// Help and version go to stdout with 0; anything else that clap says is a usage error.
+fn answer(error: &clap::Error) -> u8 {
+    // Whether somebody still reads the help cannot change the code.
+    let _ = error.print();
+    if error.use_stderr() { exit::USAGE } else { exit::DONE }
+}
+
+fn complain(failure: &Failure) -> u8 {
+    let mut lines = failure.message.lines().map(sentences::clean);
+    let first = lines.next().unwrap_or_default();
+    let rest: String = lines.map(|line| format!("\n{line}")).collect();
+    // There is nobody left to tell when stderr is gone.
+    let _ = writeln!(anstream::stderr(), "rds-retentiond: {first}{rest}");
+    failure.code
+}

@@ -1,0 +1,235 @@
+//! Reports as tables for people: what happens to each backup, and why.
+//!
+//! Grouped by policy, then by instance; times stand on the policy's wall clock. What concerns the whole (verdicts, who was
+//! left alone, what to type next) follows in `ending`. Not for JSON. Names are made by strangers: all pass `clean`.
+
+use std::borrow::Cow;
+use std::io::{self, Write};
+
+use anstyle::{AnsiColor, Style};
+use chrono::{DateTime, Utc};
+
+use super::ending;
+use super::grid::{Cell, Column, Grid};
+use super::out::Look;
+use super::sentences::{action, age, clean, fate, moment, number, size};
+use crate::retention::report::{Action, PolicyReport, Row};
+use crate::retention::{Fate, Instance, InstanceLife, Outcome, RunReport};
+
+/// More rows than this are not all shown unless asked for: whoever looks at so many wants to know what goes.
+const MOST_ROWS: usize = 200;
+
+/// What kind of report it is; decides the closing words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// `plan`
+    Plan,
+    /// `plan --backups FILE`
+    Offline,
+    /// `apply`
+    Apply,
+}
+
+pub(super) const BOLD: Style = Style::new().bold();
+pub(super) const DIM: Style = Style::new().dimmed();
+
+/// Draws a report.
+pub fn report(out: &mut dyn Write, report: &RunReport, kind: Kind, look: &Look) -> io::Result<()> {
+    let rows: usize = report.policies.iter().map(|policy| policy.rows.len()).sum();
+    let detail = if look.all || rows <= MOST_ROWS {
+        Detail::All
+    } else {
+        Detail::WhatGoes
+    };
+    for policy in &report.policies {
+        draw_policy(out, policy, report.at, detail, look)?;
+    }
+    if detail == Detail::WhatGoes {
+        let note = format!(
+            "{} backups: kept ones are not listed; --all lists them.",
+            number(rows as u64)
+        );
+        writeln!(out, "{}\n", look.paint(DIM, &note))?;
+    }
+    ending::draw(out, report, kind, look)
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Detail {
+    All,
+    WhatGoes,
+}
+
+impl Detail {
+    fn shows(self, row: &Row) -> bool {
+        self == Self::All || row.fate.is_some() || !matches!(row.action, Action::Keep(_))
+    }
+}
+
+fn draw_policy(
+    out: &mut dyn Write,
+    policy: &PolicyReport,
+    now: DateTime<Utc>,
+    detail: Detail,
+    look: &Look,
+) -> io::Result<()> {
+    let name = look.paint(BOLD, &clean(policy.policy.as_str()));
+    writeln!(out, "policy {name}, {}, times in {}", policy.mode.as_str(), policy.zone)?;
+    if policy.rows.is_empty()
+        && policy.summary.keep.count + policy.summary.wait.count + policy.summary.delete.count == 0
+    {
+        writeln!(out, "  no backup in its scope\n")?;
+        return Ok(());
+    }
+    let mut rows: Vec<&Row> = policy.rows.iter().collect();
+    rows.sort_by(|a, b| order(a).cmp(&order(b)));
+    let table = Table {
+        policy,
+        now,
+        wide: look.width.is_none(),
+        sent: policy.rows.iter().any(|row| row.fate.is_some()),
+    };
+    let mut grid = Grid::new(table.columns(), 4);
+    // Cells are made twice, to be measured and to be drawn, and never all at once.
+    for row in rows.iter().filter(|row| detail.shows(row)) {
+        grid.measure(&table.cells(row));
+    }
+    grid.fit(look.width);
+    for group in rows.chunk_by(|a, b| a.instance.project == b.instance.project && a.instance.id == b.instance.id) {
+        draw_heading(out, group, look)?;
+        let mut shown = group.iter().filter(|row| detail.shows(row)).peekable();
+        if shown.peek().is_some() {
+            grid.header(out, look)?;
+        }
+        for row in shown {
+            grid.row(out, look, &table.cells(row))?;
+        }
+    }
+    writeln!(out)
+}
+
+/// Instances by name, their backups newest first; a backup without a time stands at the top, where it is seen.
+fn order(row: &Row) -> impl Ord + '_ {
+    let Row { instance, backup, .. } = row;
+    let newest_first = backup.begin.map(std::cmp::Reverse);
+    (
+        &instance.project,
+        &instance.name,
+        &instance.id,
+        newest_first,
+        &backup.id,
+    )
+}
+
+fn draw_heading(out: &mut dyn Write, group: &[&Row], look: &Look) -> io::Result<()> {
+    let Some(first) = group.first() else { return Ok(()) };
+    let Instance {
+        project,
+        id,
+        name,
+        life,
+        ..
+    } = &*first.instance;
+    let tally = |key: &str| group.iter().filter(|row| row.action.key() == key).count() as u64;
+    let deleted = match life {
+        InstanceLife::Listed => String::new(),
+        InstanceLife::Deleted { missed_since } => {
+            format!(", deleted, missed since {}", super::sentences::timestamp(*missed_since))
+        }
+    };
+    writeln!(
+        out,
+        "  {} {}: {} keep, {} wait, {} delete",
+        look.paint(BOLD, &clean(name)),
+        look.paint(
+            DIM,
+            &format!("({}, {}{deleted})", clean(project.as_str()), clean(id.as_str()))
+        ),
+        number(tally("keep")),
+        number(tally("wait")),
+        number(tally("delete")),
+    )
+}
+
+/// The table of one policy's backups.
+struct Table<'a> {
+    policy: &'a PolicyReport,
+    now: DateTime<Utc>,
+    /// Full ids.
+    wide: bool,
+    /// Outcomes.
+    sent: bool,
+}
+
+impl Table<'_> {
+    fn columns(&self) -> Vec<Column> {
+        let mut columns = vec![Column::wrapping("BACKUP", 16)];
+        columns.extend(self.wide.then_some(Column::left("ID")));
+        columns.extend([
+            Column::left("BEGIN"),
+            Column::right("AGE"),
+            Column::right("SIZE"),
+            Column::left("DECISION"),
+            Column::wrapping("WHY", 24),
+            Column::left("UNTIL"),
+        ]);
+        columns.extend(self.sent.then_some(Column::wrapping("OUTCOME", 20)));
+        columns
+    }
+
+    fn cells<'a>(&self, row: &'a Row) -> Vec<Cell<'a>> {
+        let Row {
+            backup, action: what, ..
+        } = row;
+        let zone = self.policy.zone;
+        let mut cells = vec![Cell::from(clean(&backup.name))];
+        cells.extend(self.wide.then(|| Cell::styled(clean(backup.id.as_str()), DIM)));
+        let until = match what {
+            Action::Keep(_) => row.expires_at,
+            Action::Wait { due_at, .. } => *due_at,
+            Action::Delete(_) => None,
+        };
+        cells.extend([
+            backup
+                .begin
+                .map_or_else(|| "?".to_owned(), |begin| moment(begin, zone))
+                .into(),
+            backup
+                .begin
+                .map_or_else(|| "?".to_owned(), |begin| age(self.now, begin))
+                .into(),
+            size(backup.size_bytes).into(),
+            Cell::styled(what.key(), decision_style(what)),
+            action(what, zone).into(),
+            until
+                .map_or(Cow::Borrowed("-"), |at| Cow::Owned(moment(at, zone)))
+                .into(),
+        ]);
+        if self.sent {
+            cells.push(
+                row.fate
+                    .as_ref()
+                    .map_or_else(|| Cell::from(""), |known| Cell::styled(fate(known), fate_style(known))),
+            );
+        }
+        cells
+    }
+}
+
+fn decision_style(action: &Action) -> Style {
+    match action {
+        Action::Keep(_) => AnsiColor::Green.on_default(),
+        Action::Wait { .. } => AnsiColor::Yellow.on_default(),
+        Action::Delete(_) => AnsiColor::Red.on_default(),
+    }
+}
+
+fn fate_style(fate: &Fate) -> Style {
+    match fate {
+        Fate::Confirmed => AnsiColor::Green.on_default(),
+        Fate::Answered(Outcome::Accepted) => Style::new(),
+        Fate::Answered(Outcome::Rejected { .. } | Outcome::Unanswered { .. }) | Fate::Returned => {
+            AnsiColor::Red.on_default()
+        }
+    }
+}

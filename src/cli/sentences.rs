@@ -1,0 +1,269 @@
+//! Words for typed reasons, numbers and names, as a terminal shows them.
+//!
+//! Pure. Not for tables (that is `render`). Everything that came from the cloud passes through [`clean`] before it
+//! reaches a terminal: a backup may be called `\x1b[2J`.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
+use chrono_tz::Tz;
+
+use crate::retention::report::Action;
+use crate::retention::{ExpireReason, Fate, Hold, HoldTarget, KeepReason, KeepRule, Keeper, Outcome, Refusal, Series};
+
+/// So many databases are named in a sentence, the others counted.
+const MOST_DATABASES: usize = 3;
+
+/// The text with everything escaped that steers a terminal or hides in it: control characters (C0, C1, DEL), line and
+/// paragraph separators, marks that turn the direction of writing, and characters without width.
+pub fn clean(text: &str) -> Cow<'_, str> {
+    if !text.chars().any(is_hostile) {
+        return Cow::Borrowed(text);
+    }
+    let mut cleaned = String::with_capacity(text.len() + 8);
+    for c in text.chars() {
+        if is_hostile(c) {
+            cleaned.extend(c.escape_default());
+        } else {
+            cleaned.push(c);
+        }
+    }
+    Cow::Owned(cleaned)
+}
+
+fn is_hostile(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+}
+
+/// A name as a shell takes it: quoted where it must be.
+pub fn shell_word(text: &str) -> Cow<'_, str> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:@%+,=".contains(c);
+    if !text.is_empty() && text.chars().all(plain) {
+        Cow::Borrowed(text)
+    } else {
+        Cow::Owned(format!("'{}'", clean(text).replace('\'', r"'\''")))
+    }
+}
+
+/// `1,234,567`
+pub fn number(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
+    for (place, digit) in digits.chars().enumerate() {
+        if place > 0 && (digits.len() - place).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// `1 backup`, `2 backups`
+pub fn count(count: u64, noun: &str) -> String {
+    format!("{} {noun}{}", number(count), if count == 1 { "" } else { "s" })
+}
+
+/// A size in binary units with one digit behind the point: `1.0 GiB`.
+pub fn size(bytes: u64) -> String {
+    const UNITS: [&str; 6] = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
+    if bytes < 1024 {
+        return format!("{bytes} B");
+    }
+    let (mut whole, mut rest, mut unit) = (bytes / 1024, bytes % 1024, 0);
+    while whole >= 1024 && unit + 1 < UNITS.len() {
+        (whole, rest, unit) = (whole / 1024, whole % 1024, unit + 1);
+    }
+    // Cut, not rounded: 1023.99 MiB is no 1024.0.
+    format!("{whole}.{} {}", rest * 10 / 1024, UNITS[unit])
+}
+
+/// How long ago: `45min`, `7h`, `412d`; `in 3d` for what is ahead.
+pub fn age(now: DateTime<Utc>, at: DateTime<Utc>) -> String {
+    let ago = now.signed_duration_since(at);
+    let length = |span: TimeDelta| match span {
+        span if span < TimeDelta::hours(1) => format!("{}min", span.num_minutes()),
+        span if span < TimeDelta::hours(48) => format!("{}h", span.num_hours()),
+        span => format!("{}d", span.num_days()),
+    };
+    if ago < TimeDelta::zero() {
+        format!("in {}", length(-ago))
+    } else {
+        length(ago)
+    }
+}
+
+/// A moment on a zone's wall clock, to the minute.
+pub fn moment(at: DateTime<Utc>, zone: Tz) -> String {
+    at.with_timezone(&zone).format("%Y-%m-%d %H:%M").to_string()
+}
+
+/// A moment in UTC to the second, as machines and the API write it.
+pub fn timestamp(at: DateTime<Utc>) -> String {
+    at.to_rfc3339_opts(SecondsFormat::Secs, true)
+}
+
+/// A moment in UTC, as short as it can be said: a date where it is a midnight.
+fn end(at: DateTime<Utc>) -> String {
+    let text = timestamp(at);
+    text.strip_suffix("T00:00:00Z").map(str::to_owned).unwrap_or(text)
+}
+
+/// Why a backup is kept, waits or goes.
+pub fn action(action: &Action, zone: Tz) -> String {
+    match action {
+        Action::Keep(reasons) => keep(reasons),
+        Action::Delete(reason) => expired(*reason).to_owned(),
+        Action::Wait { reason, since, due_at } => {
+            let mut text = expired(*reason).to_owned();
+            if let Some(due) = due_at {
+                // Writing to a String cannot fail.
+                let _ = write!(text, ", waits until {}", moment(*due, zone));
+            }
+            if since.is_none() {
+                text.push_str(" (grace not begun)");
+            }
+            text
+        }
+    }
+}
+
+/// Why it expired.
+pub fn expired(reason: ExpireReason) -> &'static str {
+    match reason {
+        ExpireReason::NotKept => "expired: no rule keeps it",
+        ExpireReason::MaxAge => "expired: older than max_age",
+        ExpireReason::Failed => "expired: FAILED, failed_after is over",
+        ExpireReason::InstanceDeleted => "expired: its instance is deleted, expire_after is over",
+    }
+}
+
+/// What keeps it. What a database's series repeats of the full one is said once.
+fn keep(reasons: &[KeepReason]) -> String {
+    let mut plain: Vec<String> = Vec::new();
+    let mut by_database: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+    for reason in reasons {
+        match &reason.series {
+            Some(Series::Database(name)) => by_database.entry(name).or_default().push(keeper(reason)),
+            Some(Series::Full) | None => plain.push(keeper(reason)),
+        }
+    }
+    let plain = plain.join(", ");
+    let mut by_text: BTreeMap<String, Vec<&str>> = BTreeMap::new();
+    for (database, reasons) in by_database {
+        by_text.entry(reasons.join(", ")).or_default().push(database);
+    }
+    by_text.remove(&plain);
+    let mut parts: Vec<String> = Vec::new();
+    if !plain.is_empty() {
+        parts.push(plain);
+    }
+    parts.extend(
+        by_text
+            .iter()
+            .map(|(reasons, names)| format!("{reasons} of {}", databases(names))),
+    );
+    parts.join("; ")
+}
+
+fn databases(names: &[&str]) -> String {
+    let named = names.iter().take(MOST_DATABASES).map(|name| clean(name));
+    let mut text = named.collect::<Vec<_>>().join(", ");
+    if let Some(more) = names.len().checked_sub(MOST_DATABASES).filter(|more| *more > 0) {
+        let _ = write!(text, " and {more} more");
+    }
+    text
+}
+
+fn keeper(reason: &KeepReason) -> String {
+    let slot = |name: &str| match reason.slot {
+        Some(slot) => format!("{name} {slot}"),
+        None => name.to_owned(),
+    };
+    match &reason.keeper {
+        Keeper::Rule(rule) if reason.oldest => format!("oldest, kept while {} has slots", rule.key()),
+        Keeper::Rule(rule @ (KeepRule::Within(span) | KeepRule::WithinPeriod(_, span))) => {
+            format!("{} {span}", rule.key())
+        }
+        Keeper::Rule(rule) => slot(rule.key()),
+        Keeper::Names => "keep.names".to_owned(),
+        Keeper::Hold(hold) => held(hold),
+        Keeper::Floor => match reason.slot {
+            Some(1) => "the floor (newest of its series)".to_owned(),
+            Some(slot) => format!("the floor (number {slot} from the newest of its series)"),
+            // Only a deleted instance under `expire_after` has a floor without a place in it.
+            None => "its instance is deleted, expire_after is not over".to_owned(),
+        },
+        Keeper::InProgress => "in progress".to_owned(),
+        Keeper::UnknownStatus => "unknown status, type or databases".to_owned(),
+        Keeper::UnknownEngine => "not a SQL Server backup".to_owned(),
+        Keeper::UnknownTime => "its time cannot be read".to_owned(),
+        Keeper::FutureDated => "dated in the future".to_owned(),
+        Keeper::TooNewFailed => "FAILED, but too new or without a newer COMPLETED one".to_owned(),
+        Keeper::Policy(name) => format!("policy {} keeps it", clean(name.as_str())),
+    }
+}
+
+fn held(hold: &Hold) -> String {
+    let mut text = format!("held: {}", clean(&hold.reason));
+    if let Some(until) = hold.until {
+        let _ = write!(text, " until {}", end(until));
+    }
+    if let Some(owner) = &hold.owner {
+        let _ = write!(text, " ({})", clean(owner));
+    }
+    text
+}
+
+/// What a hold holds.
+pub fn target(target: &HoldTarget) -> String {
+    match target {
+        HoldTarget::Backup(id) => format!("backup {}", clean(id.as_str())),
+        HoldTarget::Matching { instance, name } => {
+            let name = name.as_ref().map(|name| format!("named {}", clean(name.as_str())));
+            let instance = instance
+                .as_ref()
+                .map(|id| format!("of instances {}", clean(id.as_str())));
+            let parts: Vec<String> = name.into_iter().chain(instance).collect();
+            format!("backups {}", parts.join(" "))
+        }
+    }
+}
+
+/// What became of a backup that was sent.
+pub fn fate(fate: &Fate) -> String {
+    match fate {
+        Fate::Answered(Outcome::Accepted) => "accepted, not yet confirmed".to_owned(),
+        Fate::Answered(Outcome::Rejected { code, message }) => format!("rejected: {} {}", clean(code), clean(message)),
+        Fate::Answered(Outcome::Unanswered { why }) => format!("unanswered: {}", clean(why)),
+        Fate::Confirmed => "confirmed gone".to_owned(),
+        Fate::Returned => "returned: accepted, but still there".to_owned(),
+    }
+}
+
+/// What to do about a refusal; `program` is how to call this program with the same configuration.
+pub fn remedy(refusal: &Refusal, policy: &str, program: &str) -> String {
+    match refusal {
+        Refusal::MaxDeletions { .. } | Refusal::MaxPercent { .. } => {
+            format!("{program} approve {}", shell_word(policy))
+        }
+        Refusal::RequireBackupWithin { .. } => "find out why no backup was made, and make one".to_owned(),
+        Refusal::Clock { .. } => "compare this host's clock with a time server: timedatectl timesync-status".to_owned(),
+        Refusal::Freeze { .. } => format!("{program} thaw (or take `freeze` out of the configuration)"),
+        Refusal::Shrink { project, instance, .. } => {
+            let target = instance.as_ref().map_or(project.as_str(), |instance| instance.as_str());
+            believe(target, program)
+        }
+    }
+}
+
+/// The command that lets a shrunken listing be believed.
+pub fn believe(target: &str, program: &str) -> String {
+    format!("{program} approve --listing {}", shell_word(target))
+}
+
+#[cfg(test)]
+#[path = "sentences_tests.rs"]
+mod tests;
