@@ -1,0 +1,305 @@
+//! Log lines: for people, for machines, for the journal.
+//!
+//! Not for what is worth a line: that is said where it happens, with values as fields ([`super::lines`] for the two that
+//! matter most). ERROR means that somebody must act. Text from the cloud may hold anything, so control characters never
+//! reach a terminal or a log as they are; secrets never get here, as their type does not print.
+//!
+//! A field whose name ends in `.json` holds JSON; the JSON format takes it in as such, under the name without the suffix.
+
+use std::fmt::{self, Write as _};
+use std::io::{IsTerminal, Write};
+use std::os::fd::AsFd;
+use std::os::unix::fs::MetadataExt;
+
+use serde_json::{Map, Value, json};
+use thiserror::Error;
+use tracing::field::{Field, Visit};
+use tracing::span::{Attributes, Id, Record};
+use tracing::{Event, Level, Subscriber};
+use tracing_subscriber::Layer;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::layer::{Context, SubscriberExt};
+use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::util::SubscriberInitExt;
+
+/// How lines look.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Format {
+    /// What suits standard error: for people, with colours on a terminal that wants them.
+    #[default]
+    Auto,
+    /// For people, without colours.
+    Human,
+    /// One JSON object a line.
+    Json,
+}
+
+/// Why logging could not begin.
+#[derive(Debug, Error)]
+pub enum Error {
+    /// The filter cannot be read.
+    #[error("log filter {filter:?}: {source}; write a level (error, warn, info, debug, trace), or target=level, …")]
+    Filter {
+        /// As given.
+        filter: String,
+        /// Why.
+        source: tracing_subscriber::filter::ParseError,
+    },
+    /// It was begun before.
+    #[error("logging has begun already")]
+    Twice,
+}
+
+/// Begins logging to standard error. `filter` is a level or `target=level` pairs, comma-separated; `journald` puts
+/// the priority (`<3>` … `<7>`) before each line and leaves out the time, which the journal knows.
+pub fn init(format: Format, filter: &str, journald: bool) -> Result<(), Error> {
+    let targets: Targets = filter.parse().map_err(|source| Error::Filter {
+        filter: filter.to_owned(),
+        source,
+    })?;
+    let colours = format == Format::Auto
+        && !journald
+        && std::io::stderr().is_terminal()
+        && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    let lines = Lines {
+        json: format == Format::Json,
+        colours,
+        journald,
+        writer: std::io::stderr,
+    };
+    tracing_subscriber::registry()
+        .with(lines.with_filter(targets))
+        .try_init()
+        .map_err(|_| Error::Twice)
+}
+
+/// Whether standard error is the journal's own socket: systemd names it in `$JOURNAL_STREAM` as `device:inode`, and the
+/// variable is inherited by children whose standard error may well be something else (systemd.exec(5)).
+pub fn stderr_is_journal() -> bool {
+    let Ok(stream) = std::env::var("JOURNAL_STREAM") else {
+        return false;
+    };
+    let Ok(stderr) = std::io::stderr().as_fd().try_clone_to_owned() else {
+        return false;
+    };
+    std::fs::File::from(stderr)
+        .metadata()
+        .is_ok_and(|meta| stream == format!("{}:{}", meta.dev(), meta.ino()))
+}
+
+/// One line per event. Spans give their fields to the lines within them.
+#[derive(Debug)]
+pub struct Lines<W> {
+    json: bool,
+    colours: bool,
+    journald: bool,
+    writer: W,
+}
+
+impl<W> Lines<W> {
+    /// Lines without colours into `writer`; [`init`] is what a program calls.
+    pub fn new(json: bool, journald: bool, writer: W) -> Self {
+        Self {
+            json,
+            colours: false,
+            journald,
+            writer,
+        }
+    }
+
+    fn line(&self, event: &Event<'_>, fields: Map<String, Value>) -> String {
+        let level = *event.metadata().level();
+        let time = crate::clock::now().to_rfc3339_opts(chrono::SecondsFormat::Millis, true);
+        let mut out = String::with_capacity(256);
+        if self.journald {
+            let _ = write!(out, "<{}>", priority(level));
+        }
+        if self.json {
+            self.json_line(&mut out, &time, level, event.metadata().target(), fields);
+        } else {
+            self.human_line(&mut out, &time, level, fields);
+        }
+        out.push('\n');
+        out
+    }
+
+    fn json_line(&self, out: &mut String, time: &str, level: Level, target: &str, fields: Map<String, Value>) {
+        let mut object = Map::new();
+        if !self.journald {
+            object.insert("time".to_owned(), json!(time));
+        }
+        object.insert("level".to_owned(), json!(level.as_str()));
+        object.insert("target".to_owned(), json!(target));
+        for (name, value) in fields {
+            let parsed = name
+                .strip_suffix(".json")
+                .zip(value.as_str().and_then(|text| serde_json::from_str(text).ok()));
+            match parsed {
+                Some((short, inner)) => object.insert(short.to_owned(), inner),
+                None => object.insert(name, value),
+            };
+        }
+        // serde_json escapes what JSON demands; the rest of the control characters stand only inside strings.
+        for character in Value::Object(object).to_string().chars() {
+            if is_unfit(character) {
+                let mut units = [0_u16; 2];
+                for unit in character.encode_utf16(&mut units) {
+                    let _ = write!(out, "\\u{unit:04x}");
+                }
+            } else {
+                out.push(character);
+            }
+        }
+    }
+
+    fn human_line(&self, out: &mut String, time: &str, level: Level, mut fields: Map<String, Value>) {
+        let (on, off) = if self.colours {
+            (colour(level), "\x1b[0m")
+        } else {
+            ("", "")
+        };
+        if !self.journald {
+            let _ = write!(out, "{time} {on}{:<5}{off} ", level.as_str());
+        }
+        if let Some(message) = fields.remove("message") {
+            write_clean(out, &text_of(&message));
+        }
+        let (dim, off) = if self.colours { ("\x1b[2m", "\x1b[0m") } else { ("", "") };
+        for (name, value) in fields {
+            let name = name.strip_suffix(".json").unwrap_or(&name);
+            let _ = write!(out, " {dim}{name}={off}");
+            let text = text_of(&value);
+            // Quotes only where the end of the value would be in doubt.
+            if text.is_empty() || (text.contains([' ', '"', '=']) && !text.starts_with(['{', '['])) {
+                out.push('"');
+                write_clean(out, &text.replace('\\', "\\\\").replace('"', "\\\""));
+                out.push('"');
+            } else {
+                write_clean(out, &text);
+            }
+        }
+    }
+}
+
+impl<S, W> Layer<S> for Lines<W>
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    W: for<'a> MakeWriter<'a> + 'static,
+{
+    fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, context: Context<'_, S>) {
+        if let Some(span) = context.span(id) {
+            let mut fields = Fields::default();
+            attributes.record(&mut fields);
+            span.extensions_mut().replace(fields);
+        }
+    }
+
+    fn on_record(&self, id: &Id, values: &Record<'_>, context: Context<'_, S>) {
+        if let Some(span) = context.span(id)
+            && let Some(fields) = span.extensions_mut().get_mut::<Fields>()
+        {
+            values.record(fields);
+        }
+    }
+
+    fn on_event(&self, event: &Event<'_>, context: Context<'_, S>) {
+        let mut all = Fields::default();
+        for span in context
+            .event_scope(event)
+            .into_iter()
+            .flat_map(|scope| scope.from_root())
+        {
+            if let Some(fields) = span.extensions().get::<Fields>() {
+                all.0.extend(fields.0.clone());
+            }
+        }
+        // The event's own fields last: the nearest says it best.
+        event.record(&mut all);
+        let line = self.line(event, all.0);
+        // One write a line, so that lines of two threads do not mix. A log that cannot be written is nobody's to log.
+        let _ = self.writer.make_writer_for(event.metadata()).write_all(line.as_bytes());
+    }
+}
+
+/// Fields as values.
+#[derive(Debug, Default)]
+struct Fields(Map<String, Value>);
+
+impl Fields {
+    fn put(&mut self, field: &Field, value: Value) {
+        self.0.insert(field.name().to_owned(), value);
+    }
+}
+
+impl Visit for Fields {
+    fn record_f64(&mut self, field: &Field, value: f64) {
+        self.put(field, json!(value));
+    }
+    fn record_i64(&mut self, field: &Field, value: i64) {
+        self.put(field, json!(value));
+    }
+    fn record_u64(&mut self, field: &Field, value: u64) {
+        self.put(field, json!(value));
+    }
+    fn record_bool(&mut self, field: &Field, value: bool) {
+        self.put(field, json!(value));
+    }
+    fn record_str(&mut self, field: &Field, value: &str) {
+        self.put(field, json!(value));
+    }
+    fn record_error(&mut self, field: &Field, value: &(dyn std::error::Error + 'static)) {
+        // The whole chain: the outer message alone often hides the cause (reqwest's does).
+        let mut text = value.to_string();
+        let mut cause = value.source();
+        while let Some(error) = cause {
+            let _ = write!(text, ": {error}");
+            cause = error.source();
+        }
+        self.put(field, json!(text));
+    }
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        self.put(field, json!(format!("{value:?}")));
+    }
+}
+
+fn text_of(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+}
+
+/// syslog(3): 3 error, 4 warning, 6 information, 7 debug.
+fn priority(level: Level) -> u8 {
+    match level {
+        Level::ERROR => 3,
+        Level::WARN => 4,
+        Level::INFO => 6,
+        _ => 7,
+    }
+}
+
+fn colour(level: Level) -> &'static str {
+    match level {
+        Level::ERROR => "\x1b[1;31m",
+        Level::WARN => "\x1b[33m",
+        Level::INFO => "\x1b[32m",
+        _ => "\x1b[2m",
+    }
+}
+
+/// Control characters (escape sequences, line ends that would forge a line) and those that turn the direction of text.
+fn is_unfit(character: char) -> bool {
+    character.is_control()
+        || matches!(character, '\u{2028}' | '\u{2029}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+fn write_clean(out: &mut String, text: &str) {
+    for character in text.chars() {
+        match character {
+            '\n' => out.push_str("\\n"),
+            '\r' => out.push_str("\\r"),
+            '\t' => out.push_str("\\t"),
+            unfit if is_unfit(unfit) => out.extend(unfit.escape_unicode()),
+            fine => out.push(fine),
+        }
+    }
+}

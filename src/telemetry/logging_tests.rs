@@ -1,0 +1,283 @@
+//! Lines as they are written, read back.
+
+use std::collections::BTreeMap;
+use std::io::{self, Write};
+use std::sync::{Arc, Mutex};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use chrono_tz::Tz;
+use serde_json::{Value, json};
+use tracing_subscriber::layer::SubscriberExt;
+
+use super::{Format, Lines, deletion_line, logging, run_line};
+use crate::retention::report::{
+    InstanceCounts, Outcome, PolicyReport, RunResult, Sent, Skip, SkipReason, Summary, Tally,
+};
+use crate::retention::{BackupId, InstanceId, Mode, PolicyName, ProjectName, Refusal, RunReport};
+
+#[derive(Clone, Default)]
+struct Buffer(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Buffer {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().expect("not poisoned").extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// What `say` logs.
+fn logged(json: bool, journald: bool, say: impl FnOnce()) -> String {
+    let buffer = Buffer::default();
+    let writer = buffer.clone();
+    let lines = Lines::new(json, journald, move || writer.clone());
+    tracing::subscriber::with_default(tracing_subscriber::registry().with(lines), say);
+    let bytes = buffer.0.lock().expect("not poisoned").clone();
+    String::from_utf8(bytes).expect("UTF-8")
+}
+
+fn as_json(line: &str) -> Value {
+    assert_eq!(line.matches('\n').count(), 1, "one line: {line:?}");
+    serde_json::from_str(line).expect("JSON")
+}
+
+fn report(result: RunResult, refusals: Vec<Refusal>) -> RunReport {
+    let now: DateTime<Utc> = "2026-11-23T03:00:00Z".parse().expect("a time");
+    let tally = |count, bytes| Tally { count, bytes };
+    RunReport {
+        run_id: Some("0193".to_owned()),
+        at: now,
+        finished_at: now + TimeDelta::milliseconds(1500),
+        policies: vec![PolicyReport {
+            policy: PolicyName::from("production"),
+            mode: Mode::Enforce,
+            zone: Tz::UTC,
+            result,
+            refusals,
+            summary: Summary {
+                keep: tally(61, 610),
+                wait: tally(4, 40),
+                delete: tally(9, 90),
+            },
+            rows: Vec::new(),
+            sent: BTreeMap::from([(
+                ProjectName::from("prod"),
+                Sent {
+                    fates: [
+                        ("accepted", 1),
+                        ("rejected", 2),
+                        ("unanswered", 3),
+                        ("confirmed", 5),
+                        ("returned", 7),
+                    ]
+                    .map(|(key, count)| (key.to_owned(), count))
+                    .into(),
+                    codes: BTreeMap::from([("DBS.200011".to_owned(), 2)]),
+                    confirmed_bytes: 55,
+                },
+            )]),
+            left: 11,
+        }],
+        unmanaged: Vec::new(),
+        overlaps: Vec::new(),
+        skipped: vec![Skip {
+            project: ProjectName::from("prod"),
+            instance: Some(InstanceId::from("i1in04")),
+            reason: SkipReason::Shrink,
+            message: "from 40 to 3".to_owned(),
+        }],
+        instances: InstanceCounts {
+            managed: 21,
+            unmanaged: 22,
+            overlapping: 23,
+            failed: 24,
+        },
+        unconfirmed: BTreeMap::from([(ProjectName::from("prod"), 12)]),
+        calls: 25,
+        ledger_head: Some("beef".to_owned()),
+    }
+}
+
+#[test]
+fn a_json_line_carries_its_fields_and_those_of_its_spans() {
+    let line = logged(true, false, || {
+        let span = tracing::info_span!("run", run_id = "0193", policy = tracing::field::Empty);
+        let _entered = span.enter();
+        span.record("policy", "production");
+        tracing::warn!(
+            count = 3,
+            good = false,
+            inner.json = "{\"a\":[1]}",
+            broken.json = "{",
+            "said"
+        );
+    });
+    let mut value = as_json(&line);
+    let time = value
+        .as_object_mut()
+        .expect("an object")
+        .remove("time")
+        .expect("a time");
+    assert!(time.as_str().expect("text").parse::<DateTime<Utc>>().is_ok(), "{time}");
+    assert_eq!(
+        value,
+        json!({
+            "level": "WARN", "target": "rds_retentiond::telemetry::logging_tests", "message": "said",
+            "run_id": "0193", "policy": "production", "count": 3, "good": false,
+            "inner": {"a": [1]}, "broken.json": "{",
+        })
+    );
+}
+
+#[test]
+fn the_journal_gets_priorities_and_no_time() {
+    let lines = logged(false, true, || {
+        tracing::error!("e");
+        tracing::warn!("w");
+        tracing::info!(answer = 42, "i");
+        tracing::debug!("d");
+        tracing::trace!("t");
+    });
+    assert_eq!(lines, "<3>e\n<4>w\n<6>i answer=42\n<7>d\n<7>t\n");
+    let json = logged(true, true, || tracing::error!("e"));
+    let value = as_json(json.strip_prefix("<3>").expect("a priority"));
+    assert_eq!((value.get("time"), &value["message"]), (None, &json!("e")));
+}
+
+#[test]
+fn a_human_line_has_time_and_level_and_quotes_where_they_help() {
+    let line = logged(false, false, || {
+        tracing::info!(a = "plain", b = "two words", c = "", d = "say \"x\"", "said")
+    });
+    let (time, rest) = line.split_once(' ').expect("a time");
+    assert!(time.parse::<DateTime<Utc>>().is_ok(), "{time}");
+    assert_eq!(rest, "INFO  said a=plain b=\"two words\" c=\"\" d=\"say \\\"x\\\"\"\n");
+}
+
+/// A backup may be called anything, also something that clears a terminal or forges a line of the log.
+#[test]
+fn text_from_the_cloud_cannot_act_on_a_terminal_or_forge_a_line() {
+    let evil = "x\u{1b}[2J\n<3>forged\r\t\u{9b}31m\u{202e}\u{7f}";
+    let say = || tracing::info!(name = evil, debug = ?evil, shown = %evil, "{evil}");
+    for (json, journald) in [(false, false), (false, true), (true, false), (true, true)] {
+        let line = logged(json, journald, say);
+        let body = line.strip_suffix('\n').expect("a line end");
+        let bad = body.chars().find(|it| it.is_control() || *it == '\u{202e}');
+        assert_eq!(bad, None, "json {json} journald {journald}: {body:?}");
+    }
+    assert_eq!(
+        as_json(&logged(true, false, say))["name"],
+        json!(evil),
+        "JSON loses nothing"
+    );
+}
+
+#[test]
+fn an_error_is_logged_with_its_causes() {
+    #[derive(Debug, thiserror::Error)]
+    #[error("outer")]
+    struct Outer(#[source] io::Error);
+    let error = Outer(io::Error::other("inner"));
+    let line = logged(false, true, || {
+        tracing::warn!(error = &error as &dyn std::error::Error, "failed")
+    });
+    assert_eq!(line, "<4>failed error=\"outer: inner\"\n");
+}
+
+#[test]
+fn a_filter_that_cannot_be_read_is_said_with_what_would_do() {
+    let error = logging::init(Format::Json, "info,rds=loud", false).expect_err("no such level");
+    let text = error.to_string();
+    assert!(
+        text.contains("\"info,rds=loud\"") && text.contains("target=level"),
+        "{text}"
+    );
+}
+
+#[test]
+fn a_run_is_one_line_with_the_whole_report() {
+    let refusal = Refusal::MaxDeletions {
+        planned: 501,
+        limit: 500,
+    };
+    let message = refusal.to_string();
+    let mut value = as_json(&logged(true, false, || {
+        run_line(&report(RunResult::Refused, vec![refusal]))
+    }));
+    value.as_object_mut().expect("an object").remove("time");
+    let tally = |count: u64, bytes: u64| json!({"count": count, "bytes": bytes});
+    assert_eq!(
+        value,
+        json!({
+            "level": "ERROR", "target": "rds_retentiond::telemetry::lines", "message": "run ended",
+            "run_id": "0193", "at": "2026-11-23T03:00:00+00:00", "seconds": 1.5,
+            "keep": 61, "wait": 4, "delete": 9, "left": 11, "unconfirmed": 12, "calls": 25, "ledger_head": "beef",
+            "accepted": 1, "rejected": 2, "unanswered": 3, "confirmed": 5, "returned": 7, "confirmed_bytes": 55,
+            "managed": 21, "unmanaged": 22, "overlapping": 23, "failed": 24,
+            "policies": [{
+                "policy": "production", "mode": "enforce", "result": "refused", "left": 11,
+                "summary": {"keep": tally(61, 610), "wait": tally(4, 40), "delete": tally(9, 90)},
+                "refusals": [{"limit": "max_deletions", "message": message}],
+                "sent": {"prod": {
+                    "fates": {"accepted": 1, "rejected": 2, "unanswered": 3, "confirmed": 5, "returned": 7},
+                    "codes": {"DBS.200011": 2}, "confirmed_bytes": 55,
+                }},
+            }],
+            "skipped": [{"project": "prod", "instance_id": "i1in04", "reason": "shrink", "message": "from 40 to 3"}],
+        })
+    );
+}
+
+#[test]
+fn error_means_that_somebody_must_act() {
+    let frozen = Refusal::Freeze {
+        reason: "audit".to_owned(),
+        until: None,
+    };
+    let open = Refusal::MaxDeletions { planned: 2, limit: 1 };
+    for (result, refusals, level) in [
+        (RunResult::Success, vec![], "<6>"),
+        (RunResult::Skipped, vec![], "<6>"),
+        (RunResult::Partial, vec![], "<4>"),
+        (RunResult::Refused, vec![frozen], "<4>"),
+        (RunResult::Refused, vec![open], "<3>"),
+        (RunResult::Failed, vec![], "<3>"),
+    ] {
+        let line = logged(false, true, || run_line(&report(result, refusals)));
+        assert!(line.starts_with(level), "{result:?}: {line}");
+    }
+}
+
+#[test]
+fn a_deletion_request_is_one_line_with_an_outcome_per_id() {
+    let (policy, project) = (PolicyName::from("production"), ProjectName::from("prod"));
+    let rejected = Outcome::Rejected {
+        code: "DBS.200011".to_owned(),
+        message: "in use".to_owned(),
+    };
+    let all = vec![
+        (BackupId::from("b1br04"), Outcome::Accepted),
+        (BackupId::from("b2br04"), rejected),
+    ];
+    let mixed = as_json(&logged(true, false, || deletion_line("0193", &policy, &project, &all)));
+    assert_eq!((&mixed["level"], &mixed["run_id"]), (&json!("WARN"), &json!("0193")));
+    assert_eq!(
+        (&mixed["policy"], &mixed["project"]),
+        (&json!("production"), &json!("prod"))
+    );
+    assert_eq!(
+        (&mixed["accepted"], &mixed["rejected"], &mixed["unanswered"]),
+        (&json!(1), &json!(1), &json!(0))
+    );
+    assert_eq!(
+        mixed["outcomes"],
+        json!({"b1br04": {"outcome": "accepted"},
+               "b2br04": {"outcome": "rejected", "code": "DBS.200011", "message": "in use"}})
+    );
+    let fine = as_json(&logged(true, false, || {
+        deletion_line("0193", &policy, &project, &all[..1])
+    }));
+    assert_eq!(fine["level"], json!("INFO"));
+}

@@ -1,0 +1,432 @@
+//! Values of the metrics: what was found and done, as numbers.
+//!
+//! Not for names (`families`) nor for the newer text format ([`super::openmetrics`]). Series follow the configuration:
+//! [`Metrics::set_policies`] makes those of every policy and project at zero and removes those of the gone, and what is
+//! told afterwards of a policy or project that is gone (a run under way keeps the policies it began with) is dropped,
+//! so that no series comes back from the dead to fire alerts for ever.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use prometheus::proto::MetricFamily;
+use prometheus::{IntGaugeVec, Registry, TextEncoder};
+
+use super::families::{Families, retain};
+use super::openmetrics;
+use super::series::{Known, OTHER, code_label};
+use crate::retention::plan::ClockCheck;
+use crate::retention::report::{InstanceCounts, PolicyReport, RunResult, SkipReason, Summary, Tally};
+use crate::retention::{Fate, Mode, PolicyName, ProjectName, Refusal, RunReport};
+
+/// What the ledger remembers of a policy's last run, to show after a restart.
+#[derive(Clone, Debug)]
+pub struct LastRun {
+    /// The policy.
+    pub policy: PolicyName,
+    /// When its last run ended.
+    pub finished_at: DateTime<Utc>,
+    /// When its last successful run ended.
+    pub last_success_at: Option<DateTime<Utc>>,
+    /// Its decisions in numbers; `None` when the run could not read the world.
+    pub summary: Option<Summary>,
+    /// Whether a refused plan of it still waits for approval.
+    pub guard_open: bool,
+}
+
+/// All metrics of the process. A clone is another handle on the same numbers.
+#[derive(Clone)]
+pub struct Metrics {
+    ours: Registry,
+    process: Registry,
+    pub(super) families: Families,
+    pub(super) operations: Arc<[&'static str]>,
+    started_at: DateTime<Utc>,
+    known: Arc<Mutex<Known>>,
+}
+
+impl Metrics {
+    /// The metrics of a program that started at `started_at`; `operations` are the names of all API operations, the
+    /// closed set of that label. Policies and projects have no series before [`Self::set_policies`].
+    pub fn new(version: &str, revision: &str, started_at: DateTime<Utc>, operations: &[&'static str]) -> Self {
+        // Two registries, because ours could carry a prefix or labels one day that `process_*` must not.
+        let (ours, process) = (Registry::new(), Registry::new());
+        let families = Families::register(&ours).expect("names, labels and buckets are constants, seen by every test");
+        #[cfg(target_os = "linux")]
+        process
+            .register(Box::new(prometheus::process_collector::ProcessCollector::for_self()))
+            .expect("a new registry has no duplicate");
+        families.build_info.with_label_values(&[version, revision]).set(1);
+        Self {
+            ours,
+            process,
+            families,
+            operations: operations.into(),
+            started_at,
+            known: Arc::default(),
+        }
+    }
+
+    pub(super) fn known(&self) -> MutexGuard<'_, Known> {
+        // What it guards is whole after every statement, so a panic elsewhere does not spoil it.
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Shows what the ledger remembers: each policy's last run, the instances and the unconfirmed deletions as of the
+    /// last run of all. Counters are not restored; a counter that starts at zero is what Prometheus expects.
+    pub fn restore(
+        &self,
+        runs: &[LastRun],
+        instances: Option<InstanceCounts>,
+        unconfirmed: &BTreeMap<ProjectName, u64>,
+    ) {
+        let known = self.known();
+        let f = &self.families;
+        for run in runs.iter().filter(|run| known.policies.contains_key(&run.policy)) {
+            let policy = run.policy.as_str();
+            f.last_run.with_label_values(&[policy]).set(seconds(run.finished_at));
+            if let Some(at) = run.last_success_at {
+                f.last_success.with_label_values(&[policy]).set(seconds(at));
+            }
+            if let Some(summary) = run.summary {
+                self.show_summary(policy, summary);
+            }
+            f.guard_open.with_label_values(&[policy]).set(i64::from(run.guard_open));
+        }
+        if let Some(counts) = instances {
+            self.show_instances(counts);
+        }
+        self.show_unconfirmed(&known, unconfirmed);
+    }
+
+    /// Counts a run that ended; `took` is measured on a clock that nobody sets. A report without a run id is a plan,
+    /// not a run, and is not counted.
+    ///
+    /// `deletions_total` counts events: an id that was accepted and then confirmed within the run counts under both.
+    pub fn observe_run(&self, report: &RunReport, took: Duration) {
+        if report.run_id.is_none() {
+            return;
+        }
+        let mut known = self.known();
+        for policy in &report.policies {
+            if known.policies.contains_key(&policy.policy) {
+                self.observe_policy(report, policy, took);
+                self.observe_sent(&mut known, policy);
+                self.observe_refusals(&known, report, policy);
+            }
+        }
+        // A run that could not read the world knows nothing of instances: zeros would look like an empty world.
+        if report.policies.iter().any(|policy| reads(policy.result)) {
+            self.show_instances(report.instances);
+        }
+        self.show_unconfirmed(&known, &report.unconfirmed);
+    }
+
+    fn observe_policy(&self, report: &RunReport, policy: &PolicyReport, took: Duration) {
+        let f = &self.families;
+        let name = policy.policy.as_str();
+        f.runs.with_label_values(&[name, policy.result.as_str()]).inc();
+        if policy.result == RunResult::Skipped {
+            return;
+        }
+        f.run_duration.with_label_values(&[name]).observe(took.as_secs_f64());
+        f.last_run.with_label_values(&[name]).set(seconds(report.finished_at));
+        if policy.result == RunResult::Success {
+            f.last_success
+                .with_label_values(&[name])
+                .set(seconds(report.finished_at));
+        }
+        if reads(policy.result) {
+            self.show_summary(name, policy.summary);
+        }
+    }
+
+    fn observe_sent(&self, known: &mut Known, policy: &PolicyReport) {
+        let name = policy.policy.as_str();
+        let Known { projects, codes, .. } = known;
+        for (project, sent) in policy.sent.iter().filter(|(project, _)| projects.contains(*project)) {
+            let project = project.as_str();
+            let count = |outcome: &str| sent.fates.get(outcome).copied().unwrap_or(0);
+            for outcome in Fate::KEYS {
+                // Only what was accepted can be confirmed or come back, so those were accepted first.
+                let times = match outcome {
+                    "accepted" => count("accepted") + count("confirmed") + count("returned"),
+                    other => count(other),
+                };
+                self.families
+                    .deletions
+                    .with_label_values(&[name, project, outcome])
+                    .inc_by(times);
+            }
+            for (code, times) in &sent.codes {
+                let code = code_label(codes, code);
+                self.families
+                    .deletion_errors
+                    .with_label_values(&[project, code])
+                    .inc_by(*times);
+            }
+            self.families
+                .deleted_bytes
+                .with_label_values(&[name, project])
+                .inc_by(sent.confirmed_bytes);
+        }
+    }
+
+    fn observe_refusals(&self, known: &Known, report: &RunReport, policy: &PolicyReport) {
+        let f = &self.families;
+        let name = policy.policy.as_str();
+        if policy.result == RunResult::Skipped {
+            return;
+        }
+        for refusal in &policy.refusals {
+            f.guard_refusals.with_label_values(&[name, refusal.limit()]).inc();
+        }
+        // A listing that was not believed is reported once, not for each policy: it held back every policy that may
+        // touch the project.
+        let may = &known.policies[&policy.policy];
+        let unbelieved = report
+            .skipped
+            .iter()
+            .filter(|skip| skip.reason == SkipReason::Listing && may.contains(&skip.project));
+        f.guard_refusals
+            .with_label_values(&[name, "listing"])
+            .inc_by(to_u64(unbelieved.count()));
+        // A dry-run sends nothing, so nothing of it waits for anybody.
+        let open = policy.mode == Mode::Enforce && policy.refusals.iter().any(Refusal::waits_for_approval);
+        f.guard_open.with_label_values(&[name]).set(i64::from(open));
+    }
+
+    /// Counts what a listing said, after their run, of deletions accepted in an earlier one: `confirmed` (with the
+    /// `bytes` gone) or `returned`. Those of this run are counted by [`Self::observe_run`].
+    pub fn settled(&self, policy: &PolicyName, project: &ProjectName, fate: &Fate, count: u64, bytes: u64) {
+        let known = self.known();
+        if !known.policies.contains_key(policy) || !known.projects.contains(project) {
+            return;
+        }
+        let labels = [policy.as_str(), project.as_str()];
+        self.families
+            .deletions
+            .with_label_values(&[labels[0], labels[1], fate.key()])
+            .inc_by(count);
+        if *fate == Fate::Confirmed {
+            self.families.deleted_bytes.with_label_values(&labels).inc_by(bytes);
+        }
+    }
+
+    /// The accepted deletions that no listing has confirmed, of every project; one not named has none.
+    pub fn unconfirmed(&self, counts: &BTreeMap<ProjectName, u64>) {
+        self.show_unconfirmed(&self.known(), counts);
+    }
+
+    /// A policy was due while a run was under way: counted as a skipped tick and as a skipped run.
+    pub fn tick_skipped(&self, policy: &PolicyName) {
+        if self.known().policies.contains_key(policy) {
+            self.families.ticks_skipped.with_label_values(&[policy.as_str()]).inc();
+            self.families
+                .runs
+                .with_label_values(&[policy.as_str(), RunResult::Skipped.as_str()])
+                .inc();
+        }
+    }
+
+    /// When a policy is due next; `None` when never. To be told as soon as the bell has rung: a time that stays in the
+    /// past is what the shipped alert takes for a scheduler that stands still.
+    pub fn next_run(&self, policy: &PolicyName, at: Option<DateTime<Utc>>) {
+        match at {
+            Some(at) if self.known().policies.contains_key(policy) => {
+                self.families
+                    .next_run
+                    .with_label_values(&[policy.as_str()])
+                    .set(seconds(at));
+            }
+            // An error only says that there was none.
+            _ => drop(self.families.next_run.remove_label_values(&[policy.as_str()])),
+        }
+    }
+
+    /// Whether a refused plan of a policy waits for approval: `false` once somebody approved it.
+    pub fn guard_open(&self, policy: &PolicyName, open: bool) {
+        if self.known().policies.contains_key(policy) {
+            self.families
+                .guard_open
+                .with_label_values(&[policy.as_str()])
+                .set(i64::from(open));
+        }
+    }
+
+    /// Holds in force.
+    pub fn holds(&self, count: usize) {
+        self.families.holds.set(to_i64(to_u64(count)));
+    }
+
+    /// Whether a freeze is in force.
+    pub fn frozen(&self, frozen: bool) {
+        self.families.frozen.set(i64::from(frozen));
+    }
+
+    /// One request to the cloud API: its status, or `None` when no answer came; how long it took; whether it was
+    /// turned away for being one too many (429).
+    pub fn api_event(
+        &self,
+        project: &ProjectName,
+        operation: &str,
+        status: Option<u16>,
+        took: Duration,
+        throttled: bool,
+    ) {
+        if !self.known().projects.contains(project) {
+            return;
+        }
+        let project = project.as_str();
+        let operation = self
+            .operations
+            .iter()
+            .copied()
+            .find(|known| *known == operation)
+            .unwrap_or(OTHER);
+        let status = status.map_or_else(|| "error".to_owned(), |code| code.to_string());
+        self.families
+            .api_requests
+            .with_label_values(&[project, operation, &status])
+            .inc();
+        self.families
+            .api_duration
+            .with_label_values(&[project, operation])
+            .observe(took.as_secs_f64());
+        self.families
+            .api_throttled
+            .with_label_values(&[project])
+            .inc_by(u64::from(throttled));
+    }
+
+    /// How a project's clock compares with ours. Without a `Date` to compare, the last known skew stays.
+    pub fn clock_skew(&self, project: &ProjectName, check: ClockCheck) {
+        if let ClockCheck::Skew(skew) = check
+            && self.known().projects.contains(project)
+        {
+            self.families
+                .clock_skew
+                .with_label_values(&[project.as_str()])
+                .set(skew.as_seconds_f64());
+        }
+    }
+
+    /// A configuration was loaded and is in force; `sha256` is its fingerprint in hex.
+    pub fn config_loaded(&self, sha256: &str, at: DateTime<Utc>) {
+        let f = &self.families;
+        f.config_info.with_label_values(&[sha256]).set(1);
+        retain(&f.config_info, |labels| labels["sha256"] == sha256);
+        f.reload_timestamp.with_label_values::<&str>(&[]).set(seconds(at));
+        f.reload_successful.set(1);
+    }
+
+    /// A configuration was refused; the one before stays in force.
+    pub fn config_rejected(&self) {
+        self.families.reload_successful.set(0);
+    }
+
+    /// The ledger could not be read or written.
+    pub fn ledger_error(&self) {
+        self.families.ledger_errors.inc();
+    }
+
+    /// Everything, in the text format 0.0.4 or in `OpenMetrics` 1.0; their content types are
+    /// [`openmetrics::TEXT_TYPE`] and [`openmetrics::OPENMETRICS_TYPE`].
+    pub fn render(&self, openmetrics: bool) -> String {
+        let mut families = {
+            // Not while a reload is half done.
+            let _known = self.known();
+            self.ours.gather()
+        };
+        families.extend(with_start_time(self.process.gather(), self.started_at));
+        if openmetrics {
+            return openmetrics::encode(&families);
+        }
+        TextEncoder::new().encode_to_string(&families).unwrap_or_else(|error| {
+            tracing::error!(%error, "the metrics could not be written as text");
+            String::new()
+        })
+    }
+
+    fn show_summary(&self, policy: &str, summary: Summary) {
+        let show = |vector: &IntGaugeVec, decision: &str, value: u64| {
+            vector.with_label_values(&[policy, decision]).set(to_i64(value));
+        };
+        let tallies: [(&str, Tally); 3] = [
+            ("keep", summary.keep),
+            ("wait", summary.wait),
+            ("delete", summary.delete),
+        ];
+        for (decision, tally) in tallies {
+            show(&self.families.backups, decision, tally.count);
+            show(&self.families.backup_bytes, decision, tally.bytes);
+        }
+    }
+
+    fn show_instances(&self, counts: InstanceCounts) {
+        let states = [
+            ("managed", counts.managed),
+            ("unmanaged", counts.unmanaged),
+            ("overlapping", counts.overlapping),
+            ("failed", counts.failed),
+        ];
+        for (state, count) in states {
+            self.families.instances.with_label_values(&[state]).set(to_i64(count));
+        }
+    }
+
+    fn show_unconfirmed(&self, known: &Known, counts: &BTreeMap<ProjectName, u64>) {
+        for project in &known.projects {
+            let count = counts.get(project).copied().unwrap_or(0);
+            self.families
+                .unconfirmed
+                .with_label_values(&[project.as_str()])
+                .set(to_i64(count));
+        }
+    }
+}
+
+/// Whether a run with this result has read the world, so that its numbers mean something.
+fn reads(result: RunResult) -> bool {
+    match result {
+        RunResult::Success | RunResult::Partial | RunResult::Refused => true,
+        RunResult::Failed | RunResult::Skipped => false,
+    }
+}
+
+/// The process collector reads the boot time from `/proc/stat`, which `ProcSubset=pid` of the shipped unit hides; it
+/// then says 0, that is, 1970. Ours is used instead.
+pub(super) fn with_start_time(mut families: Vec<MetricFamily>, started_at: DateTime<Utc>) -> Vec<MetricFamily> {
+    for family in families
+        .iter_mut()
+        .filter(|family| family.name() == "process_start_time_seconds")
+    {
+        for metric in family.mut_metric() {
+            if metric.get_gauge().get_value() <= 0.0 {
+                let mut gauge = prometheus::proto::Gauge::default();
+                gauge.set_value(seconds(started_at));
+                metric.set_gauge(gauge);
+            }
+        }
+    }
+    families
+}
+
+/// Unix time with its fraction, as Prometheus wants it.
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "microseconds since 1970 fit in 53 bits until the year 2255"
+)]
+fn seconds(at: DateTime<Utc>) -> f64 {
+    at.timestamp_micros() as f64 / 1e6
+}
+
+/// Beyond what a gauge holds, the most it holds.
+fn to_i64(count: u64) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}
+
+fn to_u64(count: usize) -> u64 {
+    u64::try_from(count).unwrap_or(u64::MAX)
+}

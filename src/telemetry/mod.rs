@@ -1,0 +1,21 @@
+//! Floor 1: what the program says about itself, to Prometheus and to a log.
+//!
+//! This room is for numbers and lines made from what others found: [`Metrics`] holds every metric by its one name,
+//! [`openmetrics`] writes them in the newer of the two text formats, [`logging`] writes lines for people, for machines
+//! and for the journal, and [`lines`] the two of them that matter most. It is *not* for deciding anything, and not for serving: the scrape is answered in `web`.
+
+mod families;
+pub mod lines;
+pub mod logging;
+pub mod metrics;
+pub mod openmetrics;
+mod series;
+
+pub use lines::{deletion_line, run_line};
+pub use logging::{Format, Lines};
+pub use metrics::{LastRun, Metrics};
+
+#[cfg(test)]
+mod logging_tests;
+#[cfg(test)]
+mod metrics_tests;
