@@ -28,7 +28,7 @@ pub mod retention;
 pub mod config;
 pub mod ledger;
 pub mod rds;
-//pub mod telemetry;
+pub mod telemetry;
 // floor 2
 pub mod run;
 // floor 3

@@ -1,7 +1,8 @@
 //! What most commands need before they can begin: the configuration, the ledger, the clients, a runtime, a stop signal.
 //!
-//! Errors become a [`Failure`] here: the words and the exit code, decided once.
+//! Errors become a [`Failure`] here: the exit code is decided once.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,28 +10,15 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use tokio::sync::watch;
 
-use super::args::Global;
-use super::exit;
+use super::args::{Global, LogFormat, LogLevel};
+use super::{Failure, exit};
 use crate::config::{self, Config, Surroundings};
 use crate::ledger::{self, Access, DeletionLock, Ledger};
 use crate::rds::{self, KeyGuard, Observer};
+use crate::retention::report::InstanceCounts;
+use crate::retention::{PolicyName, ProjectName};
 use crate::run::{self, Projects, Watcher, World};
-
-/// Why a command ends early.
-#[derive(Debug)]
-pub struct Failure {
-    /// The exit code.
-    pub code: u8,
-    /// What, where, and what to do next.
-    pub message: String,
-}
-
-impl Failure {
-    /// A failure with its exit code.
-    pub fn new(code: u8, message: impl Into<String>) -> Self {
-        Self { code, message: message.into() }
-    }
-}
+use crate::telemetry::{self, Metrics};
 
 impl From<config::Problems> for Failure {
     fn from(problems: config::Problems) -> Self {
@@ -41,7 +29,7 @@ impl From<config::Problems> for Failure {
 impl From<ledger::Error> for Failure {
     fn from(error: ledger::Error) -> Self {
         // Nothing was deleted: something is left undone.
-        Self::new(exit::UNDONE, chain(&error))
+        Self::of(exit::UNDONE, &error)
     }
 }
 
@@ -62,22 +50,8 @@ impl From<run::Error> for Failure {
             run::Error::NoSuchPolicy { .. } => exit::USAGE,
             _ => exit::UNDONE,
         };
-        Self::new(code, chain(&error))
+        Self::of(code, &error)
     }
-}
-
-/// An error and its causes, each said once.
-pub fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let words = error.to_string();
-        if !text.contains(&words) {
-            text = format!("{text}: {words}");
-        }
-        cause = error.source();
-    }
-    text
 }
 
 /// Loads and compiles the configuration that the flags name.
@@ -144,7 +118,7 @@ pub fn key_guard(ledger: Option<&Arc<Ledger>>, now: DateTime<Utc>) -> Result<Key
     let blocked = ledger.blocked_keys(now)?;
     let guard = KeyGuard::new(Arc::new(move |fingerprint: &str, until| {
         if let Err(error) = ledger.block_key(fingerprint, until, crate::clock::now()) {
-            tracing::error!(error = %chain(&error), "a refused access key could not be written down");
+            tracing::error!(error = %Failure::of(exit::UNDONE, &error).message, "a refused access key could not be written down");
         }
     }));
     guard.restore(blocked);
@@ -195,4 +169,85 @@ pub fn world(
         stop,
         watcher,
     })
+}
+
+/// Begins logging to stderr, for a command that a person or a cron job typed: warnings, unless more is asked for.
+pub fn log(global: &Global) -> Result<(), Failure> {
+    let level = global.level_or(LogLevel::Warn).as_str();
+    let format = match global.log_format {
+        LogFormat::Text => telemetry::Format::Auto,
+        LogFormat::Json => telemetry::Format::Json,
+    };
+    telemetry::init(format, level, telemetry::stderr_is_journal()).map_err(|error| Failure::of(exit::UNDONE, &error))
+}
+
+/// An observer for commands without metrics.
+pub fn no_observer() -> Observer {
+    Arc::new(|_: &rds::Event<'_>| {})
+}
+
+/// An observer that counts requests.
+pub fn observer(metrics: &Metrics) -> Observer {
+    let metrics = metrics.clone();
+    Arc::new(move |event: &rds::Event<'_>| {
+        metrics.api_event(event.project, event.operation.as_str(), event.status, event.took, event.throttled);
+    })
+}
+
+/// Metrics with a series for every policy and project of a configuration.
+pub fn metrics(config: &Config, now: DateTime<Utc>) -> Metrics {
+    let operations = rds::Operation::ALL.map(rds::Operation::as_str);
+    let metrics = Metrics::new(env!("CARGO_PKG_VERSION"), option_env!("RDS_RETENTIOND_REVISION").unwrap_or("unknown"), now, &operations);
+    series(&metrics, config);
+    metrics.config_loaded(&config.sha256, now);
+    metrics
+}
+
+/// Tells the metrics which policies and projects there are.
+pub fn series(metrics: &Metrics, config: &Config) {
+    let projects: Vec<ProjectName> = config.projects.iter().map(|project| project.name.clone()).collect();
+    let of_policy = |entry: &config::PolicyEntry| {
+        let selected = entry.policy.select.projects.clone().unwrap_or_else(|| projects.clone());
+        (entry.policy.name.clone(), selected)
+    };
+    let policies: Vec<(PolicyName, Vec<ProjectName>)> = config.policies.iter().map(of_policy).collect();
+    metrics.set_policies(&policies, &projects);
+}
+
+/// Shows what the ledger remembers of the last runs.
+pub fn restore_metrics(metrics: &Metrics, ledger: &Ledger) -> Result<(), Failure> {
+    let mut runs = Vec::new();
+    let mut newest: Option<(DateTime<Utc>, InstanceCounts)> = None;
+    for (policy, last) in ledger.last_runs()? {
+        let Some(finished_at) = last.finished.finished_at else { continue };
+        let summary = last.finished.summary.unwrap_or_default();
+        let part = |key: &str| summary.get(key).cloned();
+        if let Some(counts) = part("instances").and_then(|counts| serde_json::from_value(counts).ok())
+            && newest.as_ref().is_none_or(|(at, _)| *at < finished_at)
+        {
+            newest = Some((finished_at, counts));
+        }
+        runs.push(telemetry::LastRun {
+            guard_open: ledger.refused(&policy)?.is_some(),
+            policy,
+            finished_at,
+            last_success_at: last.success.and_then(|run| run.finished_at),
+            summary: part("summary").and_then(|summary| serde_json::from_value(summary).ok()),
+        });
+    }
+    let mut unconfirmed: BTreeMap<ProjectName, u64> = BTreeMap::new();
+    for row in ledger.unconfirmed()? {
+        *unconfirmed.entry(row.project).or_default() += 1;
+    }
+    metrics.restore(&runs, newest.map(|(_, counts)| counts), &unconfirmed);
+    Ok(())
+}
+
+/// Shows holds and freeze, from configuration and ledger.
+pub fn show_holds(metrics: &Metrics, config: &Config, ledger: &Ledger, now: DateTime<Utc>) -> Result<(), Failure> {
+    let configured = config.holds.iter().filter(|hold| hold.is_active(now)).count();
+    metrics.holds(configured + ledger.active_holds(now)?.len());
+    let placed = ledger.freeze()?.is_some_and(|placed| placed.freeze.is_active(now));
+    metrics.frozen(placed || config.freeze.as_ref().is_some_and(|freeze| freeze.is_active(now)));
+    Ok(())
 }

@@ -3,7 +3,7 @@
 //! Not for HTTP (that is `exchange`) nor for whether pages agree (`listing`).
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use serde::Serialize;
@@ -108,7 +108,7 @@ impl Client {
             observer,
             alone_next: AtomicBool::new(true),
             calls: AtomicU64::new(0),
-            clock: Mutex::default(),
+            api_clock: Mutex::default(),
         };
         let project_id = OnceCell::new_with(settings.project_id.clone());
         Ok(Self(Arc::new(Inner {
@@ -130,10 +130,14 @@ impl Client {
         self.0.exchange.alone_next.store(true, Ordering::SeqCst);
     }
 
-    /// How the local clock compares with the API's latest `Date`.
+    /// How the local clock compares at this moment with the API's latest `Date`.
     pub fn clock(&self) -> ClockCheck {
-        let clock = self.0.exchange.clock.lock().unwrap_or_else(PoisonError::into_inner);
-        clock.unwrap_or(ClockCheck::NoDate)
+        self.0.exchange.check_clock()
+    }
+
+    /// How many requests may be under way at once.
+    pub fn concurrency(&self) -> usize {
+        self.0.settings.concurrency.max(1)
     }
 
     /// How many requests were sent since the client was made.

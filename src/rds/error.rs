@@ -195,6 +195,21 @@ impl Error {
         }
     }
 
+    /// A short name for metrics and ledger: the API's code, else the kind of error.
+    pub fn code(&self) -> String {
+        match self {
+            Self::NotAllowed { status, said, .. } | Self::NotFound { status, said, .. } | Self::Refused { status, said, .. } => {
+                if said.code.is_empty() { status.to_string() } else { said.code.clone() }
+            }
+            Self::Credentials { .. } => "no_credentials".to_owned(),
+            Self::KeyBlocked { .. } => "key_blocked".to_owned(),
+            Self::Throttled { .. } => "429".to_owned(),
+            Self::Configuration { .. } => "configuration".to_owned(),
+            Self::Unreachable { .. } => "unreachable".to_owned(),
+            Self::Disagreement { .. } => "disagreement".to_owned(),
+        }
+    }
+
     /// The error and all its causes in one line; a cause that only repeats what stands before it is left out.
     pub fn chain(&self) -> String {
         let mut text = self.to_string();

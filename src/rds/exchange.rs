@@ -58,7 +58,8 @@ pub(super) struct Exchange {
     /// The next request goes alone.
     pub(super) alone_next: AtomicBool,
     pub(super) calls: AtomicU64,
-    pub(super) clock: Mutex<Option<ClockCheck>>,
+    /// The API's latest time.
+    pub(super) api_clock: Mutex<ApiClock>,
 }
 
 impl Exchange {
@@ -206,7 +207,7 @@ impl Exchange {
         let now = clock::now();
         let status = answer.status().as_u16();
         if ask.place.operation != Operation::ListProjects {
-            self.note_clock(&answer, now);
+            self.note_clock(&answer);
         }
         let header = |name: &str| answer.headers().get(name).and_then(|value| value.to_str().ok());
         let request_id = header("x-request-id").or_else(|| header("x-iam-trace-id")).map(tidy);
@@ -225,19 +226,41 @@ impl Exchange {
         })
     }
 
-    /// Compares the clocks. A failure in front of the API need not carry a date, so that only a success without one counts.
-    fn note_clock(&self, answer: &reqwest::Response, now: chrono::DateTime<chrono::Utc>) {
+    /// Notes the API's time. A failure in front of the API need not carry a date, so only a success without one counts.
+    fn note_clock(&self, answer: &reqwest::Response) {
         let date = answer
             .headers()
             .get(DATE)
             .and_then(|value| http_date(value.to_str().ok()?));
-        let check = match date {
-            Some(date) => ClockCheck::Skew(date - now),
-            None if answer.status().is_success() => ClockCheck::NoDate,
+        let latest = match date {
+            Some(date) => ApiClock::Read(date, Instant::now()),
+            None if answer.status().is_success() => ApiClock::Missing,
             None => return,
         };
-        *self.clock.lock().unwrap_or_else(PoisonError::into_inner) = Some(check);
+        *self.api_clock.lock().unwrap_or_else(PoisonError::into_inner) = latest;
     }
+
+    /// Our clock, as it is now, beside the API's latest time carried on by a clock that nobody sets: a wall clock that
+    /// jumps between two answers is noticed before the next batch.
+    pub(super) fn check_clock(&self) -> ClockCheck {
+        match *self.api_clock.lock().unwrap_or_else(PoisonError::into_inner) {
+            ApiClock::Read(date, at) => {
+                let passed = chrono::TimeDelta::from_std(at.elapsed()).unwrap_or(chrono::TimeDelta::MAX);
+                ClockCheck::Skew((date - clock::now()).checked_add(&passed).unwrap_or(chrono::TimeDelta::MAX))
+            }
+            ApiClock::Missing => ClockCheck::NoDate,
+        }
+    }
+}
+
+/// What the latest answer's `Date` said, and when it arrived.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) enum ApiClock {
+    /// No answer yet, or one without a readable `Date`.
+    #[default]
+    Missing,
+    /// The API's time, and the moment it was read.
+    Read(chrono::DateTime<chrono::Utc>, Instant),
 }
 
 async fn body(answer: &mut reqwest::Response) -> Result<Vec<u8>, Failure> {

@@ -315,7 +315,7 @@ impl Lane {
             Err(error) => {
                 // Not allowed, or no connection at all: nothing happened, and the next batch would fare no better.
                 self.close_with(skip_of(self.client.project(), None, &error));
-                let (code, message) = (error.code().to_owned(), error.chain());
+                let (code, message) = (error.code(), error.chain());
                 (Step::Done, None, all(Outcome::Rejected { code, message }))
             }
         }

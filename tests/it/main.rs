@@ -1,7 +1,9 @@
-//! One binary for all integration tests: one link, one harness ([`world::World`]), tests as verbs on it.
+//! One binary for all integration tests: one link, one harness, tests as verbs on it.
 
+mod cli_render;
 mod config;
 mod floors;
 mod http;
 mod ledger;
+mod rds;
 mod simulator;

@@ -1,0 +1,77 @@
+//! `plan`: what would happen now, with reasons. Never deletes, writes nothing.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::args::{Global, Plan};
+use super::progress::{Progress, Values};
+use super::render::Kind;
+use super::{CommandResult, Failure, exit, session, show_report};
+use crate::config::Config;
+use crate::rds::wire;
+use crate::retention::{InstanceId, PolicyName, RunReport};
+use crate::run::{self, Order, Purpose, Watcher};
+
+/// Long enough for the largest fleet at the slowest pace; a plan that takes longer says what it left out.
+const BUDGET: Duration = Duration::from_hours(6);
+
+pub(super) fn plan(args: &Plan, global: &Global) -> CommandResult {
+    let config = session::configuration(global)?;
+    session::log(global)?;
+    let order = Order {
+        purpose: Purpose::Plan,
+        policies: policies(&args.policies),
+        instance: args.instance.as_deref().map(InstanceId::from),
+        now: args.at.unwrap_or_else(crate::clock::now),
+        rows: true,
+        trigger: "plan",
+        budget: BUDGET,
+    };
+    let (report, kind) = match &args.backups {
+        Some(file) => (offline(&order, &config, file)?, Kind::Offline),
+        None => (online(&order, &config)?, Kind::Plan),
+    };
+    show_report(&report, kind, &args.show, global)
+}
+
+/// The policies named on the command line; none named is all of them.
+pub(super) fn policies(names: &[String]) -> Option<Vec<PolicyName>> {
+    (!names.is_empty()).then(|| names.iter().map(|name| PolicyName::from(name.as_str())).collect())
+}
+
+fn offline(order: &Order, config: &Config, file: &Path) -> Result<RunReport, Failure> {
+    let unreadable = |why: String| Failure::new(exit::USAGE, format!("--backups {}: {why}", file.display()));
+    let bytes = std::fs::read(file).map_err(|error| unreadable(error.to_string()))?;
+    let backups = wire::backups_from_json(&bytes).map_err(unreadable)?;
+    Ok(run::decide_file(order, config, backups)?)
+}
+
+fn online(order: &Order, config: &Arc<Config>) -> Result<RunReport, Failure> {
+    let ledger = session::ledger_to_read(config, order.now)?.map(Arc::new);
+    session::runtime()?.block_on(async {
+        let stop = session::stop_signal()?;
+        let (progress, watcher) = progress();
+        let world = session::world(config, ledger, None, stop, &session::no_observer(), watcher)?;
+        let report = run::pass(order, &world).await;
+        progress.finish();
+        Ok(report?)
+    })
+}
+
+/// A progress line and what keeps it moving.
+pub(super) fn progress() -> (Arc<Progress>, Watcher) {
+    let progress = Arc::new(Progress::new(true));
+    let line = Arc::clone(&progress);
+    let watcher = move |at: run::Progress| {
+        line.update(Values {
+            instances_done: at.instances as u64,
+            instances: at.of_instances as u64,
+            backups: at.backups as u64,
+            calls: at.calls,
+            sent: at.sent as u64,
+            to_send: at.of_sent as u64,
+        });
+    };
+    (progress, Arc::new(watcher))
+}
