@@ -135,6 +135,7 @@ struct SkipJson<'a> {
 }
 
 #[derive(Serialize)]
+#[expect(clippy::struct_field_names, reason = "the contract's names")]
 struct Policy<'a> {
     policy: &'a PolicyName,
     mode: &'static str,
