@@ -230,7 +230,7 @@ pub struct Simulator {
     /// Answer 429 to more requests than this a second.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub rate_limit: Option<u32>,
-    /// Make something go wrong, as OPERATION:FAULT[:CONDITION]...; may be given several times.
+    /// Make something go wrong, as `OPERATION:FAULT[:CONDITION]...`; may be given several times.
     #[arg(long = "fault", value_name = "FAULT", action = ArgAction::Append)]
     pub faults: Vec<String>,
 }

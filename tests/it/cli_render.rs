@@ -584,8 +584,8 @@ fn holds_and_past_runs_are_listed() {
     drawn.push(b'\n');
     listing::history(&mut drawn, &runs, &look(Some(160))).unwrap();
     drawn.push(b'\n');
-    json::write_holds(&mut drawn, &hold_entries()).unwrap();
-    json::write_history(&mut drawn, &runs).unwrap();
+    listing::write_holds(&mut drawn, &hold_entries()).unwrap();
+    listing::write_history(&mut drawn, &runs).unwrap();
     golden("listings.txt", &String::from_utf8(drawn).unwrap());
 }
 
