@@ -1,5 +1,8 @@
+use std::time::Duration;
+
 use clap::CommandFactory;
 
+use super::super::values::parse_time;
 use super::*;
 
 fn parse(words: &str) -> Result<Cli, clap::Error> {

@@ -1,7 +1,7 @@
 //! Reports as JSON, exactly as the contract names them (section 3).
 //!
 //! Everything is serialised by reference, row by row: a million rows are not built a second time. Not for the API's JSON
-//! (`rds::wire`) nor the ledger's. Keys that the contract does not name are added only where absence says nothing.
+//! (`rds::wire`), the ledger's, or lists of other things (`listing`). Keys that the contract does not name are added only where absence says nothing.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -12,29 +12,15 @@ use serde::Serialize;
 use serde::ser::{SerializeMap, Serializer};
 
 use super::exit;
-use super::listing::{HistoryEntry, HoldEntry};
 use super::sentences::timestamp;
 use crate::retention::report::{Action, InstanceCounts, Outcome, PolicyReport, Row, Sent, Skip, Summary};
 use crate::retention::{
-    BackupId, Fate, Hold, HoldTarget, Instance, InstanceId, KeepReason, Keeper, PolicyName, ProjectName, Refusal,
-    RunReport, Series,
+    BackupId, Fate, Hold, Instance, InstanceId, KeepReason, Keeper, PolicyName, ProjectName, Refusal, RunReport, Series,
 };
 
 /// Writes a report and a line feed.
 pub fn write_report(out: &mut dyn Write, report: &RunReport) -> io::Result<()> {
     write(out, &Report::of(report))
-}
-
-/// Writes the holds: `{"holds": [...]}`.
-pub fn write_holds(out: &mut dyn Write, holds: &[HoldEntry]) -> io::Result<()> {
-    let holds = holds.iter().map(HoldJson::of).collect();
-    write(out, &BTreeMap::<_, Vec<HoldJson<'_>>>::from([("holds", holds)]))
-}
-
-/// Writes past runs: `{"runs": [...]}`.
-pub fn write_history(out: &mut dyn Write, runs: &[HistoryEntry]) -> io::Result<()> {
-    let runs = runs.iter().map(RunJson::of).collect();
-    write(out, &BTreeMap::<_, Vec<RunJson<'_>>>::from([("runs", runs)]))
 }
 
 /// Writes any value as one line.
@@ -45,7 +31,7 @@ pub fn write(out: &mut dyn Write, value: &impl Serialize) -> io::Result<()> {
 }
 
 /// An instant to the second, with `Z`.
-struct Stamp(DateTime<Utc>);
+pub(super) struct Stamp(pub(super) DateTime<Utc>);
 
 impl Serialize for Stamp {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -135,6 +121,7 @@ struct SkipJson<'a> {
 }
 
 #[derive(Serialize)]
+#[expect(clippy::struct_field_names, reason = "the contract's names")]
 struct Policy<'a> {
     policy: &'a PolicyName,
     mode: &'static str,
@@ -192,7 +179,7 @@ impl<'a> RefusalJson<'a> {
 }
 
 #[derive(Serialize)]
-struct SummaryJson {
+pub(super) struct SummaryJson {
     keep: u64,
     wait: u64,
     delete: u64,
@@ -207,7 +194,7 @@ struct BytesJson {
 }
 
 impl SummaryJson {
-    fn of(summary: &Summary) -> Self {
+    pub(super) fn of(summary: &Summary) -> Self {
         let Summary { keep, wait, delete } = summary;
         Self {
             keep: keep.count,
@@ -383,76 +370,5 @@ impl Serialize for HoldReason<'_> {
         map.serialize_entry("owner", &self.0.owner)?;
         map.serialize_entry("until", &self.0.until.map(Stamp))?;
         map.end()
-    }
-}
-
-/// A hold in `holds --format json`.
-#[derive(Serialize)]
-struct HoldJson<'a> {
-    /// `null` for one in the configuration.
-    id: Option<&'a str>,
-    source: &'static str,
-    active: bool,
-    backup_id: Option<&'a BackupId>,
-    instance: Option<&'a str>,
-    name: Option<&'a str>,
-    reason: &'a str,
-    owner: Option<&'a str>,
-    until: Option<Stamp>,
-    placed_at: Option<Stamp>,
-    released_at: Option<Stamp>,
-}
-
-impl<'a> HoldJson<'a> {
-    fn of(entry: &'a HoldEntry) -> Self {
-        let (backup_id, instance, name) = match &entry.hold.target {
-            HoldTarget::Backup(id) => (Some(id), None, None),
-            HoldTarget::Matching { instance, name } => (None, instance.as_ref(), name.as_ref()),
-        };
-        Self {
-            id: entry.hold.id.as_deref(),
-            source: entry.source(),
-            active: entry.active,
-            backup_id,
-            instance: instance.map(crate::retention::Pattern::as_str),
-            name: name.map(crate::retention::Pattern::as_str),
-            reason: &entry.hold.reason,
-            owner: entry.hold.owner.as_deref(),
-            until: entry.hold.until.map(Stamp),
-            placed_at: entry.placed_at.map(Stamp),
-            released_at: entry.released_at.map(Stamp),
-        }
-    }
-}
-
-/// A past run of a policy in `history --format json`.
-#[derive(Serialize)]
-struct RunJson<'a> {
-    run_id: &'a str,
-    policy: &'a PolicyName,
-    mode: &'static str,
-    at: Stamp,
-    finished_at: Option<Stamp>,
-    result: Option<&'static str>,
-    summary: Option<SummaryJson>,
-    sent: &'a BTreeMap<String, u64>,
-    left: u64,
-    message: Option<&'a str>,
-}
-
-impl<'a> RunJson<'a> {
-    fn of(entry: &'a HistoryEntry) -> Self {
-        Self {
-            run_id: &entry.run_id,
-            policy: &entry.policy,
-            mode: entry.mode.as_str(),
-            at: Stamp(entry.at),
-            finished_at: entry.finished_at.map(Stamp),
-            result: entry.result.map(crate::retention::report::RunResult::as_str),
-            summary: entry.summary.as_ref().map(SummaryJson::of),
-            sent: &entry.sent,
-            left: entry.left,
-            message: entry.message.as_deref(),
-        }
     }
 }

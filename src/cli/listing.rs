@@ -1,4 +1,4 @@
-//! Holds and past runs, as commands list them.
+//! Holds and past runs, as commands list them: tables and JSON.
 //!
 //! The entries are the cli's own: they join what the configuration and the ledger know. Not for reports (`render`).
 
@@ -7,13 +7,15 @@ use std::io::{self, Write};
 
 use anstyle::{AnsiColor, Style};
 use chrono::{DateTime, Utc};
+use serde::Serialize;
 
 use super::grid::{Cell, Column, Grid};
+use super::json::{self, Stamp, SummaryJson};
 use super::out::Look;
 use super::sentences::{clean, number, size, target, timestamp};
 use crate::retention::policy::Mode;
 use crate::retention::report::{RunResult, Summary, Tally};
-use crate::retention::{Hold, PolicyName};
+use crate::retention::{BackupId, Hold, HoldTarget, Pattern, PolicyName};
 
 /// A hold and what is known of it.
 #[derive(Clone, Debug)]
@@ -179,7 +181,90 @@ fn result(result: RunResult) -> Cell<'static> {
     Cell::styled(result.as_str(), colour.on_default())
 }
 
+/// Writes the holds: `{"holds": [...]}`.
+pub fn write_holds(out: &mut dyn Write, holds: &[HoldEntry]) -> io::Result<()> {
+    let holds = holds.iter().map(HoldJson::of).collect();
+    json::write(out, &BTreeMap::<_, Vec<HoldJson<'_>>>::from([("holds", holds)]))
+}
+
+/// Writes past runs: `{"runs": [...]}`.
+pub fn write_history(out: &mut dyn Write, runs: &[HistoryEntry]) -> io::Result<()> {
+    let runs = runs.iter().map(RunJson::of).collect();
+    json::write(out, &BTreeMap::<_, Vec<RunJson<'_>>>::from([("runs", runs)]))
+}
+
 /// `61 (71.0 GiB)`
 pub(super) fn tally(tally: Tally) -> String {
     format!("{} ({})", number(tally.count), size(tally.bytes))
+}
+
+/// A hold in `holds --format json`.
+#[derive(Serialize)]
+struct HoldJson<'a> {
+    /// `null` for one in the configuration.
+    id: Option<&'a str>,
+    source: &'static str,
+    active: bool,
+    backup_id: Option<&'a BackupId>,
+    instance: Option<&'a str>,
+    name: Option<&'a str>,
+    reason: &'a str,
+    owner: Option<&'a str>,
+    until: Option<Stamp>,
+    placed_at: Option<Stamp>,
+    released_at: Option<Stamp>,
+}
+
+impl<'a> HoldJson<'a> {
+    fn of(entry: &'a HoldEntry) -> Self {
+        let (backup_id, instance, name) = match &entry.hold.target {
+            HoldTarget::Backup(id) => (Some(id), None, None),
+            HoldTarget::Matching { instance, name } => (None, instance.as_ref(), name.as_ref()),
+        };
+        Self {
+            id: entry.hold.id.as_deref(),
+            source: entry.source(),
+            active: entry.active,
+            backup_id,
+            instance: instance.map(Pattern::as_str),
+            name: name.map(Pattern::as_str),
+            reason: &entry.hold.reason,
+            owner: entry.hold.owner.as_deref(),
+            until: entry.hold.until.map(Stamp),
+            placed_at: entry.placed_at.map(Stamp),
+            released_at: entry.released_at.map(Stamp),
+        }
+    }
+}
+
+/// A past run of a policy in `history --format json`.
+#[derive(Serialize)]
+struct RunJson<'a> {
+    run_id: &'a str,
+    policy: &'a PolicyName,
+    mode: &'static str,
+    at: Stamp,
+    finished_at: Option<Stamp>,
+    result: Option<&'static str>,
+    summary: Option<SummaryJson>,
+    sent: &'a BTreeMap<String, u64>,
+    left: u64,
+    message: Option<&'a str>,
+}
+
+impl<'a> RunJson<'a> {
+    fn of(entry: &'a HistoryEntry) -> Self {
+        Self {
+            run_id: &entry.run_id,
+            policy: &entry.policy,
+            mode: entry.mode.as_str(),
+            at: Stamp(entry.at),
+            finished_at: entry.finished_at.map(Stamp),
+            result: entry.result.map(RunResult::as_str),
+            summary: entry.summary.as_ref().map(SummaryJson::of),
+            sent: &entry.sent,
+            left: entry.left,
+            message: entry.message.as_deref(),
+        }
+    }
 }

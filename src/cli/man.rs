@@ -80,7 +80,9 @@ fn command_sections(command: &clap::Command, path: &str, out: &mut dyn Write) ->
     writeln!(out, ".SS \"{path}\"")?;
     for line in String::from_utf8_lossy(&sections).lines() {
         match line {
+            // The text speaks for itself, and so do the examples, whose section clap_mangen calls "extra".
             ".SH DESCRIPTION" => {}
+            ".SH EXTRA" => writeln!(out, ".PP")?,
             _ => match line.strip_prefix(".SH ") {
                 Some(title) => writeln!(out, ".PP\n\\fB{}\\fR\n.PP", title.trim_matches('"'))?,
                 None => writeln!(out, "{line}")?,

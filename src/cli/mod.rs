@@ -2,11 +2,12 @@
 //!
 //! This room turns what is typed into calls of the floors below and what they return into tables, JSON and an exit code.
 //! It is *not* for deciding anything. It alone writes to stdout, through [`out::Out`]; every sentence a terminal shows is
-//! made in [`sentences`], [`render`], [`ending`](self) and [`listing`].
+//! made in [`sentences`], [`render`] (with `ending`) and [`listing`].
 
 pub mod args;
 mod ending;
 pub mod exit;
+mod flags;
 pub mod grid;
 pub mod json;
 pub mod listing;
@@ -15,8 +16,10 @@ pub mod out;
 pub mod progress;
 pub mod render;
 pub mod sentences;
+mod values;
 
 use std::io::{self, Write};
+use std::path::Path;
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -80,19 +83,20 @@ fn dispatch(cli: &Cli) -> CommandResult {
             let written = man::completions(completions.shell, &mut out);
             finish(out, written, exit::DONE)
         }
-        Command::Man(page) => match &page.dir {
-            Some(dir) => match man::pages(dir) {
-                Ok(()) => Ok(exit::DONE),
-                Err(error) => Err(Failure::new(exit::UNDONE, format!("{}: {error}", dir.display()))),
-            },
-            None => {
-                let mut out = Out::raw();
-                let written = man::page(&mut out);
-                finish(out, written, exit::DONE)
-            }
-        },
+        Command::Man(page) => print_man(page.dir.as_deref()),
         other => Err(Failure::new(exit::UNDONE, format!("{other:?} is not wired yet"))),
     }
+}
+
+fn print_man(dir: Option<&Path>) -> CommandResult {
+    let Some(dir) = dir else {
+        let mut out = Out::raw();
+        let written = man::page(&mut out);
+        return finish(out, written, exit::DONE);
+    };
+    man::pages(dir)
+        .map(|()| exit::DONE)
+        .map_err(|error| Failure::new(exit::UNDONE, format!("{}: {error}", dir.display())))
 }
 
 /// Shows a report as asked for and returns the exit code it deserves.
@@ -121,6 +125,12 @@ pub fn finish(out: Out, written: io::Result<()>, code: u8) -> CommandResult {
         .map_err(|error| Failure::new(exit::UNDONE, format!("stdout: {error}")))
 }
 
+/// Says something beside a result, on stderr: which state is used, that nothing can be deleted yet.
+pub fn note(text: &str) {
+    // As with the error at the end: without stderr there is nobody to tell.
+    let _ = writeln!(anstream::stderr(), "{}", sentences::clean(text));
+}
+
 /// Help and version go to stdout with 0; anything else that clap says is a usage error.
 fn answer(error: &clap::Error) -> u8 {
     // Whether somebody still reads the help cannot change the code.
@@ -131,7 +141,7 @@ fn answer(error: &clap::Error) -> u8 {
 fn complain(failure: &Failure) -> u8 {
     let mut lines = failure.message.lines().map(sentences::clean);
     let first = lines.next().unwrap_or_default();
-    let rest: String = lines.map(|line| format!("\n{line}")).collect();
+    let rest = lines.fold(String::new(), |text, line| text + "\n" + &line);
     // There is nobody left to tell when stderr is gone.
     let _ = writeln!(anstream::stderr(), "rds-retentiond: {first}{rest}");
     failure.code

@@ -34,7 +34,7 @@ impl Look {
     }
 }
 
-/// Stdout, locked. Dropping it loses what is buffered on purpose: call [`Out::finish`].
+/// Stdout, locked. End with [`Out::finish`]: a drop writes out what is buffered, too, but tells nobody when that fails.
 pub struct Out {
     stream: BufWriter<Stream>,
     choice: ColorChoice,

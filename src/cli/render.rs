@@ -12,7 +12,7 @@ use chrono::{DateTime, Utc};
 use super::ending;
 use super::grid::{Cell, Column, Grid};
 use super::out::Look;
-use super::sentences::{action, age, clean, fate, moment, number, size};
+use super::sentences::{action, age, clean, day, fate, moment, number, size};
 use crate::retention::report::{Action, PolicyReport, Row};
 use crate::retention::{Fate, Instance, InstanceLife, Outcome, RunReport};
 
@@ -86,7 +86,7 @@ fn draw_policy(
     let table = Table {
         policy,
         now,
-        wide: look.width.is_none(),
+        room: Room::of(look),
         sent: policy.rows.iter().any(|row| row.fate.is_some()),
     };
     let mut grid = Grid::new(table.columns(), 4);
@@ -95,13 +95,12 @@ fn draw_policy(
         grid.measure(&table.cells(row));
     }
     grid.fit(look.width);
+    if rows.iter().any(|row| detail.shows(row)) {
+        grid.header(out, look)?;
+    }
     for group in rows.chunk_by(|a, b| a.instance.project == b.instance.project && a.instance.id == b.instance.id) {
         draw_heading(out, group, look)?;
-        let mut shown = group.iter().filter(|row| detail.shows(row)).peekable();
-        if shown.peek().is_some() {
-            grid.header(out, look)?;
-        }
-        for row in shown {
+        for row in group.iter().filter(|row| detail.shows(row)) {
             grid.row(out, look, &table.cells(row))?;
         }
     }
@@ -151,29 +150,57 @@ fn draw_heading(out: &mut dyn Write, group: &[&Row], look: &Look) -> io::Result<
     )
 }
 
+/// How much fits beside each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Room {
+    /// Less than [`Room::NARROW`] columns: no age, no size, days for times; an outcome stands in the place of the end.
+    Narrow,
+    /// A usual terminal.
+    Usual,
+    /// No limit: full ids, too.
+    Wide,
+}
+
+impl Room {
+    const NARROW: usize = 110;
+
+    fn of(look: &Look) -> Self {
+        match look.width {
+            None => Self::Wide,
+            Some(width) if width < Self::NARROW => Self::Narrow,
+            Some(_) => Self::Usual,
+        }
+    }
+}
+
 /// The table of one policy's backups.
 struct Table<'a> {
     policy: &'a PolicyReport,
     now: DateTime<Utc>,
-    /// Full ids.
-    wide: bool,
-    /// Outcomes.
+    room: Room,
+    /// Whether something was sent, so that there are outcomes.
     sent: bool,
 }
 
 impl Table<'_> {
+    fn shows_age(&self) -> bool {
+        self.room != Room::Narrow
+    }
+
+    fn shows_end(&self) -> bool {
+        self.room != Room::Narrow || !self.sent
+    }
+
     fn columns(&self) -> Vec<Column> {
         let mut columns = vec![Column::wrapping("BACKUP", 16)];
-        columns.extend(self.wide.then_some(Column::left("ID")));
-        columns.extend([
-            Column::left("BEGIN"),
-            Column::right("AGE"),
-            Column::right("SIZE"),
-            Column::left("DECISION"),
-            Column::wrapping("WHY", 24),
-            Column::left("UNTIL"),
-        ]);
-        columns.extend(self.sent.then_some(Column::wrapping("OUTCOME", 20)));
+        columns.extend((self.room == Room::Wide).then_some(Column::left("ID")));
+        columns.push(Column::left("BEGIN"));
+        if self.shows_age() {
+            columns.extend([Column::right("AGE"), Column::right("SIZE")]);
+        }
+        columns.extend([Column::left("DECISION"), Column::wrapping("WHY", 14)]);
+        columns.extend(self.shows_end().then_some(Column::left("UNTIL")));
+        columns.extend(self.sent.then_some(Column::wrapping("OUTCOME", 14)));
         columns
     }
 
@@ -182,35 +209,34 @@ impl Table<'_> {
             backup, action: what, ..
         } = row;
         let zone = self.policy.zone;
+        let unknown = || "?".to_owned();
         let mut cells = vec![Cell::from(clean(&backup.name))];
-        cells.extend(self.wide.then(|| Cell::styled(clean(backup.id.as_str()), DIM)));
-        let until = match what {
-            Action::Keep(_) => row.expires_at,
-            Action::Wait { due_at, .. } => *due_at,
-            Action::Delete(_) => None,
-        };
-        cells.extend([
-            backup
-                .begin
-                .map_or_else(|| "?".to_owned(), |begin| moment(begin, zone))
-                .into(),
-            backup
-                .begin
-                .map_or_else(|| "?".to_owned(), |begin| age(self.now, begin))
-                .into(),
-            size(backup.size_bytes).into(),
-            Cell::styled(what.key(), decision_style(what)),
-            action(what, zone).into(),
-            until
-                .map_or(Cow::Borrowed("-"), |at| Cow::Owned(moment(at, zone)))
-                .into(),
-        ]);
-        if self.sent {
+        if self.room == Room::Wide {
+            cells.push(Cell::styled(clean(backup.id.as_str()), DIM));
+        }
+        cells.push(backup.begin.map_or_else(unknown, |begin| moment(begin, zone)).into());
+        if self.shows_age() {
+            cells.push(backup.begin.map_or_else(unknown, |begin| age(self.now, begin)).into());
+            cells.push(size(backup.size_bytes).into());
+        }
+        cells.push(Cell::styled(what.key(), decision_style(what)));
+        cells.push(action(what).into());
+        if self.shows_end() {
+            let until = match what {
+                Action::Keep(_) => row.expires_at,
+                Action::Wait { due_at, .. } => *due_at,
+                Action::Delete(_) => None,
+            };
+            let written = if self.room == Room::Narrow { day } else { moment };
             cells.push(
-                row.fate
-                    .as_ref()
-                    .map_or_else(|| Cell::from(""), |known| Cell::styled(fate(known), fate_style(known))),
+                until
+                    .map_or(Cow::Borrowed("-"), |at| Cow::Owned(written(at, zone)))
+                    .into(),
             );
+        }
+        if self.sent {
+            let outcome = |known: &Fate| Cell::styled(fate(known), fate_style(known));
+            cells.push(row.fate.as_ref().map_or_else(|| Cell::from(""), outcome));
         }
         cells
     }

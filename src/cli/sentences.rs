@@ -10,6 +10,7 @@ use std::fmt::Write as _;
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use chrono_tz::Tz;
 
+use crate::retention::plan::ClockCheck;
 use crate::retention::report::Action;
 use crate::retention::{ExpireReason, Fate, Hold, HoldTarget, KeepReason, KeepRule, Keeper, Outcome, Refusal, Series};
 
@@ -95,6 +96,11 @@ pub fn age(now: DateTime<Utc>, at: DateTime<Utc>) -> String {
     }
 }
 
+/// A day on a zone's calendar.
+pub fn day(at: DateTime<Utc>, zone: Tz) -> String {
+    at.with_timezone(&zone).format("%Y-%m-%d").to_string()
+}
+
 /// A moment on a zone's wall clock, to the minute.
 pub fn moment(at: DateTime<Utc>, zone: Tz) -> String {
     at.with_timezone(&zone).format("%Y-%m-%d %H:%M").to_string()
@@ -111,21 +117,14 @@ fn end(at: DateTime<Utc>) -> String {
     text.strip_suffix("T00:00:00Z").map(str::to_owned).unwrap_or(text)
 }
 
-/// Why a backup is kept, waits or goes.
-pub fn action(action: &Action, zone: Tz) -> String {
+/// Why a backup is kept, waits or goes. Until when is not said here: tables have a column for it.
+pub fn action(action: &Action) -> String {
     match action {
         Action::Keep(reasons) => keep(reasons),
         Action::Delete(reason) => expired(*reason).to_owned(),
-        Action::Wait { reason, since, due_at } => {
-            let mut text = expired(*reason).to_owned();
-            if let Some(due) = due_at {
-                // Writing to a String cannot fail.
-                let _ = write!(text, ", waits until {}", moment(*due, zone));
-            }
-            if since.is_none() {
-                text.push_str(" (grace not begun)");
-            }
-            text
+        Action::Wait { reason, since, .. } => {
+            let grace = if since.is_some() { "in grace" } else { "grace not begun" };
+            format!("{}, {grace}", expired(*reason))
         }
     }
 }
@@ -169,8 +168,8 @@ fn keep(reasons: &[KeepReason]) -> String {
 }
 
 fn databases(names: &[&str]) -> String {
-    let named = names.iter().take(MOST_DATABASES).map(|name| clean(name));
-    let mut text = named.collect::<Vec<_>>().join(", ");
+    let first = names.iter().take(MOST_DATABASES).map(|name| clean(name));
+    let mut text = first.collect::<Vec<_>>().join(", ");
     if let Some(more) = names.len().checked_sub(MOST_DATABASES).filter(|more| *more > 0) {
         let _ = write!(text, " and {more} more");
     }
@@ -250,7 +249,14 @@ pub fn remedy(refusal: &Refusal, policy: &str, program: &str) -> String {
             format!("{program} approve {}", shell_word(policy))
         }
         Refusal::RequireBackupWithin { .. } => "find out why no backup was made, and make one".to_owned(),
-        Refusal::Clock { .. } => "compare this host's clock with a time server: timedatectl timesync-status".to_owned(),
+        Refusal::Clock {
+            check: ClockCheck::Skew(_),
+            ..
+        } => "compare this host's clock with a time server: timedatectl timesync-status".to_owned(),
+        Refusal::Clock {
+            check: ClockCheck::NoDate,
+            ..
+        } => format!("{program} check --online"),
         Refusal::Freeze { .. } => format!("{program} thaw (or take `freeze` out of the configuration)"),
         Refusal::Shrink { project, instance, .. } => {
             let target = instance.as_ref().map_or(project.as_str(), |instance| instance.as_str());

@@ -1,0 +1,295 @@
+//! Each command's own flags, with the examples of its help.
+//!
+//! The commands themselves, their long descriptions and the flags of all are in `args`, which re-exports what is here.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use clap::{ArgAction, ArgGroup, Args, Subcommand};
+use clap_complete::Shell;
+
+use super::args::Format;
+use super::values::{parse_hash, parse_loopback, parse_pattern, parse_short, parse_span, parse_text, parse_time};
+use crate::retention::{Pattern, Span};
+
+/// `check`
+#[derive(Clone, Debug, Args)]
+#[command(after_help = "Example, before a reload:\n  rds-retentiond check --strict && systemctl reload rds-retentiond")]
+pub struct Check {
+    /// Also reach every project with its credentials, and say what it may do there.
+    #[arg(long)]
+    pub online: bool,
+    /// Warnings are errors.
+    #[arg(long)]
+    pub strict: bool,
+}
+
+/// How a report is shown: flags that `plan` and `apply` share.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct Show {
+    /// How the result is written to stdout.
+    #[arg(long, value_enum, default_value_t = Format::Table, value_name = "FORMAT")]
+    pub format: Format,
+    /// List every backup and every message, however many; by default a large report lists only what goes.
+    #[arg(long)]
+    pub all: bool,
+    /// Do not fit the table to the terminal: full ids, nothing wrapped.
+    #[arg(long)]
+    pub wide: bool,
+}
+
+/// `plan`
+#[derive(Clone, Debug, Args)]
+#[command(after_help = "Examples:\n  rds-retentiond plan --policy production\n  \
+                  rds-retentiond plan --at 2027-01-01                 what would go at New Year\n  \
+                  rds-retentiond plan --backups backups.json          offline: no network, no credentials, no state\n  \
+                  rds-retentiond plan --format json | jq '.policies[].summary'")]
+pub struct Plan {
+    /// Only this policy; may be given several times. The others still keep what they keep.
+    #[arg(long = "policy", value_name = "NAME", action = ArgAction::Append)]
+    pub policies: Vec<String>,
+    /// Only this instance, by id.
+    #[arg(long, value_name = "ID")]
+    pub instance: Option<String>,
+    /// Decide as of this moment: RFC 3339, or a date (midnight UTC).
+    #[arg(long, value_name = "TIME", value_parser = parse_time)]
+    pub at: Option<DateTime<Utc>>,
+    /// Offline: decide on this file, a JSON array of backups in the API's list shape or `{"backups": [...]}`.
+    ///
+    /// No network, credentials or state are used; grace counts as over. All backups are taken as one project; selectors
+    /// on instance names, tags and projects match everything.
+    #[arg(long, value_name = "FILE")]
+    pub backups: Option<PathBuf>,
+    /// How it is shown.
+    #[command(flatten)]
+    pub show: Show,
+}
+
+/// `apply`
+#[derive(Clone, Debug, Args)]
+#[command(after_help = "Examples:\n  rds-retentiond apply --policy production\n  \
+                  rds-retentiond apply --confirm-for 0s --metrics-file /var/lib/node_exporter/textfile/rds-retentiond.prom")]
+pub struct Apply {
+    /// Only this policy; may be given several times. The others still keep what they keep.
+    #[arg(long = "policy", value_name = "NAME", action = ArgAction::Append)]
+    pub policies: Vec<String>,
+    /// Wait at most so long until accepted deletions are confirmed; the rest is left to the next run.
+    #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = parse_span)]
+    pub confirm_for: Span,
+    /// Exit 75 at once when another process runs on this state, instead of waiting for it.
+    #[arg(long)]
+    pub no_wait: bool,
+    /// Write the metrics to this file, for a textfile collector.
+    #[arg(long, value_name = "FILE")]
+    pub metrics_file: Option<PathBuf>,
+    /// How it is shown.
+    #[command(flatten)]
+    pub show: Show,
+}
+
+/// `hold`
+#[derive(Clone, Debug, Args)]
+#[command(
+    group(ArgGroup::new("target").required(true).multiple(true).args(["backup", "instance", "name"])),
+    after_help = "Examples:\n  rds-retentiond hold 63ad3439af9776054br04 --reason 'case 4711' --until 2027-06-30\n  \
+                  rds-retentiond hold --name 'pre-migration-*' --reason 'kept for rollback' --owner dba"
+)]
+pub struct Hold {
+    /// The backup's id, as `plan --wide` shows it.
+    #[arg(value_name = "BACKUP_ID", conflicts_with_all = ["instance", "name"])]
+    pub backup: Option<String>,
+    /// Hold the backups of the instances whose id matches this glob.
+    #[arg(long, value_name = "ID", value_parser = parse_pattern)]
+    pub instance: Option<Pattern>,
+    /// Hold the backups whose name matches this glob.
+    #[arg(long, value_name = "GLOB", value_parser = parse_pattern)]
+    pub name: Option<Pattern>,
+    /// Why; shown wherever the backup is.
+    #[arg(long, value_name = "TEXT", value_parser = parse_text)]
+    pub reason: String,
+    /// When it ends: RFC 3339, or a date (midnight UTC). By default it lasts until `release`.
+    #[arg(long, value_name = "TIME", value_parser = parse_time)]
+    pub until: Option<DateTime<Utc>>,
+    /// Who asked for it.
+    #[arg(long, value_name = "NAME", value_parser = parse_text)]
+    pub owner: Option<String>,
+    /// Also when no run has ever seen this backup id.
+    #[arg(long, conflicts_with_all = ["instance", "name"])]
+    pub force: bool,
+}
+
+/// `release`
+#[derive(Clone, Debug, Args)]
+#[command(after_help = "Example:\n  rds-retentiond release 63ad3439af9776054br04")]
+pub struct Release {
+    /// The backup's id, or the hold's.
+    #[arg(value_name = "BACKUP_ID|HOLD_ID")]
+    pub id: String,
+}
+
+/// `holds`
+#[derive(Clone, Debug, Args)]
+#[command(after_help = "Example:\n  rds-retentiond holds --format json | jq -r '.holds[].reason'")]
+pub struct Holds {
+    /// How the result is written to stdout.
+    #[arg(long, value_enum, default_value_t = Format::Table, value_name = "FORMAT")]
+    pub format: Format,
+    /// Also the ones that have ended.
+    #[arg(long)]
+    pub all: bool,
+}
+
+/// `approve`
+#[derive(Clone, Debug, Args)]
+#[command(
+    group(ArgGroup::new("what").required(true).args(["policy", "listing"])),
+    after_help = "Examples:\n  rds-retentiond plan --policy production && rds-retentiond approve production\n  \
+                  rds-retentiond approve --listing cd613e30d8f16adf91b7584a2265b1f5in04"
+)]
+pub struct Approve {
+    /// The policy whose refused plan is approved.
+    #[arg(value_name = "POLICY")]
+    pub policy: Option<String>,
+    /// The instance (or, for its list of instances, the project) whose shrunken listing is believed.
+    #[arg(long, value_name = "INSTANCE_ID")]
+    pub listing: Option<String>,
+}
+
+/// `freeze`
+#[derive(Clone, Debug, Args)]
+#[command(after_help = "Example:\n  rds-retentiond freeze --reason audit --until 2026-12-31")]
+pub struct Freeze {
+    /// Why; shown wherever a deletion would be.
+    #[arg(long, value_name = "TEXT", value_parser = parse_text)]
+    pub reason: String,
+    /// When it ends: RFC 3339, or a date (midnight UTC). By default it lasts until `thaw`.
+    #[arg(long, value_name = "TIME", value_parser = parse_time)]
+    pub until: Option<DateTime<Utc>>,
+}
+
+/// `thaw`
+#[derive(Clone, Copy, Debug, Args)]
+#[command(after_help = "Example:\n  rds-retentiond thaw")]
+pub struct Thaw {}
+
+/// `history`
+#[derive(Clone, Debug, Args)]
+#[command(after_help = "Example:\n  rds-retentiond history --policy production --limit 100")]
+pub struct History {
+    /// Only runs of this policy.
+    #[arg(long, value_name = "NAME")]
+    pub policy: Option<String>,
+    /// At most so many.
+    #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..))]
+    pub limit: u32,
+    /// How the result is written to stdout.
+    #[arg(long, value_enum, default_value_t = Format::Table, value_name = "FORMAT")]
+    pub format: Format,
+}
+
+/// `audit`
+#[derive(Clone, Debug, Args)]
+#[command(
+    after_help = "Examples:\n  rds-retentiond audit verify --head 5f0c...   the head that the last run logged\n  \
+                  rds-retentiond audit export > ledger.jsonl"
+)]
+pub struct Audit {
+    /// Which of the two.
+    #[command(subcommand)]
+    pub what: AuditWhat,
+}
+
+/// What to do with the ledger.
+#[derive(Clone, Debug, Subcommand)]
+pub enum AuditWhat {
+    /// Check the hash chain.
+    Verify {
+        /// A head hash that a run logged: also check that nothing after it is missing.
+        #[arg(long, value_name = "HASH", value_parser = parse_hash)]
+        head: Option<String>,
+    },
+    /// Write every row as a line of JSON to stdout.
+    Export,
+}
+
+/// `simulator`
+#[derive(Clone, Debug, Args)]
+#[command(after_help = "Examples:\n  rds-retentiond simulator --instances 20 --backups 60\n  \
+                  rds-retentiond simulator --rate-limit 5 --fault list_backups:status=503:times=2")]
+pub struct Simulator {
+    /// Address to listen on; port 0 takes a free one.
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:0", value_parser = parse_loopback)]
+    pub listen: std::net::SocketAddr,
+    /// How the fleet and the faults are made.
+    #[command(flatten)]
+    pub fleet: Fleet,
+    /// A request takes at least so long, as in `50ms`.
+    #[arg(long, value_name = "DURATION", default_value = "0s", value_parser = parse_short)]
+    pub latency: Duration,
+    /// Answer 429 to more requests than this a second.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub rate_limit: Option<u32>,
+    /// Make something go wrong, as `OPERATION:FAULT[:CONDITION]...`; may be given several times.
+    #[arg(long = "fault", value_name = "FAULT", action = ArgAction::Append)]
+    pub faults: Vec<String>,
+}
+
+/// The made-up fleet of `simulator` and `demo`.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct Fleet {
+    /// The same seed makes the same fleet.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub seed: u64,
+    /// How many instances.
+    #[arg(long, value_name = "N", default_value_t = 6, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub instances: u32,
+    /// How many backups an instance, about.
+    #[arg(long, value_name = "N", default_value_t = 40, value_parser = clap::value_parser!(u32).range(0..=100_000))]
+    pub backups: u32,
+    /// How long an accepted deletion takes, as in `5s` or `200ms`.
+    #[arg(long, value_name = "DURATION", default_value = "2s", value_parser = parse_short)]
+    pub deletion_takes: Duration,
+}
+
+/// `demo`
+#[derive(Clone, Debug, Args)]
+#[command(
+    after_help = "Examples:\n  rds-retentiond demo             open the address that it prints\n  \
+                  rds-retentiond demo --once      a plan, a run and its result in the terminal, then exit"
+)]
+pub struct Demo {
+    /// One plan and one run, then exit.
+    #[arg(long)]
+    pub once: bool,
+    /// How the fleet is made.
+    #[command(flatten)]
+    pub fleet: Fleet,
+    /// Address of the status page; port 0 takes a free one.
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9465", value_parser = parse_loopback)]
+    pub listen: std::net::SocketAddr,
+}
+
+/// `completions`
+#[derive(Clone, Copy, Debug, Args)]
+#[command(
+    after_help = "Examples:\n  rds-retentiond completions bash > /usr/share/bash-completion/completions/rds-retentiond\n  \
+                  rds-retentiond completions zsh > \"${fpath[1]}/_rds-retentiond\"\n  \
+                  rds-retentiond completions fish > ~/.config/fish/completions/rds-retentiond.fish"
+)]
+pub struct Completions {
+    /// The shell.
+    #[arg(value_enum)]
+    pub shell: Shell,
+}
+
+/// `man`
+#[derive(Clone, Debug, Args)]
+#[command(
+    after_help = "Examples:\n  rds-retentiond man | man -l -\n  rds-retentiond man --dir /usr/local/share/man/man1"
+)]
+pub struct Man {
+    /// Write a page for every command into this directory.
+    #[arg(long, value_name = "DIR")]
+    pub dir: Option<PathBuf>,
+}

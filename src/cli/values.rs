@@ -1,0 +1,69 @@
+//! Values of flags, read at the door: an error says what was expected, and clap says where.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use chrono::{DateTime, NaiveDate, NaiveTime, Utc};
+
+use crate::retention::{Pattern, Span};
+
+/// Reads RFC 3339, or a date, which means its midnight in UTC.
+pub fn parse_time(text: &str) -> Result<DateTime<Utc>, String> {
+    if let Ok(at) = DateTime::parse_from_rfc3339(text) {
+        return Ok(at.with_timezone(&Utc));
+    }
+    NaiveDate::parse_from_str(text, "%Y-%m-%d")
+        .map(|date| date.and_time(NaiveTime::MIN).and_utc())
+        .map_err(|_| "expected RFC 3339, as in 2026-11-23T03:00:00Z, or a date, as in 2026-11-23".to_owned())
+}
+
+pub(super) fn parse_span(text: &str) -> Result<Span, String> {
+    Span::parse(text).map_err(|error| error.to_string())
+}
+
+/// A duration of at most a day that may be given in milliseconds; for the simulator, which knows no calendar.
+pub(super) fn parse_short(text: &str) -> Result<Duration, String> {
+    let duration = match text.strip_suffix("ms") {
+        Some(number) => number
+            .parse()
+            .map(Duration::from_millis)
+            .map_err(|_| format!("`{text}` is no number of milliseconds; write for example `200ms`"))?,
+        None => Duration::from_secs(parse_span(text)?.approximate_seconds()),
+    };
+    if duration > Duration::from_secs(24 * 60 * 60) {
+        return Err("at most a day".to_owned());
+    }
+    Ok(duration)
+}
+
+pub(super) fn parse_pattern(text: &str) -> Result<Pattern, String> {
+    Pattern::parse(text).map_err(|error| error.to_string())
+}
+
+pub(super) fn parse_text(text: &str) -> Result<String, String> {
+    let text = text.trim();
+    if text.is_empty() {
+        return Err("it is empty; say something that a colleague understands in a year".to_owned());
+    }
+    Ok(text.to_owned())
+}
+
+pub(super) fn parse_hash(text: &str) -> Result<String, String> {
+    if text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        Ok(text.to_ascii_lowercase())
+    } else {
+        Err("expected a head hash as a run logs it: 64 hex digits".to_owned())
+    }
+}
+
+/// The simulator signs with made-up keys and the demo's page shows everything, so neither leaves the machine.
+pub(super) fn parse_loopback(text: &str) -> Result<SocketAddr, String> {
+    let address: SocketAddr = text
+        .parse()
+        .map_err(|_| "expected an address and a port, as in 127.0.0.1:9465".to_owned())?;
+    if address.ip().is_loopback() {
+        Ok(address)
+    } else {
+        Err("only a loopback address, as in 127.0.0.1:9465".to_owned())
+    }
+}
