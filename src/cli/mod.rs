@@ -5,6 +5,9 @@
 //! made in [`sentences`], [`render`] (with `ending`) and [`listing`].
 
 pub mod args;
+mod apply;
+mod check;
+mod demo;
 mod ending;
 pub mod exit;
 mod flags;
@@ -13,9 +16,14 @@ pub mod json;
 pub mod listing;
 pub mod man;
 pub mod out;
+mod past;
+mod plan;
 pub mod progress;
 pub mod render;
 pub mod sentences;
+mod session;
+mod simulator;
+mod state;
 mod values;
 
 use std::io::{self, Write};
@@ -77,6 +85,7 @@ pub fn main() -> ExitCode {
 }
 
 fn dispatch(cli: &Cli) -> CommandResult {
+    let global = &cli.global;
     match &cli.command {
         Command::Completions(completions) => {
             let mut out = Out::raw();
@@ -84,7 +93,19 @@ fn dispatch(cli: &Cli) -> CommandResult {
             finish(out, written, exit::DONE)
         }
         Command::Man(page) => print_man(page.dir.as_deref()),
-        other => Err(Failure::new(exit::UNDONE, format!("{other:?} is not wired yet"))),
+        Command::Check(args) => check::check(args, global),
+        Command::Plan(args) => plan::plan(args, global),
+        Command::Apply(args) => apply::apply(args, global),
+        Command::Hold(args) => state::hold(args, global),
+        Command::Release(args) => state::release(args, global),
+        Command::Holds(args) => state::holds(args, global),
+        Command::Approve(args) => state::approve(args, global),
+        Command::Freeze(args) => state::freeze(args, global),
+        Command::Thaw(_) => state::thaw(global),
+        Command::History(args) => past::history(args, global),
+        Command::Audit(args) => past::audit(args, global),
+        Command::Simulator(args) => simulator::simulator(args, global),
+        Command::Demo(args) => demo::demo(args, global),
     }
 }
 

@@ -26,6 +26,10 @@ pub struct Values {
     pub backups: u64,
     /// Requests made.
     pub calls: u64,
+    /// Ids sent.
+    pub sent: u64,
+    /// Of so many; 0 until the guard has spoken.
+    pub to_send: u64,
 }
 
 /// The line. May be updated from any thread.
@@ -106,6 +110,8 @@ fn text(values: Values, elapsed: Duration) -> String {
         instances,
         backups,
         calls,
+        sent,
+        to_send,
     } = values;
     let of = if instances > 0 {
         format!("/{}", number(instances))
@@ -118,6 +124,14 @@ fn text(values: Values, elapsed: Duration) -> String {
         number(backups),
         number(calls)
     );
+    if to_send > 0 {
+        // Its own pace: what was read before says nothing about how fast deletions are accepted.
+        text.push_str(" · sent ");
+        text.push_str(&number(sent));
+        text.push('/');
+        text.push_str(&number(to_send));
+        return text;
+    }
     let left = instances.saturating_sub(instances_done);
     if elapsed >= GUESS_AFTER && instances_done > 0 && left > 0 {
         let millis = elapsed.as_millis() * u128::from(left) / u128::from(instances_done);
@@ -137,6 +151,8 @@ mod tests {
         instances: 200,
         backups: 30_000,
         calls: 412,
+        sent: 0,
+        to_send: 0,
     };
 
     #[test]
@@ -148,6 +164,11 @@ mod tests {
         assert_eq!(
             text(VALUES, Duration::from_secs(18)),
             "instances 120/200 · backups 30,000 · 412 calls · ~13 s left"
+        );
+        let sending = Values { sent: 50, to_send: 1_200, ..VALUES };
+        assert_eq!(
+            text(sending, Duration::from_secs(18)),
+            "instances 120/200 · backups 30,000 · 412 calls · sent 50/1,200"
         );
         let unknown = Values { instances: 0, ..VALUES };
         assert_eq!(

@@ -3,6 +3,7 @@
 //! Errors become a [`Failure`] here: the exit code is decided once.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -56,13 +57,13 @@ impl From<run::Error> for Failure {
 
 /// Loads and compiles the configuration that the flags name.
 pub fn configuration(global: &Global) -> Result<Arc<Config>, Failure> {
-    load(&global.config)
+    load_for(&global.config, std::env::var_os("STATE_DIRECTORY").filter(|dir| !dir.is_empty()))
 }
 
-/// Loads and compiles a configuration.
-pub fn load(path: &Path) -> Result<Arc<Config>, Failure> {
-    let state_directory = std::env::var_os("STATE_DIRECTORY").filter(|dir| !dir.is_empty()).map(Into::into);
-    Ok(Arc::new(config::load(path, &Surroundings { state_directory })?))
+/// Loads and compiles a configuration, for a service manager that gives that state directory, or none.
+pub fn load_for(path: &Path, state_directory: Option<OsString>) -> Result<Arc<Config>, Failure> {
+    let surroundings = Surroundings { state_directory: state_directory.map(Into::into) };
+    Ok(Arc::new(config::load(path, &surroundings)?))
 }
 
 /// A runtime for one command. Two workers: one decides while the other talks.
@@ -118,7 +119,9 @@ pub fn key_guard(ledger: Option<&Arc<Ledger>>, now: DateTime<Utc>) -> Result<Key
     let blocked = ledger.blocked_keys(now)?;
     let guard = KeyGuard::new(Arc::new(move |fingerprint: &str, until| {
         if let Err(error) = ledger.block_key(fingerprint, until, crate::clock::now()) {
-            tracing::error!(error = %Failure::of(exit::UNDONE, &error).message, "a refused access key could not be written down");
+            // A command that only reads the state cannot write it; its block lasts as long as it.
+            let message = Failure::of(exit::UNDONE, &error).message;
+            tracing::warn!(error = message, "a refused access key could not be written down");
         }
     }));
     guard.restore(blocked);

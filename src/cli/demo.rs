@@ -1,0 +1,139 @@
+//! `demo`: simulator, configuration and one pass in one process. Nothing to configure, nothing leaves the machine, and
+//! nothing is left on it.
+
+use std::fs;
+use std::io::Write as _;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::args::{Demo, Format, Global, Show};
+use super::out::Out;
+use super::render::Kind;
+use super::{CommandResult, Failure, exit, plan, session, show_report};
+use crate::config::Config;
+use crate::ledger::{Access, Ledger};
+use crate::run::{self, Order, Purpose};
+use crate::simulator::Simulator;
+
+/// The demo's policies: what the example of the README says, with a grace that does not make anybody wait for a day.
+const POLICIES: &str = "
+policies:
+  - name: production
+    mode: enforce
+    schedule: \"*/1 * * * *\"
+    timezone: Asia/Singapore
+    select: {instances: {tags: {env: prod}}}
+    keep: {last: 3, daily: 7, weekly: 4, monthly: 6, yearly: all, names: [\"release-*\", \"golden-*\"]}
+    failed_after: 3d
+    min_backups: 2
+    grace: 0s
+    limits: {max_deletions: 1000, max_percent: 90}
+  - name: everything-else
+    mode: enforce
+    schedule: \"*/1 * * * *\"
+    timezone: Asia/Singapore
+    select: {instances: {names: [\"mssql-staging-*\", \"mssql-test-*\"]}}
+    keep: {last: 2, within_daily: 14d}
+    max_age: 90d
+    grace: 0s
+    limits: {max_deletions: 1000, max_percent: 95}
+";
+
+pub(super) fn demo(args: &Demo, global: &Global) -> CommandResult {
+    session::log(global)?;
+    let place = Place::make()?;
+    session::runtime()?.block_on(async {
+        let simulator = super::simulator::start(super::simulator::options(&args.fleet)).await?;
+        let config = place.configure(&simulator, "none")?;
+        let code = once(&config, &simulator, global).await;
+        simulator.stop().await;
+        code
+    })
+}
+
+/// One plan's worth of looking and one run, shown as one report.
+async fn once(config: &Arc<Config>, simulator: &Simulator, global: &Global) -> CommandResult {
+    let now = crate::clock::now();
+    introduce(simulator, global)?;
+    let ledger = Arc::new(Ledger::open(&config.state_dir, Access::Create, now)?);
+    let stop = session::stop_signal()?;
+    let lock = session::deletion_lock(config, false, &mut stop.clone()).await?;
+    let (progress, watcher) = plan::progress();
+    let world = session::world(config, Some(ledger), Some(lock), stop, &session::no_observer(), watcher)?;
+    let order = Order {
+        purpose: Purpose::Apply { confirm_for: Duration::from_secs(60) },
+        policies: None,
+        instance: None,
+        now,
+        rows: true,
+        trigger: "demo",
+        budget: Duration::from_mins(10),
+    };
+    let report = run::pass(&order, &world).await;
+    progress.finish();
+    // All of it: whoever looks at a demo wants to see why things stay.
+    let show = Show { format: Format::Table, all: true, wide: false };
+    show_report(&report?, Kind::Apply, &show, global)
+}
+
+fn introduce(simulator: &Simulator, global: &Global) -> Result<(), Failure> {
+    let backups = simulator.backups().iter().filter(|backup| backup.kind == crate::simulator::BackupKind::Manual).count();
+    let mut out = Out::table(global.color);
+    let written = writeln!(
+        out,
+        "An RDS API with {} instances and {backups} manual backups listens on {}, in this process.\n\
+         Two policies run on it, over real HTTP with signed requests; nothing leaves this machine.\n{POLICIES}",
+        simulator.instances().len(),
+        simulator.url(),
+    );
+    super::finish(out, written, exit::DONE).map(drop)
+}
+
+/// A directory of the demo's own that goes with it.
+struct Place(PathBuf);
+
+impl Place {
+    fn make() -> Result<Self, Failure> {
+        let dir = std::env::temp_dir().join(format!("rds-retentiond-demo-{}-{:08x}", std::process::id(), fastrand::u32(..)));
+        fs::DirBuilder::new().mode(0o700).create(&dir).map_err(|error| cannot(&dir, &error))?;
+        Ok(Self(dir))
+    }
+
+    /// Writes the configuration and its keys, and loads it as any other.
+    fn configure(&self, simulator: &Simulator, listen: &str) -> Result<Arc<Config>, Failure> {
+        let credentials = format!(
+            "credentials: {{source: files, access_key_file: {}, secret_key_file: {}}}",
+            self.write("access_key", simulator.access_key())?.display(),
+            self.write("secret_key", simulator.secret_key())?.display(),
+        );
+        let projects = simulator.config_yaml().replace("credentials: {source: environment}", &credentials);
+        let state = self.0.join("state");
+        let text = format!("version: 1\nstate_dir: {}\nlisten: {listen}\n{projects}{POLICIES}", state.display());
+        session::load_for(&self.write("config.yaml", &text)?, None)
+    }
+
+    fn write(&self, name: &str, text: &str) -> Result<PathBuf, Failure> {
+        let path = self.0.join(name);
+        let mut options = fs::OpenOptions::new();
+        options.write(true).create_new(true).mode(0o600);
+        options
+            .open(&path)
+            .and_then(|mut file| file.write_all(text.as_bytes()))
+            .map_err(|error| cannot(&path, &error))?;
+        Ok(path)
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        if let Err(error) = fs::remove_dir_all(&self.0) {
+            tracing::warn!(%error, "the demo's directory {} is left behind", self.0.display());
+        }
+    }
+}
+
+fn cannot(path: &Path, error: &std::io::Error) -> Failure {
+    Failure::new(exit::UNDONE, format!("{}: {error}", path.display()))
+}

@@ -1,0 +1,82 @@
+//! `history` and `audit`: what the ledger says about the past. Read only.
+
+use std::io::Write;
+
+use super::args::{Audit, AuditWhat, Format, Global, History};
+use super::listing::HistoryEntry;
+use super::out::Out;
+use super::{CommandResult, Failure, exit, finish, json, listing, session};
+use crate::ledger::{Access, Ledger, RunFilter, RunRow, Verification};
+use crate::retention::report::{RunResult, Sent};
+use crate::retention::{Mode, PolicyName};
+
+fn open(global: &Global) -> Result<Ledger, Failure> {
+    let config = session::configuration(global)?;
+    Ok(Ledger::open(&config.state_dir, Access::ReadOnly, crate::clock::now())?)
+}
+
+pub(super) fn history(args: &History, global: &Global) -> CommandResult {
+    let ledger = open(global)?;
+    let filter = RunFilter { policy: args.policy.as_deref().map(PolicyName::from), limit: Some(args.limit) };
+    let entries: Vec<HistoryEntry> = ledger.runs(&filter)?.into_iter().map(entry).collect();
+    let mut out = Out::of(args.format, global.color);
+    let written = match args.format {
+        Format::Json => json::write_history(&mut out, &entries),
+        Format::Table => {
+            let look = out.look(global);
+            listing::history(&mut out, &entries, &look)
+        }
+    };
+    finish(out, written, exit::DONE)
+}
+
+fn entry(row: RunRow) -> HistoryEntry {
+    let summary = row.summary.unwrap_or_default();
+    let part = |key: &str| summary.get(key).cloned().unwrap_or_default();
+    let by_project: std::collections::BTreeMap<String, Sent> = serde_json::from_value(part("sent")).unwrap_or_default();
+    let mut sent = std::collections::BTreeMap::new();
+    for (fate, count) in by_project.into_values().flat_map(|of| of.fates) {
+        *sent.entry(fate).or_default() += count;
+    }
+    let refused: Vec<String> = serde_json::from_value(part("refused")).unwrap_or_default();
+    HistoryEntry {
+        run_id: row.run,
+        policy: row.policy,
+        mode: if row.mode == Mode::Enforce.as_str() { Mode::Enforce } else { Mode::DryRun },
+        at: row.started_at,
+        finished_at: row.finished_at,
+        result: row.result.and_then(|name| RunResult::ALL.into_iter().find(|result| result.as_str() == name)),
+        summary: serde_json::from_value(part("summary")).ok(),
+        sent,
+        left: part("left").as_u64().unwrap_or(0),
+        message: (!refused.is_empty()).then(|| format!("refused by {}", refused.join(", "))),
+    }
+}
+
+pub(super) fn audit(args: &Audit, global: &Global) -> CommandResult {
+    let ledger = open(global)?;
+    match &args.what {
+        AuditWhat::Verify { head } => match ledger.verify(head.as_deref())? {
+            Verification::Intact { rows, head } => {
+                let mut out = Out::table(global.color);
+                let written = writeln!(out, "{}: intact: {rows} rows, head {head}", ledger.path().display());
+                finish(out, written, exit::DONE)
+            }
+            Verification::Broken { row, what } => {
+                let message = format!(
+                    "{}: BROKEN at row {row}: {what}; the ledger was changed by something other than this program: keep the file as it is, \
+                     and compare it with your backups of it",
+                    ledger.path().display()
+                );
+                Err(Failure::new(exit::UNDONE, message))
+            }
+        },
+        AuditWhat::Export => {
+            let mut out = Out::raw();
+            match ledger.export(&mut out) {
+                Ok(()) => finish(out, Ok(()), exit::DONE),
+                Err(error) => Err(error.into()),
+            }
+        }
+    }
+}

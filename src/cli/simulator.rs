@@ -1,0 +1,79 @@
+//! `simulator`: an RDS API on loopback with a made-up fleet; prints the configuration to use with it.
+
+use std::io::Write as _;
+use std::sync::Arc;
+
+use super::args::{Fleet, Global, Simulator};
+use super::out::Out;
+use super::{CommandResult, Failure, exit, session};
+use crate::simulator::{self, Fault, Options, RateLimit, Settings};
+
+pub(super) fn simulator(args: &Simulator, global: &Global) -> CommandResult {
+    session::log(global)?;
+    let faults = args
+        .faults
+        .iter()
+        .map(|text| Fault::parse(text).map_err(|error| Failure::new(exit::USAGE, format!("--fault {text}: {error}\n{}", Fault::GRAMMAR))))
+        .collect::<Result<Vec<_>, _>>()?;
+    session::runtime()?.block_on(async {
+        let mut stop = session::stop_signal()?;
+        let options = Options {
+            listen: args.listen,
+            rate_limit: args.rate_limit.map(|per_second| RateLimit { per_second, retry_after: None }),
+            ..options(&args.fleet)
+        };
+        let simulator = start(options).await?;
+        simulator.set(|settings| settings.latency = args.latency);
+        faults.into_iter().for_each(|fault| simulator.faults().add(fault));
+        let mut out = Out::raw();
+        let written = write!(out, "{}", instructions(&simulator)).and_then(|()| out.flush());
+        let ended = super::finish(out, written, exit::DONE);
+        // The sender lives as long as the runtime, so the wait ends with a signal only.
+        let _ = stop.wait_for(|stop| *stop).await;
+        simulator.stop().await;
+        ended
+    })
+}
+
+/// Options for a fleet as the flags describe it.
+pub(super) fn options(fleet: &Fleet) -> Options {
+    let defaults = Options::new(Arc::new(crate::clock::now));
+    Options {
+        seed: fleet.seed,
+        fleet: simulator::Fleet::Seeded {
+            instances: usize::try_from(fleet.instances).unwrap_or(usize::MAX),
+            backups_per_instance: usize::try_from(fleet.backups).unwrap_or(usize::MAX),
+        },
+        settings: Settings { deletion_takes: fleet.deletion_takes, ..defaults.settings },
+        ..defaults
+    }
+}
+
+pub(super) async fn start(options: Options) -> Result<simulator::Simulator, Failure> {
+    let listen = options.listen;
+    simulator::Simulator::start(options)
+        .await
+        .map_err(|error| Failure::new(exit::UNDONE, format!("cannot listen on {listen}: {error}")))
+}
+
+fn instructions(simulator: &simulator::Simulator) -> String {
+    let exports: String =
+        simulator.environment().iter().map(|(name, value)| format!("#   export {name}={value}\n")).collect();
+    format!(
+        "# An RDS API with a made-up fleet listens on {url} until you press Ctrl-C.\n\
+         # Save the lines below as config.yaml; in another terminal:\n\
+         {exports}\
+         #   rds-retentiond --config config.yaml plan\n\
+         version: 1\n\
+         state_dir: state\n\
+         {projects}\
+         policies:\n  \
+           - name: everything\n    \
+             mode: dry-run\n    \
+             schedule: \"0 3 * * *\"\n    \
+             keep: {{last: 3, daily: 7, weekly: 4, monthly: 6}}\n    \
+             grace: 0s\n",
+        url = simulator.url(),
+        projects = simulator.config_yaml(),
+    )
+}
