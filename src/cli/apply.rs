@@ -35,7 +35,9 @@ async fn run_once(args: &Apply, config: &Arc<Config>) -> Result<RunReport, Failu
     let observer = session::observer(&metrics);
     let world = session::world(config, Some(Arc::clone(&ledger)), Some(lock), stop, &observer, watcher)?;
     let order = Order {
-        purpose: Purpose::Apply { confirm_for: Duration::from_secs(args.confirm_for.approximate_seconds()) },
+        purpose: Purpose::Apply {
+            confirm_for: Duration::from_secs(args.confirm_for.approximate_seconds()),
+        },
         policies: plan::policies(&args.policies),
         instance: None,
         now: crate::clock::now(),
@@ -65,7 +67,8 @@ fn say_when_new(config: &Config, ledger: &Ledger) {
     if !ledger.is_new() {
         return;
     }
-    let waits = |entry: &&crate::config::PolicyEntry| entry.policy.mode == Mode::Enforce && !entry.policy.grace.is_zero();
+    let waits =
+        |entry: &&crate::config::PolicyEntry| entry.policy.mode == Mode::Enforce && !entry.policy.grace.is_zero();
     let waiting: Vec<String> = config
         .policies
         .iter()
@@ -74,7 +77,9 @@ fn say_when_new(config: &Config, ledger: &Ledger) {
         .collect();
     let state = ledger.path().display();
     if waiting.is_empty() {
-        tracing::warn!("the state is new: {state}. If there was one before, its graces, holds placed by command and history are gone");
+        tracing::warn!(
+            "the state is new: {state}. If there was one before, its graces, holds placed by command and history are gone"
+        );
     } else {
         tracing::warn!(
             "the state is new: {state}. Nothing can be deleted yet by {}: every expired backup first waits for its whole grace. If there was \
@@ -86,7 +91,8 @@ fn say_when_new(config: &Config, ledger: &Ledger) {
 
 /// Written beside and renamed over, so that a collector never reads half a file.
 fn write_metrics(metrics: &Metrics, file: &Path) -> Result<(), Failure> {
-    let fail = |error: std::io::Error| Failure::new(exit::UNDONE, format!("--metrics-file {}: {error}", file.display()));
+    let fail =
+        |error: std::io::Error| Failure::new(exit::UNDONE, format!("--metrics-file {}: {error}", file.display()));
     let mut beside = file.as_os_str().to_owned();
     beside.push(format!(".{}.tmp", std::process::id()));
     fs::write(&beside, metrics.render(false)).map_err(fail)?;

@@ -23,7 +23,11 @@ pub(super) fn check(args: &Check, global: &Global) -> CommandResult {
     for warning in &config.warnings {
         let _ = write!(text, "\nwarning: {warning}\n");
     }
-    let mut code = if args.strict && !config.warnings.is_empty() { exit::CONFIGURATION } else { exit::DONE };
+    let mut code = if args.strict && !config.warnings.is_empty() {
+        exit::CONFIGURATION
+    } else {
+        exit::DONE
+    };
     if args.online {
         let (found, worst) = session::runtime()?.block_on(online(&config))?;
         text.push('\n');
@@ -49,7 +53,9 @@ fn describe(config: &Config) -> String {
         let next = entry.schedule.as_ref().map_or_else(
             || "no schedule: runs by `apply` only".to_owned(),
             |schedule| {
-                let at = schedule.next_after(now, policy.zone).map(|at| at.with_timezone(&policy.zone).to_rfc3339());
+                let at = schedule
+                    .next_after(now, policy.zone)
+                    .map(|at| at.with_timezone(&policy.zone).to_rfc3339());
                 format!("next {}", at.unwrap_or_else(|| "never".to_owned()))
             },
         );
@@ -64,7 +70,10 @@ fn describe(config: &Config) -> String {
             policy.zone
         );
     }
-    let excluding = config.policies.iter().filter(|entry| !entry.policy.select.exclude_backup_names.is_empty());
+    let excluding = config
+        .policies
+        .iter()
+        .filter(|entry| !entry.policy.select.exclude_backup_names.is_empty());
     for entry in excluding.filter(|_| config.policies.len() > 1) {
         let _ = writeln!(
             text,
@@ -105,7 +114,12 @@ async fn online(config: &Arc<Config>) -> Result<(String, u8), Failure> {
             Ok(instances) => describe_project(config, &client, &instances, &mut text),
             Err(error) => {
                 let failure = Failure::from(error);
-                let _ = writeln!(text, "project {}: FAILED: {}", client.project(), clean(&failure.message));
+                let _ = writeln!(
+                    text,
+                    "project {}: FAILED: {}",
+                    client.project(),
+                    clean(&failure.message)
+                );
                 codes.push(failure.code);
             }
         }
@@ -128,7 +142,11 @@ async fn reach(client: &Client) -> Result<Vec<Instance>, rds::Error> {
 
 fn describe_project(config: &Config, client: &Client, instances: &[Instance], text: &mut String) {
     let claims = |instance: &Instance| {
-        config.policies.iter().filter(|entry| entry.policy.select.claims(instance, Knowledge::Full)).count()
+        config
+            .policies
+            .iter()
+            .filter(|entry| entry.policy.select.claims(instance, Knowledge::Full))
+            .count()
     };
     let unmanaged: Vec<String> = instances
         .iter()
@@ -148,7 +166,10 @@ fn describe_project(config: &Config, client: &Client, instances: &[Instance], te
     );
     let check = client.clock();
     if !check.is_good() {
-        let refusal = crate::retention::Refusal::Clock { project: client.project().clone(), check };
+        let refusal = crate::retention::Refusal::Clock {
+            project: client.project().clone(),
+            check,
+        };
         let _ = writeln!(text, "  warning: {refusal}");
     }
     for name in unmanaged {

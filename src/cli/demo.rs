@@ -63,7 +63,9 @@ async fn once(config: &Arc<Config>, simulator: &Simulator, global: &Global) -> C
     let (progress, watcher) = plan::progress();
     let world = session::world(config, Some(ledger), Some(lock), stop, &session::no_observer(), watcher)?;
     let order = Order {
-        purpose: Purpose::Apply { confirm_for: Duration::from_secs(60) },
+        purpose: Purpose::Apply {
+            confirm_for: Duration::from_secs(60),
+        },
         policies: None,
         instance: None,
         now,
@@ -74,12 +76,20 @@ async fn once(config: &Arc<Config>, simulator: &Simulator, global: &Global) -> C
     let report = run::pass(&order, &world).await;
     progress.finish();
     // All of it: whoever looks at a demo wants to see why things stay.
-    let show = Show { format: Format::Table, all: true, wide: false };
+    let show = Show {
+        format: Format::Table,
+        all: true,
+        wide: false,
+    };
     show_report(&report?, Kind::Apply, &show, global)
 }
 
 fn introduce(simulator: &Simulator, global: &Global) -> Result<(), Failure> {
-    let backups = simulator.backups().iter().filter(|backup| backup.kind == crate::simulator::BackupKind::Manual).count();
+    let backups = simulator
+        .backups()
+        .iter()
+        .filter(|backup| backup.kind == crate::simulator::BackupKind::Manual)
+        .count();
     let mut out = Out::table(global.color);
     let written = writeln!(
         out,
@@ -96,8 +106,15 @@ struct Place(PathBuf);
 
 impl Place {
     fn make() -> Result<Self, Failure> {
-        let dir = std::env::temp_dir().join(format!("rds-retentiond-demo-{}-{:08x}", std::process::id(), fastrand::u32(..)));
-        fs::DirBuilder::new().mode(0o700).create(&dir).map_err(|error| cannot(&dir, &error))?;
+        let dir = std::env::temp_dir().join(format!(
+            "rds-retentiond-demo-{}-{:08x}",
+            std::process::id(),
+            fastrand::u32(..)
+        ));
+        fs::DirBuilder::new()
+            .mode(0o700)
+            .create(&dir)
+            .map_err(|error| cannot(&dir, &error))?;
         Ok(Self(dir))
     }
 
@@ -108,9 +125,14 @@ impl Place {
             self.write("access_key", simulator.access_key())?.display(),
             self.write("secret_key", simulator.secret_key())?.display(),
         );
-        let projects = simulator.config_yaml().replace("credentials: {source: environment}", &credentials);
+        let projects = simulator
+            .config_yaml()
+            .replace("credentials: {source: environment}", &credentials);
         let state = self.0.join("state");
-        let text = format!("version: 1\nstate_dir: {}\nlisten: {listen}\n{projects}{POLICIES}", state.display());
+        let text = format!(
+            "version: 1\nstate_dir: {}\nlisten: {listen}\n{projects}{POLICIES}",
+            state.display()
+        );
         session::load_for(&self.write("config.yaml", &text)?, None)
     }
 

@@ -4,8 +4,8 @@
 //! It is *not* for deciding anything. It alone writes to stdout, through [`out::Out`]; every sentence a terminal shows is
 //! made in [`sentences`], [`render`] (with `ending`) and [`listing`].
 
-pub mod args;
 mod apply;
+pub mod args;
 mod check;
 mod demo;
 mod ending;

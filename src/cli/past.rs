@@ -5,7 +5,7 @@ use std::io::Write;
 use super::args::{Audit, AuditWhat, Format, Global, History};
 use super::listing::HistoryEntry;
 use super::out::Out;
-use super::{CommandResult, Failure, exit, finish, json, listing, session};
+use super::{CommandResult, Failure, exit, finish, listing, session};
 use crate::ledger::{Access, Ledger, RunFilter, RunRow, Verification};
 use crate::retention::report::{RunResult, Sent};
 use crate::retention::{Mode, PolicyName};
@@ -17,11 +17,14 @@ fn open(global: &Global) -> Result<Ledger, Failure> {
 
 pub(super) fn history(args: &History, global: &Global) -> CommandResult {
     let ledger = open(global)?;
-    let filter = RunFilter { policy: args.policy.as_deref().map(PolicyName::from), limit: Some(args.limit) };
+    let filter = RunFilter {
+        policy: args.policy.as_deref().map(PolicyName::from),
+        limit: Some(args.limit),
+    };
     let entries: Vec<HistoryEntry> = ledger.runs(&filter)?.into_iter().map(entry).collect();
     let mut out = Out::of(args.format, global.color);
     let written = match args.format {
-        Format::Json => json::write_history(&mut out, &entries),
+        Format::Json => listing::write_history(&mut out, &entries),
         Format::Table => {
             let look = out.look(global);
             listing::history(&mut out, &entries, &look)
@@ -42,10 +45,16 @@ fn entry(row: RunRow) -> HistoryEntry {
     HistoryEntry {
         run_id: row.run,
         policy: row.policy,
-        mode: if row.mode == Mode::Enforce.as_str() { Mode::Enforce } else { Mode::DryRun },
+        mode: if row.mode == Mode::Enforce.as_str() {
+            Mode::Enforce
+        } else {
+            Mode::DryRun
+        },
         at: row.started_at,
         finished_at: row.finished_at,
-        result: row.result.and_then(|name| RunResult::ALL.into_iter().find(|result| result.as_str() == name)),
+        result: row
+            .result
+            .and_then(|name| RunResult::ALL.into_iter().find(|result| result.as_str() == name)),
         summary: serde_json::from_value(part("summary")).ok(),
         sent,
         left: part("left").as_u64().unwrap_or(0),

@@ -165,7 +165,11 @@ mod tests {
             text(VALUES, Duration::from_secs(18)),
             "instances 120/200 · backups 30,000 · 412 calls · ~13 s left"
         );
-        let sending = Values { sent: 50, to_send: 1_200, ..VALUES };
+        let sending = Values {
+            sent: 50,
+            to_send: 1_200,
+            ..VALUES
+        };
         assert_eq!(
             text(sending, Duration::from_secs(18)),
             "instances 120/200 · backups 30,000 · 412 calls · sent 50/1,200"

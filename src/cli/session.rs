@@ -57,12 +57,17 @@ impl From<run::Error> for Failure {
 
 /// Loads and compiles the configuration that the flags name.
 pub fn configuration(global: &Global) -> Result<Arc<Config>, Failure> {
-    load_for(&global.config, std::env::var_os("STATE_DIRECTORY").filter(|dir| !dir.is_empty()))
+    load_for(
+        &global.config,
+        std::env::var_os("STATE_DIRECTORY").filter(|dir| !dir.is_empty()),
+    )
 }
 
 /// Loads and compiles a configuration, for a service manager that gives that state directory, or none.
 pub fn load_for(path: &Path, state_directory: Option<OsString>) -> Result<Arc<Config>, Failure> {
-    let surroundings = Surroundings { state_directory: state_directory.map(Into::into) };
+    let surroundings = Surroundings {
+        state_directory: state_directory.map(Into::into),
+    };
     Ok(Arc::new(config::load(path, &surroundings)?))
 }
 
@@ -100,7 +105,10 @@ pub async fn deletion_lock(
         }
         let busy = format!("another process runs on the state in {}", config.state_dir.display());
         if !wait {
-            return Err(Failure::new(exit::BUSY, format!("{busy}; try again when it is done, or without --no-wait")));
+            return Err(Failure::new(
+                exit::BUSY,
+                format!("{busy}; try again when it is done, or without --no-wait"),
+            ));
         }
         if !told {
             tracing::warn!("{busy}: waiting for it");
@@ -115,7 +123,9 @@ pub async fn deletion_lock(
 
 /// The guard of access keys: what earlier processes learned is in the ledger, and what this one learns goes there at once.
 pub fn key_guard(ledger: Option<&Arc<Ledger>>, now: DateTime<Utc>) -> Result<KeyGuard, Failure> {
-    let Some(ledger) = ledger.cloned() else { return Ok(KeyGuard::default()) };
+    let Some(ledger) = ledger.cloned() else {
+        return Ok(KeyGuard::default());
+    };
     let blocked = ledger.blocked_keys(now)?;
     let guard = KeyGuard::new(Arc::new(move |fingerprint: &str, until| {
         if let Err(error) = ledger.block_key(fingerprint, until, crate::clock::now()) {
@@ -158,8 +168,12 @@ pub fn world(
     watcher: Watcher,
 ) -> Result<World, Failure> {
     if config.projects.is_empty() {
-        let message = "the configuration has no `projects`, so there is nothing to ask; only `plan --backups FILE` works without";
-        return Err(Failure::new(exit::CONFIGURATION, format!("{}: {message}", config.path.display())));
+        let message =
+            "the configuration has no `projects`, so there is nothing to ask; only `plan --backups FILE` works without";
+        return Err(Failure::new(
+            exit::CONFIGURATION,
+            format!("{}: {message}", config.path.display()),
+        ));
     }
     let keys = key_guard(ledger.as_ref(), crate::clock::now())?;
     let (_, live) = watch::channel(Arc::clone(config));
@@ -181,7 +195,8 @@ pub fn log(global: &Global) -> Result<(), Failure> {
         LogFormat::Text => telemetry::Format::Auto,
         LogFormat::Json => telemetry::Format::Json,
     };
-    telemetry::init(format, level, telemetry::stderr_is_journal()).map_err(|error| Failure::of(exit::UNDONE, &error))
+    telemetry::logging::init(format, level, telemetry::logging::stderr_is_journal())
+        .map_err(|error| Failure::of(exit::UNDONE, &error))
 }
 
 /// An observer for commands without metrics.
@@ -193,14 +208,25 @@ pub fn no_observer() -> Observer {
 pub fn observer(metrics: &Metrics) -> Observer {
     let metrics = metrics.clone();
     Arc::new(move |event: &rds::Event<'_>| {
-        metrics.api_event(event.project, event.operation.as_str(), event.status, event.took, event.throttled);
+        metrics.api_event(
+            event.project,
+            event.operation.as_str(),
+            event.status,
+            event.took,
+            event.throttled,
+        );
     })
 }
 
 /// Metrics with a series for every policy and project of a configuration.
 pub fn metrics(config: &Config, now: DateTime<Utc>) -> Metrics {
     let operations = rds::Operation::ALL.map(rds::Operation::as_str);
-    let metrics = Metrics::new(env!("CARGO_PKG_VERSION"), option_env!("RDS_RETENTIOND_REVISION").unwrap_or("unknown"), now, &operations);
+    let metrics = Metrics::new(
+        env!("CARGO_PKG_VERSION"),
+        option_env!("RDS_RETENTIOND_REVISION").unwrap_or("unknown"),
+        now,
+        &operations,
+    );
     series(&metrics, config);
     metrics.config_loaded(&config.sha256, now);
     metrics
@@ -222,7 +248,9 @@ pub fn restore_metrics(metrics: &Metrics, ledger: &Ledger) -> Result<(), Failure
     let mut runs = Vec::new();
     let mut newest: Option<(DateTime<Utc>, InstanceCounts)> = None;
     for (policy, last) in ledger.last_runs()? {
-        let Some(finished_at) = last.finished.finished_at else { continue };
+        let Some(finished_at) = last.finished.finished_at else {
+            continue;
+        };
         let summary = last.finished.summary.unwrap_or_default();
         let part = |key: &str| summary.get(key).cloned();
         if let Some(counts) = part("instances").and_then(|counts| serde_json::from_value(counts).ok())

@@ -13,13 +13,19 @@ pub(super) fn simulator(args: &Simulator, global: &Global) -> CommandResult {
     let faults = args
         .faults
         .iter()
-        .map(|text| Fault::parse(text).map_err(|error| Failure::new(exit::USAGE, format!("--fault {text}: {error}\n{}", Fault::GRAMMAR))))
+        .map(|text| {
+            Fault::parse(text)
+                .map_err(|error| Failure::new(exit::USAGE, format!("--fault {text}: {error}\n{}", Fault::GRAMMAR)))
+        })
         .collect::<Result<Vec<_>, _>>()?;
     session::runtime()?.block_on(async {
         let mut stop = session::stop_signal()?;
         let options = Options {
             listen: args.listen,
-            rate_limit: args.rate_limit.map(|per_second| RateLimit { per_second, retry_after: None }),
+            rate_limit: args.rate_limit.map(|per_second| RateLimit {
+                per_second: usize::try_from(per_second).unwrap_or(usize::MAX),
+                retry_after: None,
+            }),
             ..options(&args.fleet)
         };
         let simulator = start(options).await?;
@@ -44,7 +50,10 @@ pub(super) fn options(fleet: &Fleet) -> Options {
             instances: usize::try_from(fleet.instances).unwrap_or(usize::MAX),
             backups_per_instance: usize::try_from(fleet.backups).unwrap_or(usize::MAX),
         },
-        settings: Settings { deletion_takes: fleet.deletion_takes, ..defaults.settings },
+        settings: Settings {
+            deletion_takes: fleet.deletion_takes,
+            ..defaults.settings
+        },
         ..defaults
     }
 }
@@ -57,8 +66,11 @@ pub(super) async fn start(options: Options) -> Result<simulator::Simulator, Fail
 }
 
 fn instructions(simulator: &simulator::Simulator) -> String {
-    let exports: String =
-        simulator.environment().iter().map(|(name, value)| format!("#   export {name}={value}\n")).collect();
+    let exports: String = simulator
+        .environment()
+        .iter()
+        .map(|(name, value)| format!("#   export {name}={value}\n"))
+        .collect();
     format!(
         "# An RDS API with a made-up fleet listens on {url} until you press Ctrl-C.\n\
          # Save the lines below as config.yaml; in another terminal:\n\

@@ -9,7 +9,7 @@ use super::args::{Approve, Format, Freeze, Global, Hold, Holds, Release};
 use super::listing::HoldEntry;
 use super::out::Out;
 use super::sentences::{clean, timestamp};
-use super::{CommandResult, Failure, exit, finish, json, listing, session};
+use super::{CommandResult, Failure, exit, finish, listing, session};
 use crate::config::Config;
 use crate::ledger::{Access, Ledger};
 use crate::retention::{self, BackupId, HoldTarget, PolicyName};
@@ -24,8 +24,11 @@ fn open(config: &Config, now: DateTime<Utc>) -> Result<Ledger, Failure> {
 
 /// Who types: for the ledger, not for permission.
 fn who() -> String {
-    let user = ["SUDO_USER", "USER", "LOGNAME"].into_iter().find_map(|name| std::env::var(name).ok());
-    user.filter(|user| !user.is_empty()).unwrap_or_else(|| "unknown".to_owned())
+    let user = ["SUDO_USER", "USER", "LOGNAME"]
+        .into_iter()
+        .find_map(|name| std::env::var(name).ok());
+    user.filter(|user| !user.is_empty())
+        .unwrap_or_else(|| "unknown".to_owned())
 }
 
 fn say(global: &Global, text: &str) -> CommandResult {
@@ -38,19 +41,27 @@ pub(super) fn hold(args: &Hold, global: &Global) -> CommandResult {
     let config = session::configuration(global)?;
     let now = crate::clock::now();
     if args.until.is_some_and(|until| until <= now) {
-        return Err(Failure::new(exit::USAGE, "--until lies in the past: such a hold would hold nothing"));
+        return Err(Failure::new(
+            exit::USAGE,
+            "--until lies in the past: such a hold would hold nothing",
+        ));
     }
     let ledger = open(&config, now)?;
     let target = match &args.backup {
         Some(id) => {
             let id = BackupId::from(id.as_str());
             if !args.force && ledger.known_backup(&id)?.is_none() {
-                let message = format!("no run has ever seen a backup {id}; check the id (`plan --wide` shows them), or add --force to hold it all the same");
+                let message = format!(
+                    "no run has ever seen a backup {id}; check the id (`plan --wide` shows them), or add --force to hold it all the same"
+                );
                 return Err(Failure::new(exit::USAGE, message));
             }
             HoldTarget::Backup(id)
         }
-        None => HoldTarget::Matching { instance: args.instance.clone(), name: args.name.clone() },
+        None => HoldTarget::Matching {
+            instance: args.instance.clone(),
+            name: args.name.clone(),
+        },
     };
     let hold = retention::Hold {
         id: None,
@@ -62,7 +73,10 @@ pub(super) fn hold(args: &Hold, global: &Global) -> CommandResult {
     let placed = ledger.add_hold(&hold, &who(), now)?;
     let id = placed.id.unwrap_or_default();
     let until = placed.until.map_or_else(|| format!("`release {id}`"), timestamp);
-    say(global, &format!("hold {id} is placed until {until}, in {}", ledger.path().display()))
+    say(
+        global,
+        &format!("hold {id} is placed until {until}, in {}", ledger.path().display()),
+    )
 }
 
 pub(super) fn release(args: &Release, global: &Global) -> CommandResult {
@@ -73,7 +87,11 @@ pub(super) fn release(args: &Release, global: &Global) -> CommandResult {
     let id = released.id.unwrap_or_default();
     say(
         global,
-        &format!("hold {id} ({}) is released, in {}; a grace that applies starts anew", clean(&released.reason), ledger.path().display()),
+        &format!(
+            "hold {id} ({}) is released, in {}; a grace that applies starts anew",
+            clean(&released.reason),
+            ledger.path().display()
+        ),
     )
 }
 
@@ -98,7 +116,7 @@ pub(super) fn holds(args: &Holds, global: &Global) -> CommandResult {
     entries.retain(|entry| args.all || entry.active);
     let mut out = Out::of(args.format, global.color);
     let written = match args.format {
-        Format::Json => json::write_holds(&mut out, &entries),
+        Format::Json => listing::write_holds(&mut out, &entries),
         Format::Table => {
             let look = out.look(global);
             listing::holds(&mut out, &entries, &look)
@@ -111,12 +129,28 @@ pub(super) fn freeze(args: &Freeze, global: &Global) -> CommandResult {
     let config = session::configuration(global)?;
     let now = crate::clock::now();
     if args.until.is_some_and(|until| until <= now) {
-        return Err(Failure::new(exit::USAGE, "--until lies in the past: such a freeze would freeze nothing"));
+        return Err(Failure::new(
+            exit::USAGE,
+            "--until lies in the past: such a freeze would freeze nothing",
+        ));
     }
     let ledger = open(&config, now)?;
-    ledger.set_freeze(&retention::Freeze { reason: args.reason.clone(), until: args.until }, &who(), now)?;
+    ledger.set_freeze(
+        &retention::Freeze {
+            reason: args.reason.clone(),
+            until: args.until,
+        },
+        &who(),
+        now,
+    )?;
     let until = args.until.map_or_else(|| "`thaw`".to_owned(), timestamp);
-    say(global, &format!("frozen until {until}: no batch is sent from now on, in {}", ledger.path().display()))
+    say(
+        global,
+        &format!(
+            "frozen until {until}: no batch is sent from now on, in {}",
+            ledger.path().display()
+        ),
+    )
 }
 
 pub(super) fn thaw(global: &Global) -> CommandResult {
@@ -129,7 +163,11 @@ pub(super) fn thaw(global: &Global) -> CommandResult {
     };
     let configured = config.freeze.as_ref().filter(|freeze| freeze.is_active(now));
     let rest = configured.map_or_else(String::new, |freeze| {
-        format!("\nthe configuration still freezes everything ({}): remove `freeze` from {}", clean(&freeze.reason), config.path.display())
+        format!(
+            "\nthe configuration still freezes everything ({}): remove `freeze` from {}",
+            clean(&freeze.reason),
+            config.path.display()
+        )
     });
     say(global, &format!("{text}{rest}"))
 }
@@ -141,7 +179,12 @@ pub(super) fn approve(args: &Approve, global: &Global) -> CommandResult {
     let until = now + APPROVED_FOR;
     if let Some(target) = &args.listing {
         ledger.approve_listing(target, until, &who(), now)?;
-        let text = format!("the next listing of {} is believed, until {}, in {}", clean(target), timestamp(until), ledger.path().display());
+        let text = format!(
+            "the next listing of {} is believed, until {}, in {}",
+            clean(target),
+            timestamp(until),
+            ledger.path().display()
+        );
         return say(global, &text);
     }
     let name = PolicyName::from(args.policy.as_deref().unwrap_or_default());
@@ -149,7 +192,10 @@ pub(super) fn approve(args: &Approve, global: &Global) -> CommandResult {
         return Err(Failure::new(exit::USAGE, format!("no policy is named `{name}`")));
     }
     let Some(refused) = ledger.refused(&name)? else {
-        return say(global, &format!("nothing of {name} waits for approval, in {}", ledger.path().display()));
+        return say(
+            global,
+            &format!("nothing of {name} waits for approval, in {}", ledger.path().display()),
+        );
     };
     ledger.approve_ids(&name, &refused.backups, until, &who(), now)?;
     let text = format!(

@@ -198,8 +198,14 @@ impl Error {
     /// A short name for metrics and ledger: the API's code, else the kind of error.
     pub fn code(&self) -> String {
         match self {
-            Self::NotAllowed { status, said, .. } | Self::NotFound { status, said, .. } | Self::Refused { status, said, .. } => {
-                if said.code.is_empty() { status.to_string() } else { said.code.clone() }
+            Self::NotAllowed { status, said, .. }
+            | Self::NotFound { status, said, .. }
+            | Self::Refused { status, said, .. } => {
+                if said.code.is_empty() {
+                    status.to_string()
+                } else {
+                    said.code.clone()
+                }
             }
             Self::Credentials { .. } => "no_credentials".to_owned(),
             Self::KeyBlocked { .. } => "key_blocked".to_owned(),

@@ -246,7 +246,11 @@ impl Exchange {
         match *self.api_clock.lock().unwrap_or_else(PoisonError::into_inner) {
             ApiClock::Read(date, at) => {
                 let passed = chrono::TimeDelta::from_std(at.elapsed()).unwrap_or(chrono::TimeDelta::MAX);
-                ClockCheck::Skew((date - clock::now()).checked_add(&passed).unwrap_or(chrono::TimeDelta::MAX))
+                ClockCheck::Skew(
+                    (date - clock::now())
+                        .checked_add(&passed)
+                        .unwrap_or(chrono::TimeDelta::MAX),
+                )
             }
             ApiClock::Missing => ClockCheck::NoDate,
         }

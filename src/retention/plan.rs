@@ -448,7 +448,10 @@ impl ApprovedPlan {
                 if items.is_empty() {
                     break;
                 }
-                batches.push(Batch { project: project.clone(), items });
+                batches.push(Batch {
+                    project: project.clone(),
+                    items,
+                });
             }
         }
         batches

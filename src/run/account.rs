@@ -43,7 +43,13 @@ impl Accounts {
         open: impl FnMut(&Arc<Policy>) -> Account,
     ) -> Self {
         let accounts = running.iter().map(|place| &all[*place]).map(open).collect();
-        Self { all, running, holds, now, accounts }
+        Self {
+            all,
+            running,
+            holds,
+            now,
+            accounts,
+        }
     }
 
     /// Every policy of the configuration.
@@ -58,7 +64,9 @@ impl Accounts {
 
     /// Places in [`Self::all`] of the policies that claim an instance.
     pub(super) fn claims(&self, instance: &Instance, knowledge: Knowledge) -> Vec<usize> {
-        (0..self.all.len()).filter(|place| self.all[*place].select.claims(instance, knowledge)).collect()
+        (0..self.all.len())
+            .filter(|place| self.all[*place].select.claims(instance, knowledge))
+            .collect()
     }
 
     /// Which of the claiming policies run, as `nth`.
@@ -153,7 +161,12 @@ impl Account {
     fn enter(&mut self, instance: &Arc<Instance>, backups: &[Backup], decisions: Vec<Decision>) -> InstanceDue {
         let mut counted = 0;
         let mut due = Vec::new();
-        for Decision { backup, verdict, expires_at } in decisions {
+        for Decision {
+            backup,
+            verdict,
+            expires_at,
+        } in decisions
+        {
             let backup = &backups[backup];
             counted += usize::from(matches!(backup.status, BackupStatus::Completed | BackupStatus::Failed));
             let action = self.act(instance, backup, verdict);
@@ -176,7 +189,12 @@ impl Account {
                 });
             }
         }
-        InstanceDue { instance: Arc::clone(instance), counted, newest_recovery_point: None, due }
+        InstanceDue {
+            instance: Arc::clone(instance),
+            counted,
+            newest_recovery_point: None,
+            due,
+        }
     }
 
     fn act(&mut self, instance: &Arc<Instance>, backup: &Backup, verdict: Verdict) -> Action {
@@ -191,7 +209,9 @@ impl Account {
             }
             Verdict::Expire(reason) => reason,
         };
-        let Grace::Known(grace) = &self.grace else { return Action::Delete(reason) };
+        let Grace::Known(grace) = &self.grace else {
+            return Action::Delete(reason);
+        };
         let (span, zone) = (self.policy.grace, self.policy.zone);
         // A beginning in the future was written by a wrong clock: it counts as not begun.
         let since = grace.get(&backup.id).copied().filter(|since| *since <= self.now);
@@ -206,7 +226,11 @@ impl Account {
         if span.before(self.now, zone).is_some_and(|edge| began <= edge) {
             Action::Delete(reason)
         } else {
-            Action::Wait { reason, since, due_at: span.boundary_after(began, zone) }
+            Action::Wait {
+                reason,
+                since,
+                due_at: span.boundary_after(began, zone),
+            }
         }
     }
 

@@ -41,7 +41,9 @@ pub(super) async fn confirm(
         }
         let mut listings = JoinSet::new();
         for (project, instance) in open {
-            let Some(client) = world.projects.get(&project).cloned() else { continue };
+            let Some(client) = world.projects.get(&project).cloned() else {
+                continue;
+            };
             listings.spawn(async move {
                 let listed = client.list_backups(&instance, Listed::Manual).await;
                 (instance, listed)
@@ -80,7 +82,10 @@ fn settle(
     let mut gone = Vec::new();
     for item in sending.items.iter_mut().filter(|item| is_open(item)) {
         let candidate = &item.doomed.candidate;
-        if there.get(&candidate.instance.id).is_some_and(|ids| !ids.contains(&candidate.id)) {
+        if there
+            .get(&candidate.instance.id)
+            .is_some_and(|ids| !ids.contains(&candidate.id))
+        {
             gone.push(candidate.id.clone());
             item.fate = Some(Fate::Confirmed);
         }

@@ -158,7 +158,11 @@ pub async fn pass(order: &Order, world: &World) -> Result<RunReport, Error> {
         settled_earlier: survey.settled,
     };
     if let (Purpose::Apply { confirm_for }, Some(run_id)) = (order.purpose, &run_id) {
-        let listings = survey.listings.into_iter().map(|(instance, (_, listing))| (instance, listing)).collect();
+        let listings = survey
+            .listings
+            .into_iter()
+            .map(|(instance, (_, listing))| (instance, listing))
+            .collect();
         let sent = send::send(approved, world, run_id, deadline, listings, survey.progress).await?;
         let sent = confirm::confirm(sent, world, run_id, Instant::now() + confirm_for).await?;
         settle(&mut report, sent);
@@ -170,13 +174,20 @@ pub async fn pass(order: &Order, world: &World) -> Result<RunReport, Error> {
 
 /// Indices of the policies that run, in the configuration's order.
 fn running_policies(order: &Order, config: &Config) -> Result<Vec<usize>, Error> {
-    let Some(wanted) = &order.policies else { return Ok((0..config.policies.len()).collect()) };
+    let Some(wanted) = &order.policies else {
+        return Ok((0..config.policies.len()).collect());
+    };
     let names: Vec<&PolicyName> = config.policies.iter().map(|entry| &entry.policy.name).collect();
     if let Some(name) = wanted.iter().find(|name| !names.contains(name)) {
         let known = names.iter().map(|name| name.as_str()).collect::<Vec<_>>().join(", ");
-        return Err(Error::NoSuchPolicy { name: name.clone(), known });
+        return Err(Error::NoSuchPolicy {
+            name: name.clone(),
+            known,
+        });
     }
-    Ok((0..names.len()).filter(|index| wanted.contains(names[*index])).collect())
+    Ok((0..names.len())
+        .filter(|index| wanted.contains(names[*index]))
+        .collect())
 }
 
 /// Records the run's beginning and closes what a killed process left open; nothing of that for a plan.
@@ -212,18 +223,28 @@ fn holds(world: &World, now: DateTime<Utc>) -> Result<Vec<Hold>, Error> {
 
 /// The freeze in force at `now`, the configuration's first.
 fn freeze(world: &World, now: DateTime<Utc>) -> Result<Option<Freeze>, Error> {
-    let configured = world.live.borrow().freeze.clone().filter(|freeze| freeze.is_active(now));
+    let configured = world
+        .live
+        .borrow()
+        .freeze
+        .clone()
+        .filter(|freeze| freeze.is_active(now));
     match (configured, &world.ledger) {
         (Some(freeze), _) => Ok(Some(freeze)),
-        (None, Some(ledger)) => {
-            Ok(blocking(|| ledger.freeze())?.map(|placed| placed.freeze).filter(|freeze| freeze.is_active(now)))
-        }
+        (None, Some(ledger)) => Ok(blocking(|| ledger.freeze())?
+            .map(|placed| placed.freeze)
+            .filter(|freeze| freeze.is_active(now))),
         (None, None) => Ok(None),
     }
 }
 
 fn open_accounts(order: &Order, world: &World, running: Vec<usize>) -> Result<Accounts, Error> {
-    let all: Vec<Arc<Policy>> = world.config.policies.iter().map(|entry| Arc::clone(&entry.policy)).collect();
+    let all: Vec<Arc<Policy>> = world
+        .config
+        .policies
+        .iter()
+        .map(|entry| Arc::clone(&entry.policy))
+        .collect();
     let mut graces: HashMap<PolicyName, HashMap<BackupId, DateTime<Utc>>> = HashMap::new();
     if let Some(ledger) = &world.ledger {
         for place in &running {
@@ -264,11 +285,17 @@ fn guard(
                 (of.instance.id.clone(), (of.instance.project.clone(), ids))
             })
             .collect();
-        let conditions =
-            Conditions { now: order.now, freeze: freeze.as_ref(), clocks: &survey.clocks, approved: &by_hand };
+        let conditions = Conditions {
+            now: order.now,
+            freeze: freeze.as_ref(),
+            clocks: &survey.clocks,
+            approved: &by_hand,
+        };
         let Approval { plan, refusals } = plan.approve(&conditions);
         for refusal in &refusals {
-            survey.note_refusal(refusal, |instance| planned.get(instance).map(|(project, _)| project.clone()));
+            survey.note_refusal(refusal, |instance| {
+                planned.get(instance).map(|(project, _)| project.clone())
+            });
         }
         report.refusals = survey.shrunk_for(nth).into_iter().chain(refusals).collect();
         if let (Some(run), Mode::Enforce, Some(ledger)) = (run_id, policy.mode, &world.ledger) {
@@ -281,7 +308,9 @@ fn guard(
         }
         reports.push(report);
     }
-    survey.skipped.sort_by(|a, b| (&a.project, &a.instance).cmp(&(&b.project, &b.instance)));
+    survey
+        .skipped
+        .sort_by(|a, b| (&a.project, &a.instance).cmp(&(&b.project, &b.instance)));
     Ok((reports, approved))
 }
 
@@ -296,23 +325,40 @@ fn waiting_for_approval(
     let waiting: Vec<&Refusal> = refusals.iter().filter(|refusal| refusal.waits_for_approval()).collect();
     let whole = waiting.iter().any(|refusal| refusal.instance().is_none());
     let of_instance = |id: &InstanceId| whole || waiting.iter().any(|refusal| refusal.instance() == Some(id));
-    let mut backups: Vec<BackupId> =
-        planned.iter().filter(|(id, _)| of_instance(id)).flat_map(|(_, (_, ids))| ids.iter().cloned()).collect();
+    let mut backups: Vec<BackupId> = planned
+        .iter()
+        .filter(|(id, _)| of_instance(id))
+        .flat_map(|(_, (_, ids))| ids.iter().cloned())
+        .collect();
     backups.sort();
     let mut limits: Vec<String> = waiting.iter().map(|refusal| refusal.limit().to_owned()).collect();
     limits.dedup();
-    (!waiting.is_empty()).then(|| RefusedPlan { run: run.to_owned(), limits, backups, at })
+    (!waiting.is_empty()).then(|| RefusedPlan {
+        run: run.to_owned(),
+        limits,
+        backups,
+        at,
+    })
 }
 
 /// Enters what became of the sent ids into the report.
 fn settle(report: &mut RunReport, sent: send::Sending) {
     for item in &sent.items {
-        let Some(policy) = report.policies.iter_mut().find(|policy| policy.policy == item.doomed.policy) else { continue };
+        let Some(policy) = report
+            .policies
+            .iter_mut()
+            .find(|policy| policy.policy == item.doomed.policy)
+        else {
+            continue;
+        };
         let Some(fate) = &item.fate else {
             policy.left += 1;
             continue;
         };
-        let tally: &mut Sent = policy.sent.entry(item.doomed.candidate.instance.project.clone()).or_default();
+        let tally: &mut Sent = policy
+            .sent
+            .entry(item.doomed.candidate.instance.project.clone())
+            .or_default();
         *tally.fates.entry(fate.key().to_owned()).or_default() += 1;
         if let Fate::Answered(crate::retention::Outcome::Rejected { code, .. }) = fate {
             *tally.codes.entry(code.clone()).or_default() += 1;
@@ -322,8 +368,11 @@ fn settle(report: &mut RunReport, sent: send::Sending) {
         }
     }
     report.skipped.extend(sent.skipped);
-    let fates: BTreeMap<BackupId, Fate> =
-        sent.items.into_iter().filter_map(|item| Some((item.doomed.candidate.id.clone(), item.fate?))).collect();
+    let fates: BTreeMap<BackupId, Fate> = sent
+        .items
+        .into_iter()
+        .filter_map(|item| Some((item.doomed.candidate.id.clone(), item.fate?)))
+        .collect();
     report.mark(&fates);
 }
 
@@ -361,7 +410,12 @@ fn finish(world: &World, report: &mut RunReport, hit: &survey::Hit) -> Result<()
 }
 
 fn result_of(policy: &PolicyReport, hit: survey::HitKind) -> RunResult {
-    let undone = |key: &str| policy.sent.values().any(|sent| sent.fates.get(key).is_some_and(|n| *n > 0));
+    let undone = |key: &str| {
+        policy
+            .sent
+            .values()
+            .any(|sent| sent.fates.get(key).is_some_and(|n| *n > 0))
+    };
     if hit == survey::HitKind::Whole {
         RunResult::Failed
     } else if !policy.refusals.is_empty() {
@@ -392,7 +446,12 @@ fn skip_of(project: &ProjectName, instance: Option<&InstanceId>, error: &crate::
         Class::Disagreement | Class::NotFound => SkipReason::Listing,
         Class::Unreachable | Class::Throttled | Class::Configuration => SkipReason::Unreachable,
     };
-    Skip { project: project.clone(), instance: instance.cloned(), reason, message: error.chain() }
+    Skip {
+        project: project.clone(),
+        instance: instance.cloned(),
+        reason,
+        message: error.chain(),
+    }
 }
 
 /// Counts instances by how policies see them.

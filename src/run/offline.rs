@@ -18,11 +18,17 @@ pub type BackupsOfFile = Vec<(Option<InstanceId>, Backup)>;
 /// Decides what a file lists. Grace counts as over, everything is one project, instances are known by id only.
 pub fn decide_file(order: &Order, config: &Config, backups: BackupsOfFile) -> Result<RunReport, Error> {
     let running = running_policies(order, config)?;
-    let project = config.projects.first().map_or_else(|| ProjectName::from("offline"), |first| first.name.clone());
+    let project = config
+        .projects
+        .first()
+        .map_or_else(|| ProjectName::from("offline"), |first| first.name.clone());
     let mut instances: BTreeMap<InstanceId, Vec<Backup>> = BTreeMap::new();
     for (instance, backup) in backups {
         // An entry that names no instance belongs to one without an id, on its own.
-        instances.entry(instance.unwrap_or_else(|| InstanceId::from(""))).or_default().push(backup);
+        instances
+            .entry(instance.unwrap_or_else(|| InstanceId::from("")))
+            .or_default()
+            .push(backup);
     }
     let all: Vec<Arc<Policy>> = config.policies.iter().map(|entry| Arc::clone(&entry.policy)).collect();
     let open = |policy: &Arc<Policy>| Account::new(Arc::clone(policy), Grace::Over, order.now, order.rows);
@@ -60,12 +66,21 @@ pub fn decide_file(order: &Order, config: &Config, backups: BackupsOfFile) -> Re
     let mut skipped = Vec::new();
     let close = |account: Account| {
         let (mut report, plan) = account.close();
-        let conditions = Conditions { now: order.now, freeze, clocks: &clocks, approved: &approved };
+        let conditions = Conditions {
+            now: order.now,
+            freeze,
+            clocks: &clocks,
+            approved: &approved,
+        };
         report.refusals = plan.approve(&conditions).refusals;
         for refusal in &report.refusals {
             if let Some(instance) = refusal.instance() {
                 skipped.push(Skip {
-                    project: clocks.keys().next().cloned().unwrap_or_else(|| ProjectName::from("offline")),
+                    project: clocks
+                        .keys()
+                        .next()
+                        .cloned()
+                        .unwrap_or_else(|| ProjectName::from("offline")),
                     instance: Some(instance.clone()),
                     reason: SkipReason::Guard(refusal.limit()),
                     message: refusal.to_string(),

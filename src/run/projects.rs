@@ -22,7 +22,9 @@ impl Projects {
             let client = Client::new(settings(project), keys.clone(), Observer::clone(observer))?;
             Ok((project.name.clone(), client))
         };
-        Ok(Self { clients: config.projects.iter().map(client).collect::<Result<_, rds::Error>>()? })
+        Ok(Self {
+            clients: config.projects.iter().map(client).collect::<Result<_, rds::Error>>()?,
+        })
     }
 
     /// The client of a project.
@@ -50,15 +52,22 @@ fn settings(project: &Project) -> rds::Settings {
     let source = match &project.credentials {
         Credentials::Chain => auth::Source::Chain,
         Credentials::Environment => auth::Source::Environment,
-        Credentials::Profile { path, profile } => {
-            auth::Source::Profile { path: path.clone(), profile: profile.clone() }
-        }
-        Credentials::Files { access_key_file, secret_key_file, security_token_file } => auth::Source::Files {
+        Credentials::Profile { path, profile } => auth::Source::Profile {
+            path: path.clone(),
+            profile: profile.clone(),
+        },
+        Credentials::Files {
+            access_key_file,
+            secret_key_file,
+            security_token_file,
+        } => auth::Source::Files {
             access_key_file: access_key_file.clone(),
             secret_key_file: secret_key_file.clone(),
             security_token_file: security_token_file.clone(),
         },
-        Credentials::EcsAgency { endpoint } => auth::Source::EcsAgency { endpoint: endpoint.clone() },
+        Credentials::EcsAgency { endpoint } => auth::Source::EcsAgency {
+            endpoint: endpoint.clone(),
+        },
     };
     rds::Settings {
         project: project.name.clone(),

@@ -91,7 +91,9 @@ pub(super) async fn send(
     }
     let mut lanes = JoinSet::new();
     for (project, batches) in by_project {
-        let Some(client) = world.projects.get(&project).cloned() else { continue };
+        let Some(client) = world.projects.get(&project).cloned() else {
+            continue;
+        };
         let lane = Arc::new(Lane {
             sender: Arc::clone(&sender),
             client,
@@ -100,7 +102,11 @@ pub(super) async fn send(
         });
         lanes.spawn(run_lane(lane, batches));
     }
-    let mut sending = Sending { items: Vec::new(), skipped: Vec::new(), progress };
+    let mut sending = Sending {
+        items: Vec::new(),
+        skipped: Vec::new(),
+        progress,
+    };
     while let Some(joined) = lanes.join_next().await {
         let (items, skip) = joined??;
         sending.items.extend(items);
@@ -117,7 +123,9 @@ async fn run_lane(lane: Arc<Lane>, batches: Vec<Batch>) -> Result<(Vec<Item>, Op
     let mut items = Vec::new();
     for batch in batches {
         // A closed semaphore cannot happen: nobody closes it.
-        let Ok(place) = Arc::clone(&places).acquire_owned().await else { break };
+        let Ok(place) = Arc::clone(&places).acquire_owned().await else {
+            break;
+        };
         let lane = Arc::clone(&lane);
         under_way.spawn(async move {
             let items = lane.deliver(batch).await;
@@ -166,7 +174,8 @@ impl Lane {
                 },
                 Step::Unanswered(ids) => {
                     batch.retain(|doomed| ids.contains(&doomed.candidate.id));
-                    if resends < MOST_RESENDS && self.drop_what_went(&mut batch, &mut fates).await? && !batch.is_empty() {
+                    if resends < MOST_RESENDS && self.drop_what_went(&mut batch, &mut fates).await? && !batch.is_empty()
+                    {
                         todo.push((batch, resends + 1));
                     }
                 }
@@ -180,7 +189,12 @@ impl Lane {
     }
 
     /// Tries a batch, waiting out throttling.
-    async fn attempt(&self, batch: &mut Batch, resends: u32, fates: &mut BTreeMap<BackupId, Fate>) -> Result<Step, Error> {
+    async fn attempt(
+        &self,
+        batch: &mut Batch,
+        resends: u32,
+        fates: &mut BTreeMap<BackupId, Fate>,
+    ) -> Result<Step, Error> {
         for throttled in 0..MOST_THROTTLED {
             match self.once(batch, resends, fates).await? {
                 Step::Again(wait) => {
@@ -214,7 +228,9 @@ impl Lane {
         if self.closed.load(Ordering::Acquire) {
             return Ok(Step::Left);
         }
-        let Some(request) = self.intend(batch, resends)? else { return Ok(Step::Left) };
+        let Some(request) = self.intend(batch, resends)? else {
+            return Ok(Step::Left);
+        };
         self.sender.sent.fetch_add(batch.len(), Ordering::Relaxed);
         let answer = self.client.delete(batch).await;
         self.tell();
@@ -238,16 +254,32 @@ impl Lane {
     /// Why no batch may be sent now, if so: stop, time, clock.
     fn obstacle(&self) -> Option<Skip> {
         let project = self.client.project().clone();
-        let skip = |reason, message: String| Some(Skip { project: project.clone(), instance: None, reason, message });
+        let skip = |reason, message: String| {
+            Some(Skip {
+                project: project.clone(),
+                instance: None,
+                reason,
+                message,
+            })
+        };
         if *self.sender.world.stop.borrow() {
-            return skip(SkipReason::Budget, "told to stop: what is left is the next run's".to_owned());
+            return skip(
+                SkipReason::Budget,
+                "told to stop: what is left is the next run's".to_owned(),
+            );
         }
         if Instant::now() >= self.sender.deadline {
-            return skip(SkipReason::Budget, "the run's time budget is over: what is left is the next run's".to_owned());
+            return skip(
+                SkipReason::Budget,
+                "the run's time budget is over: what is left is the next run's".to_owned(),
+            );
         }
         let check = self.client.clock();
         if !check.is_good() {
-            let refusal = crate::retention::Refusal::Clock { project: project.clone(), check };
+            let refusal = crate::retention::Refusal::Clock {
+                project: project.clone(),
+                check,
+            };
             return skip(SkipReason::Guard("clock"), refusal.to_string());
         }
         None
@@ -271,7 +303,10 @@ impl Lane {
             Clearance::Cleared { request, .. } => Some(request),
             Clearance::Empty { .. } => None,
             Clearance::Frozen(freeze) => {
-                let refusal = crate::retention::Refusal::Freeze { reason: freeze.reason, until: freeze.until };
+                let refusal = crate::retention::Refusal::Freeze {
+                    reason: freeze.reason,
+                    until: freeze.until,
+                };
                 self.close_with(Skip {
                     project: self.client.project().clone(),
                     instance: None,
@@ -297,14 +332,23 @@ impl Lane {
                     .filter(|(_, outcome)| matches!(outcome, Outcome::Unanswered { .. }))
                     .map(|(id, _)| id.clone())
                     .collect();
-                let step = if open.is_empty() { Step::Done } else { Step::Unanswered(open) };
+                let step = if open.is_empty() {
+                    Step::Done
+                } else {
+                    Step::Unanswered(open)
+                };
                 (step, request_id, outcomes)
             }
             Ok(Answer::Throttled { retry_after }) => {
                 let (code, message) = ("429".to_owned(), "throttled".to_owned());
                 (Step::Again(retry_after), None, all(Outcome::Rejected { code, message }))
             }
-            Ok(Answer::RefusedWhole { code, message, request_id, .. }) => {
+            Ok(Answer::RefusedWhole {
+                code,
+                message,
+                request_id,
+                ..
+            }) => {
                 let step = if batch.len() > 1 { Step::Split } else { Step::Done };
                 (step, request_id, all(Outcome::Rejected { code, message }))
             }
@@ -332,10 +376,17 @@ impl Lane {
             }
         }
         let gone: Vec<BackupId> = batch.ids().filter(|id| !there.contains_key(*id)).cloned().collect();
-        blocking(|| self.sender.ledger.settle(&self.sender.run_id, crate::clock::now(), &gone, &[]))?;
+        blocking(|| {
+            self.sender
+                .ledger
+                .settle(&self.sender.run_id, crate::clock::now(), &gone, &[])
+        })?;
         fates.extend(gone.into_iter().map(|id| (id, Fate::Confirmed)));
         batch.retain(|doomed| {
-            matches!(there.get(&doomed.candidate.id), Some(BackupStatus::Completed | BackupStatus::Failed))
+            matches!(
+                there.get(&doomed.candidate.id),
+                Some(BackupStatus::Completed | BackupStatus::Failed)
+            )
         });
         Ok(true)
     }

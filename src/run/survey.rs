@@ -85,12 +85,20 @@ impl Survey {
     pub(super) fn note_refusal(&mut self, refusal: &Refusal, project_of: impl Fn(&InstanceId) -> Option<ProjectName>) {
         let reason = SkipReason::Guard(refusal.limit());
         let skip = match refusal {
-            Refusal::Clock { project, .. } => {
-                Some(Skip { project: project.clone(), instance: None, reason, message: refusal.to_string() })
-            }
+            Refusal::Clock { project, .. } => Some(Skip {
+                project: project.clone(),
+                instance: None,
+                reason,
+                message: refusal.to_string(),
+            }),
             _ => refusal.instance().and_then(|instance| {
                 let (project, instance) = (project_of(instance)?, Some(instance.clone()));
-                Some(Skip { project, instance, reason, message: refusal.to_string() })
+                Some(Skip {
+                    project,
+                    instance,
+                    reason,
+                    message: refusal.to_string(),
+                })
             }),
         };
         self.skipped.extend(skip.filter(|skip| !self.skipped.contains(skip)));
@@ -98,7 +106,11 @@ impl Survey {
 
     /// The shrunken listings that concern a running policy.
     pub(super) fn shrunk_for(&self, nth: usize) -> Vec<Refusal> {
-        self.shrunk.iter().filter(|(of, _)| *of == nth).map(|(_, refusal)| refusal.clone()).collect()
+        self.shrunk
+            .iter()
+            .filter(|(of, _)| *of == nth)
+            .map(|(_, refusal)| refusal.clone())
+            .collect()
     }
 }
 
@@ -126,7 +138,10 @@ impl Overlaps {
 /// The newest COMPLETED backup that is not dated in the future, whatever its type.
 pub(super) fn newest_recovery_point(backups: &[Backup], now: DateTime<Utc>) -> Option<DateTime<Utc>> {
     let completed = backups.iter().filter(|backup| backup.status == BackupStatus::Completed);
-    completed.filter_map(|backup| backup.begin).filter(|begin| *begin <= now + FUTURE_TOLERANCE).max()
+    completed
+        .filter_map(|backup| backup.begin)
+        .filter(|begin| *begin <= now + FUTURE_TOLERANCE)
+        .max()
 }
 
 /// One claimed instance whose backups are to be listed.
@@ -188,7 +203,9 @@ impl Memory {
         blocking(|| {
             for (project, _) in world.projects.iter() {
                 let counts = ledger.believed(project)?;
-                memory.believed.extend(counts.instances.map(|believed| ((project.clone(), None), believed)));
+                memory
+                    .believed
+                    .extend(counts.instances.map(|believed| ((project.clone(), None), believed)));
                 let of_instance = |(id, believed)| ((project.clone(), Some(id)), believed);
                 memory.believed.extend(counts.backups.into_iter().map(of_instance));
             }
@@ -253,8 +270,12 @@ async fn list_instances(
     let mut overlaps = Overlaps::default();
     for (client, listed) in listed {
         let project = client.project().clone();
-        let of_project: Vec<usize> =
-            accounts.running().enumerate().filter(|(_, policy)| may_select(policy, &project)).map(|(nth, _)| nth).collect();
+        let of_project: Vec<usize> = accounts
+            .running()
+            .enumerate()
+            .filter(|(_, policy)| may_select(policy, &project))
+            .map(|(nth, _)| nth)
+            .collect();
         let instances = match listed {
             Ok(entries) => living(entries),
             Err(error) => {
@@ -266,7 +287,9 @@ async fn list_instances(
         let found = instances.len() as u64;
         if let Some(refusal) = memory.doubts(&project, None, found, order.now) {
             survey.skipped.push(shrink_skip(&project, None, &refusal));
-            survey.shrunk.extend(of_project.iter().map(|nth| (*nth, refusal.clone())));
+            survey
+                .shrunk
+                .extend(of_project.iter().map(|nth| (*nth, refusal.clone())));
             survey.disbelieved.push((project, None));
             continue;
         }
@@ -286,7 +309,11 @@ async fn list_instances(
             if accounts.running_among(&claiming).next().is_some()
                 || (matches!(order.purpose, Purpose::Apply { .. }) && memory.unconfirmed.contains_key(&instance.id))
             {
-                jobs.push(Job { client: client.clone(), instance, claiming });
+                jobs.push(Job {
+                    client: client.clone(),
+                    instance,
+                    claiming,
+                });
             }
         }
         survey.listed.push((project, instances));
@@ -297,13 +324,21 @@ async fn list_instances(
 }
 
 fn may_select(policy: &Policy, project: &ProjectName) -> bool {
-    policy.select.projects.as_ref().is_none_or(|projects| projects.contains(project))
+    policy
+        .select
+        .projects
+        .as_ref()
+        .is_none_or(|projects| projects.contains(project))
 }
 
 /// SQL Server instances that can have manual backups; a read replica has none (API page "Creating a Manual Backup").
 fn living(entries: Vec<InstanceEntry>) -> Vec<Instance> {
     let has_backups = |entry: &InstanceEntry| entry.engine == Engine::SqlServer && !entry.is_replica;
-    let mut instances: Vec<Instance> = entries.into_iter().filter(has_backups).map(|entry| entry.instance).collect();
+    let mut instances: Vec<Instance> = entries
+        .into_iter()
+        .filter(has_backups)
+        .map(|entry| entry.instance)
+        .collect();
     instances.sort_by(|a, b| a.name.cmp(&b.name).then_with(|| a.id.cmp(&b.id)));
     instances
 }
@@ -334,7 +369,12 @@ async fn list_backups(
     jobs: Vec<Job>,
     deadline: Instant,
 ) -> Result<Vec<Recency>, Error> {
-    let at_once: usize = world.projects.iter().map(|(_, client)| client.concurrency()).sum::<usize>() + AHEAD;
+    let at_once: usize = world
+        .projects
+        .iter()
+        .map(|(_, client)| client.concurrency())
+        .sum::<usize>()
+        + AHEAD;
     let mut jobs = jobs.into_iter();
     let mut reading = JoinSet::new();
     let mut recency = Vec::new();
@@ -344,7 +384,13 @@ async fn list_backups(
             && let Some(job) = jobs.next()
         {
             if Instant::now() >= deadline || *world.stop.borrow() {
-                skip_job(accounts, survey, &job, SkipReason::Budget, "the run's time was over, or it was told to stop");
+                skip_job(
+                    accounts,
+                    survey,
+                    &job,
+                    SkipReason::Budget,
+                    "the run's time was over, or it was told to stop",
+                );
                 continue;
             }
             reading.spawn(async move {
@@ -374,7 +420,9 @@ async fn list_backups(
 }
 
 fn skip_job(accounts: &Accounts, survey: &mut Survey, job: &Job, reason: SkipReason, message: &str) {
-    accounts.running_among(&job.claiming).for_each(|nth| survey.hit.missed(nth));
+    accounts
+        .running_among(&job.claiming)
+        .for_each(|nth| survey.hit.missed(nth));
     survey.skipped.push(Skip {
         project: job.instance.project.clone(),
         instance: Some(job.instance.id.clone()),
@@ -392,26 +440,52 @@ fn judge(
     job: Job,
     backups: &[Backup],
 ) -> Vec<Recency> {
-    let Job { client, instance, claiming } = job;
+    let Job {
+        client,
+        instance,
+        claiming,
+    } = job;
     let found = backups.len() as u64;
     if let Some(refusal) = memory.doubts(&instance.project, Some(&instance.id), found, order.now) {
-        survey.skipped.push(shrink_skip(&instance.project, Some(&instance.id), &refusal));
-        survey.shrunk.extend(accounts.running_among(&claiming).map(|nth| (nth, refusal.clone())));
-        survey.disbelieved.push((instance.project.clone(), Some(instance.id.clone())));
+        survey
+            .skipped
+            .push(shrink_skip(&instance.project, Some(&instance.id), &refusal));
+        survey
+            .shrunk
+            .extend(accounts.running_among(&claiming).map(|nth| (nth, refusal.clone())));
+        survey
+            .disbelieved
+            .push((instance.project.clone(), Some(instance.id.clone())));
         return Vec::new();
     }
-    let listing = Listing { count: found, read_at: crate::clock::now() };
-    survey.listings.insert(instance.id.clone(), (instance.project.clone(), listing));
-    let pending = settle_earlier(order, survey, memory.unconfirmed.remove(&instance.id).unwrap_or_default(), backups);
+    let listing = Listing {
+        count: found,
+        read_at: crate::clock::now(),
+    };
+    survey
+        .listings
+        .insert(instance.id.clone(), (instance.project.clone(), listing));
+    let pending = settle_earlier(
+        order,
+        survey,
+        memory.unconfirmed.remove(&instance.id).unwrap_or_default(),
+        backups,
+    );
     let mut recency = Vec::new();
     for (nth, mut due) in accounts.enter(&instance, backups, &claiming) {
         survey.hit.read(nth);
         // An accepted deletion is not asked for again while it may still be under way.
         due.due.retain(|candidate| !pending.contains(&candidate.id));
-        let Some(policy) = accounts.running().nth(nth) else { continue };
+        let Some(policy) = accounts.running().nth(nth) else {
+            continue;
+        };
         due.newest_recovery_point = newest_recovery_point(backups, order.now);
         if wants_automated(policy, &due, order.now) {
-            recency.push(Recency { client: client.clone(), nth, due });
+            recency.push(Recency {
+                client: client.clone(),
+                nth,
+                due,
+            });
         } else {
             accounts.add(nth, due);
         }
@@ -421,13 +495,23 @@ fn judge(
 
 /// Whether the automated backups must be asked, because no manual one is recent enough.
 fn wants_automated(policy: &Policy, due: &InstanceDue, now: DateTime<Utc>) -> bool {
-    let Some(within) = policy.require_backup_within else { return false };
+    let Some(within) = policy.require_backup_within else {
+        return false;
+    };
     let edge = within.before(now, policy.zone);
-    !due.due.is_empty() && due.newest_recovery_point.is_none_or(|newest| edge.is_some_and(|edge| newest < edge))
+    !due.due.is_empty()
+        && due
+            .newest_recovery_point
+            .is_none_or(|newest| edge.is_some_and(|edge| newest < edge))
 }
 
 /// What this listing says of deletions sent by earlier runs; returns the ids that are still pending.
-fn settle_earlier(order: &Order, survey: &mut Survey, rows: Vec<Unconfirmed>, backups: &[Backup]) -> BTreeSet<BackupId> {
+fn settle_earlier(
+    order: &Order,
+    survey: &mut Survey,
+    rows: Vec<Unconfirmed>,
+    backups: &[Backup],
+) -> BTreeSet<BackupId> {
     let mut pending = BTreeSet::new();
     for row in rows {
         let found = backups.iter().find(|backup| backup.id == row.backup);
@@ -451,7 +535,12 @@ fn settle_earlier(order: &Order, survey: &mut Survey, rows: Vec<Unconfirmed>, ba
             Fate::Confirmed => survey.gone.push(row.backup.clone()),
             _ => survey.returned.push(row.backup.clone()),
         }
-        survey.settled.push(Settled { policy: row.policy, project: row.project, fate, size_bytes: row.size_bytes });
+        survey.settled.push(Settled {
+            policy: row.policy,
+            project: row.project,
+            fate,
+            size_bytes: row.size_bytes,
+        });
     }
     pending
 }
@@ -475,12 +564,16 @@ async fn ask_recency(
         let (nth, mut due, listed) = joined?;
         match listed {
             Ok(automated) => {
-                due.newest_recovery_point = due.newest_recovery_point.max(newest_recovery_point(&automated, order.now));
+                due.newest_recovery_point = due
+                    .newest_recovery_point
+                    .max(newest_recovery_point(&automated, order.now));
                 accounts.add(nth, due);
             }
             Err(error) => {
                 survey.hit.missed(nth);
-                survey.skipped.push(skip_of(&due.instance.project, Some(&due.instance.id), &error));
+                survey
+                    .skipped
+                    .push(skip_of(&due.instance.project, Some(&due.instance.id), &error));
             }
         }
     }
@@ -498,11 +591,18 @@ pub(super) fn write_down(
 ) -> Result<(), Error> {
     let Some(ledger) = &world.ledger else { return Ok(()) };
     // A run by a wrong clock begins no grace: it would be over too early, or never.
-    let good: BTreeSet<&ProjectName> =
-        survey.clocks.iter().filter(|(_, check)| check.is_good()).map(|(project, _)| project).collect();
+    let good: BTreeSet<&ProjectName> = survey
+        .clocks
+        .iter()
+        .filter(|(_, check)| check.is_good())
+        .map(|(project, _)| project)
+        .collect();
     blocking(|| {
         for account in accounts.iter().filter(|account| account.policy().mode == Mode::Enforce) {
-            let started = account.started().iter().filter(|start| good.contains(&start.instance.project));
+            let started = account
+                .started()
+                .iter()
+                .filter(|start| good.contains(&start.instance.project));
             let started: Vec<GraceStart<'_>> = started
                 .map(|start| GraceStart {
                     project: &start.instance.project,
