@@ -113,6 +113,7 @@ mod tests {
             unconfirmed: BTreeMap::new(),
             calls: 0,
             ledger_head: None,
+            settled_earlier: Vec::new(),
         }
     }
 

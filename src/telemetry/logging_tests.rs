@@ -97,6 +97,7 @@ fn report(result: RunResult, refusals: Vec<Refusal>) -> RunReport {
         unconfirmed: BTreeMap::from([(ProjectName::from("prod"), 12)]),
         calls: 25,
         ledger_head: Some("beef".to_owned()),
+        settled_earlier: Vec::new(),
     }
 }
 

@@ -151,6 +151,7 @@ fn report(result: RunResult) -> RunReport {
         unconfirmed: BTreeMap::from([(project("p1"), 2)]),
         calls: 25,
         ledger_head: Some("beef".to_owned()),
+        settled_earlier: Vec::new(),
     }
 }
 

@@ -279,6 +279,7 @@ fn plan() -> RunReport {
         unconfirmed: BTreeMap::new(),
         calls: 1_412,
         ledger_head: None,
+        settled_earlier: Vec::new(),
     }
 }
 
