@@ -18,7 +18,10 @@ use crate::ledger::{Clearance, DeletionLock, Intent, Ledger, Listing, RequestKey
 use crate::rds::{Answer, Client, Listed};
 use crate::retention::plan::Doomed;
 use crate::retention::report::{Skip, SkipReason};
-use crate::retention::{ApprovedPlan, BackupId, BackupStatus, Batch, Fate, InstanceId, Outcome, ProjectName};
+use crate::retention::{
+    ApprovedPlan, BackupId, BackupStatus, Batch, Fate, InstanceId, Outcome, PolicyName, ProjectName,
+};
+use crate::telemetry;
 
 /// How often an unanswered id is sent again in one run (contract, guarantee 6).
 const MOST_RESENDS: u32 = 3;
@@ -237,18 +240,22 @@ impl Lane {
         let (step, api_request, outcomes) = self.read_answer(batch, answer);
         let (ledger, now) = (&self.sender.ledger, crate::clock::now());
         blocking(|| ledger.record(request, now, api_request.as_deref(), &outcomes))?;
-        tracing::info!(
-            run_id = %self.sender.run_id,
-            project = %self.client.project(),
-            ids = ?batch.ids().map(BackupId::as_str).collect::<Vec<_>>(),
-            outcomes = ?outcomes.iter().map(|(_, outcome)| Fate::Answered(outcome.clone()).key()).collect::<Vec<_>>(),
-            request_id = api_request.as_deref().unwrap_or(""),
-            "batch sent"
-        );
+        self.log(batch, &outcomes);
         if !matches!(step, Step::Again(_)) {
             fates.extend(outcomes.into_iter().map(|(id, outcome)| (id, Fate::Answered(outcome))));
         }
         Ok(step)
+    }
+
+    /// One line a request and policy: run id, ids and what the API said of each.
+    fn log(&self, batch: &Batch, outcomes: &[(BackupId, Outcome)]) {
+        let mut by_policy: BTreeMap<&PolicyName, Vec<(BackupId, Outcome)>> = BTreeMap::new();
+        for (item, outcome) in batch.items().iter().zip(outcomes) {
+            by_policy.entry(&item.policy).or_default().push(outcome.clone());
+        }
+        for (policy, outcomes) in by_policy {
+            telemetry::deletion_line(&self.sender.run_id, policy, self.client.project(), &outcomes);
+        }
     }
 
     /// Why no batch may be sent now, if so: stop, time, clock.

@@ -125,6 +125,10 @@ impl Metrics {
             self.show_instances(report.instances);
         }
         self.show_unconfirmed(&known, &report.unconfirmed);
+        drop(known);
+        for settled in &report.settled_earlier {
+            self.settled(&settled.policy, &settled.project, &settled.fate, 1, settled.size_bytes);
+        }
     }
 
     fn observe_policy(&self, report: &RunReport, policy: &PolicyReport, took: Duration) {
