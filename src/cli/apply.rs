@@ -15,7 +15,7 @@ use crate::run::{self, Order, Purpose};
 use crate::telemetry::{self, Metrics};
 
 /// A run that takes longer leaves the rest to the next one.
-const BUDGET: Duration = Duration::from_hours(4);
+const BUDGET: Duration = Duration::from_secs(4 * 3_600);
 
 pub(super) fn apply(args: &Apply, global: &Global) -> CommandResult {
     let config = session::configuration(global)?;

@@ -71,7 +71,7 @@ async fn once(config: &Arc<Config>, simulator: &Simulator, global: &Global) -> C
         now,
         rows: true,
         trigger: "demo",
-        budget: Duration::from_mins(10),
+        budget: Duration::from_secs(600),
     };
     let report = run::pass(&order, &world).await;
     progress.finish();

@@ -4,7 +4,7 @@
 //! oldest first. What is not answered is listed before it is sent again; what the guard, a hold, a freeze, a wrong clock,
 //! the time budget or a stop prevents is left to the next run.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -13,13 +13,14 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
+use super::listing::{SeenDatabases, backups_of};
 use super::{Error, Progress, World, blocking, skip_of};
 use crate::ledger::{Clearance, DeletionLock, Intent, Ledger, Listing, RequestKey};
-use crate::rds::{Answer, Client, Listed};
+use crate::rds::{Answer, Client};
 use crate::retention::plan::Doomed;
 use crate::retention::report::{Skip, SkipReason};
 use crate::retention::{
-    ApprovedPlan, BackupId, BackupStatus, Batch, Fate, InstanceId, Outcome, PolicyName, ProjectName,
+    ApprovedPlan, BackupId, BackupStatus, Batch, Fate, Instance, InstanceId, Outcome, PolicyName, ProjectName,
 };
 use crate::telemetry;
 
@@ -377,7 +378,7 @@ impl Lane {
     async fn drop_what_went(&self, batch: &mut Batch, fates: &mut BTreeMap<BackupId, Fate>) -> Result<bool, Error> {
         let mut there: BTreeMap<BackupId, BackupStatus> = BTreeMap::new();
         for instance in batch.instances() {
-            match self.client.list_backups(&instance.id, Listed::Manual).await {
+            match backups_of(&self.client, &instance, &SeenDatabases::new()).await {
                 Ok(backups) => there.extend(backups.into_iter().map(|backup| (backup.id, backup.status))),
                 Err(_) => return Ok(false),
             }
@@ -425,10 +426,12 @@ impl Lane {
     }
 }
 
-/// The instances that sent ids belong to, with the project's client, each once.
-pub(super) fn touched<'a>(items: impl Iterator<Item = &'a Item>) -> BTreeSet<(ProjectName, InstanceId)> {
-    items
-        .map(|item| &item.doomed.candidate.instance)
-        .map(|instance| (instance.project.clone(), instance.id.clone()))
-        .collect()
+/// The instances that sent ids belong to, each once.
+pub(super) fn touched<'a>(items: impl Iterator<Item = &'a Item>) -> Vec<Arc<Instance>> {
+    let mut instances: BTreeMap<&InstanceId, &Arc<Instance>> = BTreeMap::new();
+    for item in items {
+        let instance = &item.doomed.candidate.instance;
+        instances.insert(&instance.id, instance);
+    }
+    instances.into_values().cloned().collect()
 }
