@@ -247,6 +247,9 @@ pub struct Fleet {
     /// How many backups an instance, about.
     #[arg(long, value_name = "N", default_value_t = 40, value_parser = clap::value_parser!(u32).range(0..=100_000))]
     pub backups: u32,
+    /// No surprises, for measurements: SQL Server instances only, exactly so many COMPLETED manual backups, six hours apart.
+    #[arg(long)]
+    pub regular: bool,
     /// How long an accepted deletion takes, as in `5s` or `200ms`.
     #[arg(long, value_name = "DURATION", default_value = "2s", value_parser = parse_short)]
     pub deletion_takes: Duration,

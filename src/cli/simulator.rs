@@ -46,11 +46,21 @@ pub(super) fn simulator(args: &Simulator, global: &Global) -> CommandResult {
 /// Options for a fleet as the flags describe it.
 pub(super) fn options(fleet: &Fleet) -> Options {
     let defaults = Options::new(Arc::new(crate::clock::now));
+    let instances = usize::try_from(fleet.instances).unwrap_or(usize::MAX);
+    let backups_per_instance = usize::try_from(fleet.backups).unwrap_or(usize::MAX);
     Options {
         seed: fleet.seed,
-        fleet: simulator::Fleet::Seeded {
-            instances: usize::try_from(fleet.instances).unwrap_or(usize::MAX),
-            backups_per_instance: usize::try_from(fleet.backups).unwrap_or(usize::MAX),
+        fleet: if fleet.regular {
+            simulator::Fleet::Regular {
+                instances,
+                backups_per_instance,
+                minutes_apart: 360,
+            }
+        } else {
+            simulator::Fleet::Seeded {
+                instances,
+                backups_per_instance,
+            }
         },
         settings: Settings {
             deletion_takes: fleet.deletion_takes,

@@ -215,7 +215,8 @@ impl Account {
         let (span, zone) = (self.policy.grace, self.policy.zone);
         // A beginning in the future was written by a wrong clock: it counts as not begun.
         let since = grace.get(&backup.id).copied().filter(|since| *since <= self.now);
-        if since.is_none() {
+        // Without a grace there is no waiting to remember.
+        if since.is_none() && !span.is_zero() {
             self.started.push(Started {
                 instance: Arc::clone(instance),
                 backup: backup.id.clone(),
