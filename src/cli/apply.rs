@@ -20,6 +20,7 @@ const BUDGET: Duration = Duration::from_secs(4 * 3_600);
 pub(super) fn apply(args: &Apply, global: &Global) -> CommandResult {
     let config = session::configuration(global)?;
     session::log(global)?;
+    session::needs_projects(&config)?;
     let report = session::runtime()?.block_on(run_once(args, &config))?;
     show_report(&report, Kind::Apply, &args.show, global)
 }

@@ -191,7 +191,11 @@ fn skip_line(skip: &Skip, look: &Look) -> String {
             next(&believe(target, &look.program), look)
         }
         SkipReason::NotAllowed => next(&format!("{} check --online", look.program), look),
-        SkipReason::Listing | SkipReason::Unreachable | SkipReason::Budget | SkipReason::Guard(_) => String::new(),
+        SkipReason::Listing
+        | SkipReason::Unreachable
+        | SkipReason::Budget
+        | SkipReason::Refused
+        | SkipReason::Guard(_) => String::new(),
     };
     format!("{what}: {}: {}{next}", skip.reason.key(), clean(&skip.message))
 }

@@ -74,7 +74,9 @@ fn of_skip(skip: &Skip) -> u8 {
         (SkipReason::NotAllowed, _) => NOT_ALLOWED,
         // A project whose list of instances never agrees with itself answers nonsense.
         (SkipReason::Unreachable | SkipReason::Listing, None) => UNAVAILABLE,
-        (SkipReason::Unreachable | SkipReason::Listing, Some(_)) | (SkipReason::Budget, _) => UNDONE,
+        (SkipReason::Unreachable | SkipReason::Listing, Some(_)) | (SkipReason::Budget | SkipReason::Refused, _) => {
+            UNDONE
+        }
         (SkipReason::Shrink | SkipReason::Guard(_), _) => REFUSED,
     }
 }

@@ -158,6 +158,19 @@ pub fn stop_signal() -> Result<watch::Receiver<bool>, Failure> {
     Ok(receiver)
 }
 
+/// Without projects there is nothing to ask; said before anything is made on disk.
+pub fn needs_projects(config: &Config) -> Result<(), Failure> {
+    if !config.projects.is_empty() {
+        return Ok(());
+    }
+    let message =
+        "the configuration has no `projects`, so there is nothing to ask; only `plan --backups FILE` works without";
+    Err(Failure::new(
+        exit::CONFIGURATION,
+        format!("{}: {message}", config.path.display()),
+    ))
+}
+
 /// Puts a world together for one command.
 pub fn world(
     config: &Arc<Config>,
@@ -167,14 +180,7 @@ pub fn world(
     observer: &Observer,
     watcher: Watcher,
 ) -> Result<World, Failure> {
-    if config.projects.is_empty() {
-        let message =
-            "the configuration has no `projects`, so there is nothing to ask; only `plan --backups FILE` works without";
-        return Err(Failure::new(
-            exit::CONFIGURATION,
-            format!("{}: {message}", config.path.display()),
-        ));
-    }
+    needs_projects(config)?;
     let keys = key_guard(ledger.as_ref(), crate::clock::now())?;
     let (_, live) = watch::channel(Arc::clone(config));
     Ok(World {

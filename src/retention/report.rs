@@ -209,7 +209,9 @@ pub enum SkipReason {
     Unreachable,
     /// The run's time budget was over, or the program was told to stop.
     Budget,
-    /// A per-instance limit of the guard.
+    /// The API refused or throttled a batch so that sending more made no sense.
+    Refused,
+    /// A limit of the guard.
     Guard(&'static str),
 }
 
@@ -222,6 +224,7 @@ impl SkipReason {
             Self::NotAllowed => "not_allowed",
             Self::Unreachable => "unreachable",
             Self::Budget => "budget",
+            Self::Refused => "refused",
             Self::Guard(limit) => limit,
         }
     }

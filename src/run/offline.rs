@@ -11,7 +11,7 @@ use super::{Error, Order, count_instances, running_policies};
 use crate::config::Config;
 use crate::retention::plan::{ClockCheck, Conditions};
 use crate::retention::policy::Knowledge;
-use crate::retention::report::{PolicyReport, RunReport, Skip, SkipReason};
+use crate::retention::report::{PolicyReport, RunReport, RunResult, Skip, SkipReason};
 use crate::retention::{Backup, Instance, InstanceId, InstanceLife, Policy, ProjectName};
 
 /// The backups of a file, by instance, in no particular order.
@@ -95,6 +95,11 @@ fn guard(order: &Order, config: &Config, project: &ProjectName, accounts: Accoun
     for account in accounts.into_accounts() {
         let (mut report, plan) = account.close();
         report.refusals = plan.approve(&conditions).refusals;
+        report.result = if report.refusals.is_empty() {
+            RunResult::Success
+        } else {
+            RunResult::Refused
+        };
         skipped.extend(report.refusals.iter().filter_map(|refusal| {
             Some(Skip {
                 project: project.clone(),

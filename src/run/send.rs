@@ -4,12 +4,11 @@
 //! oldest first. What is not answered is listed before it is sent again; what the guard, a hold, a freeze, a wrong clock,
 //! the time budget or a stop prevents is left to the next run.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
@@ -111,10 +110,19 @@ pub(super) async fn send(
         skipped: Vec::new(),
         progress,
     };
+    let mut broken = None;
     while let Some(joined) = lanes.join_next().await {
-        let (items, skip) = joined??;
-        sending.items.extend(items);
-        sending.skipped.extend(skip);
+        // The other projects finish what they have under way, whatever happened to one.
+        match joined.map_err(Error::from).flatten() {
+            Ok((items, skip)) => {
+                sending.items.extend(items);
+                sending.skipped.extend(skip);
+            }
+            Err(error) => broken = Some(error),
+        }
+    }
+    if let Some(error) = broken {
+        return Err(error);
     }
     sending.progress.sent = sender.sent.load(Ordering::Relaxed);
     Ok(sending)
@@ -122,26 +130,32 @@ pub(super) async fn send(
 
 /// Sends the batches of one project, as many at once as the project allows, begun oldest first.
 async fn run_lane(lane: Arc<Lane>, batches: Vec<Batch>) -> Result<(Vec<Item>, Option<Skip>), Error> {
-    let places = Arc::new(Semaphore::new(lane.client.concurrency().max(1)));
+    let mut batches = batches.into_iter();
     let mut under_way: JoinSet<Result<Vec<Item>, Error>> = JoinSet::new();
     let mut items = Vec::new();
-    for batch in batches {
-        // A closed semaphore cannot happen: nobody closes it.
-        let Ok(place) = Arc::clone(&places).acquire_owned().await else {
+    let mut broken = None;
+    loop {
+        // After an error nothing new is begun, and what is under way is finished and recorded as far as it can be.
+        while broken.is_none()
+            && under_way.len() < lane.client.concurrency()
+            && let Some(batch) = batches.next()
+        {
+            let lane = Arc::clone(&lane);
+            under_way.spawn(async move { lane.deliver(batch).await });
+        }
+        let Some(joined) = under_way.join_next().await else {
             break;
         };
-        let lane = Arc::clone(&lane);
-        under_way.spawn(async move {
-            let items = lane.deliver(batch).await;
-            drop(place);
-            items
-        });
-        while let Some(joined) = under_way.try_join_next() {
-            items.extend(joined??);
+        match joined.map_err(Error::from).flatten() {
+            Ok(sent) => items.extend(sent),
+            Err(error) => {
+                lane.closed.store(true, Ordering::Release);
+                broken = Some(error);
+            }
         }
     }
-    while let Some(joined) = under_way.join_next().await {
-        items.extend(joined??);
+    if let Some(error) = broken {
+        return Err(error);
     }
     let trouble = lane.trouble.lock().ok().and_then(|mut trouble| trouble.take());
     Ok((items, trouble))
@@ -165,17 +179,21 @@ impl Lane {
     /// Sends one batch until every id of it has an outcome or is left to the next run.
     async fn deliver(&self, batch: Batch) -> Result<Vec<Item>, Error> {
         let mut fates: BTreeMap<BackupId, Fate> = BTreeMap::new();
-        let everything: Vec<Doomed> = batch.items().to_vec();
+        let mut everything: Vec<Doomed> = batch.items().to_vec();
         let mut todo: Vec<(Batch, u32)> = vec![(batch, 0)];
+        let mut was_split = false;
+        let mut held = HashSet::new();
         while let Some((mut batch, resends)) = todo.pop() {
-            match self.attempt(&mut batch, resends, &mut fates).await? {
+            match self.attempt(&mut batch, resends, &mut fates, &mut held).await? {
                 Step::Done | Step::Left => {}
-                Step::Again(_) => self.close("the API kept throttling"),
-                Step::Split => match batch.split() {
-                    // The older half is sent first.
-                    Ok((older, newer)) => todo.extend([(newer, resends), (older, resends)]),
-                    Err(_alone) => {}
-                },
+                Step::Again(_) => self.close("the API kept throttling: what is left is the next run's"),
+                Step::Split => {
+                    was_split = true;
+                    // The older half is sent first. One alone was the one that spoiled it.
+                    if let Ok((older, newer)) = batch.split() {
+                        todo.extend([(newer, resends), (older, resends)]);
+                    }
+                }
                 Step::Unanswered(ids) => {
                     batch.retain(|doomed| ids.contains(&doomed.candidate.id));
                     if resends < MOST_RESENDS && self.drop_what_went(&mut batch, &mut fates).await? && !batch.is_empty()
@@ -185,6 +203,16 @@ impl Lane {
                 }
             }
         }
+        if was_split
+            && fates
+                .values()
+                .all(|fate| matches!(fate, Fate::Answered(Outcome::Rejected { .. })))
+        {
+            // No single id spoiled it: the call itself is refused. The other batches would each be split for nothing.
+            self.close("every id of a batch was refused, also alone: nothing more is sent to this project in this run");
+        }
+        // What was held meanwhile is kept, not left undone.
+        everything.retain(|doomed| !held.contains(&doomed.candidate.id));
         let item = |doomed: Doomed| {
             let fate = fates.get(&doomed.candidate.id).cloned();
             Item { doomed, fate }
@@ -198,9 +226,10 @@ impl Lane {
         batch: &mut Batch,
         resends: u32,
         fates: &mut BTreeMap<BackupId, Fate>,
+        held: &mut HashSet<BackupId>,
     ) -> Result<Step, Error> {
         for throttled in 0..MOST_THROTTLED {
-            match self.once(batch, resends, fates).await? {
+            match self.once(batch, resends, fates, held).await? {
                 Step::Again(wait) => {
                     let backoff = Duration::from_millis(500 << throttled.min(6)).min(LONGEST_BACKOFF);
                     // Full jitter on our own waits; the API's word is taken as it is.
@@ -225,24 +254,35 @@ impl Lane {
     }
 
     /// One request: conditions, intent, request, outcomes.
-    async fn once(&self, batch: &mut Batch, resends: u32, fates: &mut BTreeMap<BackupId, Fate>) -> Result<Step, Error> {
+    async fn once(
+        &self,
+        batch: &mut Batch,
+        resends: u32,
+        fates: &mut BTreeMap<BackupId, Fate>,
+        held: &mut HashSet<BackupId>,
+    ) -> Result<Step, Error> {
         if let Some(skip) = self.obstacle() {
             self.close_with(skip);
         }
         if self.closed.load(Ordering::Acquire) {
             return Ok(Step::Left);
         }
-        let Some(request) = self.intend(batch, resends)? else {
+        let Some(request) = self.intend(batch, resends, held)? else {
             return Ok(Step::Left);
         };
         self.sender.sent.fetch_add(batch.len(), Ordering::Relaxed);
         let answer = self.client.delete(batch).await;
         self.tell();
+        let said_nothing = answer
+            .as_ref()
+            .err()
+            .is_some_and(|error| error.class() != crate::rds::Class::NotAllowed);
         let (step, api_request, outcomes) = self.read_answer(batch, answer);
         let (ledger, now) = (&self.sender.ledger, crate::clock::now());
         blocking(|| ledger.record(request, now, api_request.as_deref(), &outcomes))?;
         self.log(batch, &outcomes);
-        if !matches!(step, Step::Again(_)) {
+        // Throttled, or no connection: nothing was asked of the API, so nothing became of the ids.
+        if !said_nothing && !matches!(step, Step::Again(_)) {
             fates.extend(outcomes.into_iter().map(|(id, outcome)| (id, Fate::Answered(outcome))));
         }
         Ok(step)
@@ -294,13 +334,18 @@ impl Lane {
     }
 
     /// Puts the intent on disk; what is held or frozen meanwhile is dropped in the same transaction.
-    fn intend(&self, batch: &mut Batch, resends: u32) -> Result<Option<RequestKey>, Error> {
+    fn intend(
+        &self,
+        batch: &mut Batch,
+        resends: u32,
+        held: &mut HashSet<BackupId>,
+    ) -> Result<Option<RequestKey>, Error> {
         let live = self.sender.world.live.borrow().clone();
         let intent = Intent {
             lock: &self.sender.lock,
             run: &self.sender.run_id,
             attempt: resends + 1,
-            config_sha256: &live.sha256,
+            config_sha256: &self.sender.world.config.sha256,
             now: crate::clock::now(),
             config_holds: &live.holds,
             config_freeze: live.freeze.as_ref(),
@@ -308,8 +353,14 @@ impl Lane {
             rule: |reason| reason.key(),
         };
         Ok(match blocking(|| self.sender.ledger.intend(&intent, batch))? {
-            Clearance::Cleared { request, .. } => Some(request),
-            Clearance::Empty { .. } => None,
+            Clearance::Cleared { request, dropped } => {
+                held.extend(dropped.into_iter().map(|(id, _)| id));
+                Some(request)
+            }
+            Clearance::Empty { dropped } => {
+                held.extend(dropped.into_iter().map(|(id, _)| id));
+                None
+            }
             Clearance::Frozen(freeze) => {
                 let refusal = crate::retention::Refusal::Freeze {
                     reason: freeze.reason,
@@ -352,12 +403,28 @@ impl Lane {
                 (Step::Again(retry_after), None, all(Outcome::Rejected { code, message }))
             }
             Ok(Answer::RefusedWhole {
+                status,
                 code,
                 message,
                 request_id,
-                ..
             }) => {
-                let step = if batch.len() > 1 { Step::Split } else { Step::Done };
+                let code = if code.is_empty() { status.to_string() } else { code };
+                // 400 is about the ids, 413 about their number; anything else would be said of each half as well.
+                let step = match status {
+                    400 | 413 if batch.len() > 1 => Step::Split,
+                    400 | 413 => Step::Done,
+                    _ => {
+                        self.close_with(Skip {
+                            project: self.client.project().clone(),
+                            instance: None,
+                            reason: SkipReason::Refused,
+                            message: format!(
+                                "a batch was refused (HTTP {status}, {code}: {message}): what is left is the next run's"
+                            ),
+                        });
+                        Step::Done
+                    }
+                };
                 (step, request_id, all(Outcome::Rejected { code, message }))
             }
             Ok(Answer::Unanswered { why, request_id }) => {
@@ -403,7 +470,7 @@ impl Lane {
         self.close_with(Skip {
             project: self.client.project().clone(),
             instance: None,
-            reason: SkipReason::Budget,
+            reason: SkipReason::Refused,
             message: message.to_owned(),
         });
     }
