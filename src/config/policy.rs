@@ -53,7 +53,7 @@ pub(super) fn compile(at: &At<'_>, projects: Option<&[String]>) -> Option<Policy
     let catch_up = or_default(&fields, "catch_up", true, At::boolean);
     let min_backups = or_default(&fields, "min_backups", NonZeroU32::MIN, |at| positive(at, u32::MAX));
     let limits = or_default(&fields, "limits", Limits::default(), limits);
-    let select = or_default(&fields, "select", everything(), |at| selector(at, projects));
+    let select = or_default(&fields, "select", Selector::default(), |at| selector(at, projects));
     let keep = fields.get("keep").and_then(keep);
     if fields.get("schedule").is_none() {
         at.warn(
@@ -164,21 +164,6 @@ fn keep(at: &At<'_>) -> Option<KeepRules> {
     KeepRules::new(rules, names?)
 }
 
-fn everything() -> Selector {
-    Selector {
-        projects: None,
-        instance_names: None,
-        instance_ids: None,
-        tags: Vec::new(),
-        enterprise_projects: None,
-        exclude_instance_names: Vec::new(),
-        exclude_instance_ids: Vec::new(),
-        backup_names: None,
-        exclude_backup_names: Vec::new(),
-        deleted_instances: DeletedInstances::Ignore,
-    }
-}
-
 fn selector(at: &At<'_>, known: Option<&[String]>) -> Option<Selector> {
     let fields = at.section(&SELECT)?;
     let projects = optional(&fields, "projects", |at| project_names(at, known));
@@ -188,7 +173,7 @@ fn selector(at: &At<'_>, known: Option<&[String]>) -> Option<Selector> {
         DeletedInstances::Ignore,
         deleted_instances,
     );
-    let by_instance = or_default(&fields, "instances", everything(), |at| {
+    let by_instance = or_default(&fields, "instances", Selector::default(), |at| {
         let fields = at.section(&SELECT_INSTANCES)?;
         let instance_names = optional(&fields, "names", globs);
         let instance_ids = optional(&fields, "ids", instance_ids);
@@ -203,7 +188,7 @@ fn selector(at: &At<'_>, known: Option<&[String]>) -> Option<Selector> {
             enterprise_projects: enterprise_projects?,
             exclude_instance_names: exclude_names?,
             exclude_instance_ids: exclude_ids?,
-            ..everything()
+            ..Selector::default()
         })
     });
     let by_backup = or_default(&fields, "backups", (None, Vec::new()), |at| {

@@ -9,9 +9,8 @@ use chrono::{DateTime, TimeDelta, Utc};
 use super::{Access, Clearance, DeletionLock, Intent, Ledger, Listing, RequestKey};
 use crate::retention::plan::{ClockCheck, Conditions, InstanceDue};
 use crate::retention::{
-    ApprovedPlan, BackupId, BackupStatus, Batch, Candidate, Count, DeletedInstances, ExpireReason, Freeze, Hold,
-    HoldTarget, Instance, InstanceId, InstanceLife, KeepRule, KeepRules, Limits, Mode, Outcome, Plan, Policy,
-    ProjectName, Selector, Span,
+    ApprovedPlan, BackupId, BackupStatus, Batch, Candidate, Count, ExpireReason, Freeze, Hold, HoldTarget, Instance,
+    InstanceId, InstanceLife, KeepRule, KeepRules, Limits, Mode, Outcome, Plan, Policy, ProjectName, Selector, Span,
 };
 
 pub(super) const INSTANCE: &str = "0000in04";
@@ -37,18 +36,7 @@ fn policy() -> Policy {
         name: "production".into(),
         mode: Mode::Enforce,
         zone: chrono_tz::UTC,
-        select: Selector {
-            projects: None,
-            instance_names: None,
-            instance_ids: None,
-            tags: Vec::new(),
-            enterprise_projects: None,
-            exclude_instance_names: Vec::new(),
-            exclude_instance_ids: Vec::new(),
-            backup_names: None,
-            exclude_backup_names: Vec::new(),
-            deleted_instances: DeletedInstances::Ignore,
-        },
+        select: Selector::default(),
         keep: KeepRules::new(vec![KeepRule::Last(Count::All)], Vec::new()).expect("a rule"),
         max_age: None,
         failed_after: Span::parse("7d").expect("a span"),

@@ -126,9 +126,10 @@ impl KeepRules {
 }
 
 /// What a policy does with backups that deleted instances left.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum DeletedInstances {
     /// They are not selected.
+    #[default]
     Ignore,
     /// The same rules as for a living instance.
     Include,
@@ -145,8 +146,8 @@ pub struct TagFilter {
     pub value: Option<String>,
 }
 
-/// Which instances and which of their backups a policy is about. `None` sets no limit.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// Which instances and which of their backups a policy is about. `None` sets no limit; the default is everything that lives.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Selector {
     /// Projects by their configured name.
     pub projects: Option<Vec<ProjectName>>,

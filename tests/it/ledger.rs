@@ -22,8 +22,8 @@ use rds_retentiond::ledger::{
 };
 use rds_retentiond::retention::plan::{ClockCheck, Conditions, InstanceDue};
 use rds_retentiond::retention::{
-    ApprovedPlan, BackupId, BackupStatus, Batch, Candidate, Count, DeletedInstances, ExpireReason, Freeze, Instance,
-    InstanceId, InstanceLife, KeepRule, KeepRules, Limits, Mode, Outcome, Plan, Policy, PolicyName, Selector, Span,
+    ApprovedPlan, BackupId, BackupStatus, Batch, Candidate, Count, ExpireReason, Freeze, Instance, InstanceId,
+    InstanceLife, KeepRule, KeepRules, Limits, Mode, Outcome, Plan, Policy, PolicyName, Selector, Span,
 };
 
 /// Tells the child which state directory is meant.
@@ -34,18 +34,7 @@ fn policy() -> Policy {
         name: "production".into(),
         mode: Mode::Enforce,
         zone: chrono_tz::UTC,
-        select: Selector {
-            projects: None,
-            instance_names: None,
-            instance_ids: None,
-            tags: Vec::new(),
-            enterprise_projects: None,
-            exclude_instance_names: Vec::new(),
-            exclude_instance_ids: Vec::new(),
-            backup_names: None,
-            exclude_backup_names: Vec::new(),
-            deleted_instances: DeletedInstances::Ignore,
-        },
+        select: Selector::default(),
         keep: KeepRules::new(vec![KeepRule::Last(Count::All)], Vec::new()).unwrap(),
         max_age: None,
         failed_after: Span::parse("7d").unwrap(),

@@ -10,8 +10,8 @@ use rds_retentiond::rds::auth::{Env, Source, fingerprint};
 use rds_retentiond::rds::{Answer, Class, Client, Error, KeyGuard, Listed, Observer, Settings, Tuning};
 use rds_retentiond::retention::plan::{ClockCheck, Conditions, InstanceDue};
 use rds_retentiond::retention::{
-    ApprovedPlan, Backup, BackupStatus, Batch, Candidate, Count, DeletedInstances, ExpireReason, Instance, InstanceId,
-    InstanceLife, KeepRule, KeepRules, Limits, Mode, Outcome, Plan, Policy, Selector, Span,
+    ApprovedPlan, Backup, BackupStatus, Batch, Candidate, Count, ExpireReason, Instance, InstanceId, InstanceLife,
+    KeepRule, KeepRules, Limits, Mode, Outcome, Plan, Policy, Selector, Span,
 };
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
@@ -229,23 +229,11 @@ async fn manual(client: &Client) -> Result<Vec<String>, Error> {
 }
 
 fn batch(ids: &[&str]) -> Batch {
-    let select = Selector {
-        projects: None,
-        instance_names: None,
-        instance_ids: None,
-        tags: Vec::new(),
-        enterprise_projects: None,
-        exclude_instance_names: Vec::new(),
-        exclude_instance_ids: Vec::new(),
-        backup_names: None,
-        exclude_backup_names: Vec::new(),
-        deleted_instances: DeletedInstances::Ignore,
-    };
     let policy = Policy {
         name: "daily".into(),
         mode: Mode::Enforce,
         zone: chrono_tz::UTC,
-        select,
+        select: Selector::default(),
         keep: KeepRules::new(vec![KeepRule::Last(Count::All)], Vec::new()).unwrap(),
         max_age: None,
         failed_after: Span::days(7),
