@@ -50,7 +50,10 @@ async fn run_once(args: &Apply, config: &Arc<Config>) -> Result<RunReport, Failu
     let report = run::pass(&order, &world).await;
     progress.finish();
     let report = report?;
-    telemetry::run_line(&report);
+    // Table and JSON say all of it already, the ledger's head included; the line is for those who asked for logs.
+    if tracing::enabled!(tracing::Level::INFO) {
+        telemetry::run_line(&report);
+    }
     if let Some(file) = &args.metrics_file {
         session::restore_metrics(&metrics, &ledger)?;
         metrics.observe_run(&report, begun.elapsed());

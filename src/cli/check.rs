@@ -92,7 +92,7 @@ fn counted(number: usize, one: &str, many: &str) -> String {
 async fn online(config: &Arc<Config>) -> Result<(String, u8), Failure> {
     let now = crate::clock::now();
     let ledger = session::ledger_to_read(config, now)?.map(Arc::new);
-    let keys = session::key_guard(ledger.as_ref(), now)?;
+    let keys = session::key_guard(ledger.as_ref(), config, now)?;
     let projects = Projects::connect(config, &keys, &session::no_observer())?;
     let mut asking = JoinSet::new();
     for (_, client) in projects.iter() {

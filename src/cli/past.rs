@@ -1,12 +1,12 @@
 //! `history` and `audit`: what the ledger says about the past. Read only.
 
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 
 use super::args::{Audit, AuditWhat, Format, Global, History};
 use super::listing::HistoryEntry;
 use super::out::Out;
 use super::{CommandResult, Failure, exit, finish, listing, session};
-use crate::ledger::{Access, Ledger, RunFilter, RunRow, Verification};
+use crate::ledger::{Access, Fault, Ledger, RunFilter, RunRow, Verification};
 use crate::retention::report::{RunResult, Sent};
 use crate::retention::{Mode, PolicyName};
 
@@ -84,6 +84,10 @@ pub(super) fn audit(args: &Audit, global: &Global) -> CommandResult {
             let mut out = Out::raw();
             match ledger.export(&mut out) {
                 Ok(()) => finish(out, Ok(()), exit::DONE),
+                // A reader that went away has read all it wanted.
+                Err(error) if matches!(error.fault(), Some(Fault::Io(io)) if io.kind() == ErrorKind::BrokenPipe) => {
+                    Ok(exit::DONE)
+                }
                 Err(error) => Err(error.into()),
             }
         }

@@ -29,8 +29,12 @@ impl From<config::Problems> for Failure {
 
 impl From<ledger::Error> for Failure {
     fn from(error: ledger::Error) -> Self {
-        // Nothing was deleted: something is left undone.
-        Self::of(exit::UNDONE, &error)
+        let code = match &error {
+            ledger::Error::NoSuchHold(_) | ledger::Error::SeveralHolds { .. } => exit::USAGE,
+            // Nothing was deleted: something is left undone.
+            _ => exit::UNDONE,
+        };
+        Self::of(code, &error)
     }
 }
 
@@ -121,15 +125,19 @@ pub async fn deletion_lock(
     }
 }
 
-/// The guard of access keys: what earlier processes learned is in the ledger, and what this one learns goes there at once.
-pub fn key_guard(ledger: Option<&Arc<Ledger>>, now: DateTime<Utc>) -> Result<KeyGuard, Failure> {
-    let Some(ledger) = ledger.cloned() else {
+/// The guard of access keys: what earlier processes learned is in the ledger, and what this one learns goes there at once,
+/// also from a command that otherwise only reads it: each process that tries a wrong key anew is a step towards its lock.
+pub fn key_guard(ledger: Option<&Arc<Ledger>>, config: &Config, now: DateTime<Utc>) -> Result<KeyGuard, Failure> {
+    let Some(ledger) = ledger else {
         return Ok(KeyGuard::default());
     };
     let blocked = ledger.blocked_keys(now)?;
+    let state_dir = config.state_dir.clone();
     let guard = KeyGuard::new(Arc::new(move |fingerprint: &str, until| {
-        if let Err(error) = ledger.block_key(fingerprint, until, crate::clock::now()) {
-            // A command that only reads the state cannot write it; its block lasts as long as it.
+        let now = crate::clock::now();
+        let written = Ledger::open(&state_dir, Access::Existing, now)
+            .and_then(|ledger| ledger.block_key(fingerprint, until, now));
+        if let Err(error) = written {
             let message = Failure::of(exit::UNDONE, &error).message;
             tracing::warn!(error = message, "a refused access key could not be written down");
         }
@@ -181,7 +189,7 @@ pub fn world(
     watcher: Watcher,
 ) -> Result<World, Failure> {
     needs_projects(config)?;
-    let keys = key_guard(ledger.as_ref(), crate::clock::now())?;
+    let keys = key_guard(ledger.as_ref(), config, crate::clock::now())?;
     let (_, live) = watch::channel(Arc::clone(config));
     Ok(World {
         config: Arc::clone(config),

@@ -178,6 +178,20 @@ pub(super) fn approve(args: &Approve, global: &Global) -> CommandResult {
     let ledger = open(&config, now)?;
     let until = now + APPROVED_FOR;
     if let Some(target) = &args.listing {
+        let is_project = config.projects.iter().any(|project| project.name.as_str() == target);
+        let mut is_instance = false;
+        for project in &config.projects {
+            is_instance |= ledger
+                .seen_instances(&project.name)?
+                .iter()
+                .any(|seen| seen.instance.id.as_str() == target);
+        }
+        if !is_project && !is_instance {
+            let message = format!(
+                "no run has ever seen an instance {target}, and no project has that name; check the id in `plan`"
+            );
+            return Err(Failure::new(exit::USAGE, message));
+        }
         ledger.approve_listing(target, until, &who(), now)?;
         let text = format!(
             "the next listing of {} is believed, until {}, in {}",

@@ -279,8 +279,12 @@ fn may_select(policy: &Policy, project: &ProjectName) -> bool {
 }
 
 /// SQL Server instances that can have manual backups; a read replica has none (API page "Creating a Manual Backup").
+///
+/// One whose engine is not given counts, as SQL Server was asked for; each backup's own engine is looked at again.
 fn living(entries: Vec<InstanceEntry>) -> Vec<Instance> {
-    let has_backups = |entry: &InstanceEntry| entry.engine == Engine::SqlServer && !entry.is_replica;
+    let not_given = |engine: &Engine| matches!(engine, Engine::Other(name) if name.is_empty());
+    let has_backups =
+        |entry: &InstanceEntry| (entry.engine == Engine::SqlServer || not_given(&entry.engine)) && !entry.is_replica;
     let mut instances: Vec<Instance> = entries
         .into_iter()
         .filter(has_backups)
