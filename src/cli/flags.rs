@@ -13,6 +13,13 @@ use super::args::Format;
 use super::values::{parse_hash, parse_loopback, parse_pattern, parse_short, parse_span, parse_text, parse_time};
 use crate::retention::{Pattern, Span};
 
+/// `run`
+#[derive(Clone, Copy, Debug, Args)]
+#[command(
+    after_help = "Examples:\n  rds-retentiond run\n  rds-retentiond run --config ./config.yaml --log-format json"
+)]
+pub struct Run {}
+
 /// `check`
 #[derive(Clone, Debug, Args)]
 #[command(after_help = "Example, before a reload:\n  rds-retentiond check --strict && systemctl reload rds-retentiond")]

@@ -20,6 +20,7 @@ mod past;
 mod plan;
 pub mod progress;
 pub mod render;
+mod run;
 pub mod sentences;
 mod session;
 mod simulator;
@@ -93,6 +94,7 @@ fn dispatch(cli: &Cli) -> CommandResult {
             finish(out, written, exit::DONE)
         }
         Command::Man(page) => print_man(page.dir.as_deref()),
+        Command::Run(_) => run::run(global),
         Command::Check(args) => check::check(args, global),
         Command::Plan(args) => plan::plan(args, global),
         Command::Apply(args) => apply::apply(args, global),
