@@ -5,5 +5,7 @@ mod config;
 mod floors;
 mod http;
 mod ledger;
+mod matrix;
 mod rds;
 mod simulator;
+mod world;
