@@ -126,16 +126,33 @@ pub fn key_guard(ledger: Option<&Arc<Ledger>>, now: DateTime<Utc>) -> Result<Key
     let Some(ledger) = ledger.cloned() else {
         return Ok(KeyGuard::default());
     };
-    let blocked = ledger.blocked_keys(now)?;
+    let mut blocked = ledger.blocked_keys(now)?;
+    // One that lasts longer than blocks do was written by a wrong clock, which is why the key was refused: with that
+    // clock's year it would last for decades.
+    blocked.retain(|_, until| *until - now <= rds::BLOCKED_FOR);
     let guard = KeyGuard::new(Arc::new(move |fingerprint: &str, until| {
-        if let Err(error) = ledger.block_key(fingerprint, until, crate::clock::now()) {
-            // A command that only reads the state cannot write it; its block lasts as long as it.
+        if let Err(error) = write_block(&ledger, fingerprint, until) {
             let message = Failure::of(exit::UNDONE, &error).message;
             tracing::warn!(error = message, "a refused access key could not be written down");
         }
     }));
     guard.restore(blocked);
     Ok(guard)
+}
+
+/// Writes a block down, also for a command that only reads: three `plan` in a row with a wrong key would lock it for
+/// everybody who uses it.
+fn write_block(ledger: &Ledger, fingerprint: &str, until: DateTime<Utc>) -> Result<(), ledger::Error> {
+    let now = crate::clock::now();
+    let Err(error) = ledger.block_key(fingerprint, until, now) else {
+        return Ok(());
+    };
+    match ledger.path().parent() {
+        Some(dir) if matches!(error.fault(), Some(ledger::Fault::ReadOnly)) => {
+            Ledger::open(dir, Access::Existing, now)?.block_key(fingerprint, until, now)
+        }
+        _ => Err(error),
+    }
 }
 
 /// Becomes true on SIGTERM or SIGINT.

@@ -10,7 +10,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::send::{Item, Sending, touched};
-use super::{Error, World, blocking};
+use super::{Error, World, blocking, told_to_stop};
 use crate::rds::Listed;
 use crate::retention::{BackupId, Fate, InstanceId, Outcome};
 
@@ -22,6 +22,9 @@ const WAITS: [Duration; 5] = [
     Duration::from_secs(10),
     Duration::from_secs(15),
 ];
+
+/// How long a look may take beyond the waiting time: with `--confirm-for 0s` there is still one.
+const FIRST_LOOK: Duration = Duration::from_secs(20);
 
 /// Codes that mean "there is no such backup" (API reference, section 7): gone once a listing agrees.
 const NOT_FOUND: [&str; 2] = ["DBS.280214", "DBS.201010"];
@@ -44,15 +47,21 @@ pub(super) async fn confirm(
             let Some(client) = world.projects.get(&project).cloned() else {
                 continue;
             };
+            let world = world.clone();
             listings.spawn(async move {
-                let listed = client.list_backups(&instance, Listed::Manual).await;
+                let listed = tokio::select! {
+                    listed = client.list_backups(&instance, Listed::Manual) => listed.ok(),
+                    // At least one look, however short the time.
+                    () = tokio::time::sleep_until(deadline + FIRST_LOOK) => None,
+                    () = told_to_stop(&world) => None,
+                };
                 (instance, listed)
             });
         }
         let mut there: BTreeMap<InstanceId, Vec<BackupId>> = BTreeMap::new();
         while let Some(joined) = listings.join_next().await {
             // A listing that cannot be believed confirms nothing; the next look, or the next run, will.
-            if let (instance, Ok(backups)) = joined? {
+            if let (instance, Some(backups)) = joined? {
                 there.insert(instance, backups.into_iter().map(|backup| backup.id).collect());
             }
         }
@@ -97,9 +106,8 @@ fn settle(
 }
 
 async fn rest(world: &World, wait: Duration) -> bool {
-    let mut stop = world.stop.clone();
     tokio::select! {
         () = tokio::time::sleep(wait) => true,
-        _ = stop.wait_for(|stop| *stop) => false,
+        () = told_to_stop(world) => false,
     }
 }

@@ -9,7 +9,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::account::Accounts;
-use super::{Error, Order, Progress, Purpose, World, blocking, count_instances, skip_of};
+use super::{Error, Order, Progress, Purpose, Steady, World, blocking, count_instances, skip_of, told_to_stop};
 use crate::ledger::{Believed, GraceStart, Listing, Pending, Unconfirmed};
 use crate::rds::{self, Client, InstanceEntry, Listed};
 use crate::retention::decide::FUTURE_TOLERANCE;
@@ -157,6 +157,7 @@ pub(super) async fn survey(
     world: &World,
     accounts: &mut Accounts,
     deadline: Instant,
+    steady: Steady,
 ) -> Result<Survey, Error> {
     let mut memory = Memory::load(order, world)?;
     let mut survey = Survey {
@@ -175,12 +176,15 @@ pub(super) async fn survey(
         gone: Vec::new(),
         returned: Vec::new(),
     };
-    let jobs = list_instances(order, world, accounts, &memory, &mut survey).await?;
+    let jobs = list_instances(order, world, accounts, &memory, &mut survey, deadline).await?;
     survey.progress.of_instances = jobs.len();
     let recency = list_backups(order, world, accounts, &mut memory, &mut survey, jobs, deadline).await?;
-    ask_recency(order, world, accounts, &mut survey, recency).await?;
+    ask_recency(order, world, accounts, &mut survey, recency, deadline).await?;
     for (name, check) in &mut survey.clocks {
-        *check = world.projects.get(name).map_or(ClockCheck::NoDate, Client::clock);
+        *check = world
+            .projects
+            .get(name)
+            .map_or(ClockCheck::NoDate, |client| steady.check(client.clock()));
     }
     Ok(survey)
 }
@@ -247,14 +251,15 @@ async fn list_instances(
     accounts: &Accounts,
     memory: &Memory,
     survey: &mut Survey,
+    deadline: Instant,
 ) -> Result<Vec<Job>, Error> {
-    let mut listings: JoinSet<(Client, Result<Vec<InstanceEntry>, rds::Error>)> = JoinSet::new();
+    let mut listings: JoinSet<(Client, Cut<Vec<InstanceEntry>>)> = JoinSet::new();
     for (name, client) in world.projects.iter() {
         if accounts.running().any(|policy| may_select(policy, name)) {
             survey.clocks.insert(name.clone(), ClockCheck::NoDate);
-            let client = client.clone();
+            let (client, world) = (client.clone(), world.clone());
             listings.spawn(async move {
-                let listed = client.list_instances().await;
+                let listed = until_told(&world, deadline, client.list_instances()).await;
                 (client, listed)
             });
         }
@@ -277,10 +282,11 @@ async fn list_instances(
             .map(|(nth, _)| nth)
             .collect();
         let instances = match listed {
-            Ok(entries) => living(entries),
-            Err(error) => {
+            Some(Ok(entries)) => living(entries),
+            missing => {
                 of_project.iter().for_each(|nth| survey.hit.missed(*nth));
-                survey.skipped.push(skip_of(&project, None, &error));
+                let error = missing.and_then(Result::err);
+                survey.skipped.push(skip_or_cut(&project, None, error.as_ref()));
                 continue;
             }
         };
@@ -329,6 +335,38 @@ fn may_select(policy: &Policy, project: &ProjectName) -> bool {
         .projects
         .as_ref()
         .is_none_or(|projects| projects.contains(project))
+}
+
+/// An answer to a question, or `None` when it was cut short.
+type Cut<T> = Option<Result<T, rds::Error>>;
+
+/// Why something was not read, when it was cut short.
+const CUT: &str = "the run's time was over, or it was told to stop";
+
+/// Asks until the run's time is over or the program is told to stop. A read changes nothing, so it can be dropped; waited
+/// for, its retries would hold up the end of the program for minutes (contract, guarantee 11).
+async fn until_told<T>(
+    world: &World,
+    deadline: Instant,
+    asking: impl Future<Output = Result<T, rds::Error>>,
+) -> Cut<T> {
+    tokio::select! {
+        answer = asking => Some(answer),
+        () = told_to_stop(world) => None,
+        () = tokio::time::sleep_until(deadline) => None,
+    }
+}
+
+fn skip_or_cut(project: &ProjectName, instance: Option<&InstanceId>, error: Option<&rds::Error>) -> Skip {
+    error.map_or_else(
+        || Skip {
+            project: project.clone(),
+            instance: instance.cloned(),
+            reason: SkipReason::Budget,
+            message: CUT.to_owned(),
+        },
+        |error| skip_of(project, instance, error),
+    )
 }
 
 /// SQL Server instances that can have manual backups; a read replica has none (API page "Creating a Manual Backup").
@@ -384,17 +422,13 @@ async fn list_backups(
             && let Some(job) = jobs.next()
         {
             if Instant::now() >= deadline || *world.stop.borrow() {
-                skip_job(
-                    accounts,
-                    survey,
-                    &job,
-                    SkipReason::Budget,
-                    "the run's time was over, or it was told to stop",
-                );
+                skip_job(accounts, survey, &job, SkipReason::Budget, CUT);
                 continue;
             }
+            let world = world.clone();
             reading.spawn(async move {
-                let listed = job.client.list_backups(&job.instance.id, Listed::Manual).await;
+                let asking = job.client.list_backups(&job.instance.id, Listed::Manual);
+                let listed = until_told(&world, deadline, asking).await;
                 (job, listed)
             });
         }
@@ -402,14 +436,15 @@ async fn list_backups(
         let (job, listed) = joined?;
         survey.progress.instances += 1;
         match listed {
-            Err(error) => {
-                failed += 1;
-                let skip = skip_of(&job.instance.project, Some(&job.instance.id), &error);
-                skip_job(accounts, survey, &job, skip.reason, &skip.message);
-            }
-            Ok(backups) => {
+            Some(Ok(backups)) => {
                 survey.progress.backups += backups.len();
-                recency.extend(judge(order, accounts, memory, survey, job, &backups));
+                recency.extend(judge(order, world, accounts, memory, survey, job, &backups)?);
+            }
+            missing => {
+                failed += 1;
+                let error = missing.and_then(Result::err);
+                let skip = skip_or_cut(&job.instance.project, Some(&job.instance.id), error.as_ref());
+                skip_job(accounts, survey, &job, skip.reason, &skip.message);
             }
         }
         survey.progress.calls = world.projects.calls();
@@ -434,12 +469,13 @@ fn skip_job(accounts: &Accounts, survey: &mut Survey, job: &Job, reason: SkipRea
 /// One believed listing: settles earlier deletions, minds the shrink guard, decides.
 fn judge(
     order: &Order,
+    world: &World,
     accounts: &mut Accounts,
     memory: &mut Memory,
     survey: &mut Survey,
     job: Job,
     backups: &[Backup],
-) -> Vec<Recency> {
+) -> Result<Vec<Recency>, Error> {
     let Job {
         client,
         instance,
@@ -456,7 +492,7 @@ fn judge(
         survey
             .disbelieved
             .push((instance.project.clone(), Some(instance.id.clone())));
-        return Vec::new();
+        return Ok(Vec::new());
     }
     let listing = Listing {
         count: found,
@@ -465,6 +501,11 @@ fn judge(
     survey
         .listings
         .insert(instance.id.clone(), (instance.project.clone(), listing));
+    // What it showed makes `hold ID` and `why ID` know the backup, and tells which databases it held when the instance is
+    // gone. Nobody can decide by it, so it may be written while the survey goes on.
+    if let (Purpose::Apply { .. }, Some(ledger)) = (order.purpose, &world.ledger) {
+        blocking(|| ledger.remember_backups(&instance.project, &instance.id, backups))?;
+    }
     let pending = settle_earlier(
         order,
         survey,
@@ -490,7 +531,7 @@ fn judge(
             accounts.add(nth, due);
         }
     }
-    recency
+    Ok(recency)
 }
 
 /// Whether the automated backups must be asked, because no manual one is recent enough.
@@ -552,28 +593,32 @@ async fn ask_recency(
     accounts: &mut Accounts,
     survey: &mut Survey,
     recency: Vec<Recency>,
+    deadline: Instant,
 ) -> Result<(), Error> {
     let mut asking = JoinSet::new();
     for Recency { client, nth, due } in recency {
+        let world = world.clone();
         asking.spawn(async move {
-            let listed = client.list_backups(&due.instance.id, Listed::Automated).await;
+            let listing = client.list_backups(&due.instance.id, Listed::Automated);
+            let listed = until_told(&world, deadline, listing).await;
             (nth, due, listed)
         });
     }
     while let Some(joined) = asking.join_next().await {
         let (nth, mut due, listed) = joined?;
         match listed {
-            Ok(automated) => {
+            Some(Ok(automated)) => {
                 due.newest_recovery_point = due
                     .newest_recovery_point
                     .max(newest_recovery_point(&automated, order.now));
                 accounts.add(nth, due);
             }
-            Err(error) => {
+            missing => {
                 survey.hit.missed(nth);
+                let (error, instance) = (missing.and_then(Result::err), &due.instance);
                 survey
                     .skipped
-                    .push(skip_of(&due.instance.project, Some(&due.instance.id), &error));
+                    .push(skip_or_cut(&instance.project, Some(&instance.id), error.as_ref()));
             }
         }
     }
@@ -613,7 +658,9 @@ pub(super) fn write_down(
                 .collect();
             ledger.update_grace(&account.policy().name, &started, account.cleared(), order.now)?;
         }
-        for (project, instances) in &survey.listed {
+        // Nor does it remember when something was listed, missed or doubted: seven days of doubt, or 24 hours of absence,
+        // would be over at once when the clock is right again.
+        for (project, instances) in survey.listed.iter().filter(|(project, _)| good.contains(project)) {
             ledger.remember_instances(project, instances, order.now)?;
             let of_project = |(id, (of, listing)): (&InstanceId, &(ProjectName, Listing))| {
                 (of == project).then(|| (id.clone(), listing.count))
@@ -622,7 +669,7 @@ pub(super) fn write_down(
             // A run asked for one instance still listed all of the project's.
             ledger.believe(project, Some(instances.len() as u64), &counts, order.now)?;
         }
-        for (project, instance) in &survey.disbelieved {
+        for (project, instance) in survey.disbelieved.iter().filter(|(project, _)| good.contains(project)) {
             ledger.disbelieve(project, instance.as_ref(), order.now)?;
         }
         ledger.settle(run_id, order.now, &survey.gone, &survey.returned)?;

@@ -6,6 +6,7 @@ mod floors;
 mod http;
 mod ledger;
 mod matrix;
+mod pass;
 mod rds;
 mod simulator;
 mod world;
