@@ -30,7 +30,7 @@ use url::Url;
 
 pub use client::{Client, Tuning};
 pub use error::{Cause, Class, Error, Place, Said};
-pub use keys::{KeyGuard, OnBlock};
+pub use keys::{BLOCKED_FOR, KeyGuard, OnBlock};
 
 use crate::retention::{BackupId, Engine, Instance, Outcome, ProjectName};
 

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use super::listing::{SeenDatabases, backups_of};
 use super::send::{Item, Sending, touched};
-use super::{Error, World, blocking};
+use super::{Error, World, blocking, told_to_stop};
 use crate::retention::{BackupId, Fate, InstanceId, Outcome};
 
 /// Waits between two looks at an instance, growing.
@@ -22,6 +22,9 @@ const WAITS: [Duration; 5] = [
     Duration::from_secs(10),
     Duration::from_secs(15),
 ];
+
+/// How long a look may take beyond the waiting time: with `--confirm-for 0s` there is still one.
+const FIRST_LOOK: Duration = Duration::from_secs(20);
 
 /// Codes that mean "there is no such backup" (API reference, section 7): gone once a listing agrees.
 const NOT_FOUND: [&str; 2] = ["DBS.280214", "DBS.201010"];
@@ -44,15 +47,22 @@ pub(super) async fn confirm(
             let Some(client) = world.projects.get(&instance.project).cloned() else {
                 continue;
             };
+            let world = world.clone();
             listings.spawn(async move {
-                let listed = backups_of(&client, &instance, &SeenDatabases::new()).await;
+                let nothing_seen = SeenDatabases::new();
+                let listed = tokio::select! {
+                    listed = backups_of(&client, &instance, &nothing_seen) => listed.ok(),
+                    // At least one look, however short the time.
+                    () = tokio::time::sleep_until(deadline + FIRST_LOOK) => None,
+                    () = told_to_stop(&world) => None,
+                };
                 (instance.id.clone(), listed)
             });
         }
         let mut there: BTreeMap<InstanceId, Vec<BackupId>> = BTreeMap::new();
         while let Some(joined) = listings.join_next().await {
             // A listing that cannot be believed confirms nothing; the next look, or the next run, will.
-            if let (instance, Ok(backups)) = joined? {
+            if let (instance, Some(backups)) = joined? {
                 there.insert(instance, backups.into_iter().map(|backup| backup.id).collect());
             }
         }
@@ -97,9 +107,8 @@ fn settle(
 }
 
 async fn rest(world: &World, wait: Duration) -> bool {
-    let mut stop = world.stop.clone();
     tokio::select! {
         () = tokio::time::sleep(wait) => true,
-        _ = stop.wait_for(|stop| *stop) => false,
+        () = told_to_stop(world) => false,
     }
 }

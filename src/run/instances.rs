@@ -5,13 +5,15 @@ use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
 use super::account::Accounts;
+use super::cut::{Cut, skip_or_cut, until_told};
 use super::listing::SeenDatabases;
 use super::survey::{Overlaps, Survey};
-use super::{Error, Order, Purpose, World, blocking, count_instances, skip_of};
+use super::{Error, Order, Purpose, World, blocking, count_instances};
 use crate::ledger::{Believed, SeenInstance, Unconfirmed};
-use crate::rds::{self, Client, InstanceEntry};
+use crate::rds::{Client, InstanceEntry};
 use crate::retention::plan::ClockCheck;
 use crate::retention::policy::Knowledge;
 use crate::retention::report::{Skip, SkipReason};
@@ -97,14 +99,15 @@ pub(super) async fn list_instances(
     accounts: &Accounts,
     memory: &Memory,
     survey: &mut Survey,
+    deadline: Instant,
 ) -> Result<Vec<Job>, Error> {
-    let mut listings: JoinSet<(Client, Result<Vec<InstanceEntry>, rds::Error>)> = JoinSet::new();
+    let mut listings: JoinSet<(Client, Cut<Vec<InstanceEntry>>)> = JoinSet::new();
     for (name, client) in world.projects.iter() {
         if accounts.running().any(|policy| may_select(policy, name)) {
             survey.clocks.insert(name.clone(), ClockCheck::NoDate);
-            let client = client.clone();
+            let (client, world) = (client.clone(), world.clone());
             listings.spawn(async move {
-                let listed = client.list_instances().await;
+                let listed = until_told(&world, deadline, client.list_instances()).await;
                 (client, listed)
             });
         }
@@ -120,7 +123,7 @@ pub(super) async fn list_instances(
         let Some(instances) = believe(order, accounts, memory, survey, &client, listed) else {
             continue;
         };
-        let deleted = deleted_instances(world, accounts, memory, survey, &client, &instances).await?;
+        let deleted = deleted_instances(world, accounts, memory, survey, &client, &instances, deadline).await?;
         for (instance, databases) in instances
             .iter()
             .map(|one| (one.clone(), SeenDatabases::new()))
@@ -142,7 +145,7 @@ fn believe(
     memory: &Memory,
     survey: &mut Survey,
     client: &Client,
-    listed: Result<Vec<InstanceEntry>, rds::Error>,
+    listed: Cut<Vec<InstanceEntry>>,
 ) -> Option<Vec<Instance>> {
     let project = client.project();
     let of_project: Vec<usize> = accounts
@@ -152,12 +155,13 @@ fn believe(
         .map(|(nth, _)| nth)
         .collect();
     let instances = match listed {
-        Ok(entries) => living(entries),
-        Err(error) => {
+        Some(Ok(entries)) => living(entries),
+        missing => {
             for nth in of_project {
                 survey.hit.missed(nth);
             }
-            survey.skipped.push(skip_of(project, None, &error));
+            let error = missing.and_then(Result::err);
+            survey.skipped.push(skip_or_cut(project, None, error.as_ref()));
             return None;
         }
     };
@@ -230,6 +234,7 @@ async fn deleted_instances(
     survey: &mut Survey,
     client: &Client,
     listed: &[Instance],
+    deadline: Instant,
 ) -> Result<Vec<(Instance, SeenDatabases)>, Error> {
     let project = client.project();
     let mut deleted = Vec::new();
@@ -255,16 +260,21 @@ async fn deleted_instances(
         {
             continue;
         }
-        match client.find_instance(&instance.id).await {
-            Ok(Some(_)) => {}
-            Ok(None) => {
+        match until_told(world, deadline, client.find_instance(&instance.id)).await {
+            Some(Ok(Some(_))) => {}
+            Some(Ok(None)) => {
                 let databases = match &world.ledger {
                     Some(ledger) => blocking(|| ledger.seen_databases(&instance.id))?,
                     None => SeenDatabases::new(),
                 };
                 deleted.push((instance, databases));
             }
-            Err(error) => survey.skipped.push(skip_of(project, Some(&instance.id), &error)),
+            missing => {
+                let error = missing.and_then(Result::err);
+                survey
+                    .skipped
+                    .push(skip_or_cut(project, Some(&instance.id), error.as_ref()));
+            }
         }
     }
     Ok(deleted)

@@ -12,6 +12,7 @@
 
 mod account;
 mod confirm;
+mod cut;
 mod instances;
 mod listing;
 mod offline;
@@ -33,7 +34,7 @@ pub use projects::Projects;
 
 use crate::config::Config;
 use crate::ledger::{self, DeletionLock, Ledger, RefusedPlan};
-use crate::retention::plan::{Approval, Conditions};
+use crate::retention::plan::{Approval, ClockCheck, Conditions};
 use crate::retention::report::{InstanceCounts, PolicyReport, RunReport, RunResult, Sent, Skip, SkipReason};
 use crate::retention::{
     ApprovedPlan, BackupId, Fate, Freeze, Hold, InstanceId, Mode, Policy, PolicyName, ProjectName, Refusal,
@@ -135,12 +136,13 @@ pub enum Error {
 /// Walks one pass.
 pub async fn pass(order: &Order, world: &World) -> Result<RunReport, Error> {
     let deadline = Instant::now() + order.budget;
+    let steady = Steady::now();
     let running = running_policies(order, &world.config)?;
     let calls_before = world.projects.calls();
     world.projects.begin_run();
     let run_id = begin(order, world, &running)?;
     let mut accounts = open_accounts(order, world, running)?;
-    let mut survey = survey::survey(order, world, &mut accounts, deadline).await?;
+    let mut survey = survey::survey(order, world, &mut accounts, deadline, steady).await?;
     if let Some(run_id) = &run_id {
         survey::write_down(order, world, run_id, &survey, &accounts)?;
     }
@@ -165,13 +167,54 @@ pub async fn pass(order: &Order, world: &World) -> Result<RunReport, Error> {
             .into_iter()
             .map(|(instance, (_, listing))| (instance, listing))
             .collect();
-        let sent = send::send(approved, world, run_id, deadline, listings, survey.progress).await?;
+        let sent = send::send(approved, world, run_id, (deadline, steady), listings, survey.progress).await?;
         let sent = confirm::confirm(sent, world, run_id, Instant::now() + confirm_for).await?;
         settle(&mut report, sent);
     }
     report.calls = world.projects.calls() - calls_before;
     finish(world, &mut report, &survey.hit)?;
     Ok(report)
+}
+
+/// Where the wall clock stood when the pass began, beside a clock that nobody sets.
+///
+/// The API's `Date` tells whether our clock is right *now*; a clock that was wrong when `now` was read and has been set
+/// right since passes that test, with every decision still made by the wrong time. So a jump during the pass counts as
+/// a wrong clock, in either direction.
+#[derive(Clone, Copy, Debug)]
+struct Steady {
+    wall: DateTime<Utc>,
+    at: Instant,
+}
+
+impl Steady {
+    fn now() -> Self {
+        Self {
+            wall: crate::clock::now(),
+            at: Instant::now(),
+        }
+    }
+
+    /// A good check, unless the wall clock jumped since.
+    fn check(self, api: ClockCheck) -> ClockCheck {
+        let passed = chrono::TimeDelta::from_std(self.at.elapsed()).unwrap_or(chrono::TimeDelta::MAX);
+        let jumped = (crate::clock::now() - self.wall)
+            .checked_sub(&passed)
+            .map_or(ClockCheck::Skew(chrono::TimeDelta::MAX), ClockCheck::Skew);
+        if api.is_good() && !jumped.is_good() {
+            jumped
+        } else {
+            api
+        }
+    }
+}
+
+/// Ends when the program is told to stop; never, when nobody can tell it any more.
+async fn told_to_stop(world: &World) {
+    let mut stop = world.stop.clone();
+    if stop.wait_for(|stop| *stop).await.is_err() {
+        std::future::pending::<()>().await;
+    }
 }
 
 /// Indices of the policies that run, in the configuration's order.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::config::{Config, Credentials, Project};
-use crate::rds::{self, Client, KeyGuard, Observer, auth};
+use crate::rds::{self, Client, KeyGuard, Observer, Tuning, auth};
 use crate::retention::ProjectName;
 
 /// A client for every project of a configuration.
@@ -12,14 +12,27 @@ pub struct Projects {
     clients: BTreeMap<ProjectName, Client>,
 }
 
-/// The time-out of one request (contract, guarantee 6).
-const TIMEOUT: Duration = Duration::from_secs(20);
-
 impl Projects {
     /// Builds the clients; nothing is sent yet.
     pub fn connect(config: &Config, keys: &KeyGuard, observer: &Observer) -> Result<Self, rds::Error> {
+        Self::tuned(config, keys, observer, rds::Settings::TIMEOUT, &Tuning::default())
+    }
+
+    /// As [`Self::connect`], with another time-out of one request and other back-offs: for tests of faults, which must
+    /// not wait as long as a real run does.
+    pub fn tuned(
+        config: &Config,
+        keys: &KeyGuard,
+        observer: &Observer,
+        timeout: Duration,
+        tuning: &Tuning,
+    ) -> Result<Self, rds::Error> {
         let client = |project: &Project| {
-            let client = Client::new(settings(project), keys.clone(), Observer::clone(observer))?;
+            let settings = rds::Settings {
+                timeout,
+                ..settings(project)
+            };
+            let client = Client::tuned(settings, keys.clone(), Observer::clone(observer), tuning.clone())?;
             Ok((project.name.clone(), client))
         };
         Ok(Self {
@@ -78,6 +91,6 @@ fn settings(project: &Project) -> rds::Settings {
         source,
         requests_per_second: project.requests_per_second.get(),
         concurrency: usize::try_from(project.concurrency.get()).unwrap_or(usize::MAX),
-        timeout: TIMEOUT,
+        timeout: rds::Settings::TIMEOUT,
     }
 }

@@ -13,7 +13,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::listing::{SeenDatabases, backups_of};
-use super::{Error, Progress, World, blocking, skip_of};
+use super::{Error, Progress, Steady, World, blocking, skip_of, told_to_stop};
 use crate::ledger::{Clearance, DeletionLock, Intent, Ledger, Listing, RequestKey};
 use crate::rds::{Answer, Client};
 use crate::retention::plan::Doomed;
@@ -29,6 +29,10 @@ const MOST_RESENDS: u32 = 3;
 const MOST_THROTTLED: u32 = 12;
 /// A throttled batch waits at most so long without being told to.
 const LONGEST_BACKOFF: Duration = Duration::from_secs(30);
+
+/// How long a request under way is waited for after the program is told to stop: a little longer than its time-out, and
+/// short enough to end within 30 s (contract, guarantee 11).
+const LAST_WAIT: Duration = Duration::from_secs(22);
 
 /// One approved id and what became of it.
 pub(super) struct Item {
@@ -53,6 +57,7 @@ struct Sender {
     listings: HashMap<InstanceId, Listing>,
     run_id: String,
     deadline: Instant,
+    steady: Steady,
     sent: AtomicUsize,
     progress: Progress,
 }
@@ -71,7 +76,7 @@ pub(super) async fn send(
     approved: Vec<ApprovedPlan>,
     world: &World,
     run_id: &str,
-    deadline: Instant,
+    (deadline, steady): (Instant, Steady),
     listings: HashMap<InstanceId, Listing>,
     mut progress: Progress,
 ) -> Result<Sending, Error> {
@@ -85,6 +90,7 @@ pub(super) async fn send(
         listings,
         run_id: run_id.to_owned(),
         deadline,
+        steady,
         sent: AtomicUsize::new(0),
         progress,
     });
@@ -246,11 +252,16 @@ impl Lane {
 
     /// Sleeps unless the program is told to stop.
     async fn rest(&self, wait: Duration) -> bool {
-        let mut stop = self.sender.world.stop.clone();
         tokio::select! {
             () = tokio::time::sleep(wait) => true,
-            _ = stop.wait_for(|stop| *stop) => false,
+            () = told_to_stop(&self.sender.world) => false,
         }
+    }
+
+    /// Ends some time after the program is told to stop.
+    async fn told_long_ago(&self) {
+        told_to_stop(&self.sender.world).await;
+        tokio::time::sleep(LAST_WAIT).await;
     }
 
     /// One request: conditions, intent, request, outcomes.
@@ -271,7 +282,14 @@ impl Lane {
             return Ok(Step::Left);
         };
         self.sender.sent.fetch_add(batch.len(), Ordering::Relaxed);
-        let answer = self.client.delete(batch).await;
+        let answer = tokio::select! {
+            answer = self.client.delete(batch) => answer,
+            // It may still have waited for its turn.
+            () = self.told_long_ago() => {
+                let why = "told to stop, and no answer came in time".to_owned();
+                Ok(Answer::Unanswered { why, request_id: None })
+            }
+        };
         self.tell();
         let said_nothing = answer
             .as_ref()
@@ -322,7 +340,7 @@ impl Lane {
                 "the run's time budget is over: what is left is the next run's".to_owned(),
             );
         }
-        let check = self.client.clock();
+        let check = self.sender.steady.check(self.client.clock());
         if !check.is_good() {
             let refusal = crate::retention::Refusal::Clock {
                 project: project.clone(),
@@ -445,7 +463,13 @@ impl Lane {
     async fn drop_what_went(&self, batch: &mut Batch, fates: &mut BTreeMap<BackupId, Fate>) -> Result<bool, Error> {
         let mut there: BTreeMap<BackupId, BackupStatus> = BTreeMap::new();
         for instance in batch.instances() {
-            match backups_of(&self.client, &instance, &SeenDatabases::new()).await {
+            let nothing_seen = SeenDatabases::new();
+            let listed = tokio::select! {
+                listed = backups_of(&self.client, &instance, &nothing_seen) => listed,
+                () = told_to_stop(&self.sender.world) => return Ok(false),
+                () = tokio::time::sleep_until(self.sender.deadline) => return Ok(false),
+            };
+            match listed {
                 Ok(backups) => there.extend(backups.into_iter().map(|backup| (backup.id, backup.status))),
                 Err(_) => return Ok(false),
             }

@@ -9,9 +9,10 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::account::Accounts;
+use super::cut::{CUT, skip_or_cut, until_told};
 use super::instances::{Job, Memory, list_instances, shrink_skip};
 use super::listing::backups_of;
-use super::{Error, Order, Progress, Purpose, World, blocking, skip_of};
+use super::{Error, Order, Progress, Purpose, Steady, World, blocking};
 use crate::ledger::{GraceStart, Listing, Pending, Unconfirmed};
 use crate::rds::{Client, Listed};
 use crate::retention::decide::FUTURE_TOLERANCE;
@@ -152,15 +153,19 @@ pub(super) async fn survey(
     world: &World,
     accounts: &mut Accounts,
     deadline: Instant,
+    steady: Steady,
 ) -> Result<Survey, Error> {
     let mut memory = Memory::load(order, world)?;
     let mut survey = Survey::default();
-    let jobs = list_instances(order, world, accounts, &memory, &mut survey).await?;
+    let jobs = list_instances(order, world, accounts, &memory, &mut survey, deadline).await?;
     survey.progress.of_instances = jobs.len();
     let recency = list_backups(order, world, accounts, &mut memory, &mut survey, jobs, deadline).await?;
-    ask_recency(order, world, accounts, &mut survey, recency).await?;
+    ask_recency(order, world, accounts, &mut survey, recency, deadline).await?;
     for (name, check) in &mut survey.clocks {
-        *check = world.projects.get(name).map_or(ClockCheck::NoDate, Client::clock);
+        *check = world
+            .projects
+            .get(name)
+            .map_or(ClockCheck::NoDate, |client| steady.check(client.clock()));
     }
     Ok(survey)
 }
@@ -197,17 +202,13 @@ async fn list_backups(
             && let Some(job) = jobs.next()
         {
             if Instant::now() >= deadline || *world.stop.borrow() {
-                skip_job(
-                    accounts,
-                    survey,
-                    &job,
-                    SkipReason::Budget,
-                    "the run's time was over, or it was told to stop",
-                );
+                skip_job(accounts, survey, &job, SkipReason::Budget, CUT);
                 continue;
             }
+            let world = world.clone();
             reading.spawn(async move {
-                let listed = backups_of(&job.client, &job.instance, &job.databases).await;
+                let asking = backups_of(&job.client, &job.instance, &job.databases);
+                let listed = until_told(&world, deadline, asking).await;
                 (job, listed)
             });
         }
@@ -215,14 +216,15 @@ async fn list_backups(
         let (job, listed) = joined?;
         survey.progress.instances += 1;
         match listed {
-            Err(error) => {
-                failed += 1;
-                let skip = skip_of(&job.instance.project, Some(&job.instance.id), &error);
-                skip_job(accounts, survey, &job, skip.reason, &skip.message);
-            }
-            Ok(backups) => {
+            Some(Ok(backups)) => {
                 survey.progress.backups += backups.len();
                 recency.extend(judge(order, world, accounts, memory, survey, job, &backups)?);
+            }
+            missing => {
+                failed += 1;
+                let error = missing.and_then(Result::err);
+                let skip = skip_or_cut(&job.instance.project, Some(&job.instance.id), error.as_ref());
+                skip_job(accounts, survey, &job, skip.reason, &skip.message);
             }
         }
         survey.progress.calls = world.projects.calls();
@@ -280,6 +282,11 @@ fn judge(
     survey
         .listings
         .insert(instance.id.clone(), (instance.project.clone(), listing));
+    // What it showed makes `hold ID` and `why ID` know the backup, and tells which databases it held when the instance is
+    // gone. Nobody can decide by it, so it may be written while the survey goes on.
+    if let (Purpose::Apply { .. }, Some(ledger)) = (order.purpose, &world.ledger) {
+        blocking(|| ledger.remember_backups(&instance.project, &instance.id, backups))?;
+    }
     let pending = settle_earlier(
         order,
         survey,
@@ -378,28 +385,32 @@ async fn ask_recency(
     accounts: &mut Accounts,
     survey: &mut Survey,
     recency: Vec<Recency>,
+    deadline: Instant,
 ) -> Result<(), Error> {
     let mut asking = JoinSet::new();
     for Recency { client, nth, due } in recency {
+        let world = world.clone();
         asking.spawn(async move {
-            let listed = client.list_backups(&due.instance.id, Listed::Automated).await;
+            let listing = client.list_backups(&due.instance.id, Listed::Automated);
+            let listed = until_told(&world, deadline, listing).await;
             (nth, due, listed)
         });
     }
     while let Some(joined) = asking.join_next().await {
         let (nth, mut due, listed) = joined?;
         match listed {
-            Ok(automated) => {
+            Some(Ok(automated)) => {
                 due.newest_recovery_point = due
                     .newest_recovery_point
                     .max(newest_recovery_point(&automated, order.now));
                 accounts.add(nth, due);
             }
-            Err(error) => {
+            missing => {
                 survey.hit.missed(nth);
+                let (error, instance) = (missing.and_then(Result::err), &due.instance);
                 survey
                     .skipped
-                    .push(skip_of(&due.instance.project, Some(&due.instance.id), &error));
+                    .push(skip_or_cut(&instance.project, Some(&instance.id), error.as_ref()));
             }
         }
     }
@@ -439,7 +450,9 @@ pub(super) fn write_down(
                 .collect();
             ledger.update_grace(&account.policy().name, &started, account.cleared(), order.now)?;
         }
-        for (project, instances) in &survey.listed {
+        // Nor does it remember when something was listed, missed or doubted: seven days of doubt, or 24 hours of absence,
+        // would be over at once when the clock is right again.
+        for (project, instances) in survey.listed.iter().filter(|(project, _)| good.contains(project)) {
             ledger.remember_instances(project, instances, order.now)?;
             let of_project = |(id, (of, listing)): (&InstanceId, &(ProjectName, Listing))| {
                 (of == project).then(|| (id.clone(), listing.count))
@@ -448,7 +461,7 @@ pub(super) fn write_down(
             // A run asked for one instance still listed all of the project's.
             ledger.believe(project, Some(instances.len() as u64), &counts, order.now)?;
         }
-        for (project, instance) in &survey.disbelieved {
+        for (project, instance) in survey.disbelieved.iter().filter(|(project, _)| good.contains(project)) {
             ledger.disbelieve(project, instance.as_ref(), order.now)?;
         }
         for (project, instance) in &survey.emptied {

@@ -5,5 +5,8 @@ mod config;
 mod floors;
 mod http;
 mod ledger;
+mod matrix;
+mod pass;
 mod rds;
 mod simulator;
+mod world;
