@@ -27,7 +27,7 @@ use url::Url;
 
 pub use diagnose::{Problem, Problems};
 pub use schedule::{Schedule, ScheduleError};
-pub use schema::schema;
+pub use schema::{included_schema, schema};
 
 use crate::retention::{Freeze, Hold, Policy, ProjectName, Span};
 

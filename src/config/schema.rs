@@ -4,13 +4,21 @@
 
 use serde_json::{Map, Value, json};
 
-use super::raw::{DELETED_INSTANCES, MAIN, Section, Shape};
+use super::raw::{DELETED_INSTANCES, INCLUDED, MAIN, Section, Shape};
 
 /// The schema of the main file (draft 2020-12).
 pub fn schema() -> Value {
     let mut schema = section(&MAIN);
     schema["$schema"] = json!("https://json-schema.org/draft/2020-12/schema");
     schema["title"] = json!("rds-retentiond configuration");
+    schema
+}
+
+/// The schema of a file that `include` names (draft 2020-12).
+pub fn included_schema() -> Value {
+    let mut schema = section(&INCLUDED);
+    schema["$schema"] = json!("https://json-schema.org/draft/2020-12/schema");
+    schema["title"] = json!("rds-retentiond policies");
     schema
 }
 

@@ -141,7 +141,7 @@ pub fn keeps(case: &Case<'_>) -> Vec<Change> {
             .for_each(&mut try_out),
         ExpireReason::MaxAge => {
             if let Some(from) = case.policy.max_age {
-                let to = case.age().map(|age| days_above(age));
+                let to = case.age().map(days_above);
                 try_out(Edit::MaxAge { from, to });
             }
         }
