@@ -148,7 +148,11 @@ fn headline(present: &Present, now: DateTime<Utc>) -> (&'static str, AnsiColor) 
         ("due: the next run deletes it, if the guard lets it", AnsiColor::Red)
     } else {
         let seen = present.sayings.iter().any(|saying| saying.since.is_some());
-        let word = if seen { "expired, in its grace" } else { "expired, its grace has not begun" };
+        let word = if seen {
+            "expired, in its grace"
+        } else {
+            "expired, its grace has not begun"
+        };
         (word, AnsiColor::Yellow)
     }
 }
@@ -472,7 +476,7 @@ fn draw_request(lines: &mut Lines<'_>, past: &PastDeletion) -> io::Result<()> {
         (Some(at), DeletionState::Confirmed) => {
             lines.say("gone", &format!("{}, confirmed by a listing", timestamp(at)))?;
         }
-        (Some(at), _) => lines.say("returned", &format!("{}, still listed", timestamp(at)))?;
+        (Some(at), _) => lines.say("returned", &format!("{}, still listed", timestamp(at)))?,
         (None, _) => {}
     }
     Ok(())

@@ -339,18 +339,19 @@ impl Prophecy {
                 )
             )?;
         }
+        self.draw_total(out, look, going.len() as u64, stays as u64)
+    }
+
+    fn draw_total(&self, out: &mut dyn Write, look: &Look, going: u64, stays: u64) -> io::Result<()> {
         let horizon = day(self.until, chrono_tz::Tz::UTC);
-        let text = if going.is_empty() {
-            format!(
-                "None of today's {} goes until {horizon}.",
-                count(stays as u64, "backup")
-            )
+        let text = if going == 0 {
+            format!("None of today's {} goes until {horizon}.", count(stays, "backup"))
         } else {
             format!(
                 "{} of today's {} go until {horizon}, {} stay.",
-                number(going.len() as u64),
-                count((going.len() + stays) as u64, "backup"),
-                number(stays as u64)
+                number(going),
+                count(going + stays, "backup"),
+                number(stays)
             )
         };
         writeln!(out, "{}\n", look.paint(BOLD, &text))
@@ -396,7 +397,9 @@ impl Prophecy {
                 .iter()
                 .map(|week| row(day(week.from, utc), Some(week.came), Some(week.went), week.left)),
         );
-        rows.iter().for_each(|row| grid.measure(row));
+        for row in &rows {
+            grid.measure(row);
+        }
         grid.header(out, look)?;
         rows.iter().try_for_each(|row| grid.row(out, look, row))
     }

@@ -9,6 +9,7 @@ mod compile;
 mod diagnose;
 mod files;
 mod holds;
+mod lint;
 mod policy;
 mod project;
 pub mod raw;
