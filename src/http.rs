@@ -41,6 +41,8 @@ pub struct Limits {
     pub lifetime: Duration,
     /// Longest request body in bytes, else 413.
     pub max_body: usize,
+    /// Longest request head in bytes (at least 8 KiB), else 431.
+    pub max_head: usize,
     /// Connections open at once; further ones are closed as they come, so that nobody already served is delayed.
     pub max_connections: usize,
     /// After the stop, requests under way may take this long to finish.
@@ -57,6 +59,7 @@ impl Default for Limits {
             answer_timeout: Duration::from_secs(30),
             lifetime: Duration::from_secs(300),
             max_body: 64 * 1024,
+            max_head: 64 * 1024,
             max_connections: 256,
             drain: Duration::from_secs(5),
             date_header: true,
@@ -287,6 +290,7 @@ where
         .timer(TokioTimer::new())
         .header_read_timeout(limits.header_timeout)
         .auto_date_header(limits.date_header)
+        .max_buf_size(limits.max_head.max(8 * 1024))
         .serve_connection(TokioIo::new(stream), answering);
     let mut connection = std::pin::pin!(connection);
     let grace = tokio::select! {

@@ -32,8 +32,8 @@ pub mod telemetry;
 // floor 2
 pub mod run;
 // floor 3
-//pub mod daemon;
-//pub mod web;
+pub mod daemon;
+pub mod web;
 // floor 4
 pub mod cli;
 // tools

@@ -9,13 +9,14 @@ use super::args::{Apply, Global};
 use super::render::Kind;
 use super::{CommandResult, Failure, exit, plan, session, show_report};
 use crate::config::Config;
+use crate::daemon::{gauges, say_when_new};
 use crate::ledger::{Access, Ledger};
-use crate::retention::{Mode, RunReport};
+use crate::retention::RunReport;
 use crate::run::{self, Order, Purpose};
 use crate::telemetry::{self, Metrics};
 
 /// A run that takes longer leaves the rest to the next one.
-const BUDGET: Duration = Duration::from_hours(4);
+const BUDGET: Duration = Duration::from_secs(4 * 3_600);
 
 pub(super) fn apply(args: &Apply, global: &Global) -> CommandResult {
     let config = session::configuration(global)?;
@@ -30,9 +31,9 @@ async fn run_once(args: &Apply, config: &Arc<Config>) -> Result<RunReport, Failu
     let ledger = Arc::new(Ledger::open(&config.state_dir, Access::Create, started_at)?);
     let lock = session::deletion_lock(config, !args.no_wait, &mut stop).await?;
     say_when_new(config, &ledger);
-    let metrics = session::metrics(config, started_at);
+    let metrics = gauges::metrics(config, started_at);
     let (progress, watcher) = plan::progress();
-    let observer = session::observer(&metrics);
+    let observer = gauges::observer(&metrics);
     let world = session::world(config, Some(Arc::clone(&ledger)), Some(lock), stop, &observer, watcher)?;
     let order = Order {
         purpose: Purpose::Apply {
@@ -51,42 +52,13 @@ async fn run_once(args: &Apply, config: &Arc<Config>) -> Result<RunReport, Failu
     let report = report?;
     telemetry::run_line(&report);
     if let Some(file) = &args.metrics_file {
-        session::restore_metrics(&metrics, &ledger)?;
+        gauges::restore(&metrics, &ledger)?;
         metrics.observe_run(&report, begun.elapsed());
-        for (project, client) in world.projects.iter() {
-            metrics.clock_skew(project, client.clock());
-        }
-        session::show_holds(&metrics, config, &ledger, order.now)?;
+        gauges::show_clocks(&metrics, &world.projects);
+        gauges::show_holds(&metrics, config, &ledger, order.now)?;
         write_metrics(&metrics, file)?;
     }
     Ok(report)
-}
-
-/// On a new state nothing can be deleted yet where there is a grace; whoever lost the old one must hear of it.
-fn say_when_new(config: &Config, ledger: &Ledger) {
-    if !ledger.is_new() {
-        return;
-    }
-    let waits =
-        |entry: &&crate::config::PolicyEntry| entry.policy.mode == Mode::Enforce && !entry.policy.grace.is_zero();
-    let waiting: Vec<String> = config
-        .policies
-        .iter()
-        .filter(waits)
-        .map(|entry| format!("{} (grace {})", entry.policy.name, entry.policy.grace))
-        .collect();
-    let state = ledger.path().display();
-    if waiting.is_empty() {
-        tracing::warn!(
-            "the state is new: {state}. If there was one before, its graces, holds placed by command and history are gone"
-        );
-    } else {
-        tracing::warn!(
-            "the state is new: {state}. Nothing can be deleted yet by {}: every expired backup first waits for its whole grace. If there was \
-             a state before, its graces, holds placed by command and history are gone",
-            waiting.join(", ")
-        );
-    }
 }
 
 /// Written beside and renamed over, so that a collector never reads half a file.

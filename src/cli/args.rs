@@ -191,6 +191,13 @@ pub enum Format {
 /// The commands.
 #[derive(Clone, Debug, Subcommand)]
 pub enum Command {
+    /// The daemon: runs every policy by its schedule, until it is told to stop.
+    #[command(
+        long_about = "The daemon: runs every policy by its schedule, serves metrics and a status page on `listen`, and takes a \
+                  changed configuration into force without a restart (SIGHUP does the same at once). A bad one changes nothing.\n\n\
+                  SIGTERM finishes the batch under way and ends within 30 s."
+    )]
+    Run(Run),
     /// Validate the configuration.
     #[command(
         long_about = "Validate the configuration. All problems are reported together, each with file, line and what was expected.\n\n\

@@ -1,4 +1,4 @@
-//! `demo`: simulator, configuration and one pass in one process. Nothing to configure, nothing leaves the machine, and
+//! `demo`: simulator, configuration and daemon, or one pass, in one process. Nothing to configure, nothing leaves the machine, and
 //! nothing is left on it.
 
 use std::fs;
@@ -12,7 +12,8 @@ use super::args::{Demo, Format, Global, Show};
 use super::out::Out;
 use super::render::Kind;
 use super::{CommandResult, Failure, exit, plan, session, show_report};
-use crate::config::Config;
+use crate::config::{Config, Surroundings};
+use crate::daemon::{Daemon, Options};
 use crate::ledger::{Access, Ledger};
 use crate::run::{self, Order, Purpose};
 use crate::simulator::Simulator;
@@ -46,11 +47,44 @@ pub(super) fn demo(args: &Demo, global: &Global) -> CommandResult {
     let place = Place::make()?;
     session::runtime()?.block_on(async {
         let simulator = super::simulator::start(super::simulator::options(&args.fleet)).await?;
-        let config = place.configure(&simulator, "none")?;
-        let code = once(&config, &simulator, global).await;
+        let code = if args.once {
+            once(&place.configure(&simulator, "none")?, &simulator, global).await
+        } else {
+            stay(
+                place.configure(&simulator, &args.listen.to_string())?,
+                &simulator,
+                global,
+            )
+            .await
+        };
         simulator.stop().await;
         code
     })
+}
+
+/// The daemon as `run` starts it, until Ctrl-C.
+async fn stay(config: Arc<Config>, simulator: &Simulator, global: &Global) -> CommandResult {
+    introduce(simulator, global)?;
+    let daemon = Daemon::bind(Options {
+        config,
+        surroundings: Surroundings::default(),
+        stop: session::stop_signal()?,
+        clock: Arc::new(crate::clock::now),
+        host: String::new(),
+        show: true,
+    })
+    .await?;
+    if let Some(address) = daemon.address() {
+        let mut out = Out::table(global.color);
+        let written = writeln!(
+            out,
+            "\nThe daemon runs both policies now, and then every minute.\n\n  \
+             status page  http://{address}/\n  metrics      http://{address}/metrics\n\nCtrl-C ends it; nothing is left behind."
+        );
+        super::finish(out, written, exit::DONE)?;
+    }
+    daemon.run().await?;
+    Ok(exit::DONE)
 }
 
 /// One plan's worth of looking and one run, shown as one report.
@@ -71,7 +105,7 @@ async fn once(config: &Arc<Config>, simulator: &Simulator, global: &Global) -> C
         now,
         rows: true,
         trigger: "demo",
-        budget: Duration::from_mins(10),
+        budget: Duration::from_secs(600),
     };
     let report = run::pass(&order, &world).await;
     progress.finish();

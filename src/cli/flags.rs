@@ -15,6 +15,13 @@ use super::values::{
 };
 use crate::retention::{Pattern, Span};
 
+/// `run`
+#[derive(Clone, Copy, Debug, Args)]
+#[command(
+    after_help = "Examples:\n  rds-retentiond run\n  rds-retentiond run --config ./config.yaml --log-format json"
+)]
+pub struct Run {}
+
 /// `check`
 #[derive(Clone, Debug, Args)]
 #[command(after_help = "Example, before a reload:\n  rds-retentiond check --strict && systemctl reload rds-retentiond")]

@@ -24,6 +24,7 @@ mod past;
 mod plan;
 pub mod progress;
 pub mod render;
+mod run;
 mod schema;
 pub mod sentences;
 mod session;
@@ -99,6 +100,7 @@ fn dispatch(cli: &Cli) -> CommandResult {
             finish(out, written, exit::DONE)
         }
         Command::Man(page) => print_man(page.dir.as_deref()),
+        Command::Run(_) => run::run(global),
         Command::Check(args) => check::check(args, global),
         Command::Plan(args) => plan::plan(args, global),
         Command::Apply(args) => apply::apply(args, global),

@@ -14,7 +14,7 @@ use crate::retention::{InstanceId, PolicyName, RunReport};
 use crate::run::{self, Order, Purpose, Watcher};
 
 /// Long enough for the largest fleet at the slowest pace; a plan that takes longer says what it left out.
-const BUDGET: Duration = Duration::from_hours(6);
+const BUDGET: Duration = Duration::from_secs(6 * 3_600);
 
 pub(super) fn plan(args: &Plan, global: &Global) -> CommandResult {
     let config = session::configuration(global)?;

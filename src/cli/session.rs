@@ -2,7 +2,6 @@
 //!
 //! Errors become a [`Failure`] here: the exit code is decided once.
 
-use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::Path;
 use std::sync::Arc;
@@ -16,10 +15,8 @@ use super::{Failure, exit};
 use crate::config::{self, Config, Surroundings};
 use crate::ledger::{self, Access, DeletionLock, Ledger};
 use crate::rds::{self, KeyGuard, Observer};
-use crate::retention::report::InstanceCounts;
-use crate::retention::{PolicyName, ProjectName};
 use crate::run::{self, Projects, Watcher, World};
-use crate::telemetry::{self, Metrics};
+use crate::telemetry;
 
 impl From<config::Problems> for Failure {
     fn from(problems: config::Problems) -> Self {
@@ -202,83 +199,4 @@ pub fn log(global: &Global) -> Result<(), Failure> {
 /// An observer for commands without metrics.
 pub fn no_observer() -> Observer {
     Arc::new(|_: &rds::Event<'_>| {})
-}
-
-/// An observer that counts requests.
-pub fn observer(metrics: &Metrics) -> Observer {
-    let metrics = metrics.clone();
-    Arc::new(move |event: &rds::Event<'_>| {
-        metrics.api_event(
-            event.project,
-            event.operation.as_str(),
-            event.status,
-            event.took,
-            event.throttled,
-        );
-    })
-}
-
-/// Metrics with a series for every policy and project of a configuration.
-pub fn metrics(config: &Config, now: DateTime<Utc>) -> Metrics {
-    let operations = rds::Operation::ALL.map(rds::Operation::as_str);
-    let metrics = Metrics::new(
-        env!("CARGO_PKG_VERSION"),
-        option_env!("RDS_RETENTIOND_REVISION").unwrap_or("unknown"),
-        now,
-        &operations,
-    );
-    series(&metrics, config);
-    metrics.config_loaded(&config.sha256, now);
-    metrics
-}
-
-/// Tells the metrics which policies and projects there are.
-pub fn series(metrics: &Metrics, config: &Config) {
-    let projects: Vec<ProjectName> = config.projects.iter().map(|project| project.name.clone()).collect();
-    let of_policy = |entry: &config::PolicyEntry| {
-        let selected = entry.policy.select.projects.clone().unwrap_or_else(|| projects.clone());
-        (entry.policy.name.clone(), selected)
-    };
-    let policies: Vec<(PolicyName, Vec<ProjectName>)> = config.policies.iter().map(of_policy).collect();
-    metrics.set_policies(&policies, &projects);
-}
-
-/// Shows what the ledger remembers of the last runs.
-pub fn restore_metrics(metrics: &Metrics, ledger: &Ledger) -> Result<(), Failure> {
-    let mut runs = Vec::new();
-    let mut newest: Option<(DateTime<Utc>, InstanceCounts)> = None;
-    for (policy, last) in ledger.last_runs()? {
-        let Some(finished_at) = last.finished.finished_at else {
-            continue;
-        };
-        let summary = last.finished.summary.unwrap_or_default();
-        let part = |key: &str| summary.get(key).cloned();
-        if let Some(counts) = part("instances").and_then(|counts| serde_json::from_value(counts).ok())
-            && newest.as_ref().is_none_or(|(at, _)| *at < finished_at)
-        {
-            newest = Some((finished_at, counts));
-        }
-        runs.push(telemetry::LastRun {
-            guard_open: ledger.refused(&policy)?.is_some(),
-            policy,
-            finished_at,
-            last_success_at: last.success.and_then(|run| run.finished_at),
-            summary: part("summary").and_then(|summary| serde_json::from_value(summary).ok()),
-        });
-    }
-    let mut unconfirmed: BTreeMap<ProjectName, u64> = BTreeMap::new();
-    for row in ledger.unconfirmed()? {
-        *unconfirmed.entry(row.project).or_default() += 1;
-    }
-    metrics.restore(&runs, newest.map(|(_, counts)| counts), &unconfirmed);
-    Ok(())
-}
-
-/// Shows holds and freeze, from configuration and ledger.
-pub fn show_holds(metrics: &Metrics, config: &Config, ledger: &Ledger, now: DateTime<Utc>) -> Result<(), Failure> {
-    let configured = config.holds.iter().filter(|hold| hold.is_active(now)).count();
-    metrics.holds(configured + ledger.active_holds(now)?.len());
-    let placed = ledger.freeze()?.is_some_and(|placed| placed.freeze.is_active(now));
-    metrics.frozen(placed || config.freeze.as_ref().is_some_and(|freeze| freeze.is_active(now)));
-    Ok(())
 }

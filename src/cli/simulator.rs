@@ -30,7 +30,9 @@ pub(super) fn simulator(args: &Simulator, global: &Global) -> CommandResult {
         };
         let simulator = start(options).await?;
         simulator.set(|settings| settings.latency = args.latency);
-        faults.into_iter().for_each(|fault| simulator.faults().add(fault));
+        for fault in faults {
+            simulator.faults().add(fault);
+        }
         let mut out = Out::raw();
         let written = write!(out, "{}", instructions(&simulator)).and_then(|()| out.flush());
         let ended = super::finish(out, written, exit::DONE);
@@ -66,11 +68,8 @@ pub(super) async fn start(options: Options) -> Result<simulator::Simulator, Fail
 }
 
 fn instructions(simulator: &simulator::Simulator) -> String {
-    let exports: String = simulator
-        .environment()
-        .iter()
-        .map(|(name, value)| format!("#   export {name}={value}\n"))
-        .collect();
+    let export = |(name, value): &(&str, String)| format!("#   export {name}={value}\n");
+    let exports = simulator.environment().iter().map(export).collect::<Vec<_>>().concat();
     format!(
         "# An RDS API with a made-up fleet listens on {url} until you press Ctrl-C.\n\
          # Save the lines below as config.yaml; in another terminal:\n\

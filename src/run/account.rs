@@ -31,7 +31,7 @@ pub(super) struct Accounts {
     running: Vec<usize>,
     holds: Vec<Hold>,
     now: DateTime<Utc>,
-    accounts: Vec<Account>,
+    open: Vec<Account>,
 }
 
 impl Accounts {
@@ -48,7 +48,7 @@ impl Accounts {
             running,
             holds,
             now,
-            accounts,
+            open: accounts,
         }
     }
 
@@ -86,7 +86,7 @@ impl Accounts {
         let mut due = Vec::new();
         for (place, decisions) in claiming.iter().zip(decided) {
             if let Some(nth) = self.running.iter().position(|running| running == place) {
-                due.push((nth, self.accounts[nth].enter(instance, backups, decisions)));
+                due.push((nth, self.open[nth].enter(instance, backups, decisions)));
             }
         }
         due
@@ -94,15 +94,15 @@ impl Accounts {
 
     /// Adds what is due on one instance to the plan that the guard will see.
     pub(super) fn add(&mut self, nth: usize, due: InstanceDue) {
-        self.accounts[nth].plan.add(due);
+        self.open[nth].plan.add(due);
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &Account> {
-        self.accounts.iter()
+        self.open.iter()
     }
 
     pub(super) fn into_accounts(self) -> Vec<Account> {
-        self.accounts
+        self.open
     }
 }
 

@@ -9,9 +9,9 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
+use super::listing::{SeenDatabases, backups_of};
 use super::send::{Item, Sending, touched};
 use super::{Error, World, blocking};
-use crate::rds::Listed;
 use crate::retention::{BackupId, Fate, InstanceId, Outcome};
 
 /// Waits between two looks at an instance, growing.
@@ -40,13 +40,13 @@ pub(super) async fn confirm(
             return Ok(sending);
         }
         let mut listings = JoinSet::new();
-        for (project, instance) in open {
-            let Some(client) = world.projects.get(&project).cloned() else {
+        for instance in open {
+            let Some(client) = world.projects.get(&instance.project).cloned() else {
                 continue;
             };
             listings.spawn(async move {
-                let listed = client.list_backups(&instance, Listed::Manual).await;
-                (instance, listed)
+                let listed = backups_of(&client, &instance, &SeenDatabases::new()).await;
+                (instance.id.clone(), listed)
             });
         }
         let mut there: BTreeMap<InstanceId, Vec<BackupId>> = BTreeMap::new();

@@ -12,6 +12,8 @@
 
 mod account;
 mod confirm;
+mod instances;
+mod listing;
 mod offline;
 mod projects;
 mod send;
@@ -397,7 +399,7 @@ fn finish(world: &World, report: &mut RunReport, hit: &survey::Hit) -> Result<()
                     "mode": policy.mode.as_str(),
                     "summary": policy.summary,
                     "sent": policy.sent.iter().map(|(project, sent)| (project.as_str(), sent)).collect::<BTreeMap<_, _>>(),
-                    "refused": policy.refusals.iter().map(|refusal| refusal.limit()).collect::<Vec<_>>(),
+                    "refused": policy.refusals.iter().map(Refusal::limit).collect::<Vec<_>>(),
                     "left": policy.left,
                     "instances": report.instances,
                     "calls": report.calls,

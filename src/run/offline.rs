@@ -1,7 +1,9 @@
 //! `plan --backups FILE`: the same decision without a network, credentials or state.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
+
+use chrono::TimeDelta;
 
 use super::account::{Account, Accounts, Grace};
 use super::survey::{Overlaps, newest_recovery_point};
@@ -9,7 +11,7 @@ use super::{Error, Order, count_instances, running_policies};
 use crate::config::Config;
 use crate::retention::plan::{ClockCheck, Conditions};
 use crate::retention::policy::Knowledge;
-use crate::retention::report::{RunReport, Skip, SkipReason};
+use crate::retention::report::{PolicyReport, RunReport, Skip, SkipReason};
 use crate::retention::{Backup, Instance, InstanceId, InstanceLife, Policy, ProjectName};
 
 /// The backups of a file, by instance, in no particular order.
@@ -60,37 +62,8 @@ pub fn decide_file(order: &Order, config: &Config, backups: BackupsOfFile) -> Re
             accounts.add(nth, due);
         }
     }
-    let clocks = BTreeMap::from([(project, ClockCheck::Skew(chrono::TimeDelta::zero()))]);
-    let freeze = config.freeze.as_ref().filter(|freeze| freeze.is_active(order.now));
-    let approved = std::collections::HashSet::new();
-    let mut skipped = Vec::new();
-    let close = |account: Account| {
-        let (mut report, plan) = account.close();
-        let conditions = Conditions {
-            now: order.now,
-            freeze,
-            clocks: &clocks,
-            approved: &approved,
-        };
-        report.refusals = plan.approve(&conditions).refusals;
-        for refusal in &report.refusals {
-            if let Some(instance) = refusal.instance() {
-                skipped.push(Skip {
-                    project: clocks
-                        .keys()
-                        .next()
-                        .cloned()
-                        .unwrap_or_else(|| ProjectName::from("offline")),
-                    instance: Some(instance.clone()),
-                    reason: SkipReason::Guard(refusal.limit()),
-                    message: refusal.to_string(),
-                });
-            }
-        }
-        report
-    };
     let overlaps = overlaps.report(accounts.all());
-    let policies = accounts.into_accounts().into_iter().map(close).collect();
+    let (policies, skipped) = guard(order, config, &project, accounts);
     Ok(RunReport {
         run_id: None,
         at: order.now,
@@ -105,4 +78,32 @@ pub fn decide_file(order: &Order, config: &Config, backups: BackupsOfFile) -> Re
         ledger_head: None,
         settled_earlier: Vec::new(),
     })
+}
+
+/// Asks the guard as a run would; there is no API whose clock could differ, and nothing was approved.
+fn guard(order: &Order, config: &Config, project: &ProjectName, accounts: Accounts) -> (Vec<PolicyReport>, Vec<Skip>) {
+    let clocks = BTreeMap::from([(project.clone(), ClockCheck::Skew(TimeDelta::zero()))]);
+    let freeze = config.freeze.as_ref().filter(|freeze| freeze.is_active(order.now));
+    let conditions = Conditions {
+        now: order.now,
+        freeze,
+        clocks: &clocks,
+        approved: &HashSet::new(),
+    };
+    let mut skipped = Vec::new();
+    let mut policies = Vec::new();
+    for account in accounts.into_accounts() {
+        let (mut report, plan) = account.close();
+        report.refusals = plan.approve(&conditions).refusals;
+        skipped.extend(report.refusals.iter().filter_map(|refusal| {
+            Some(Skip {
+                project: project.clone(),
+                instance: Some(refusal.instance()?.clone()),
+                reason: SkipReason::Guard(refusal.limit()),
+                message: refusal.to_string(),
+            })
+        }));
+        policies.push(report);
+    }
+    (policies, skipped)
 }

@@ -4,7 +4,7 @@
 //! oldest first. What is not answered is listed before it is sent again; what the guard, a hold, a freeze, a wrong clock,
 //! the time budget or a stop prevents is left to the next run.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -13,12 +13,16 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
+use super::listing::{SeenDatabases, backups_of};
 use super::{Error, Progress, World, blocking, skip_of};
 use crate::ledger::{Clearance, DeletionLock, Intent, Ledger, Listing, RequestKey};
-use crate::rds::{Answer, Client, Listed};
+use crate::rds::{Answer, Client};
 use crate::retention::plan::Doomed;
 use crate::retention::report::{Skip, SkipReason};
-use crate::retention::{ApprovedPlan, BackupId, BackupStatus, Batch, Fate, InstanceId, Outcome, ProjectName};
+use crate::retention::{
+    ApprovedPlan, BackupId, BackupStatus, Batch, Fate, Instance, InstanceId, Outcome, PolicyName, ProjectName,
+};
+use crate::telemetry;
 
 /// How often an unanswered id is sent again in one run (contract, guarantee 6).
 const MOST_RESENDS: u32 = 3;
@@ -237,18 +241,22 @@ impl Lane {
         let (step, api_request, outcomes) = self.read_answer(batch, answer);
         let (ledger, now) = (&self.sender.ledger, crate::clock::now());
         blocking(|| ledger.record(request, now, api_request.as_deref(), &outcomes))?;
-        tracing::info!(
-            run_id = %self.sender.run_id,
-            project = %self.client.project(),
-            ids = ?batch.ids().map(BackupId::as_str).collect::<Vec<_>>(),
-            outcomes = ?outcomes.iter().map(|(_, outcome)| Fate::Answered(outcome.clone()).key()).collect::<Vec<_>>(),
-            request_id = api_request.as_deref().unwrap_or(""),
-            "batch sent"
-        );
+        self.log(batch, &outcomes);
         if !matches!(step, Step::Again(_)) {
             fates.extend(outcomes.into_iter().map(|(id, outcome)| (id, Fate::Answered(outcome))));
         }
         Ok(step)
+    }
+
+    /// One line a request and policy: run id, ids and what the API said of each.
+    fn log(&self, batch: &Batch, outcomes: &[(BackupId, Outcome)]) {
+        let mut by_policy: BTreeMap<&PolicyName, Vec<(BackupId, Outcome)>> = BTreeMap::new();
+        for (item, outcome) in batch.items().iter().zip(outcomes) {
+            by_policy.entry(&item.policy).or_default().push(outcome.clone());
+        }
+        for (policy, outcomes) in by_policy {
+            telemetry::deletion_line(&self.sender.run_id, policy, self.client.project(), &outcomes);
+        }
     }
 
     /// Why no batch may be sent now, if so: stop, time, clock.
@@ -370,7 +378,7 @@ impl Lane {
     async fn drop_what_went(&self, batch: &mut Batch, fates: &mut BTreeMap<BackupId, Fate>) -> Result<bool, Error> {
         let mut there: BTreeMap<BackupId, BackupStatus> = BTreeMap::new();
         for instance in batch.instances() {
-            match self.client.list_backups(&instance.id, Listed::Manual).await {
+            match backups_of(&self.client, &instance, &SeenDatabases::new()).await {
                 Ok(backups) => there.extend(backups.into_iter().map(|backup| (backup.id, backup.status))),
                 Err(_) => return Ok(false),
             }
@@ -418,10 +426,12 @@ impl Lane {
     }
 }
 
-/// The instances that sent ids belong to, with the project's client, each once.
-pub(super) fn touched<'a>(items: impl Iterator<Item = &'a Item>) -> BTreeSet<(ProjectName, InstanceId)> {
-    items
-        .map(|item| &item.doomed.candidate.instance)
-        .map(|instance| (instance.project.clone(), instance.id.clone()))
-        .collect()
+/// The instances that sent ids belong to, each once.
+pub(super) fn touched<'a>(items: impl Iterator<Item = &'a Item>) -> Vec<Arc<Instance>> {
+    let mut instances: BTreeMap<&InstanceId, &Arc<Instance>> = BTreeMap::new();
+    for item in items {
+        let instance = &item.doomed.candidate.instance;
+        instances.insert(&instance.id, instance);
+    }
+    instances.into_values().cloned().collect()
 }

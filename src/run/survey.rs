@@ -1,7 +1,7 @@
 //! The first half of a pass: list the instances, list the backups of those that a policy claims, decide each instance as
 //! soon as it is listed. What stays in memory is what expired, not what is kept.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -9,25 +9,25 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::account::Accounts;
-use super::{Error, Order, Progress, Purpose, World, blocking, count_instances, skip_of};
-use crate::ledger::{Believed, GraceStart, Listing, Pending, Unconfirmed};
-use crate::rds::{self, Client, InstanceEntry, Listed};
+use super::instances::{Job, Memory, list_instances, shrink_skip};
+use super::listing::backups_of;
+use super::{Error, Order, Progress, Purpose, World, blocking, skip_of};
+use crate::ledger::{GraceStart, Listing, Pending, Unconfirmed};
+use crate::rds::{Client, Listed};
 use crate::retention::decide::FUTURE_TOLERANCE;
 use crate::retention::plan::{ClockCheck, InstanceDue};
-use crate::retention::policy::Knowledge;
 use crate::retention::report::{InstanceCounts, Overlap, Settled, Skip, SkipReason};
 use crate::retention::{
-    Backup, BackupId, BackupStatus, Engine, Fate, Instance, InstanceId, Mode, Policy, ProjectName, Refusal,
+    Backup, BackupId, BackupStatus, Fate, Instance, InstanceId, InstanceLife, Mode, Policy, ProjectName, Refusal,
 };
 
 /// Accepted, and still COMPLETED so long after: it came back.
 pub(super) const RETURNED_AFTER: TimeDelta = TimeDelta::minutes(30);
-/// A shrunken listing is left alone so long, then believed.
-const SHRINK_DOUBT: TimeDelta = TimeDelta::days(7);
 /// Listings under way beyond what the clients run at once, so that a slow decision never starves them.
 const AHEAD: usize = 4;
 
 /// What the survey found.
+#[derive(Default)]
 pub(super) struct Survey {
     pub(super) clocks: BTreeMap<ProjectName, ClockCheck>,
     pub(super) skipped: Vec<Skip>,
@@ -39,13 +39,15 @@ pub(super) struct Survey {
     pub(super) hit: Hit,
     pub(super) progress: Progress,
     /// Shrunken listings, by running policy.
-    shrunk: Vec<(usize, Refusal)>,
+    pub(super) shrunk: Vec<(usize, Refusal)>,
     /// The listings that were believed, by instance: counts for the next run's shrink guard, and what justifies a deletion.
     pub(super) listings: HashMap<InstanceId, (ProjectName, Listing)>,
     /// The lists of instances that were believed.
-    listed: Vec<(ProjectName, Vec<Instance>)>,
+    pub(super) listed: Vec<(ProjectName, Vec<Instance>)>,
     /// Listings that fell by more than half.
-    disbelieved: Vec<(ProjectName, Option<InstanceId>)>,
+    pub(super) disbelieved: Vec<(ProjectName, Option<InstanceId>)>,
+    /// Deleted instances of which nothing is left.
+    emptied: Vec<(ProjectName, InstanceId)>,
     gone: Vec<BackupId>,
     returned: Vec<BackupId>,
 }
@@ -67,7 +69,7 @@ impl Hit {
         self.0.entry(nth).or_default().0 += 1;
     }
 
-    fn missed(&mut self, nth: usize) {
+    pub(super) fn missed(&mut self, nth: usize) {
         self.0.entry(nth).or_default().1 += 1;
     }
 
@@ -144,13 +146,6 @@ pub(super) fn newest_recovery_point(backups: &[Backup], now: DateTime<Utc>) -> O
         .max()
 }
 
-/// One claimed instance whose backups are to be listed.
-struct Job {
-    client: Client,
-    instance: Arc<Instance>,
-    claiming: Vec<usize>,
-}
-
 /// Lists and decides everything that the running policies claim.
 pub(super) async fn survey(
     order: &Order,
@@ -159,22 +154,7 @@ pub(super) async fn survey(
     deadline: Instant,
 ) -> Result<Survey, Error> {
     let mut memory = Memory::load(order, world)?;
-    let mut survey = Survey {
-        clocks: BTreeMap::new(),
-        skipped: Vec::new(),
-        unmanaged: Vec::new(),
-        overlaps: Vec::new(),
-        counts: InstanceCounts::default(),
-        settled: Vec::new(),
-        hit: Hit::default(),
-        progress: Progress::default(),
-        shrunk: Vec::new(),
-        listings: HashMap::new(),
-        listed: Vec::new(),
-        disbelieved: Vec::new(),
-        gone: Vec::new(),
-        returned: Vec::new(),
-    };
+    let mut survey = Survey::default();
     let jobs = list_instances(order, world, accounts, &memory, &mut survey).await?;
     survey.progress.of_instances = jobs.len();
     let recency = list_backups(order, world, accounts, &mut memory, &mut survey, jobs, deadline).await?;
@@ -183,173 +163,6 @@ pub(super) async fn survey(
         *check = world.projects.get(name).map_or(ClockCheck::NoDate, Client::clock);
     }
     Ok(survey)
-}
-
-/// What the ledger remembers that the survey needs.
-#[derive(Default)]
-struct Memory {
-    /// Believed counts: of manual backups by instance, of instances by project (where there is no instance).
-    believed: HashMap<(ProjectName, Option<InstanceId>), Believed>,
-    /// Sent earlier, neither confirmed nor returned.
-    unconfirmed: HashMap<InstanceId, Vec<Unconfirmed>>,
-    /// Shrunken listings that somebody approved.
-    approved: HashSet<String>,
-}
-
-impl Memory {
-    fn load(order: &Order, world: &World) -> Result<Self, Error> {
-        let mut memory = Self::default();
-        let Some(ledger) = &world.ledger else { return Ok(memory) };
-        blocking(|| {
-            for (project, _) in world.projects.iter() {
-                let counts = ledger.believed(project)?;
-                memory
-                    .believed
-                    .extend(counts.instances.map(|believed| ((project.clone(), None), believed)));
-                let of_instance = |(id, believed)| ((project.clone(), Some(id)), believed);
-                memory.believed.extend(counts.backups.into_iter().map(of_instance));
-            }
-            for row in ledger.unconfirmed()? {
-                memory.unconfirmed.entry(row.instance.clone()).or_default().push(row);
-            }
-            memory.approved = ledger.listing_approvals(order.now)?;
-            Ok(memory)
-        })
-    }
-
-    /// The shrink guard: a listing that fell by more than half, and by more than three, below what was believed less
-    /// what this program sent. Somebody may approve it, and after a week it is believed.
-    fn doubts(
-        &self,
-        project: &ProjectName,
-        instance: Option<&InstanceId>,
-        found: u64,
-        now: DateTime<Utc>,
-    ) -> Option<Refusal> {
-        let known = self.believed.get(&(project.clone(), instance.cloned()))?;
-        let expected = known.count?.saturating_sub(known.sent);
-        let fell = found * 2 < expected && expected - found > 3;
-        let name = instance.map_or_else(|| project.as_str(), InstanceId::as_str);
-        let doubted_long = known.shrunk_since.is_some_and(|since| now - since >= SHRINK_DOUBT);
-        (fell && !doubted_long && !self.approved.contains(name)).then(|| Refusal::Shrink {
-            project: project.clone(),
-            instance: instance.cloned(),
-            expected,
-            found,
-        })
-    }
-}
-
-/// Lists the instances of every project that a running policy may select, and says which to read.
-async fn list_instances(
-    order: &Order,
-    world: &World,
-    accounts: &Accounts,
-    memory: &Memory,
-    survey: &mut Survey,
-) -> Result<Vec<Job>, Error> {
-    let mut listings: JoinSet<(Client, Result<Vec<InstanceEntry>, rds::Error>)> = JoinSet::new();
-    for (name, client) in world.projects.iter() {
-        if accounts.running().any(|policy| may_select(policy, name)) {
-            survey.clocks.insert(name.clone(), ClockCheck::NoDate);
-            let client = client.clone();
-            listings.spawn(async move {
-                let listed = client.list_instances().await;
-                (client, listed)
-            });
-        }
-    }
-    let mut listed = Vec::new();
-    while let Some(joined) = listings.join_next().await {
-        listed.push(joined?);
-    }
-    // The order of answers must not show in the report.
-    listed.sort_by(|(a, _), (b, _)| a.project().cmp(b.project()));
-    let mut jobs = Vec::new();
-    let mut claims = Vec::new();
-    let mut overlaps = Overlaps::default();
-    for (client, listed) in listed {
-        let project = client.project().clone();
-        let of_project: Vec<usize> = accounts
-            .running()
-            .enumerate()
-            .filter(|(_, policy)| may_select(policy, &project))
-            .map(|(nth, _)| nth)
-            .collect();
-        let instances = match listed {
-            Ok(entries) => living(entries),
-            Err(error) => {
-                of_project.iter().for_each(|nth| survey.hit.missed(*nth));
-                survey.skipped.push(skip_of(&project, None, &error));
-                continue;
-            }
-        };
-        let found = instances.len() as u64;
-        if let Some(refusal) = memory.doubts(&project, None, found, order.now) {
-            survey.skipped.push(shrink_skip(&project, None, &refusal));
-            survey
-                .shrunk
-                .extend(of_project.iter().map(|nth| (*nth, refusal.clone())));
-            survey.disbelieved.push((project, None));
-            continue;
-        }
-        for instance in &instances {
-            let wanted = |id: &InstanceId| *id == instance.id || id.as_str() == &*instance.name;
-            if order.instance.as_ref().is_some_and(|id| !wanted(id)) {
-                continue;
-            }
-            let claiming = accounts.claims(instance, Knowledge::Full);
-            claims.push(claiming.len());
-            overlaps.note(&claiming);
-            let instance = Arc::new(instance.clone());
-            if claiming.is_empty() {
-                survey.unmanaged.push(Arc::clone(&instance));
-            }
-            // Also what no running policy claims is read, where an earlier deletion waits for its confirmation.
-            if accounts.running_among(&claiming).next().is_some()
-                || (matches!(order.purpose, Purpose::Apply { .. }) && memory.unconfirmed.contains_key(&instance.id))
-            {
-                jobs.push(Job {
-                    client: client.clone(),
-                    instance,
-                    claiming,
-                });
-            }
-        }
-        survey.listed.push((project, instances));
-    }
-    survey.counts = count_instances(&claims, 0);
-    survey.overlaps = overlaps.report(accounts.all());
-    Ok(jobs)
-}
-
-fn may_select(policy: &Policy, project: &ProjectName) -> bool {
-    policy
-        .select
-        .projects
-        .as_ref()
-        .is_none_or(|projects| projects.contains(project))
-}
-
-/// SQL Server instances that can have manual backups; a read replica has none (API page "Creating a Manual Backup").
-fn living(entries: Vec<InstanceEntry>) -> Vec<Instance> {
-    let has_backups = |entry: &InstanceEntry| entry.engine == Engine::SqlServer && !entry.is_replica;
-    let mut instances: Vec<Instance> = entries
-        .into_iter()
-        .filter(has_backups)
-        .map(|entry| entry.instance)
-        .collect();
-    instances.sort_by(|a, b| a.name.cmp(&b.name).then_with(|| a.id.cmp(&b.id)));
-    instances
-}
-
-fn shrink_skip(project: &ProjectName, instance: Option<&InstanceId>, refusal: &Refusal) -> Skip {
-    Skip {
-        project: project.clone(),
-        instance: instance.cloned(),
-        reason: SkipReason::Shrink,
-        message: refusal.to_string(),
-    }
 }
 
 /// What is due on an instance whose recent recovery point must still be looked for among the automated backups.
@@ -394,7 +207,7 @@ async fn list_backups(
                 continue;
             }
             reading.spawn(async move {
-                let listed = job.client.list_backups(&job.instance.id, Listed::Manual).await;
+                let listed = backups_of(&job.client, &job.instance, &job.databases).await;
                 (job, listed)
             });
         }
@@ -409,7 +222,7 @@ async fn list_backups(
             }
             Ok(backups) => {
                 survey.progress.backups += backups.len();
-                recency.extend(judge(order, accounts, memory, survey, job, &backups));
+                recency.extend(judge(order, world, accounts, memory, survey, job, &backups)?);
             }
         }
         survey.progress.calls = world.projects.calls();
@@ -420,9 +233,9 @@ async fn list_backups(
 }
 
 fn skip_job(accounts: &Accounts, survey: &mut Survey, job: &Job, reason: SkipReason, message: &str) {
-    accounts
-        .running_among(&job.claiming)
-        .for_each(|nth| survey.hit.missed(nth));
+    for nth in accounts.running_among(&job.claiming) {
+        survey.hit.missed(nth);
+    }
     survey.skipped.push(Skip {
         project: job.instance.project.clone(),
         instance: Some(job.instance.id.clone()),
@@ -434,16 +247,18 @@ fn skip_job(accounts: &Accounts, survey: &mut Survey, job: &Job, reason: SkipRea
 /// One believed listing: settles earlier deletions, minds the shrink guard, decides.
 fn judge(
     order: &Order,
+    world: &World,
     accounts: &mut Accounts,
     memory: &mut Memory,
     survey: &mut Survey,
     job: Job,
     backups: &[Backup],
-) -> Vec<Recency> {
+) -> Result<Vec<Recency>, Error> {
     let Job {
         client,
         instance,
         claiming,
+        ..
     } = job;
     let found = backups.len() as u64;
     if let Some(refusal) = memory.doubts(&instance.project, Some(&instance.id), found, order.now) {
@@ -456,7 +271,7 @@ fn judge(
         survey
             .disbelieved
             .push((instance.project.clone(), Some(instance.id.clone())));
-        return Vec::new();
+        return Ok(Vec::new());
     }
     let listing = Listing {
         count: found,
@@ -471,6 +286,17 @@ fn judge(
         memory.unconfirmed.remove(&instance.id).unwrap_or_default(),
         backups,
     );
+    if let (Purpose::Apply { .. }, Some(ledger)) = (order.purpose, &world.ledger) {
+        match instance.life {
+            InstanceLife::Listed => {
+                blocking(|| ledger.remember_backups(&instance.project, &instance.id, backups))?;
+            }
+            InstanceLife::Deleted { .. } if backups.is_empty() => {
+                survey.emptied.push((instance.project.clone(), instance.id.clone()));
+            }
+            InstanceLife::Deleted { .. } => {}
+        }
+    }
     let mut recency = Vec::new();
     for (nth, mut due) in accounts.enter(&instance, backups, &claiming) {
         survey.hit.read(nth);
@@ -490,7 +316,7 @@ fn judge(
             accounts.add(nth, due);
         }
     }
-    recency
+    Ok(recency)
 }
 
 /// Whether the automated backups must be asked, because no manual one is recent enough.
@@ -624,6 +450,9 @@ pub(super) fn write_down(
         }
         for (project, instance) in &survey.disbelieved {
             ledger.disbelieve(project, instance.as_ref(), order.now)?;
+        }
+        for (project, instance) in &survey.emptied {
+            ledger.forget_instances(project, std::slice::from_ref(instance))?;
         }
         ledger.settle(run_id, order.now, &survey.gone, &survey.returned)?;
         Ok(())

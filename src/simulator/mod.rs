@@ -352,6 +352,7 @@ fn limits() -> http::Limits {
         answer_timeout: Duration::from_secs(600),
         lifetime: Duration::from_secs(24 * 3600),
         max_body: 12 * 1024 * 1024,
+        max_head: 64 * 1024,
         max_connections: 1024,
         drain: Duration::from_millis(500),
         date_header: false,

@@ -208,7 +208,7 @@ where
         for span in context
             .event_scope(event)
             .into_iter()
-            .flat_map(|scope| scope.from_root())
+            .flat_map(tracing_subscriber::registry::Scope::from_root)
         {
             if let Some(fields) = span.extensions().get::<Fields>() {
                 all.0.extend(fields.0.clone());

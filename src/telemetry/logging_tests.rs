@@ -150,7 +150,7 @@ fn the_journal_gets_priorities_and_no_time() {
 #[test]
 fn a_human_line_has_time_and_level_and_quotes_where_they_help() {
     let line = logged(false, false, || {
-        tracing::info!(a = "plain", b = "two words", c = "", d = "say \"x\"", "said")
+        tracing::info!(a = "plain", b = "two words", c = "", d = "say \"x\"", "said");
     });
     let (time, rest) = line.split_once(' ').expect("a time");
     assert!(time.parse::<DateTime<Utc>>().is_ok(), "{time}");
@@ -182,7 +182,7 @@ fn an_error_is_logged_with_its_causes() {
     struct Outer(#[source] io::Error);
     let error = Outer(io::Error::other("inner"));
     let line = logged(false, true, || {
-        tracing::warn!(error = &error as &dyn std::error::Error, "failed")
+        tracing::warn!(error = &error as &dyn std::error::Error, "failed");
     });
     assert_eq!(line, "<4>failed error=\"outer: inner\"\n");
 }
@@ -205,7 +205,7 @@ fn a_run_is_one_line_with_the_whole_report() {
     };
     let message = refusal.to_string();
     let mut value = as_json(&logged(true, false, || {
-        run_line(&report(RunResult::Refused, vec![refusal]))
+        run_line(&report(RunResult::Refused, vec![refusal]));
     }));
     value.as_object_mut().expect("an object").remove("time");
     let tally = |count: u64, bytes: u64| json!({"count": count, "bytes": bytes});
@@ -278,7 +278,7 @@ fn a_deletion_request_is_one_line_with_an_outcome_per_id() {
                "b2br04": {"outcome": "rejected", "code": "DBS.200011", "message": "in use"}})
     );
     let fine = as_json(&logged(true, false, || {
-        deletion_line("0193", &policy, &project, &all[..1])
+        deletion_line("0193", &policy, &project, &all[..1]);
     }));
     assert_eq!(fine["level"], json!("INFO"));
 }

@@ -49,6 +49,10 @@ pub struct Metrics {
 impl Metrics {
     /// The metrics of a program that started at `started_at`; `operations` are the names of all API operations, the
     /// closed set of that label. Policies and projects have no series before [`Self::set_policies`].
+    #[expect(
+        clippy::missing_panics_doc,
+        reason = "only a mistake in the constants of `families` could"
+    )]
     pub fn new(version: &str, revision: &str, started_at: DateTime<Utc>, operations: &[&'static str]) -> Self {
         // Two registries, because ours could carry a prefix or labels one day that `process_*` must not.
         let (ours, process) = (Registry::new(), Registry::new());
@@ -121,6 +125,10 @@ impl Metrics {
             self.show_instances(report.instances);
         }
         self.show_unconfirmed(&known, &report.unconfirmed);
+        drop(known);
+        for settled in &report.settled_earlier {
+            self.settled(&settled.policy, &settled.project, &settled.fate, 1, settled.size_bytes);
+        }
     }
 
     fn observe_policy(&self, report: &RunReport, policy: &PolicyReport, took: Duration) {

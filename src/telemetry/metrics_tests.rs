@@ -549,22 +549,22 @@ fn read_openmetrics(text: &str) -> BTreeMap<String, f64> {
     let body = text.strip_suffix("# EOF\n").expect("ends in # EOF and a line end");
     assert!(!body.contains("# EOF"));
     let (mut samples, mut seen) = (BTreeMap::new(), BTreeSet::new());
-    let (mut name, mut kind, mut sampled) = ("", "", false);
+    let (mut name, mut kind, mut past_metadata) = ("", "", false);
     for line in body.lines() {
         if let Some(rest) = line.strip_prefix("# ") {
             let mut words = rest.splitn(3, ' ');
             let (word, of, what) = (words.next().unwrap(), words.next().unwrap(), words.next().unwrap());
             if word == "TYPE" {
-                (name, kind, sampled) = (of, what, false);
+                (name, kind, past_metadata) = (of, what, false);
                 assert!(seen.insert(of), "{of} twice");
                 assert!(["counter", "gauge", "histogram"].contains(&kind), "{line}");
                 assert!(!of.ends_with("_total"), "{line}");
             }
-            assert!(of == name && !sampled, "metadata out of place: {line}");
+            assert!(of == name && !past_metadata, "metadata out of place: {line}");
             assert!(word != "UNIT" || of.ends_with(&format!("_{what}")), "{line}");
             continue;
         }
-        sampled = true;
+        past_metadata = true;
         let (series, number) = line.rsplit_once(' ').expect("a value");
         let suffix = series
             .split('{')

@@ -1,0 +1,63 @@
+//! `run`: the daemon.
+
+use std::sync::Arc;
+
+use super::args::{Global, LogFormat, LogLevel};
+use super::{CommandResult, Failure, exit, session};
+use crate::config::Surroundings;
+use crate::daemon::{self, Daemon, Options};
+use crate::telemetry;
+
+impl From<daemon::Error> for Failure {
+    fn from(error: daemon::Error) -> Self {
+        match error {
+            daemon::Error::NoProjects(_) => Self::of(exit::CONFIGURATION, &error),
+            daemon::Error::Client(error) => error.into(),
+            // The service manager may try again: an address becomes free.
+            daemon::Error::Listen { .. } | daemon::Error::Signals(_) => Self::of(exit::UNDONE, &error),
+        }
+    }
+}
+
+pub(super) fn run(global: &Global) -> CommandResult {
+    let state_directory = std::env::var_os("STATE_DIRECTORY").filter(|dir| !dir.is_empty());
+    let config = session::load_for(&global.config, state_directory.clone())?;
+    log(global)?;
+    session::runtime()?.block_on(async {
+        let daemon = Daemon::bind(Options {
+            config,
+            surroundings: Surroundings {
+                state_directory: state_directory.map(Into::into),
+            },
+            stop: session::stop_signal()?,
+            clock: Arc::new(crate::clock::now),
+            host: daemon::host_name(),
+            show: false,
+        })
+        .await?;
+        daemon.run().await?;
+        // Also when a run was cut: it was told to end, and has; the ledger knows what is open.
+        Ok(exit::DONE)
+    })
+}
+
+/// Says what it does, unless less is asked for; and a panic is a line as any other.
+fn log(global: &Global) -> Result<(), Failure> {
+    let format = match global.log_format {
+        LogFormat::Text => telemetry::Format::Auto,
+        LogFormat::Json => telemetry::Format::Json,
+    };
+    let level = global.level_or(LogLevel::Info).as_str();
+    telemetry::logging::init(format, level, telemetry::logging::stderr_is_journal())
+        .map_err(|error| Failure::of(exit::UNDONE, &error))?;
+    std::panic::set_hook(Box::new(|panic| {
+        let place = panic.location().map(ToString::to_string).unwrap_or_default();
+        let payload = panic.payload();
+        let text = payload.downcast_ref::<&str>().copied();
+        let message = text
+            .or_else(|| payload.downcast_ref::<String>().map(String::as_str))
+            .unwrap_or("no message");
+        tracing::error!(place, "panic: {message}");
+    }));
+    Ok(())
+}

@@ -1,0 +1,268 @@
+//! Where the planner writes down what it knows, for whoever asks over HTTP.
+//!
+//! A reader never waits for the planner and never makes it wait: both hold the lock for a copy. Holds, the freeze and
+//! approvals are typed in other processes, so a reader has them read from the ledger, at most every two seconds however
+//! many ask.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use super::off_the_runtime;
+use super::status::{ConfigStatus, LastRun, PolicyStatus, Problem, Status};
+use super::store::Slot;
+use crate::clock::now;
+use crate::config::{Config, PolicyEntry};
+use crate::ledger::{self, Ledger};
+use crate::retention::report::InstanceCounts;
+use crate::retention::{Freeze, Hold, PolicyName, ProjectName, RunReport};
+use crate::telemetry::Metrics;
+
+/// Holds and freeze are read from the ledger no more often than this.
+const FRESH: Duration = Duration::from_secs(2);
+/// Instances left alone that are listed as problems; the rest is a number.
+const MOST_SKIPS: usize = 20;
+
+/// What the planner knows.
+#[derive(Debug, Default)]
+pub(super) struct Facts {
+    /// When the configuration in force was loaded.
+    pub loaded_at: Option<DateTime<Utc>>,
+    /// What is wrong with the newest version of the files; empty when it is in force.
+    pub config_problems: Vec<String>,
+    /// What is wrong with the state.
+    pub store_problem: Option<String>,
+    /// Told to stop.
+    pub stopping: bool,
+    pub next: BTreeMap<PolicyName, Option<DateTime<Utc>>>,
+    pub waiting: BTreeSet<PolicyName>,
+    /// The policies of the pass under way, and since when.
+    pub running: Option<(BTreeSet<PolicyName>, DateTime<Utc>)>,
+    pub last: BTreeMap<PolicyName, LastRun>,
+    pub last_success: BTreeMap<PolicyName, DateTime<Utc>>,
+    pub reports: BTreeMap<PolicyName, Arc<RunReport>>,
+    pub instances: Option<InstanceCounts>,
+    pub unconfirmed: BTreeMap<ProjectName, u64>,
+    /// Policies whose refused plan waits for approval.
+    pub guard_open: BTreeSet<PolicyName>,
+}
+
+/// What other processes may have changed.
+#[derive(Debug, Default)]
+struct Held {
+    read_at: Option<Instant>,
+    placed: Vec<Hold>,
+    freeze: Option<Freeze>,
+}
+
+/// The board.
+pub struct Board {
+    metrics: Metrics,
+    slot: Slot,
+    live: watch::Receiver<Arc<Config>>,
+    started_at: DateTime<Utc>,
+    facts: Mutex<Facts>,
+    held: Mutex<Held>,
+}
+
+impl std::fmt::Debug for Board {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Board")
+            .field("facts", &self.facts)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Board {
+    pub(super) fn new(metrics: Metrics, slot: Slot, live: watch::Receiver<Arc<Config>>, at: DateTime<Utc>) -> Self {
+        Self {
+            metrics,
+            slot,
+            live,
+            started_at: at,
+            facts: Mutex::default(),
+            held: Mutex::default(),
+        }
+    }
+
+    /// What the planner writes into.
+    pub(super) fn facts(&self) -> MutexGuard<'_, Facts> {
+        // Whole after every statement, so a panic elsewhere does not spoil it.
+        self.facts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The metrics, as they are now.
+    pub fn metrics(&self, openmetrics: bool) -> String {
+        self.refresh(false);
+        self.metrics.render(openmetrics)
+    }
+
+    /// Why the daemon cannot do its work; empty when it can.
+    pub fn obstacles(&self) -> Vec<Problem> {
+        obstacles(&self.facts())
+    }
+
+    /// Has holds, freeze and approvals read anew; without `force` not when that was done just now.
+    pub(super) fn refresh(&self, force: bool) {
+        let Some(ledger) = self.slot.ledger() else { return };
+        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        if !force && held.read_at.is_some_and(|at| at.elapsed() < FRESH) {
+            return;
+        }
+        // Also after a failure: a state that cannot be read is not asked by every reader again.
+        held.read_at = Some(Instant::now());
+        if let Err(error) = off_the_runtime(|| self.read(&ledger, &mut held)) {
+            self.metrics.ledger_error();
+            let error: &(dyn std::error::Error + 'static) = &error;
+            tracing::error!(error, "holds and freeze could not be read");
+        }
+    }
+
+    fn read(&self, ledger: &Ledger, held: &mut Held) -> Result<(), ledger::Error> {
+        let now = now();
+        held.placed = ledger.active_holds(now)?;
+        held.freeze = ledger.freeze()?.map(|placed| placed.freeze);
+        let config = self.live.borrow().clone();
+        super::gauges::show_holds(&self.metrics, &config, ledger, now)?;
+        let open = self.facts().guard_open.clone();
+        for policy in open {
+            let approved = ledger.approvals(&policy, now)?;
+            let waits = ledger
+                .refused(&policy)?
+                .is_some_and(|refused| refused.backups.iter().any(|backup| !approved.contains(backup)));
+            self.metrics.guard_open(&policy, waits);
+            if !waits {
+                self.facts().guard_open.remove(&policy);
+            }
+        }
+        Ok(())
+    }
+
+    /// Everything, as it is now.
+    pub fn status(&self) -> Status {
+        self.refresh(false);
+        let now = now();
+        let config = self.live.borrow().clone();
+        let (placed, frozen) = {
+            let held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+            (held.placed.clone(), held.freeze.clone())
+        };
+        let holds = config.holds.iter().cloned().chain(placed);
+        let freeze = config.freeze.clone().filter(|freeze| freeze.is_active(now));
+        let facts = self.facts();
+        let obstacles = obstacles(&facts);
+        Status {
+            version: env!("CARGO_PKG_VERSION"),
+            started_at: self.started_at,
+            at: now,
+            ready: obstacles.is_empty(),
+            problems: obstacles.into_iter().chain(problems(&facts, &config)).collect(),
+            config: ConfigStatus {
+                path: config.path.clone(),
+                sha256: config.sha256.clone(),
+                loaded_at: facts.loaded_at.unwrap_or(self.started_at),
+                last_reload_ok: facts.config_problems.is_empty(),
+                problems: facts.config_problems.clone(),
+            },
+            policies: config.policies.iter().map(|entry| policy(&facts, entry)).collect(),
+            holds: holds.filter(|hold| hold.is_active(now)).collect(),
+            freeze: freeze.or(frozen.filter(|freeze| freeze.is_active(now))),
+            unmanaged: facts.instances.map(|counts| counts.unmanaged),
+            instances: facts.instances,
+            unconfirmed: facts.unconfirmed.clone(),
+            reports: facts.reports.clone(),
+        }
+    }
+}
+
+fn policy(facts: &Facts, entry: &PolicyEntry) -> PolicyStatus {
+    let name = &entry.policy.name;
+    let running = facts.running.as_ref().filter(|(policies, _)| policies.contains(name));
+    PolicyStatus {
+        policy: name.clone(),
+        mode: entry.policy.mode.as_str(),
+        schedule: entry.schedule.as_ref().map(|schedule| schedule.text().to_owned()),
+        timezone: entry.policy.zone.name(),
+        next_run: facts.next.get(name).copied().flatten(),
+        waiting: facts.waiting.contains(name),
+        running_since: running.map(|(_, since)| *since),
+        last_run: facts.last.get(name).cloned(),
+        last_success: facts.last_success.get(name).copied(),
+    }
+}
+
+/// What keeps the daemon from doing its work.
+fn obstacles(facts: &Facts) -> Vec<Problem> {
+    let problem = |about, message: &str| Problem {
+        about,
+        policy: None,
+        message: message.to_owned(),
+    };
+    let state = facts.store_problem.iter().map(|why| problem("state", why));
+    let stopping = facts.stopping.then(|| problem("stopping", "told to stop"));
+    state.chain(stopping).collect()
+}
+
+/// What else somebody should look at.
+fn problems(facts: &Facts, config: &Config) -> Vec<Problem> {
+    let mut found: Vec<Problem> = facts
+        .config_problems
+        .iter()
+        .map(|message| Problem {
+            about: "configuration",
+            policy: None,
+            message: message.clone(),
+        })
+        .collect();
+    for entry in &config.policies {
+        let name = &entry.policy.name;
+        let Some(last) = facts.last.get(name) else { continue };
+        let mut add = |about, message| {
+            found.push(Problem {
+                about,
+                policy: Some(name.clone()),
+                message,
+            });
+        };
+        if facts.guard_open.contains(name) {
+            let why = last.refusal.as_ref().map_or("", |refusal| refusal.message.as_str());
+            let colon = if why.is_empty() { "" } else { ": " };
+            add(
+                "guard",
+                format!("its plan was refused and waits for `approve {name}`{colon}{why}"),
+            );
+        } else if let Some(refusal) = &last.refusal {
+            add("guard", format!("{}: {}", refusal.limit, refusal.message));
+        }
+        match last.result.as_str() {
+            "failed" => add("run", "its last run failed".to_owned()),
+            "partial" => add("run", "its last run left something undone".to_owned()),
+            _ => {}
+        }
+    }
+    let mut seen: BTreeSet<String> = BTreeSet::new();
+    for report in facts.reports.values() {
+        for skip in &report.skipped {
+            let of = skip.instance.as_ref().map_or("", |instance| instance.as_str());
+            seen.insert(format!(
+                "{} {of}: {}: {}",
+                skip.project,
+                skip.reason.key(),
+                skip.message
+            ));
+        }
+    }
+    let more = seen.len().saturating_sub(MOST_SKIPS);
+    let skips = seen.into_iter().take(MOST_SKIPS);
+    let rest = (more > 0).then(|| format!("and {more} more left alone"));
+    found.extend(skips.chain(rest).map(|message| Problem {
+        about: "instance",
+        policy: None,
+        message,
+    }));
+    found
+}

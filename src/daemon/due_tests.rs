@@ -1,0 +1,321 @@
+use super::*;
+
+fn at(text: &str) -> DateTime<Utc> {
+    text.parse().unwrap()
+}
+
+fn timing(schedule: &str, zone: Tz) -> Timing {
+    Timing {
+        schedule: Some(Schedule::parse(schedule).unwrap()),
+        zone,
+        delay: TimeDelta::zero(),
+        catch_up: true,
+    }
+}
+
+fn name(text: &str) -> PolicyName {
+    PolicyName::from(text)
+}
+
+/// One policy `p` taken on at `now`.
+fn agenda(timing: Timing, now: &str) -> Agenda {
+    let mut agenda = Agenda::default();
+    agenda.adopt([(name("p"), timing)], at(now));
+    let _ = agenda.ring(at(now));
+    agenda
+}
+
+fn nightly(now: &str) -> Agenda {
+    agenda(timing("0 3 * * *", Tz::UTC), now)
+}
+
+fn rings(agenda: &mut Agenda, now: &str) -> Option<Trigger> {
+    let (_, _) = agenda.ring(at(now));
+    let taken = agenda.take();
+    agenda.done();
+    taken.map(|(_, why)| why)
+}
+
+fn next(agenda: &Agenda) -> String {
+    agenda
+        .next_ring()
+        .map(|at| at.to_rfc3339_opts(chrono::SecondsFormat::Secs, true))
+        .unwrap_or_default()
+}
+
+#[test]
+fn a_tick_rings_once_and_the_next_is_tomorrows() {
+    let mut agenda = nightly("2026-11-23T02:00:00Z");
+    assert_eq!(next(&agenda), "2026-11-23T03:00:00Z");
+    assert_eq!(rings(&mut agenda, "2026-11-23T02:59:59Z"), None);
+    assert_eq!(rings(&mut agenda, "2026-11-23T03:00:00Z"), Some(Trigger::Cron));
+    assert_eq!(rings(&mut agenda, "2026-11-23T03:00:00Z"), None);
+    assert_eq!(next(&agenda), "2026-11-24T03:00:00Z");
+}
+
+#[test]
+fn a_clock_set_back_rings_nothing_twice() {
+    let mut agenda = nightly("2026-11-23T02:00:00Z");
+    assert_eq!(rings(&mut agenda, "2026-11-23T03:00:01Z"), Some(Trigger::Cron));
+    assert_eq!(rings(&mut agenda, "2026-11-23T01:00:00Z"), None);
+    assert_eq!(rings(&mut agenda, "2026-11-23T03:00:01Z"), None);
+    assert_eq!(next(&agenda), "2026-11-24T03:00:00Z");
+}
+
+#[test]
+fn a_start_under_a_clock_that_was_ahead_loses_no_tick() {
+    let mut agenda = nightly("2026-11-23T10:00:00Z");
+    assert_eq!(next(&agenda), "2026-11-24T03:00:00Z");
+    // It is really yesterday evening.
+    assert_eq!(rings(&mut agenda, "2026-11-22T20:00:00Z"), None);
+    assert_eq!(next(&agenda), "2026-11-23T03:00:00Z");
+}
+
+#[test]
+fn a_clock_that_was_a_year_ahead_does_not_silence_for_a_year() {
+    let mut agenda = nightly("2027-11-23T02:00:00Z");
+    assert_eq!(rings(&mut agenda, "2027-11-23T03:00:00Z"), Some(Trigger::Cron));
+    let (passed, far_back) = agenda.ring(at("2026-11-23T02:00:00Z"));
+    assert!(far_back && passed.is_empty());
+    assert_eq!(next(&agenda), "2026-11-23T03:00:00Z");
+}
+
+#[test]
+fn a_backlog_becomes_one_run_the_newest() {
+    let mut agenda = agenda(timing("* * * * *", Tz::UTC), "2026-11-23T02:00:00Z");
+    // The host slept for nine hours.
+    let (passed, far_back) = agenda.ring(at("2026-11-23T11:00:30Z"));
+    assert!(passed.is_empty() && !far_back);
+    assert_eq!(
+        agenda.take(),
+        Some((vec![name("p")], Trigger::Cron)),
+        "11:00:00 is not late"
+    );
+    assert_eq!(next(&agenda), "2026-11-23T11:01:00Z");
+}
+
+#[test]
+fn a_tick_slept_through_is_made_up_for_only_where_that_is_wanted() {
+    let mut agenda = nightly("2026-11-23T02:00:00Z");
+    assert_eq!(rings(&mut agenda, "2026-11-23T09:00:00Z"), Some(Trigger::CatchUp));
+    let mut strict = super::tests::agenda(
+        Timing {
+            catch_up: false,
+            ..timing("0 3 * * *", Tz::UTC)
+        },
+        "2026-11-23T02:00:00Z",
+    );
+    let (passed, _) = strict.ring(at("2026-11-23T09:00:00Z"));
+    assert_eq!(passed, [Passed::Missed(name("p"), at("2026-11-23T03:00:00Z"))]);
+    assert_eq!(strict.take(), None);
+    assert_eq!(next(&strict), "2026-11-24T03:00:00Z");
+}
+
+#[test]
+fn a_year_of_missed_seconds_is_searched_quickly() {
+    let every_second = timing("* * * * * *", Tz::Europe__Berlin);
+    let first = at("2025-11-23T00:00:00Z");
+    let found = newest(&every_second, first, at("2026-11-23T00:00:00.900Z"));
+    assert_eq!(found, at("2026-11-23T00:00:00Z"));
+    let cluster = timing("* * 3 * * *", Tz::UTC);
+    let found = newest(&cluster, at("2026-11-20T03:00:00Z"), at("2026-11-23T10:00:00Z"));
+    assert_eq!(found, at("2026-11-23T03:59:59Z"));
+}
+
+#[test]
+fn what_rings_while_it_runs_is_skipped_and_what_rings_beside_waits() {
+    let mut agenda = Agenda::default();
+    let minute = timing("* * * * *", Tz::UTC);
+    let five = timing("*/5 * * * *", Tz::UTC);
+    agenda.adopt([(name("a"), minute), (name("b"), five)], at("2026-11-23T02:58:30Z"));
+    assert!(agenda.ring(at("2026-11-23T02:59:00Z")).0.is_empty());
+    assert_eq!(agenda.take(), Some((vec![name("a")], Trigger::Cron)));
+    // 03:00: `a` still runs, so its tick is skipped; `b` waits for the end of the pass.
+    let (passed, _) = agenda.ring(at("2026-11-23T03:00:00Z"));
+    assert_eq!(passed, [Passed::Busy(name("a"))]);
+    assert_eq!(agenda.take(), None, "one pass at a time");
+    assert!(agenda.is_waiting(&name("b")));
+    // 03:05: `b` still waits; both are busy, and one run will serve.
+    let (passed, _) = agenda.ring(at("2026-11-23T03:05:00Z"));
+    assert_eq!(passed, [Passed::Busy(name("a")), Passed::Busy(name("b"))]);
+    agenda.done();
+    assert_eq!(agenda.take(), Some((vec![name("b")], Trigger::Cron)));
+}
+
+#[test]
+fn policies_due_together_run_together() {
+    let mut agenda = Agenda::default();
+    let policies = ["a", "b", "c"].map(|policy| (name(policy), timing("0 3 * * *", Tz::UTC)));
+    agenda.adopt(policies, at("2026-11-23T02:00:00Z"));
+    let _ = agenda.ring(at("2026-11-23T03:00:00Z"));
+    assert_eq!(agenda.take().unwrap().0, ["a", "b", "c"].map(name));
+}
+
+#[test]
+fn a_tick_missed_while_down_is_made_up_for_once() {
+    let mut agenda = nightly("2026-11-23T09:00:00Z");
+    let now = at("2026-11-23T09:00:00Z");
+    assert!(agenda.catch_up(&name("p"), at("2026-11-22T03:00:00.120Z"), now));
+    assert_eq!(rings(&mut agenda, "2026-11-23T09:00:00Z"), Some(Trigger::CatchUp));
+    assert_eq!(rings(&mut agenda, "2026-11-23T09:00:01Z"), None);
+    // The next start finds that run in the ledger.
+    let mut again = nightly("2026-11-23T10:00:00Z");
+    assert!(!again.catch_up(&name("p"), now, at("2026-11-23T10:00:00Z")));
+    assert_eq!(rings(&mut again, "2026-11-23T10:00:00Z"), None);
+}
+
+#[test]
+fn nothing_was_missed_when_the_last_run_is_of_the_last_tick() {
+    for last in [
+        "2026-11-23T03:00:00Z",
+        "2026-11-23T03:00:00.999Z",
+        "2026-11-23T08:59:00Z",
+    ] {
+        let mut agenda = nightly("2026-11-23T09:00:00Z");
+        assert!(
+            !agenda.catch_up(&name("p"), at(last), at("2026-11-23T09:00:00Z")),
+            "{last}"
+        );
+    }
+}
+
+#[test]
+fn a_run_dated_ahead_of_now_silences_nothing() {
+    let mut agenda = nightly("2026-11-23T02:00:00Z");
+    assert!(!agenda.catch_up(&name("p"), at("2027-06-01T00:00:00Z"), at("2026-11-23T02:00:00Z")));
+    assert_eq!(rings(&mut agenda, "2026-11-23T03:00:00Z"), Some(Trigger::Cron));
+}
+
+#[test]
+fn jitter_is_stable_spread_and_within_its_bound() {
+    let of = |host: &str, policy: &str| delay(host, &name(policy), 600).num_seconds();
+    assert_eq!(of("host-1", "production"), of("host-1", "production"));
+    let delays: Vec<i64> = (0..200).map(|host| of(&format!("host-{host}"), "production")).collect();
+    assert!(delays.iter().all(|delay| (0..=600).contains(delay)));
+    assert!(delays.iter().any(|delay| *delay < 60) && delays.iter().any(|delay| *delay > 540));
+    assert_ne!(of("ab", "c"), of("a", "bc"));
+    assert_eq!(delay("host", &name("p"), 0), TimeDelta::zero());
+    assert!(delay("host", &name("p"), u64::MAX) < TimeDelta::days(400));
+}
+
+#[test]
+fn a_delayed_tick_is_not_lost_by_a_restart_before_it_rings() {
+    let late = Timing {
+        delay: TimeDelta::minutes(10),
+        ..timing("0 3 * * *", Tz::UTC)
+    };
+    let mut agenda = agenda(late, "2026-11-23T03:05:00Z");
+    assert!(!agenda.catch_up(&name("p"), at("2026-11-22T03:10:00Z"), at("2026-11-23T03:05:00Z")));
+    assert_eq!(next(&agenda), "2026-11-23T03:10:00Z");
+    assert_eq!(rings(&mut agenda, "2026-11-23T03:10:00Z"), Some(Trigger::Cron));
+    assert_eq!(next(&agenda), "2026-11-24T03:10:00Z");
+}
+
+#[test]
+fn a_jitter_longer_than_the_period_shifts_and_swallows_nothing() {
+    let late = Timing {
+        delay: TimeDelta::minutes(90),
+        ..timing("0 * * * *", Tz::UTC)
+    };
+    let mut agenda = agenda(late, "2026-11-23T03:00:00Z");
+    for hour in 3..6 {
+        assert_eq!(next(&agenda), format!("2026-11-23T{hour:02}:30:00Z"));
+        assert_eq!(
+            rings(&mut agenda, &format!("2026-11-23T{hour:02}:30:00Z")),
+            Some(Trigger::Cron)
+        );
+    }
+}
+
+#[test]
+fn a_fixed_time_in_a_skipped_hour_rings_once_right_after() {
+    // 29 March 2026, Berlin: 02:00 becomes 03:00 at 01:00 UTC.
+    let mut agenda = agenda(timing("30 2 * * *", Tz::Europe__Berlin), "2026-03-28T12:00:00Z");
+    assert_eq!(rings(&mut agenda, "2026-03-29T00:59:59Z"), None);
+    assert_eq!(rings(&mut agenda, "2026-03-29T01:00:00Z"), Some(Trigger::Cron));
+    assert_eq!(next(&agenda), "2026-03-30T00:30:00Z");
+}
+
+#[test]
+fn a_fixed_time_in_a_repeated_hour_rings_once() {
+    // 25 October 2026, Berlin: 03:00 becomes 02:00 at 01:00 UTC.
+    let mut agenda = agenda(timing("30 2 * * *", Tz::Europe__Berlin), "2026-10-24T12:00:00Z");
+    assert_eq!(rings(&mut agenda, "2026-10-25T00:30:00Z"), Some(Trigger::Cron));
+    assert_eq!(rings(&mut agenda, "2026-10-25T01:30:00Z"), None);
+    assert_eq!(next(&agenda), "2026-10-26T01:30:00Z");
+}
+
+#[test]
+fn an_hourly_schedule_rings_in_both_passes_of_a_repeated_hour() {
+    let mut agenda = agenda(timing("0 * * * *", Tz::Europe__Berlin), "2026-10-24T23:30:00Z");
+    for hour in 0..4 {
+        assert_eq!(next(&agenda), format!("2026-10-25T{hour:02}:00:00Z"));
+        assert_eq!(
+            rings(&mut agenda, &format!("2026-10-25T{hour:02}:00:00Z")),
+            Some(Trigger::Cron)
+        );
+    }
+}
+
+#[test]
+fn a_reload_keeps_the_tick_of_what_stays_and_plans_what_changed() {
+    let now = "2026-11-23T03:00:00Z";
+    let mut agenda = Agenda::default();
+    let night = timing("0 3 * * *", Tz::UTC);
+    agenda.adopt(
+        [
+            (name("stays"), night.clone()),
+            (name("moves"), night.clone()),
+            (name("goes"), night.clone()),
+        ],
+        at("2026-11-23T02:00:00Z"),
+    );
+    let _ = agenda.ring(at(now));
+    assert_eq!(agenda.take().unwrap().0.len(), 3);
+    agenda.adopt(
+        [
+            (name("stays"), night.clone()),
+            (name("moves"), timing("30 3 * * *", Tz::UTC)),
+            (name("comes"), night),
+        ],
+        at(now),
+    );
+    let next: BTreeMap<_, _> = agenda
+        .next_rings()
+        .map(|(policy, ring)| (policy.clone(), ring))
+        .collect();
+    assert_eq!(
+        next,
+        BTreeMap::from([
+            (name("comes"), Some(at("2026-11-24T03:00:00Z"))),
+            (name("moves"), Some(at("2026-11-23T03:30:00Z"))),
+            (name("stays"), Some(at("2026-11-24T03:00:00Z"))),
+        ])
+    );
+    // The pass goes on under the old configuration, so nothing begins beside it.
+    let (passed, _) = agenda.ring(at("2026-11-23T03:30:00Z"));
+    assert_eq!(passed, [Passed::Busy(name("moves"))]);
+    assert_eq!(agenda.take(), None);
+}
+
+#[test]
+fn a_policy_that_was_removed_while_it_waited_does_not_run() {
+    let mut agenda = nightly("2026-11-23T02:00:00Z");
+    let _ = agenda.ring(at("2026-11-23T03:00:00Z"));
+    agenda.adopt([], at("2026-11-23T03:00:00Z"));
+    assert_eq!(agenda.take(), None);
+    assert_eq!(agenda.next_ring(), None);
+}
+
+#[test]
+fn without_a_schedule_nothing_rings() {
+    let manual = Timing {
+        schedule: None,
+        ..timing("0 3 * * *", Tz::UTC)
+    };
+    let mut agenda = agenda(manual, "2026-11-23T02:00:00Z");
+    assert_eq!(rings(&mut agenda, "2026-11-24T09:00:00Z"), None);
+    assert!(!agenda.catch_up(&name("p"), at("2026-01-01T00:00:00Z"), at("2026-11-23T02:00:00Z")));
+    agenda.start_all();
+    assert_eq!(rings(&mut agenda, "2026-11-24T09:00:01Z"), Some(Trigger::Start));
+}

@@ -1,0 +1,109 @@
+//! Metrics of a whole process: which series there are, what the ledger remembers, what is held.
+//!
+//! Not for names and values (`telemetry`), which knows neither configuration nor ledger; here the rooms of floor 1 are
+//! brought together, for the daemon and for `apply --metrics-file`.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+
+use crate::config::{Config, PolicyEntry};
+use crate::ledger::{self, Ledger};
+use crate::rds::{Event, Observer, Operation};
+use crate::retention::report::InstanceCounts;
+use crate::retention::{PolicyName, ProjectName};
+use crate::run::Projects;
+use crate::telemetry::{LastRun, Metrics};
+
+/// Metrics with a series for every policy and project of a configuration that was loaded at `now`.
+pub fn metrics(config: &Config, now: DateTime<Utc>) -> Metrics {
+    let operations = Operation::ALL.map(Operation::as_str);
+    let revision = option_env!("RDS_RETENTIOND_REVISION").unwrap_or("unknown");
+    let metrics = Metrics::new(env!("CARGO_PKG_VERSION"), revision, now, &operations);
+    series(&metrics, config);
+    metrics.config_loaded(&config.sha256, now);
+    metrics
+}
+
+/// Tells the metrics which policies and projects there are.
+pub fn series(metrics: &Metrics, config: &Config) {
+    let projects: Vec<ProjectName> = config.projects.iter().map(|project| project.name.clone()).collect();
+    let of_policy = |entry: &PolicyEntry| {
+        let selected = entry.policy.select.projects.clone().unwrap_or_else(|| projects.clone());
+        (entry.policy.name.clone(), selected)
+    };
+    let policies: Vec<(PolicyName, Vec<ProjectName>)> = config.policies.iter().map(of_policy).collect();
+    metrics.set_policies(&policies, &projects);
+}
+
+/// An observer that counts requests.
+pub fn observer(metrics: &Metrics) -> Observer {
+    let metrics = metrics.clone();
+    Arc::new(move |event: &Event<'_>| {
+        metrics.api_event(
+            event.project,
+            event.operation.as_str(),
+            event.status,
+            event.took,
+            event.throttled,
+        );
+    })
+}
+
+/// Shows what the ledger remembers of the last runs.
+pub fn restore(metrics: &Metrics, ledger: &Ledger) -> Result<(), ledger::Error> {
+    let mut runs = Vec::new();
+    let mut newest: Option<(DateTime<Utc>, InstanceCounts)> = None;
+    for (policy, last) in ledger.last_runs()? {
+        let Some(finished_at) = last.finished.finished_at else {
+            continue;
+        };
+        let summary = last.finished.summary.unwrap_or_default();
+        let part = |key: &str| summary.get(key).cloned();
+        if let Some(counts) = part("instances").and_then(|counts| serde_json::from_value(counts).ok())
+            && newest.as_ref().is_none_or(|(at, _)| *at < finished_at)
+        {
+            newest = Some((finished_at, counts));
+        }
+        runs.push(LastRun {
+            guard_open: ledger.refused(&policy)?.is_some(),
+            policy,
+            finished_at,
+            last_success_at: last.success.and_then(|run| run.finished_at),
+            summary: part("summary").and_then(|summary| serde_json::from_value(summary).ok()),
+        });
+    }
+    metrics.restore(&runs, newest.map(|(_, counts)| counts), &unconfirmed(ledger)?);
+    Ok(())
+}
+
+/// Accepted deletions that no listing has confirmed yet, by project.
+pub fn unconfirmed(ledger: &Ledger) -> Result<BTreeMap<ProjectName, u64>, ledger::Error> {
+    let mut counts: BTreeMap<ProjectName, u64> = BTreeMap::new();
+    for row in ledger.unconfirmed()? {
+        *counts.entry(row.project).or_default() += 1;
+    }
+    Ok(counts)
+}
+
+/// Shows holds and freeze, from configuration and ledger.
+pub fn show_holds(
+    metrics: &Metrics,
+    config: &Config,
+    ledger: &Ledger,
+    now: DateTime<Utc>,
+) -> Result<(), ledger::Error> {
+    let configured = config.holds.iter().filter(|hold| hold.is_active(now)).count();
+    metrics.holds(configured + ledger.active_holds(now)?.len());
+    let placed = ledger.freeze()?.is_some_and(|placed| placed.freeze.is_active(now));
+    metrics.frozen(placed || config.freeze.as_ref().is_some_and(|freeze| freeze.is_active(now)));
+    Ok(())
+}
+
+/// Shows how far each project's clock is from ours.
+pub fn show_clocks(metrics: &Metrics, projects: &Projects) {
+    for (project, client) in projects.iter() {
+        metrics.clock_skew(project, client.clock());
+    }
+}

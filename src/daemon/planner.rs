@@ -1,0 +1,761 @@
+//! The one loop: it waits, rings, starts passes, reloads and drains.
+//!
+//! Everything that takes long is a task whose end the loop waits for; the loop itself never waits for one thing only, so
+//! that the watchdog is fed exactly as long as it turns. Not for deciding who is due (`due`).
+
+use std::collections::{BTreeSet, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::{Notify, watch};
+use tokio::task::{JoinError, JoinHandle};
+use tokio::time::{Instant, sleep_until, timeout};
+
+use super::board::Board;
+use super::due::{Agenda, Passed, Timing};
+use super::reload::{self, Found};
+use super::status::LastRun;
+use super::store::{Look, Slot, Store, key_guard, say_when_new};
+use super::systemd::Systemd;
+use super::turn::{self, Failed, Passer, Turn};
+use super::watch::{Watch, fingerprint};
+use super::{Clock, Ended, Error, Options, gauges, off_the_runtime};
+use crate::config::{Config, Surroundings};
+use crate::ledger::{self, Ledger};
+use crate::rds::{KeyGuard, Observer};
+use crate::retention::report::RunResult;
+use crate::retention::{Hold, HoldTarget, PolicyName, Refusal, RunReport};
+use crate::run::{Projects, World};
+use crate::telemetry::{self, Metrics};
+
+/// The loop turns at least this often: for a clock that was set, a host that slept, a change that the kernel did not tell.
+const HEARTBEAT: Duration = Duration::from_secs(30);
+/// After a change of the files, the next look waits until whoever writes them is done.
+const SETTLE: Duration = Duration::from_millis(300);
+/// A pass under way has this long to finish its batch after the daemon was told to stop (contract: 30 s in all).
+const DRAIN: Duration = Duration::from_secs(25);
+/// A task that was cut has this long to be gone.
+const CUT: Duration = Duration::from_secs(2);
+/// A pass that is still there so long after it was cut never yields; somebody else must end it.
+const STUCK: Duration = Duration::from_secs(300);
+/// Fleets up to this many backups are kept in memory, decision by decision, for the page; larger ones as numbers.
+const MOST_ROWS: u64 = 50_000;
+/// A hold that ends within this time is worth a warning.
+const ENDS_SOON: TimeDelta = TimeDelta::days(7);
+/// How often to look for such holds.
+const HOLDS_EVERY: TimeDelta = TimeDelta::hours(1);
+
+/// What woke the loop.
+enum Woken {
+    Stop,
+    Pass(Box<PassEnd>),
+    Loaded(Result<Loaded, JoinError>),
+    Hangup,
+    Changed,
+    Time,
+}
+
+/// How the task of a pass ended.
+type PassEnd = Result<Result<RunReport, Failed>, JoinError>;
+/// The outcome of looking at the files.
+type Loaded = (Found, u64);
+
+/// A look at the files under way.
+#[derive(Debug)]
+struct Reloading {
+    task: JoinHandle<Loaded>,
+    by_hand: bool,
+}
+
+pub(super) struct Planner {
+    clock: Clock,
+    surroundings: Surroundings,
+    stop: watch::Receiver<bool>,
+    host: String,
+    show: bool,
+    pass: Passer,
+
+    live: watch::Sender<Arc<Config>>,
+    board: Arc<Board>,
+    metrics: Metrics,
+    observer: Observer,
+    keys: KeyGuard,
+    projects: Arc<Projects>,
+    store: Store,
+    /// The state did something unexpected: look at it now.
+    doubt: bool,
+
+    agenda: Agenda,
+    turn: Option<Turn>,
+
+    changed: Arc<Notify>,
+    watch: Watch,
+    fingerprint: u64,
+    reloading: Option<Reloading>,
+    /// A look at the files is wanted, not before this; true when SIGHUP asked.
+    wanted: Option<(Instant, bool)>,
+
+    systemd: Systemd,
+    next_beat: Instant,
+    next_ping: Option<Instant>,
+    next_holds: Option<DateTime<Utc>>,
+    /// Holds that were warned about.
+    warned: HashSet<String>,
+}
+
+impl std::fmt::Debug for Planner {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Planner")
+            .field("agenda", &self.agenda)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Planner {
+    pub(super) fn new(options: Options, pass: Passer) -> Result<Self, Error> {
+        let now = (options.clock)();
+        let metrics = gauges::metrics(&options.config, now);
+        let slot = Slot::default();
+        let keys = key_guard(&slot);
+        let observer = gauges::observer(&metrics);
+        let projects = Arc::new(Projects::connect(&options.config, &keys, &observer)?);
+        let fingerprint = fingerprint(&options.config);
+        let (live, reader) = watch::channel(options.config);
+        let board = Arc::new(Board::new(metrics.clone(), slot.clone(), reader, now));
+        board.facts().loaded_at = Some(now);
+        let changed = Arc::new(Notify::new());
+        let systemd = Systemd::new();
+        let begin = Instant::now();
+        Ok(Self {
+            next_ping: systemd.watchdog().map(|_| begin),
+            clock: options.clock,
+            surroundings: options.surroundings,
+            stop: options.stop,
+            host: options.host,
+            show: options.show,
+            pass,
+            live,
+            board,
+            metrics,
+            observer,
+            keys,
+            projects,
+            store: Store::new(slot),
+            doubt: false,
+            agenda: Agenda::default(),
+            turn: None,
+            watch: Watch::new(Arc::clone(&changed)),
+            changed,
+            fingerprint,
+            reloading: None,
+            wanted: None,
+            systemd,
+            next_beat: begin + HEARTBEAT,
+            next_holds: None,
+            warned: HashSet::new(),
+        })
+    }
+
+    pub(super) fn board(&self) -> Arc<Board> {
+        Arc::clone(&self.board)
+    }
+
+    /// The newest configuration.
+    fn config(&self) -> Arc<Config> {
+        self.live.borrow().clone()
+    }
+
+    /// Runs until it is told to stop.
+    pub(super) async fn run(mut self) -> Result<Ended, Error> {
+        let mut hangup = signal(SignalKind::hangup()).map_err(Error::Signals)?;
+        self.begin();
+        loop {
+            self.attend();
+            let wake = self.wake();
+            match self.wait(wake, &mut hangup).await {
+                Woken::Stop => break,
+                Woken::Pass(ended) => self.pass_ended(*ended),
+                Woken::Loaded(loaded) => self.loaded(loaded),
+                Woken::Hangup => {
+                    tracing::info!("SIGHUP: looking at the configuration");
+                    self.want(Duration::ZERO, true);
+                }
+                Woken::Changed => self.want(SETTLE, false),
+                Woken::Time => {}
+            }
+        }
+        Ok(self.drain().await)
+    }
+
+    fn begin(&mut self) {
+        let (config, now) = (self.config(), (self.clock)());
+        tracing::info!(
+            version = env!("CARGO_PKG_VERSION"),
+            config = %config.path.display(),
+            sha256 = config.sha256,
+            policies = config.policies.len(),
+            projects = config.projects.len(),
+            "started"
+        );
+        reload::log_warnings(&config);
+        self.watch.follow(&config);
+        self.adopt(&config, now);
+        if self.show {
+            self.agenda.start_all();
+        }
+        self.look_at_the_state(now);
+        self.publish();
+        // Also when the state does not work: the daemon is up, says so, and mends itself when the state does.
+        self.systemd.ready();
+    }
+
+    fn adopt(&mut self, config: &Config, now: DateTime<Utc>) {
+        let timing = |entry: &crate::config::PolicyEntry| (entry.policy.name.clone(), Timing::of(entry, &self.host));
+        self.agenda.adopt(config.policies.iter().map(timing), now);
+    }
+
+    /// Waits for whatever comes first.
+    async fn wait(&mut self, wake: Instant, hangup: &mut Signal) -> Woken {
+        let pass = async {
+            match &mut self.turn {
+                Some(turn) => (&mut turn.task).await,
+                None => std::future::pending().await,
+            }
+        };
+        let loaded = async {
+            match &mut self.reloading {
+                Some(reloading) => (&mut reloading.task).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            // A dropped sender can tell nothing any more; it is no order to stop.
+            Ok(_) = self.stop.wait_for(|stop| *stop) => Woken::Stop,
+            ended = pass => Woken::Pass(Box::new(ended)),
+            loaded = loaded => Woken::Loaded(loaded),
+            Some(()) = hangup.recv() => Woken::Hangup,
+            () = self.changed.notified() => Woken::Changed,
+            () = sleep_until(wake) => Woken::Time,
+        }
+    }
+
+    /// Does everything that it is time for.
+    fn attend(&mut self) {
+        let (now, instant) = ((self.clock)(), Instant::now());
+        self.cut_what_hangs(instant);
+        if instant >= self.next_beat {
+            self.next_beat = instant + HEARTBEAT;
+            self.look_for_changes();
+        }
+        self.begin_reload(instant);
+        // Beside a pass the state is the pass's to judge.
+        if self.turn.is_none() {
+            self.look_at_the_state(now);
+        }
+        self.ring(now);
+        self.begin_pass();
+        self.warn_of_ending_holds(now);
+        self.publish();
+        self.ping(instant);
+    }
+
+    /// When to turn again at the latest.
+    fn wake(&self) -> Instant {
+        let (now, instant) = ((self.clock)(), Instant::now());
+        let in_time = |at: DateTime<Utc>| instant + (at - now).to_std().unwrap_or_default();
+        // What rings while a pass is under way is looked at in time, too: it is counted as skipped.
+        let mut wake = self.next_beat;
+        let ring = self.agenda.next_ring().map(in_time);
+        let look = self.store.next_look().filter(|_| self.turn.is_none()).map(in_time);
+        let reload = self.wanted.filter(|_| self.reloading.is_none()).map(|(at, _)| at);
+        let deadline = self.turn.as_ref().filter(|turn| !turn.is_cut).map(|turn| turn.deadline);
+        for other in [ring, look, reload, deadline, self.next_ping].into_iter().flatten() {
+            wake = wake.min(other);
+        }
+        wake
+    }
+
+    // The watchdog.
+
+    fn ping(&mut self, instant: Instant) {
+        let Some(every) = self.systemd.watchdog() else { return };
+        let is_stuck = |turn: &Turn| turn.is_cut && instant >= turn.deadline + STUCK;
+        if self.turn.as_ref().is_some_and(is_stuck) {
+            // No run will ever begin again in this process. Whoever watches it shall make a new one.
+            return;
+        }
+        if self.next_ping.is_none_or(|at| instant >= at) {
+            Systemd::alive();
+            self.next_ping = Some(instant + every);
+        }
+    }
+
+    // The state.
+
+    fn look_at_the_state(&mut self, now: DateTime<Utc>) {
+        let config = self.config();
+        let doubt = std::mem::take(&mut self.doubt);
+        match self.store.look(&config.state_dir, doubt, now) {
+            Look::Same => {}
+            Look::Opened(ledger) => {
+                tracing::info!(state = %ledger.path().display(), "state opened");
+                say_when_new(&config, &ledger);
+                match off_the_runtime(|| self.remember(&config, &ledger, now)) {
+                    Ok(()) => self.board.facts().store_problem = None,
+                    Err(error) => self.state_failed(&error),
+                }
+            }
+            Look::Failed(error) => self.state_failed(&error),
+        }
+    }
+
+    fn state_failed(&mut self, error: &ledger::Error) {
+        self.metrics.ledger_error();
+        self.board.facts().store_problem = Some(error.to_string());
+        let error: &(dyn std::error::Error + 'static) = error;
+        tracing::error!(
+            error,
+            "the state does not work: nothing runs until it does; it is tried again each minute"
+        );
+    }
+
+    /// Takes from the ledger what earlier processes left: last runs, missed ticks, blocked keys.
+    fn remember(&mut self, config: &Config, ledger: &Arc<Ledger>, now: DateTime<Utc>) -> Result<(), ledger::Error> {
+        self.keys.restore(ledger.blocked_keys(now)?);
+        gauges::restore(&self.metrics, ledger)?;
+        let unconfirmed = gauges::unconfirmed(ledger)?;
+        let remembered = ledger.last_runs()?;
+        for entry in &config.policies {
+            let name = &entry.policy.name;
+            if let Some(begun) = ledger.last_begun(name)?
+                && self.agenda.catch_up(name, begun, now)
+            {
+                tracing::info!(policy = name.as_str(), last = %begun, "a tick was missed: it is made up for now");
+            }
+            let waits = ledger.refused(name)?.is_some();
+            let mut facts = self.board.facts();
+            if waits {
+                facts.guard_open.insert(name.clone());
+            }
+            let Some(last) = remembered.get(name) else { continue };
+            if let Some(at) = last.success.as_ref().and_then(|run| run.finished_at) {
+                facts.last_success.insert(name.clone(), at);
+            }
+            if let Some(counts) = last
+                .finished
+                .summary
+                .as_ref()
+                .map(|numbers| numbers["instances"].clone())
+            {
+                facts.instances = serde_json::from_value(counts).ok().or(facts.instances);
+            }
+            if let Some(run) = LastRun::remembered(last.finished.clone()) {
+                facts.last.entry(name.clone()).or_insert(run);
+            }
+        }
+        self.board.facts().unconfirmed = unconfirmed;
+        self.board.refresh(true);
+        Ok(())
+    }
+
+    // Runs.
+
+    fn ring(&mut self, now: DateTime<Utc>) {
+        let (passed, far_back) = self.agenda.ring(now);
+        if far_back {
+            tracing::warn!(%now, "the clock was set back by more than a day: schedules follow it");
+        }
+        for passed in passed {
+            match passed {
+                Passed::Busy(policy) => {
+                    tracing::warn!(policy = policy.as_str(), "due, and its last run is not over: skipped");
+                    self.metrics.tick_skipped(&policy);
+                }
+                Passed::Missed(policy, tick) => tracing::warn!(
+                    policy = policy.as_str(),
+                    %tick,
+                    "noticed too late (the host slept, or its clock was set) and not made up for, as it has `catch_up: false`"
+                ),
+            }
+        }
+    }
+
+    fn begin_pass(&mut self) {
+        let Some(ledger) = self.store.ledger() else { return };
+        // Until a task that was cut is gone nothing new is begun: one pass at a time.
+        if self.turn.is_some() {
+            return;
+        }
+        let Some((policies, why)) = self.agenda.take() else {
+            return;
+        };
+        let world = World {
+            config: self.config(),
+            live: self.live.subscribe(),
+            projects: Arc::clone(&self.projects),
+            ledger: Some(ledger),
+            lock: None,
+            stop: self.stop.clone(),
+            watcher: Arc::new(|_| {}),
+        };
+        let names: Vec<&str> = policies.iter().map(PolicyName::as_str).collect();
+        tracing::info!(policies = names.join(", "), trigger = why.as_str(), "run begins");
+        let turn = turn::begin(policies, why, self.wants_rows(), world, &self.pass, &self.clock);
+        let running: BTreeSet<PolicyName> = turn.policies.iter().cloned().collect();
+        self.board.facts().running = Some((running, turn.at));
+        self.turn = Some(turn);
+    }
+
+    /// Whether every decision fits into memory, as far as the last runs tell.
+    fn wants_rows(&self) -> bool {
+        let facts = self.board.facts();
+        let known = facts
+            .last
+            .values()
+            .filter_map(|last| last.summary)
+            .map(|counts| counts.all());
+        self.show || (!facts.last.is_empty() && known.sum::<u64>() <= MOST_ROWS)
+    }
+
+    fn cut_what_hangs(&mut self, instant: Instant) {
+        let Some(turn) = &mut self.turn else { return };
+        if !turn.is_cut && instant >= turn.deadline {
+            tracing::error!(
+                seconds = turn.began.elapsed().as_secs(),
+                "a run hangs far beyond its time budget: it is cut, and counted as failed"
+            );
+            turn.task.abort();
+            turn.is_cut = true;
+        }
+    }
+
+    fn pass_ended(&mut self, ended: PassEnd) {
+        let Some(turn) = self.turn.take() else { return };
+        self.agenda.done();
+        self.board.facts().running = None;
+        let took = turn.began.elapsed();
+        let now = (self.clock)();
+        let names: Vec<&str> = turn.policies.iter().map(PolicyName::as_str).collect();
+        let policies = names.join(", ");
+        let stand_in = match ended {
+            Ok(Ok(report)) => {
+                telemetry::run_line(&report);
+                self.record(report, took, true);
+                None
+            }
+            Ok(Err(Failed::Stopped)) => None,
+            Ok(Err(Failed::NoTurn)) => {
+                tracing::error!(policies, "skipped: another process ran on the state all the time");
+                Some(RunResult::Skipped)
+            }
+            Ok(Err(error)) => {
+                if error.is_of_the_ledger() {
+                    self.metrics.ledger_error();
+                    self.doubt = true;
+                }
+                let error: &(dyn std::error::Error + 'static) = &error;
+                tracing::error!(policies, error, "run failed");
+                Some(RunResult::Failed)
+            }
+            Err(error) => {
+                tracing::error!(policies, %error, "run failed: it panicked or was cut; the daemon goes on");
+                Some(RunResult::Failed)
+            }
+        };
+        if let Some(result) = stand_in {
+            self.record(turn::stand_in(&turn, result, now), took, false);
+        }
+        gauges::show_clocks(&self.metrics, &turn.world.projects);
+        self.next_holds = None;
+    }
+
+    /// Shows a report. One that is not whole stands in for a pass that never made one: it only says how it ended.
+    fn record(&mut self, mut report: RunReport, took: Duration, is_whole: bool) {
+        if !is_whole {
+            report.unconfirmed.clone_from(&self.board.facts().unconfirmed);
+        }
+        self.metrics.observe_run(&report, took);
+        let mut facts = self.board.facts();
+        let config = self.live.borrow().clone();
+        let known = |name: &PolicyName| config.policies.iter().any(|entry| entry.policy.name == *name);
+        let read = |result: RunResult| !matches!(result, RunResult::Failed | RunResult::Skipped);
+        if report.policies.iter().any(|policy| read(policy.result)) {
+            facts.instances = Some(report.instances);
+        }
+        facts.unconfirmed.clone_from(&report.unconfirmed);
+        let report = Arc::new(report);
+        for policy in report.policies.iter().filter(|policy| known(&policy.policy)) {
+            let name = policy.policy.clone();
+            if is_whole {
+                let open = policy.refusals.iter().any(Refusal::waits_for_approval);
+                if open && policy.mode == crate::retention::Mode::Enforce {
+                    facts.guard_open.insert(name.clone());
+                } else {
+                    facts.guard_open.remove(&name);
+                }
+                facts.reports.insert(name.clone(), Arc::clone(&report));
+            } else {
+                // The plan that was refused before still waits.
+                self.metrics.guard_open(&name, facts.guard_open.contains(&name));
+            }
+            if policy.result == RunResult::Success {
+                facts.last_success.insert(name.clone(), report.finished_at);
+            }
+            if policy.result != RunResult::Skipped {
+                let mut last = LastRun::of(&report, policy);
+                if !is_whole {
+                    last.summary = None;
+                }
+                facts.last.insert(name, last);
+            }
+        }
+    }
+
+    // Holds.
+
+    fn warn_of_ending_holds(&mut self, now: DateTime<Utc>) {
+        let early = self.next_holds.is_some_and(|at| now < at && at - now <= HOLDS_EVERY);
+        if early || self.turn.is_some() {
+            return;
+        }
+        let Some(ledger) = self.store.ledger() else { return };
+        self.next_holds = Some(now + HOLDS_EVERY);
+        self.board.refresh(true);
+        // A ledger that cannot be read is told of by `refresh`.
+        let placed = off_the_runtime(|| ledger.active_holds(now)).unwrap_or_default();
+        let config = self.config();
+        for hold in config.holds.iter().chain(&placed) {
+            let Some(until) = hold.until.filter(|until| *until > now && *until - now <= ENDS_SOON) else {
+                continue;
+            };
+            if self.warned.insert(format!("{} {until}", what_is_held(hold))) {
+                tracing::warn!(
+                    hold = what_is_held(hold),
+                    reason = hold.reason,
+                    owner = hold.owner,
+                    %until,
+                    "a hold ends soon; then the policies decide, after their grace"
+                );
+            }
+        }
+    }
+
+    // The configuration.
+
+    /// Asks for a look at the files.
+    fn want(&mut self, after: Duration, by_hand: bool) {
+        let at = Instant::now() + after;
+        let (sooner, asked) = self.wanted.unwrap_or((at, false));
+        self.wanted = Some((at.min(sooner), by_hand || asked));
+    }
+
+    /// What the kernel did not tell.
+    fn look_for_changes(&mut self) {
+        if self.reloading.is_none() && fingerprint(&self.config()) != self.fingerprint {
+            self.want(Duration::ZERO, false);
+        }
+    }
+
+    fn begin_reload(&mut self, instant: Instant) {
+        let Some((at, by_hand)) = self.wanted.filter(|_| self.reloading.is_none()) else {
+            return;
+        };
+        if instant < at {
+            return;
+        }
+        self.wanted = None;
+        if by_hand {
+            Systemd::reloading();
+        }
+        let (config, surroundings) = (self.config(), self.surroundings.clone());
+        let task = tokio::task::spawn_blocking(move || {
+            // Before reading: what changes while it is read makes another fingerprint, and so another look.
+            let before = fingerprint(&config);
+            let found = reload::look(&config, &surroundings);
+            let seen = match &found {
+                Found::New(new) if new.files != config.files || new.watch_dirs != config.watch_dirs => fingerprint(new),
+                _ => before,
+            };
+            (found, seen)
+        });
+        self.reloading = Some(Reloading { task, by_hand });
+    }
+
+    fn loaded(&mut self, loaded: Result<Loaded, JoinError>) {
+        let Some(Reloading { by_hand, .. }) = self.reloading.take() else {
+            return;
+        };
+        let (found, seen) = loaded.unwrap_or_else(|error| {
+            let problem = format!("reading the configuration panicked: {error}");
+            (Found::Bad(vec![problem]), self.fingerprint)
+        });
+        self.fingerprint = seen;
+        let now = (self.clock)();
+        match found {
+            Found::Bad(problems) => self.refuse(problems, by_hand),
+            Found::Unchanged => {
+                let was_bad = !self.board.facts().config_problems.is_empty();
+                if was_bad || by_hand {
+                    tracing::info!("the configuration is the one in force");
+                    self.in_force(&self.config(), now);
+                }
+                // A directory may have been made anew.
+                self.watch.follow(&self.config());
+            }
+            Found::New(new) => self.take_into_force(&new, now, by_hand),
+        }
+        if by_hand {
+            self.publish();
+            self.systemd.ready();
+        }
+    }
+
+    fn refuse(&mut self, problems: Vec<String>, by_hand: bool) {
+        self.metrics.config_rejected();
+        let mut facts = self.board.facts();
+        // Every touch of the directory makes a look; the same problems are told once.
+        if by_hand || facts.config_problems != problems {
+            for problem in &problems {
+                tracing::error!("{problem}");
+            }
+            tracing::error!(
+                problems = problems.len(),
+                "the new configuration is refused; the one before stays in force"
+            );
+        }
+        facts.config_problems = problems;
+    }
+
+    fn take_into_force(&mut self, new: &Arc<Config>, now: DateTime<Utc>, by_hand: bool) {
+        let old = self.config();
+        if old.projects != new.projects {
+            match Projects::connect(new, &self.keys, &self.observer) {
+                // A run under way keeps its own.
+                Ok(projects) => self.projects = Arc::new(projects),
+                Err(error) => return self.refuse(vec![error.chain()], by_hand),
+            }
+        }
+        self.live.send_replace(Arc::clone(new));
+        self.watch.follow(new);
+        self.adopt(new, now);
+        gauges::series(&self.metrics, new);
+        tracing::info!(
+            sha256 = new.sha256,
+            policies = new.policies.len(),
+            "configuration reloaded"
+        );
+        reload::log_difference(&old, new);
+        self.forget_the_gone(new);
+        if let Some(ledger) = self.store.ledger() {
+            // A policy that came back has a past.
+            let shown = off_the_runtime(|| gauges::restore(&self.metrics, &ledger));
+            if shown.is_err() {
+                self.doubt = true;
+            }
+        }
+        self.next_holds = None;
+        self.board.refresh(true);
+        self.in_force(new, now);
+    }
+
+    fn in_force(&self, config: &Config, now: DateTime<Utc>) {
+        self.metrics.config_loaded(&config.sha256, now);
+        let mut facts = self.board.facts();
+        facts.config_problems.clear();
+        facts.loaded_at = Some(now);
+    }
+
+    fn forget_the_gone(&self, config: &Config) {
+        let there: BTreeSet<&PolicyName> = config.policies.iter().map(|entry| &entry.policy.name).collect();
+        let mut facts = self.board.facts();
+        facts.last.retain(|name, _| there.contains(name));
+        facts.last_success.retain(|name, _| there.contains(name));
+        facts.reports.retain(|name, _| there.contains(name));
+        facts.guard_open.retain(|name| there.contains(name));
+    }
+
+    // Showing.
+
+    fn publish(&mut self) {
+        let mut facts = self.board.facts();
+        facts.next.clear();
+        facts.waiting.clear();
+        for (policy, next) in self.agenda.next_rings() {
+            self.metrics.next_run(policy, next);
+            facts.next.insert(policy.clone(), next);
+            if self.agenda.is_waiting(policy) {
+                facts.waiting.insert(policy.clone());
+            }
+        }
+        let first = facts
+            .next
+            .iter()
+            .filter_map(|(policy, next)| Some((((*next)?), policy)))
+            .min();
+        let mut status = match (&facts.running, first) {
+            (Some((running, since)), _) => {
+                let names: Vec<&str> = running.iter().map(PolicyName::as_str).collect();
+                format!("running {} since {}", names.join(", "), short(*since))
+            }
+            (None, Some((next, policy))) => format!("next run: {policy} at {}", short(next)),
+            (None, None) => "no policy has a schedule".to_owned(),
+        };
+        if let Some(problem) = &facts.store_problem {
+            status = format!("nothing runs: {problem}");
+        } else if let Some(problem) = facts.config_problems.first() {
+            status = format!("{status}; the new configuration is refused: {problem}");
+        }
+        drop(facts);
+        self.systemd.status(status);
+    }
+
+    // The end.
+
+    /// Lets the pass under way finish its batch.
+    async fn drain(mut self) -> Ended {
+        Systemd::stopping();
+        self.board.facts().stopping = true;
+        if let Some(reloading) = self.reloading.take() {
+            // It only reads.
+            reloading.task.abort();
+        }
+        let mut ended = Ended::Drained;
+        if let Some(mut turn) = self.turn.take() {
+            tracing::info!("waiting for the batch under way");
+            let mut finished = timeout(DRAIN, &mut turn.task).await;
+            if finished.is_err() {
+                tracing::error!("the run did not end in time and is cut; what it sent is in the ledger");
+                ended = Ended::Cut;
+                turn.task.abort();
+                finished = timeout(CUT, &mut turn.task).await;
+            }
+            self.turn = Some(turn);
+            if let Ok(finished) = finished {
+                self.pass_ended(finished);
+            }
+        }
+        tracing::info!("stopped");
+        ended
+    }
+}
+
+fn short(at: DateTime<Utc>) -> String {
+    at.format("%Y-%m-%d %H:%M:%S UTC").to_string()
+}
+
+/// A hold's name for people: its id, else what it holds.
+fn what_is_held(hold: &Hold) -> String {
+    match (&hold.id, &hold.target) {
+        (Some(id), _) => id.clone(),
+        (None, HoldTarget::Backup(id)) => id.to_string(),
+        (None, HoldTarget::Matching { instance, name }) => {
+            let part = |pattern: &Option<crate::retention::Pattern>| {
+                pattern.as_ref().map_or("*".to_owned(), ToString::to_string)
+            };
+            format!("instance {} name {}", part(instance), part(name))
+        }
+    }
+}

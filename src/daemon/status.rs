@@ -1,0 +1,221 @@
+//! What the daemon shows of itself, as one value: `/api/v1/status` and the page are made from it.
+//!
+//! Plain data in the contract's words; not for finding it out (`board`) nor for drawing it (`web`).
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+
+use crate::ledger::RunRow;
+use crate::retention::report::{InstanceCounts, PolicyReport, Sent, Summary};
+use crate::retention::{Freeze, Hold, PolicyName, ProjectName, Refusal, RunReport};
+
+/// Everything there is to show.
+#[derive(Clone, Debug, Serialize)]
+pub struct Status {
+    /// The program's version.
+    pub version: &'static str,
+    /// When this process started.
+    pub started_at: DateTime<Utc>,
+    /// When this was put together.
+    pub at: DateTime<Utc>,
+    /// Whether it can do its work: `/readyz`.
+    pub ready: bool,
+    /// What somebody should look at, the gravest first.
+    pub problems: Vec<Problem>,
+    /// The configuration in force.
+    pub config: ConfigStatus,
+    /// The policies, in the configuration's order.
+    pub policies: Vec<PolicyStatus>,
+    /// The holds in force, those of the configuration first.
+    pub holds: Vec<Hold>,
+    /// The freeze in force.
+    pub freeze: Option<Freeze>,
+    /// Instances that no policy claims, as of the last run.
+    pub unmanaged: Option<u64>,
+    /// Instances by how policies see them, as of the last run.
+    pub instances: Option<InstanceCounts>,
+    /// Accepted deletions that no listing has confirmed yet, by project.
+    pub unconfirmed: BTreeMap<ProjectName, u64>,
+    /// The last pass of each policy, whole; with every decision where the fleet is small enough to be kept in memory.
+    #[serde(skip)]
+    pub reports: BTreeMap<PolicyName, Arc<RunReport>>,
+}
+
+/// Something that somebody should look at.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Problem {
+    /// `state`, `configuration`, `run`, `guard`, `instance` or `stopping`.
+    pub about: &'static str,
+    /// The policy it concerns, if one.
+    pub policy: Option<PolicyName>,
+    /// What is the matter.
+    pub message: String,
+}
+
+/// The configuration in force, and how the last reload went.
+#[derive(Clone, Debug, Serialize)]
+pub struct ConfigStatus {
+    /// The main file.
+    pub path: PathBuf,
+    /// Its fingerprint.
+    pub sha256: String,
+    /// When it was taken into force.
+    pub loaded_at: DateTime<Utc>,
+    /// Whether the newest version of the files is the one in force.
+    pub last_reload_ok: bool,
+    /// Why not.
+    pub problems: Vec<String>,
+}
+
+/// One policy.
+#[derive(Clone, Debug, Serialize)]
+pub struct PolicyStatus {
+    /// Its name.
+    pub policy: PolicyName,
+    /// `enforce` or `dry-run`.
+    pub mode: &'static str,
+    /// Its schedule as written; `null` for none.
+    pub schedule: Option<String>,
+    /// The zone of schedule and buckets.
+    pub timezone: &'static str,
+    /// When it is due next, jitter included.
+    pub next_run: Option<DateTime<Utc>>,
+    /// Whether it is due and waits for its turn, or for the state.
+    pub waiting: bool,
+    /// Since when its run has been under way.
+    pub running_since: Option<DateTime<Utc>>,
+    /// Its last run.
+    pub last_run: Option<LastRun>,
+    /// When its last successful run ended.
+    pub last_success: Option<DateTime<Utc>>,
+}
+
+/// How a run of a policy went.
+#[derive(Clone, Debug, Serialize)]
+pub struct LastRun {
+    /// The run's id; `null` for one that ended before it had one.
+    pub run_id: Option<String>,
+    /// The one reading of the clock that decided.
+    pub at: DateTime<Utc>,
+    /// When it ended.
+    pub finished_at: DateTime<Utc>,
+    /// `success`, `partial`, `failed`, `refused` or `skipped`.
+    pub result: String,
+    /// `approved` or `refused`.
+    pub verdict: &'static str,
+    /// The gravest refusal.
+    pub refusal: Option<RefusalStatus>,
+    /// Decisions in numbers; `null` where the run could not read the world.
+    pub summary: Option<Counts>,
+    /// What became of what was sent, by project.
+    pub sent: BTreeMap<ProjectName, Sent>,
+    /// Approved, but not sent.
+    pub left: u64,
+}
+
+/// Why the guard held something back.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct RefusalStatus {
+    /// The limit's name.
+    pub limit: String,
+    /// In words; empty for a run from before this process started, of which only the limit is remembered.
+    pub message: String,
+}
+
+/// Decisions in numbers, in the shape of `plan --format json`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Counts {
+    /// Kept.
+    pub keep: u64,
+    /// Expired, their grace not over.
+    pub wait: u64,
+    /// Due.
+    pub delete: u64,
+    /// Their sizes.
+    pub bytes: Sizes,
+}
+
+/// Sizes in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Sizes {
+    /// Of the kept.
+    pub keep: u64,
+    /// Of the waiting.
+    pub wait: u64,
+    /// Of the due.
+    pub delete: u64,
+}
+
+impl From<Summary> for Counts {
+    fn from(summary: Summary) -> Self {
+        let Summary { keep, wait, delete } = summary;
+        Self {
+            keep: keep.count,
+            wait: wait.count,
+            delete: delete.count,
+            bytes: Sizes {
+                keep: keep.bytes,
+                wait: wait.bytes,
+                delete: delete.bytes,
+            },
+        }
+    }
+}
+
+impl Counts {
+    /// All backups that were decided on.
+    pub fn all(&self) -> u64 {
+        self.keep.saturating_add(self.wait).saturating_add(self.delete)
+    }
+}
+
+fn verdict(refused: bool) -> &'static str {
+    if refused { "refused" } else { "approved" }
+}
+
+impl LastRun {
+    /// From the report of a pass.
+    pub fn of(report: &RunReport, policy: &PolicyReport) -> Self {
+        let waits = |refusal: &&Refusal| refusal.waits_for_approval();
+        let gravest = policy.refusals.iter().find(waits).or(policy.refusals.first());
+        Self {
+            run_id: report.run_id.clone().filter(|id| !id.is_empty()),
+            at: report.at,
+            finished_at: report.finished_at,
+            result: policy.result.as_str().to_owned(),
+            verdict: verdict(gravest.is_some()),
+            refusal: gravest.map(|refusal| RefusalStatus {
+                limit: refusal.limit().to_owned(),
+                message: refusal.to_string(),
+            }),
+            summary: Some(policy.summary.into()),
+            sent: policy.sent.clone(),
+            left: policy.left,
+        }
+    }
+
+    /// From what the ledger remembers; `None` for a run that did not finish.
+    pub fn remembered(row: RunRow) -> Option<Self> {
+        let numbers = row.summary.unwrap_or_default();
+        let limit = numbers["refused"][0].as_str().map(str::to_owned);
+        let summary: Option<Summary> = serde_json::from_value(numbers["summary"].clone()).ok();
+        Some(Self {
+            run_id: Some(row.run),
+            at: row.started_at,
+            finished_at: row.finished_at?,
+            result: row.result?,
+            verdict: verdict(limit.is_some()),
+            refusal: limit.map(|limit| RefusalStatus {
+                limit,
+                message: String::new(),
+            }),
+            summary: summary.map(Counts::from),
+            sent: serde_json::from_value(numbers["sent"].clone()).unwrap_or_default(),
+            left: numbers["left"].as_u64().unwrap_or_default(),
+        })
+    }
+}

@@ -1,0 +1,78 @@
+//! What the service manager is told: ready, reloading, stopping, what comes next, and that the planner still turns.
+//!
+//! Not for deciding when; the planner calls. Without `$NOTIFY_SOCKET` nothing is sent.
+
+use std::time::Duration;
+
+use sd_notify::NotifyState;
+
+/// The service manager, if there is one.
+#[derive(Debug)]
+pub struct Systemd {
+    watchdog: Option<Duration>,
+    status: String,
+}
+
+impl Systemd {
+    /// Reads what the service manager asks for.
+    pub fn new() -> Self {
+        Self {
+            watchdog: sd_notify::watchdog_enabled().filter(|every| !every.is_zero()),
+            status: String::new(),
+        }
+    }
+
+    /// How often to call [`Self::alive`]: half of what the service manager allows, as `sd_watchdog_enabled(3)` advises.
+    /// `None` when nobody watches, so that nobody is woken for it.
+    pub fn watchdog(&self) -> Option<Duration> {
+        self.watchdog.map(|allowed| allowed / 2)
+    }
+
+    /// Started, or done reloading.
+    pub fn ready(&self) {
+        send(&[NotifyState::Ready, NotifyState::Status(&self.status)]);
+    }
+
+    /// A reload begins. Both in one message: systemd 253 and newer ends a service that sends the first alone.
+    pub fn reloading() {
+        match NotifyState::monotonic_usec_now() {
+            Ok(now) => send(&[NotifyState::Reloading, now]),
+            Err(error) => {
+                tracing::warn!(%error, "the monotonic clock cannot be read; the service manager is not told of the reload")
+            }
+        }
+    }
+
+    /// The end begins.
+    pub fn stopping() {
+        send(&[
+            NotifyState::Stopping,
+            NotifyState::Status("finishing what is under way"),
+        ]);
+    }
+
+    /// What `systemctl status` shows; sent only when it changed.
+    pub fn status(&mut self, text: String) {
+        if self.status != text {
+            self.status = text;
+            send(&[NotifyState::Status(&self.status)]);
+        }
+    }
+
+    /// The planner has turned.
+    pub fn alive() {
+        send(&[NotifyState::Watchdog]);
+    }
+}
+
+impl Default for Systemd {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+fn send(states: &[NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(states) {
+        tracing::debug!(%error, "the service manager could not be told");
+    }
+}

@@ -1,0 +1,169 @@
+//! One pass as a task of its own: it waits for the right to delete, and whatever happens in it, only it ends.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep};
+
+use super::Clock;
+use super::due::Trigger;
+use crate::ledger::{self, Ledger};
+use crate::retention::report::{InstanceCounts, PolicyReport, RunResult, Summary};
+use crate::retention::{PolicyName, RunReport};
+use crate::run::{self, Order, Purpose, World};
+
+/// A pass that takes longer leaves the rest to the next one.
+pub(super) const BUDGET: Duration = Duration::from_secs(4 * 3600);
+/// A pass keeps to its budget by itself; one that hangs is cut this much later.
+const BEYOND: Duration = Duration::from_secs(600);
+/// How long accepted deletions are watched; they take minutes, and what is not gone then is the next run's to confirm.
+const CONFIRM_FOR: Duration = Duration::from_secs(300);
+/// How often to ask whether another process (an `apply`, a second daemon) is done.
+const ASK_AGAIN: Duration = Duration::from_secs(1);
+
+type Passing = Pin<Box<dyn Future<Output = Result<RunReport, run::Error>> + Send>>;
+/// Walks a pass. The daemon's is [`run::pass`]; its tests have others.
+pub(super) type Passer = Arc<dyn Fn(Order, World) -> Passing + Send + Sync>;
+
+/// The real one.
+pub(super) fn by_run() -> Passer {
+    Arc::new(|order, world| Box::pin(async move { run::pass(&order, &world).await }))
+}
+
+/// Why there is no report.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Failed {
+    #[error(transparent)]
+    Run(#[from] run::Error),
+    #[error(transparent)]
+    Ledger(#[from] ledger::Error),
+    /// Another process deleted all the time.
+    #[error("another process ran on the state all the time")]
+    NoTurn,
+    /// Told to stop before it had begun.
+    #[error("told to stop")]
+    Stopped,
+}
+
+impl Failed {
+    /// Whether the state may be broken.
+    pub(super) fn is_of_the_ledger(&self) -> bool {
+        matches!(self, Self::Ledger(_) | Self::Run(run::Error::Ledger(_)))
+    }
+}
+
+/// A pass under way.
+pub(super) struct Turn {
+    pub(super) task: JoinHandle<Result<RunReport, Failed>>,
+    pub(super) policies: Vec<PolicyName>,
+    pub(super) world: World,
+    pub(super) began: Instant,
+    pub(super) at: DateTime<Utc>,
+    /// When it is cut.
+    pub(super) deadline: Instant,
+    /// It was told to end and has not: something in it never yields.
+    pub(super) is_cut: bool,
+}
+
+/// Begins a pass of these policies. The world has no lock yet.
+pub(super) fn begin(
+    policies: Vec<PolicyName>,
+    why: Trigger,
+    rows: bool,
+    world: World,
+    pass: &Passer,
+    clock: &Clock,
+) -> Turn {
+    let now = clock();
+    let order = Order {
+        purpose: Purpose::Apply {
+            confirm_for: CONFIRM_FOR,
+        },
+        policies: Some(policies.clone()),
+        instance: None,
+        now,
+        rows,
+        trigger: why.as_str(),
+        budget: BUDGET,
+    };
+    let began = Instant::now();
+    Turn {
+        task: tokio::spawn(walk(order, world.clone(), Arc::clone(pass), Arc::clone(clock))),
+        policies,
+        world,
+        began,
+        at: now,
+        deadline: began + BUDGET + BEYOND,
+        is_cut: false,
+    }
+}
+
+async fn walk(mut order: Order, mut world: World, pass: Passer, clock: Clock) -> Result<RunReport, Failed> {
+    let deadline = Instant::now() + order.budget;
+    let mut stop = world.stop.clone();
+    let mut told = false;
+    let lock = loop {
+        let dir = &world.config.state_dir;
+        if let Some(lock) = super::off_the_runtime(|| Ledger::lock_deletions(dir))? {
+            break lock;
+        }
+        if !told {
+            tracing::info!("another process runs on the state in {}: waiting for it", dir.display());
+            told = true;
+        }
+        tokio::select! {
+            () = sleep(ASK_AGAIN) => {}
+            _ = stop.wait_for(|stop| *stop) => return Err(Failed::Stopped),
+        }
+        if Instant::now() >= deadline {
+            return Err(Failed::NoTurn);
+        }
+    };
+    // The one reading of the clock that decides is made when the pass begins, not when it queued.
+    order.now = clock();
+    order.budget = deadline.saturating_duration_since(Instant::now());
+    world.lock = Some(Arc::new(lock));
+    Ok(pass(order, world).await?)
+}
+
+/// The report of a pass that has none of its own: every policy ended like this.
+pub(super) fn stand_in(turn: &Turn, result: RunResult, finished_at: DateTime<Utc>) -> RunReport {
+    let of = |name: &PolicyName| {
+        let entry = turn
+            .world
+            .config
+            .policies
+            .iter()
+            .find(|entry| entry.policy.name == *name)?;
+        Some(PolicyReport {
+            policy: name.clone(),
+            mode: entry.policy.mode,
+            zone: entry.policy.zone,
+            result,
+            refusals: Vec::new(),
+            summary: Summary::default(),
+            rows: Vec::new(),
+            sent: std::collections::BTreeMap::new(),
+            left: 0,
+        })
+    };
+    RunReport {
+        // It may have had one, which went down with it; the metrics count what has one.
+        run_id: Some(String::new()),
+        at: turn.at,
+        finished_at,
+        policies: turn.policies.iter().filter_map(of).collect(),
+        unmanaged: Vec::new(),
+        overlaps: Vec::new(),
+        skipped: Vec::new(),
+        instances: InstanceCounts::default(),
+        unconfirmed: std::collections::BTreeMap::new(),
+        calls: 0,
+        ledger_head: None,
+        settled_earlier: Vec::new(),
+    }
+}

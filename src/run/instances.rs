@@ -1,0 +1,300 @@
+//! The instances of a pass: listed, claimed by policies or by none, and those that were deleted and left backups behind.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use tokio::task::JoinSet;
+
+use super::account::Accounts;
+use super::listing::SeenDatabases;
+use super::survey::{Overlaps, Survey};
+use super::{Error, Order, Purpose, World, blocking, count_instances, skip_of};
+use crate::ledger::{Believed, SeenInstance, Unconfirmed};
+use crate::rds::{self, Client, InstanceEntry};
+use crate::retention::plan::ClockCheck;
+use crate::retention::policy::Knowledge;
+use crate::retention::report::{Skip, SkipReason};
+use crate::retention::{Engine, Instance, InstanceId, InstanceLife, Policy, ProjectName, Refusal};
+
+/// A shrunken listing is left alone so long, then believed.
+const SHRINK_DOUBT: TimeDelta = TimeDelta::days(7);
+
+/// One instance whose backups are to be listed.
+pub(super) struct Job {
+    pub(super) client: Client,
+    pub(super) instance: Arc<Instance>,
+    /// Places of the policies that claim it.
+    pub(super) claiming: Vec<usize>,
+    /// What was last seen of its backups' databases; asked for deleted instances only.
+    pub(super) databases: SeenDatabases,
+}
+
+/// What the ledger remembers that the survey needs.
+#[derive(Default)]
+pub(super) struct Memory {
+    /// Believed counts: of manual backups by instance, of instances by project (where there is no instance).
+    believed: HashMap<(ProjectName, Option<InstanceId>), Believed>,
+    /// Sent earlier, neither confirmed nor returned.
+    pub(super) unconfirmed: HashMap<InstanceId, Vec<Unconfirmed>>,
+    /// Shrunken listings that somebody approved.
+    approved: HashSet<String>,
+    /// Instances that were missed by three listings over at least a day.
+    long_missed: HashMap<ProjectName, Vec<SeenInstance>>,
+}
+
+impl Memory {
+    pub(super) fn load(order: &Order, world: &World) -> Result<Self, Error> {
+        let mut memory = Self::default();
+        let Some(ledger) = &world.ledger else { return Ok(memory) };
+        blocking(|| {
+            for (project, _) in world.projects.iter() {
+                let counts = ledger.believed(project)?;
+                memory
+                    .believed
+                    .extend(counts.instances.map(|believed| ((project.clone(), None), believed)));
+                let mut seen = ledger.seen_instances(project)?;
+                seen.retain(SeenInstance::is_long_missed);
+                memory.long_missed.insert(project.clone(), seen);
+                let of_instance = |(id, believed)| ((project.clone(), Some(id)), believed);
+                memory.believed.extend(counts.backups.into_iter().map(of_instance));
+            }
+            for row in ledger.unconfirmed()? {
+                memory.unconfirmed.entry(row.instance.clone()).or_default().push(row);
+            }
+            memory.approved = ledger.listing_approvals(order.now)?;
+            Ok(memory)
+        })
+    }
+
+    /// The shrink guard: a listing that fell by more than half, and by more than three, below what was believed less
+    /// what this program sent. Somebody may approve it, and after a week it is believed.
+    pub(super) fn doubts(
+        &self,
+        project: &ProjectName,
+        instance: Option<&InstanceId>,
+        found: u64,
+        now: DateTime<Utc>,
+    ) -> Option<Refusal> {
+        let known = self.believed.get(&(project.clone(), instance.cloned()))?;
+        let expected = known.count?.saturating_sub(known.sent);
+        let fell = found * 2 < expected && expected - found > 3;
+        let name = instance.map_or_else(|| project.as_str(), InstanceId::as_str);
+        let doubted_long = known.shrunk_since.is_some_and(|since| now - since >= SHRINK_DOUBT);
+        (fell && !doubted_long && !self.approved.contains(name)).then(|| Refusal::Shrink {
+            project: project.clone(),
+            instance: instance.cloned(),
+            expected,
+            found,
+        })
+    }
+}
+
+/// Lists the instances of every project that a running policy may select, and says which to read.
+pub(super) async fn list_instances(
+    order: &Order,
+    world: &World,
+    accounts: &Accounts,
+    memory: &Memory,
+    survey: &mut Survey,
+) -> Result<Vec<Job>, Error> {
+    let mut listings: JoinSet<(Client, Result<Vec<InstanceEntry>, rds::Error>)> = JoinSet::new();
+    for (name, client) in world.projects.iter() {
+        if accounts.running().any(|policy| may_select(policy, name)) {
+            survey.clocks.insert(name.clone(), ClockCheck::NoDate);
+            let client = client.clone();
+            listings.spawn(async move {
+                let listed = client.list_instances().await;
+                (client, listed)
+            });
+        }
+    }
+    let mut listed = Vec::new();
+    while let Some(joined) = listings.join_next().await {
+        listed.push(joined?);
+    }
+    // The order of answers must not show in the report.
+    listed.sort_by(|(a, _), (b, _)| a.project().cmp(b.project()));
+    let mut claims = Claims::default();
+    for (client, listed) in listed {
+        let Some(instances) = believe(order, accounts, memory, survey, &client, listed) else {
+            continue;
+        };
+        let deleted = deleted_instances(world, accounts, memory, survey, &client, &instances).await?;
+        for (instance, databases) in instances
+            .iter()
+            .map(|one| (one.clone(), SeenDatabases::new()))
+            .chain(deleted)
+        {
+            claims.enter(order, accounts, memory, survey, &client, instance, databases);
+        }
+        survey.listed.push((client.project().clone(), instances));
+    }
+    survey.counts = count_instances(&claims.counts, 0);
+    survey.overlaps = claims.overlaps.report(accounts.all());
+    Ok(claims.jobs)
+}
+
+/// The instances of a project whose list is believed; otherwise the project is left alone, with a reason.
+fn believe(
+    order: &Order,
+    accounts: &Accounts,
+    memory: &Memory,
+    survey: &mut Survey,
+    client: &Client,
+    listed: Result<Vec<InstanceEntry>, rds::Error>,
+) -> Option<Vec<Instance>> {
+    let project = client.project();
+    let of_project: Vec<usize> = accounts
+        .running()
+        .enumerate()
+        .filter(|(_, policy)| may_select(policy, project))
+        .map(|(nth, _)| nth)
+        .collect();
+    let instances = match listed {
+        Ok(entries) => living(entries),
+        Err(error) => {
+            for nth in of_project {
+                survey.hit.missed(nth);
+            }
+            survey.skipped.push(skip_of(project, None, &error));
+            return None;
+        }
+    };
+    if let Some(refusal) = memory.doubts(project, None, instances.len() as u64, order.now) {
+        survey.skipped.push(shrink_skip(project, None, &refusal));
+        survey
+            .shrunk
+            .extend(of_project.into_iter().map(|nth| (nth, refusal.clone())));
+        survey.disbelieved.push((project.clone(), None));
+        return None;
+    }
+    Some(instances)
+}
+
+/// Who claims what, and what is to be read.
+#[derive(Default)]
+struct Claims {
+    counts: Vec<usize>,
+    overlaps: Overlaps,
+    jobs: Vec<Job>,
+}
+
+impl Claims {
+    #[expect(clippy::too_many_arguments, reason = "the pass's own state and one instance")]
+    fn enter(
+        &mut self,
+        order: &Order,
+        accounts: &Accounts,
+        memory: &Memory,
+        survey: &mut Survey,
+        client: &Client,
+        instance: Instance,
+        databases: SeenDatabases,
+    ) {
+        let wanted = |id: &InstanceId| *id == instance.id || id.as_str() == &*instance.name;
+        if order.instance.as_ref().is_some_and(|id| !wanted(id)) {
+            return;
+        }
+        let claiming = accounts.claims(&instance, Knowledge::Full);
+        let instance = Arc::new(instance);
+        let living = instance.life == InstanceLife::Listed;
+        if living {
+            self.counts.push(claiming.len());
+            self.overlaps.note(&claiming);
+        }
+        if living && claiming.is_empty() {
+            survey.unmanaged.push(Arc::clone(&instance));
+        }
+        // Also what no running policy claims is read, where an earlier deletion waits for its confirmation.
+        let waits = matches!(order.purpose, Purpose::Apply { .. }) && memory.unconfirmed.contains_key(&instance.id);
+        if waits || accounts.running_among(&claiming).next().is_some() {
+            self.jobs.push(Job {
+                client: client.clone(),
+                instance,
+                claiming,
+                databases,
+            });
+        }
+    }
+}
+
+/// The deleted instances of a project whose backups some running policy is about.
+///
+/// Deleted means: missed by three believed listings over at least a day, missing again in this one, and asking for the id
+/// finds nothing. Whatever else the asking finds, an error included, leaves the instance alone.
+async fn deleted_instances(
+    world: &World,
+    accounts: &Accounts,
+    memory: &Memory,
+    survey: &mut Survey,
+    client: &Client,
+    listed: &[Instance],
+) -> Result<Vec<(Instance, SeenDatabases)>, Error> {
+    let project = client.project();
+    let mut deleted = Vec::new();
+    let listed: HashSet<&InstanceId> = listed.iter().map(|instance| &instance.id).collect();
+    let missing = memory
+        .long_missed
+        .get(project)
+        .into_iter()
+        .flatten()
+        .filter(|seen| !listed.contains(&seen.instance.id));
+    for seen in missing {
+        let Some(missed_since) = seen.missed_since else {
+            continue;
+        };
+        let instance = Instance {
+            life: InstanceLife::Deleted { missed_since },
+            ..seen.instance.clone()
+        };
+        if accounts
+            .running_among(&accounts.claims(&instance, Knowledge::Full))
+            .next()
+            .is_none()
+        {
+            continue;
+        }
+        match client.find_instance(&instance.id).await {
+            Ok(Some(_)) => {}
+            Ok(None) => {
+                let databases = match &world.ledger {
+                    Some(ledger) => blocking(|| ledger.seen_databases(&instance.id))?,
+                    None => SeenDatabases::new(),
+                };
+                deleted.push((instance, databases));
+            }
+            Err(error) => survey.skipped.push(skip_of(project, Some(&instance.id), &error)),
+        }
+    }
+    Ok(deleted)
+}
+
+fn may_select(policy: &Policy, project: &ProjectName) -> bool {
+    policy
+        .select
+        .projects
+        .as_ref()
+        .is_none_or(|projects| projects.contains(project))
+}
+
+/// SQL Server instances that can have manual backups; a read replica has none (API page "Creating a Manual Backup").
+fn living(entries: Vec<InstanceEntry>) -> Vec<Instance> {
+    let has_backups = |entry: &InstanceEntry| entry.engine == Engine::SqlServer && !entry.is_replica;
+    let mut instances: Vec<Instance> = entries
+        .into_iter()
+        .filter(has_backups)
+        .map(|entry| entry.instance)
+        .collect();
+    instances.sort_by(|a, b| a.name.cmp(&b.name).then_with(|| a.id.cmp(&b.id)));
+    instances
+}
+
+pub(super) fn shrink_skip(project: &ProjectName, instance: Option<&InstanceId>, refusal: &Refusal) -> Skip {
+    Skip {
+        project: project.clone(),
+        instance: instance.cloned(),
+        reason: SkipReason::Shrink,
+        message: refusal.to_string(),
+    }
+}
