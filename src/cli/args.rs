@@ -218,6 +218,27 @@ pub enum Command {
                   state deletes nothing."
     )]
     Apply(Apply),
+    /// Say what happens to one backup, and why.
+    #[command(
+        long_about = "Say what happens to one backup: which rule and slot keeps it, until when, and what edit would let it go; or \
+                  since when it has been expired, when it is due, and what edit would keep it; or, for one that is deleted \
+                  already: when, by which policy, run and rule, on whose listing.\n\n\
+                  Every edit that is proposed was decided with, on the backups as they are now."
+    )]
+    Why(Why),
+    /// Show when each backup goes, and how much stays.
+    #[command(
+        long_about = "Show when each backup goes, and how many and how much is left week by week, by playing the runs to come. \
+                  Nothing is deleted and nothing is written."
+    )]
+    Forecast(Forecast),
+    /// Show which backups change fate under another configuration.
+    #[command(
+        long_about = "Show which real backups stay under one configuration and go under the other, grouped by policy, and how much \
+                  storage that is. Grace counts as over on both sides.\n\n\
+                  It exits 0 when no backup changes fate and 1 when some do."
+    )]
+    Diff(Diff),
     /// Hold a backup, or many: they are kept whatever a policy says.
     #[command(
         long_about = "Hold a backup: it is kept whatever a policy says, and no rule counts it, until the hold ends or is released. \
@@ -274,6 +295,12 @@ pub enum Command {
                   between. Nothing to configure, nothing leaves this machine, nothing is left on it."
     )]
     Demo(Demo),
+    /// Print a JSON Schema of the configuration, for editors.
+    #[command(
+        long_about = "Print a JSON Schema of the configuration (draft 2020-12), with descriptions and examples, for editors with a \
+                  YAML language server. `check` knows more: zones, schedules, names of projects, which keys go together."
+    )]
+    Schema(Schema),
     /// Print a shell's completion script.
     #[command(long_about = "Print a completion script for a shell.")]
     Completions(Completions),

@@ -10,7 +10,9 @@ use clap::{ArgAction, ArgGroup, Args, Subcommand};
 use clap_complete::Shell;
 
 use super::args::Format;
-use super::values::{parse_hash, parse_loopback, parse_pattern, parse_short, parse_span, parse_text, parse_time};
+use super::values::{
+    parse_hash, parse_loopback, parse_pace, parse_pattern, parse_short, parse_span, parse_text, parse_time,
+};
 use crate::retention::{Pattern, Span};
 
 /// `run`
@@ -93,6 +95,84 @@ pub struct Apply {
     /// How it is shown.
     #[command(flatten)]
     pub show: Show,
+}
+
+/// `why`
+#[derive(Clone, Debug, Args)]
+#[command(after_help = "Examples:\n  rds-retentiond why 63ad3439af9776054br04\n  \
+                  rds-retentiond why 63ad3439af9776054br04 --format json | jq '.policies[].would_go'")]
+pub struct Why {
+    /// The backup's id, as `plan --wide` shows it.
+    #[arg(value_name = "BACKUP_ID")]
+    pub backup: String,
+    /// Decide as of this moment: RFC 3339, or a date (midnight UTC).
+    #[arg(long, value_name = "TIME", value_parser = parse_time)]
+    pub at: Option<DateTime<Utc>>,
+    /// Offline: look it up in this file, as for `plan`; nothing is known of the past then.
+    #[arg(long, value_name = "FILE")]
+    pub backups: Option<PathBuf>,
+    /// How the result is written to stdout.
+    #[arg(long, value_enum, default_value_t = Format::Table, value_name = "FORMAT")]
+    pub format: Format,
+}
+
+/// `forecast`
+#[derive(Clone, Debug, Args)]
+#[command(
+    after_help = "Examples:\n  rds-retentiond forecast --days 365 --backup-every 24h\n  \
+                  rds-retentiond forecast --backups backups.json --policy production\n  \
+                  rds-retentiond forecast --format json | jq '.weeks[].left'"
+)]
+pub struct Forecast {
+    /// Only the backups in this policy's scope; may be given several times. The others still keep what they keep.
+    #[arg(long = "policy", value_name = "NAME", action = ArgAction::Append)]
+    pub policies: Vec<String>,
+    /// How far to look ahead.
+    #[arg(long, value_name = "N", default_value_t = 90, value_parser = clap::value_parser!(u32).range(1..=3660))]
+    pub days: u32,
+    /// Assume one COMPLETED full backup more on each instance so often, as large as its newest one.
+    #[arg(long, value_name = "DURATION", value_parser = parse_pace)]
+    pub backup_every: Option<Span>,
+    /// Begin at this moment: RFC 3339, or a date (midnight UTC).
+    #[arg(long, value_name = "TIME", value_parser = parse_time)]
+    pub at: Option<DateTime<Utc>>,
+    /// Offline: the backups of this file, as for `plan`; graces begin with the first run.
+    #[arg(long, value_name = "FILE")]
+    pub backups: Option<PathBuf>,
+    /// How it is shown.
+    #[command(flatten)]
+    pub show: Show,
+}
+
+/// `diff`
+#[derive(Clone, Debug, Args)]
+#[command(after_help = "Examples:\n  rds-retentiond diff --against new.yaml\n  \
+                  rds-retentiond diff --against new.yaml --backups backups.json --format json | jq '.policies[].would_go'")]
+pub struct Diff {
+    /// The other configuration file.
+    #[arg(long, value_name = "FILE")]
+    pub against: PathBuf,
+    /// Decide as of this moment: RFC 3339, or a date (midnight UTC).
+    #[arg(long, value_name = "TIME", value_parser = parse_time)]
+    pub at: Option<DateTime<Utc>>,
+    /// Offline: the backups of this file, as for `plan`.
+    #[arg(long, value_name = "FILE")]
+    pub backups: Option<PathBuf>,
+    /// How it is shown.
+    #[command(flatten)]
+    pub show: Show,
+}
+
+/// `schema`
+#[derive(Clone, Copy, Debug, Args)]
+#[command(after_help = "Examples:\n  rds-retentiond schema > rds-retentiond.schema.json\n  \
+                  rds-retentiond schema --included > policies.schema.json\n\n\
+                  In the first line of a policy file, for editors with a YAML language server:\n  \
+                  # yaml-language-server: $schema=policies.schema.json")]
+pub struct Schema {
+    /// The schema of the files that `include` names, which hold only `policies:`.
+    #[arg(long)]
+    pub included: bool,
 }
 
 /// `hold`

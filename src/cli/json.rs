@@ -15,7 +15,8 @@ use super::exit;
 use super::sentences::timestamp;
 use crate::retention::report::{Action, InstanceCounts, Outcome, PolicyReport, Row, Sent, Skip, Summary};
 use crate::retention::{
-    BackupId, Fate, Hold, Instance, InstanceId, KeepReason, Keeper, PolicyName, ProjectName, Refusal, RunReport, Series,
+    BackupId, ExpireReason, Fate, Hold, Instance, InstanceId, KeepReason, Keeper, PolicyName, ProjectName, Refusal,
+    RunReport, Series,
 };
 
 /// Writes a report and a line feed.
@@ -249,7 +250,7 @@ impl<'a> DecisionJson<'a> {
             size_bytes: row.backup.size_bytes,
             status: row.backup.status.as_str(),
             decision: row.action.key(),
-            reasons: Reasons(&row.action),
+            reasons: Reasons::of(&row.action),
             expires_at: row.expires_at.map(Stamp),
             grace_since: grace_since.map(Stamp),
             due_at: due_at.map(Stamp),
@@ -282,15 +283,28 @@ impl<'a> ErrorJson<'a> {
     }
 }
 
-struct Reasons<'a>(&'a Action);
+/// Why a backup is kept, or may go.
+pub(super) enum Reasons<'a> {
+    None,
+    Keep(&'a [KeepReason]),
+    Expire(ExpireReason),
+}
+
+impl<'a> Reasons<'a> {
+    pub(super) fn of(action: &'a Action) -> Self {
+        match action {
+            Action::Keep(reasons) => Self::Keep(reasons),
+            Action::Wait { reason, .. } | Action::Delete(reason) => Self::Expire(*reason),
+        }
+    }
+}
 
 impl Serialize for Reasons<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match self.0 {
-            Action::Keep(reasons) => serializer.collect_seq(reasons.iter().map(ReasonJson::of)),
-            Action::Wait { reason, .. } | Action::Delete(reason) => {
-                serializer.collect_seq([ReasonJson::plain(Cow::Borrowed(reason.key()))])
-            }
+        match self {
+            Self::None => serializer.collect_seq(std::iter::empty::<ReasonJson<'_>>()),
+            Self::Keep(reasons) => serializer.collect_seq(reasons.iter().map(ReasonJson::of)),
+            Self::Expire(reason) => serializer.collect_seq([ReasonJson::plain(Cow::Borrowed(reason.key()))]),
         }
     }
 }

@@ -6,11 +6,15 @@
 
 mod apply;
 pub mod args;
+mod because;
 mod check;
 mod demo;
+mod diff;
 mod ending;
 pub mod exit;
 mod flags;
+mod fleet;
+mod forecast;
 pub mod grid;
 pub mod json;
 pub mod listing;
@@ -21,11 +25,13 @@ mod plan;
 pub mod progress;
 pub mod render;
 mod run;
+mod schema;
 pub mod sentences;
 mod session;
 mod simulator;
 mod state;
 mod values;
+mod why;
 
 use std::io::{self, Write};
 use std::path::Path;
@@ -98,6 +104,10 @@ fn dispatch(cli: &Cli) -> CommandResult {
         Command::Check(args) => check::check(args, global),
         Command::Plan(args) => plan::plan(args, global),
         Command::Apply(args) => apply::apply(args, global),
+        Command::Why(args) => why::why(args, global),
+        Command::Forecast(args) => forecast::forecast(args, global),
+        Command::Diff(args) => diff::diff(args, global),
+        Command::Schema(args) => schema::schema(*args, global),
         Command::Hold(args) => state::hold(args, global),
         Command::Release(args) => state::release(args, global),
         Command::Holds(args) => state::holds(args, global),

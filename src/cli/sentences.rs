@@ -140,7 +140,7 @@ pub fn expired(reason: ExpireReason) -> &'static str {
 }
 
 /// What keeps it. What a database's series repeats of the full one is said once.
-fn keep(reasons: &[KeepReason]) -> String {
+pub fn keep(reasons: &[KeepReason]) -> String {
     let mut plain: Vec<String> = Vec::new();
     let mut by_database: BTreeMap<&str, Vec<String>> = BTreeMap::new();
     for reason in reasons {
@@ -205,7 +205,7 @@ fn keeper(reason: &KeepReason) -> String {
     }
 }
 
-fn held(hold: &Hold) -> String {
+pub fn held(hold: &Hold) -> String {
     let mut text = format!("held: {}", clean(&hold.reason));
     if let Some(until) = hold.until {
         let _ = write!(text, " until {}", end(until));

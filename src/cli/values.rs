@@ -21,6 +21,15 @@ pub(super) fn parse_span(text: &str) -> Result<Span, String> {
     Span::parse(text).map_err(|error| error.to_string())
 }
 
+/// How often backups are made; more than one an hour would be a forecast of nothing but them.
+pub(super) fn parse_pace(text: &str) -> Result<Span, String> {
+    let span = parse_span(text)?;
+    if span.approximate_seconds() < 3_600 {
+        return Err("at least an hour, as in `24h`".to_owned());
+    }
+    Ok(span)
+}
+
 /// A duration of at most a day that may be given in milliseconds; for the simulator, which knows no calendar.
 pub(super) fn parse_short(text: &str) -> Result<Duration, String> {
     let duration = match text.strip_suffix("ms") {

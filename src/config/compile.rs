@@ -14,7 +14,7 @@ use super::project::{self, Projects};
 use super::raw::{INCLUDED, MAIN, Section};
 use super::read::{At, Fields, Findings};
 use super::tree::{self, Document, Flaw, Spot};
-use super::{Config, PolicyEntry, Problems, Surroundings, holds, policy};
+use super::{Config, PolicyEntry, Problems, Surroundings, holds, lint, policy};
 use crate::retention::{Freeze, Hold};
 
 /// Where the ledger is unless the configuration says otherwise.
@@ -189,12 +189,12 @@ fn include(
     read
 }
 
-fn draft(
-    fields: &Fields<'_>,
+fn draft<'t>(
+    fields: &Fields<'t>,
     base: &Path,
     surroundings: &Surroundings,
-    others: &[Parsed],
-    findings: &Findings,
+    others: &'t [Parsed],
+    findings: &'t Findings,
 ) -> Draft {
     version(fields);
     let projects = if let Some(list) = fields.get("projects") {
@@ -277,13 +277,13 @@ fn same(a: &Path, b: &Path) -> bool {
 }
 
 /// The policies of all files; at least one.
-fn policies(
-    fields: &Fields<'_>,
-    others: &[Parsed],
+fn policies<'t>(
+    fields: &Fields<'t>,
+    others: &'t [Parsed],
     projects: Option<&[String]>,
-    findings: &Findings,
+    findings: &'t Findings,
 ) -> Vec<PolicyEntry> {
-    let mut good = Vec::new();
+    let mut good: Vec<(At<'t>, PolicyEntry)> = Vec::new();
     let mut seen: HashMap<String, String> = HashMap::new();
     let mut count = 0;
     if let Some(list) = fields.get("policies") {
@@ -311,7 +311,9 @@ fn policies(
             "write at least one under `policies`; what no policy selects is never deleted",
         );
     }
-    good
+    let placed: Vec<(At<'_>, &PolicyEntry)> = good.iter().map(|(at, entry)| (at.clone(), entry)).collect();
+    lint::policies(&placed);
+    good.into_iter().map(|(_, entry)| entry).collect()
 }
 
 fn empty(file: &Parsed, findings: &Findings) {
@@ -324,11 +326,11 @@ fn empty(file: &Parsed, findings: &Findings) {
 }
 
 /// How many were typed, good or not.
-fn policies_of(
-    list: &At<'_>,
+fn policies_of<'t>(
+    list: &At<'t>,
     projects: Option<&[String]>,
     seen: &mut HashMap<String, String>,
-    good: &mut Vec<PolicyEntry>,
+    good: &mut Vec<(At<'t>, PolicyEntry)>,
 ) -> usize {
     let items = list.items_or_none("a list of policies").unwrap_or_default();
     for item in &items {
@@ -347,7 +349,7 @@ fn policies_of(
                 }
             }
         }
-        good.extend(policy::compile(item, projects));
+        good.extend(policy::compile(item, projects).map(|entry| (item.clone(), entry)));
     }
     items.len()
 }

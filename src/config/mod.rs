@@ -9,6 +9,7 @@ mod compile;
 mod diagnose;
 mod files;
 mod holds;
+mod lint;
 mod policy;
 mod project;
 pub mod raw;
@@ -27,7 +28,7 @@ use url::Url;
 
 pub use diagnose::{Problem, Problems};
 pub use schedule::{Schedule, ScheduleError};
-pub use schema::schema;
+pub use schema::{included_schema, schema};
 
 use crate::retention::{Freeze, Hold, Policy, ProjectName, Span};
 

@@ -7,6 +7,7 @@ use chrono_tz::Tz;
 
 use super::PolicyEntry;
 use super::diagnose::nearest;
+use super::lint;
 use super::raw::{DELETED_INSTANCES, KEEP, LIMITS, POLICY, SELECT, SELECT_BACKUPS, SELECT_INSTANCES};
 use super::read::{At, Fields};
 use super::tree::{Kind, clip};
@@ -61,7 +62,7 @@ pub(super) fn compile(at: &At<'_>, projects: Option<&[String]>) -> Option<Policy
             "for 03:00 every day write `schedule: \"0 3 * * *\"`",
         );
     }
-    Some(PolicyEntry {
+    let entry = PolicyEntry {
         policy: Arc::new(Policy {
             name: PolicyName::from(name?),
             mode: mode?,
@@ -78,7 +79,9 @@ pub(super) fn compile(at: &At<'_>, projects: Option<&[String]>) -> Option<Policy
         schedule: schedule?,
         jitter: jitter?,
         catch_up: catch_up?,
-    })
+    };
+    lint::policy(&fields, &entry);
+    Some(entry)
 }
 
 /// The default for a key that is left out; `None` for one that is wrong.

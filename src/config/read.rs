@@ -105,6 +105,27 @@ impl<'t> At<'t> {
         }
     }
 
+    /// The value under these keys, one mapping below the other, if all are there. Notes nothing: for lints, which come
+    /// after everything was read.
+    pub fn below_keys(&self, keys: &[&str]) -> Option<At<'t>> {
+        keys.iter().try_fold(self.clone(), |at, wanted| {
+            let Kind::Map(pairs) = &at.node.kind else { return None };
+            let is_wanted = |key: &Node| matches!(&key.kind, Kind::Scalar { text, .. } if text == wanted);
+            let (_, value) = pairs.iter().find(|(key, _)| is_wanted(key))?;
+            Some(at.below(value, at.path_of(wanted)))
+        })
+    }
+
+    /// Whether it is a list with this text among its entries. Notes nothing.
+    pub fn has_item(&self, wanted: &str) -> bool {
+        let Kind::List(items) = &self.node.kind else {
+            return false;
+        };
+        items
+            .iter()
+            .any(|item| matches!(&item.kind, Kind::Scalar { text, .. } if text == wanted))
+    }
+
     /// A mapping with the keys of `section`; unknown, duplicate and missing ones are noted.
     pub fn section(&self, section: &'static Section) -> Option<Fields<'t>> {
         let Kind::Map(pairs) = &self.node.kind else {

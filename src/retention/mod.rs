@@ -10,6 +10,8 @@
 pub mod backup;
 pub mod bucket;
 pub mod decide;
+pub mod edit;
+pub mod forecast;
 pub mod hold;
 pub mod pattern;
 pub mod plan;

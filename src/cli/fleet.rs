@@ -1,0 +1,190 @@
+//! The backups that `why`, `forecast` and `diff` look at: from the cloud as a plan reads them, or from a file.
+//!
+//! Not for deciding: what is gathered here is decided by floor 0 under whichever policies the command asks about.
+
+use std::collections::{BTreeMap, HashSet};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+
+use super::{Failure, exit, note, plan, session};
+use crate::config::{Config, PolicyEntry};
+use crate::ledger::Ledger;
+use crate::rds::wire;
+use crate::retention::policy::{Count, Knowledge, Limits, Mode};
+use crate::retention::{
+    Backup, DeletedInstances, Hold, Instance, InstanceId, InstanceLife, KeepRule, KeepRules, Policy, ProjectName,
+    Selector, Span,
+};
+use crate::run::{self, Order, Purpose};
+
+/// As for `plan`: the largest fleet at the slowest pace.
+const BUDGET: Duration = Duration::from_hours(6);
+
+/// An instance and all its manual backups that some policy has in its scope.
+pub(super) struct Resident {
+    pub(super) instance: Arc<Instance>,
+    pub(super) backups: Vec<Backup>,
+}
+
+/// What was gathered.
+pub(super) struct Fleet {
+    /// By project, name and id.
+    pub(super) residents: Vec<Resident>,
+    /// What is known of the instances.
+    pub(super) knowledge: Knowledge,
+    /// The holds in force of the ledger; the configuration's are not among them.
+    pub(super) placed_holds: Vec<Hold>,
+    /// The state, where there is one.
+    pub(super) ledger: Option<Arc<Ledger>>,
+    /// The exit code that the gathering itself deserves.
+    pub(super) code: u8,
+}
+
+impl Fleet {
+    /// From a file: all backups are one project's, instances are known by id only.
+    pub(super) fn of_file(config: &Config, file: &Path) -> Result<Self, Failure> {
+        let unreadable = |why: String| Failure::new(exit::USAGE, format!("--backups {}: {why}", file.display()));
+        let bytes = std::fs::read(file).map_err(|error| unreadable(error.to_string()))?;
+        let rows = wire::backups_from_json(&bytes).map_err(unreadable)?;
+        let project = config
+            .projects
+            .first()
+            .map_or_else(|| ProjectName::from("offline"), |first| first.name.clone());
+        let mut instances: BTreeMap<InstanceId, Vec<Backup>> = BTreeMap::new();
+        for (instance, backup) in rows {
+            let id = instance.unwrap_or_else(|| InstanceId::from(""));
+            instances.entry(id).or_default().push(backup);
+        }
+        let resident = |(id, backups): (InstanceId, Vec<Backup>)| Resident {
+            instance: Arc::new(Instance {
+                project: project.clone(),
+                name: id.as_str().into(),
+                id,
+                tags: Vec::new(),
+                enterprise_project: None,
+                life: InstanceLife::Listed,
+            }),
+            backups,
+        };
+        Ok(Self {
+            residents: instances.into_iter().map(resident).collect(),
+            knowledge: Knowledge::IdsOnly,
+            placed_holds: Vec::new(),
+            ledger: None,
+            code: exit::DONE,
+        })
+    }
+
+    /// From the cloud: what any of these policies has in its scope, of one instance or of all.
+    pub(super) fn of_cloud(
+        config: &Config,
+        policies: Vec<PolicyEntry>,
+        instance: Option<InstanceId>,
+        now: DateTime<Utc>,
+    ) -> Result<Self, Failure> {
+        let ledger = session::ledger_to_read(config, now)?.map(Arc::new);
+        let placed_holds = match &ledger {
+            Some(ledger) => ledger.active_holds(now)?,
+            None => Vec::new(),
+        };
+        let asked = Arc::new(Config {
+            policies,
+            ..config.clone()
+        });
+        let order = Order {
+            purpose: Purpose::Plan,
+            policies: None,
+            instance,
+            now,
+            rows: true,
+            trigger: "plan",
+            budget: BUDGET,
+        };
+        let report = session::runtime()?.block_on(async {
+            let stop = session::stop_signal()?;
+            let (progress, watcher) = plan::progress();
+            let observer = session::no_observer();
+            let world = session::world(&asked, ledger.clone(), None, stop, &observer, watcher)?;
+            let report = run::pass(&order, &world).await;
+            progress.finish();
+            report.map_err(Failure::from)
+        })?;
+        let code = exit::of_plan(&report);
+        for skip in &report.skipped {
+            let whole = || format!("project {}", skip.project);
+            let what = skip.instance.as_ref().map_or_else(whole, |id| format!("instance {id}"));
+            note(&format!("left out: {what}: {}", skip.message));
+        }
+        let mut residents: BTreeMap<(ProjectName, Arc<str>, InstanceId), Resident> = BTreeMap::new();
+        let mut seen = HashSet::new();
+        for row in report.policies.into_iter().flat_map(|policy| policy.rows) {
+            // A backup in two scopes has two rows.
+            if !seen.insert(row.backup.id.clone()) {
+                continue;
+            }
+            let Instance { project, name, id, .. } = &*row.instance;
+            let key = (project.clone(), Arc::clone(name), id.clone());
+            let resident = residents.entry(key).or_insert_with(|| Resident {
+                instance: Arc::clone(&row.instance),
+                backups: Vec::new(),
+            });
+            resident.backups.push(row.backup);
+        }
+        Ok(Self {
+            residents: residents.into_values().collect(),
+            knowledge: Knowledge::Full,
+            placed_holds,
+            ledger,
+            code,
+        })
+    }
+
+    /// The holds in force under a configuration: its own and those placed by command.
+    pub(super) fn holds(&self, config: &Config) -> Vec<Hold> {
+        config.holds.iter().chain(&self.placed_holds).cloned().collect()
+    }
+
+    /// The policies of a configuration that claim an instance, by place.
+    pub(super) fn claiming(&self, config: &Config, instance: &Instance) -> Vec<usize> {
+        let claims = |place: &usize| config.policies[*place].policy.select.claims(instance, self.knowledge);
+        (0..config.policies.len()).filter(claims).collect()
+    }
+}
+
+/// A policy that has everything in its scope, so that also what no policy manages is listed.
+pub(super) fn everything() -> Option<PolicyEntry> {
+    let keep = KeepRules::new(vec![KeepRule::Last(Count::All)], Vec::new())?;
+    // The name cannot be typed, so it is nobody else's.
+    Some(PolicyEntry {
+        policy: Arc::new(Policy {
+            name: "*".into(),
+            mode: Mode::DryRun,
+            zone: chrono_tz::Tz::UTC,
+            select: Selector {
+                projects: None,
+                instance_names: None,
+                instance_ids: None,
+                tags: Vec::new(),
+                enterprise_projects: None,
+                exclude_instance_names: Vec::new(),
+                exclude_instance_ids: Vec::new(),
+                backup_names: None,
+                exclude_backup_names: Vec::new(),
+                deleted_instances: DeletedInstances::Include,
+            },
+            keep,
+            max_age: None,
+            failed_after: Span::days(7),
+            min_backups: std::num::NonZeroU32::MIN,
+            grace: Span::hours(24),
+            require_backup_within: None,
+            limits: Limits::default(),
+        }),
+        schedule: None,
+        jitter: Span::ZERO,
+        catch_up: false,
+    })
+}

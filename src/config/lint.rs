@@ -1,0 +1,254 @@
+//! What is legal but hardly meant, in policies: warnings, each with what to do.
+//!
+//! A lint stays only if whoever sees it is better off for it: no matters of taste, nothing about defaults. Not for
+//! mistakes (those are problems) nor for what only the cloud can tell (`check --online`).
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use super::PolicyEntry;
+use super::read::{At, Fields};
+use crate::retention::{Count, KeepRule, Period, Policy, Span};
+
+/// Where schedules are looked at: a plain Monday far from any change of clocks. Lints must not depend on the day.
+const SAMPLE_FROM: DateTime<Utc> = DateTime::from_timestamp(1_767_571_200, 0).expect("a date of 2026");
+/// A run this many times within the grace brings nothing but requests.
+const RUNS_IN_GRACE: u64 = 48;
+
+/// One policy by itself.
+pub(super) fn policy(fields: &Fields<'_>, entry: &PolicyEntry) {
+    covered_rules(fields, &entry.policy);
+    keeps_everything(fields, &entry.policy);
+    selects_nothing(fields);
+    max_age(fields, &entry.policy);
+    pace(fields, entry);
+}
+
+/// The policies side by side, each with where it stands.
+pub(super) fn policies(all: &[(At<'_>, &PolicyEntry)]) {
+    for (nth, (at, entry)) in all.iter().enumerate() {
+        let same = |(_, other): &&(At<'_>, &PolicyEntry)| other.policy.select == entry.policy.select;
+        if let Some((_, first)) = all[..nth].iter().find(same) {
+            at.warn(
+                format!("it selects the same as policy `{}`", first.policy.name),
+                "a backup goes only when both let it go; put the rules into one policy, or let one of them select less",
+            );
+        }
+    }
+}
+
+/// A rule that keeps nothing another one does not keep.
+fn covered_rules(fields: &Fields<'_>, policy: &Policy) {
+    let rules = policy.keep.rules();
+    for (nth, rule) in rules.iter().enumerate() {
+        let covering = rules.iter().enumerate().find(|(other, by)| {
+            // Of two that cover each other the later one is named.
+            *other != nth && covers(**by, *rule) && !(covers(*rule, **by) && nth < *other)
+        });
+        let Some((_, by)) = covering else { continue };
+        let only_newest = is_one(*rule);
+        let message = if only_newest {
+            format!(
+                "`{}: 1` keeps the newest backup alone, which `{}` keeps anyway",
+                rule.key(),
+                by.key()
+            )
+        } else {
+            format!("`{}` keeps nothing that `{}` does not keep", rule.key(), by.key())
+        };
+        let hint = if only_newest && !matches!(rule, KeepRule::Last(_)) {
+            "the period under way counts as the first: write 2 or more to reach back, or remove it"
+        } else {
+            "remove it, or make it reach further"
+        };
+        let at = fields.own.below_keys(&["keep", rule.key()]);
+        at.as_ref().unwrap_or(&fields.own).warn(message, hint);
+    }
+}
+
+fn is_one(rule: KeepRule) -> bool {
+    matches!(rule, KeepRule::Last(Count::AtMost(one)) | KeepRule::Counted(_, Count::AtMost(one)) if one.get() == 1)
+}
+
+/// Whether everything that `rule` keeps is kept by `by`, whatever backups there are.
+fn covers(by: KeepRule, rule: KeepRule) -> bool {
+    let shorter = |a: Span, b: Span| a.approximate_seconds() <= b.approximate_seconds();
+    // Every rule keeps the newest one.
+    is_one(rule)
+        || match (by, rule) {
+            (KeepRule::Last(Count::All), _) => true,
+            (KeepRule::Counted(fine, Count::All), KeepRule::Counted(coarse, _) | KeepRule::WithinPeriod(coarse, _)) => {
+                nests(fine, coarse)
+            }
+            (KeepRule::Within(long), KeepRule::WithinPeriod(_, span)) => shorter(span, long),
+            (KeepRule::WithinPeriod(fine, long), KeepRule::WithinPeriod(coarse, span)) => {
+                nests(fine, coarse) && shorter(span, long)
+            }
+            _ => false,
+        }
+}
+
+/// Whether every coarse period consists of whole fine ones, so that the newest of the one is the newest of the other.
+fn nests(fine: Period, coarse: Period) -> bool {
+    // Weeks run across the ends of months.
+    fine <= coarse && !(fine == Period::Week && coarse > Period::Week)
+}
+
+fn keeps_everything(fields: &Fields<'_>, policy: &Policy) {
+    let all = policy.keep.names().iter().find(|pattern| pattern.as_str() == "*");
+    let at = |key: &str| {
+        fields
+            .own
+            .below_keys(&["keep", key])
+            .unwrap_or_else(|| fields.own.clone())
+    };
+    if all.is_some() {
+        at("names").warn(
+            "`names: [\"*\"]` keeps every backup: the policy never deletes anything",
+            "name those that must stay, or remove `names`",
+        );
+    }
+    let last_all = policy.keep.rules().contains(&KeepRule::Last(Count::All));
+    if last_all && policy.max_age.is_none() {
+        at("last").warn(
+            "`last: all` keeps every COMPLETED backup: the policy never deletes one",
+            "give it a number, or set `max_age`",
+        );
+    }
+}
+
+fn selects_nothing(fields: &Fields<'_>) {
+    let Some(select) = fields.get("select") else { return };
+    for (section, what) in [("instances", "instance"), ("backups", "backup")] {
+        let excluded = select.below_keys(&[section, "exclude_names"]);
+        if let Some(at) = excluded.filter(|at| at.has_item("*")) {
+            at.warn(
+                format!("`exclude_names: [\"*\"]` leaves out every {what}: the policy selects nothing"),
+                "remove it; what no policy selects is never deleted anyway",
+            );
+        }
+    }
+}
+
+fn max_age(fields: &Fields<'_>, policy: &Policy) {
+    let (Some(age), Some(at)) = (policy.max_age, fields.get("max_age")) else {
+        return;
+    };
+    let most = age.approximate_seconds();
+    for rule in policy.keep.rules() {
+        let (promised, value) = match rule {
+            KeepRule::Counted(period, Count::AtMost(count)) => {
+                (seconds(*period) * u64::from(count.get() - 1), count.to_string())
+            }
+            KeepRule::Within(span) | KeepRule::WithinPeriod(_, span) => (span.approximate_seconds(), span.to_string()),
+            KeepRule::Last(_) | KeepRule::Counted(_, Count::All) => continue,
+        };
+        // A day of tolerance: months and years are not all of one length.
+        if promised > most + 86_400 {
+            at.warn(
+                format!(
+                    "`{}: {value}` reaches further back than `max_age: {age}` lets it",
+                    rule.key()
+                ),
+                "max_age beats the keep rules: raise it, or lower the rule to what is meant",
+            );
+        }
+    }
+}
+
+fn seconds(period: Period) -> u64 {
+    match period {
+        Period::Hour => 3_600,
+        Period::Day => 86_400,
+        Period::Week => 7 * 86_400,
+        Period::Month => 2_629_746,
+        Period::Quarter => 3 * 2_629_746,
+        Period::Year => 31_556_952,
+    }
+}
+
+/// How the schedule and the durations that depend on it go together.
+fn pace(fields: &Fields<'_>, entry: &PolicyEntry) {
+    let Some((shortest, longest)) = intervals(entry) else {
+        return;
+    };
+    let grace = entry.policy.grace.approximate_seconds();
+    if let Some(at) = fields.get("schedule")
+        && grace >= RUNS_IN_GRACE * shortest
+        && shortest < 3_600
+    {
+        at.warn(
+            format!(
+                "it runs every {}, though an expired backup waits for `grace: {}`",
+                written(shortest),
+                entry.policy.grace
+            ),
+            "every run lists all backups; once an hour deletes as punctually as that grace can show",
+        );
+    }
+    if let Some(at) = fields.get("grace")
+        && grace > 0
+        && longest > 2 * grace
+    {
+        at.warn(
+            format!(
+                "runs are up to {} apart, so an expired backup waits for that long and not for {}",
+                written(longest),
+                entry.policy.grace
+            ),
+            "grace begins with a run and ends with a run: run more often, or write the grace that it is",
+        );
+    }
+    if let Some(at) = fields.get("jitter")
+        && entry.jitter.approximate_seconds() >= shortest
+    {
+        at.warn(
+            format!(
+                "the jitter of {} is as long as the {} between two runs",
+                entry.jitter,
+                written(shortest)
+            ),
+            "make it a small part of that, or runs will meet the next tick",
+        );
+    }
+}
+
+/// The shortest and the longest time between two runs, in seconds.
+fn intervals(entry: &PolicyEntry) -> Option<(u64, u64)> {
+    let schedule = entry.schedule.as_ref()?;
+    let mut ticks = vec![schedule.next_after(SAMPLE_FROM, entry.policy.zone)?];
+    // A day of half-hourly runs, or years of yearly ones.
+    while ticks.len() < 60 {
+        let Some(next) = schedule.next_after(*ticks.last()?, entry.policy.zone) else {
+            break;
+        };
+        ticks.push(next);
+        if next - ticks[0] > TimeDelta::days(400) {
+            break;
+        }
+    }
+    let between = |pair: &[DateTime<Utc>]| u64::try_from((pair[1] - pair[0]).num_seconds()).unwrap_or(0);
+    let shortest = ticks.windows(2).map(between).min()?;
+    Some((shortest, ticks.windows(2).map(between).max()?))
+}
+
+fn written(seconds: u64) -> String {
+    match seconds {
+        0..60 => format!("{seconds}s"),
+        60..3_600 => format!("{}min", seconds / 60),
+        3_600..172_800 => format!("{}h", seconds / 3_600),
+        _ => format!("{}d", seconds / 86_400),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn weeks_do_not_nest_in_months() {
+        assert!(nests(Period::Day, Period::Week) && nests(Period::Day, Period::Month));
+        assert!(nests(Period::Month, Period::Quarter) && nests(Period::Week, Period::Week));
+        assert!(!nests(Period::Week, Period::Month) && !nests(Period::Week, Period::Year));
+        assert!(!nests(Period::Month, Period::Day));
+    }
+}

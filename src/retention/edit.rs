@@ -1,0 +1,298 @@
+//! What would have to be written differently for one backup to go, or to stay.
+//!
+//! Nothing is guessed: every proposal is decided again with the changed policy, and only what then holds is returned.
+//! A policy is looked at on its own; that another one keeps a backup too is the caller's to say.
+
+use std::num::NonZeroU32;
+use std::sync::Arc;
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use super::policy::Count;
+use super::{
+    Backup, BackupStatus, Decision, ExpireReason, Hold, Instance, KeepReason, KeepRule, KeepRules, Keeper, Policy,
+    Span, Verdict, decide,
+};
+
+/// One backup of one instance under one policy.
+#[derive(Clone, Copy)]
+pub struct Case<'a> {
+    /// The instance.
+    pub instance: &'a Instance,
+    /// All its backups.
+    pub backups: &'a [Backup],
+    /// Which of them it is about.
+    pub backup: usize,
+    /// The holds in force.
+    pub holds: &'a [Hold],
+    /// The policy.
+    pub policy: &'a Arc<Policy>,
+    /// The moment.
+    pub now: DateTime<Utc>,
+}
+
+/// One key of a policy, before and after.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Edit {
+    /// A keep rule; without `to` it is left out.
+    Rule {
+        /// As it is.
+        from: KeepRule,
+        /// As it would be.
+        to: Option<KeepRule>,
+    },
+    /// `max_age`; without `to` it is left out.
+    MaxAge {
+        /// As it is.
+        from: Span,
+        /// As it would be.
+        to: Option<Span>,
+    },
+    /// `failed_after`.
+    FailedAfter {
+        /// As it is.
+        from: Span,
+        /// As it would be.
+        to: Span,
+    },
+}
+
+/// Edits that, made together, turn the decision.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// What to write differently.
+    pub edits: Vec<Edit>,
+    /// How many other backups of this instance would change fate with it.
+    pub others: usize,
+}
+
+/// Why no edit of the policy's rules lets a kept backup go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bound {
+    /// It is among the `min_backups` newest.
+    Floor,
+    /// The policy would have no rule left.
+    OnlyRule,
+    /// Something else than a rule keeps it: a hold, its name, its state.
+    NotByRule,
+}
+
+/// The smallest change of the rules under which a kept backup would go.
+pub fn lets_go(case: &Case<'_>) -> Result<Change, Bound> {
+    let before = case.decide(case.policy);
+    let mut policy = Policy::clone(case.policy);
+    let mut edits: Vec<Edit> = Vec::new();
+    // A rule that is edited may keep it in a later series or by a rounded span still: a few rounds settle that.
+    for _ in 0..4 {
+        let decided = case.decide(&Arc::new(policy.clone()));
+        let reasons = match case.verdict(&decided) {
+            Some(Verdict::Keep(reasons)) => reasons,
+            Some(Verdict::Expire(_)) => {
+                let others = case.differing(&before, &decided);
+                return Ok(Change { edits, others });
+            }
+            None => return Err(Bound::NotByRule),
+        };
+        if reasons.iter().all(|reason| reason.keeper == Keeper::Floor) {
+            return Err(Bound::Floor);
+        }
+        if !reasons.iter().all(|reason| matches!(reason.keeper, Keeper::Rule(_))) {
+            return Err(Bound::NotByRule);
+        }
+        let mut rules: Vec<KeepRule> = Vec::new();
+        for rule in policy.keep.rules() {
+            let own = reasons.iter().filter(|reason| reason.keeper == Keeper::Rule(*rule));
+            let Some(first) = own.clone().next() else {
+                rules.push(*rule);
+                continue;
+            };
+            let slot = own.filter_map(|reason| reason.slot).min().unwrap_or(1);
+            let to = case.shrunk(*rule, slot, first);
+            rules.extend(to);
+            note(&mut edits, *rule, to);
+        }
+        policy.keep = KeepRules::new(rules, policy.keep.names().to_vec()).ok_or(Bound::OnlyRule)?;
+    }
+    Err(Bound::NotByRule)
+}
+
+/// Changes of one key each under which an expired backup would stay, the smallest first.
+pub fn keeps(case: &Case<'_>) -> Vec<Change> {
+    let before = case.decide(case.policy);
+    let Some(Verdict::Expire(reason)) = case.verdict(&before) else {
+        return Vec::new();
+    };
+    let mut changes: Vec<Change> = Vec::new();
+    let mut try_out = |edit: Edit| {
+        let decided = case.decide(&Arc::new(apply(case.policy, edit)));
+        if matches!(case.verdict(&decided), Some(Verdict::Keep(_))) {
+            let others = case.differing(&before, &decided);
+            let edits = vec![edit];
+            changes.push(Change { edits, others });
+        }
+    };
+    match reason {
+        ExpireReason::NotKept => case
+            .policy
+            .keep
+            .rules()
+            .iter()
+            .filter_map(|rule| case.grown(*rule))
+            .for_each(&mut try_out),
+        ExpireReason::MaxAge => {
+            if let Some(from) = case.policy.max_age {
+                let to = case.age().map(days_above);
+                try_out(Edit::MaxAge { from, to });
+            }
+        }
+        ExpireReason::Failed => {
+            if let Some(age) = case.age() {
+                let (from, to) = (case.policy.failed_after, days_above(age));
+                try_out(Edit::FailedAfter { from, to });
+            }
+        }
+        ExpireReason::InstanceDeleted => {}
+    }
+    changes.sort_by_key(|change| change.others);
+    changes
+}
+
+fn note(edits: &mut Vec<Edit>, rule: KeepRule, to: Option<KeepRule>) {
+    // A second round edits what the first one wrote.
+    let known = edits.iter_mut().find_map(|edit| match edit {
+        Edit::Rule { to: written, .. } if *written == Some(rule) => Some(written),
+        _ => None,
+    });
+    match known {
+        Some(written) => *written = to,
+        None => edits.push(Edit::Rule { from: rule, to }),
+    }
+}
+
+fn apply(policy: &Policy, edit: Edit) -> Policy {
+    let mut policy = policy.clone();
+    match edit {
+        Edit::Rule { from, to: Some(to) } => {
+            let swap = |rule: &KeepRule| if *rule == from { to } else { *rule };
+            let rules: Vec<KeepRule> = policy.keep.rules().iter().map(swap).collect();
+            let names = policy.keep.names().to_vec();
+            policy.keep = KeepRules::new(rules, names).unwrap_or(policy.keep);
+        }
+        // A proposal to keep never leaves a rule out.
+        Edit::Rule { to: None, .. } => {}
+        Edit::MaxAge { to, .. } => policy.max_age = to,
+        Edit::FailedAfter { to, .. } => policy.failed_after = to,
+    }
+    policy
+}
+
+fn days_above(length: TimeDelta) -> Span {
+    Span::days(u32::try_from(length.num_days() + 1).unwrap_or(u32::MAX))
+}
+
+impl Case<'_> {
+    fn decide(&self, policy: &Arc<Policy>) -> Vec<Decision> {
+        let policies = std::slice::from_ref(policy);
+        let mut decided = decide(self.instance, self.backups, self.holds, policies, self.now);
+        decided.pop().unwrap_or_default()
+    }
+
+    fn verdict<'d>(&self, decided: &'d [Decision]) -> Option<&'d Verdict> {
+        let own = decided.iter().find(|decision| decision.backup == self.backup);
+        own.map(|decision| &decision.verdict)
+    }
+
+    fn differing(&self, before: &[Decision], after: &[Decision]) -> usize {
+        let keeps = |decision: &Decision| matches!(decision.verdict, Verdict::Keep(_));
+        let pairs = before.iter().zip(after);
+        pairs
+            .filter(|(a, b)| a.backup != self.backup && keeps(a) != keeps(b))
+            .count()
+    }
+
+    fn begin(&self) -> Option<DateTime<Utc>> {
+        self.backups.get(self.backup)?.begin
+    }
+
+    fn age(&self) -> Option<TimeDelta> {
+        Some(self.now - self.begin()?)
+    }
+
+    /// How far it lies behind the newest COMPLETED one.
+    fn behind_newest(&self) -> Option<TimeDelta> {
+        let completed = self
+            .backups
+            .iter()
+            .filter(|backup| backup.status == BackupStatus::Completed);
+        let newest = completed
+            .filter_map(|backup| backup.begin)
+            .filter(|begin| *begin <= self.now)
+            .max()?;
+        Some(newest - self.begin()?)
+    }
+
+    /// The rule with just too little room for it; `None` leaves the rule out.
+    fn shrunk(&self, rule: KeepRule, slot: u32, reason: &KeepReason) -> Option<KeepRule> {
+        debug_assert!(matches!(reason.keeper, Keeper::Rule(_)));
+        let fewer = || NonZeroU32::new(slot.saturating_sub(1)).map(Count::AtMost);
+        match rule {
+            KeepRule::Last(_) => fewer().map(KeepRule::Last),
+            KeepRule::Counted(period, _) => fewer().map(|count| KeepRule::Counted(period, count)),
+            KeepRule::Within(span) => self.shorter(span).map(KeepRule::Within),
+            KeepRule::WithinPeriod(period, span) => {
+                let to = self.shorter(span)?;
+                Some(KeepRule::WithinPeriod(period, to))
+            }
+        }
+    }
+
+    fn shorter(&self, than: Span) -> Option<Span> {
+        let behind = self.behind_newest()?;
+        let whole = |number: i64| u32::try_from(number).ok().filter(|number| *number > 0);
+        let days = whole(behind.num_days()).map(Span::days);
+        let hours = || whole(behind.num_hours()).map(Span::hours);
+        // Rounded down, so that what was proposed before and did not do becomes a day shorter.
+        let shorter = |span: &Span| span.approximate_seconds() < than.approximate_seconds();
+        days.filter(shorter).or_else(hours).filter(shorter)
+    }
+
+    /// The rule with just enough room for it.
+    fn grown(&self, rule: KeepRule) -> Option<Edit> {
+        let all = match rule {
+            KeepRule::Last(Count::AtMost(_)) => KeepRule::Last(Count::All),
+            KeepRule::Counted(period, Count::AtMost(_)) => KeepRule::Counted(period, Count::All),
+            KeepRule::Within(_) => {
+                let to = Some(KeepRule::Within(days_above(self.behind_newest()?)));
+                return Some(Edit::Rule { from: rule, to });
+            }
+            KeepRule::WithinPeriod(period, _) => {
+                let to = Some(KeepRule::WithinPeriod(period, days_above(self.behind_newest()?)));
+                return Some(Edit::Rule { from: rule, to });
+            }
+            KeepRule::Last(Count::All) | KeepRule::Counted(_, Count::All) => return None,
+        };
+        let unlimited = Edit::Rule {
+            from: rule,
+            to: Some(all),
+        };
+        let decided = self.decide(&Arc::new(apply(self.policy, unlimited)));
+        let Some(Verdict::Keep(reasons)) = self.verdict(&decided) else {
+            return None;
+        };
+        let slots = reasons.iter().filter(|reason| reason.keeper == Keeper::Rule(all));
+        let count = Count::AtMost(NonZeroU32::new(slots.filter_map(|reason| reason.slot).min()?)?);
+        let to = match rule {
+            KeepRule::Last(_) => KeepRule::Last(count),
+            KeepRule::Counted(period, _) => KeepRule::Counted(period, count),
+            KeepRule::Within(_) | KeepRule::WithinPeriod(..) => return None,
+        };
+        Some(Edit::Rule {
+            from: rule,
+            to: Some(to),
+        })
+    }
+}
+
+#[cfg(test)]
+#[path = "edit_tests.rs"]
+mod tests;

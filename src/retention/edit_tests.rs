@@ -1,0 +1,168 @@
+//! Proposals are decided again here, by what they say and not by what the code did.
+
+use chrono_tz::Tz;
+
+use super::super::policy::{Limits, Mode, Selector};
+use super::super::{
+    BackupKind, Databases, DeletedInstances, Engine, InstanceId, InstanceLife, Period, PolicyName, ProjectName,
+};
+use super::*;
+
+fn utc(text: &str) -> DateTime<Utc> {
+    text.parse().unwrap()
+}
+
+const NOW: &str = "2026-11-23T12:00:00Z";
+
+/// A backup a day, the newest of today.
+fn days(number: i64) -> Vec<Backup> {
+    let backup = |day: i64| Backup {
+        id: format!("b{day:02}").into(),
+        name: "nightly".into(),
+        kind: BackupKind::Manual,
+        engine: Engine::SqlServer,
+        status: BackupStatus::Completed,
+        begin: Some(utc(NOW) - TimeDelta::days(day) - TimeDelta::hours(1)),
+        size_bytes: 1,
+        databases: Databases::All,
+    };
+    (0..number).map(backup).collect()
+}
+
+fn policy(rules: &[KeepRule]) -> Arc<Policy> {
+    Arc::new(Policy {
+        name: PolicyName::from("p"),
+        mode: Mode::Enforce,
+        zone: Tz::UTC,
+        select: Selector {
+            projects: None,
+            instance_names: None,
+            instance_ids: None,
+            tags: Vec::new(),
+            enterprise_projects: None,
+            exclude_instance_names: Vec::new(),
+            exclude_instance_ids: Vec::new(),
+            backup_names: None,
+            exclude_backup_names: Vec::new(),
+            deleted_instances: DeletedInstances::Ignore,
+        },
+        keep: KeepRules::new(rules.to_vec(), Vec::new()).unwrap(),
+        max_age: None,
+        failed_after: Span::days(7),
+        min_backups: NonZeroU32::MIN,
+        grace: Span::ZERO,
+        require_backup_within: None,
+        limits: Limits::default(),
+    })
+}
+
+fn at_most(number: u32) -> Count {
+    Count::AtMost(NonZeroU32::new(number).unwrap())
+}
+
+fn daily(number: u32) -> KeepRule {
+    KeepRule::Counted(Period::Day, at_most(number))
+}
+
+fn ask<T>(backups: &[Backup], backup: usize, policy: &Arc<Policy>, question: fn(&Case<'_>) -> T) -> T {
+    let instance = Instance {
+        project: ProjectName::from("prod"),
+        id: InstanceId::from("i1in04"),
+        name: "mssql-1".into(),
+        tags: Vec::new(),
+        enterprise_project: None,
+        life: InstanceLife::Listed,
+    };
+    question(&Case {
+        instance: &instance,
+        backups,
+        backup,
+        holds: &[],
+        policy,
+        now: utc(NOW),
+    })
+}
+
+#[test]
+fn one_slot_less_lets_the_last_one_go() {
+    let change = ask(&days(10), 6, &policy(&[daily(7)]), lets_go).unwrap();
+    let edit = Edit::Rule {
+        from: daily(7),
+        to: Some(daily(6)),
+    };
+    assert_eq!(
+        change,
+        Change {
+            edits: vec![edit],
+            others: 0
+        }
+    );
+    // The third from the newest takes four others with it.
+    assert_eq!(ask(&days(10), 2, &policy(&[daily(7)]), lets_go).unwrap().others, 4);
+}
+
+#[test]
+fn every_rule_that_keeps_it_must_be_edited() {
+    let rules = [daily(7), KeepRule::Last(at_most(5)), KeepRule::Within(Span::days(8))];
+    let change = ask(&days(10), 4, &policy(&rules), lets_go).unwrap();
+    let to = |from, to| Edit::Rule { from, to: Some(to) };
+    assert_eq!(
+        change.edits,
+        [
+            to(daily(7), daily(4)),
+            to(KeepRule::Last(at_most(5)), KeepRule::Last(at_most(4))),
+            to(KeepRule::Within(Span::days(8)), KeepRule::Within(Span::days(4))),
+        ]
+    );
+    assert_eq!(change.others, 3);
+}
+
+#[test]
+fn the_floor_and_the_only_rule_are_bounds() {
+    assert_eq!(ask(&days(3), 0, &policy(&[daily(2)]), lets_go), Err(Bound::OnlyRule));
+    let month = KeepRule::Counted(Period::Month, at_most(1));
+    let two = policy(&[daily(2), month]);
+    assert_eq!(ask(&days(3), 0, &two, lets_go), Err(Bound::OnlyRule));
+    let floored = Arc::new(Policy {
+        min_backups: NonZeroU32::new(2).unwrap(),
+        ..Policy::clone(&two)
+    });
+    assert_eq!(ask(&days(3), 1, &floored, lets_go), Err(Bound::Floor));
+    let mut failed = days(3);
+    failed[0].status = BackupStatus::Failed;
+    assert_eq!(ask(&failed, 0, &two, lets_go), Err(Bound::NotByRule));
+}
+
+#[test]
+fn what_would_keep_it_is_the_least_of_each_key() {
+    let rules = [daily(3), KeepRule::Within(Span::days(2))];
+    let changes = ask(&days(10), 5, &policy(&rules), keeps);
+    let to = |from, to, others| Change {
+        edits: vec![Edit::Rule { from, to: Some(to) }],
+        others,
+    };
+    assert_eq!(
+        changes,
+        [
+            to(daily(3), daily(6), 2),
+            to(KeepRule::Within(Span::days(2)), KeepRule::Within(Span::days(6)), 2),
+        ]
+    );
+    let aged = Arc::new(Policy {
+        max_age: Some(Span::days(4)),
+        ..Policy::clone(&policy(&[KeepRule::Last(Count::All)]))
+    });
+    let changes = ask(&days(10), 5, &aged, keeps);
+    let edit = Edit::MaxAge {
+        from: Span::days(4),
+        to: Some(Span::days(6)),
+    };
+    assert_eq!(
+        changes,
+        [Change {
+            edits: vec![edit],
+            others: 1
+        }]
+    );
+    assert_eq!(ask(&days(10), 0, &aged, keeps), []);
+}

@@ -1,0 +1,406 @@
+//! What runs will do to the backups of one instance: when each goes, by which policy and why.
+//!
+//! Pure: the moments of the runs, the backups assumed to come and the beginnings of grace are arguments. Between two
+//! runs nothing is computed that cannot have changed: a decision stands until the first moment at which age, a hold's end
+//! or an arrival could change it, so two years of daily runs on a quiet instance cost a handful of decisions. Not
+//! simulated, because nobody can know them: the guard's limits, failing requests, deletions by hand.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use super::decide::FUTURE_TOLERANCE;
+use super::report::Tally;
+use super::{
+    Backup, BackupId, BackupKind, BackupStatus, Databases, Decision, Engine, ExpireReason, Hold, Instance, Policy,
+    PolicyName, Verdict, decide,
+};
+
+/// One instance and what is known or assumed of its future.
+#[derive(Clone, Copy)]
+pub struct Outlook<'a> {
+    /// The instance.
+    pub instance: &'a Instance,
+    /// Its backups now.
+    pub backups: &'a [Backup],
+    /// The holds in force.
+    pub holds: &'a [Hold],
+    /// The policies that claim it. Dry-run ones are taken as if they deleted: that is what one wants to know of them.
+    pub policies: &'a [Arc<Policy>],
+    /// The moments at which each policy runs, ascending; one list a policy.
+    pub runs: &'a [&'a [DateTime<Utc>]],
+    /// Since when backups have been expired, one map a policy.
+    pub grace: &'a [&'a HashMap<BackupId, DateTime<Utc>>],
+    /// Now.
+    pub from: DateTime<Utc>,
+    /// Nothing later is looked at.
+    pub until: DateTime<Utc>,
+    /// A COMPLETED full backup is assumed so long after the newest one, and again and again.
+    pub every: Option<TimeDelta>,
+}
+
+/// How a backup goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Departure {
+    /// The run that deletes it.
+    pub at: DateTime<Utc>,
+    /// The first run that finds it expired without a break until then.
+    pub expired_at: DateTime<Utc>,
+    /// The policy that deletes it.
+    pub policy: PolicyName,
+    /// Why.
+    pub reason: ExpireReason,
+}
+
+/// A backup in some policy's scope, and its future.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Future {
+    /// The backup; of an assumed one name and size are the newest real one's.
+    pub backup: Backup,
+    /// Whether it does not exist yet.
+    pub assumed: bool,
+    /// How it goes; `None` when it stays beyond the horizon.
+    pub departure: Option<Departure>,
+}
+
+/// Simulates the runs over one instance. The real backups come first, in their order, then the assumed ones as they come.
+pub fn forecast(outlook: &Outlook<'_>) -> Vec<Future> {
+    let mut simulation = Simulation::new(outlook);
+    while let Some(at) = simulation.next_run() {
+        simulation.run(at);
+    }
+    simulation.futures
+}
+
+/// Whether any of these policies has the backup in its scope.
+pub fn is_in_scope(policies: &[Arc<Policy>], backup: &Backup) -> bool {
+    let ours = matches!(backup.kind, BackupKind::Manual | BackupKind::Other(_));
+    ours && policies.iter().any(|policy| policy.select.takes_backup(backup))
+}
+
+struct Simulation<'a> {
+    outlook: &'a Outlook<'a>,
+    futures: Vec<Future>,
+    /// What is still there, and where it stands in `futures`.
+    present: Vec<Backup>,
+    places: Vec<usize>,
+    arrivals: Arrivals,
+    /// Per policy, what is expired now: place in `present`, and why.
+    expired: Vec<Vec<(usize, ExpireReason)>>,
+    /// Per policy, since when (by place in `futures`).
+    grace: Vec<HashMap<usize, DateTime<Utc>>>,
+    /// Per policy, how many of its runs are past.
+    past: Vec<usize>,
+    /// Per policy, whether it has not run since the last decision.
+    unseen: Vec<bool>,
+    /// Until when the last decision stands by itself; `None` is for ever.
+    stands_until: Option<DateTime<Utc>>,
+    stale: bool,
+}
+
+impl<'a> Simulation<'a> {
+    fn new(outlook: &'a Outlook<'a>) -> Self {
+        let real: Vec<&Backup> = outlook
+            .backups
+            .iter()
+            .filter(|backup| is_in_scope(outlook.policies, backup))
+            .collect();
+        let future = |backup: &&Backup| Future {
+            backup: (*backup).clone(),
+            assumed: false,
+            departure: None,
+        };
+        let begun = |known: &&HashMap<BackupId, DateTime<Utc>>| -> HashMap<usize, DateTime<Utc>> {
+            let since = |(place, backup): (usize, &&Backup)| {
+                // A beginning in the future was written by a wrong clock and counts as none, as in a run.
+                let since = known.get(&backup.id).filter(|since| **since <= outlook.from)?;
+                Some((place, *since))
+            };
+            real.iter().enumerate().filter_map(since).collect()
+        };
+        let policies = outlook.policies.len();
+        Self {
+            outlook,
+            futures: real.iter().map(future).collect(),
+            present: real.iter().map(|backup| (*backup).clone()).collect(),
+            places: (0..real.len()).collect(),
+            arrivals: Arrivals::after(outlook),
+            expired: vec![Vec::new(); policies],
+            grace: outlook.grace.iter().map(begun).collect(),
+            past: vec![0; policies],
+            unseen: vec![true; policies],
+            stands_until: None,
+            stale: true,
+        }
+    }
+
+    /// The first run, of any policy, at which something may happen.
+    fn next_run(&self) -> Option<DateTime<Utc>> {
+        let next = |policy: usize| {
+            let runs = &self.outlook.runs[policy][self.past[policy]..];
+            let first = match self.wakes(policy) {
+                Wake::NextRun => 0,
+                Wake::From(at) => runs.partition_point(|run| *run < at),
+                Wake::Never => return None,
+            };
+            runs.get(first).copied()
+        };
+        let soonest = (0..self.outlook.policies.len()).filter_map(next).min();
+        soonest.filter(|at| *at <= self.outlook.until)
+    }
+
+    fn wakes(&self, policy: usize) -> Wake {
+        if self.stale || self.unseen[policy] {
+            return Wake::NextRun;
+        }
+        let Policy { grace, zone, .. } = &*self.outlook.policies[policy];
+        let due = self.grace[policy]
+            .values()
+            .filter_map(|since| grace.boundary_after(*since, *zone))
+            .min();
+        let moments = [self.stands_until, self.arrivals.next, due];
+        moments.into_iter().flatten().min().map_or(Wake::Never, Wake::From)
+    }
+
+    fn run(&mut self, at: DateTime<Utc>) {
+        let arrived = self.arrivals.take_until(at, self.outlook.every);
+        for backup in arrived {
+            self.places.push(self.futures.len());
+            self.futures.push(Future {
+                backup: backup.clone(),
+                assumed: true,
+                departure: None,
+            });
+            self.present.push(backup);
+            self.stale = true;
+        }
+        if self.stale || self.stands_until.is_some_and(|until| at >= until) {
+            self.decide(at);
+        }
+        let mut going: Vec<usize> = Vec::new();
+        for policy in 0..self.outlook.policies.len() {
+            let runs = self.outlook.runs[policy];
+            let past = self.past[policy] + runs[self.past[policy]..].partition_point(|run| *run <= at);
+            let rings = past.checked_sub(1).is_some_and(|last| runs[last] == at);
+            self.past[policy] = past;
+            if rings {
+                self.unseen[policy] = false;
+                self.act(policy, at, &mut going);
+            }
+        }
+        if going.is_empty() {
+            return;
+        }
+        going.sort_unstable();
+        going.dedup();
+        for place in going.into_iter().rev() {
+            self.present.remove(place);
+            self.places.remove(place);
+        }
+        self.stale = true;
+    }
+
+    fn decide(&mut self, at: DateTime<Utc>) {
+        let Outlook {
+            instance,
+            holds,
+            policies,
+            ..
+        } = self.outlook;
+        let decided = decide(instance, &self.present, holds, policies, at);
+        // `max_age` ends strictly after its boundary: a run on that very second keeps, and the next second does not.
+        let next_second = at + TimeDelta::seconds(1);
+        let ends = decided.iter().flatten().filter_map(|decision| decision.expires_at);
+        let ends = ends.map(|end| end.max(next_second));
+        let held_until = holds.iter().filter_map(|hold| hold.until);
+        let dates = self.present.iter().filter_map(|backup| backup.begin);
+        let believed_from = dates.filter_map(|begin| begin.checked_sub_signed(FUTURE_TOLERANCE));
+        let changes = ends.chain(held_until).chain(believed_from);
+        self.stands_until = changes.filter(|change| *change > at).min();
+        let expired = |decision: &Decision| match decision.verdict {
+            Verdict::Expire(reason) => Some((decision.backup, reason)),
+            Verdict::Keep(_) => None,
+        };
+        self.expired = decided
+            .iter()
+            .map(|of_policy| of_policy.iter().filter_map(expired).collect())
+            .collect();
+        self.unseen.fill(true);
+        self.stale = false;
+    }
+
+    /// One policy's run: grace begins, goes on, ends or is cleared, exactly as `run` does it.
+    fn act(&mut self, policy: usize, at: DateTime<Utc>, going: &mut Vec<usize>) {
+        let Policy { grace, zone, name, .. } = &*self.outlook.policies[policy];
+        let known = std::mem::take(&mut self.grace[policy]);
+        for &(place, reason) in &self.expired[policy] {
+            let future = self.places[place];
+            let since = known.get(&future).copied().unwrap_or(at);
+            if grace.before(at, *zone).is_some_and(|edge| since <= edge) {
+                // Two policies may let it go in the same minute: the first in the configuration's order deletes it.
+                self.futures[future].departure.get_or_insert_with(|| Departure {
+                    at,
+                    expired_at: since,
+                    policy: name.clone(),
+                    reason,
+                });
+                going.push(place);
+            } else {
+                self.grace[policy].insert(future, since);
+            }
+        }
+    }
+}
+
+/// From when on a policy's runs must be looked at.
+enum Wake {
+    NextRun,
+    From(DateTime<Utc>),
+    Never,
+}
+
+/// The backups that are assumed to come.
+struct Arrivals {
+    next: Option<DateTime<Utc>>,
+    template: Backup,
+    made: u32,
+}
+
+impl Arrivals {
+    fn after(outlook: &Outlook<'_>) -> Self {
+        let full = |backup: &&Backup| {
+            backup.status == BackupStatus::Completed
+                && backup.databases == Databases::All
+                && is_in_scope(outlook.policies, backup)
+                && backup
+                    .begin
+                    .is_some_and(|begin| begin <= outlook.from + FUTURE_TOLERANCE)
+        };
+        let newest = outlook.backups.iter().filter(full).max_by_key(|backup| backup.begin);
+        let template = newest.cloned().unwrap_or_else(|| Backup {
+            id: BackupId::from("assumed"),
+            name: Arc::from("assumed"),
+            kind: BackupKind::Manual,
+            engine: Engine::SqlServer,
+            status: BackupStatus::Completed,
+            begin: None,
+            size_bytes: 0,
+            databases: Databases::All,
+        });
+        let every = outlook.every.filter(|every| *every > TimeDelta::zero());
+        let next = every.and_then(|every| {
+            let newest = template.begin.unwrap_or(outlook.from);
+            let missed = (outlook.from - newest).num_seconds().max(0) / every.num_seconds().max(1);
+            let steps = i32::try_from(missed + 1).ok()?;
+            newest.checked_add_signed(every.checked_mul(steps)?)
+        });
+        Self {
+            next,
+            template,
+            made: 0,
+        }
+    }
+
+    fn take_until(&mut self, at: DateTime<Utc>, every: Option<TimeDelta>) -> Vec<Backup> {
+        let mut arrived = Vec::new();
+        while let (Some(begin), Some(every)) = (self.next.filter(|next| *next <= at), every) {
+            self.made += 1;
+            arrived.push(Backup {
+                id: BackupId::from(format!("assumed-{:06}", self.made)),
+                begin: Some(begin),
+                ..self.template.clone()
+            });
+            self.next = begin.checked_add_signed(every);
+        }
+        arrived
+    }
+}
+
+/// One week of a forecast, of all instances together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Week {
+    /// Its first moment.
+    pub from: DateTime<Utc>,
+    /// The first moment after it.
+    pub until: DateTime<Utc>,
+    /// What came.
+    pub came: Tally,
+    /// What went.
+    pub went: Tally,
+    /// What is there at its end.
+    pub left: Tally,
+}
+
+/// Adds futures up by week.
+#[derive(Clone, Debug)]
+pub struct Weeks {
+    weeks: Vec<Week>,
+    now: Tally,
+}
+
+impl Weeks {
+    /// The weeks from `from` until `until`, the last one possibly shorter.
+    pub fn new(from: DateTime<Utc>, until: DateTime<Utc>) -> Self {
+        let mut weeks = Vec::new();
+        let mut at = from;
+        while at < until {
+            let end = at
+                .checked_add_signed(TimeDelta::days(7))
+                .map_or(until, |end| end.min(until));
+            weeks.push(Week {
+                from: at,
+                until: end,
+                came: Tally::default(),
+                went: Tally::default(),
+                left: Tally::default(),
+            });
+            at = end;
+        }
+        Self {
+            weeks,
+            now: Tally::default(),
+        }
+    }
+
+    /// Enters one backup.
+    pub fn add(&mut self, future: &Future) {
+        let bytes = future.backup.size_bytes;
+        let came = future.backup.begin.filter(|_| future.assumed);
+        match came {
+            None => self.now.add(bytes),
+            Some(at) => {
+                if let Some(week) = self.week_of(at) {
+                    week.came.add(bytes);
+                }
+            }
+        }
+        if let Some(departure) = &future.departure
+            && let Some(week) = self.week_of(departure.at)
+        {
+            week.went.add(bytes);
+        }
+    }
+
+    fn week_of(&mut self, at: DateTime<Utc>) -> Option<&mut Week> {
+        let place = self.weeks.partition_point(|week| week.until <= at);
+        // The horizon itself belongs to the last week.
+        let place = place.min(self.weeks.len().checked_sub(1)?);
+        self.weeks.get_mut(place)
+    }
+
+    /// What is there now, and the weeks with what is left at the end of each.
+    pub fn close(mut self) -> (Tally, Vec<Week>) {
+        let mut left = self.now;
+        for week in &mut self.weeks {
+            left.count = (left.count + week.came.count).saturating_sub(week.went.count);
+            left.bytes = (left.bytes + week.came.bytes).saturating_sub(week.went.bytes);
+            week.left = left;
+        }
+        (self.now, self.weeks)
+    }
+}
+
+#[cfg(test)]
+#[path = "forecast_tests.rs"]
+mod tests;

@@ -1,0 +1,314 @@
+//! The forecast, case by case and against a simulation that decides at every single run.
+
+use std::collections::BTreeMap;
+use std::num::NonZeroU32;
+
+use chrono_tz::Tz;
+use proptest::prelude::*;
+
+use super::super::policy::{Count, Limits, Mode, Selector};
+use super::super::{
+    DeletedInstances, HoldTarget, InstanceId, InstanceLife, KeepRule, KeepRules, Pattern, Period, ProjectName, Span,
+};
+use super::*;
+
+fn utc(text: &str) -> DateTime<Utc> {
+    text.parse().unwrap()
+}
+
+fn instance() -> Instance {
+    Instance {
+        project: ProjectName::from("prod"),
+        id: InstanceId::from("i1in04"),
+        name: "mssql-1".into(),
+        tags: Vec::new(),
+        enterprise_project: None,
+        life: InstanceLife::Listed,
+    }
+}
+
+fn backup(id: &str, begin: DateTime<Utc>) -> Backup {
+    Backup {
+        id: id.into(),
+        name: format!("name-{id}").into(),
+        kind: BackupKind::Manual,
+        engine: Engine::SqlServer,
+        status: BackupStatus::Completed,
+        begin: Some(begin),
+        size_bytes: 1024,
+        databases: Databases::All,
+    }
+}
+
+fn at_most(number: u32) -> Count {
+    Count::AtMost(NonZeroU32::new(number).unwrap())
+}
+
+fn policy(name: &str, rules: &[KeepRule], grace: &str) -> Policy {
+    Policy {
+        name: name.into(),
+        mode: Mode::Enforce,
+        zone: Tz::Europe__Berlin,
+        select: Selector {
+            projects: None,
+            instance_names: None,
+            instance_ids: None,
+            tags: Vec::new(),
+            enterprise_projects: None,
+            exclude_instance_names: Vec::new(),
+            exclude_instance_ids: Vec::new(),
+            backup_names: None,
+            exclude_backup_names: Vec::new(),
+            deleted_instances: DeletedInstances::Ignore,
+        },
+        keep: KeepRules::new(rules.to_vec(), Vec::new()).unwrap(),
+        max_age: None,
+        failed_after: Span::days(7),
+        min_backups: NonZeroU32::MIN,
+        grace: Span::parse(grace).unwrap(),
+        require_backup_within: None,
+        limits: Limits::default(),
+    }
+}
+
+fn every(from: DateTime<Utc>, hours: i64, days: i64) -> Vec<DateTime<Utc>> {
+    (1..=days * 24 / hours)
+        .map(|nth| from + TimeDelta::hours(nth * hours))
+        .collect()
+}
+
+struct World {
+    backups: Vec<Backup>,
+    holds: Vec<Hold>,
+    policies: Vec<Arc<Policy>>,
+    runs: Vec<Vec<DateTime<Utc>>>,
+    from: DateTime<Utc>,
+    until: DateTime<Utc>,
+    every: Option<TimeDelta>,
+}
+
+impl World {
+    fn forecast(&self) -> Vec<Future> {
+        let instance = instance();
+        let runs: Vec<&[DateTime<Utc>]> = self.runs.iter().map(Vec::as_slice).collect();
+        let none = HashMap::new();
+        let grace = vec![&none; self.policies.len()];
+        forecast(&Outlook {
+            instance: &instance,
+            backups: &self.backups,
+            holds: &self.holds,
+            policies: &self.policies,
+            runs: &runs,
+            grace: &grace,
+            from: self.from,
+            until: self.until,
+            every: self.every,
+        })
+    }
+
+    /// By id, the run that deletes it: every run decides, nothing is remembered but grace.
+    fn slowly(&self) -> BTreeMap<String, (DateTime<Utc>, String)> {
+        let instance = instance();
+        let mut present = self.backups.clone();
+        let mut coming = Vec::new();
+        if let Some(every) = self.every {
+            let newest = self.backups.iter().filter_map(|backup| backup.begin).max();
+            let mut at = newest.unwrap_or(self.from);
+            while at <= self.until {
+                if at > self.from {
+                    coming.push(backup(&format!("assumed-{:06}", coming.len() + 1), at));
+                }
+                at += every;
+            }
+        }
+        let mut grace: Vec<BTreeMap<String, DateTime<Utc>>> = vec![BTreeMap::new(); self.policies.len()];
+        let mut gone = BTreeMap::new();
+        let mut moments: Vec<DateTime<Utc>> = self.runs.concat();
+        moments.sort();
+        moments.dedup();
+        for at in moments.into_iter().filter(|at| *at <= self.until) {
+            let (arrived, later) = coming
+                .into_iter()
+                .partition(|backup: &Backup| backup.begin.unwrap() <= at);
+            coming = later;
+            present.extend::<Vec<Backup>>(arrived);
+            let decided = decide(&instance, &present, &self.holds, &self.policies, at);
+            let mut going = Vec::new();
+            for (nth, decisions) in decided.iter().enumerate() {
+                if !self.runs[nth].contains(&at) {
+                    continue;
+                }
+                for decision in decisions {
+                    let id = present[decision.backup].id.to_string();
+                    if matches!(decision.verdict, Verdict::Keep(_)) {
+                        grace[nth].remove(&id);
+                        continue;
+                    }
+                    let since = *grace[nth].entry(id.clone()).or_insert(at);
+                    let Policy { grace, zone, name, .. } = &*self.policies[nth];
+                    if since <= grace.before(at, *zone).unwrap() {
+                        gone.entry(id.clone()).or_insert((at, name.to_string()));
+                        going.push(id);
+                    }
+                }
+            }
+            present.retain(|backup| !going.contains(&backup.id.to_string()));
+        }
+        gone
+    }
+}
+
+fn departures(futures: &[Future]) -> BTreeMap<String, (DateTime<Utc>, String)> {
+    futures
+        .iter()
+        .filter_map(|future| {
+            let departure = future.departure.as_ref()?;
+            Some((
+                future.backup.id.to_string(),
+                (departure.at, departure.policy.to_string()),
+            ))
+        })
+        .collect()
+}
+
+#[test]
+fn a_backup_goes_with_the_first_run_after_its_grace() {
+    let from = utc("2026-11-23T12:00:00Z");
+    let world = World {
+        backups: (0..3)
+            .map(|day| backup(&format!("b{day}"), from - TimeDelta::days(day)))
+            .collect(),
+        holds: Vec::new(),
+        policies: vec![Arc::new(policy("p", &[KeepRule::Last(at_most(2))], "24h"))],
+        runs: vec![every(from, 24, 10)],
+        from,
+        until: from + TimeDelta::days(10),
+        every: None,
+    };
+    let futures = world.forecast();
+    // Found expired by the first run, 24 hours later by the second one.
+    let departure = futures[2].departure.as_ref().unwrap();
+    assert_eq!(departure.expired_at, from + TimeDelta::days(1));
+    assert_eq!(departure.at, from + TimeDelta::days(2));
+    assert_eq!(departure.reason, ExpireReason::NotKept);
+    assert_eq!((&futures[0].departure, &futures[1].departure), (&None, &None));
+}
+
+#[test]
+fn assumed_backups_push_the_others_out_and_weeks_add_up() {
+    let from = utc("2026-11-23T12:00:00Z");
+    let world = World {
+        backups: (0..4)
+            .map(|day| backup(&format!("b{day}"), from - TimeDelta::days(day)))
+            .collect(),
+        holds: Vec::new(),
+        policies: vec![Arc::new(policy(
+            "p",
+            &[KeepRule::Counted(Period::Day, at_most(4))],
+            "0s",
+        ))],
+        runs: vec![every(from, 24, 14)],
+        from,
+        until: from + TimeDelta::days(14),
+        every: Some(TimeDelta::hours(24)),
+    };
+    let futures = world.forecast();
+    assert_eq!(futures.len(), 4 + 14);
+    let mut weeks = Weeks::new(world.from, world.until);
+    futures.iter().for_each(|future| weeks.add(future));
+    let (now, weeks) = weeks.close();
+    assert_eq!((now.count, weeks.len()), (4, 2));
+    let of = |week: &Week| (week.came.count, week.went.count, week.left.count, week.left.bytes);
+    // The seventh day's run belongs to the second week, the last one to the last.
+    assert_eq!(of(&weeks[0]), (6, 6, 4, 4096));
+    assert_eq!(of(&weeks[1]), (8, 8, 4, 4096));
+}
+
+#[test]
+fn a_grace_that_has_begun_goes_on() {
+    let from = utc("2026-11-23T12:00:00Z");
+    let instance = instance();
+    let backups = [backup("new", from), backup("old", from - TimeDelta::days(9))];
+    let policies = [Arc::new(policy("p", &[KeepRule::Last(at_most(1))], "3d"))];
+    let runs = every(from, 24, 10);
+    let begun = HashMap::from([(BackupId::from("old"), from - TimeDelta::days(2))]);
+    let futures = forecast(&Outlook {
+        instance: &instance,
+        backups: &backups,
+        holds: &[],
+        policies: &policies,
+        runs: &[&runs],
+        grace: &[&begun],
+        from,
+        until: from + TimeDelta::days(10),
+        every: None,
+    });
+    assert_eq!(futures[1].departure.as_ref().unwrap().at, from + TimeDelta::days(1));
+}
+
+fn rule() -> impl Strategy<Value = KeepRule> {
+    let period = prop::sample::select(Period::ALL.to_vec());
+    prop_oneof![
+        (1..5u32).prop_map(|n| KeepRule::Last(at_most(n))),
+        (period.clone(), 1..5u32).prop_map(|(period, n)| KeepRule::Counted(period, at_most(n))),
+        (1..30u32).prop_map(|days| KeepRule::Within(Span::days(days))),
+        (period, 1..60u32).prop_map(|(period, days)| KeepRule::WithinPeriod(period, Span::days(days))),
+    ]
+}
+
+prop_compose! {
+    fn any_policy(name: &'static str)(
+        rules in prop::collection::vec(rule(), 1..3),
+        grace in prop::sample::select(vec!["0s", "24h", "3d"]),
+        max_age in prop::option::of(5..60u32),
+        floor in 1..3u32,
+    ) -> Policy {
+        Policy {
+            max_age: max_age.map(Span::days),
+            min_backups: NonZeroU32::new(floor).unwrap(),
+            ..policy(name, &rules, grace)
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(120))]
+
+    #[test]
+    fn it_agrees_with_deciding_at_every_run(
+        ages in prop::collection::vec((-40..2000i64, 0..10u8), 0..14),
+        first in any_policy("p"),
+        second in prop::option::of(any_policy("q")),
+        step in prop::sample::select(vec![6i64, 24, 36]),
+        arrives in prop::option::of(prop::sample::select(vec![7i64, 24, 80])),
+        hold in prop::option::of((0..14usize, 0..40i64)),
+    ) {
+        let from = utc("2026-10-20T12:00:00Z");
+        let backups: Vec<Backup> = ages.iter().enumerate().map(|(nth, (hours, kind))| {
+            let one = backup(&format!("b{nth:02}"), from - TimeDelta::hours(*hours));
+            match kind {
+                0 => Backup { status: BackupStatus::Failed, ..one },
+                1 => Backup { databases: Databases::from_names(["a"]), ..one },
+                _ => one,
+            }
+        }).collect();
+        let holds: Vec<Hold> = hold.iter().map(|(nth, days)| Hold {
+            id: None,
+            target: HoldTarget::Matching { instance: None, name: Some(Pattern::parse(&format!("name-b{nth:02}")).unwrap()) },
+            reason: "r".to_owned(),
+            owner: None,
+            until: Some(from + TimeDelta::days(*days)),
+        }).collect();
+        let policies: Vec<Arc<Policy>> = [Some(first), second].into_iter().flatten().map(Arc::new).collect();
+        // The second policy runs at times of its own.
+        let runs = (0..policies.len()).map(|nth| every(from + TimeDelta::hours(5 * nth as i64), step, 60)).collect();
+        // The slow way takes any newest as template, so arrivals only where that is one that counts.
+        let plain = ages.iter().all(|(hours, kind)| *kind > 1 && *hours >= 0);
+        let world = World {
+            backups, holds, policies, runs, from,
+            until: from + TimeDelta::days(50),
+            every: arrives.filter(|_| plain && hold.is_none()).map(TimeDelta::hours),
+        };
+        prop_assert_eq!(departures(&world.forecast()), world.slowly());
+    }
+}
