@@ -205,6 +205,7 @@ fn keeper(reason: &KeepReason) -> String {
     }
 }
 
+/// A hold in words: its reason, and until when.
 pub fn held(hold: &Hold) -> String {
     let mut text = format!("held: {}", clean(&hold.reason));
     if let Some(until) = hold.until {

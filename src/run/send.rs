@@ -427,22 +427,8 @@ impl Lane {
                 request_id,
             }) => {
                 let code = if code.is_empty() { status.to_string() } else { code };
-                // 400 is about the ids, 413 about their number; anything else would be said of each half as well.
-                let step = match status {
-                    400 | 413 if batch.len() > 1 => Step::Split,
-                    400 | 413 => Step::Done,
-                    _ => {
-                        self.close_with(Skip {
-                            project: self.client.project().clone(),
-                            instance: None,
-                            reason: SkipReason::Refused,
-                            message: format!(
-                                "a batch was refused (HTTP {status}, {code}: {message}): what is left is the next run's"
-                            ),
-                        });
-                        Step::Done
-                    }
-                };
+                // Whatever it was about, one id may be the cause; if none is, `deliver` notices and sends nothing more.
+                let step = if batch.len() > 1 { Step::Split } else { Step::Done };
                 (step, request_id, all(Outcome::Rejected { code, message }))
             }
             Ok(Answer::Unanswered { why, request_id }) => {
