@@ -98,7 +98,7 @@ fn a_backlog_becomes_one_run_the_newest() {
 fn a_tick_slept_through_is_made_up_for_only_where_that_is_wanted() {
     let mut agenda = nightly("2026-11-23T02:00:00Z");
     assert_eq!(rings(&mut agenda, "2026-11-23T09:00:00Z"), Some(Trigger::CatchUp));
-    let mut strict = super::tests::agenda(
+    let mut strict = self::agenda(
         Timing {
             catch_up: false,
             ..timing("0 3 * * *", Tz::UTC)

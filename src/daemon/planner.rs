@@ -759,3 +759,7 @@ fn what_is_held(hold: &Hold) -> String {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "planner_tests.rs"]
+mod tests;

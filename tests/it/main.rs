@@ -2,6 +2,7 @@
 
 mod cli_render;
 mod config;
+mod daemon;
 mod floors;
 mod http;
 mod ledger;

@@ -1,0 +1,313 @@
+//! The loop in paused time, with passes that do what a test wants of them.
+
+use std::fs;
+use std::path::PathBuf;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use tokio::time::sleep;
+
+use super::*;
+use crate::config::load;
+use crate::retention::report::{InstanceCounts, PolicyReport, Summary};
+use crate::run::Order;
+
+const START: i64 = 1_795_402_800;
+const PROJECT: &str = "projects: [{name: prod, region: r-1, project_id: \"054e292c9880d4992f02c0196d3ea468\", \
+                       endpoint: \"http://127.0.0.1:9\", iam_endpoint: \"http://127.0.0.1:9\"}]";
+
+/// A daemon in paused time.
+struct Lab {
+    dir: tempfile::TempDir,
+    board: Arc<Board>,
+    metrics: Metrics,
+    stop: watch::Sender<bool>,
+    running: JoinHandle<Result<Ended, Error>>,
+    begun: Arc<Mutex<Vec<Vec<String>>>>,
+}
+
+fn text(dir: &std::path::Path, policies: &[(&str, &str)]) -> String {
+    let state = dir.join("state");
+    let mut text = format!(
+        "version: 1\nstate_dir: {}\nlisten: none\n{PROJECT}\npolicies:\n",
+        state.display()
+    );
+    for (name, schedule) in policies {
+        text += &format!("  - {{name: {name}, mode: enforce, schedule: \"{schedule}\", keep: {{last: 1}}}}\n");
+    }
+    text
+}
+
+fn report(order: &Order, world: &World) -> RunReport {
+    let of = |name: &PolicyName| {
+        let entry = world
+            .config
+            .policies
+            .iter()
+            .find(|entry| entry.policy.name == *name)
+            .unwrap();
+        PolicyReport {
+            policy: name.clone(),
+            mode: entry.policy.mode,
+            zone: entry.policy.zone,
+            result: RunResult::Success,
+            refusals: Vec::new(),
+            summary: Summary::default(),
+            rows: Vec::new(),
+            sent: std::collections::BTreeMap::new(),
+            left: 0,
+        }
+    };
+    RunReport {
+        run_id: Some("id".to_owned()),
+        at: order.now,
+        finished_at: order.now,
+        policies: order.policies.iter().flatten().map(of).collect(),
+        unmanaged: Vec::new(),
+        overlaps: Vec::new(),
+        skipped: Vec::new(),
+        instances: InstanceCounts::default(),
+        unconfirmed: std::collections::BTreeMap::new(),
+        calls: 0,
+        ledger_head: None,
+        settled_earlier: Vec::new(),
+    }
+}
+
+impl Lab {
+    /// `act` is what the nth pass does before it reports.
+    fn start<F>(
+        policies: &[(&str, &str)],
+        prepare: impl FnOnce(&PathBuf),
+        act: impl Fn(usize) -> F + Send + Sync + 'static,
+    ) -> Self
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("config.yaml");
+        fs::write(&file, text(dir.path(), policies)).unwrap();
+        prepare(&dir.path().join("state"));
+        let config = load(&file, &Surroundings::default()).unwrap_or_else(|problems| panic!("{problems}"));
+        let origin = Instant::now();
+        let clock: Clock = Arc::new(move || {
+            let passed = TimeDelta::from_std(origin.elapsed()).unwrap();
+            DateTime::from_timestamp(START, 0).unwrap() + passed
+        });
+        let begun = Arc::new(Mutex::new(Vec::new()));
+        let (log, count, act) = (Arc::clone(&begun), Arc::new(AtomicUsize::new(0)), Arc::new(act));
+        let pass: Passer = Arc::new(move |order, world| {
+            let names = order.policies.iter().flatten().map(ToString::to_string).collect();
+            log.lock().unwrap().push(names);
+            let (nth, act) = (count.fetch_add(1, Ordering::SeqCst), Arc::clone(&act));
+            Box::pin(async move {
+                act(nth).await;
+                Ok(report(&order, &world))
+            })
+        });
+        let (stop, stopped) = watch::channel(false);
+        let options = Options {
+            config: Arc::new(config),
+            surroundings: Surroundings::default(),
+            stop: stopped,
+            clock,
+            host: "host".to_owned(),
+            show: false,
+        };
+        let planner = Planner::new(options, pass).unwrap();
+        Self {
+            dir,
+            board: planner.board(),
+            metrics: planner.metrics.clone(),
+            stop,
+            running: tokio::spawn(planner.run()),
+            begun,
+        }
+    }
+
+    fn value(&self, series: &str) -> Option<f64> {
+        let text = self.metrics.render(false);
+        let line = text.lines().find_map(|line| {
+            line.strip_prefix("rds_retention_")?
+                .strip_prefix(series)?
+                .strip_prefix(' ')
+        });
+        line.map(|value| value.parse().unwrap())
+    }
+
+    #[track_caller]
+    fn expect(&self, series: &str, wanted: f64) {
+        let found = self.value(series);
+        assert!(
+            found.is_some_and(|found| (found - wanted).abs() < 0.5),
+            "{series}: {found:?}, not {wanted}"
+        );
+    }
+
+    fn begun(&self) -> usize {
+        self.begun.lock().unwrap().len()
+    }
+
+    async fn end(self) -> Ended {
+        self.stop.send(true).unwrap();
+        self.running.await.unwrap().unwrap()
+    }
+}
+
+async fn pause(seconds: u64) {
+    sleep(Duration::from_secs(seconds)).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn ten_thousand_runs_leave_nothing_behind() {
+    let lab = Lab::start(&[("p", "* * * * * *")], |_| {}, |_| async {});
+    pause(100).await;
+    let tasks = tokio::runtime::Handle::current().metrics().num_alive_tasks();
+    let lines = lab.metrics.render(false).lines().count();
+    pause(9_900).await;
+    let runs = lab.value("runs_total{policy=\"p\",result=\"success\"}").unwrap();
+    assert!((9_995.0..=10_001.0).contains(&runs), "{runs}");
+    lab.expect("ticks_skipped_total{policy=\"p\"}", 0.0);
+    let now = tokio::runtime::Handle::current().metrics().num_alive_tasks();
+    assert!(now <= tasks, "{tasks} → {now} tasks");
+    assert_eq!(lab.metrics.render(false).lines().count(), lines);
+    assert_eq!(lab.board.status().reports.len(), 1);
+    assert_eq!(lab.end().await, Ended::Drained);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_panic_fails_its_run_and_the_next_one_comes() {
+    let lab = Lab::start(
+        &[("p", "* * * * *")],
+        |_| {},
+        |nth| async move { assert!(nth != 1, "on purpose") },
+    );
+    pause(200).await;
+    assert_eq!(lab.begun(), 3);
+    lab.expect("runs_total{policy=\"p\",result=\"success\"}", 2.0);
+    lab.expect("runs_total{policy=\"p\",result=\"failed\"}", 1.0);
+    let status = lab.board.status();
+    assert_eq!(status.policies[0].last_run.as_ref().unwrap().result, "success");
+    assert_eq!(lab.end().await, Ended::Drained);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_that_hangs_is_cut_and_does_not_stop_the_others() {
+    let lab = Lab::start(
+        &[("a", "0 * * * *"), ("b", "30 * * * *")],
+        |_| {},
+        |nth| async move {
+            if nth == 0 {
+                std::future::pending().await
+            }
+        },
+    );
+    // It is 3:00. `b` begins at 3:30 and is cut at 7:40; then `a`, which has been waiting since 4:00, has its turn.
+    pause(5 * 3600 + 60).await;
+    assert_eq!(lab.begun.lock().unwrap().concat(), ["b", "a", "a"]);
+    lab.expect("runs_total{policy=\"b\",result=\"failed\"}", 1.0);
+    lab.expect("ticks_skipped_total{policy=\"b\"}", 4.0);
+    lab.expect("ticks_skipped_total{policy=\"a\"}", 3.0);
+    lab.expect("runs_total{policy=\"a\",result=\"success\"}", 2.0);
+    assert_eq!(lab.end().await, Ended::Drained);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_tick_while_busy_is_skipped_and_counted_and_others_wait_their_turn() {
+    let lab = Lab::start(
+        &[("long", "0 * * * * *"), ("other", "30 * * * * *")],
+        |_| {},
+        |_| pause(50),
+    );
+    // `other` has the pass from 0:30 to 1:20; `long`, due at 1:00, waits and has it until 2:10, over its own tick at 2:00.
+    pause(125).await;
+    assert_eq!(lab.begun.lock().unwrap().concat(), ["other", "long"]);
+    lab.expect("ticks_skipped_total{policy=\"long\"}", 1.0);
+    lab.expect("runs_total{policy=\"long\",result=\"skipped\"}", 1.0);
+    lab.expect("ticks_skipped_total{policy=\"other\"}", 0.0);
+    lab.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_end_waits_for_a_pass_but_not_for_ever() {
+    let lab = Lab::start(&[("p", "* * * * * *")], |_| {}, |_| std::future::pending());
+    pause(5).await;
+    assert_eq!(lab.begun(), 1);
+    let asked = Instant::now();
+    assert_eq!(lab.end().await, Ended::Cut);
+    assert!(asked.elapsed() < Duration::from_secs(30), "{:?}", asked.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_a_state_nothing_runs_and_everything_is_told_until_it_is_there() {
+    // A file where the state's directory should be.
+    let lab = Lab::start(
+        &[("p", "* * * * *")],
+        |state| fs::write(state, "in the way").unwrap(),
+        |_| async {},
+    );
+    pause(300).await;
+    assert_eq!(lab.begun(), 0);
+    assert_eq!(lab.board.obstacles()[0].about, "state");
+    assert!(lab.value("ledger_errors_total").unwrap() >= 4.0);
+    fs::remove_file(lab.dir.path().join("state")).unwrap();
+    pause(61).await;
+    assert_eq!(lab.board.obstacles(), []);
+    assert!(lab.begun() >= 1, "what was due meanwhile runs at once");
+    lab.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_state_that_is_moved_away_is_noticed_and_not_written_into() {
+    let lab = Lab::start(&[("p", "0 3 * * *")], |_| {}, |_| async {});
+    pause(1).await;
+    assert_eq!(lab.board.obstacles(), []);
+    let state = lab.dir.path().join("state");
+    fs::rename(&state, lab.dir.path().join("moved")).unwrap();
+    pause(301).await;
+    assert_eq!(lab.board.obstacles()[0].about, "state");
+    fs::rename(lab.dir.path().join("moved"), &state).unwrap();
+    pause(61).await;
+    assert_eq!(lab.board.obstacles(), []);
+    lab.end().await;
+}
+
+/// Lets real time pass for the file system's news, and paused time with it.
+async fn until(what: &str, mut holds: impl FnMut() -> bool) {
+    for _ in 0..1_000 {
+        if holds() {
+            return;
+        }
+        sleep(Duration::from_millis(100)).await;
+    }
+    panic!("never: {what}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn files_that_change_are_seen_by_the_fingerprint_alone_too() {
+    let lab = Lab::start(&[("p", "0 3 * * *")], |_| {}, |_| async {});
+    pause(1).await;
+    let file = lab.dir.path().join("config.yaml");
+    let good = fs::read_to_string(&file).unwrap();
+    fs::write(&file, good.replace("last: 1", "lats: 1")).unwrap();
+    until("refused", || !lab.board.status().config.last_reload_ok).await;
+    lab.expect("config_last_reload_successful", 0.0);
+    assert!(lab.board.status().config.problems[0].contains("lats"));
+    fs::write(&file, text(lab.dir.path(), &[("p", "0 3 * * *"), ("q", "0 4 * * *")])).unwrap();
+    until("taken into force", || lab.board.status().policies.len() == 2).await;
+    lab.expect("config_last_reload_successful", 1.0);
+    lab.expect("runs_total{policy=\"q\",result=\"success\"}", 0.0);
+    fs::write(
+        &file,
+        text(lab.dir.path(), &[("q", "0 4 * * *")]).replace("listen: none", "listen: 127.0.0.1:1"),
+    )
+    .unwrap();
+    until("refused by name", || !lab.board.status().config.last_reload_ok).await;
+    assert!(lab.board.status().config.problems[0].contains("listen: cannot change from none"));
+    assert_eq!(lab.board.status().policies.len(), 2);
+    fs::write(&file, text(lab.dir.path(), &[("q", "0 4 * * *")])).unwrap();
+    until("one left", || lab.board.status().policies.len() == 1).await;
+    assert_eq!(lab.value("runs_total{policy=\"p\",result=\"success\"}"), None);
+    lab.end().await;
+}

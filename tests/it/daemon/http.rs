@@ -1,0 +1,120 @@
+//! HTTP: what is served, and clients that mean no good.
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use super::*;
+
+/// Sends these bytes and reads whatever comes back until the connection ends.
+async fn raw(daemon: &Running, bytes: &[u8]) -> String {
+    let mut stream = TcpStream::connect(daemon.url.trim_start_matches("http://"))
+        .await
+        .unwrap();
+    // The server may have closed before it read all.
+    let _ = stream.write_all(bytes).await;
+    let mut answer = Vec::new();
+    let _ = stream.read_to_end(&mut answer).await;
+    String::from_utf8_lossy(&answer).into_owned()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_looking_is_served() {
+    let lab = Lab::start(3).await;
+    lab.configure(&policy("p", NEVER, ""));
+    let mut daemon = lab.run().await;
+    daemon.is_ready().await;
+    for method in ["POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "NONSENSE"] {
+        for path in ["/", "/metrics", "/api/v1/status", "/nowhere"] {
+            let request = format!("{method} {path} HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n");
+            let answer = raw(&daemon, request.as_bytes()).await;
+            assert!(answer.starts_with("HTTP/1.1 405"), "{method} {path}: {answer}");
+            assert!(answer.contains("\r\nallow: GET, HEAD\r\n"), "{answer}");
+        }
+    }
+    for (path, kind, start) in [
+        ("/metrics", "text/plain; version=0.0.4; charset=utf-8", "# HELP"),
+        ("/healthz", "text/plain; charset=utf-8", "ok\n"),
+        ("/readyz", "text/plain; charset=utf-8", "ready\n"),
+        ("/api/v1/status", "application/json", "{\"version\":"),
+        ("/", "text/html; charset=utf-8", "<!doctype html>"),
+    ] {
+        let get = format!("GET {path} HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n");
+        let answer = raw(&daemon, get.as_bytes()).await;
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        assert!(head.starts_with("HTTP/1.1 200"), "{path}: {head}");
+        for line in [
+            &format!("content-type: {kind}"),
+            "cache-control: no-store",
+            "x-content-type-options: nosniff",
+            "referrer-policy: no-referrer",
+        ] {
+            assert!(head.lines().any(|it| it == line), "{path}: {line} is not in {head}");
+        }
+        assert!(head.contains("content-security-policy: default-src 'none';"), "{head}");
+        assert!(body.starts_with(start), "{path}: {body}");
+        let head_only = raw(&daemon, get.replacen("GET", "HEAD", 1).as_bytes()).await;
+        let (head, body) = head_only.split_once("\r\n\r\n").unwrap();
+        assert!(
+            head.starts_with("HTTP/1.1 200") && body.is_empty(),
+            "{path}: {head_only}"
+        );
+    }
+    assert_eq!(daemon.get("/nowhere").await.0, 404);
+    let wants = "GET /metrics HTTP/1.1\r\nHost: h\r\nAccept: application/openmetrics-text;version=1.0.0\r\nConnection: close\r\n\r\n";
+    let answer = raw(&daemon, wants.as_bytes()).await;
+    assert!(answer.contains("application/openmetrics-text; version=1.0.0") && answer.ends_with("# EOF\n"));
+    assert!(daemon.stop().await.success());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn hostile_clients_delay_nobody() {
+    let lab = Lab::start(3).await;
+    lab.configure(&policy("p", "* * * * * *", ""));
+    let mut daemon = lab.run().await;
+    daemon.is_ready().await;
+    // Heads that never end, bodies that never come, answers that nobody reads.
+    let mut open = Vec::new();
+    for number in 0..150 {
+        let mut stream = TcpStream::connect(daemon.url.trim_start_matches("http://"))
+            .await
+            .unwrap();
+        let bytes: &[u8] = match number % 3 {
+            0 => b"GET /metrics HTTP/1.1\r\nHost:",
+            1 => b"POST /metrics HTTP/1.1\r\nHost: h\r\nContent-Length: 1000000\r\n\r\nx",
+            _ => b"GET /metrics HTTP/1.1\r\nHost: h\r\n\r\nGET /metrics HTTP/1.1\r\nHost: h\r\n\r\nGET /metrics HTTP/1.1\r\nHost: h\r\n\r\n",
+        };
+        stream.write_all(bytes).await.unwrap();
+        open.push(stream);
+    }
+    let before = daemon
+        .metric("runs_total{policy=\"p\",result=\"success\"}")
+        .await
+        .unwrap();
+    let began = Instant::now();
+    assert_eq!(daemon.get("/healthz").await.0, 200);
+    assert_eq!(daemon.get("/api/v1/status").await.0, 200);
+    assert!(began.elapsed() < Duration::from_secs(3), "{:?}", began.elapsed());
+    // And the schedule goes on.
+    daemon
+        .reaches("runs_total{policy=\"p\",result=\"success\"}", before + 2.0)
+        .await;
+
+    let long = format!("GET / HTTP/1.1\r\nHost: h\r\nX: {}\r\n\r\n", "x".repeat(100_000));
+    let answer = raw(&daemon, long.as_bytes()).await;
+    assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 431"), "{answer}");
+    let many = format!("GET / HTTP/1.1\r\nHost: h\r\n{}\r\n", "X: y\r\n".repeat(2_000));
+    let answer = raw(&daemon, many.as_bytes()).await;
+    assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 431"), "{answer}");
+    let body = b"GET / HTTP/1.1\r\nHost: h\r\nContent-Length: 10\r\n\r\n0123456789";
+    assert!(raw(&daemon, body).await.starts_with("HTTP/1.1 413"));
+    assert!(
+        raw(&daemon, b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03nonsense\r\n\r\n")
+            .await
+            .len()
+            < 200
+    );
+    assert_eq!(daemon.get("/healthz").await.0, 200);
+    let log = daemon.log();
+    assert!(!log.contains("panic"), "{log}");
+    assert!(daemon.stop().await.success());
+}
