@@ -17,7 +17,12 @@ const WORLDS: usize = 5;
 
 /// The ids that the ledger knows as intended, whatever became of them.
 fn intended(world: &World) -> BTreeSet<String> {
-    let connection = rusqlite::Connection::open(world.state().join("ledger.sqlite3")).unwrap();
+    let file = world.state().join("ledger.sqlite3");
+    // The first process may be killed before it has made one; opening it here would.
+    if !file.exists() {
+        return BTreeSet::new();
+    }
+    let connection = rusqlite::Connection::open(file).unwrap();
     let mut statement = connection.prepare("SELECT DISTINCT backup FROM deletion").unwrap();
     let rows = statement.query_map([], |row| row.get::<_, String>(0)).unwrap();
     rows.map(Result::unwrap).collect()

@@ -1,6 +1,7 @@
 //! One binary for all integration tests: one link, one harness, tests as verbs on it.
 
 mod cli_render;
+mod clocks;
 mod config;
 mod floors;
 mod http;
@@ -8,8 +9,10 @@ mod keys;
 mod kill;
 mod ledger;
 mod matrix;
+mod offline;
 mod pass;
 mod rds;
+mod secrets;
 mod simulator;
 mod state;
 mod world;
