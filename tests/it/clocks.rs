@@ -9,7 +9,8 @@ use rds_retentiond::simulator::Op;
 
 use super::world::{World, backup_id, ids, instance_id, output};
 
-const GRACE: &str = "\n  - name: p\n    mode: enforce\n    keep: {last: 3}\n    max_age: 1y\n    limits: {max_percent: 100}\n";
+const GRACE: &str =
+    "\n  - name: p\n    mode: enforce\n    keep: {last: 3}\n    max_age: 1y\n    limits: {max_percent: 100}\n";
 
 /// Runs `apply` under a clock as `faketime` writes it; `more` are further variables.
 async fn apply_at(world: &World, clock: &str, more: &[(&str, &str)]) -> super::world::Ran {
@@ -20,7 +21,9 @@ async fn apply_at(world: &World, clock: &str, more: &[(&str, &str)]) -> super::w
         .expect("libfaketime is not installed (Debian: faketime); tests/run installs it");
     let mut command = world.command(&["apply", "--confirm-for", "1s", "--format", "json"]);
     command.env("LD_PRELOAD", library).env("FAKETIME", clock);
-    command.env("FAKETIME_DONT_FAKE_MONOTONIC", "1").env("FAKETIME_DONT_RESET", "1");
+    command
+        .env("FAKETIME_DONT_FAKE_MONOTONIC", "1")
+        .env("FAKETIME_DONT_RESET", "1");
     command.envs(more.iter().copied());
     output(command).await
 }
@@ -64,7 +67,14 @@ async fn a_clock_that_goes_wrong_between_two_batches_stops_the_second() {
 #[tokio::test]
 #[ignore = "needs faketime; tests/run installs it and runs this"]
 async fn a_daemon_s_clock_in_2043_and_in_1970_deletes_nothing() {
-    for clock in ["@2043-06-01 00:00:00", "@1970-01-01 00:10:00", "+2d", "-2d", "+10m", "-10m"] {
+    for clock in [
+        "@2043-06-01 00:00:00",
+        "@1970-01-01 00:10:00",
+        "+2d",
+        "-2d",
+        "+10m",
+        "-10m",
+    ] {
         let world = waiting().await;
         let ran = apply_at(&world, clock, &[]).await;
         // A signature more than fifteen minutes off is refused before the guard is asked.
@@ -89,7 +99,9 @@ async fn a_clock_set_right_in_mid_run_deletes_nothing() {
         let file = world.dir().join("faketime.rc");
         std::fs::write(&file, first).unwrap();
         // The listing is answered only when the clock has been set.
-        world.simulator.set(|settings| settings.latency = std::time::Duration::from_millis(300));
+        world
+            .simulator
+            .set(|settings| settings.latency = std::time::Duration::from_millis(300));
         // Signatures of a wrong clock are refused by the API, so its own clock is moved along with ours.
         let days = |text: &str| text.trim_end_matches('d').parse::<i64>().unwrap();
         world.shift(TimeDelta::days(days(first)));
@@ -103,7 +115,11 @@ async fn a_clock_set_right_in_mid_run_deletes_nothing() {
             std::fs::write(&file, then).unwrap();
             world.shift(TimeDelta::days(days(then) - days(first)));
         });
-        assert_eq!(ran.code, if first == "+10d" { 3 } else { 0 }, "{first} → {then}: {ran:?}");
+        assert_eq!(
+            ran.code,
+            if first == "+10d" { 3 } else { 0 },
+            "{first} → {then}: {ran:?}"
+        );
         world.deleted_exactly(&BTreeSet::new());
     }
 }
@@ -112,7 +128,9 @@ async fn apply_file(world: &World, more: &[(&str, &str)]) -> super::world::Ran {
     // FAKETIME would win over the file.
     let library = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1";
     let mut command = world.command(&["apply", "--confirm-for", "1s", "--format", "json"]);
-    command.env("LD_PRELOAD", library).env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
+    command
+        .env("LD_PRELOAD", library)
+        .env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
     command.envs(more.iter().copied());
     output(command).await
 }
@@ -133,7 +151,10 @@ async fn a_wrong_clock_does_not_end_the_doubt_about_a_shrunken_listing() {
         world.pass().later(wrong).run().await;
         world.simulator.faults().clear();
         let report = world.pass().later(TimeDelta::hours(1)).run().await;
-        assert_eq!(report.skipped[0].instance.as_ref().map(|id| id.as_str().to_owned()), Some(instance_id(1)));
+        assert_eq!(
+            report.skipped[0].instance.as_ref().map(|id| id.as_str().to_owned()),
+            Some(instance_id(1))
+        );
         world.deleted_exactly(&BTreeSet::new());
     }
 }
@@ -145,5 +166,12 @@ async fn a_grace_that_begins_in_the_future_counts_as_not_begun() {
     world.pass().later(TimeDelta::minutes(4)).run().await;
     world.pass().run().await;
     world.deleted_exactly(&BTreeSet::new());
-    assert!(world.ledger().grace(&"p".into()).unwrap().values().all(|since| *since < now() + TimeDelta::minutes(5)));
+    assert!(
+        world
+            .ledger()
+            .grace(&"p".into())
+            .unwrap()
+            .values()
+            .all(|since| *since < now() + TimeDelta::minutes(5))
+    );
 }

@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use chrono::TimeDelta;
-use rds_retentiond::clock::now;
 use rds_retentiond::cli::exit;
+use rds_retentiond::clock::now;
 use rds_retentiond::rds::auth::fingerprint;
 use rds_retentiond::simulator::{MetadataToken, Op};
 
@@ -15,7 +15,12 @@ use super::world::{KEEP_3, World, ids};
 
 /// How many requests were answered 401.
 fn refused(world: &World) -> usize {
-    world.simulator.calls().iter().filter(|call| call.status == Some(401)).count()
+    world
+        .simulator
+        .calls()
+        .iter()
+        .filter(|call| call.status == Some(401))
+        .count()
 }
 
 #[tokio::test]
@@ -23,14 +28,25 @@ async fn a_wrong_secret_is_tried_twice_across_projects_policies_and_restarts() {
     // Twelve instances, eight requests at once: none of them starts before the key is proven.
     let mut world = World::new(&[8; 12]).await;
     let first = world.simulator.config_yaml();
-    let second = first.replace("projects:\n", "").replace("name: simulator", "name: again");
+    let second = first
+        .replace("projects:\n", "")
+        .replace("name: simulator", "name: again");
     let two = KEEP_3.replace("name: p", "name: q");
     world.configure(&format!("{first}{second}"), &format!("{KEEP_3}{two}"), "");
     world.set_env("HUAWEICLOUD_SDK_SK", "not-the-secret");
     let ran = world.apply().await.exits(77);
     assert_eq!((refused(&world), world.simulator.calls().len()), (2, 2));
-    assert_eq!(ran.json()["skipped"].as_array().unwrap().len(), 2, "both projects say so");
-    for args in [["apply", "--all"], ["plan", "--all"], ["check", "--online"], ["apply", "--wide"]] {
+    assert_eq!(
+        ran.json()["skipped"].as_array().unwrap().len(),
+        2,
+        "both projects say so"
+    );
+    for args in [
+        ["apply", "--all"],
+        ["plan", "--all"],
+        ["check", "--online"],
+        ["apply", "--wide"],
+    ] {
         world.run(&args).await.exits(77);
     }
     assert_eq!((refused(&world), world.simulator.lockouts()), (2, 0));
@@ -52,7 +68,9 @@ async fn a_plan_with_a_wrong_secret_remembers_the_refusal_too() {
 async fn a_changed_key_is_used_at_once() {
     let mut world = World::new(&[8]).await;
     let good = world.simulator.secret_key().to_owned();
-    world.simulator.add_key(rds_retentiond::simulator::Key::permanent("NEWACCESSKEY00000001", &good));
+    world
+        .simulator
+        .add_key(rds_retentiond::simulator::Key::permanent("NEWACCESSKEY00000001", &good));
     world.set_env("HUAWEICLOUD_SDK_SK", "not-the-secret");
     world.apply().await.exits(77);
     world.set_env("HUAWEICLOUD_SDK_SK", &good);
@@ -72,7 +90,10 @@ async fn a_block_written_under_a_wrong_clock_ends() {
     world.ledger().block_key(&key, then, now()).unwrap();
     world.apply().await.exits(0);
     world.deleted_exactly(&ids(1, 3..8));
-    world.ledger().block_key(&key, now() + TimeDelta::minutes(14), now()).unwrap();
+    world
+        .ledger()
+        .block_key(&key, now() + TimeDelta::minutes(14), now())
+        .unwrap();
     world.apply().await.exits(77);
 }
 
@@ -105,13 +126,18 @@ async fn temporary_keys_that_run_out_in_mid_run_are_renewed() {
 #[tokio::test]
 async fn eight_requests_are_under_way_at_once_and_not_more() {
     let world = World::new(&[4; 30]).await;
-    world.simulator.set(|settings| settings.latency = Duration::from_millis(200));
+    world
+        .simulator
+        .set(|settings| settings.latency = Duration::from_millis(200));
     let begun = std::time::Instant::now();
     world.pass().run().await;
     // One at a time these 32 requests would take more than six seconds; at twenty a second they begin within two.
     assert!(begun.elapsed() < Duration::from_secs(6), "{:?}", begun.elapsed());
     let calls = world.simulator.calls();
-    let listings: Vec<_> = calls.iter().filter(|call| call.operation == Some(Op::ListBackups)).collect();
+    let listings: Vec<_> = calls
+        .iter()
+        .filter(|call| call.operation == Some(Op::ListBackups))
+        .collect();
     let within = |from: usize| {
         let edge = listings[from].at + TimeDelta::milliseconds(190);
         listings[from..].iter().filter(|call| call.at < edge).count()

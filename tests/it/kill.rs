@@ -51,7 +51,10 @@ async fn one_world(kills: usize) -> usize {
     // Each kill leaves some of its batches to the next run.
     let backups = 3 + kills * 60;
     let world = World::new(&[backups, 8]).await;
-    world.policies(&KEEP_3.replace("max_percent: 100", "max_percent: 100, max_deletions: 120, over_limit: oldest-first"));
+    world.policies(&KEEP_3.replace(
+        "max_percent: 100",
+        "max_percent: 100, max_deletions: 120, over_limit: oldest-first",
+    ));
     let settings = |latency, takes| {
         world.simulator.set(|settings| {
             settings.latency = Duration::from_millis(latency);
@@ -69,7 +72,11 @@ async fn one_world(kills: usize) -> usize {
     }
     settings(0, 0);
     world.simulator.finish_deletions();
-    world.policies(KEEP_3.replace("max_percent: 100", "max_percent: 100, max_deletions: 100000").as_str());
+    world.policies(
+        KEEP_3
+            .replace("max_percent: 100", "max_percent: 100, max_deletions: 100000")
+            .as_str(),
+    );
     world.apply().await.exits(0);
     world.deleted_exactly(&due);
     let ledger = world.ledger();
@@ -93,5 +100,8 @@ async fn killed_at_random_instants() {
         under_way += joined.unwrap();
     }
     println!("{kills} kills, {under_way} of them in mid-run");
-    assert!(under_way * 2 > kills, "only {under_way} of {kills} runs were still under way");
+    assert!(
+        under_way * 2 > kills,
+        "only {under_way} of {kills} runs were still under way"
+    );
 }

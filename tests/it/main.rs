@@ -3,6 +3,7 @@
 mod cli_render;
 mod clocks;
 mod config;
+mod field;
 mod floors;
 mod http;
 mod keys;

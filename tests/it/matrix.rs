@@ -282,9 +282,11 @@ fn cells() -> Vec<Cell> {
             for fault in FAULTS.iter().chain(of_deletion) {
                 let makes_sense = match at {
                     // Text and keys, no lists.
-                    At::MetadataToken | At::SecurityKey => class(At::ListBackups, fault) != Class::Disagrees
-                        && !fault.starts_with("date=")
-                        && !["shuffle", "duplicate"].contains(fault),
+                    At::MetadataToken | At::SecurityKey => {
+                        class(At::ListBackups, fault) != Class::Disagrees
+                            && !fault.starts_with("date=")
+                            && !["shuffle", "duplicate"].contains(fault)
+                    }
                     At::Everything => fault.starts_with("date="),
                     // There is one automated backup, so one page; and `foreign_type` makes an entry automated.
                     At::ListAutomated => !fault.starts_with("shift") && *fault != "foreign_type",
@@ -311,7 +313,11 @@ async fn world_for(cell: Cell) -> World {
         options.fleet = fleet(&backups);
     })
     .await;
-    let policy = |more: &str| format!("\n  - name: p\n    mode: enforce\n    keep: {{last: 3}}\n    grace: 0s\n    limits: {{max_percent: 100}}\n{more}");
+    let policy = |more: &str| {
+        format!(
+            "\n  - name: p\n    mode: enforce\n    keep: {{last: 3}}\n    grace: 0s\n    limits: {{max_percent: 100}}\n{more}"
+        )
+    };
     world.policies(&policy(""));
     let simulator = &world.simulator;
     match cell.at {
@@ -403,7 +409,11 @@ fn word(gone: Gone) -> &'static str {
 
 /// Each id that was approved has one fate or is left; what is confirmed is gone; the code fits the counters.
 fn counters(cell: Cell, report: &RunReport, gone: u64) -> Result<(), String> {
-    let sum: u64 = report.policies[0].sent.values().flat_map(|sent| sent.fates.values()).sum();
+    let sum: u64 = report.policies[0]
+        .sent
+        .values()
+        .flat_map(|sent| sent.fates.values())
+        .sum();
     let left = report.policies[0].left;
     let planned = report.policies[0].summary.delete.count;
     if sum + left > planned {
@@ -419,7 +429,10 @@ fn counters(cell: Cell, report: &RunReport, gone: u64) -> Result<(), String> {
     }
     let undone = left + report.sent("rejected") + report.sent("unanswered") > 0;
     if code == 0 && undone {
-        return Err(format!("exit 0 although something is left undone: {:?}", report.policies[0].sent));
+        return Err(format!(
+            "exit 0 although something is left undone: {:?}",
+            report.policies[0].sent
+        ));
     }
     Ok(())
 }
@@ -429,7 +442,9 @@ async fn finish(cell: Cell, world: &mut World) -> Result<(), String> {
     world.simulator.faults().clear();
     if cell.fault == "status=401" && cell.often == Often::Always {
         // The key is not used for 15 minutes, so it is changed.
-        world.simulator.add_key(Key::permanent("ANOTHERACCESSKEY0002", "another-secret"));
+        world
+            .simulator
+            .add_key(Key::permanent("ANOTHERACCESSKEY0002", "another-secret"));
         world.set_env("HUAWEICLOUD_SDK_AK", "ANOTHERACCESSKEY0002");
         world.set_env("HUAWEICLOUD_SDK_SK", "another-secret");
         world.simulator.expire_temporary_keys();
@@ -480,7 +495,13 @@ async fn every_operation_with_every_fault() {
         .iter()
         .filter_map(|(cell, outcome)| Some(format!("{cell:?}: {}", outcome.as_ref().err()?)))
         .collect();
-    assert!(wrong.is_empty(), "{} of {}:\n{}", wrong.len(), outcomes.len(), wrong.join("\n"));
+    assert!(
+        wrong.is_empty(),
+        "{} of {}:\n{}",
+        wrong.len(),
+        outcomes.len(),
+        wrong.join("\n")
+    );
 }
 
 /// Rows are faults, columns are operations; each cell is `once / always`: exit code and how much of what is due is gone.

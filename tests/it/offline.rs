@@ -32,7 +32,9 @@ async fn plan(world: &mut World, file: &str, more: &[&str]) -> Ran {
 
 fn policy(keep: &Value) -> String {
     // JSON is YAML.
-    format!("\n  - name: p\n    mode: enforce\n    keep: {keep}\n    limits: {{max_percent: 100, max_deletions: 1000}}\n")
+    format!(
+        "\n  - name: p\n    mode: enforce\n    keep: {keep}\n    limits: {{max_percent: 100, max_deletions: 1000}}\n"
+    )
 }
 
 #[tokio::test]
@@ -44,7 +46,9 @@ async fn restic_s_cases_through_the_binary_with_reasons() {
     assert_eq!(golden.cases.len(), 36);
     for case in golden.cases {
         world.configure("", &policy(&case.policy["keep"]), "");
-        let ran = plan(&mut world, file.to_str().unwrap(), &["--at", "2016-01-19T00:00:00Z"]).await.exits(0);
+        let ran = plan(&mut world, file.to_str().unwrap(), &["--at", "2016-01-19T00:00:00Z"])
+            .await
+            .exits(0);
         let report = ran.json();
         assert_eq!(report["at"], "2016-01-19T00:00:00Z");
         assert_eq!(decided(&report, "p", "keep"), case.keep, "case {}", case.case);
@@ -59,7 +63,10 @@ async fn restic_s_cases_through_the_binary_with_reasons() {
             assert_eq!(short(found), short(expected), "case {} {id}", case.case);
         }
         for id in rows.keys().filter(|id| !case.keep.contains(*id)) {
-            assert_eq!((&rows[id]["decision"], &rows[id]["reasons"][0]["rule"]), (&json!("delete"), &json!("not_kept")));
+            assert_eq!(
+                (&rows[id]["decision"], &rows[id]["reasons"][0]["rule"]),
+                (&json!("delete"), &json!("not_kept"))
+            );
         }
     }
     assert!(world.simulator.calls().is_empty() && !world.state().exists());
@@ -75,7 +82,10 @@ async fn bad_files_are_a_usage_error_that_says_what_is_wrong() {
     let mut world = World::new(&[]).await;
     world.configure("", &policy(&json!({"last": 1})), "");
     let file = world.dir().join("b.json");
-    let (one, other) = (entry("a", "2026-01-01T00:00:00+0000"), entry("a", "2026-01-02T00:00:00+0000"));
+    let (one, other) = (
+        entry("a", "2026-01-01T00:00:00+0000"),
+        entry("a", "2026-01-02T00:00:00+0000"),
+    );
     let nameless = json!([{"name": "no id", "status": "COMPLETED"}]);
     for (text, says) in [
         (String::new(), "EOF"),
@@ -86,17 +96,27 @@ async fn bad_files_are_a_usage_error_that_says_what_is_wrong() {
         ("42".to_owned(), "array"),
         ("[42]".to_owned(), "entry 0"),
         (nameless.to_string(), "entry 0 has no id"),
-        (json!([one, other]).to_string(), "entry 1 differs from an earlier one with its id a"),
+        (
+            json!([one, other]).to_string(),
+            "entry 1 differs from an earlier one with its id a",
+        ),
         (format!("{}x", json!([one])), "trailing"),
     ] {
         fs::write(&file, &text).unwrap();
         let ran = plan(&mut world, file.to_str().unwrap(), &[]).await;
         assert_eq!((ran.code, ran.stdout.as_str()), (64, ""), "{text}: {ran:?}");
-        assert!(ran.stderr.contains("b.json") && ran.stderr.contains(says), "{text}: {}", ran.stderr);
+        assert!(
+            ran.stderr.contains("b.json") && ran.stderr.contains(says),
+            "{text}: {}",
+            ran.stderr
+        );
     }
     fs::write(&file, b"[\"\xff\xfe\"]").unwrap();
     plan(&mut world, file.to_str().unwrap(), &[]).await.exits(64);
-    plan(&mut world, "/nowhere/at/all.json", &[]).await.exits(64).says("/nowhere/at/all.json");
+    plan(&mut world, "/nowhere/at/all.json", &[])
+        .await
+        .exits(64)
+        .says("/nowhere/at/all.json");
     let directory = world.dir().to_str().unwrap().to_owned();
     plan(&mut world, &directory, &[]).await.exits(64).says("directory");
 }
@@ -122,15 +142,28 @@ async fn empty_lists_and_repeated_entries_are_fine() {
 #[tokio::test]
 async fn at_moves_the_decision_and_takes_a_date() {
     let mut world = World::new(&[]).await;
-    world.configure("", &policy(&json!({"last": 1})).replace("enforce", "enforce\n    max_age: 30d"), "");
+    world.configure(
+        "",
+        &policy(&json!({"last": 1})).replace("enforce", "enforce\n    max_age: 30d"),
+        "",
+    );
     let file = world.dir().join("b.json");
-    let list = json!([entry("a", "2026-01-01T00:00:00+0000"), entry("b", "2026-01-03T00:00:00+0000")]);
+    let list = json!([
+        entry("a", "2026-01-01T00:00:00+0000"),
+        entry("b", "2026-01-03T00:00:00+0000")
+    ]);
     fs::write(&file, list.to_string()).unwrap();
     let file = file.to_str().unwrap().to_owned();
     let before = plan(&mut world, &file, &["--at", "2026-01-02"]).await.exits(0).json();
     assert_eq!(decisions(&before, "p")["b"]["reasons"][0]["rule"], "future_dated");
-    assert!(decided(&before, "p", "delete").is_empty(), "what is dated in the future pushes nothing out");
-    let later = plan(&mut world, &file, &["--at", "2026-01-04T00:00:00+08:00"]).await.exits(0).json();
+    assert!(
+        decided(&before, "p", "delete").is_empty(),
+        "what is dated in the future pushes nothing out"
+    );
+    let later = plan(&mut world, &file, &["--at", "2026-01-04T00:00:00+08:00"])
+        .await
+        .exits(0)
+        .json();
     assert_eq!(decided(&later, "p", "delete"), BTreeSet::from(["a".to_owned()]));
     let much_later = plan(&mut world, &file, &["--at", "2027-01-01"]).await.exits(0).json();
     assert_eq!(decisions(&much_later, "p")["b"]["decision"], "keep", "the floor stays");
@@ -140,9 +173,15 @@ async fn at_moves_the_decision_and_takes_a_date() {
 #[tokio::test]
 async fn an_offline_plan_shows_what_the_guard_would_refuse() {
     let mut world = World::new(&[]).await;
-    world.configure("", "\n  - {name: p, mode: enforce, keep: {last: 1}}\n", "freeze: {reason: audit}");
+    world.configure(
+        "",
+        "\n  - {name: p, mode: enforce, keep: {last: 1}}\n",
+        "freeze: {reason: audit}",
+    );
     let file = world.dir().join("b.json");
-    let list: Vec<Value> = (1..9).map(|day| entry(&format!("b{day}"), &format!("2026-01-0{day}T00:00:00+0000"))).collect();
+    let list: Vec<Value> = (1..9)
+        .map(|day| entry(&format!("b{day}"), &format!("2026-01-0{day}T00:00:00+0000")))
+        .collect();
     fs::write(&file, json!(list).to_string()).unwrap();
     let report = plan(&mut world, file.to_str().unwrap(), &[]).await.exits(0).json();
     assert_eq!(report["policies"][0]["verdict"], "refused");

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use chrono::TimeDelta;
-use rds_retentiond::clock::now;
 use rds_retentiond::cli::exit;
+use rds_retentiond::clock::now;
 use rds_retentiond::retention::{Freeze, Hold, HoldTarget};
 use rds_retentiond::simulator::{Backup, BackupKind, Op, Status};
 use serde_json::{Value, json};
@@ -24,7 +24,12 @@ const AT_ONCE: &str = "    grace: 0s\n    limits: {max_percent: 100}\n";
 async fn the_first_run_begins_the_grace_and_sends_nothing() {
     let world = World::new(&[8]).await;
     world.policies(&policy("p", "{last: 3}", "    limits: {max_percent: 100}\n"));
-    let ran = world.apply().await.exits(0).says("the state is new").says("p (grace 24h)");
+    let ran = world
+        .apply()
+        .await
+        .exits(0)
+        .says("the state is new")
+        .says("p (grace 24h)");
     assert_eq!(decided(&ran.json(), "p", "wait"), ids(1, 3..8));
     world.pass().later(TimeDelta::hours(23)).run().await;
     world.deleted_exactly(&BTreeSet::new());
@@ -94,7 +99,11 @@ async fn max_deletions_refuses_the_whole_plan_or_drains_oldest_first() {
     let report = world.apply().await.exits(3).json();
     assert_eq!(report["policies"][0]["verdict"], "refused");
     assert_eq!(report["policies"][0]["refusal"]["limit"], "max_deletions");
-    assert_eq!(decided(&report, "p", "delete"), ids(1, 3..10), "decisions as without the refusal");
+    assert_eq!(
+        decided(&report, "p", "delete"),
+        ids(1, 3..10),
+        "decisions as without the refusal"
+    );
     world.deleted_exactly(&BTreeSet::new());
     let plan = world.plan().await.exits(0).json();
     assert_eq!(plan["policies"][0]["verdict"], "refused");
@@ -117,7 +126,11 @@ async fn max_percent_holds_back_one_instance_and_no_other() {
 #[tokio::test]
 async fn nothing_goes_where_no_backup_is_recent_manual_or_automated() {
     let world = World::new(&[8, 8]).await;
-    world.policies(&policy("p", "{last: 3}", &format!("{AT_ONCE}    require_backup_within: 36h\n")));
+    world.policies(&policy(
+        "p",
+        "{last: 3}",
+        &format!("{AT_ONCE}    require_backup_within: 36h\n"),
+    ));
     for number in 0..3 {
         world.simulator.remove_backup(&backup_id(1, number));
     }
@@ -125,7 +138,10 @@ async fn nothing_goes_where_no_backup_is_recent_manual_or_automated() {
     assert_eq!(report["policies"][0]["refusal"]["limit"], "require_backup_within");
     world.deleted_exactly(&ids(2, 3..8));
     let asked = world.simulator.calls_of(Op::ListBackups);
-    let automated: Vec<_> = asked.iter().filter(|call| call.query.contains("backup_type=auto")).collect();
+    let automated: Vec<_> = asked
+        .iter()
+        .filter(|call| call.query.contains("backup_type=auto"))
+        .collect();
     assert_eq!(automated.len(), 1, "asked only where no manual one is recent");
     assert_eq!(automated[0].instance, Some(instance_id(1)));
     let mut recent = backup(1, 99);
@@ -145,7 +161,11 @@ async fn a_freeze_stops_everything_from_configuration_and_by_command() {
     world.policies(KEEP_3);
     world.run(&["freeze", "--reason", "moving house"]).await.exits(0);
     let report = world.apply().await.exits(3).json();
-    assert!(report["policies"][0]["refusal"]["message"].to_string().contains("moving house"));
+    assert!(
+        report["policies"][0]["refusal"]["message"]
+            .to_string()
+            .contains("moving house")
+    );
     world.deleted_exactly(&BTreeSet::new());
     world.run(&["thaw"]).await.exits(0);
     world.apply().await.exits(0);
@@ -162,9 +182,15 @@ async fn holds_of_the_configuration_and_by_command_keep() {
     );
     world.apply().await.exits(0);
     // Known since that run, so no --force.
-    let placed = world.run(&["hold", &backup_id(1, 6), "--reason", "mine"]).await.exits(0);
+    let placed = world
+        .run(&["hold", &backup_id(1, 6), "--reason", "mine"])
+        .await
+        .exits(0);
     assert!(placed.stdout.contains("ledger.sqlite3"), "{}", placed.stdout);
-    world.run(&["hold", "--name", "nightly-5", "--reason", "by name"]).await.exits(0);
+    world
+        .run(&["hold", "--name", "nightly-5", "--reason", "by name"])
+        .await
+        .exits(0);
     world.run(&["hold", "0000br04", "--reason", "unknown"]).await.exits(64);
     world.pass().later(TimeDelta::hours(25)).run().await;
     world.deleted_exactly(&ids(1, 3..5));
@@ -283,7 +309,10 @@ async fn what_is_not_certain_is_never_touched() {
     simulator.patch(&id(7), json!({"begin_time": "the day before yesterday"}));
     simulator.patch(&id(8), json!({"begin_time": null}));
     simulator.patch(&id(9), json!({"datastore": {"type": "Oracle", "version": "23"}}));
-    simulator.patch(&id(10), json!({"begin_time": (now() + TimeDelta::minutes(6)).format("%Y-%m-%dT%H:%M:%S+0000").to_string()}));
+    simulator.patch(
+        &id(10),
+        json!({"begin_time": (now() + TimeDelta::minutes(6)).format("%Y-%m-%dT%H:%M:%S+0000").to_string()}),
+    );
     let report = world.apply().await.exits(0).json();
     let rows = decisions(&report, "p");
     for (number, rule) in [
@@ -305,7 +334,11 @@ async fn what_is_not_certain_is_never_touched() {
 #[tokio::test]
 async fn approval_covers_the_refused_ids_and_nothing_else() {
     let world = World::new(&[13]).await;
-    world.policies(&policy("p", "{last: 3}", "    grace: 0s\n    limits: {max_percent: 100, max_deletions: 4}\n"));
+    world.policies(&policy(
+        "p",
+        "{last: 3}",
+        "    grace: 0s\n    limits: {max_percent: 100, max_deletions: 4}\n",
+    ));
     world.apply().await.exits(3);
     let approved = world.run(&["approve", "p"]).await.exits(0);
     assert!(approved.stdout.contains("10 backups of p"), "{}", approved.stdout);
@@ -313,7 +346,9 @@ async fn approval_covers_the_refused_ids_and_nothing_else() {
     for number in 0..5 {
         let minutes = TimeDelta::minutes(i64::from(number) + 1);
         let id = format!("{:016x}{:016x}br04", 1, 1000 + number);
-        world.simulator.add_backup(Backup::manual(&id, &instance_id(1), "new", now() - minutes));
+        world
+            .simulator
+            .add_backup(Backup::manual(&id, &instance_id(1), "new", now() - minutes));
     }
     let report = world.apply().await.exits(3).json();
     assert_eq!(report["policies"][0]["refusal"]["limit"], "max_deletions");
@@ -324,6 +359,27 @@ async fn approval_covers_the_refused_ids_and_nothing_else() {
     assert_eq!(exit::of_run(&late), 3);
     world.deleted_exactly(&ids(1, 3..13));
     world.run(&["approve", "nobody"]).await.exits(64);
+}
+
+#[tokio::test]
+async fn a_refused_plan_waits_through_a_freeze_and_a_day_without_listings() {
+    let world = World::new(&[13]).await;
+    world.policies(&policy(
+        "p",
+        "{last: 3}",
+        "    grace: 0s\n    limits: {max_percent: 100, max_deletions: 4}\n",
+    ));
+    world.apply().await.exits(3);
+    world.run(&["freeze", "--reason", "audit"]).await.exits(0);
+    world.apply().await.exits(3);
+    world.run(&["thaw"]).await.exits(0);
+    world.fault("list_instances:status=404");
+    world.apply().await.exits(69);
+    world.simulator.faults().clear();
+    world.run(&["approve", "p"]).await.exits(0);
+    world.apply().await.exits(0);
+    world.deleted_exactly(&ids(1, 3..13));
+    assert!(world.ledger().refused(&"p".into()).unwrap().is_none());
 }
 
 #[tokio::test]
@@ -370,7 +426,9 @@ async fn a_project_whose_list_of_instances_shrank_is_left_alone() {
     world.policies(&policy("p", "{last: 8}", AT_ONCE));
     world.apply().await.exits(0);
     for number in 1..=7 {
-        world.simulator.change_instance(&instance_id(number), |instance| instance.deleted = true);
+        world
+            .simulator
+            .change_instance(&instance_id(number), |instance| instance.deleted = true);
     }
     world.policies(KEEP_3);
     let report = world.apply().await.exits(3).json();
@@ -386,8 +444,14 @@ async fn a_project_whose_list_of_instances_shrank_is_left_alone() {
 #[tokio::test]
 async fn accepted_is_confirmed_by_the_next_run() {
     let world = World::new(&[8]).await;
-    world.simulator.set(|settings| settings.deletion_takes = Duration::from_secs(3600));
-    let report = world.run(&["apply", "--confirm-for", "0s", "--format", "json"]).await.exits(0).json();
+    world
+        .simulator
+        .set(|settings| settings.deletion_takes = Duration::from_secs(3600));
+    let report = world
+        .run(&["apply", "--confirm-for", "0s", "--format", "json"])
+        .await
+        .exits(0)
+        .json();
     assert_eq!(report["unconfirmed"]["simulator"], 5);
     assert_eq!(decisions(&report, "p")[&backup_id(1, 7)]["outcome"], "accepted");
     // Still under way: not sent again.
@@ -406,7 +470,13 @@ async fn accepted_and_still_there_after_half_an_hour_is_returned_and_sent_again(
     world.fault("delete_batch:ignore:times=1");
     world.pass().run().await;
     let soon = world.pass().later(TimeDelta::minutes(29)).run().await;
-    assert_eq!((soon.settled_earlier.len(), world.simulator.calls_of(Op::DeleteBatch).len()), (0, 1));
+    assert_eq!(
+        (
+            soon.settled_earlier.len(),
+            world.simulator.calls_of(Op::DeleteBatch).len()
+        ),
+        (0, 1)
+    );
     let late = world.pass().later(TimeDelta::minutes(31)).run().await;
     assert_eq!(late.settled_earlier.len(), 5);
     assert_eq!(world.simulator.calls_of(Op::DeleteBatch).len(), 2);
@@ -416,7 +486,10 @@ async fn accepted_and_still_there_after_half_an_hour_is_returned_and_sent_again(
 #[tokio::test]
 async fn the_backup_that_spoils_its_batch_is_found_and_the_others_go() {
     let world = World::new(&[40]).await;
-    world.fault(&format!("delete_batch:status=400:code=DBS.200054:backup={}", backup_id(1, 20)));
+    world.fault(&format!(
+        "delete_batch:status=400:code=DBS.200054:backup={}",
+        backup_id(1, 20)
+    ));
     let report = world.apply().await.exits(1).json();
     let mut due = ids(1, 3..40);
     due.remove(&backup_id(1, 20));
@@ -430,7 +503,10 @@ async fn the_metrics_file_tells_what_was_done() {
     let world = World::new(&[8]).await;
     world.fault(&format!("delete_batch:result=DBS.200054:backup={}", backup_id(1, 5)));
     let file = world.dir().join("m.prom");
-    world.run(&["apply", "--metrics-file", file.to_str().unwrap()]).await.exits(1);
+    world
+        .run(&["apply", "--metrics-file", file.to_str().unwrap()])
+        .await
+        .exits(1);
     let text = std::fs::read_to_string(&file).unwrap();
     let has = |line: &str| assert!(text.lines().any(|found| found == line), "no `{line}` in:\n{text}");
     has(r#"rds_retention_deletions_total{outcome="confirmed",policy="p",project="simulator"} 4"#);
@@ -446,7 +522,11 @@ async fn the_metrics_file_tells_what_was_done() {
 #[tokio::test]
 async fn exit_codes_of_things_that_are_wrong() {
     let mut world = World::new(&[8]).await;
-    world.run(&["apply", "--policy", "nobody"]).await.exits(64).says("no policy is named `nobody`");
+    world
+        .run(&["apply", "--policy", "nobody"])
+        .await
+        .exits(64)
+        .says("no policy is named `nobody`");
     world.run(&["apply", "--no-such-flag"]).await.exits(64);
     world.run(&["plan", "--at", "yesterday"]).await.exits(64);
     world.policies("\n  - name: p\n    mode: enforce\n    keep: {}\n");
@@ -457,7 +537,10 @@ async fn exit_codes_of_things_that_are_wrong() {
     world.apply().await.exits(77);
     world.plan().await.exits(77);
     world.simulator.faults().clear();
-    let nobody_there = world.simulator.config_yaml().replace(&world.simulator.url(), "http://127.0.0.1:9");
+    let nobody_there = world
+        .simulator
+        .config_yaml()
+        .replace(&world.simulator.url(), "http://127.0.0.1:9");
     world.configure(&nobody_there, KEEP_3, "");
     world.plan().await.exits(69);
     world.run(&["check", "--online"]).await.exits(69);

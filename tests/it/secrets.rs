@@ -73,7 +73,10 @@ async fn no_secret_is_printed_logged_measured_or_written() {
     }
     let volume: usize = said.iter().map(|(_, bytes)| bytes.len()).sum();
     assert!(volume > 20_000, "the log is loud: {volume} bytes");
-    assert!(said.iter().any(|(_, bytes)| holds(bytes, "SIMU")), "the key's beginning may be shown, and is somewhere");
+    assert!(
+        said.iter().any(|(_, bytes)| holds(bytes, "SIMU")),
+        "the key's beginning may be shown, and is somewhere"
+    );
     files(world.dir(), &mut said);
     assert!(said.iter().any(|(name, _)| name.ends_with("ledger.sqlite3")));
     assert!(said.iter().any(|(name, _)| name.ends_with("m.prom")));

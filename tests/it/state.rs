@@ -34,16 +34,29 @@ fn untouched(world: &World) {
 
 #[tokio::test]
 async fn a_damaged_ledger_deletes_nothing_and_is_left_as_it_is() {
-    for damage in [b"".as_slice(), b"this is no database at all, whatever its name says", &[0xff; 40_000]] {
+    for damage in [
+        b"".as_slice(),
+        b"this is no database at all, whatever its name says",
+        &[0xff; 40_000],
+    ] {
         let world = with_ledger().await;
         let file = world.state().join("ledger.sqlite3");
         for name in ["ledger.sqlite3-wal", "ledger.sqlite3-shm"] {
             let _ = fs::remove_file(world.state().join(name));
         }
         fs::write(&file, damage).unwrap();
-        let ran = world.apply().await.exits(1).says("nothing is deleted").says("put a backup of the file back");
+        let ran = world
+            .apply()
+            .await
+            .exits(1)
+            .says("nothing is deleted")
+            .says("put a backup of the file back");
         assert!(ran.stderr.contains("ledger.sqlite3"), "{}", ran.stderr);
-        world.run(&["hold", &backup_id(1, 5), "--reason", "x"]).await.exits(1).says("damaged");
+        world
+            .run(&["hold", &backup_id(1, 5), "--reason", "x"])
+            .await
+            .exits(1)
+            .says("damaged");
         untouched(&world);
         // SQLite makes a header of nothing at all; it is refused again all the same.
         if !damage.is_empty() {
@@ -100,7 +113,9 @@ async fn a_changed_row_is_found_by_audit_verify() {
     for trigger in triggers {
         connection.execute(&format!("DROP TRIGGER {trigger}"), []).unwrap();
     }
-    let changed = connection.execute("UPDATE chain SET body = replace(body, 'p', 'q') WHERE seq = 3", []).unwrap();
+    let changed = connection
+        .execute("UPDATE chain SET body = replace(body, 'p', 'q') WHERE seq = 3", [])
+        .unwrap();
     assert_eq!(changed, 1);
     drop(connection);
     let ran = world.run(&["audit", "verify"]).await;
@@ -149,10 +164,14 @@ async fn a_full_disk_deletes_nothing_that_is_not_on_disk() {
         let mut shell = std::process::Command::new("sh");
         let program = env!("CARGO_BIN_EXE_rds-retentiond");
         let config = world.config_file();
-        shell.env_clear().envs(world.simulator.environment()).arg("-c").arg(format!(
-            "trap '' XFSZ; ulimit -f {blocks}; exec {program} --config {} apply",
-            config.display()
-        ));
+        shell
+            .env_clear()
+            .envs(world.simulator.environment())
+            .arg("-c")
+            .arg(format!(
+                "trap '' XFSZ; ulimit -f {blocks}; exec {program} --config {} apply",
+                config.display()
+            ));
         let ran = output(shell).await;
         assert_eq!(ran.code, 1, "{blocks} blocks: {ran:?}");
         untouched(&world);
@@ -165,7 +184,11 @@ async fn a_full_disk_deletes_nothing_that_is_not_on_disk() {
 async fn while_one_process_has_the_right_to_delete_another_waits_or_exits_75() {
     let world = with_ledger().await;
     let lock = Ledger::lock_deletions(&world.state()).unwrap().unwrap();
-    world.run(&["apply", "--no-wait"]).await.exits(75).says("another process");
+    world
+        .run(&["apply", "--no-wait"])
+        .await
+        .exits(75)
+        .says("another process");
     untouched(&world);
     let waiting = output(world.command(&["apply"]));
     let (ran, ()) = tokio::join!(waiting, async {
@@ -181,7 +204,9 @@ async fn while_one_process_has_the_right_to_delete_another_waits_or_exits_75() {
 #[tokio::test]
 async fn of_two_processes_at_once_each_deletes_alone() {
     let world = World::new(&[120]).await;
-    world.simulator.set(|settings| settings.latency = Duration::from_millis(20));
+    world
+        .simulator
+        .set(|settings| settings.latency = Duration::from_millis(20));
     let (one, other) = tokio::join!(world.apply(), world.apply());
     one.exits(0);
     other.exits(0);
@@ -190,7 +215,9 @@ async fn of_two_processes_at_once_each_deletes_alone() {
 }
 
 fn owners(dir: &Path) -> BTreeSet<u32> {
-    let entries = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().metadata().unwrap().uid());
+    let entries = fs::read_dir(dir)
+        .unwrap()
+        .map(|entry| entry.unwrap().metadata().unwrap().uid());
     entries.chain([fs::metadata(dir).unwrap().uid()]).collect()
 }
 
@@ -198,7 +225,11 @@ fn owners(dir: &Path) -> BTreeSet<u32> {
 async fn commands_typed_by_root_leave_files_of_the_directory_s_owner() {
     let world = World::new(&[8]).await;
     fs::create_dir(world.state()).unwrap();
-    let owner = if is_root() { 65534 } else { fs::metadata("/proc/self").unwrap().uid() };
+    let owner = if is_root() {
+        65534
+    } else {
+        fs::metadata("/proc/self").unwrap().uid()
+    };
     if is_root() {
         chown(world.state(), Some(owner), Some(owner)).unwrap();
     }

@@ -61,7 +61,13 @@ pub fn backup(instance: usize, number: usize) -> Backup {
 /// Instances 1, 2, … with so many backups each.
 pub fn fleet(backups: &[usize]) -> Fleet {
     let created = rds_retentiond::clock::now() - TimeDelta::days(2000);
-    let numbered = || backups.iter().copied().enumerate().map(|(place, count)| (place + 1, count));
+    let numbered = || {
+        backups
+            .iter()
+            .copied()
+            .enumerate()
+            .map(|(place, count)| (place + 1, count))
+    };
     Fleet::Given {
         instances: numbered()
             .map(|(number, _)| Instance::sql_server(&instance_id(number), &format!("mssql-{number}"), created))
@@ -195,7 +201,9 @@ impl World {
     /// The built binary with this configuration and nothing else of this process's environment.
     pub fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_rds-retentiond"));
-        command.env_clear().envs(self.env.iter().map(|(name, value)| (name, value)));
+        command
+            .env_clear()
+            .envs(self.env.iter().map(|(name, value)| (name, value)));
         command.arg("--config").arg(self.config_file()).args(args);
         command.stdin(Stdio::null());
         command
@@ -241,12 +249,20 @@ impl World {
 
     /// The ids whose deletion was accepted, ever.
     pub fn deleted(&self) -> BTreeSet<String> {
-        self.simulator.deletions().into_iter().map(|deletion| deletion.id).collect()
+        self.simulator
+            .deletions()
+            .into_iter()
+            .map(|deletion| deletion.id)
+            .collect()
     }
 
     /// The ids that a request to delete named, whatever became of it.
     pub fn asked(&self) -> BTreeSet<String> {
-        self.simulator.calls_of(Op::DeleteBatch).into_iter().flat_map(|call| call.backup_ids).collect()
+        self.simulator
+            .calls_of(Op::DeleteBatch)
+            .into_iter()
+            .flat_map(|call| call.backup_ids)
+            .collect()
     }
 
     /// Nothing outside `allowed` was deleted, nor was it ever asked; and the rules of sending were kept.
@@ -307,7 +323,9 @@ pub fn instance_of(backup: &str) -> String {
 
 /// Runs a command to its end while the simulator goes on answering.
 pub async fn output(mut command: Command) -> Ran {
-    let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
+    let output = tokio::task::spawn_blocking(move || command.output().unwrap())
+        .await
+        .unwrap();
     Ran::of(&output)
 }
 
@@ -337,11 +355,17 @@ impl Pass<'_> {
 
     pub async fn try_run(self) -> Result<RunReport, run::Error> {
         let ledger = Arc::new(self.world.ledger());
-        let lock = Ledger::lock_deletions(&self.world.state()).unwrap().expect("the lock is free");
+        let lock = Ledger::lock_deletions(&self.world.state())
+            .unwrap()
+            .expect("the lock is free");
         let config = self.world.config();
         let env = self.world.env.clone();
         let tuning = Tuning {
-            env: Arc::new(move |name| env.iter().find(|(known, _)| known == name).map(|(_, value)| value.clone())),
+            env: Arc::new(move |name| {
+                env.iter()
+                    .find(|(known, _)| known == name)
+                    .map(|(_, value)| value.clone())
+            }),
             back_off: Duration::from_millis(5),
             ..Tuning::default()
         };
