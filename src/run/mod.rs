@@ -345,9 +345,13 @@ fn guard(
         report.refusals = survey.shrunk_for(nth).into_iter().chain(refusals).collect();
         if let (Some(run), Mode::Enforce, Some(ledger)) = (run_id, policy.mode, &world.ledger) {
             let waiting = waiting_for_approval(run, &report.refusals, &planned, order.now);
+            // What waits goes on waiting through a freeze, a wrong clock or a day without listings: the limits were not
+            // asked of it then.
+            let asked = report.refusals.is_empty() && survey.hit.of(nth) == survey::HitKind::None;
             blocking(|| match waiting {
                 Some(refused) => ledger.record_refused(&policy.name, &refused),
-                None => ledger.clear_refused(&policy.name),
+                None if asked => ledger.clear_refused(&policy.name),
+                None => Ok(()),
             })?;
             approved.push(plan);
         }

@@ -1,13 +1,20 @@
 //! One binary for all integration tests: one link, one harness, tests as verbs on it.
 
 mod cli_render;
+mod clocks;
 mod config;
 mod daemon;
+mod field;
 mod floors;
 mod http;
+mod keys;
+mod kill;
 mod ledger;
 mod matrix;
+mod offline;
 mod pass;
 mod rds;
+mod secrets;
 mod simulator;
+mod state;
 mod world;

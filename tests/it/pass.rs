@@ -363,6 +363,27 @@ async fn approval_covers_the_refused_ids_and_nothing_else() {
 }
 
 #[tokio::test]
+async fn a_refused_plan_waits_through_a_freeze_and_a_day_without_listings() {
+    let world = World::new(&[13]).await;
+    world.policies(&policy(
+        "p",
+        "{last: 3}",
+        "    grace: 0s\n    limits: {max_percent: 100, max_deletions: 4}\n",
+    ));
+    world.apply().await.exits(3);
+    world.run(&["freeze", "--reason", "audit"]).await.exits(0);
+    world.apply().await.exits(3);
+    world.run(&["thaw"]).await.exits(0);
+    world.fault("list_instances:status=404");
+    world.apply().await.exits(69);
+    world.simulator.faults().clear();
+    world.run(&["approve", "p"]).await.exits(0);
+    world.apply().await.exits(0);
+    world.deleted_exactly(&ids(1, 3..13));
+    assert!(world.ledger().refused(&"p".into()).unwrap().is_none());
+}
+
+#[tokio::test]
 async fn an_instance_whose_listing_shrank_is_left_alone_until_approved() {
     let world = World::new(&[20, 8]).await;
     world.policies(&policy("p", "{last: 19}", AT_ONCE));

@@ -15,7 +15,7 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 use rds_retentiond::config::{self, Config, Surroundings};
 use rds_retentiond::ledger::{Access, Ledger};
-use rds_retentiond::rds::{KeyGuard, Observer, Tuning};
+use rds_retentiond::rds::{BLOCKED_FOR, KeyGuard, Observer, Tuning};
 use rds_retentiond::retention::{PolicyName, RunReport};
 use rds_retentiond::run::{self, Order, Projects, Purpose};
 use rds_retentiond::simulator::{Backup, Fault, Fleet, Instance, Op, Options, Simulator};
@@ -374,7 +374,10 @@ impl Pass<'_> {
             let guard = KeyGuard::new(Arc::new(move |key: &str, until| {
                 ledger.block_key(key, until, rds_retentiond::clock::now()).unwrap();
             }));
-            guard.restore(self.world.ledger().blocked_keys(rds_retentiond::clock::now()).unwrap());
+            let now = rds_retentiond::clock::now();
+            let mut blocked = self.world.ledger().blocked_keys(now).unwrap();
+            blocked.retain(|_, until| *until - now <= BLOCKED_FOR);
+            guard.restore(blocked);
             guard
         };
         let observer: Observer = Arc::new(|_| {});

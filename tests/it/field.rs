@@ -1,0 +1,338 @@
+//! FIELD: what went wrong elsewhere, row by row, and does not happen here. What concerns reloads, alerts and the scheduler
+//! is tested with the daemon.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::time::Duration;
+
+use chrono::TimeDelta;
+use rds_retentiond::cli::exit;
+use rds_retentiond::simulator::{Op, RateLimit, Status};
+use serde_json::{Value, json};
+
+use super::world::{KEEP_3, World, backup, backup_id, decided, decisions, ids};
+
+fn policy(keep: &str, more: &str) -> String {
+    format!(
+        "\n  - name: p\n    mode: enforce\n    keep: {keep}\n    grace: 0s\n    limits: {{max_percent: 100}}\n{more}"
+    )
+}
+
+/// Decides a list of `(id, begin_time)` offline; the ids that stay.
+async fn kept(zone: &str, keep: &str, at: &str, backups: &[(&str, &str)]) -> BTreeSet<String> {
+    let world = World::new(&[]).await;
+    world.configure("", &policy(keep, &format!("    timezone: {zone}\n")), "");
+    let entry = |(id, begin): &(&str, &str)| {
+        json!({"id": id, "instance_id": "i", "name": id, "type": "manual", "status": "COMPLETED", "size": 1,
+               "begin_time": begin, "datastore": {"type": "SQLServer", "version": "2022_SE"}})
+    };
+    let list: Vec<Value> = backups.iter().map(entry).collect();
+    let file = world.dir().join("b.json");
+    fs::write(&file, json!(list).to_string()).unwrap();
+    let args = [
+        "plan",
+        "--format",
+        "json",
+        "--at",
+        at,
+        "--backups",
+        file.to_str().unwrap(),
+    ];
+    decided(&world.run(&args).await.exits(0).json(), "p", "keep")
+}
+
+fn set<const N: usize>(ids: [&str; N]) -> BTreeSet<String> {
+    ids.into_iter().map(str::to_owned).collect()
+}
+
+/// velero#9061, dbatools#6590: failed ones counted.
+#[tokio::test]
+async fn the_last_good_backup_stays_although_newer_ones_failed() {
+    let world = World::new(&[12]).await;
+    for number in 0..10 {
+        world.simulator.set_status(&backup_id(1, number), Status::Failed);
+    }
+    world.policies(&policy("{last: 1}", "    failed_after: 0s\n    max_age: 1d\n"));
+    world.apply().await.exits(0);
+    // The newest COMPLETED one is kept by the floor, and without a newer COMPLETED one no FAILED one goes.
+    world.deleted_exactly(&ids(1, [11]));
+}
+
+/// elasticsearch#106584: the schedule had stopped, and age kept running.
+#[tokio::test]
+async fn backups_stay_when_no_new_ones_are_made() {
+    let world = World::new(&[8]).await;
+    world.policies(&policy("{within: 10d}", ""));
+    let report = world.pass().later(TimeDelta::days(4000)).run().await;
+    assert_eq!((report.policies[0].summary.keep.count, exit::of_run(&report)), (8, 0));
+    world.deleted_exactly(&BTreeSet::new());
+}
+
+/// longhorn#9530
+#[tokio::test]
+async fn an_empty_or_short_listing_is_not_believed() {
+    for fault in [
+        "list_backups:missing=20",
+        "list_backups:missing=7",
+        "list_backups:count=5",
+        "list_instances:missing=1",
+    ] {
+        let world = World::new(&[20, 20]).await;
+        world.fault(fault);
+        let report = world.apply().await.json();
+        assert!(!report["skipped"].as_array().unwrap().is_empty(), "{fault}");
+        world.deleted_exactly(&BTreeSet::new());
+        let counts = world.ledger().believed(&"simulator".into()).unwrap();
+        assert!(
+            counts.backups.is_empty(),
+            "{fault}: nothing of it is remembered as believed"
+        );
+    }
+}
+
+/// zrepl#651, kopia#3758, AWS DLM, azure-docs#42117: the policy was misunderstood, or shortened, and acted at the next tick.
+#[tokio::test]
+async fn a_shortened_policy_acts_on_nothing_at_the_next_tick() {
+    let world = World::new(&[30]).await;
+    let shortened = |last: u32| format!("\n  - {{name: p, mode: enforce, keep: {{last: {last}}}}}\n");
+    world.policies(&shortened(30));
+    world.apply().await.exits(0);
+    world.policies(&shortened(1));
+    let report = world.apply().await.exits(0).json();
+    assert_eq!(decided(&report, "p", "wait").len(), 29);
+    assert_eq!(
+        decisions(&report, "p")[&backup_id(1, 5)]["reasons"][0]["rule"],
+        "not_kept",
+        "`plan` says why"
+    );
+    // When the grace is over the guard is asked.
+    let report = world.pass().later(TimeDelta::hours(25)).run().await;
+    assert_eq!(exit::of_run(&report), 3);
+    world.deleted_exactly(&BTreeSet::new());
+}
+
+/// harbor#15332, zrepl#651
+#[tokio::test]
+async fn a_dry_run_deletes_nothing() {
+    let world = World::new(&[30]).await;
+    world.policies(&policy("{last: 1}", "").replace("enforce", "dry-run"));
+    let report = world.apply().await.exits(0).json();
+    assert_eq!(decided(&report, "p", "delete").len(), 29);
+    assert_eq!(world.simulator.calls_of(Op::DeleteBatch).len(), 0);
+}
+
+/// restic#2233, kopia#5348, borg#1980, rotate-backups#31
+#[tokio::test]
+async fn buckets_are_those_of_the_zone_and_of_the_iso_calendar() {
+    // Both on 2 January in Singapore, on two days in UTC.
+    let two = [
+        ("a", "2026-01-01T17:00:00+0000"),
+        ("b", "2026-01-02T01:00:00+0000"),
+        ("z", "2025-12-01T00:00:00+0000"),
+    ];
+    assert_eq!(
+        kept("Asia/Singapore", "{daily: 2}", "2026-02-01", &two).await,
+        set(["b", "z"])
+    );
+    assert_eq!(kept("UTC", "{daily: 2}", "2026-02-01", &two).await, set(["a", "b"]));
+    // 31 December 2024 is in the first week of 2025, as is 1 January.
+    let weeks = [
+        ("a", "2024-12-31T12:00:00+0000"),
+        ("b", "2025-01-01T12:00:00+0000"),
+        ("z", "2024-12-01T12:00:00+0000"),
+    ];
+    assert_eq!(kept("UTC", "{weekly: 2}", "2025-02-01", &weeks).await, set(["b", "z"]));
+    // The hour that Berlin repeats is two.
+    let hours = [
+        ("a", "2026-10-25T00:30:00+0000"),
+        ("b", "2026-10-25T01:30:00+0000"),
+        ("z", "2026-10-01T00:00:00+0000"),
+    ];
+    assert_eq!(
+        kept("Europe/Berlin", "{hourly: 2}", "2026-11-01", &hours).await,
+        set(["a", "b"])
+    );
+}
+
+/// kopia#2964
+#[tokio::test]
+async fn week_and_month_keys_do_not_take_each_other_s_slots() {
+    // Week 10 and month 10 of one year.
+    let both = [
+        ("w", "2026-03-04T12:00:00+0000"),
+        ("m", "2026-10-07T12:00:00+0000"),
+        ("n", "2026-10-08T12:00:00+0000"),
+    ];
+    assert_eq!(
+        kept("UTC", "{weekly: 2, monthly: 2}", "2026-12-01", &both).await,
+        set(["n", "w"])
+    );
+}
+
+/// restic: month arithmetic rolled over.
+#[tokio::test]
+async fn one_month_before_31_march_is_the_last_of_february() {
+    let list = [
+        ("new", "2027-03-31T12:00:00+0000"),
+        ("in", "2027-03-01T12:00:00+0000"),
+        ("edge", "2027-02-28T12:00:00+0000"),
+        ("out", "2027-02-28T11:59:59+0000"),
+    ];
+    assert_eq!(
+        kept("UTC", "{within: 1mo}", "2027-04-01", &list).await,
+        set(["in", "new"])
+    );
+}
+
+/// kopia#3736
+#[tokio::test]
+async fn one_backup_dated_in_the_future_takes_no_slot() {
+    let list = [
+        ("future", "2099-01-01T00:00:00+0000"),
+        ("today", "2026-05-02T00:00:00+0000"),
+        ("old", "2026-05-01T00:00:00+0000"),
+    ];
+    assert_eq!(
+        kept("UTC", "{last: 1}", "2026-05-03", &list).await,
+        set(["future", "today"])
+    );
+    assert_eq!(
+        kept("UTC", "{within: 1d}", "2026-05-03", &list).await,
+        set(["future", "today"])
+    );
+}
+
+/// restic#3515, velero#6928, btrbk#395
+#[tokio::test]
+async fn what_never_deletes_anything_is_noticed() {
+    let world = World::new(&[8]).await;
+    world.fault("delete_batch:ignore");
+    let file = world.dir().join("m.prom");
+    let args = ["apply", "--confirm-for", "0s", "--metrics-file", file.to_str().unwrap()];
+    world.run(&args).await.exits(0);
+    let text = fs::read_to_string(&file).unwrap();
+    for line in [
+        r#"rds_retention_deletions_unconfirmed{project="simulator"} 5"#,
+        r#"rds_retention_backups{decision="delete",policy="p"} 5"#,
+        r#"rds_retention_deleted_bytes_total{policy="p",project="simulator"} 0"#,
+    ] {
+        assert!(text.lines().any(|found| found == line), "no `{line}` in\n{text}");
+    }
+    assert!(text.contains("rds_retention_last_success_timestamp_seconds"));
+}
+
+/// cloud-custodian#10000
+#[tokio::test]
+async fn a_failed_deletion_is_not_reported_as_done() {
+    let world = World::new(&[8]).await;
+    world.fault(&format!("delete_batch:result=DBS.200054:backup={}", backup_id(1, 6)));
+    let report = world.apply().await.exits(1).json();
+    let rows = decisions(&report, "p");
+    assert_eq!(rows[&backup_id(1, 6)]["outcome"], "rejected");
+    assert_eq!(rows[&backup_id(1, 7)]["outcome"], "confirmed");
+    assert_eq!(world.deleted(), ids(1, [3, 4, 5, 7]));
+}
+
+/// AWS, Huawei: the code says only that the task was accepted.
+#[tokio::test]
+async fn accepted_is_not_taken_for_deleted() {
+    let world = World::new(&[8]).await;
+    world.fault("delete_batch:ignore:times=1");
+    let first = world.pass().run().await;
+    assert_eq!((first.sent("accepted"), first.sent("confirmed")), (5, 0));
+    let later = world.pass().later(TimeDelta::minutes(31)).run().await;
+    let returned = later
+        .settled_earlier
+        .iter()
+        .filter(|settled| settled.fate.key() == "returned")
+        .count();
+    assert_eq!((returned, later.sent("confirmed")), (5, 5));
+    world.deleted_exactly(&ids(1, 3..8));
+}
+
+/// barman#1081
+#[tokio::test]
+async fn redundancy_is_not_met_by_partial_backups() {
+    let world = World::new(&[4]).await;
+    for number in 0..6_u32 {
+        let mut partial = backup(1, 100 + usize::try_from(number).unwrap());
+        partial.begin = super::world::begun(0) + TimeDelta::minutes(i64::from(number));
+        partial.databases = vec!["crm".to_owned()];
+        world.simulator.add_backup(partial);
+    }
+    world.policies(&policy("{last: 2}", ""));
+    world.apply().await.exits(0);
+    let remaining: BTreeSet<String> = world.simulator.backups().into_iter().map(|backup| backup.id).collect();
+    // Two full ones, and the two newest that hold crm.
+    assert!(remaining.is_superset(&ids(1, [0, 1, 104, 105])), "{remaining:?}");
+    assert_eq!(remaining.len(), 4);
+}
+
+/// VaultSync#158
+#[tokio::test]
+async fn one_bad_item_does_not_stop_the_run() {
+    let world = World::new(&[8, 8, 8]).await;
+    world.fault(&format!(
+        "list_backups:status=500:instance={}",
+        super::world::instance_id(2)
+    ));
+    world.fault(&format!("delete_batch:status=400:backup={}", backup_id(1, 5)));
+    world.apply().await.exits(1);
+    let mut due: BTreeSet<String> = ids(1, 3..8).into_iter().chain(ids(3, 3..8)).collect();
+    due.remove(&backup_id(1, 5));
+    assert_eq!(world.deleted(), due);
+    world.sent_by_the_rules();
+}
+
+/// cloud-nuke#371, aws-nuke#426
+#[tokio::test]
+async fn a_throttled_inventory_is_read_to_its_end() {
+    let world = World::new(&[5; 25]).await;
+    world.simulator.set_rate_limit(Some(RateLimit {
+        per_second: 8,
+        retry_after: None,
+    }));
+    let report = world.pass().run().await;
+    assert_eq!(exit::of_run(&report), 0, "{:?}", report.skipped);
+    let due = (1..=25).flat_map(|instance| ids(instance, 3..5)).collect();
+    world.deleted_exactly(&due);
+    let throttled = world
+        .simulator
+        .calls()
+        .iter()
+        .filter(|call| call.status == Some(429))
+        .count();
+    assert!(
+        (1..60).contains(&throttled),
+        "{throttled} of {}",
+        world.simulator.calls().len()
+    );
+}
+
+/// tokio-cron-scheduler: a slow job ran several times at once.
+#[tokio::test]
+async fn a_slow_run_is_not_run_a_second_time_at_once() {
+    let world = World::new(&[8]).await;
+    world
+        .simulator
+        .set(|settings| settings.latency = Duration::from_millis(200));
+    let (slow, second) = tokio::join!(world.apply(), async {
+        while world.simulator.calls_of(Op::ListBackups).is_empty() {
+            tokio::task::yield_now().await;
+        }
+        world.run(&["apply", "--no-wait"]).await
+    });
+    slow.exits(0);
+    second.exits(75);
+    world.deleted_exactly(&ids(1, 3..8));
+}
+
+/// Not in the table: the plan of the hour is the whole plan. A policy that selects nothing deletes nothing.
+#[tokio::test]
+async fn a_policy_that_selects_nothing_deletes_nothing() {
+    let world = World::new(&[8]).await;
+    let select = "    select: {backups: {exclude_names: [\"*\"]}}\n";
+    world.policies(&format!("{}{select}", KEEP_3.trim_end_matches('\n').to_owned() + "\n"));
+    world.apply().await.exits(0);
+    world.deleted_exactly(&BTreeSet::new());
+}
