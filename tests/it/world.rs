@@ -342,6 +342,20 @@ pub struct Pass<'a> {
     pub stop: watch::Receiver<bool>,
 }
 
+impl World {
+    /// The right to delete. A child that another test is just starting holds a copy of every open file between its
+    /// fork and its exec, so a lock that was let go may look taken for a moment.
+    async fn lock(&self) -> rds_retentiond::ledger::DeletionLock {
+        for _ in 0..200 {
+            if let Some(lock) = Ledger::lock_deletions(&self.state()).unwrap() {
+                return lock;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        panic!("somebody has the lock for ten seconds");
+    }
+}
+
 impl Pass<'_> {
     /// Decides as if it were so much later.
     pub fn later(mut self, by: TimeDelta) -> Self {
@@ -355,9 +369,7 @@ impl Pass<'_> {
 
     pub async fn try_run(self) -> Result<RunReport, run::Error> {
         let ledger = Arc::new(self.world.ledger());
-        let lock = Ledger::lock_deletions(&self.world.state())
-            .unwrap()
-            .expect("the lock is free");
+        let lock = self.world.lock().await;
         let config = self.world.config();
         let env = self.world.env.clone();
         let tuning = Tuning {
