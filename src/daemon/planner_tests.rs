@@ -1,5 +1,6 @@
 //! The loop in paused time, with passes that do what a test wants of them.
 
+use std::fmt::Write as _;
 use std::fs;
 use std::path::PathBuf;
 use std::sync::Mutex;
@@ -33,7 +34,12 @@ fn text(dir: &std::path::Path, policies: &[(&str, &str)]) -> String {
         state.display()
     );
     for (name, schedule) in policies {
-        text += &format!("  - {{name: {name}, mode: enforce, schedule: \"{schedule}\", keep: {{last: 1}}}}\n");
+        let keep = "keep: {last: 1}";
+        writeln!(
+            text,
+            "  - {{name: {name}, mode: enforce, schedule: \"{schedule}\", {keep}}}"
+        )
+        .unwrap();
     }
     text
 }
@@ -199,7 +205,7 @@ async fn a_run_that_hangs_is_cut_and_does_not_stop_the_others() {
         |_| {},
         |nth| async move {
             if nth == 0 {
-                std::future::pending().await
+                std::future::pending::<()>().await;
             }
         },
     );
