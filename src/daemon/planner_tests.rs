@@ -6,12 +6,13 @@ use std::path::PathBuf;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use chrono::TimeDelta;
 use tokio::time::sleep;
 
 use super::*;
 use crate::config::load;
-use crate::retention::report::{InstanceCounts, PolicyReport, Summary};
-use crate::run::Order;
+use crate::retention::report::{InstanceCounts, PolicyReport, RunResult, Summary};
+use crate::run::{Order, World};
 
 const START: i64 = 1_795_402_800;
 const PROJECT: &str = "projects: [{name: prod, region: r-1, project_id: \"054e292c9880d4992f02c0196d3ea468\", \
