@@ -275,6 +275,7 @@ mod tests {
     }
 
     #[test]
+    #[expect(clippy::too_many_lines, reason = "a table")]
     fn rules_say_more_or_less() {
         for (old, new, key, keeps) in [
             ("keep: {daily: 7}", "keep: {daily: 8}", "keep", Keeps::More),

@@ -3,32 +3,35 @@
 //! Everything that takes long is a task whose end the loop waits for; the loop itself never waits for one thing only, so
 //! that the watchdog is fed exactly as long as it turns. Not for deciding who is due (`due`).
 
-use std::collections::{BTreeSet, HashSet};
+mod files;
+mod holds;
+mod runs;
+
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{Notify, watch};
 use tokio::task::{JoinError, JoinHandle};
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::board::Board;
-use super::due::{Agenda, Passed, Timing};
+use super::due::{Agenda, Timing};
 use super::reload::{self, Found};
 use super::status::LastRun;
 use super::store::{Look, Slot, Store, key_guard, say_when_new};
 use super::systemd::Systemd;
-use super::turn::{self, Failed, Passer, Turn};
+use super::turn::{Failed, Passer, Turn};
 use super::watch::{Watch, fingerprint};
 use super::{Clock, Ended, Error, Options, gauges, off_the_runtime};
 use crate::config::{Config, Surroundings};
 use crate::ledger::{self, Ledger};
 use crate::rds::{KeyGuard, Observer};
-use crate::retention::report::RunResult;
-use crate::retention::{Hold, HoldTarget, PolicyName, Refusal, RunReport};
-use crate::run::{Projects, World};
-use crate::telemetry::{self, Metrics};
+use crate::retention::{PolicyName, RunReport};
+use crate::run::Projects;
+use crate::telemetry::Metrics;
 
 /// The loop turns at least this often: for a clock that was set, a host that slept, a change that the kernel did not tell.
 const HEARTBEAT: Duration = Duration::from_secs(30);
@@ -40,12 +43,6 @@ const DRAIN: Duration = Duration::from_secs(25);
 const CUT: Duration = Duration::from_secs(2);
 /// A pass that is still there so long after it was cut never yields; somebody else must end it.
 const STUCK: Duration = Duration::from_secs(300);
-/// Fleets up to this many backups are kept in memory, decision by decision, for the page; larger ones as numbers.
-const MOST_ROWS: u64 = 50_000;
-/// A hold that ends within this time is worth a warning.
-const ENDS_SOON: TimeDelta = TimeDelta::days(7);
-/// How often to look for such holds.
-const HOLDS_EVERY: TimeDelta = TimeDelta::hours(1);
 
 /// What woke the loop.
 enum Woken {
@@ -305,7 +302,10 @@ impl Planner {
                 say_when_new(&config, &ledger);
                 match off_the_runtime(|| self.remember(&config, &ledger, now)) {
                     Ok(()) => self.board.facts().store_problem = None,
-                    Err(error) => self.state_failed(&error),
+                    Err(error) => {
+                        self.store.give_up(now);
+                        self.state_failed(&error);
+                    }
                 }
             }
             Look::Failed(error) => self.state_failed(&error),
@@ -359,322 +359,6 @@ impl Planner {
         self.board.facts().unconfirmed = unconfirmed;
         self.board.refresh(true);
         Ok(())
-    }
-
-    // Runs.
-
-    fn ring(&mut self, now: DateTime<Utc>) {
-        let (passed, far_back) = self.agenda.ring(now);
-        if far_back {
-            tracing::warn!(%now, "the clock was set back by more than a day: schedules follow it");
-        }
-        for passed in passed {
-            match passed {
-                Passed::Busy(policy) => {
-                    tracing::warn!(policy = policy.as_str(), "due, and its last run is not over: skipped");
-                    self.metrics.tick_skipped(&policy);
-                }
-                Passed::Missed(policy, tick) => tracing::warn!(
-                    policy = policy.as_str(),
-                    %tick,
-                    "noticed too late (the host slept, or its clock was set) and not made up for, as it has `catch_up: false`"
-                ),
-            }
-        }
-    }
-
-    fn begin_pass(&mut self) {
-        let Some(ledger) = self.store.ledger() else { return };
-        // Until a task that was cut is gone nothing new is begun: one pass at a time.
-        if self.turn.is_some() {
-            return;
-        }
-        let Some((policies, why)) = self.agenda.take() else {
-            return;
-        };
-        let world = World {
-            config: self.config(),
-            live: self.live.subscribe(),
-            projects: Arc::clone(&self.projects),
-            ledger: Some(ledger),
-            lock: None,
-            stop: self.stop.clone(),
-            watcher: Arc::new(|_| {}),
-        };
-        let names: Vec<&str> = policies.iter().map(PolicyName::as_str).collect();
-        tracing::info!(policies = names.join(", "), trigger = why.as_str(), "run begins");
-        let turn = turn::begin(policies, why, self.wants_rows(), world, &self.pass, &self.clock);
-        let running: BTreeSet<PolicyName> = turn.policies.iter().cloned().collect();
-        self.board.facts().running = Some((running, turn.at));
-        self.turn = Some(turn);
-    }
-
-    /// Whether every decision fits into memory, as far as the last runs tell.
-    fn wants_rows(&self) -> bool {
-        let facts = self.board.facts();
-        let known = facts
-            .last
-            .values()
-            .filter_map(|last| last.summary)
-            .map(|counts| counts.all());
-        self.show || (!facts.last.is_empty() && known.sum::<u64>() <= MOST_ROWS)
-    }
-
-    fn cut_what_hangs(&mut self, instant: Instant) {
-        let Some(turn) = &mut self.turn else { return };
-        if !turn.is_cut && instant >= turn.deadline {
-            tracing::error!(
-                seconds = turn.began.elapsed().as_secs(),
-                "a run hangs far beyond its time budget: it is cut, and counted as failed"
-            );
-            turn.task.abort();
-            turn.is_cut = true;
-        }
-    }
-
-    fn pass_ended(&mut self, ended: PassEnd) {
-        let Some(turn) = self.turn.take() else { return };
-        self.agenda.done();
-        self.board.facts().running = None;
-        let took = turn.began.elapsed();
-        let now = (self.clock)();
-        let names: Vec<&str> = turn.policies.iter().map(PolicyName::as_str).collect();
-        let policies = names.join(", ");
-        let stand_in = match ended {
-            Ok(Ok(report)) => {
-                telemetry::run_line(&report);
-                self.record(report, took, true);
-                None
-            }
-            Ok(Err(Failed::Stopped)) => None,
-            Ok(Err(Failed::NoTurn)) => {
-                tracing::error!(policies, "skipped: another process ran on the state all the time");
-                Some(RunResult::Skipped)
-            }
-            Ok(Err(error)) => {
-                if error.is_of_the_ledger() {
-                    self.metrics.ledger_error();
-                    self.doubt = true;
-                }
-                let error: &(dyn std::error::Error + 'static) = &error;
-                tracing::error!(policies, error, "run failed");
-                Some(RunResult::Failed)
-            }
-            Err(error) => {
-                tracing::error!(policies, %error, "run failed: it panicked or was cut; the daemon goes on");
-                Some(RunResult::Failed)
-            }
-        };
-        if let Some(result) = stand_in {
-            self.record(turn::stand_in(&turn, result, now), took, false);
-        }
-        gauges::show_clocks(&self.metrics, &turn.world.projects);
-        self.next_holds = None;
-    }
-
-    /// Shows a report. One that is not whole stands in for a pass that never made one: it only says how it ended.
-    fn record(&mut self, mut report: RunReport, took: Duration, is_whole: bool) {
-        if !is_whole {
-            report.unconfirmed.clone_from(&self.board.facts().unconfirmed);
-        }
-        self.metrics.observe_run(&report, took);
-        let mut facts = self.board.facts();
-        let config = self.live.borrow().clone();
-        let known = |name: &PolicyName| config.policies.iter().any(|entry| entry.policy.name == *name);
-        let read = |result: RunResult| !matches!(result, RunResult::Failed | RunResult::Skipped);
-        if report.policies.iter().any(|policy| read(policy.result)) {
-            facts.instances = Some(report.instances);
-        }
-        facts.unconfirmed.clone_from(&report.unconfirmed);
-        let report = Arc::new(report);
-        for policy in report.policies.iter().filter(|policy| known(&policy.policy)) {
-            let name = policy.policy.clone();
-            if is_whole {
-                let open = policy.refusals.iter().any(Refusal::waits_for_approval);
-                if open && policy.mode == crate::retention::Mode::Enforce {
-                    facts.guard_open.insert(name.clone());
-                } else {
-                    facts.guard_open.remove(&name);
-                }
-                facts.reports.insert(name.clone(), Arc::clone(&report));
-            } else {
-                // The plan that was refused before still waits.
-                self.metrics.guard_open(&name, facts.guard_open.contains(&name));
-            }
-            if policy.result == RunResult::Success {
-                facts.last_success.insert(name.clone(), report.finished_at);
-            }
-            if policy.result != RunResult::Skipped {
-                let mut last = LastRun::of(&report, policy);
-                if !is_whole {
-                    last.summary = None;
-                }
-                facts.last.insert(name, last);
-            }
-        }
-    }
-
-    // Holds.
-
-    fn warn_of_ending_holds(&mut self, now: DateTime<Utc>) {
-        let early = self.next_holds.is_some_and(|at| now < at && at - now <= HOLDS_EVERY);
-        if early || self.turn.is_some() {
-            return;
-        }
-        let Some(ledger) = self.store.ledger() else { return };
-        self.next_holds = Some(now + HOLDS_EVERY);
-        self.board.refresh(true);
-        // A ledger that cannot be read is told of by `refresh`.
-        let placed = off_the_runtime(|| ledger.active_holds(now)).unwrap_or_default();
-        let config = self.config();
-        for hold in config.holds.iter().chain(&placed) {
-            let Some(until) = hold.until.filter(|until| *until > now && *until - now <= ENDS_SOON) else {
-                continue;
-            };
-            if self.warned.insert(format!("{} {until}", what_is_held(hold))) {
-                tracing::warn!(
-                    hold = what_is_held(hold),
-                    reason = hold.reason,
-                    owner = hold.owner,
-                    %until,
-                    "a hold ends soon; then the policies decide, after their grace"
-                );
-            }
-        }
-    }
-
-    // The configuration.
-
-    /// Asks for a look at the files.
-    fn want(&mut self, after: Duration, by_hand: bool) {
-        let at = Instant::now() + after;
-        let (sooner, asked) = self.wanted.unwrap_or((at, false));
-        self.wanted = Some((at.min(sooner), by_hand || asked));
-    }
-
-    /// What the kernel did not tell.
-    fn look_for_changes(&mut self) {
-        if self.reloading.is_none() && fingerprint(&self.config()) != self.fingerprint {
-            self.want(Duration::ZERO, false);
-        }
-    }
-
-    fn begin_reload(&mut self, instant: Instant) {
-        let Some((at, by_hand)) = self.wanted.filter(|_| self.reloading.is_none()) else {
-            return;
-        };
-        if instant < at {
-            return;
-        }
-        self.wanted = None;
-        if by_hand {
-            Systemd::reloading();
-        }
-        let (config, surroundings) = (self.config(), self.surroundings.clone());
-        let task = tokio::task::spawn_blocking(move || {
-            // Before reading: what changes while it is read makes another fingerprint, and so another look.
-            let before = fingerprint(&config);
-            let found = reload::look(&config, &surroundings);
-            let seen = match &found {
-                Found::New(new) if new.files != config.files || new.watch_dirs != config.watch_dirs => fingerprint(new),
-                _ => before,
-            };
-            (found, seen)
-        });
-        self.reloading = Some(Reloading { task, by_hand });
-    }
-
-    fn loaded(&mut self, loaded: Result<Loaded, JoinError>) {
-        let Some(Reloading { by_hand, .. }) = self.reloading.take() else {
-            return;
-        };
-        let (found, seen) = loaded.unwrap_or_else(|error| {
-            let problem = format!("reading the configuration panicked: {error}");
-            (Found::Bad(vec![problem]), self.fingerprint)
-        });
-        self.fingerprint = seen;
-        let now = (self.clock)();
-        match found {
-            Found::Bad(problems) => self.refuse(problems, by_hand),
-            Found::Unchanged => {
-                let was_bad = !self.board.facts().config_problems.is_empty();
-                if was_bad || by_hand {
-                    tracing::info!("the configuration is the one in force");
-                    self.in_force(&self.config(), now);
-                }
-                // A directory may have been made anew.
-                self.watch.follow(&self.config());
-            }
-            Found::New(new) => self.take_into_force(&new, now, by_hand),
-        }
-        if by_hand {
-            self.publish();
-            self.systemd.ready();
-        }
-    }
-
-    fn refuse(&mut self, problems: Vec<String>, by_hand: bool) {
-        self.metrics.config_rejected();
-        let mut facts = self.board.facts();
-        // Every touch of the directory makes a look; the same problems are told once.
-        if by_hand || facts.config_problems != problems {
-            for problem in &problems {
-                tracing::error!("{problem}");
-            }
-            tracing::error!(
-                problems = problems.len(),
-                "the new configuration is refused; the one before stays in force"
-            );
-        }
-        facts.config_problems = problems;
-    }
-
-    fn take_into_force(&mut self, new: &Arc<Config>, now: DateTime<Utc>, by_hand: bool) {
-        let old = self.config();
-        if old.projects != new.projects {
-            match Projects::connect(new, &self.keys, &self.observer) {
-                // A run under way keeps its own.
-                Ok(projects) => self.projects = Arc::new(projects),
-                Err(error) => return self.refuse(vec![error.chain()], by_hand),
-            }
-        }
-        self.live.send_replace(Arc::clone(new));
-        self.watch.follow(new);
-        self.adopt(new, now);
-        gauges::series(&self.metrics, new);
-        tracing::info!(
-            sha256 = new.sha256,
-            policies = new.policies.len(),
-            "configuration reloaded"
-        );
-        reload::log_difference(&old, new);
-        self.forget_the_gone(new);
-        if let Some(ledger) = self.store.ledger() {
-            // A policy that came back has a past.
-            let shown = off_the_runtime(|| gauges::restore(&self.metrics, &ledger));
-            if shown.is_err() {
-                self.doubt = true;
-            }
-        }
-        self.next_holds = None;
-        self.board.refresh(true);
-        self.in_force(new, now);
-    }
-
-    fn in_force(&self, config: &Config, now: DateTime<Utc>) {
-        self.metrics.config_loaded(&config.sha256, now);
-        let mut facts = self.board.facts();
-        facts.config_problems.clear();
-        facts.loaded_at = Some(now);
-    }
-
-    fn forget_the_gone(&self, config: &Config) {
-        let there: BTreeSet<&PolicyName> = config.policies.iter().map(|entry| &entry.policy.name).collect();
-        let mut facts = self.board.facts();
-        facts.last.retain(|name, _| there.contains(name));
-        facts.last_success.retain(|name, _| there.contains(name));
-        facts.reports.retain(|name, _| there.contains(name));
-        facts.guard_open.retain(|name| there.contains(name));
     }
 
     // Showing.
@@ -744,20 +428,6 @@ impl Planner {
 
 fn short(at: DateTime<Utc>) -> String {
     at.format("%Y-%m-%d %H:%M:%S UTC").to_string()
-}
-
-/// A hold's name for people: its id, else what it holds.
-fn what_is_held(hold: &Hold) -> String {
-    match (&hold.id, &hold.target) {
-        (Some(id), _) => id.clone(),
-        (None, HoldTarget::Backup(id)) => id.to_string(),
-        (None, HoldTarget::Matching { instance, name }) => {
-            let part = |pattern: &Option<crate::retention::Pattern>| {
-                pattern.as_ref().map_or("*".to_owned(), ToString::to_string)
-            };
-            format!("instance {} name {}", part(instance), part(name))
-        }
-    }
 }
 
 #[cfg(test)]

@@ -1,16 +1,18 @@
 //! The loop in paused time, with passes that do what a test wants of them.
 
+use std::fmt::Write as _;
 use std::fs;
 use std::path::PathBuf;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use chrono::TimeDelta;
 use tokio::time::sleep;
 
 use super::*;
 use crate::config::load;
-use crate::retention::report::{InstanceCounts, PolicyReport, Summary};
-use crate::run::Order;
+use crate::retention::report::{InstanceCounts, PolicyReport, RunResult, Summary};
+use crate::run::{Order, World};
 
 const START: i64 = 1_795_402_800;
 const PROJECT: &str = "projects: [{name: prod, region: r-1, project_id: \"054e292c9880d4992f02c0196d3ea468\", \
@@ -33,7 +35,12 @@ fn text(dir: &std::path::Path, policies: &[(&str, &str)]) -> String {
         state.display()
     );
     for (name, schedule) in policies {
-        text += &format!("  - {{name: {name}, mode: enforce, schedule: \"{schedule}\", keep: {{last: 1}}}}\n");
+        let keep = "keep: {last: 1}";
+        writeln!(
+            text,
+            "  - {{name: {name}, mode: enforce, schedule: \"{schedule}\", {keep}}}"
+        )
+        .unwrap();
     }
     text
 }
@@ -199,7 +206,7 @@ async fn a_run_that_hangs_is_cut_and_does_not_stop_the_others() {
         |_| {},
         |nth| async move {
             if nth == 0 {
-                std::future::pending().await
+                std::future::pending::<()>().await;
             }
         },
     );

@@ -96,6 +96,12 @@ impl Store {
         found
     }
 
+    /// Lets go of a ledger that opens and cannot be read; it is tried again.
+    pub fn give_up(&mut self, now: DateTime<Utc>) {
+        self.slot.put(None);
+        self.next = Some(now + AGAIN);
+    }
+
     fn open(&mut self, dir: &Path, now: DateTime<Utc>) -> Look {
         let opened = Ledger::open(dir, Access::Create, now).and_then(|ledger| ledger.probe().map(|()| ledger));
         match opened {

@@ -38,7 +38,7 @@ impl Systemd {
         match NotifyState::monotonic_usec_now() {
             Ok(now) => send(&[NotifyState::Reloading, now]),
             Err(error) => {
-                tracing::warn!(%error, "the monotonic clock cannot be read; the service manager is not told of the reload")
+                tracing::warn!(%error, "no monotonic clock; the service manager is not told of the reload");
             }
         }
     }

@@ -22,8 +22,11 @@ pub(super) const BUDGET: Duration = Duration::from_secs(4 * 3600);
 const BEYOND: Duration = Duration::from_secs(600);
 /// How long accepted deletions are watched; they take minutes, and what is not gone then is the next run's to confirm.
 const CONFIRM_FOR: Duration = Duration::from_secs(300);
-/// How often to ask whether another process (an `apply`, a second daemon) is done.
-const ASK_AGAIN: Duration = Duration::from_secs(1);
+/// How often to ask whether another process (an `apply`, a second daemon) is done. Not in step with anybody: two daemons
+/// with one schedule that ask on the second starve each other.
+fn ask_again() -> Duration {
+    Duration::from_millis(fastrand::u64(200..500))
+}
 
 type Passing = Pin<Box<dyn Future<Output = Result<RunReport, run::Error>> + Send>>;
 /// Walks a pass. The daemon's is [`run::pass`]; its tests have others.
@@ -116,7 +119,7 @@ async fn walk(mut order: Order, mut world: World, pass: Passer, clock: Clock) ->
             told = true;
         }
         tokio::select! {
-            () = sleep(ASK_AGAIN) => {}
+            () = sleep(ask_again()) => {}
             _ = stop.wait_for(|stop| *stop) => return Err(Failed::Stopped),
         }
         if Instant::now() >= deadline {

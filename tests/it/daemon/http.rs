@@ -114,7 +114,6 @@ async fn hostile_clients_delay_nobody() {
             < 200
     );
     assert_eq!(daemon.get("/healthz").await.0, 200);
-    let log = daemon.log();
-    assert!(!log.contains("panic"), "{log}");
+    assert!(!daemon.log().contains("panic"), "{}", daemon.log());
     assert!(daemon.stop().await.success());
 }

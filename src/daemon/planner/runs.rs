@@ -1,0 +1,178 @@
+//! The planner's runs: ringing, beginning, cutting, recording.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use tokio::time::Instant;
+
+use super::super::due::Passed;
+use super::super::gauges;
+use super::super::status::LastRun;
+use super::super::turn::{self, Failed};
+use super::{PassEnd, Planner};
+use crate::retention::report::RunResult;
+use crate::retention::{Mode, PolicyName, Refusal, RunReport};
+use crate::run::World;
+use crate::telemetry;
+
+/// Fleets up to this many backups, as far as the last runs tell, are kept in memory decision by decision, for the page;
+/// larger ones, and ones not yet seen, as numbers.
+const MOST_ROWS: u64 = 50_000;
+
+impl Planner {
+    pub(super) fn ring(&mut self, now: DateTime<Utc>) {
+        let (passed, far_back) = self.agenda.ring(now);
+        if far_back {
+            tracing::warn!(%now, "the clock was set back by more than a day: schedules follow it");
+        }
+        for passed in passed {
+            match passed {
+                Passed::Busy(policy) => {
+                    tracing::warn!(
+                        policy = policy.as_str(),
+                        "due, and its last run is not over, or has not had its turn: skipped"
+                    );
+                    self.metrics.tick_skipped(&policy);
+                }
+                Passed::Missed(policy, tick) => tracing::warn!(
+                    policy = policy.as_str(),
+                    %tick,
+                    "noticed too late (the host slept, or its clock was set) and not made up for, as it has `catch_up: false`"
+                ),
+            }
+        }
+    }
+
+    pub(super) fn begin_pass(&mut self) {
+        let Some(ledger) = self.store.ledger() else { return };
+        // Until a task that was cut is gone nothing new is begun: one pass at a time.
+        if self.turn.is_some() {
+            return;
+        }
+        let Some((policies, why)) = self.agenda.take() else {
+            return;
+        };
+        let world = World {
+            config: self.config(),
+            live: self.live.subscribe(),
+            projects: Arc::clone(&self.projects),
+            ledger: Some(ledger),
+            lock: None,
+            stop: self.stop.clone(),
+            watcher: Arc::new(|_| {}),
+        };
+        let names: Vec<&str> = policies.iter().map(PolicyName::as_str).collect();
+        tracing::info!(policies = names.join(", "), trigger = why.as_str(), "run begins");
+        let turn = turn::begin(policies, why, self.wants_rows(), world, &self.pass, &self.clock);
+        let running: BTreeSet<PolicyName> = turn.policies.iter().cloned().collect();
+        self.board.facts().running = Some((running, turn.at));
+        self.turn = Some(turn);
+    }
+
+    /// Whether every decision fits into memory, as far as the last runs tell.
+    fn wants_rows(&self) -> bool {
+        let facts = self.board.facts();
+        let known = facts
+            .last
+            .values()
+            .filter_map(|last| last.summary)
+            .map(|counts| counts.all());
+        self.show || (!facts.last.is_empty() && known.sum::<u64>() <= MOST_ROWS)
+    }
+
+    pub(super) fn cut_what_hangs(&mut self, instant: Instant) {
+        let Some(turn) = &mut self.turn else { return };
+        if !turn.is_cut && instant >= turn.deadline {
+            tracing::error!(
+                seconds = turn.began.elapsed().as_secs(),
+                "a run hangs far beyond its time budget: it is cut, and counted as failed"
+            );
+            turn.task.abort();
+            turn.is_cut = true;
+        }
+    }
+
+    pub(super) fn pass_ended(&mut self, ended: PassEnd) {
+        let Some(turn) = self.turn.take() else { return };
+        self.agenda.done();
+        self.board.facts().running = None;
+        let took = turn.began.elapsed();
+        let now = (self.clock)();
+        let names: Vec<&str> = turn.policies.iter().map(PolicyName::as_str).collect();
+        let policies = names.join(", ");
+        let stand_in = match ended {
+            Ok(Ok(report)) => {
+                telemetry::run_line(&report);
+                self.record(report, took, true);
+                None
+            }
+            Ok(Err(Failed::Stopped)) => None,
+            Ok(Err(Failed::NoTurn)) => {
+                tracing::error!(policies, "skipped: another process ran on the state all the time");
+                Some(RunResult::Skipped)
+            }
+            Ok(Err(error)) => {
+                if error.is_of_the_ledger() {
+                    self.metrics.ledger_error();
+                    self.doubt = true;
+                }
+                let error: &(dyn std::error::Error + 'static) = &error;
+                tracing::error!(policies, error, "run failed");
+                Some(RunResult::Failed)
+            }
+            Err(error) => {
+                tracing::error!(policies, %error, "run failed: it panicked or was cut; the daemon goes on");
+                Some(RunResult::Failed)
+            }
+        };
+        if let Some(result) = stand_in {
+            self.record(turn::stand_in(&turn, result, now), took, false);
+        }
+        gauges::show_clocks(&self.metrics, &turn.world.projects);
+        self.next_holds = None;
+    }
+
+    /// Shows a report. One that is not whole stands in for a pass that never made one: it only says how it ended.
+    fn record(&mut self, mut report: RunReport, took: Duration, is_whole: bool) {
+        if !is_whole {
+            report.unconfirmed.clone_from(&self.board.facts().unconfirmed);
+        }
+        self.metrics.observe_run(&report, took);
+        let mut facts = self.board.facts();
+        let config = self.live.borrow().clone();
+        let known = |name: &PolicyName| config.policies.iter().any(|entry| entry.policy.name == *name);
+        let read = |result: RunResult| !matches!(result, RunResult::Failed | RunResult::Skipped);
+        if report.policies.iter().any(|policy| read(policy.result)) {
+            facts.instances = Some(report.instances);
+        }
+        facts.unconfirmed.clone_from(&report.unconfirmed);
+        let report = Arc::new(report);
+        for policy in report.policies.iter().filter(|policy| known(&policy.policy)) {
+            let name = policy.policy.clone();
+            if is_whole {
+                let open = policy.refusals.iter().any(Refusal::waits_for_approval);
+                if open && policy.mode == Mode::Enforce {
+                    facts.guard_open.insert(name.clone());
+                } else {
+                    facts.guard_open.remove(&name);
+                }
+                facts.reports.insert(name.clone(), Arc::clone(&report));
+            } else {
+                // The plan that was refused before still waits.
+                self.metrics.guard_open(&name, facts.guard_open.contains(&name));
+            }
+            if policy.result == RunResult::Success {
+                facts.last_success.insert(name.clone(), report.finished_at);
+            }
+            if policy.result != RunResult::Skipped {
+                let mut last = LastRun::of(&report, policy);
+                if !is_whole {
+                    last.summary = None;
+                }
+                facts.last.insert(name, last);
+            }
+        }
+    }
+}

@@ -1,0 +1,116 @@
+#!/bin/bash
+# The daemon as a service of a real systemd, under the shipped unit: start, reload with a good and a bad file, a hang that
+# the watchdog ends, a stop while a batch is under way, an upgrade that keeps the state.
+# Usage: tests/ops/daemon.sh [BINARY]   (from anywhere; needs root and systemd-nspawn, else exit 77)
+set -euo pipefail
+root=$(cd "$(dirname "$0")/../.." && pwd)
+bin=${1:-${CARGO_TARGET_DIR:-$root/target}/debug/rds-retentiond}
+[ "$(id -u)" = 0 ] || { echo "not root: skipped"; exit 77; }
+for tool in systemd-nspawn nsenter unshare curl; do
+  command -v "$tool" >/dev/null || { echo "$tool is not installed: skipped"; exit 77; }
+done
+export SDBOX
+SDBOX=$(mktemp -d)
+box() { "$root/tests/ops/sdbox" "$@"; }
+in_box() { box exec "$@"; }
+trap 'box stop; umount "$SDBOX/root" 2>/dev/null || true; rm -rf --one-file-system "$SDBOX"' EXIT
+box start 2>/dev/null || { echo "a box with a systemd cannot be started here: skipped"; exit 77; }
+
+fail() { echo "FAIL: $1" >&2; in_box journalctl -u rds-retentiond --no-pager -n 40 >&2 || true; exit 1; }
+until_true() { # WHAT COMMAND...
+  local what=$1; shift
+  for _ in $(seq 1 300); do "$@" >/dev/null 2>&1 && return; sleep 0.1; done
+  fail "never: $what"
+}
+show() { in_box systemctl show -P "$1" rds-retentiond; }
+get() { in_box curl -sf "http://127.0.0.1:9465$1"; }
+has() { get "$1" | grep -q -- "$2"; }
+put() { in_box sh -c "cat > $1"; }
+
+put /usr/bin/rds-retentiond <"$bin"
+in_box chmod 755 /usr/bin/rds-retentiond
+put /etc/systemd/system/rds-retentiond.service <"$root/systemd/rds-retentiond.service"
+# Sooner than in earnest, so that the test is short.
+in_box mkdir -p /etc/systemd/system/rds-retentiond.service.d /etc/rds-retentiond /etc/credstore
+put /etc/systemd/system/rds-retentiond.service.d/test.conf <<'UNIT'
+[Service]
+WatchdogSec=2
+RestartSec=1
+UNIT
+in_box systemd-run -q --unit=simulator sh -c 'exec /usr/bin/rds-retentiond simulator --listen 127.0.0.1:18080 --deletion-takes 0s --latency 100ms >/run/simulator'
+until_true "the simulator prints its configuration" in_box grep -q '^policies:' /run/simulator
+in_box sh -c 'umask 077; sed -n "s/^#   export HUAWEICLOUD_SDK_AK=//p" /run/simulator | tr -d "\n" >/etc/credstore/rds-retentiond.access_key
+  sed -n "s/^#   export HUAWEICLOUD_SDK_SK=//p" /run/simulator | tr -d "\n" >/etc/credstore/rds-retentiond.secret_key'
+configure() { # NAME SCHEDULE
+  in_box sh -c "{ echo 'version: 1'; sed -n '/^projects:/,/^policies:/p' /run/simulator | sed -e '\$d' -e 's/source: environment/source: chain/'
+    echo 'policies: [{name: $1, mode: enforce, schedule: \"$2\", keep: {last: 3}, grace: 0s, limits: {max_deletions: 5000, max_percent: 100}}]'
+    } >/etc/rds-retentiond/config.yaml"
+}
+
+# Start.
+configure first '0 0 29 2 *'
+in_box systemctl daemon-reload
+in_box systemctl start rds-retentiond || fail "it does not start"
+[ "$(show ActiveState)" = active ] || fail "not active"
+show StatusText | grep -q '^next run: first at ' || fail "STATUS is $(show StatusText)"
+until_true "ready" get /readyz
+pid=$(show MainPID)
+echo "started: $(show StatusText)"
+
+# Reload, good and bad.
+configure second '0 0 29 2 *'
+in_box systemctl reload rds-retentiond || fail "a good reload failed"
+until_true "the new policy" has /api/v1/status '"policy":"second"'
+in_box sh -c 'sed -i "s/last: 3/lats: 3/" /etc/rds-retentiond/config.yaml'
+if in_box systemctl reload rds-retentiond 2>/dev/null; then fail "a bad reload was not refused"; fi
+until_true "the gauge of a bad file" has /metrics '^rds_retention_config_last_reload_successful 0'
+until_true "the reason in STATUS" sh -c "$root/tests/ops/sdbox exec systemctl show -P StatusText rds-retentiond | grep -q refused"
+has /api/v1/status '"policy":"second"' || fail "the last good configuration is not in force"
+[ "$(show ActiveState) $(show MainPID)" = "active $pid" ] || fail "a reload restarted it"
+configure second '0 0 29 2 *'
+in_box systemctl reload rds-retentiond || fail "it does not recover from a bad file"
+until_true "the gauge of a good file" has /metrics '^rds_retention_config_last_reload_successful 1'
+echo "reloaded: good, bad, good again; process $pid all the time"
+
+# It lives under its watchdog, and does not live when it hangs.
+sleep 5
+[ "$(show NRestarts)" = 0 ] || fail "the watchdog is not fed"
+in_box kill -STOP "$pid"
+until_true "restarted by the watchdog" sh -c "[ \"\$($root/tests/ops/sdbox exec systemctl show -P NRestarts rds-retentiond)\" = 1 ]"
+until_true "ready again" get /readyz
+in_box journalctl -u rds-retentiond --no-pager | grep -q 'Watchdog timeout' || fail "not by the watchdog"
+[ "$(show MainPID)" != "$pid" ] || fail "still process $pid"
+echo "hung, ended by the watchdog, back"
+
+# A command of root's beside the service's user leaves nothing that the service cannot write.
+in_box rds-retentiond hold 63ad3439af9776054b0a3ed7ba2c7f6bbr04 --force --reason upgrade >/dev/null || fail "hold"
+in_box sh -c '! find /var/lib/private/rds-retentiond -user root | grep .' || fail "files of root in the state"
+
+# Stop while a batch is under way.
+configure third '* * * * * *'
+in_box systemctl reload rds-retentiond
+until_true "a batch" sh -c "$root/tests/ops/sdbox exec journalctl -u rds-retentiond --no-pager | grep -q 'deletion request'"
+began=$(date +%s)
+in_box systemctl stop rds-retentiond
+took=$(($(date +%s) - began))
+[ "$took" -le 30 ] || fail "the stop took $took s"
+[ "$(show Result) $(show ExecMainStatus)" = "success 0" ] || fail "stopped with $(show Result), $(show ExecMainStatus)"
+in_box rds-retentiond audit verify >/dev/null || fail "the ledger does not verify"
+in_box rds-retentiond history --format json >"$SDBOX/history"
+grep -q '"result"' "$SDBOX/history" || fail "no run is written down"
+if grep -q '"result": *null' "$SDBOX/history"; then fail "a run has no end"; fi
+echo "stopped in the middle of a run in $took s"
+
+# An upgrade: another file, the same state.
+configure third '0 0 29 2 *'
+put /usr/bin/rds-retentiond.new <"$bin"
+in_box sh -c 'chmod 755 /usr/bin/rds-retentiond.new && mv /usr/bin/rds-retentiond.new /usr/bin/rds-retentiond'
+in_box systemctl start rds-retentiond || fail "it does not start after the upgrade"
+until_true "ready after the upgrade" get /readyz
+has /api/v1/status '"reason":"upgrade"' || fail "the hold is lost"
+until_true "the past" has /metrics '^rds_retention_last_run_timestamp_seconds{policy="third"}'
+for secret in access_key secret_key; do
+  value=$(in_box cat "/etc/credstore/rds-retentiond.$secret")
+  if in_box journalctl --no-pager | grep -qF -- "$value"; then fail "the journal tells the $secret"; fi
+done
+echo "daemon under systemd: ok"
