@@ -15,21 +15,28 @@
 pub mod page;
 
 use std::future::Future;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio::time::Instant;
 
 use crate::daemon::Board;
+use crate::http::header::HeaderValue;
 use crate::http::{self, Answer, Body, Bytes, Limits, Method, Request, Response, StatusCode, header};
 use crate::telemetry::openmetrics;
 
 const TEXT: &str = "text/plain; charset=utf-8";
 const JSON: &str = "application/json";
 const HTML: &str = "text/html; charset=utf-8";
-/// Nothing is loaded from anywhere, no script runs, nobody frames the page. Styles are in the page itself.
-const CONTENT_SECURITY: &str = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+/// Nothing is loaded from anywhere, no script runs, nobody frames the page. The one style element is allowed by its hash.
+static CONTENT_SECURITY: LazyLock<HeaderValue> = LazyLock::new(|| {
+    let style = page::style_source();
+    let policy =
+        format!("default-src 'none'; style-src {style}; base-uri 'none'; form-action 'none'; frame-ancestors 'none'");
+    // Base64 and constants: always a header's text. Were it not, nothing at all would be allowed.
+    HeaderValue::from_str(&policy).unwrap_or(HeaderValue::from_static("default-src 'none'"))
+});
 /// A page is drawn no more often than this.
 const PAGE_FOR: Duration = Duration::from_secs(1);
 
@@ -68,7 +75,7 @@ fn answer(request: &Request<Bytes>, board: &Board, drawn: &Drawn) -> Response<Bo
         let mut refusal = response(StatusCode::METHOD_NOT_ALLOWED, TEXT, "only GET and HEAD\n");
         refusal
             .headers_mut()
-            .insert(header::ALLOW, header::HeaderValue::from_static("GET, HEAD"));
+            .insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
         return refusal;
     }
     match request.uri().path() {
@@ -101,7 +108,14 @@ fn answer(request: &Request<Bytes>, board: &Board, drawn: &Drawn) -> Response<Bo
                 response(StatusCode::INTERNAL_SERVER_ERROR, TEXT, "the log says more\n")
             }
         },
-        "/" => response(StatusCode::OK, HTML, drawn.page(|| page::render(&board.status()))),
+        "/" => {
+            let from = request.uri().query().and_then(|query| query.strip_prefix("from="));
+            match from.and_then(|from| from.parse().ok()) {
+                // Large fleets have further pages, which few ask for: only the first is kept.
+                Some(from) => response(StatusCode::OK, HTML, page::render_from(&board.status(), from)),
+                None => response(StatusCode::OK, HTML, drawn.page(|| page::render(&board.status()))),
+            }
+        }
         _ => response(
             StatusCode::NOT_FOUND,
             TEXT,
@@ -132,12 +146,12 @@ fn response(status: StatusCode, kind: &'static str, body: impl Into<Bytes>) -> R
     for (name, value) in [
         (header::CONTENT_TYPE, kind),
         (header::CACHE_CONTROL, "no-store"),
-        (header::CONTENT_SECURITY_POLICY, CONTENT_SECURITY),
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
         (header::X_FRAME_OPTIONS, "DENY"),
         (header::REFERRER_POLICY, "no-referrer"),
     ] {
-        headers.insert(name, header::HeaderValue::from_static(value));
+        headers.insert(name, HeaderValue::from_static(value));
     }
+    headers.insert(header::CONTENT_SECURITY_POLICY, CONTENT_SECURITY.clone());
     response
 }

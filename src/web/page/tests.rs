@@ -1,0 +1,221 @@
+//! The page as text: hostile names, size, what it says. How it looks and whether everybody can use it is checked in a
+//! browser by `tests/ops/check-page`.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use chrono_tz::Tz;
+
+use super::*;
+use crate::daemon::{ConfigStatus, LastRun, Problem};
+use crate::retention::report::{Action, InstanceCounts, PolicyReport, Row, RunResult, Summary};
+use crate::retention::{
+    Backup, BackupKind, BackupStatus, Count, Databases, Engine, ExpireReason, Freeze, Hold, Instance, InstanceLife,
+    KeepReason, KeepRule, Keeper, Mode, Period, RunReport, Series,
+};
+
+const HOSTILE: &str = "<script>alert(1)</script>\"'&\u{202e}";
+
+fn now() -> DateTime<Utc> {
+    "2026-11-23T12:00:00Z".parse().unwrap()
+}
+
+fn row(instance: &Arc<Instance>, nth: u32, action: Action) -> Row {
+    Row {
+        instance: Arc::clone(instance),
+        backup: Backup {
+            id: format!("{}-{nth:04}br04", instance.id).into(),
+            name: format!("{HOSTILE}{nth}").into(),
+            kind: BackupKind::Manual,
+            engine: Engine::SqlServer,
+            status: BackupStatus::Completed,
+            begin: Some(now() - TimeDelta::hours(i64::from(nth) * 24 + 7)),
+            size_bytes: 3 << 30,
+            databases: Databases::All,
+        },
+        action,
+        expires_at: None,
+        fate: None,
+    }
+}
+
+fn daily(slot: u32) -> Action {
+    Action::Keep(vec![KeepReason {
+        keeper: Keeper::Rule(KeepRule::Counted(Period::Day, Count::All)),
+        slot: Some(slot),
+        series: Some(Series::Full),
+        oldest: false,
+    }])
+}
+
+fn status(instances: u32, backups: u32) -> Status {
+    let mut rows = Vec::new();
+    for nth in 0..instances {
+        let instance = Arc::new(Instance {
+            project: "prod".into(),
+            id: format!("cd613e30d8f16adf91b7584a{nth:08}in04").into(),
+            name: format!("mssql-{HOSTILE}-{nth}").into(),
+            tags: Vec::new(),
+            enterprise_project: None,
+            life: InstanceLife::Listed,
+        });
+        for nth in 0..backups {
+            let action = match nth % 7 {
+                3 => Action::Delete(ExpireReason::NotKept),
+                5 => Action::Wait {
+                    reason: ExpireReason::NotKept,
+                    since: Some(now()),
+                    due_at: Some(now() + TimeDelta::hours(24)),
+                },
+                _ => daily(nth + 1),
+            };
+            rows.push(row(&instance, nth, action));
+        }
+    }
+    let report = RunReport {
+        run_id: Some("run-1".to_owned()),
+        at: now(),
+        finished_at: now(),
+        policies: vec![PolicyReport {
+            policy: "production".into(),
+            mode: Mode::Enforce,
+            zone: Tz::UTC,
+            result: RunResult::Success,
+            refusals: Vec::new(),
+            summary: Summary::default(),
+            rows,
+            sent: BTreeMap::new(),
+            left: 0,
+        }],
+        unmanaged: Vec::new(),
+        overlaps: Vec::new(),
+        skipped: Vec::new(),
+        instances: InstanceCounts::default(),
+        unconfirmed: BTreeMap::new(),
+        calls: 1,
+        ledger_head: None,
+        settled_earlier: Vec::new(),
+    };
+    Status {
+        version: "0.0.0",
+        started_at: now() - TimeDelta::days(3),
+        at: now(),
+        ready: true,
+        problems: Vec::new(),
+        config: ConfigStatus {
+            path: "/etc/rds-retentiond/config.yaml".into(),
+            sha256: "0123456789abcdef".to_owned(),
+            loaded_at: now(),
+            last_reload_ok: true,
+            problems: Vec::new(),
+        },
+        policies: vec![PolicyStatus {
+            policy: "production".into(),
+            mode: "enforce",
+            schedule: Some("0 3 * * *".to_owned()),
+            timezone: "UTC",
+            next_run: Some(now() + TimeDelta::hours(15)),
+            waiting: false,
+            running_since: None,
+            last_run: Some(LastRun::of(&report, &report.policies[0])),
+            last_success: Some(now()),
+        }],
+        holds: Vec::new(),
+        freeze: None,
+        unmanaged: None,
+        instances: None,
+        unconfirmed: BTreeMap::new(),
+        reports: BTreeMap::from([("production".into(), Arc::new(report))]),
+    }
+}
+
+#[test]
+fn hostile_names_are_text_everywhere() {
+    let mut status = status(2, 9);
+    status.holds.push(Hold {
+        id: Some(HOSTILE.to_owned()),
+        target: HoldTarget::Backup(HOSTILE.into()),
+        reason: HOSTILE.to_owned(),
+        owner: Some(HOSTILE.to_owned()),
+        until: None,
+    });
+    status.freeze = Some(Freeze {
+        reason: HOSTILE.to_owned(),
+        until: None,
+    });
+    status.problems.push(Problem {
+        about: "run",
+        policy: Some(HOSTILE.into()),
+        message: HOSTILE.to_owned(),
+    });
+    status.config.problems.push(HOSTILE.to_owned());
+    status.config.last_reload_ok = false;
+    status.config.path = HOSTILE.into();
+    let page = render(&status);
+    assert!(!page.contains("<script"), "{page}");
+    assert!(!page.contains('\u{202e}'));
+    // Every place that was made hostile is there, as text: seven and what the instances say.
+    assert!(
+        page.matches("&lt;script&gt;alert(1)&lt;/script&gt;&quot;&#39;&amp;\\u{202e}")
+            .count()
+            > 30
+    );
+}
+
+#[test]
+fn two_hundred_instances_fit_a_page_and_the_rest_follows() {
+    let status = status(200, 40);
+    let page = render(&status);
+    assert!(page.len() < 200_000, "{}", page.len());
+    assert!(page.contains("200 instances with 8,000 backups"));
+    let mut shown = page.matches("<article>").count();
+    let mut next = shown;
+    while next < 200 {
+        let page = render_from(&status, next);
+        assert!(page.len() < 200_000, "{}", page.len());
+        let on_page = page.matches("<article>").count();
+        assert!(on_page > 0 && page.contains(&format!("Instances {} to", next + 1)));
+        (shown, next) = (shown + on_page, next + on_page);
+    }
+    assert_eq!(shown, 200);
+    // A number beyond the end is somebody's old bookmark.
+    assert!(render_from(&status, usize::MAX).contains("The first ones"));
+}
+
+#[test]
+fn small_fleets_show_every_backup_with_its_rule() {
+    let page = render(&status(1, 9));
+    assert_eq!(page.matches("<title>keep: ").count(), 7);
+    assert!(page.contains("2026-11-23 05:00: daily 1</title>"), "{page}");
+    assert_eq!(page.matches("<th scope=\"row\"><bdi>").count(), 9);
+}
+
+#[test]
+fn a_refusal_comes_with_the_command_that_lifts_it() {
+    let mut status = status(1, 9);
+    assert!(render(&status).contains("All is well"));
+    let mut report = RunReport::clone(&status.reports["production"]);
+    report.policies[0]
+        .refusals
+        .push(Refusal::MaxDeletions { planned: 9, limit: 8 });
+    status.reports.insert("production".into(), Arc::new(report));
+    status.config.path = "/tmp/my config.yaml".into();
+    let page = render(&status);
+    assert!(page.contains("1 thing needs a look"), "{page}");
+    assert!(page.contains("<code>rds-retentiond --config &#39;/tmp/my config.yaml&#39; approve production</code>"));
+}
+
+#[test]
+fn the_style_is_allowed_by_its_hash() {
+    assert_eq!(base64(b"foobar"), "Zm9vYmFy");
+    assert_eq!(base64(b"fooba"), "Zm9vYmE=");
+    assert_eq!(base64(b"foob"), "Zm9vYg==");
+    let page = render(&status(1, 1));
+    let (_, rest) = page.split_once("<style>").unwrap();
+    let (style, _) = rest.split_once("</style>").unwrap();
+    assert_eq!(style, STYLE);
+    assert_eq!(page.matches("<style").count(), 1);
+    assert!(!page.contains(" style=") && !page.contains("http-equiv"));
+    assert_eq!(style_source().len(), "'sha256-'".len() + 44);
+}

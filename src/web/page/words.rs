@@ -1,0 +1,199 @@
+//! Texts of the page: escaped names, reasons, numbers, times.
+//!
+//! Names come from the cloud, where strangers choose them. All that is not a constant passes [`text`].
+
+use std::fmt::Write as _;
+
+use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
+
+use crate::retention::report::Action;
+use crate::retention::{ExpireReason, KeepReason, KeepRule, Keeper, Refusal, Series};
+
+/// Text for an element or a quoted attribute: markup is escaped; what steers, hides or turns text is spelled out.
+pub(super) fn text(raw: &str) -> String {
+    let mut out = String::with_capacity(raw.len());
+    for c in raw.chars() {
+        match c {
+            '&' => out.push_str("&amp;"),
+            '<' => out.push_str("&lt;"),
+            '>' => out.push_str("&gt;"),
+            '"' => out.push_str("&quot;"),
+            '\'' => out.push_str("&#39;"),
+            '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}' => {
+                out.extend(c.escape_unicode());
+            }
+            c if c.is_control() => out.extend(c.escape_default()),
+            c => out.push(c),
+        }
+    }
+    out
+}
+
+/// A word of a command line, quoted where a shell needs it; not yet escaped.
+pub(super) fn shell(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:@%+,=".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', r"'\''"))
+    }
+}
+
+/// `1,234`
+pub(super) fn number(number: u64) -> String {
+    let digits = number.to_string();
+    let mut out = String::new();
+    for (place, digit) in digits.chars().enumerate() {
+        if place > 0 && (digits.len() - place).is_multiple_of(3) {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    out
+}
+
+/// `1.0 GiB`
+pub(super) fn size(bytes: u64) -> String {
+    const UNITS: [&str; 6] = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
+    if bytes < 1024 {
+        return format!("{bytes} B");
+    }
+    let (mut whole, mut rest, mut unit) = (bytes / 1024, bytes % 1024, 0);
+    while whole >= 1024 && unit + 1 < UNITS.len() {
+        (whole, rest, unit) = (whole / 1024, whole % 1024, unit + 1);
+    }
+    format!("{whole}.{} {}", rest * 10 / 1024, UNITS[unit])
+}
+
+/// A moment as an element: to the minute, in UTC, with how far it is from now.
+pub(super) fn time(at: DateTime<Utc>, now: DateTime<Utc>) -> String {
+    format!(
+        "<time datetime=\"{}\">{}</time> <span class=\"d\">({})</span>",
+        at.to_rfc3339_opts(SecondsFormat::Secs, true),
+        at.format("%Y-%m-%d %H:%M"),
+        distance(at, now)
+    )
+}
+
+/// `3 h ago`, `in 2 d`
+pub(super) fn distance(at: DateTime<Utc>, now: DateTime<Utc>) -> String {
+    let apart = now.signed_duration_since(at);
+    let long = match apart.abs() {
+        span if span < TimeDelta::minutes(1) => return "now".to_owned(),
+        span if span < TimeDelta::hours(1) => format!("{} min", span.num_minutes()),
+        span if span < TimeDelta::hours(48) => format!("{} h", span.num_hours()),
+        span => format!("{} d", span.num_days()),
+    };
+    if apart < TimeDelta::zero() {
+        format!("in {long}")
+    } else {
+        format!("{long} ago")
+    }
+}
+
+/// Why it stays, waits or goes; escaped. Without slots, equal reasons read equally, so that marks can be drawn together.
+pub(super) fn why(action: &Action, slots: bool) -> String {
+    match action {
+        Action::Keep(reasons) => {
+            let mut said: Vec<String> = Vec::new();
+            for reason in reasons {
+                let one = kept(reason, slots);
+                if !said.contains(&one) {
+                    said.push(one);
+                }
+            }
+            said.join(", ")
+        }
+        Action::Wait { reason, due_at, .. } => match due_at.filter(|_| slots) {
+            Some(due) => format!("{}, due {}", expired(*reason), due.format("%Y-%m-%d %H:%M")),
+            None => format!("{}, in its grace", expired(*reason)),
+        },
+        Action::Delete(reason) => expired(*reason).to_owned(),
+    }
+}
+
+fn expired(reason: ExpireReason) -> &'static str {
+    match reason {
+        ExpireReason::NotKept => "no rule keeps it",
+        ExpireReason::MaxAge => "older than max_age",
+        ExpireReason::Failed => "FAILED, failed_after is over",
+        ExpireReason::InstanceDeleted => "its instance is deleted, expire_after is over",
+    }
+}
+
+fn kept(reason: &KeepReason, slots: bool) -> String {
+    let mut said = match &reason.keeper {
+        Keeper::Rule(rule @ (KeepRule::Within(span) | KeepRule::WithinPeriod(_, span))) => {
+            format!("{} {span}", rule.key())
+        }
+        Keeper::Rule(rule) => match reason.slot.filter(|_| slots) {
+            Some(slot) => format!("{} {slot}", rule.key()),
+            None => rule.key().to_owned(),
+        },
+        Keeper::Names => "keep.names".to_owned(),
+        Keeper::Hold(hold) => format!("held: {}", text(&hold.reason)),
+        Keeper::Floor => "the floor (min_backups)".to_owned(),
+        Keeper::InProgress => "in progress".to_owned(),
+        Keeper::UnknownStatus => "unknown status, type or databases".to_owned(),
+        Keeper::UnknownEngine => "not a SQL Server backup".to_owned(),
+        Keeper::UnknownTime => "its time cannot be read".to_owned(),
+        Keeper::FutureDated => "dated in the future".to_owned(),
+        Keeper::TooNewFailed => "FAILED, not yet over failed_after".to_owned(),
+        Keeper::Policy(name) => format!("policy {} keeps it", text(name.as_str())),
+    };
+    if reason.oldest {
+        said.push_str(" (oldest)");
+    }
+    if let Some(Series::Database(name)) = &reason.series
+        && slots
+    {
+        let _ = write!(said, " of {}", text(name));
+    }
+    said
+}
+
+/// What lifts a refusal: a command (`true`), or words. Not escaped.
+pub(super) fn remedy(refusal: &Refusal, policy: &str, program: &str) -> (bool, String) {
+    match refusal {
+        Refusal::MaxDeletions { .. } | Refusal::MaxPercent { .. } => {
+            (true, format!("{program} approve {}", shell(policy)))
+        }
+        Refusal::RequireBackupWithin { .. } => (false, "make a backup, and find out why there was none".to_owned()),
+        Refusal::Clock { .. } => (true, "timedatectl timesync-status".to_owned()),
+        Refusal::Freeze { .. } => (true, format!("{program} thaw")),
+        Refusal::Shrink { project, instance, .. } => {
+            let target = instance.as_ref().map_or(project.as_str(), |instance| instance.as_str());
+            (true, format!("{program} approve --listing {}", shell(target)))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hostile_names_are_text_and_visible() {
+        assert_eq!(
+            text("<script>alert('x')</script>&\""),
+            "&lt;script&gt;alert(&#39;x&#39;)&lt;/script&gt;&amp;&quot;"
+        );
+        assert_eq!(text("a\u{202e}b\u{0}c\n"), "a\\u{202e}b\\u{0}c\\n");
+        assert_eq!(text("夜間 nightly"), "夜間 nightly");
+    }
+
+    #[test]
+    fn commands_survive_a_shell() {
+        assert_eq!(shell("production"), "production");
+        assert_eq!(shell("a b'c"), r"'a b'\''c'");
+        assert_eq!(shell(""), "''");
+    }
+
+    #[test]
+    fn distances_are_short() {
+        let now: DateTime<Utc> = "2026-11-23T12:00:00Z".parse().unwrap();
+        assert_eq!(distance(now - TimeDelta::hours(3), now), "3 h ago");
+        assert_eq!(distance(now + TimeDelta::days(3), now), "in 3 d");
+        assert_eq!(distance(now, now), "now");
+    }
+}
