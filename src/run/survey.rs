@@ -253,23 +253,7 @@ async fn list_instances(
     survey: &mut Survey,
     deadline: Instant,
 ) -> Result<Vec<Job>, Error> {
-    let mut listings: JoinSet<(Client, Cut<Vec<InstanceEntry>>)> = JoinSet::new();
-    for (name, client) in world.projects.iter() {
-        if accounts.running().any(|policy| may_select(policy, name)) {
-            survey.clocks.insert(name.clone(), ClockCheck::NoDate);
-            let (client, world) = (client.clone(), world.clone());
-            listings.spawn(async move {
-                let listed = until_told(&world, deadline, client.list_instances()).await;
-                (client, listed)
-            });
-        }
-    }
-    let mut listed = Vec::new();
-    while let Some(joined) = listings.join_next().await {
-        listed.push(joined?);
-    }
-    // The order of answers must not show in the report.
-    listed.sort_by(|(a, _), (b, _)| a.project().cmp(b.project()));
+    let listed = ask_for_instances(world, accounts, survey, deadline).await?;
     let mut jobs = Vec::new();
     let mut claims = Vec::new();
     let mut overlaps = Overlaps::default();
@@ -284,7 +268,9 @@ async fn list_instances(
         let instances = match listed {
             Some(Ok(entries)) => living(entries),
             missing => {
-                of_project.iter().for_each(|nth| survey.hit.missed(*nth));
+                for nth in &of_project {
+                    survey.hit.missed(*nth);
+                }
                 let error = missing.and_then(Result::err);
                 survey.skipped.push(skip_or_cut(&project, None, error.as_ref()));
                 continue;
@@ -327,6 +313,33 @@ async fn list_instances(
     survey.counts = count_instances(&claims, 0);
     survey.overlaps = overlaps.report(accounts.all());
     Ok(jobs)
+}
+
+/// The lists of instances of the projects that a running policy may select, by name of project.
+async fn ask_for_instances(
+    world: &World,
+    accounts: &Accounts,
+    survey: &mut Survey,
+    deadline: Instant,
+) -> Result<Vec<(Client, Cut<Vec<InstanceEntry>>)>, Error> {
+    let mut listings: JoinSet<(Client, Cut<Vec<InstanceEntry>>)> = JoinSet::new();
+    for (name, client) in world.projects.iter() {
+        if accounts.running().any(|policy| may_select(policy, name)) {
+            survey.clocks.insert(name.clone(), ClockCheck::NoDate);
+            let (client, world) = (client.clone(), world.clone());
+            listings.spawn(async move {
+                let listed = until_told(&world, deadline, client.list_instances()).await;
+                (client, listed)
+            });
+        }
+    }
+    let mut listed = Vec::new();
+    while let Some(joined) = listings.join_next().await {
+        listed.push(joined?);
+    }
+    // The order of answers must not show in the report.
+    listed.sort_by(|(a, _), (b, _)| a.project().cmp(b.project()));
+    Ok(listed)
 }
 
 fn may_select(policy: &Policy, project: &ProjectName) -> bool {
