@@ -16,7 +16,8 @@ struct Golden {
 
 #[derive(Deserialize)]
 struct Case {
-    case: u32,
+    #[serde(rename = "case")]
+    number: u32,
     policy: Value,
     keep: BTreeSet<String>,
     reasons: BTreeMap<String, Vec<Value>>,
@@ -51,7 +52,7 @@ async fn restic_s_cases_through_the_binary_with_reasons() {
             .exits(0);
         let report = ran.json();
         assert_eq!(report["at"], "2016-01-19T00:00:00Z");
-        assert_eq!(decided(&report, "p", "keep"), case.keep, "case {}", case.case);
+        assert_eq!(decided(&report, "p", "keep"), case.keep, "case {}", case.number);
         let rows = decisions(&report, "p");
         assert_eq!(rows.len(), golden.backups.len());
         let short = |reasons: &[Value]| {
@@ -60,7 +61,7 @@ async fn restic_s_cases_through_the_binary_with_reasons() {
         };
         for (id, expected) in &case.reasons {
             let found = rows[id]["reasons"].as_array().unwrap();
-            assert_eq!(short(found), short(expected), "case {} {id}", case.case);
+            assert_eq!(short(found), short(expected), "case {} {id}", case.number);
         }
         for id in rows.keys().filter(|id| !case.keep.contains(*id)) {
             assert_eq!(

@@ -604,3 +604,37 @@ async fn told_to_stop_the_batch_under_way_is_finished_and_no_other_begun() {
     assert_eq!((report.policies[0].left, exit::of_run(&report)), (7, 1));
     assert!(world.ledger().open_requests().unwrap().is_empty());
 }
+
+/// The whole program, told to stop while a request of its batch is not answered.
+#[tokio::test]
+async fn sigterm_ends_the_program_within_thirty_seconds_with_every_id_recorded() {
+    let world = World::new(&[60]).await;
+    let projects = format!("{}    concurrency: 1\n", world.simulator.config_yaml());
+    world.configure(&projects, KEEP_3, "");
+    world.fault("delete_batch:delay=120s:done");
+    let mut child = world.command(&["apply"]).spawn().unwrap();
+    while world.simulator.calls_of(Op::DeleteBatch).is_empty() {
+        tokio::task::yield_now().await;
+    }
+    let begun = Instant::now();
+    let pid = child.id().to_string();
+    assert!(
+        std::process::Command::new("kill")
+            .args(["-TERM", &pid])
+            .status()
+            .unwrap()
+            .success()
+    );
+    let ended = tokio::task::spawn_blocking(move || child.wait().unwrap())
+        .await
+        .unwrap();
+    assert!(begun.elapsed() < Duration::from_secs(30), "{:?}", begun.elapsed());
+    assert_eq!(ended.code(), Some(1));
+    assert_eq!(world.simulator.calls_of(Op::DeleteBatch).len(), 1);
+    let ledger = world.ledger();
+    assert!(ledger.open_requests().unwrap().is_empty());
+    assert_eq!(ledger.unconfirmed().unwrap().len(), 50, "all are unanswered");
+    world.simulator.faults().clear();
+    world.apply().await.exits(0);
+    world.deleted_exactly(&ids(1, 3..60));
+}

@@ -37,7 +37,7 @@ async fn a_damaged_ledger_deletes_nothing_and_is_left_as_it_is() {
     for damage in [
         b"".as_slice(),
         b"this is no database at all, whatever its name says",
-        &[0xff; 40_000],
+        &[0xff; 10_000],
     ] {
         let world = with_ledger().await;
         let file = world.state().join("ledger.sqlite3");
@@ -177,6 +177,52 @@ async fn a_full_disk_deletes_nothing_that_is_not_on_disk() {
         untouched(&world);
         world.apply().await.exits(0);
         world.deleted_exactly(&ids(1, 3..8));
+    }
+}
+
+/// `fsync` fails from some call on: what could not be made durable is not sent.
+#[tokio::test]
+#[ignore = "needs strace; tests/run installs it and runs this"]
+async fn a_disk_that_fails_to_sync_deletes_nothing_that_is_not_on_disk() {
+    for from in [1, 2, 3, 4, 5, 6, 8, 12] {
+        let world = with_ledger().await;
+        drop(world.ledger());
+        let mut command = std::process::Command::new("strace");
+        let rule = format!("inject=fsync,fdatasync:error=EIO:when={from}+");
+        let trace = [
+            "-f",
+            "-q",
+            "-o",
+            "/dev/null",
+            "-e",
+            "trace=fsync,fdatasync",
+            "-e",
+            &rule,
+        ];
+        command.env_clear().envs(world.simulator.environment()).args(trace);
+        command
+            .arg(env!("CARGO_BIN_EXE_rds-retentiond"))
+            .arg("--config")
+            .arg(world.config_file());
+        let ran = output({
+            command.args(["apply", "--confirm-for", "0s"]);
+            command
+        })
+        .await;
+        world.deleted_only(&ids(1, 3..8));
+        assert!(ran.code == 1 || !world.deleted().is_empty(), "{from}: {ran:?}");
+        let connection = rusqlite::Connection::open(world.state().join("ledger.sqlite3")).unwrap();
+        let intents: i64 = connection
+            .query_row("SELECT count(DISTINCT backup) FROM deletion", [], |row| row.get(0))
+            .unwrap();
+        drop(connection);
+        assert!(
+            world.asked().len() <= usize::try_from(intents).unwrap(),
+            "{from}: sent without an intent"
+        );
+        world.apply().await.exits(0);
+        world.deleted_exactly(&ids(1, 3..8));
+        world.run(&["audit", "verify"]).await.exits(0);
     }
 }
 
