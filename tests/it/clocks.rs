@@ -65,7 +65,7 @@ async fn a_clock_that_goes_wrong_between_two_batches_stops_the_second() {
 }
 
 #[tokio::test]
-#[ignore = "needs faketime; tests/run installs it and runs this"]
+#[ignore = "needs faketime: cargo test --test it -- --ignored clocks::"]
 async fn a_daemon_s_clock_in_2043_and_in_1970_deletes_nothing() {
     for clock in [
         "@2043-06-01 00:00:00",
@@ -92,7 +92,7 @@ async fn a_daemon_s_clock_in_2043_and_in_1970_deletes_nothing() {
 
 /// The clock is wrong when the run decides and right when it would send: every check of the moment is good.
 #[tokio::test]
-#[ignore = "needs faketime; tests/run installs it and runs this"]
+#[ignore = "needs faketime: cargo test --test it -- --ignored clocks::"]
 async fn a_clock_set_right_in_mid_run_deletes_nothing() {
     for (first, then) in [("+10d", "+0"), ("+0", "+10d"), ("-10d", "+0")] {
         let world = waiting().await;

@@ -366,10 +366,9 @@ async fn run_cell(cell: Cell) -> Result<String, String> {
     let begun = Instant::now();
     let mut pass = world.pass();
     // Long enough for a busy machine to answer; the faults that delay do so for a minute.
-    // Long enough for a busy machine to drip an answer a byte at a time, short enough for 60 s delays to be cut.
-    pass.timeout = Duration::from_secs(if cell.fault == "drip=1ms" { 15 } else { 3 });
+    pass.timeout = Duration::from_secs(5);
     // Throttling is waited out; for ever, only as long as the budget lasts.
-    pass.budget = Duration::from_secs(if cell.fault.starts_with("status=429") { 6 } else { 60 });
+    pass.budget = Duration::from_secs(if cell.fault.starts_with("status=429") { 8 } else { 120 });
     let report = pass.run().await;
     let took = begun.elapsed();
     let (code, deleted) = (exit::of_run(&report), world.deleted());
@@ -388,7 +387,7 @@ async fn run_cell(cell: Cell) -> Result<String, String> {
             report.skipped
         ));
     }
-    if took > Duration::from_secs(90) {
+    if took > Duration::from_secs(150) {
         return Err(format!("it took {took:?}"));
     }
     if world.simulator.lockouts() > 0 {
@@ -470,7 +469,7 @@ async fn finish(cell: Cell, world: &mut World) -> Result<(), String> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn every_operation_with_every_fault() {
-    let places = Arc::new(Semaphore::new(40));
+    let places = Arc::new(Semaphore::new(24));
     let mut running = JoinSet::new();
     for cell in cells() {
         let places = Arc::clone(&places);

@@ -182,7 +182,7 @@ async fn a_full_disk_deletes_nothing_that_is_not_on_disk() {
 
 /// `fsync` fails from some call on: what could not be made durable is not sent.
 #[tokio::test]
-#[ignore = "needs strace; tests/run installs it and runs this"]
+#[ignore = "needs strace: cargo test --test it -- --ignored state::"]
 async fn a_disk_that_fails_to_sync_deletes_nothing_that_is_not_on_disk() {
     for from in [1, 2, 3, 4, 5, 6, 8, 12] {
         let world = with_ledger().await;
