@@ -330,14 +330,8 @@ impl Prophecy {
         }
         if shown < going.len() {
             let more = number((going.len() - shown) as u64);
-            writeln!(
-                out,
-                "{}",
-                look.paint(
-                    DIM,
-                    &format!("  and {more} more; --all lists them, --format json has them all.")
-                )
-            )?;
+            let note = format!("  and {more} more; --all lists them, --format json has them all.");
+            writeln!(out, "{}", look.paint(DIM, &note))?;
         }
         self.draw_total(out, look, going.len() as u64, stays as u64)
     }
