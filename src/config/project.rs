@@ -50,9 +50,29 @@ pub(super) fn compile(list: &At<'_>) -> Projects {
             }
             projects.names.get_or_insert_default().push(name.clone());
         }
-        projects.good.extend(project(&fields, name));
+        if let Some(project) = project(&fields, name) {
+            if let Some(other) = projects.good.iter().find(|other| is_same(other, &project)) {
+                item.fail(
+                    format!(
+                        "projects `{}` and `{}` are one and the same project",
+                        other.name, project.name
+                    ),
+                    "two names for one project would not keep each other's backups: use one name in all policies",
+                );
+            }
+            projects.good.push(project);
+        }
     }
     projects
+}
+
+/// Whether two entries certainly mean one project of the cloud: by its id, or by everything it would be looked up by.
+fn is_same(a: &Project, b: &Project) -> bool {
+    match (&a.project_id, &b.project_id) {
+        (Some(a), Some(b)) => a == b,
+        (None, None) => (&a.region, &a.iam_endpoint, &a.credentials) == (&b.region, &b.iam_endpoint, &b.credentials),
+        _ => false,
+    }
 }
 
 fn project(fields: &Fields<'_>, name: Option<String>) -> Option<Project> {

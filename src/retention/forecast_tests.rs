@@ -215,7 +215,7 @@ fn assumed_backups_push_the_others_out_and_weeks_add_up() {
     let futures = world.forecast();
     assert_eq!(futures.len(), 4 + 14);
     let mut weeks = Weeks::new(world.from, world.until);
-    for future in futures.iter() {
+    for future in &futures {
         weeks.add(future);
     }
     let (now, weeks) = weeks.close();

@@ -362,7 +362,7 @@ fn included_policies_follow_in_sorted_order_and_their_directories_are_watched() 
         .warnings
         .iter()
         .filter(|warning| warning.path.starts_with("include"));
-    let lines: Vec<String> = about_files.map(rds_retentiond::config::Problem::one_line).collect();
+    let lines: Vec<String> = about_files.map(Problem::one_line).collect();
     assert_eq!(lines.len(), 1, "{lines:?}");
     assert!(lines[0].contains("`none/*` matches no file"));
 
