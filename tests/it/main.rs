@@ -5,5 +5,6 @@ mod config;
 mod floors;
 mod http;
 mod ledger;
+mod people;
 mod rds;
 mod simulator;
