@@ -165,7 +165,7 @@ pub struct Diff {
 
 /// `schema`
 #[derive(Clone, Copy, Debug, Args)]
-#[command(after_help = "Examples:\n  rds-retentiond schema > rds-retentiond.schema.json\n  \
+#[command(after_help = "Examples:\n  rds-retentiond schema > config.schema.json\n  \
                   rds-retentiond schema --included > policies.schema.json\n\n\
                   In the first line of a policy file, for editors with a YAML language server:\n  \
                   # yaml-language-server: $schema=policies.schema.json")]

@@ -215,7 +215,9 @@ fn assumed_backups_push_the_others_out_and_weeks_add_up() {
     let futures = world.forecast();
     assert_eq!(futures.len(), 4 + 14);
     let mut weeks = Weeks::new(world.from, world.until);
-    futures.iter().for_each(|future| weeks.add(future));
+    for future in &futures {
+        weeks.add(future);
+    }
     let (now, weeks) = weeks.close();
     assert_eq!((now.count, weeks.len()), (4, 2));
     let of = |week: &Week| (week.came.count, week.went.count, week.left.count, week.left.bytes);
@@ -301,7 +303,7 @@ proptest! {
         }).collect();
         let policies: Vec<Arc<Policy>> = [Some(first), second].into_iter().flatten().map(Arc::new).collect();
         // The second policy runs at times of its own.
-        let runs = (0..policies.len()).map(|nth| every(from + TimeDelta::hours(5 * nth as i64), step, 60)).collect();
+        let runs = (0i64..).take(policies.len()).map(|nth| every(from + TimeDelta::hours(5 * nth), step, 60)).collect();
         // The slow way takes any newest as template, so arrivals only where that is one that counts.
         let plain = ages.iter().all(|(hours, kind)| *kind > 1 && *hours >= 0);
         let world = World {

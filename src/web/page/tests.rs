@@ -49,7 +49,7 @@ fn daily(slot: u32) -> Action {
     }])
 }
 
-fn status(instances: u32, backups: u32) -> Status {
+fn rows(instances: u32, backups: u32) -> Vec<Row> {
     let mut rows = Vec::new();
     for nth in 0..instances {
         let instance = Arc::new(Instance {
@@ -73,6 +73,10 @@ fn status(instances: u32, backups: u32) -> Status {
             rows.push(row(&instance, nth, action));
         }
     }
+    rows
+}
+
+fn status(instances: u32, backups: u32) -> Status {
     let report = RunReport {
         run_id: Some("run-1".to_owned()),
         at: now(),
@@ -84,7 +88,7 @@ fn status(instances: u32, backups: u32) -> Status {
             result: RunResult::Success,
             refusals: Vec::new(),
             summary: Summary::default(),
-            rows,
+            rows: rows(instances, backups),
             sent: BTreeMap::new(),
             left: 0,
         }],
