@@ -21,7 +21,7 @@ use crate::retention::{
 use crate::run::{self, Order, Purpose};
 
 /// As for `plan`: the largest fleet at the slowest pace.
-const BUDGET: Duration = Duration::from_secs(6 * 3_600);
+const BUDGET: Duration = Duration::from_secs(6 * 60 * 60);
 
 /// An instance and all its manual backups that some policy has in its scope.
 pub(super) struct Resident {

@@ -35,6 +35,9 @@ pub(super) struct Fates {
     pub(super) futures: Vec<Future>,
 }
 
+/// A backup that goes.
+type Going<'a> = (&'a Instance, &'a Future, &'a Departure);
+
 /// What a forecast says.
 pub(super) struct Prophecy {
     from: DateTime<Utc>,
@@ -247,8 +250,8 @@ impl Prophecy {
         self.draw_assumptions(out, look)
     }
 
-    fn departures(&self) -> Vec<(&Instance, &Future, &Departure)> {
-        let mut going: Vec<(&Instance, &Future, &Departure)> = Vec::new();
+    fn departures(&self) -> Vec<Going<'_>> {
+        let mut going: Vec<Going<'_>> = Vec::new();
         for fates in &self.fates {
             for future in fates.futures.iter().filter(|future| !future.assumed) {
                 if let Some(departure) = &future.departure {
@@ -296,28 +299,7 @@ impl Prophecy {
             Column::wrapping("WHY", 14),
         ]);
         let mut grid = Grid::new(columns, 2);
-        let cells = |(instance, future, departure): &(&Instance, &Future, &Departure)| -> Vec<Cell<'static>> {
-            let utc = chrono_tz::Tz::UTC;
-            let backup = &future.backup;
-            let mut cells: Vec<Cell<'static>> = vec![
-                Cell::styled(day(departure.at, utc), AnsiColor::Red.on_default()),
-                clean(&instance.name).into_owned().into(),
-                clean(&backup.name).into_owned().into(),
-            ];
-            if wide {
-                cells.push(Cell::styled(clean(backup.id.as_str()).into_owned(), DIM));
-            }
-            cells.extend([
-                backup
-                    .begin
-                    .map_or_else(|| "?".to_owned(), |begin| day(begin, utc))
-                    .into(),
-                size(backup.size_bytes).into(),
-                clean(departure.policy.as_str()).into_owned().into(),
-                expired(departure.reason).trim_start_matches("expired: ").into(),
-            ]);
-            cells
-        };
+        let cells = |row: &Going<'_>| departure_cells(row, wide);
         for row in &going[..shown] {
             grid.measure(&cells(row));
         }
@@ -441,6 +423,29 @@ impl Prophecy {
             backups,
         }
     }
+}
+
+fn departure_cells((instance, future, departure): &Going<'_>, wide: bool) -> Vec<Cell<'static>> {
+    let utc = chrono_tz::Tz::UTC;
+    let backup = &future.backup;
+    let mut cells: Vec<Cell<'static>> = vec![
+        Cell::styled(day(departure.at, utc), AnsiColor::Red.on_default()),
+        clean(&instance.name).into_owned().into(),
+        clean(&backup.name).into_owned().into(),
+    ];
+    if wide {
+        cells.push(Cell::styled(clean(backup.id.as_str()).into_owned(), DIM));
+    }
+    cells.extend([
+        backup
+            .begin
+            .map_or_else(|| "?".to_owned(), |begin| day(begin, utc))
+            .into(),
+        size(backup.size_bytes).into(),
+        clean(departure.policy.as_str()).into_owned().into(),
+        expired(departure.reason).trim_start_matches("expired: ").into(),
+    ]);
+    cells
 }
 
 /// `24h`, `90min`, `7d`.

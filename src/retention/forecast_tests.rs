@@ -303,7 +303,7 @@ proptest! {
         }).collect();
         let policies: Vec<Arc<Policy>> = [Some(first), second].into_iter().flatten().map(Arc::new).collect();
         // The second policy runs at times of its own.
-        let runs = (0..).step_by(5).take(policies.len()).map(|hours| every(from + TimeDelta::hours(hours), step, 60)).collect();
+        let runs = (0i64..).take(policies.len()).map(|nth| every(from + TimeDelta::hours(5 * nth), step, 60)).collect();
         // The slow way takes any newest as template, so arrivals only where that is one that counts.
         let plain = ages.iter().all(|(hours, kind)| *kind > 1 && *hours >= 0);
         let world = World {

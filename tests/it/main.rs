@@ -13,6 +13,7 @@ mod ledger;
 mod matrix;
 mod offline;
 mod pass;
+mod people;
 mod rds;
 mod secrets;
 mod simulator;
