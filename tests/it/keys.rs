@@ -30,7 +30,8 @@ async fn a_wrong_secret_is_tried_twice_across_projects_policies_and_restarts() {
     let first = world.simulator.config_yaml();
     let second = first
         .replace("projects:\n", "")
-        .replace("name: simulator", "name: again");
+        .replace("name: simulator", "name: again")
+        .replace(world.simulator.project_id(), "0123456789abcdef0123456789abcdef");
     let two = KEEP_3.replace("name: p", "name: q");
     world.configure(&format!("{first}{second}"), &format!("{KEEP_3}{two}"), "");
     world.set_env("HUAWEICLOUD_SDK_SK", "not-the-secret");
