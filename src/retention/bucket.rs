@@ -3,7 +3,7 @@
 //! Two backups share a bucket exactly when their keys are equal. There is no "same month?" predicate to copy wrongly
 //! (rustic compared half-years for minutes), and a week can never take a month's slot (kopia#2964).
 
-use chrono::{DateTime, Datelike, FixedOffset, Timelike};
+use chrono::{DateTime, Datelike, NaiveDateTime, Timelike, Utc};
 
 use super::policy::Period;
 
@@ -26,35 +26,34 @@ pub enum Bucket {
 }
 
 impl Bucket {
-    /// The bucket of that period in which a local time lies.
-    pub fn of(period: Period, local: &DateTime<FixedOffset>) -> Self {
+    /// The bucket of that period in which an instant lies; `wall` is the zone's wall clock at that instant.
+    pub fn of(period: Period, instant: DateTime<Utc>, wall: &NaiveDateTime) -> Self {
         match period {
             Period::Hour => {
                 // Cut on the wall clock, so that a half-hour zone's hours begin on its own full hours.
-                Self::Hour(local.timestamp() - i64::from(local.minute() * 60 + local.second()))
+                Self::Hour(instant.timestamp() - i64::from(wall.minute() * 60 + wall.second()))
             }
-            Period::Day => Self::Day(local.num_days_from_ce()),
+            Period::Day => Self::Day(wall.num_days_from_ce()),
             Period::Week => {
-                let week = local.iso_week();
+                let week = wall.iso_week();
                 Self::Week(week.year(), week.week())
             }
-            Period::Month => Self::Month(local.year(), local.month()),
-            Period::Quarter => Self::Quarter(local.year(), local.quarter()),
-            Period::Year => Self::Year(local.year()),
+            Period::Month => Self::Month(wall.year(), wall.month()),
+            Period::Quarter => Self::Quarter(wall.year(), wall.quarter()),
+            Period::Year => Self::Year(wall.year()),
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use chrono::{Offset, TimeZone, Utc};
     use chrono_tz::Tz;
 
     use super::*;
 
     fn bucket(period: Period, zone: Tz, at: &str) -> Bucket {
-        let at = zone.from_utc_datetime(&at.parse::<DateTime<Utc>>().unwrap().naive_utc());
-        Bucket::of(period, &at.with_timezone(&at.offset().fix()))
+        let at: DateTime<Utc> = at.parse().unwrap();
+        Bucket::of(period, at, &at.with_timezone(&zone).naive_local())
     }
 
     #[test]

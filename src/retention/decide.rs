@@ -5,9 +5,11 @@
 //! repeats is recognised although its parts are not neighbours, and months clamp.
 
 use std::collections::BTreeMap;
+use std::iter::Peekable;
 use std::sync::Arc;
+use std::vec;
 
-use chrono::{DateTime, FixedOffset, Offset, TimeDelta, TimeZone, Utc};
+use chrono::{DateTime, NaiveDateTime, Offset, TimeDelta, TimeZone, Utc};
 use chrono_tz::Tz;
 
 use super::bucket::Bucket;
@@ -188,12 +190,8 @@ impl<'a> Held<'a> {
     }
 
     fn active(&self, index: usize, at: DateTime<Utc>) -> impl Iterator<Item = &'a Hold> {
-        self.by_backup
-            .get(&index)
-            .into_iter()
-            .flatten()
-            .copied()
-            .filter(move |hold| hold.is_active(at))
+        let holds = self.by_backup.get(&index).map_or(&[][..], Vec::as_slice);
+        holds.iter().copied().filter(move |hold| hold.is_active(at))
     }
 }
 
@@ -275,10 +273,11 @@ impl Judge<'_> {
     /// The moments after `now` at which the calendar alone changes who takes part.
     fn events(&self, now: DateTime<Utc>) -> Vec<DateTime<Utc>> {
         let hold_ends = self.held.by_backup.values().flatten().filter_map(|hold| hold.until);
-        let arrivals = self
-            .backups
-            .iter()
-            .filter_map(|backup| backup.begin?.checked_sub_signed(FUTURE_TOLERANCE));
+        let begins = self.backups.iter().filter_map(|backup| backup.begin);
+        // Nearly all lie in the past and are sorted out before anything is subtracted.
+        let arrivals = begins
+            .filter(|begin| *begin > now)
+            .filter_map(|begin| begin.checked_sub_signed(FUTURE_TOLERANCE));
         let mut events: Vec<_> = hold_ends.chain(arrivals).filter(|at| *at > now).collect();
         events.sort_unstable();
         events.dedup();
@@ -289,7 +288,7 @@ impl Judge<'_> {
     /// The verdict on every backup at one moment; `None` where it is out of scope.
     fn fates(&self, at: DateTime<Utc>) -> Vec<Option<Fate>> {
         let mut fates: Vec<Option<Fate>> = Vec::with_capacity(self.backups.len());
-        let mut completed: Vec<(DateTime<Utc>, usize)> = Vec::new();
+        let mut completed: Vec<Member> = Vec::with_capacity(self.backups.len());
         let mut failed: Vec<(DateTime<Utc>, usize)> = Vec::new();
         for index in 0..self.backups.len() {
             fates.push(match self.standing(index, at) {
@@ -299,7 +298,7 @@ impl Judge<'_> {
                 }),
                 Standing::OutOfScope => None,
                 Standing::Completed(begin) => {
-                    completed.push((begin, index));
+                    completed.push(Member::new(begin, index, self.policy.zone));
                     None
                 }
                 Standing::Failed(begin) => {
@@ -309,15 +308,18 @@ impl Judge<'_> {
             });
         }
         // Newest first, ties by ascending id.
-        completed
-            .sort_unstable_by(|(a, i), (b, j)| b.cmp(a).then_with(|| self.backups[*i].id.cmp(&self.backups[*j].id)));
-        let newest = completed.first().map(|(begin, _)| *begin);
+        completed.sort_unstable_by(|a, b| {
+            let by_id = || self.backups[a.index].id.cmp(&self.backups[b.index].id);
+            b.begin.cmp(&a.begin).then_with(by_id)
+        });
+        let newest = completed.first().map(|member| member.begin);
         for (begin, index) in &failed {
             fates[*index] = Some(self.fate_of_failed(*begin, newest, at));
         }
         self.judge_completed(&completed, at, &mut fates);
         if let Some((ends_at, over)) = self.end_of_deleted_instance(at) {
-            let counted = completed.iter().chain(&failed).map(|(_, index)| *index);
+            let completed = completed.iter().map(|member| member.index);
+            let counted = completed.chain(failed.iter().map(|(_, index)| *index));
             counted.for_each(|index| settle_deleted_instance(&mut fates[index], ends_at, over));
         }
         fates
@@ -409,33 +411,29 @@ impl Judge<'_> {
     }
 
     /// Applies the rules and the floor to every series and writes the fates of the counted COMPLETED backups.
-    fn judge_completed(&self, completed: &[(DateTime<Utc>, usize)], at: DateTime<Utc>, fates: &mut [Option<Fate>]) {
+    fn judge_completed(&self, completed: &[Member], at: DateTime<Utc>, fates: &mut [Option<Fate>]) {
         let zone = self.policy.zone;
-        let members: Vec<Member> = completed.iter().map(|(begin, _)| Member::new(*begin, zone)).collect();
-        let mut reasons: Vec<Vec<KeepReason>> = vec![Vec::new(); members.len()];
-        let mut floors: Vec<Vec<KeepReason>> = vec![Vec::new(); members.len()];
         let floor = usize::try_from(self.policy.min_backups.get()).unwrap_or(usize::MAX);
+        let mut reasons = Reasons::default();
+        let mut floors = Reasons::default();
         for (series, places) in self.series(completed) {
             for rule in self.policy.keep.rules() {
-                apply_rule(*rule, zone, &members, &places, &series, &mut reasons);
+                apply_rule(*rule, zone, completed, &places, &series, &mut reasons);
             }
             for (slot, &place) in (1..).zip(places.iter().take(floor)) {
-                let (slot, series) = (Some(slot), Some(series.clone()));
-                floors[place].push(KeepReason {
-                    keeper: Keeper::Floor,
-                    slot,
-                    series,
-                    oldest: false,
-                });
+                floors.add(place, Keeper::Floor, slot, &series, false);
             }
         }
         let oldest_allowed = self.policy.max_age.and_then(|age| age.before(at, zone));
-        for (((begin, index), reasons), floor) in completed.iter().zip(reasons).zip(floors) {
-            let too_old = oldest_allowed.is_some_and(|edge| *begin < edge);
+        let (mut reasons, mut floors) = (reasons.by_place(), floors.by_place());
+        for (place, member) in completed.iter().enumerate() {
+            let (reasons, floor) = (reasons.take(place), floors.take(place));
+            let too_old = oldest_allowed.is_some_and(|edge| member.begin < edge);
+            let on_floor = !floor.is_empty();
             let verdict = match (too_old, reasons.is_empty()) {
                 (false, false) => Verdict::Keep(reasons),
-                _ if !floor.is_empty() => {
-                    fates[*index] = Some(Fate {
+                _ if on_floor => {
+                    fates[member.index] = Some(Fate {
                         verdict: Verdict::Keep(floor),
                         ages_out_at: None,
                     });
@@ -444,22 +442,22 @@ impl Judge<'_> {
                 (true, _) => Verdict::Expire(ExpireReason::MaxAge),
                 (false, true) => Verdict::Expire(ExpireReason::NotKept),
             };
-            let ages = matches!(verdict, Verdict::Keep(_)) && floor.is_empty();
+            let ages = matches!(verdict, Verdict::Keep(_)) && !on_floor;
             let ages_out_at = self
                 .policy
                 .max_age
                 .filter(|_| ages)
-                .and_then(|age| age.boundary_after(*begin, zone));
-            fates[*index] = Some(Fate { verdict, ages_out_at });
+                .and_then(|age| age.boundary_after(member.begin, zone));
+            fates[member.index] = Some(Fate { verdict, ages_out_at });
         }
     }
 
     /// The series with their members as places in `completed`, newest first.
-    fn series(&self, completed: &[(DateTime<Utc>, usize)]) -> Vec<(Series, Vec<usize>)> {
+    fn series(&self, completed: &[Member]) -> Vec<(Series, Vec<usize>)> {
         let mut full = Vec::with_capacity(completed.len());
         let mut partial: BTreeMap<&Arc<str>, Vec<usize>> = BTreeMap::new();
-        for (place, (_, index)) in completed.iter().enumerate() {
-            match &self.backups[*index].databases {
+        for (place, member) in completed.iter().enumerate() {
+            match &self.backups[member.index].databases {
                 Databases::Named(names) => {
                     for name in names.iter() {
                         partial.entry(name).or_default().push(place);
@@ -484,16 +482,54 @@ impl Judge<'_> {
 /// A counted COMPLETED backup with its time on the zone's wall clock.
 struct Member {
     begin: DateTime<Utc>,
-    local: DateTime<FixedOffset>,
+    wall: NaiveDateTime,
+    index: usize,
 }
 
 impl Member {
-    fn new(begin: DateTime<Utc>, zone: Tz) -> Self {
+    fn new(begin: DateTime<Utc>, index: usize, zone: Tz) -> Self {
         let offset = zone.offset_from_utc_datetime(&begin.naive_utc()).fix();
         Self {
             begin,
-            local: begin.with_timezone(&offset),
+            wall: begin.with_timezone(&offset).naive_local(),
+            index,
         }
+    }
+}
+
+/// Reasons as they are found, with the place of the backup that each keeps. One list for all: most backups have none.
+#[derive(Default)]
+struct Reasons(Vec<(usize, KeepReason)>);
+
+impl Reasons {
+    fn add(&mut self, place: usize, keeper: Keeper, slot: u32, series: &Series, oldest: bool) {
+        let (slot, series) = (Some(slot), Some(series.clone()));
+        let reason = KeepReason {
+            keeper,
+            slot,
+            series,
+            oldest,
+        };
+        self.0.push((place, reason));
+    }
+
+    /// Ready to be taken place after place; the reasons of one place stay in the order in which they were found.
+    fn by_place(mut self) -> ByPlace {
+        self.0.sort_by_key(|(place, _)| *place);
+        ByPlace(self.0.into_iter().peekable())
+    }
+}
+
+struct ByPlace(Peekable<vec::IntoIter<(usize, KeepReason)>>);
+
+impl ByPlace {
+    /// The reasons of a place; places must be asked in ascending order.
+    fn take(&mut self, place: usize) -> Vec<KeepReason> {
+        let mut reasons = Vec::new();
+        while let Some((_, reason)) = self.0.next_if(|(of, _)| *of == place) {
+            reasons.push(reason);
+        }
+        reasons
     }
 }
 
@@ -515,7 +551,7 @@ fn apply_rule(
     members: &[Member],
     places: &[usize],
     series: &Series,
-    reasons: &mut [Vec<KeepReason>],
+    reasons: &mut Reasons,
 ) {
     let Some(newest) = places.first().map(|place| members[*place].begin) else {
         return;
@@ -539,18 +575,13 @@ fn apply_rule(
         if left == 0 || edge.is_some_and(|edge| member.begin <= edge) {
             return;
         }
-        let is_new = period.is_none_or(|period| see(&mut seen, Bucket::of(period, &member.local)));
+        let is_new = period.is_none_or(|period| see(&mut seen, Bucket::of(period, member.begin, &member.wall)));
         // The oldest stays too while slots are left: it stretches the history as far as the rule allows.
         let oldest = !is_new && nth + 1 == places.len();
         if is_new || oldest {
             left -= 1;
             slot += 1;
-            reasons[place].push(KeepReason {
-                keeper: Keeper::Rule(rule),
-                slot: Some(slot),
-                series: Some(series.clone()),
-                oldest,
-            });
+            reasons.add(place, Keeper::Rule(rule), slot, series, oldest);
         }
     }
 }
@@ -561,7 +592,8 @@ fn apply_rule(
 /// clock back across midnight: there a day is met, left and met again.
 fn see(seen: &mut Vec<Bucket>, bucket: Bucket) -> bool {
     let place = match seen.last() {
-        Some(last) if bucket >= *last => seen.partition_point(|known| *known > bucket),
+        Some(last) if bucket == *last => return false,
+        Some(last) if bucket > *last => seen.partition_point(|known| *known > bucket),
         _ => seen.len(),
     };
     let is_new = seen.get(place) != Some(&bucket);
