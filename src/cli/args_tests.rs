@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use clap::CommandFactory;
 
-use super::super::values::parse_time;
+use super::super::values::{parse_time, parse_until};
 use super::*;
 
 fn parse(words: &str) -> Result<Cli, clap::Error> {
@@ -62,6 +62,14 @@ fn times_are_rfc_3339_or_dates() {
     for bad in ["", "tomorrow", "2026-02-30", "2026-11-23T03:00:00", "23.11.2026"] {
         assert!(at(bad).unwrap_err().contains("RFC 3339"), "{bad}");
     }
+}
+
+#[test]
+fn a_hold_until_a_date_lasts_through_that_day() {
+    let until = |text: &str| parse_until(text).map(|at| at.to_rfc3339());
+    assert_eq!(until("2027-06-30").unwrap(), "2027-07-01T00:00:00+00:00");
+    assert_eq!(until("2027-06-30T12:00:00Z").unwrap(), "2027-06-30T12:00:00+00:00");
+    assert!(until("soon").unwrap_err().contains("RFC 3339"));
 }
 
 #[test]

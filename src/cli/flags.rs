@@ -11,7 +11,7 @@ use clap_complete::Shell;
 
 use super::args::Format;
 use super::values::{
-    parse_hash, parse_loopback, parse_pace, parse_pattern, parse_short, parse_span, parse_text, parse_time,
+    parse_hash, parse_loopback, parse_pace, parse_pattern, parse_short, parse_span, parse_text, parse_time, parse_until,
 };
 use crate::retention::{Pattern, Span};
 
@@ -195,8 +195,8 @@ pub struct Hold {
     /// Why; shown wherever the backup is.
     #[arg(long, value_name = "TEXT", value_parser = parse_text)]
     pub reason: String,
-    /// When it ends: RFC 3339, or a date (midnight UTC). By default it lasts until `release`.
-    #[arg(long, value_name = "TIME", value_parser = parse_time)]
+    /// When it ends: RFC 3339, or a date (the end of that day, UTC). By default it lasts until `release`.
+    #[arg(long, value_name = "TIME", value_parser = parse_until)]
     pub until: Option<DateTime<Utc>>,
     /// Who asked for it.
     #[arg(long, value_name = "NAME", value_parser = parse_text)]
@@ -250,8 +250,8 @@ pub struct Freeze {
     /// Why; shown wherever a deletion would be.
     #[arg(long, value_name = "TEXT", value_parser = parse_text)]
     pub reason: String,
-    /// When it ends: RFC 3339, or a date (midnight UTC). By default it lasts until `thaw`.
-    #[arg(long, value_name = "TIME", value_parser = parse_time)]
+    /// When it ends: RFC 3339, or a date (the end of that day, UTC). By default it lasts until `thaw`.
+    #[arg(long, value_name = "TIME", value_parser = parse_until)]
     pub until: Option<DateTime<Utc>>,
 }
 

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use chrono::{DateTime, NaiveDate, NaiveTime, Utc};
+use chrono::{DateTime, Days, NaiveDate, NaiveTime, Utc};
 
 use crate::retention::{Pattern, Span};
 
@@ -15,6 +15,19 @@ pub fn parse_time(text: &str) -> Result<DateTime<Utc>, String> {
     NaiveDate::parse_from_str(text, "%Y-%m-%d")
         .map(|date| date.and_time(NaiveTime::MIN).and_utc())
         .map_err(|_| "expected RFC 3339, as in 2026-11-23T03:00:00Z, or a date, as in 2026-11-23".to_owned())
+}
+
+/// Reads when a hold or a freeze ends: RFC 3339, or a date, which means the end of that day in UTC. In doubt longer, and
+/// as `until` in the configuration.
+pub fn parse_until(text: &str) -> Result<DateTime<Utc>, String> {
+    let at = parse_time(text)?;
+    let is_date = NaiveDate::parse_from_str(text, "%Y-%m-%d").is_ok();
+    let end = if is_date {
+        at.checked_add_days(Days::new(1))
+    } else {
+        Some(at)
+    };
+    end.ok_or_else(|| "that is beyond the end of the calendar".to_owned())
 }
 
 pub(super) fn parse_span(text: &str) -> Result<Span, String> {
