@@ -13,14 +13,16 @@
 mod account;
 mod confirm;
 mod cut;
+mod guard;
 mod instances;
 mod listing;
 mod offline;
 mod projects;
 mod send;
+mod steady;
 mod survey;
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -33,13 +35,12 @@ pub use offline::{BackupsOfFile, decide_file};
 pub use projects::Projects;
 
 use crate::config::Config;
-use crate::ledger::{self, DeletionLock, Ledger, RefusedPlan};
-use crate::retention::plan::{Approval, ClockCheck, Conditions};
+use crate::ledger::{self, DeletionLock, Ledger};
 use crate::retention::report::{InstanceCounts, PolicyReport, RunReport, RunResult, Sent, Skip, SkipReason};
-use crate::retention::{
-    ApprovedPlan, BackupId, Fate, Freeze, Hold, InstanceId, Mode, Policy, PolicyName, ProjectName, Refusal,
-};
+use crate::retention::{BackupId, Fate, Hold, InstanceId, Mode, Policy, PolicyName, ProjectName, Refusal};
 use account::{Account, Accounts};
+use guard::guard;
+use steady::Steady;
 
 /// What a pass is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -176,39 +177,6 @@ pub async fn pass(order: &Order, world: &World) -> Result<RunReport, Error> {
     Ok(report)
 }
 
-/// Where the wall clock stood when the pass began, beside a clock that nobody sets.
-///
-/// The API's `Date` tells whether our clock is right *now*; a clock that was wrong when `now` was read and has been set
-/// right since passes that test, with every decision still made by the wrong time. So a jump during the pass counts as
-/// a wrong clock, in either direction.
-#[derive(Clone, Copy, Debug)]
-struct Steady {
-    wall: DateTime<Utc>,
-    at: Instant,
-}
-
-impl Steady {
-    fn now() -> Self {
-        Self {
-            wall: crate::clock::now(),
-            at: Instant::now(),
-        }
-    }
-
-    /// A good check, unless the wall clock jumped since.
-    fn check(self, api: ClockCheck) -> ClockCheck {
-        let passed = chrono::TimeDelta::from_std(self.at.elapsed()).unwrap_or(chrono::TimeDelta::MAX);
-        let jumped = (crate::clock::now() - self.wall)
-            .checked_sub(&passed)
-            .map_or(ClockCheck::Skew(chrono::TimeDelta::MAX), ClockCheck::Skew);
-        if api.is_good() && !jumped.is_good() {
-            jumped
-        } else {
-            api
-        }
-    }
-}
-
 /// Ends when the program is told to stop; never, when nobody can tell it any more.
 async fn told_to_stop(world: &World) {
     let mut stop = world.stop.clone();
@@ -266,23 +234,6 @@ fn holds(world: &World, now: DateTime<Utc>) -> Result<Vec<Hold>, Error> {
     Ok(holds)
 }
 
-/// The freeze in force at `now`, the configuration's first.
-fn freeze(world: &World, now: DateTime<Utc>) -> Result<Option<Freeze>, Error> {
-    let configured = world
-        .live
-        .borrow()
-        .freeze
-        .clone()
-        .filter(|freeze| freeze.is_active(now));
-    match (configured, &world.ledger) {
-        (Some(freeze), _) => Ok(Some(freeze)),
-        (None, Some(ledger)) => Ok(blocking(|| ledger.freeze())?
-            .map(|placed| placed.freeze)
-            .filter(|freeze| freeze.is_active(now))),
-        (None, None) => Ok(None),
-    }
-}
-
 fn open_accounts(order: &Order, world: &World, running: Vec<usize>) -> Result<Accounts, Error> {
     let all: Vec<Arc<Policy>> = world
         .config
@@ -302,92 +253,6 @@ fn open_accounts(order: &Order, world: &World, running: Vec<usize>) -> Result<Ac
         Account::new(Arc::clone(policy), grace, order.now, order.rows)
     };
     Ok(Accounts::new(all, running, holds(world, order.now)?, order.now, open))
-}
-
-/// Asks the guard about each policy's whole plan. In a dry run the answer is reported, and nothing is approved.
-fn guard(
-    order: &Order,
-    world: &World,
-    run_id: Option<&str>,
-    survey: &mut survey::Survey,
-    accounts: Accounts,
-) -> Result<(Vec<PolicyReport>, Vec<ApprovedPlan>), Error> {
-    let freeze = freeze(world, order.now)?;
-    let mut reports = Vec::new();
-    let mut approved = Vec::new();
-    for (nth, account) in accounts.into_accounts().into_iter().enumerate() {
-        let policy = Arc::clone(account.policy());
-        let by_hand: HashSet<BackupId> = match &world.ledger {
-            Some(ledger) => blocking(|| ledger.approvals(&policy.name, order.now))?,
-            None => HashSet::new(),
-        };
-        let (mut report, plan) = account.close();
-        let planned: HashMap<InstanceId, (ProjectName, Vec<BackupId>)> = plan
-            .instances()
-            .iter()
-            .map(|of| {
-                let ids = of.due.iter().map(|due| due.id.clone()).collect();
-                (of.instance.id.clone(), (of.instance.project.clone(), ids))
-            })
-            .collect();
-        let conditions = Conditions {
-            now: order.now,
-            freeze: freeze.as_ref(),
-            clocks: &survey.clocks,
-            approved: &by_hand,
-        };
-        let Approval { plan, refusals } = plan.approve(&conditions);
-        for refusal in &refusals {
-            survey.note_refusal(refusal, |instance| {
-                planned.get(instance).map(|(project, _)| project.clone())
-            });
-        }
-        report.refusals = survey.shrunk_for(nth).into_iter().chain(refusals).collect();
-        if let (Some(run), Mode::Enforce, Some(ledger)) = (run_id, policy.mode, &world.ledger) {
-            let waiting = waiting_for_approval(run, &report.refusals, &planned, order.now);
-            // What waits goes on waiting through a freeze, a wrong clock or a day without listings: the limits were not
-            // asked of it then.
-            let asked = report.refusals.is_empty() && survey.hit.of(nth) == survey::HitKind::None;
-            blocking(|| match waiting {
-                Some(refused) => ledger.record_refused(&policy.name, &refused),
-                None if asked => ledger.clear_refused(&policy.name),
-                None => Ok(()),
-            })?;
-            approved.push(plan);
-        }
-        reports.push(report);
-    }
-    survey
-        .skipped
-        .sort_by(|a, b| (&a.project, &a.instance).cmp(&(&b.project, &b.instance)));
-    Ok((reports, approved))
-}
-
-/// What `approve POLICY` would approve: the whole plan where `max_deletions` refused it, else the instances that
-/// `max_percent` refused.
-fn waiting_for_approval(
-    run: &str,
-    refusals: &[Refusal],
-    planned: &HashMap<InstanceId, (ProjectName, Vec<BackupId>)>,
-    at: DateTime<Utc>,
-) -> Option<RefusedPlan> {
-    let waiting: Vec<&Refusal> = refusals.iter().filter(|refusal| refusal.waits_for_approval()).collect();
-    let whole = waiting.iter().any(|refusal| refusal.instance().is_none());
-    let of_instance = |id: &InstanceId| whole || waiting.iter().any(|refusal| refusal.instance() == Some(id));
-    let mut backups: Vec<BackupId> = planned
-        .iter()
-        .filter(|(id, _)| of_instance(id))
-        .flat_map(|(_, (_, ids))| ids.iter().cloned())
-        .collect();
-    backups.sort();
-    let mut limits: Vec<String> = waiting.iter().map(|refusal| refusal.limit().to_owned()).collect();
-    limits.dedup();
-    (!waiting.is_empty()).then(|| RefusedPlan {
-        run: run.to_owned(),
-        limits,
-        backups,
-        at,
-    })
 }
 
 /// Enters what became of the sent ids into the report.

@@ -1,0 +1,118 @@
+//! The guard's place in a pass: it sees each policy's whole plan after everything is decided and before anything is sent.
+//!
+//! What it decides is `retention::plan`'s; here it gets what it looks at, and what it refused is kept for `approve`.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+
+use super::account::Accounts;
+use super::{Error, Order, World, blocking, survey};
+use crate::ledger::RefusedPlan;
+use crate::retention::plan::{Approval, Conditions};
+use crate::retention::report::PolicyReport;
+use crate::retention::{ApprovedPlan, BackupId, Freeze, InstanceId, Mode, ProjectName, Refusal};
+
+/// The freeze in force at `now`, the configuration's first.
+fn freeze(world: &World, now: DateTime<Utc>) -> Result<Option<Freeze>, Error> {
+    let configured = world
+        .live
+        .borrow()
+        .freeze
+        .clone()
+        .filter(|freeze| freeze.is_active(now));
+    match (configured, &world.ledger) {
+        (Some(freeze), _) => Ok(Some(freeze)),
+        (None, Some(ledger)) => Ok(blocking(|| ledger.freeze())?
+            .map(|placed| placed.freeze)
+            .filter(|freeze| freeze.is_active(now))),
+        (None, None) => Ok(None),
+    }
+}
+
+/// Asks the guard about each policy's whole plan. In a dry run the answer is reported, and nothing is approved.
+pub(super) fn guard(
+    order: &Order,
+    world: &World,
+    run_id: Option<&str>,
+    survey: &mut survey::Survey,
+    accounts: Accounts,
+) -> Result<(Vec<PolicyReport>, Vec<ApprovedPlan>), Error> {
+    let freeze = freeze(world, order.now)?;
+    let mut reports = Vec::new();
+    let mut approved = Vec::new();
+    for (nth, account) in accounts.into_accounts().into_iter().enumerate() {
+        let policy = Arc::clone(account.policy());
+        let by_hand: HashSet<BackupId> = match &world.ledger {
+            Some(ledger) => blocking(|| ledger.approvals(&policy.name, order.now))?,
+            None => HashSet::new(),
+        };
+        let (mut report, plan) = account.close();
+        let planned: HashMap<InstanceId, (ProjectName, Vec<BackupId>)> = plan
+            .instances()
+            .iter()
+            .map(|of| {
+                let ids = of.due.iter().map(|due| due.id.clone()).collect();
+                (of.instance.id.clone(), (of.instance.project.clone(), ids))
+            })
+            .collect();
+        let conditions = Conditions {
+            now: order.now,
+            freeze: freeze.as_ref(),
+            clocks: &survey.clocks,
+            approved: &by_hand,
+        };
+        let Approval { plan, refusals } = plan.approve(&conditions);
+        for refusal in &refusals {
+            survey.note_refusal(refusal, |instance| {
+                planned.get(instance).map(|(project, _)| project.clone())
+            });
+        }
+        report.refusals = survey.shrunk_for(nth).into_iter().chain(refusals).collect();
+        if let (Some(run), Mode::Enforce, Some(ledger)) = (run_id, policy.mode, &world.ledger) {
+            let waiting = waiting_for_approval(run, &report.refusals, &planned, order.now);
+            // What waits goes on waiting through a freeze, a wrong clock or a day without listings: the limits were not
+            // asked of it then.
+            let asked = report.refusals.is_empty() && survey.hit.of(nth) == survey::HitKind::None;
+            blocking(|| match waiting {
+                Some(refused) => ledger.record_refused(&policy.name, &refused),
+                None if asked => ledger.clear_refused(&policy.name),
+                None => Ok(()),
+            })?;
+            approved.push(plan);
+        }
+        reports.push(report);
+    }
+    survey
+        .skipped
+        .sort_by(|a, b| (&a.project, &a.instance).cmp(&(&b.project, &b.instance)));
+    Ok((reports, approved))
+}
+
+/// What `approve POLICY` would approve: the whole plan where `max_deletions` refused it, else the instances that
+/// `max_percent` refused.
+fn waiting_for_approval(
+    run: &str,
+    refusals: &[Refusal],
+    planned: &HashMap<InstanceId, (ProjectName, Vec<BackupId>)>,
+    at: DateTime<Utc>,
+) -> Option<RefusedPlan> {
+    let waiting: Vec<&Refusal> = refusals.iter().filter(|refusal| refusal.waits_for_approval()).collect();
+    let whole = waiting.iter().any(|refusal| refusal.instance().is_none());
+    let of_instance = |id: &InstanceId| whole || waiting.iter().any(|refusal| refusal.instance() == Some(id));
+    let mut backups: Vec<BackupId> = planned
+        .iter()
+        .filter(|(id, _)| of_instance(id))
+        .flat_map(|(_, (_, ids))| ids.iter().cloned())
+        .collect();
+    backups.sort();
+    let mut limits: Vec<String> = waiting.iter().map(|refusal| refusal.limit().to_owned()).collect();
+    limits.dedup();
+    (!waiting.is_empty()).then(|| RefusedPlan {
+        run: run.to_owned(),
+        limits,
+        backups,
+        at,
+    })
+}
