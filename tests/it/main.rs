@@ -4,6 +4,7 @@ mod cli_render;
 mod clocks;
 mod config;
 mod daemon;
+mod deleted;
 mod field;
 mod floors;
 mod http;
