@@ -545,14 +545,7 @@ fn settle_deleted_instance(fate: &mut Option<Fate>, ends_at: Option<DateTime<Utc
     fate.ages_out_at = ends_at;
 }
 
-fn apply_rule(
-    rule: KeepRule,
-    zone: Tz,
-    members: &[Member],
-    places: &[usize],
-    series: &Series,
-    reasons: &mut Reasons,
-) {
+fn apply_rule(rule: KeepRule, zone: Tz, members: &[Member], places: &[usize], series: &Series, reasons: &mut Reasons) {
     let Some(newest) = places.first().map(|place| members[*place].begin) else {
         return;
     };
