@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use criterion::{BenchmarkId, Criterion, Throughput, criterion_group};
 use rds_retentiond::retention::{
     Backup, BackupKind, BackupStatus, Count, Databases, Engine, Hold, HoldTarget, Instance, InstanceLife, KeepRule,
     KeepRules, Limits, Mode, Period, Policy, Selector, Span, decide,
@@ -154,4 +154,11 @@ fn dearer(criterion: &mut Criterion) {
 }
 
 criterion_group!(benches, groups, one_instance, dearer);
-criterion_main!(benches);
+
+fn main() {
+    // `cargo test --all-targets` starts this, too, without optimisation.
+    if std::env::args().any(|argument| argument == "--bench") {
+        benches();
+        Criterion::default().configure_from_args().final_summary();
+    }
+}

@@ -95,7 +95,7 @@ impl Grid {
     /// Makes room for a row that will be drawn.
     pub fn measure(&mut self, row: &[Cell<'_>]) {
         for (width, cell) in self.widths.iter_mut().zip(row) {
-            *width = (*width).max(cell.text.width());
+            *width = (*width).max(columns_of(&cell.text));
         }
     }
 
@@ -129,33 +129,79 @@ impl Grid {
 
     /// Draws a row, over several lines where a cell wraps.
     pub fn row(&self, out: &mut dyn Write, look: &Look, cells: &[Cell<'_>]) -> io::Result<()> {
+        let mut line = Line {
+            columns: &self.columns,
+            widths: &self.widths,
+            text: String::with_capacity(256),
+            owed: self.indent,
+        };
+        let fits = cells
+            .iter()
+            .zip(&self.widths)
+            .all(|(cell, width)| columns_of(&cell.text) <= *width);
+        if fits {
+            // Nearly every row of a million: no lists are made for it.
+            for (place, cell) in cells.iter().enumerate() {
+                line.add(place, &cell.text, cell.style, look);
+            }
+            line.text.push('\n');
+            return out.write_all(line.text.as_bytes());
+        }
         let wrapped: Vec<Vec<&str>> = cells
             .iter()
             .zip(&self.widths)
             .map(|(cell, width)| wrap(&cell.text, *width))
             .collect();
         let lines = wrapped.iter().map(Vec::len).max().unwrap_or(0);
-        for line in 0..lines {
-            // Blanks are owed and paid before the next text, so that no line ends in them.
-            let mut owed = self.indent;
+        for number in 0..lines {
+            line.owed = self.indent;
             for (place, parts) in wrapped.iter().enumerate() {
-                let text = parts.get(line).copied().unwrap_or_default();
-                let padding = self.widths[place].saturating_sub(text.width());
-                let (before, after) = if self.columns[place].right {
-                    (padding, 0)
-                } else {
-                    (0, padding)
-                };
-                owed += before;
-                if !text.is_empty() {
-                    write!(out, "{:owed$}{}", "", look.paint(cells[place].style, text))?;
-                    owed = 0;
-                }
-                owed += after + GAP;
+                let text = parts.get(number).copied().unwrap_or_default();
+                line.add(place, text, cells[place].style, look);
             }
-            writeln!(out)?;
+            line.text.push('\n');
         }
-        Ok(())
+        out.write_all(line.text.as_bytes())
+    }
+}
+
+/// A line as far as it is drawn.
+struct Line<'a> {
+    columns: &'a [Column],
+    widths: &'a [usize],
+    text: String,
+    /// Blanks are owed and paid before the next text, so that no line ends in them.
+    owed: usize,
+}
+
+impl Line<'_> {
+    fn add(&mut self, place: usize, text: &str, style: Style, look: &Look) {
+        let padding = self.widths[place].saturating_sub(columns_of(text));
+        let (before, after) = if self.columns[place].right {
+            (padding, 0)
+        } else {
+            (0, padding)
+        };
+        self.owed += before;
+        if !text.is_empty() {
+            self.text.extend(std::iter::repeat_n(' ', self.owed));
+            if look.colour {
+                self.text.push_str(&look.paint(style, text));
+            } else {
+                self.text.push_str(text);
+            }
+            self.owed = 0;
+        }
+        self.owed += after + GAP;
+    }
+}
+
+/// How wide a text is. Nearly all of them are plain, and their width is their length.
+fn columns_of(text: &str) -> usize {
+    if text.bytes().all(|byte| (b' '..=b'~').contains(&byte)) {
+        text.len()
+    } else {
+        text.width()
     }
 }
 

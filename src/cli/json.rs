@@ -26,9 +26,49 @@ pub fn write_report(out: &mut dyn Write, report: &RunReport) -> io::Result<()> {
 
 /// Writes any value as one line.
 pub fn write(out: &mut dyn Write, value: &impl Serialize) -> io::Result<()> {
+    // Handed on in large pieces: the serialiser writes a few bytes at a time, which through `dyn` costs more than making them.
+    let mut pieces = Pieces {
+        made: Vec::with_capacity(2 * Pieces::SIZE),
+        out,
+    };
     // The conversion keeps the kind of an I/O error, so that a broken pipe stays one.
-    serde_json::to_writer(&mut *out, value).map_err(io::Error::from)?;
-    writeln!(out)
+    serde_json::to_writer(&mut pieces, value).map_err(io::Error::from)?;
+    pieces.made.push(b'\n');
+    pieces.flush()
+}
+
+/// Collects what is written and hands it on when there is much of it.
+struct Pieces<'a> {
+    made: Vec<u8>,
+    out: &'a mut dyn Write,
+}
+
+impl Pieces<'_> {
+    const SIZE: usize = 64 * 1024;
+}
+
+impl Write for Pieces<'_> {
+    #[inline]
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.write_all(bytes)?;
+        Ok(bytes.len())
+    }
+
+    #[inline]
+    fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.made.extend_from_slice(bytes);
+        if self.made.len() < Self::SIZE {
+            Ok(())
+        } else {
+            self.flush()
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.write_all(&self.made)?;
+        self.made.clear();
+        Ok(())
+    }
 }
 
 /// An instant to the second, with `Z`.

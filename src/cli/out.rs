@@ -41,7 +41,7 @@ pub struct Out {
 }
 
 enum Stream {
-    /// JSON and scripts: byte for byte.
+    /// JSON, scripts and tables without colour: byte for byte.
     Raw(StdoutLock<'static>),
     /// Tables: colours as the terminal takes them.
     Auto(AutoStream<StdoutLock<'static>>),
@@ -72,8 +72,14 @@ impl Out {
             Color::Always => ColorChoice::Always,
             Color::Never => ColorChoice::Never,
         };
+        // Without colour nothing here writes an escape sequence (`Look::paint`, `sentences::clean`), so that nothing need be
+        // looked for and taken out.
+        let stream = match choice {
+            ColorChoice::Never => Stream::Raw(stdout.lock()),
+            _ => Stream::Auto(AutoStream::new(stdout.lock(), choice)),
+        };
         Self {
-            stream: BufWriter::new(Stream::Auto(AutoStream::new(stdout.lock(), choice))),
+            stream: BufWriter::with_capacity(64 * 1024, stream),
             choice,
         }
     }

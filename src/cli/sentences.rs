@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
+use chrono::{DateTime, Datelike, NaiveDateTime, SecondsFormat, TimeDelta, Timelike, Utc};
 use chrono_tz::Tz;
 
 use crate::retention::plan::ClockCheck;
@@ -20,7 +20,8 @@ const MOST_DATABASES: usize = 3;
 /// The text with everything escaped that steers a terminal or hides in it: control characters (C0, C1, DEL), line and
 /// paragraph separators, marks that turn the direction of writing, and characters without width.
 pub fn clean(text: &str) -> Cow<'_, str> {
-    if !text.chars().any(is_hostile) {
+    let plain = |byte: u8| (b' '..=b'~').contains(&byte);
+    if text.bytes().all(plain) || !text.chars().any(is_hostile) {
         return Cow::Borrowed(text);
     }
     let mut cleaned = String::with_capacity(text.len() + 8);
@@ -98,17 +99,63 @@ pub fn age(now: DateTime<Utc>, at: DateTime<Utc>) -> String {
 
 /// A day on a zone's calendar.
 pub fn day(at: DateTime<Utc>, zone: Tz) -> String {
-    at.with_timezone(&zone).format("%Y-%m-%d").to_string()
+    let wall = at.with_timezone(&zone).naive_local();
+    let mut text = String::with_capacity(10);
+    push_day(&mut text, wall);
+    text
 }
 
 /// A moment on a zone's wall clock, to the minute.
 pub fn moment(at: DateTime<Utc>, zone: Tz) -> String {
-    at.with_timezone(&zone).format("%Y-%m-%d %H:%M").to_string()
+    let wall = at.with_timezone(&zone).naive_local();
+    let mut text = String::with_capacity(16);
+    push_day(&mut text, wall);
+    text.push(' ');
+    push_two(&mut text, wall.hour());
+    text.push(':');
+    push_two(&mut text, wall.minute());
+    text
 }
 
 /// A moment in UTC to the second, as machines and the API write it.
 pub fn timestamp(at: DateTime<Utc>) -> String {
-    at.to_rfc3339_opts(SecondsFormat::Secs, true)
+    let wall = at.naive_utc();
+    if !(0..=9999).contains(&wall.year()) || wall.nanosecond() >= 1_000_000_000 {
+        return at.to_rfc3339_opts(SecondsFormat::Secs, true);
+    }
+    let mut text = String::with_capacity(20);
+    push_day(&mut text, wall);
+    for (before, part) in [('T', wall.hour()), (':', wall.minute()), (':', wall.second())] {
+        text.push(before);
+        push_two(&mut text, part);
+    }
+    text.push('Z');
+    text
+}
+
+/// By hand: a report may have a million rows, and chrono's formatting language would cost as much as all the rest of a row.
+fn push_day(text: &mut String, wall: NaiveDateTime) {
+    match u32::try_from(wall.year()) {
+        Ok(year) if year <= 9999 => {
+            push_two(text, year / 100);
+            push_two(text, year % 100);
+        }
+        // As chrono writes them: with a sign.
+        _ => {
+            let _ = write!(text, "{}", wall.format("%Y"));
+        }
+    }
+    for part in [wall.month(), wall.day()] {
+        text.push('-');
+        push_two(text, part);
+    }
+}
+
+/// Two digits of a number below 100.
+fn push_two(text: &mut String, number: u32) {
+    for digit in [number / 10 % 10, number % 10] {
+        text.push(char::from_digit(digit, 10).unwrap_or('?'));
+    }
 }
 
 /// A moment in UTC, as short as it can be said: a date where it is a midnight.

@@ -204,3 +204,27 @@ fn a_refusal_names_the_command_to_type() {
     let many = Refusal::MaxDeletions { planned: 9, limit: 8 };
     assert_eq!(remedy(&many), "rds-retentiond --config c approve 'my policy'");
 }
+
+#[test]
+fn times_are_written_as_chrono_writes_them() {
+    let times = [
+        "2026-11-23T03:04:05Z",
+        "0001-01-01T00:00:00Z",
+        "9999-12-31T23:59:59.999Z",
+        "2016-12-31T23:59:60Z",
+        "1999-02-28T12:00:00.5Z",
+    ];
+    let far = [
+        DateTime::<Utc>::MAX_UTC - TimeDelta::days(2),
+        DateTime::<Utc>::MIN_UTC + TimeDelta::days(2),
+    ];
+    let times = times.into_iter().map(|text| text.parse::<DateTime<Utc>>().unwrap());
+    for at in times.chain(far) {
+        assert_eq!(timestamp(at), at.to_rfc3339_opts(SecondsFormat::Secs, true));
+        for zone in [Tz::UTC, Tz::Asia__Singapore, Tz::America__St_Johns] {
+            let local = at.with_timezone(&zone);
+            assert_eq!(moment(at, zone), local.format("%Y-%m-%d %H:%M").to_string());
+            assert_eq!(day(at, zone), local.format("%Y-%m-%d").to_string());
+        }
+    }
+}

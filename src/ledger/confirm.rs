@@ -125,8 +125,10 @@ impl Ledger {
         }
         self.write(|tx| {
             let mut settled = settle_as(tx, run, now, Kind::Confirmed, confirmed)?;
-            for backup in confirmed {
-                super::grace::forget(tx, backup)?;
+            if super::grace::is_any(tx)? {
+                for backup in confirmed {
+                    super::grace::forget(tx, backup)?;
+                }
             }
             settled.extend(settle_as(tx, run, now, Kind::Returned, returned)?);
             Ok(settled)

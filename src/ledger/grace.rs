@@ -75,6 +75,13 @@ impl Ledger {
     }
 }
 
+/// Whether any grace is known: a run without one need not look for that of each of its ids.
+pub(super) fn is_any(tx: &Transaction<'_>) -> Result<bool, Error> {
+    Ok(tx
+        .prepare_cached("SELECT EXISTS (SELECT 1 FROM grace)")?
+        .query_row([], |row| row.get(0))?)
+}
+
 /// Forgets the grace of a backup under every policy.
 pub(super) fn forget(tx: &Transaction<'_>, backup: &BackupId) -> Result<(), Error> {
     tx.prepare_cached("DELETE FROM grace WHERE backup = ?1")?

@@ -88,29 +88,62 @@ impl Ledger {
 
     /// Reads in one snapshot.
     fn read<T>(&self, work: impl FnOnce(&Transaction<'_>) -> Result<T, Error>) -> Result<T, Error> {
-        self.transact(TransactionBehavior::Deferred, work)
+        self.transact(TransactionBehavior::Deferred, Durable::Now, work)
     }
 
     /// One immediate transaction, durable when this returns `Ok`, undone when it returns `Err`.
     fn write<T>(&self, work: impl FnOnce(&Transaction<'_>) -> Result<T, Error>) -> Result<T, Error> {
-        self.transact(TransactionBehavior::Immediate, work)
+        self.transact(TransactionBehavior::Immediate, Durable::Now, work)
+    }
+
+    /// As [`Self::write`], but on disk only with the next durable transaction. For what a power failure may take, because
+    /// losing it only keeps more; a killed process loses nothing.
+    fn write_soon<T>(&self, work: impl FnOnce(&Transaction<'_>) -> Result<T, Error>) -> Result<T, Error> {
+        self.transact(TransactionBehavior::Immediate, Durable::Soon, work)
     }
 
     fn transact<T>(
         &self,
         behavior: TransactionBehavior,
+        durable: Durable,
         work: impl FnOnce(&Transaction<'_>) -> Result<T, Error>,
     ) -> Result<T, Error> {
         // A panic while it was held rolled its transaction back, so what the lock protects is sound.
         let mut connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
-        let attempt = || {
+        let attempt = |connection: &mut Connection| -> Result<T, Error> {
             let tx = connection.transaction_with_behavior(behavior)?;
             let value = work(&tx)?;
             tx.commit()?;
             Ok(value)
         };
-        attempt().map_err(|error: Error| error.at(&self.path))
+        // Said before each write and not put back after it: whatever became of the one before, an intent is on disk before its
+        // request.
+        let level = match durable {
+            Durable::Now => "FULL",
+            Durable::Soon => "NORMAL",
+        };
+        let set = || {
+            connection
+                .pragma_update(None, "synchronous", level)
+                .map_err(Error::from)
+        };
+        let ready = match behavior {
+            TransactionBehavior::Deferred => Ok(()),
+            _ => set(),
+        };
+        ready
+            .and_then(|()| attempt(&mut connection))
+            .map_err(|error| error.at(&self.path))
     }
+}
+
+/// When a transaction is on disk.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Durable {
+    /// When it returns.
+    Now,
+    /// With the next one that must be.
+    Soon,
 }
 
 /// An instant as the tables keep it: microseconds since 1970, UTC.

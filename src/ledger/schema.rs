@@ -43,14 +43,17 @@ CREATE TABLE request (
 ) STRICT;
 CREATE INDEX request_open ON request (seq) WHERE answer IS NULL;
 
--- One row for each id of each request; changed: the row of the chain that gave it its state.
+-- One row for each id of each request; changed: the row of the chain that gave it its state. Ids are random and instances
+-- come mixed, so what is in the order of requests touches a page or two in each transaction and what is not touches fifty: only one
+-- index of a row that is under way is not, and the other one is written when a listing settles many at once.
 CREATE TABLE deletion (
-    backup TEXT NOT NULL, request INTEGER NOT NULL, instance TEXT NOT NULL, policy TEXT NOT NULL,
+    request INTEGER NOT NULL, backup TEXT NOT NULL, instance TEXT NOT NULL, policy TEXT NOT NULL,
     size_bytes INTEGER NOT NULL, state TEXT NOT NULL, changed INTEGER NOT NULL,
-    PRIMARY KEY (backup, request)
+    PRIMARY KEY (request, backup)
 ) STRICT, WITHOUT ROWID;
-CREATE INDEX deletion_by_instance ON deletion (instance, changed);
-CREATE INDEX deletion_unsettled ON deletion (instance) WHERE state IN ('intended', 'accepted', 'unanswered');
+CREATE INDEX deletion_by_backup ON deletion (backup);
+CREATE INDEX deletion_unsettled ON deletion (request) WHERE state IN ('intended', 'accepted', 'unanswered');
+CREATE INDEX deletion_confirmed ON deletion (instance, changed) WHERE state = 'confirmed';
 
 CREATE TABLE hold (
     number INTEGER PRIMARY KEY AUTOINCREMENT, target TEXT NOT NULL, reason TEXT NOT NULL, owner TEXT,
@@ -78,12 +81,12 @@ CREATE TABLE seen_instance (
     seen_at INTEGER NOT NULL, missed INTEGER NOT NULL, missed_since INTEGER, missed_last INTEGER,
     PRIMARY KEY (project, instance)
 ) STRICT, WITHOUT ROWID;
--- databases: NULL when not known, else a JSON array, empty for a full backup.
+-- databases: NULL when not known, else a JSON array, empty for a full backup. Only `hold` looks for a backup without its instance,
+-- and may take its time.
 CREATE TABLE seen_backup (
     instance TEXT NOT NULL, backup TEXT NOT NULL, project TEXT NOT NULL, name TEXT NOT NULL, databases TEXT,
     PRIMARY KEY (instance, backup)
 ) STRICT, WITHOUT ROWID;
-CREATE INDEX seen_backup_by_id ON seen_backup (backup);
 -- instance '' is the project's list of instances; seq: the chain's last row when the count was believed.
 CREATE TABLE believed (
     project TEXT NOT NULL, instance TEXT NOT NULL, count INTEGER, at INTEGER, seq INTEGER, shrunk_since INTEGER,

@@ -163,7 +163,7 @@ impl Ledger {
         if changed.is_empty() && gone.is_empty() {
             return Ok(());
         }
-        self.write(|tx| {
+        self.write_soon(|tx| {
             let mut upsert = tx.prepare_cached(
                 "INSERT OR REPLACE INTO seen_backup (instance, backup, project, name, databases) VALUES (?1, ?2, ?3, ?4, ?5)",
             )?;
@@ -225,12 +225,12 @@ impl Ledger {
     pub fn believed(&self, project: &ProjectName) -> Result<BelievedCounts, Error> {
         self.read(|tx| {
             let mut statement = tx.prepare_cached(
-                "SELECT b.instance, b.count, b.at, b.shrunk_since, \
-                 (SELECT COUNT(*) FROM deletion d WHERE d.instance = b.instance \
-                    AND d.state IN ('intended', 'accepted', 'unanswered')) \
+                "WITH unsettled AS (SELECT instance, COUNT(*) AS ids FROM deletion \
+                    WHERE state IN ('intended', 'accepted', 'unanswered') GROUP BY instance) \
+                 SELECT b.instance, b.count, b.at, b.shrunk_since, COALESCE(u.ids, 0) \
                  + (SELECT COUNT(*) FROM deletion d WHERE d.instance = b.instance AND d.changed > COALESCE(b.seq, 0) \
                     AND d.state = 'confirmed') \
-                 FROM believed b WHERE b.project = ?1",
+                 FROM believed b LEFT JOIN unsettled u ON u.instance = b.instance WHERE b.project = ?1",
             )?;
             let mut rows = statement.query([project.as_str()])?;
             let mut counts = BelievedCounts::default();

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 
-pub use file::backups_from_json;
+pub use file::{BackupsOfInstance, backups_from_json};
 
 use super::InstanceEntry;
 use super::scalar::{Many, Merge, Scalar, lenient_object};

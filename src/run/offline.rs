@@ -14,8 +14,8 @@ use crate::retention::policy::Knowledge;
 use crate::retention::report::{PolicyReport, RunReport, RunResult, Skip, SkipReason};
 use crate::retention::{Backup, Instance, InstanceId, InstanceLife, Policy, ProjectName};
 
-/// The backups of a file, by instance, in no particular order.
-pub type BackupsOfFile = Vec<(Option<InstanceId>, Backup)>;
+/// The backups of a file by instance, each instance once.
+pub type BackupsOfFile = Vec<(Option<InstanceId>, Vec<Backup>)>;
 
 /// Decides what a file lists. Grace counts as over, everything is one project, instances are known by id only.
 pub fn decide_file(order: &Order, config: &Config, backups: BackupsOfFile) -> Result<RunReport, Error> {
@@ -24,14 +24,12 @@ pub fn decide_file(order: &Order, config: &Config, backups: BackupsOfFile) -> Re
         .projects
         .first()
         .map_or_else(|| ProjectName::from("offline"), |first| first.name.clone());
-    let mut instances: BTreeMap<InstanceId, Vec<Backup>> = BTreeMap::new();
-    for (instance, backup) in backups {
-        // An entry that names no instance belongs to one without an id, on its own.
-        instances
-            .entry(instance.unwrap_or_else(|| InstanceId::from("")))
-            .or_default()
-            .push(backup);
-    }
+    // Entries that name no instance belong to one without an id, on its own.
+    let id = |instance: Option<InstanceId>| instance.unwrap_or_else(|| InstanceId::from(""));
+    let instances: BTreeMap<InstanceId, Vec<Backup>> = backups
+        .into_iter()
+        .map(|(instance, backups)| (id(instance), backups))
+        .collect();
     let all: Vec<Arc<Policy>> = config.policies.iter().map(|entry| Arc::clone(&entry.policy)).collect();
     let open = |policy: &Arc<Policy>| Account::new(Arc::clone(policy), Grace::Over, order.now, order.rows);
     let mut accounts = Accounts::new(all, running, config.holds.clone(), order.now, open);

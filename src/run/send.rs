@@ -140,10 +140,12 @@ async fn run_lane(lane: Arc<Lane>, batches: Vec<Batch>) -> Result<(Vec<Item>, Op
     let mut under_way: JoinSet<Result<Vec<Item>, Error>> = JoinSet::new();
     let mut items = Vec::new();
     let mut broken = None;
+    // A few more than there are slots for requests, so that intents are written while others wait for answers.
+    let at_once = lane.client.concurrency() + lane.client.concurrency() / 4;
     loop {
         // After an error nothing new is begun, and what is under way is finished and recorded as far as it can be.
         while broken.is_none()
-            && under_way.len() < lane.client.concurrency()
+            && under_way.len() < at_once
             && let Some(batch) = batches.next()
         {
             let lane = Arc::clone(&lane);

@@ -3,12 +3,12 @@
 import datetime
 import hashlib
 import hmac
-import http.client
 import json
 import os
 import re
 import subprocess
-import time
+import sys
+import tempfile
 import urllib.parse
 
 KEEP = 30
@@ -94,26 +94,30 @@ class Simulator:
         return self.request("POST", f"/v3/{self.project}/backups/batch-delete", (), body)
 
 
+# In a process of its own: a child's resident peak includes what its parent held when it was made.
+MEASURE = """
+import json, os, sys, time
+begun = time.monotonic()
+child = os.fork()
+if child == 0:
+    os.execvp(sys.argv[2], sys.argv[2:])
+_, status, usage = os.wait4(child, 0)
+values = [time.monotonic() - begun, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024, os.waitstatus_to_exitcode(status)]
+json.dump(values, open(sys.argv[1], "w"))
+"""
+
+
 class Measured:
     """Wall clock, CPU seconds (user + system), resident peak in MiB, output and exit code of one process."""
 
     def __init__(self, argv, environment, codes=(0,)):
-        begun = time.monotonic()
-        process = subprocess.Popen(argv, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-        # One pipe after the other would block a program that fills the second.
-        import threading
-
-        errors = []
-        reader = threading.Thread(target=lambda: errors.append(process.stderr.read()))
-        reader.start()
-        self.output = process.stdout.read()
-        _, status, usage = os.wait4(process.pid, 0)
-        reader.join()
-        self.wall = time.monotonic() - begun
-        self.cpu = usage.ru_utime + usage.ru_stime
-        self.peak = usage.ru_maxrss / 1024
-        process.returncode = os.waitstatus_to_exitcode(status)
-        assert process.returncode in codes, f"{argv[0]}: {process.returncode}\n{errors[0].decode()[-2000:]}"
+        with tempfile.TemporaryDirectory() as scratch:
+            values = os.path.join(scratch, "values")
+            measure = [sys.executable, "-ISc", MEASURE, values, *argv]
+            done = subprocess.run(measure, env=environment, capture_output=True)
+            self.wall, self.cpu, self.peak, self.code = json.load(open(values))
+            self.output = done.stdout
+        assert self.code in codes, f"{argv[0]}: {self.code}\n{done.stderr.decode()[-2000:]}"
 
 
 def machine():

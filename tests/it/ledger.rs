@@ -1,134 +1,25 @@
-//! The ledger between processes: one deletes, a kill loses nothing, and it is fast enough.
+//! The ledger between processes: one deletes, and a kill loses nothing. How fast it is: `benches/ledger.rs`.
 //!
 //! What one process can see of it is tested in `src/ledger/tests`.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::HashSet;
 use std::fs;
 use std::io::{BufRead, BufReader, ErrorKind, Write};
-use std::num::NonZeroU32;
-use std::ops::Range;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
-use std::sync::Arc;
-use std::time::{Duration, Instant};
 
-use chrono::{TimeDelta, Utc};
 use rds_retentiond::clock;
-use rds_retentiond::ledger::{
-    Access, Clearance, DeletionLock, FinishedPolicy, Intent, Ledger, Listing, NewRun, RequestKey, RunFilter,
-    Verification,
-};
-use rds_retentiond::retention::plan::{ClockCheck, Conditions, InstanceDue};
-use rds_retentiond::retention::{
-    ApprovedPlan, BackupId, BackupStatus, Batch, Candidate, Count, ExpireReason, Freeze, Instance, InstanceId,
-    InstanceLife, KeepRule, KeepRules, Limits, Mode, Outcome, Plan, Policy, PolicyName, Selector, Span,
-};
+use rds_retentiond::ledger::{Access, Ledger, Verification};
+use rds_retentiond::retention::Freeze;
+
+mod made;
+
+use made::{accept, batches, intend};
 
 /// Tells the child which state directory is meant.
 const DIR: &str = "LEDGER_TEST_STATE_DIR";
-
-fn policy() -> Policy {
-    Policy {
-        name: "production".into(),
-        mode: Mode::Enforce,
-        zone: chrono_tz::UTC,
-        select: Selector::default(),
-        keep: KeepRules::new(vec![KeepRule::Last(Count::All)], Vec::new()).unwrap(),
-        max_age: None,
-        failed_after: Span::parse("7d").unwrap(),
-        min_backups: NonZeroU32::MIN,
-        grace: Span::parse("24h").unwrap(),
-        require_backup_within: None,
-        limits: Limits {
-            max_deletions: NonZeroU32::MAX,
-            max_percent: 100,
-            ..Limits::default()
-        },
-    }
-}
-
-/// Batches of `Batch::LIMIT`, of ten instances.
-fn batches(backups: Range<usize>) -> (Vec<Batch>, HashMap<InstanceId, Listing>) {
-    let begin = clock::now() - TimeDelta::days(900);
-    let mut plan = Plan::new(Arc::new(policy()));
-    let mut listings = HashMap::new();
-    for number in 0..10 {
-        let id = InstanceId::from(format!("{number:032x}in04"));
-        let count = backups.len() as u64;
-        listings.insert(
-            id.clone(),
-            Listing {
-                count,
-                read_at: clock::now(),
-            },
-        );
-        let instance = Arc::new(Instance {
-            project: "prod".into(),
-            id,
-            name: format!("mssql-prod-{number}").into(),
-            tags: Vec::new(),
-            enterprise_project: None,
-            life: InstanceLife::Listed,
-        });
-        let due = backups.clone().skip(number).step_by(10).map(|backup| Candidate {
-            instance: Arc::clone(&instance),
-            // As scattered as real ids are.
-            id: BackupId::from(format!(
-                "{:032x}br04",
-                (backup as u128 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c)
-            )),
-            name: format!("nightly_{backup}").into(),
-            begin: begin + TimeDelta::minutes(i64::try_from(backup).unwrap()),
-            size_bytes: 1_000_000 + backup as u64,
-            status: BackupStatus::Completed,
-            reason: ExpireReason::NotKept,
-        });
-        let due = due.collect();
-        plan.add(InstanceDue {
-            instance: Arc::clone(&instance),
-            counted: backups.len(),
-            newest_recovery_point: None,
-            due,
-        });
-    }
-    let approval = plan.approve(&Conditions {
-        now: clock::now(),
-        freeze: None,
-        clocks: &BTreeMap::from([("prod".into(), ClockCheck::Skew(TimeDelta::zero()))]),
-        approved: &HashSet::new(),
-    });
-    (ApprovedPlan::batches(vec![approval.plan]), listings)
-}
-
-fn intend(
-    ledger: &Ledger,
-    lock: &DeletionLock,
-    batch: &mut Batch,
-    listings: &HashMap<InstanceId, Listing>,
-) -> RequestKey {
-    let intent = Intent {
-        lock,
-        run: "019aafc0-0000-7000-8000-000000000001",
-        attempt: 1,
-        config_sha256: "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
-        now: clock::now(),
-        config_holds: &[],
-        config_freeze: None,
-        listings,
-        rule: |_| "not_kept",
-    };
-    match ledger.intend(&intent, batch).unwrap() {
-        Clearance::Cleared { request, .. } => request,
-        other => panic!("{other:?}"),
-    }
-}
-
-fn accept(ledger: &Ledger, request: RequestKey, batch: &Batch) {
-    let outcomes: Vec<_> = batch.ids().map(|id| (id.clone(), Outcome::Accepted)).collect();
-    ledger.record(request, clock::now(), Some("api-1"), &outcomes).unwrap();
-}
 
 /// Not a test by itself: what the parent tests start and kill. Says on stdout what it has on disk.
 #[test]
@@ -317,99 +208,4 @@ fn a_state_that_cannot_be_written_can_be_read() {
     mode(&state, 0o755);
     let said = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success() && said.contains("frozen for audit"), "{said}");
-}
-
-fn say(text: &str, took: Duration) {
-    let _ = writeln!(std::io::stderr(), "{text}: {took:?}");
-}
-
-/// `cargo test --test it ledger::speed -- --ignored --nocapture`
-#[test]
-#[ignore = "measures; run it by hand"]
-fn speed_of_100_000_deletions() {
-    let dir = tempfile::tempdir().unwrap();
-    let ledger = Ledger::open(dir.path(), Access::Create, clock::now()).unwrap();
-    let lock = Ledger::lock_deletions(dir.path()).unwrap().unwrap();
-    let mut took = Duration::ZERO;
-    for plan in 0..20 {
-        let (batches, listings) = batches(plan * 5_000..(plan + 1) * 5_000);
-        let start = Instant::now();
-        for mut batch in batches {
-            let request = intend(&ledger, &lock, &mut batch, &listings);
-            accept(&ledger, request, &batch);
-        }
-        took += start.elapsed();
-    }
-    say("2,000 x (intend + record) of 50", took);
-    let ids: Vec<_> = ledger.unconfirmed().unwrap().into_iter().map(|id| id.backup).collect();
-    let start = Instant::now();
-    ledger.settle("run", clock::now(), &ids, &[]).unwrap();
-    say("100,000 confirmed", start.elapsed());
-    let start = Instant::now();
-    assert!(matches!(
-        ledger.verify(None).unwrap(),
-        Verification::Intact { rows: 4_101, .. }
-    ));
-    say("verify", start.elapsed());
-    let start = Instant::now();
-    ledger.export(&mut std::io::sink()).unwrap();
-    say("export", start.elapsed());
-    drop(ledger);
-    let size = fs::metadata(dir.path().join("ledger.sqlite3")).unwrap().len();
-    let _ = writeln!(std::io::stderr(), "size: {} MB", size / 1_000_000);
-}
-
-/// 365 runs, 10 policies, 500 deletions each (`LEDGER_TEST_DELETIONS` a day instead of 5,000).
-#[test]
-#[ignore = "measures; run it by hand"]
-fn speed_of_a_year() {
-    let dir = tempfile::tempdir().unwrap();
-    let ledger = Ledger::open(dir.path(), Access::Create, clock::now()).unwrap();
-    let lock = Ledger::lock_deletions(dir.path()).unwrap().unwrap();
-    let policies: Vec<(PolicyName, Mode)> = (0..10).map(|n| (format!("policy-{n}").into(), Mode::Enforce)).collect();
-    let deletions = std::env::var("LEDGER_TEST_DELETIONS").map_or(5_000, |text| text.parse().unwrap());
-    let first: chrono::DateTime<Utc> = clock::now() - TimeDelta::days(365);
-    let start = Instant::now();
-    for day in 0..365 {
-        let (id, at) = (format!("run-{day}"), first + TimeDelta::days(day));
-        let run = NewRun {
-            id: &id,
-            policies: &policies,
-            config_sha256: "c0ffee",
-            started_at: at,
-            cause: "schedule",
-        };
-        ledger.begin_run(&run).unwrap();
-        let day = usize::try_from(day).unwrap();
-        let (batches, listings) = batches(day * deletions..(day + 1) * deletions);
-        for mut batch in batches {
-            let request = intend(&ledger, &lock, &mut batch, &listings);
-            accept(&ledger, request, &batch);
-        }
-        let finished: Vec<_> = policies
-            .iter()
-            .map(|(policy, _)| FinishedPolicy {
-                policy: policy.clone(),
-                result: "success".to_owned(),
-                summary: serde_json::json!({"keep": 61, "wait": 4, "delete": 500}),
-            })
-            .collect();
-        ledger.finish_run(&id, at, &finished).unwrap();
-    }
-    say("a year written", start.elapsed());
-    drop(ledger);
-    let size = fs::metadata(dir.path().join("ledger.sqlite3")).unwrap().len();
-    let _ = writeln!(std::io::stderr(), "size: {} MB", size / 1_000_000);
-    let start = Instant::now();
-    let ledger = Ledger::open(dir.path(), Access::ReadOnly, clock::now()).unwrap();
-    say("opened", start.elapsed());
-    let start = Instant::now();
-    assert_eq!(ledger.runs(&RunFilter::default()).unwrap().len(), 3_650);
-    say("all runs listed", start.elapsed());
-    let start = Instant::now();
-    assert_eq!(ledger.last_runs().unwrap().len(), 10);
-    say("last runs", start.elapsed());
-    let start = Instant::now();
-    assert!(matches!(ledger.verify(None).unwrap(), Verification::Intact { .. }));
-    say("verify", start.elapsed());
 }

@@ -2,6 +2,8 @@
 //!
 //! Not for the API's pages: a file cannot be asked again, so it is read more strictly.
 
+mod halves;
+
 use std::collections::HashMap;
 use std::collections::hash_map::Entry as Slot;
 use std::fmt;
@@ -12,25 +14,47 @@ use super::super::scalar::Scalar;
 use super::Entry;
 use crate::retention::{Backup, BackupId, InstanceId};
 
-/// Reads backups from a file: a JSON array in the API's list shape, or `{"backups": [...]}`.
+/// The backups of one instance, and those of every entry that names none.
+pub type BackupsOfInstance = (Option<InstanceId>, Vec<Backup>);
+
+/// A smaller file is not worth a second thread.
+const WORTH_HALVING: usize = 1 << 20;
+
+/// Reads backups from a file: a JSON array in the API's list shape, or `{"backups": [...]}`. Instances and their backups come in the
+/// file's order.
 ///
 /// Stricter than a listing, for nobody can be asked again: an entry without id, or two entries of one id that differ, are errors; exact
 /// repetitions are dropped. The error names the entry's index (from 0), line and column.
-pub fn backups_from_json(bytes: &[u8]) -> Result<Vec<(Option<InstanceId>, Backup)>, String> {
+pub fn backups_from_json(bytes: &[u8]) -> Result<Vec<BackupsOfInstance>, String> {
+    if bytes.len() >= WORTH_HALVING
+        && let Some(file) = halves::read(bytes)
+    {
+        return Ok(file.groups);
+    }
+    whole(bytes).map(|file| file.groups)
+}
+
+/// Reads a file from its beginning to its end; only this way says what is wrong with one.
+fn whole(bytes: &[u8]) -> Result<File, String> {
     let mut deserializer = serde_json::Deserializer::from_slice(bytes);
     let mut file = File::default();
     (&mut file)
         .deserialize(&mut deserializer)
         .and_then(|()| deserializer.end())
         .map_err(|error| error.to_string())?;
-    Ok(file.rows)
+    Ok(file)
 }
 
-/// The rows read so far.
+/// What was read so far.
 #[derive(Default)]
 struct File {
-    rows: Vec<(Option<InstanceId>, Backup)>,
-    seen: HashMap<BackupId, usize>,
+    groups: Vec<BackupsOfInstance>,
+    /// Instance → its place in `groups`.
+    group_of: HashMap<Option<InstanceId>, usize>,
+    /// Where the entry before was put: files are mostly sorted by instance.
+    latest: usize,
+    /// Backup → its group and its place there.
+    seen: HashMap<BackupId, (usize, usize)>,
 }
 
 impl File {
@@ -38,31 +62,62 @@ impl File {
         let backup = entry
             .listed()
             .ok_or_else(|| E::custom(format_args!("entry {index} has no id")))?;
-        let instance = entry.instance_id.word().map(|id| match self.rows.last() {
-            // Files are mostly sorted by instance: share the text.
-            Some((Some(last), _)) if last.as_str() == id => last.clone(),
-            _ => InstanceId::from(id),
-        });
+        let instance = entry.instance_id.word();
+        let group = match self.groups.get(self.latest) {
+            Some((latest, _)) if latest.as_ref().map(InstanceId::as_str) == instance => self.latest,
+            _ => self.group(instance.map(InstanceId::from)),
+        };
+        self.put(group, backup).map_err(|id| {
+            E::custom(format_args!(
+                "entry {index} differs from an earlier one with its id {id}"
+            ))
+        })
+    }
+
+    /// The place of an instance's backups.
+    fn group(&mut self, instance: Option<InstanceId>) -> usize {
+        let next = self.groups.len();
+        self.latest = *self.group_of.entry(instance.clone()).or_insert(next);
+        if self.latest == next {
+            self.groups.push((instance, Vec::new()));
+        }
+        self.latest
+    }
+
+    /// Adds a backup unless it is known; gives back the id of one that is known otherwise.
+    fn put(&mut self, group: usize, backup: Backup) -> Result<(), BackupId> {
         match self.seen.entry(backup.id.clone()) {
             Slot::Vacant(slot) => {
-                slot.insert(self.rows.len());
-                self.rows.push((instance, backup));
+                let backups = &mut self.groups[group].1;
+                slot.insert((group, backups.len()));
+                backups.push(backup);
                 Ok(())
             }
             Slot::Occupied(slot) => {
-                let same = self
-                    .rows
-                    .get(*slot.get())
-                    .is_some_and(|(i, b)| *i == instance && *b == backup);
-                let id = &backup.id;
-                let differ = || {
-                    E::custom(format_args!(
-                        "entry {index} differs from an earlier one with its id {id}"
-                    ))
-                };
-                if same { Ok(()) } else { Err(differ()) }
+                let (of, place) = *slot.get();
+                if of == group && self.groups[of].1[place] == backup {
+                    Ok(())
+                } else {
+                    Err(backup.id)
+                }
             }
         }
+    }
+
+    /// Takes in what followed in the file; `None` where the two do not agree.
+    fn join(&mut self, tail: Self) -> Option<()> {
+        for (instance, backups) in tail.groups {
+            let group = self.group(instance);
+            for backup in backups {
+                match self.seen.get(&backup.id) {
+                    // Not noted as seen: within the tail every id is there once.
+                    None => self.groups[group].1.push(backup),
+                    Some((of, place)) if *of == group && self.groups[*of].1[*place] == backup => {}
+                    Some(_) => return None,
+                }
+            }
+        }
+        Some(())
     }
 }
 

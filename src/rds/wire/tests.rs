@@ -189,7 +189,10 @@ fn a_file_of_backups_is_read_in_both_shapes() {
         let rows = backups_from_json(text.as_bytes()).unwrap();
         let ids: Vec<_> = rows
             .iter()
-            .map(|(i, b)| (i.as_ref().map(InstanceId::as_str), b.id.as_str()))
+            .flat_map(|(i, of)| {
+                of.iter()
+                    .map(move |b| (i.as_ref().map(InstanceId::as_str), b.id.as_str()))
+            })
             .collect();
         assert_eq!(ids, [(Some("i1"), "a"), (Some("i1"), "b"), (None, "c")]);
     }

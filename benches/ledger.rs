@@ -1,0 +1,119 @@
+//! What the ledger costs: a run of 100,000 deletions, and the history of a year. Prints a table.
+//!
+//! `cargo bench --bench ledger`, or with fewer deletions a day than 5,000: `cargo bench --bench ledger -- 500`.
+
+#![expect(clippy::print_stdout, reason = "a program that prints a table")]
+
+#[path = "../tests/it/ledger/made.rs"]
+mod made;
+
+use std::fs;
+use std::time::{Duration, Instant};
+
+use chrono::TimeDelta;
+use made::{accept, batches, intend};
+use rds_retentiond::clock;
+use rds_retentiond::ledger::{Access, FinishedPolicy, Ledger, NewRun, RunFilter, Verification};
+use rds_retentiond::retention::{Mode, PolicyName};
+
+fn main() {
+    // `cargo test --all-targets` starts this, too, and should not write a year of runs.
+    if !std::env::args().any(|argument| argument == "--bench") {
+        return;
+    }
+    let deletions = std::env::args().skip(1).find_map(|argument| argument.parse().ok());
+    a_run();
+    a_year(deletions.unwrap_or(5_000));
+}
+
+fn say(text: &str, took: Duration) {
+    println!("  {text:44}{:>9.1} ms", took.as_secs_f64() * 1_000.0);
+}
+
+/// What the ledger adds to a run of 100,000 deletions.
+fn a_run() {
+    println!("a run of 100,000 deletions");
+    let dir = tempfile::tempdir().unwrap();
+    let ledger = Ledger::open(dir.path(), Access::Create, clock::now()).unwrap();
+    let lock = Ledger::lock_deletions(dir.path()).unwrap().unwrap();
+    let mut took = Duration::ZERO;
+    for plan in 0..20 {
+        let (batches, listings) = batches(plan * 5_000..(plan + 1) * 5_000);
+        let start = Instant::now();
+        for mut batch in batches {
+            let request = intend(&ledger, &lock, &mut batch, &listings);
+            accept(&ledger, request, &batch);
+        }
+        took += start.elapsed();
+    }
+    say("2,000 x (intend + record) of 50", took);
+    let ids: Vec<_> = ledger.unconfirmed().unwrap().into_iter().map(|id| id.backup).collect();
+    let start = Instant::now();
+    ledger.settle("run", clock::now(), &ids, &[]).unwrap();
+    say("100,000 confirmed", start.elapsed());
+    let start = Instant::now();
+    assert!(matches!(
+        ledger.verify(None).unwrap(),
+        Verification::Intact { rows: 4_101, .. }
+    ));
+    say("verify", start.elapsed());
+    let start = Instant::now();
+    ledger.export(&mut std::io::sink()).unwrap();
+    say("export", start.elapsed());
+    drop(ledger);
+    let size = fs::metadata(dir.path().join("ledger.sqlite3")).unwrap().len();
+    println!("  {:44}{:>9} MB", "size of the file", size / 1_000_000);
+}
+
+/// 365 runs, 10 policies, 500 deletions each, and how long its history takes to open.
+fn a_year(deletions: usize) {
+    println!("a year: 365 runs, 10 policies, {deletions} deletions a day");
+    let dir = tempfile::tempdir().unwrap();
+    let ledger = Ledger::open(dir.path(), Access::Create, clock::now()).unwrap();
+    let lock = Ledger::lock_deletions(dir.path()).unwrap().unwrap();
+    let policies: Vec<(PolicyName, Mode)> = (0..10).map(|n| (format!("policy-{n}").into(), Mode::Enforce)).collect();
+    let first: chrono::DateTime<Utc> = clock::now() - TimeDelta::days(365);
+    let start = Instant::now();
+    for day in 0..365 {
+        let (id, at) = (format!("run-{day}"), first + TimeDelta::days(day));
+        let run = NewRun {
+            id: &id,
+            policies: &policies,
+            config_sha256: "c0ffee",
+            started_at: at,
+            cause: "schedule",
+        };
+        ledger.begin_run(&run).unwrap();
+        let day = usize::try_from(day).unwrap();
+        let (batches, listings) = batches(day * deletions..(day + 1) * deletions);
+        for mut batch in batches {
+            let request = intend(&ledger, &lock, &mut batch, &listings);
+            accept(&ledger, request, &batch);
+        }
+        let finished: Vec<_> = policies
+            .iter()
+            .map(|(policy, _)| FinishedPolicy {
+                policy: policy.clone(),
+                result: "success".to_owned(),
+                summary: serde_json::json!({"keep": 61, "wait": 4, "delete": 500}),
+            })
+            .collect();
+        ledger.finish_run(&id, at, &finished).unwrap();
+    }
+    say("a year written", start.elapsed());
+    drop(ledger);
+    let size = fs::metadata(dir.path().join("ledger.sqlite3")).unwrap().len();
+    println!("  {:44}{:>9} MB", "size of the file", size / 1_000_000);
+    let start = Instant::now();
+    let ledger = Ledger::open(dir.path(), Access::ReadOnly, clock::now()).unwrap();
+    say("opened", start.elapsed());
+    let start = Instant::now();
+    assert_eq!(ledger.runs(&RunFilter::default()).unwrap().len(), 3_650);
+    say("all runs listed", start.elapsed());
+    let start = Instant::now();
+    assert_eq!(ledger.last_runs().unwrap().len(), 10);
+    say("last runs", start.elapsed());
+    let start = Instant::now();
+    assert!(matches!(ledger.verify(None).unwrap(), Verification::Intact { .. }));
+    say("verify", start.elapsed());
+}
