@@ -54,9 +54,9 @@ impl Fleet {
             .first()
             .map_or_else(|| ProjectName::from("offline"), |first| first.name.clone());
         let mut instances: BTreeMap<InstanceId, Vec<Backup>> = BTreeMap::new();
-        for (instance, backup) in rows {
+        for (instance, mut backups) in rows {
             let id = instance.unwrap_or_else(|| InstanceId::from(""));
-            instances.entry(id).or_default().push(backup);
+            instances.entry(id).or_default().append(&mut backups);
         }
         let resident = |(id, backups): (InstanceId, Vec<Backup>)| Resident {
             instance: Arc::new(Instance {

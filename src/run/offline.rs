@@ -24,12 +24,12 @@ pub fn decide_file(order: &Order, config: &Config, backups: BackupsOfFile) -> Re
         .projects
         .first()
         .map_or_else(|| ProjectName::from("offline"), |first| first.name.clone());
-    // Entries that name no instance belong to one without an id, on its own.
-    let id = |instance: Option<InstanceId>| instance.unwrap_or_else(|| InstanceId::from(""));
-    let instances: BTreeMap<InstanceId, Vec<Backup>> = backups
-        .into_iter()
-        .map(|(instance, backups)| (id(instance), backups))
-        .collect();
+    let mut instances: BTreeMap<InstanceId, Vec<Backup>> = BTreeMap::new();
+    for (instance, mut backups) in backups {
+        // Entries that name no instance belong to one without an id, on its own, like those whose id is empty.
+        let id = instance.unwrap_or_else(|| InstanceId::from(""));
+        instances.entry(id).or_default().append(&mut backups);
+    }
     let all: Vec<Arc<Policy>> = config.policies.iter().map(|entry| Arc::clone(&entry.policy)).collect();
     let open = |policy: &Arc<Policy>| Account::new(Arc::clone(policy), Grace::Over, order.now, order.rows);
     let mut accounts = Accounts::new(all, running, config.holds.clone(), order.now, open);
