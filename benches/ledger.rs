@@ -10,7 +10,7 @@ mod made;
 use std::fs;
 use std::time::{Duration, Instant};
 
-use chrono::TimeDelta;
+use chrono::{TimeDelta, Utc};
 use made::{accept, batches, intend};
 use rds_retentiond::clock;
 use rds_retentiond::ledger::{Access, FinishedPolicy, Ledger, NewRun, RunFilter, Verification};
