@@ -13,17 +13,21 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::off_the_runtime;
-use super::status::{ConfigStatus, LastRun, PolicyStatus, Problem, Status};
+use super::status::{ConfigStatus, LastRun, PolicyStatus, Problem, Status, StorageDay};
 use super::store::Slot;
 use crate::clock::now;
 use crate::config::{Config, PolicyEntry};
-use crate::ledger::{self, Ledger};
+use crate::ledger::{self, Ledger, RunFilter};
 use crate::retention::report::InstanceCounts;
 use crate::retention::{Freeze, Hold, PolicyName, ProjectName, RunReport};
 use crate::telemetry::Metrics;
 
 /// Holds and freeze are read from the ledger no more often than this.
 const FRESH: Duration = Duration::from_secs(2);
+/// Past runs are read no more often than this.
+const STORAGE_FRESH: Duration = Duration::from_secs(60);
+/// So many runs tell of storage over time: a year of one daily policy, or forty days of ten.
+const STORAGE_RUNS: u32 = 400;
 /// Instances left alone that are listed as problems; the rest is a number.
 const MOST_SKIPS: usize = 20;
 
@@ -57,6 +61,8 @@ struct Held {
     read_at: Option<Instant>,
     placed: Vec<Hold>,
     freeze: Option<Freeze>,
+    storage_read_at: Option<Instant>,
+    storage: Vec<StorageDay>,
 }
 
 /// The board.
@@ -126,6 +132,13 @@ impl Board {
         let now = now();
         held.placed = ledger.active_holds(now)?;
         held.freeze = ledger.freeze()?.map(|placed| placed.freeze);
+        if held.storage_read_at.is_none_or(|at| at.elapsed() >= STORAGE_FRESH) {
+            held.storage_read_at = Some(Instant::now());
+            held.storage = StorageDay::of_runs(&ledger.runs(&RunFilter {
+                policy: None,
+                limit: Some(STORAGE_RUNS),
+            })?);
+        }
         let config = self.live.borrow().clone();
         super::gauges::show_holds(&self.metrics, &config, ledger, now)?;
         let open = self.facts().guard_open.clone();
@@ -147,9 +160,9 @@ impl Board {
         self.refresh(false);
         let now = now();
         let config = self.live.borrow().clone();
-        let (placed, frozen) = {
+        let (placed, frozen, storage) = {
             let held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
-            (held.placed.clone(), held.freeze.clone())
+            (held.placed.clone(), held.freeze.clone(), held.storage.clone())
         };
         let holds = config.holds.iter().cloned().chain(placed);
         let freeze = config.freeze.clone().filter(|freeze| freeze.is_active(now));
@@ -174,6 +187,7 @@ impl Board {
             unmanaged: facts.instances.map(|counts| counts.unmanaged),
             instances: facts.instances,
             unconfirmed: facts.unconfirmed.clone(),
+            storage,
             reports: facts.reports.clone(),
         }
     }

@@ -40,7 +40,7 @@ use tokio::sync::watch as channel;
 
 pub use board::Board;
 pub use difference::Keeps;
-pub use status::{ConfigStatus, Counts, LastRun, PolicyStatus, Problem, RefusalStatus, Sizes, Status};
+pub use status::{ConfigStatus, Counts, LastRun, PolicyStatus, Problem, RefusalStatus, Sizes, Status, StorageDay};
 pub use store::say_when_new;
 
 use crate::config::{Config, Surroundings};

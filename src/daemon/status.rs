@@ -2,11 +2,11 @@
 //!
 //! Plain data in the contract's words; not for finding it out (`board`) nor for drawing it (`web`).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, NaiveDate, Utc};
 use serde::Serialize;
 
 use crate::ledger::RunRow;
@@ -40,9 +40,52 @@ pub struct Status {
     pub instances: Option<InstanceCounts>,
     /// Accepted deletions that no listing has confirmed yet, by project.
     pub unconfirmed: BTreeMap<ProjectName, u64>,
+    /// Storage by day (UTC), oldest first, as far as the ledger's last runs tell.
+    pub storage: Vec<StorageDay>,
     /// The last pass of each policy, whole; with every decision where the fleet is small enough to be kept in memory.
     #[serde(skip)]
     pub reports: BTreeMap<PolicyName, Arc<RunReport>>,
+}
+
+/// What one day's runs say of storage.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct StorageDay {
+    /// The day, UTC.
+    pub day: NaiveDate,
+    /// Kept or waiting after the day's last run of each policy.
+    pub kept_bytes: u64,
+    /// Deleted by the day's runs and seen to be gone.
+    pub freed_bytes: u64,
+}
+
+impl StorageDay {
+    /// Adds up what past runs of all policies left in the ledger, by day, oldest first; the runs come latest first.
+    pub(super) fn of_runs(runs: &[RunRow]) -> Vec<Self> {
+        let mut days: BTreeMap<NaiveDate, Self> = BTreeMap::new();
+        let mut counted: BTreeSet<(NaiveDate, &PolicyName)> = BTreeSet::new();
+        for run in runs {
+            let Some(summary) = &run.summary else { continue };
+            let day = run.started_at.date_naive();
+            let entry = days.entry(day).or_insert(Self {
+                day,
+                kept_bytes: 0,
+                freed_bytes: 0,
+            });
+            let bytes = |decision: &str| summary["summary"][decision]["bytes"].as_u64().unwrap_or(0);
+            if counted.insert((day, &run.policy)) {
+                entry.kept_bytes = entry
+                    .kept_bytes
+                    .saturating_add(bytes("keep"))
+                    .saturating_add(bytes("wait"));
+            }
+            let sent = summary["sent"].as_object().into_iter().flatten();
+            let freed = sent
+                .filter_map(|(_, sent)| sent["confirmed_bytes"].as_u64())
+                .fold(0, u64::saturating_add);
+            entry.freed_bytes = entry.freed_bytes.saturating_add(freed);
+        }
+        days.into_values().collect()
+    }
 }
 
 /// Something that somebody should look at.
@@ -217,5 +260,47 @@ impl LastRun {
             sent: serde_json::from_value(numbers["sent"].clone()).unwrap_or_default(),
             left: numbers["left"].as_u64().unwrap_or_default(),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run(policy: &str, at: &str, keep: u64, wait: u64, freed: u64) -> RunRow {
+        RunRow {
+            run: format!("run-{at}"),
+            policy: policy.into(),
+            mode: "enforce".to_owned(),
+            cause: "cron".to_owned(),
+            config_sha256: "c0ffee".to_owned(),
+            started_at: at.parse().unwrap(),
+            finished_at: None,
+            result: None,
+            summary: Some(serde_json::json!({
+                "summary": {"keep": {"bytes": keep}, "wait": {"bytes": wait}, "delete": {"bytes": 99}},
+                "sent": {"prod": {"confirmed_bytes": freed}, "test": {"confirmed_bytes": 1}},
+            })),
+        }
+    }
+
+    #[test]
+    fn storage_counts_the_last_run_of_a_day_and_frees_of_all() {
+        let runs = [
+            run("a", "2026-11-23T20:00:00Z", 10, 2, 5),
+            run("b", "2026-11-23T19:00:00Z", 100, 0, 0),
+            run("a", "2026-11-23T03:00:00Z", 40, 0, 7),
+            run("a", "2026-11-22T03:00:00Z", 50, 0, 0),
+            RunRow {
+                summary: None,
+                ..run("a", "2026-11-21T03:00:00Z", 1, 1, 1)
+            },
+        ];
+        let days: Vec<(String, u64, u64)> = StorageDay::of_runs(&runs)
+            .into_iter()
+            .map(|day| (day.day.to_string(), day.kept_bytes, day.freed_bytes))
+            .collect();
+        let wanted = [("2026-11-22", 50, 1), ("2026-11-23", 112, 15)];
+        assert_eq!(days, wanted.map(|(day, kept, freed)| (day.to_owned(), kept, freed)));
     }
 }

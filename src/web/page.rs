@@ -5,6 +5,7 @@
 //! than 200 kB, however large the fleet: what does not fit is on the next one (`/?from=N`).
 
 mod instances;
+mod storage;
 mod timeline;
 mod words;
 
@@ -12,7 +13,7 @@ use std::fmt::Write as _;
 
 use sha2::{Digest, Sha256};
 
-use self::words::{number, remedy, shell, size, text, time};
+use self::words::{number, remedy, shell, text, time};
 use crate::daemon::{Counts, PolicyStatus, Status};
 use crate::retention::{HoldTarget, Refusal};
 
@@ -40,7 +41,8 @@ pub fn render_from(status: &Status, from: usize) -> String {
     out.push_str("<section aria-labelledby=\"policies\"><h2 id=\"policies\">Policies</h2>");
     policies(&mut out, status);
     out.push_str("</section><section aria-labelledby=\"storage\"><h2 id=\"storage\">Storage</h2>");
-    storage(&mut out, status);
+    storage::draw(&mut out, status);
+    storage::over_time(&mut out, &status.storage);
     out.push_str(
         "</section><section aria-labelledby=\"instances\"><h2 id=\"instances\">Instances and their backups</h2>",
     );
@@ -288,75 +290,6 @@ fn next_run(policy: &PolicyStatus, status: &Status) -> String {
         (Some(at), false) => at,
         (None, false) => "only by <code>apply</code>".to_owned(),
     }
-}
-
-/// What each policy keeps and frees, as a bar and in numbers.
-fn storage(out: &mut String, status: &Status) {
-    let known: Vec<(&PolicyStatus, Counts)> = status
-        .policies
-        .iter()
-        .filter_map(|policy| Some((policy, policy.last_run.as_ref()?.summary?)))
-        .collect();
-    let all = |counts: &Counts| {
-        counts
-            .bytes
-            .keep
-            .saturating_add(counts.bytes.wait)
-            .saturating_add(counts.bytes.delete)
-    };
-    let most = known.iter().map(|(_, counts)| all(counts)).max().unwrap_or(0);
-    if most == 0 {
-        out.push_str("<p>Nothing is known yet.</p>");
-        return;
-    }
-    table(
-        out,
-        "Table of storage",
-        &[
-            ("Policy", false),
-            ("Kept", true),
-            ("Waiting", true),
-            ("Due", true),
-            ("Freed by the last run", true),
-        ],
-    );
-    let mut bars = String::new();
-    for (policy, counts) in &known {
-        let freed = policy
-            .last_run
-            .iter()
-            .flat_map(|run| run.sent.values())
-            .map(|sent| sent.confirmed_bytes)
-            .sum();
-        let name = text(policy.policy.as_str());
-        let _ = write!(
-            out,
-            "<tr><th scope=\"row\">{name}<td class=\"n\">{}<td class=\"n\">{}<td class=\"n\">{}<td class=\"n\">{}",
-            size(counts.bytes.keep),
-            size(counts.bytes.wait),
-            size(counts.bytes.delete),
-            size(freed)
-        );
-        let width = |bytes: u64| u128::from(bytes) * 1000 / u128::from(most);
-        let (keep, wait) = (width(counts.bytes.keep), width(counts.bytes.wait));
-        let _ = write!(
-            bars,
-            "<p>{name}<svg role=\"img\" viewBox=\"0 0 1000 34\" preserveAspectRatio=\"none\" aria-label=\"{name}: {} kept, {} waiting, {} due\">\
-             <rect class=\"k\" x=\"0\" y=\"4\" width=\"{keep}\" height=\"24\"><title>kept: {}</title></rect>\
-             <rect class=\"w\" x=\"{keep}\" y=\"8\" width=\"{wait}\" height=\"16\"><title>waiting: {}</title></rect>\
-             <rect class=\"x\" x=\"{}\" y=\"12\" width=\"{}\" height=\"8\"><title>due: {}</title></rect></svg></p>",
-            size(counts.bytes.keep),
-            size(counts.bytes.wait),
-            size(counts.bytes.delete),
-            size(counts.bytes.keep),
-            size(counts.bytes.wait),
-            keep + wait,
-            width(counts.bytes.delete),
-            size(counts.bytes.delete),
-        );
-    }
-    out.push_str(END_OF_TABLE);
-    let _ = write!(out, "<p class=\"d\">Tall: kept. Lower: waiting. Lowest: due.</p>{bars}");
 }
 
 fn holds(out: &mut String, status: &Status) {

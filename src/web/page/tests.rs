@@ -130,6 +130,13 @@ fn status(instances: u32, backups: u32) -> Status {
         unmanaged: None,
         instances: None,
         unconfirmed: BTreeMap::new(),
+        storage: (1..=3)
+            .map(|day| crate::daemon::StorageDay {
+                day: chrono::NaiveDate::from_ymd_opt(2026, 11, 20 + day).unwrap(),
+                kept_bytes: u64::from(day) << 40,
+                freed_bytes: u64::from(day) << 38,
+            })
+            .collect(),
         reports: BTreeMap::from([("production".into(), Arc::new(report))]),
     }
 }
