@@ -57,7 +57,7 @@ echo "package: $(stat -c %s "$deb") bytes, $(wc -l <<<"$contents") entries"
 # A clean Debian of this machine's release.
 if [ -z "${TREE-}" ]; then
   TREE=$SDBOX/tree
-  sources=$(find /etc/apt/sources.list /etc/apt/sources.list.d -name '*.sources' -o -name '*.list' 2>/dev/null)
+  sources=$(find /etc/apt -maxdepth 2 -name '*.sources' -o -maxdepth 2 -name '*.list')
   # shellcheck disable=SC2086 # a list of files
   mmdebstrap --quiet --variant=minbase --include=systemd,systemd-sysv,dbus,libnss-systemd,ca-certificates,curl,procps \
     "$(. /etc/os-release && echo "$VERSION_CODENAME")" "$TREE" $sources >"$SDBOX/mmdebstrap.log" 2>&1 ||
