@@ -200,7 +200,7 @@ impl Client {
     pub async fn list_instances(&self) -> Result<Vec<InstanceEntry>, Error> {
         let query = vec![("datastore_type", "SQLServer".to_owned())];
         let ask = self.ask(Operation::ListInstances, None, &["instances"], query).await?;
-        believed(self, ask, |body| self.instance_page(body)).await
+        believed(self, ask, |body| instance_page(body, self.project())).await
     }
 
     /// One instance by its id; `None` when the API says that it has none such.
@@ -210,7 +210,7 @@ impl Client {
             .ask(Operation::ListInstances, Some(id), &["instances"], query)
             .await?;
         let place = ask.place.clone();
-        let found = match believed(self, ask, |body| self.instance_page(body)).await {
+        let found = match believed(self, ask, |body| instance_page(body, self.project())).await {
             Ok(found) => found,
             // Any other 404 may come from a proxy or a wrong endpoint, and must not make an instance look deleted.
             Err(Error::NotFound { said, .. }) if UNKNOWN_INSTANCE.contains(&said.code.as_str()) => return Ok(None),
@@ -229,37 +229,18 @@ impl Client {
 
     /// All manual, or all automated, backups of an instance.
     pub async fn list_backups(&self, instance: &InstanceId, kind: Listed) -> Result<Vec<Backup>, Error> {
-        let (word, kind) = match kind {
-            Listed::Manual => ("manual", BackupKind::Manual),
-            Listed::Automated => ("auto", BackupKind::Auto),
+        let kind = match kind {
+            Listed::Manual => BackupKind::Manual,
+            Listed::Automated => BackupKind::Auto,
         };
         let query = vec![
             ("instance_id", instance.as_str().to_owned()),
-            ("backup_type", word.to_owned()),
+            ("backup_type", kind.as_str().to_owned()),
         ];
         let ask = self
             .ask(Operation::ListBackups, Some(instance), &["backups"], query)
             .await?;
-        believed(self, ask, |body| {
-            backup_page(body, |entry| {
-                let backup = entry.listed().ok_or(NO_ID)?;
-                if entry.instance_id.word() != Some(instance.as_str()) {
-                    return Err(format!(
-                        "backup {} does not belong to the instance asked for",
-                        backup.id
-                    ));
-                }
-                if backup.kind != kind {
-                    return Err(format!(
-                        "backup {} is of type {:?}, not {word}",
-                        backup.id,
-                        backup.kind.as_str()
-                    ));
-                }
-                Ok(backup)
-            })
-        })
-        .await
+        believed(self, ask, |body| listed_page(body, instance, &kind)).await
     }
 
     /// The backups that a deleted instance left.
@@ -268,19 +249,7 @@ impl Client {
         let ask = self
             .ask(Operation::ListRetainedBackups, Some(instance), &segments, Vec::new())
             .await?;
-        believed(self, ask, |body| {
-            backup_page(body, |entry| {
-                let backup = entry.retained().ok_or(NO_ID)?;
-                match entry.instance_id.word() {
-                    Some(other) if other != instance.as_str() => Err(format!(
-                        "backup {} does not belong to the instance asked for",
-                        backup.id
-                    )),
-                    _ => Ok(backup),
-                }
-            })
-        })
-        .await
+        believed(self, ask, |body| retained_page(body, instance)).await
     }
 
     /// Sends one batch, once. Only a 401 is followed by a second attempt, with renewed credentials: nothing happened then.
@@ -385,14 +354,6 @@ impl Client {
         }
     }
 
-    fn instance_page(&self, body: &[u8]) -> Result<Page<InstanceEntry>, String> {
-        let page: InstancePage<'_> = serde_json::from_slice(body).map_err(|error| error.to_string())?;
-        Page::new(page.is_object, page.items, &page.total, |fields| {
-            let entry = fields.listed(self.project()).ok_or(NO_ID)?;
-            Ok((entry.instance.id.to_string(), entry))
-        })
-    }
-
     async fn ask(
         &self,
         operation: Operation,
@@ -423,6 +384,51 @@ impl Client {
 }
 
 const NO_ID: &str = "an entry has no id";
+
+/// A page of instances.
+pub(super) fn instance_page(body: &[u8], project: &ProjectName) -> Result<Page<InstanceEntry>, String> {
+    let page: InstancePage<'_> = serde_json::from_slice(body).map_err(|error| error.to_string())?;
+    Page::new(page.is_object, page.items, &page.total, |fields| {
+        let entry = fields.listed(project).ok_or(NO_ID)?;
+        Ok((entry.instance.id.to_string(), entry))
+    })
+}
+
+/// A page of one type of backups of one instance; an entry of another one spoils it.
+pub(super) fn listed_page(body: &[u8], instance: &InstanceId, kind: &BackupKind) -> Result<Page<Backup>, String> {
+    backup_page(body, |entry| {
+        let backup = entry.listed().ok_or(NO_ID)?;
+        if entry.instance_id.word() != Some(instance.as_str()) {
+            return Err(format!(
+                "backup {} does not belong to the instance asked for",
+                backup.id
+            ));
+        }
+        if backup.kind != *kind {
+            return Err(format!(
+                "backup {} is of type {:?}, not {}",
+                backup.id,
+                backup.kind.as_str(),
+                kind.as_str()
+            ));
+        }
+        Ok(backup)
+    })
+}
+
+/// A page of what a deleted instance left.
+pub(super) fn retained_page(body: &[u8], instance: &InstanceId) -> Result<Page<Backup>, String> {
+    backup_page(body, |entry| {
+        let backup = entry.retained().ok_or(NO_ID)?;
+        match entry.instance_id.word() {
+            Some(other) if other != instance.as_str() => Err(format!(
+                "backup {} does not belong to the instance asked for",
+                backup.id
+            )),
+            _ => Ok(backup),
+        }
+    })
+}
 
 fn backup_page(body: &[u8], row: impl Fn(&Entry<'_>) -> Result<Backup, String>) -> Result<Page<Backup>, String> {
     let page: BackupPage<'_> = serde_json::from_slice(body).map_err(|error| error.to_string())?;

@@ -75,51 +75,78 @@ where
     T: PartialEq + Send,
     P: Fn(&[u8]) -> Result<Page<T>, String> + Send + Sync,
 {
-    let mut rows: Vec<T> = Vec::new();
-    let mut seen: HashMap<String, usize> = HashMap::new();
-    let mut total = None;
-    let mut received = 0;
-    for number in 1..=MOST_PAGES {
+    let mut reading = Reading::default();
+    while reading.pages < MOST_PAGES {
         let mut ask = ask.clone();
         ask.query
-            .extend([("offset", received.to_string()), ("limit", LIMIT.to_string())]);
-        let page = client.read(&ask, parse).await?;
-        let Some(page_total) = page.total.whole() else {
-            return Ok(Err(format!("page {number} gives no total count")));
-        };
-        let first_total = *total.get_or_insert(page_total);
-        if page_total != first_total {
-            return Ok(Err(format!(
-                "the total count changed from {first_total} to {page_total} between pages"
-            )));
-        }
-        let empty = page.rows.is_empty();
-        received += page.rows.len();
-        for row in page.rows {
-            let (id, row) = match row {
-                Ok(row) => row,
-                Err(why) => return Ok(Err(why)),
-            };
-            match seen.get(&id).and_then(|at| rows.get(*at)) {
-                // A shift between pages shows a record twice; the count then tells that another was missed.
-                Some(before) if *before == row => {}
-                Some(_) => return Ok(Err(format!("{id} is listed twice, differently"))),
-                None => {
-                    seen.insert(id, rows.len());
-                    rows.push(row);
-                }
-            }
-        }
-        if empty || received as u64 >= first_total {
-            let got = rows.len();
-            return Ok(if got as u64 == first_total {
-                Ok(rows)
-            } else {
-                Err(format!(
-                    "{got} different ids were listed, but the total count is {first_total}"
-                ))
-            });
+            .extend([("offset", reading.received.to_string()), ("limit", LIMIT.to_string())]);
+        match reading.take(client.read(&ask, parse).await?) {
+            Ok(false) => {}
+            Ok(true) => return Ok(Ok(reading.rows)),
+            Err(why) => return Ok(Err(why)),
         }
     }
     Ok(Err(format!("it did not end after {MOST_PAGES} pages")))
+}
+
+/// One reading of a listing, page after page. Pure, so that what is believed can be tried on any pages.
+pub(super) struct Reading<T> {
+    /// What was listed, each id once.
+    pub(super) rows: Vec<T>,
+    /// Entries received, repetitions included: the next page's offset.
+    pub(super) received: usize,
+    pages: usize,
+    seen: HashMap<String, usize>,
+    total: Option<u64>,
+}
+
+impl<T> Default for Reading<T> {
+    fn default() -> Self {
+        Self {
+            rows: Vec::new(),
+            received: 0,
+            pages: 0,
+            seen: HashMap::new(),
+            total: None,
+        }
+    }
+}
+
+impl<T: PartialEq> Reading<T> {
+    /// Takes in the next page; whether the listing is whole with it. `Err` says what does not agree.
+    pub(super) fn take(&mut self, page: Page<T>) -> Result<bool, String> {
+        self.pages += 1;
+        let Some(page_total) = page.total.whole() else {
+            return Err(format!("page {} gives no total count", self.pages));
+        };
+        let total = *self.total.get_or_insert(page_total);
+        if page_total != total {
+            return Err(format!(
+                "the total count changed from {total} to {page_total} between pages"
+            ));
+        }
+        let empty = page.rows.is_empty();
+        self.received += page.rows.len();
+        for row in page.rows {
+            let (id, row) = row?;
+            match self.seen.get(&id).and_then(|at| self.rows.get(*at)) {
+                // A shift between pages shows a record twice; the count then tells that another was missed.
+                Some(before) if *before == row => {}
+                Some(_) => return Err(format!("{id} is listed twice, differently")),
+                None => {
+                    self.seen.insert(id, self.rows.len());
+                    self.rows.push(row);
+                }
+            }
+        }
+        if !empty && (self.received as u64) < total {
+            return Ok(false);
+        }
+        match self.rows.len() {
+            got if got as u64 == total => Ok(true),
+            got => Err(format!(
+                "{got} different ids were listed, but the total count is {total}"
+            )),
+        }
+    }
 }
