@@ -100,7 +100,7 @@ mod tests {
     use chrono::DateTime;
 
     use super::*;
-    use crate::retention::report::{InstanceCounts, PolicyReport, Sent, Summary};
+    use crate::retention::report::{PolicyReport, Sent, Summary};
 
     fn report() -> RunReport {
         RunReport {
@@ -111,7 +111,7 @@ mod tests {
             unmanaged: Vec::new(),
             overlaps: Vec::new(),
             skipped: Vec::new(),
-            instances: InstanceCounts::default(),
+            instances: BTreeMap::new(),
             unconfirmed: BTreeMap::new(),
             calls: 0,
             ledger_head: None,

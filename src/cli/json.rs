@@ -131,7 +131,7 @@ impl<'a> Report<'a> {
                 message: &skip.message,
             }),
             finished_at: Stamp(report.finished_at),
-            instances: report.instances,
+            instances: report.instances.values().sum(),
             calls: report.calls,
             unconfirmed: &report.unconfirmed,
             ledger_head: report.ledger_head.as_deref(),

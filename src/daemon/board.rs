@@ -49,7 +49,8 @@ pub(super) struct Facts {
     pub last: BTreeMap<PolicyName, LastRun>,
     pub last_success: BTreeMap<PolicyName, DateTime<Utc>>,
     pub reports: BTreeMap<PolicyName, Arc<RunReport>>,
-    pub instances: Option<InstanceCounts>,
+    /// By project, as of the last pass that listed its instances.
+    pub instances: BTreeMap<ProjectName, InstanceCounts>,
     pub unconfirmed: BTreeMap<ProjectName, u64>,
     /// Policies whose refused plan waits for approval.
     pub guard_open: BTreeSet<PolicyName>,
@@ -168,6 +169,7 @@ impl Board {
         let freeze = config.freeze.clone().filter(|freeze| freeze.is_active(now));
         let facts = self.facts();
         let obstacles = obstacles(&facts);
+        let instances = (!facts.instances.is_empty()).then(|| facts.instances.values().sum::<InstanceCounts>());
         Status {
             version: env!("CARGO_PKG_VERSION"),
             started_at: self.started_at,
@@ -184,8 +186,8 @@ impl Board {
             policies: config.policies.iter().map(|entry| policy(&facts, entry)).collect(),
             holds: holds.filter(|hold| hold.is_active(now)).collect(),
             freeze: freeze.or(frozen.filter(|freeze| freeze.is_active(now))),
-            unmanaged: facts.instances.map(|counts| counts.unmanaged),
-            instances: facts.instances,
+            unmanaged: instances.map(|counts| counts.unmanaged),
+            instances,
             unconfirmed: facts.unconfirmed.clone(),
             storage,
             reports: facts.reports.clone(),

@@ -54,18 +54,12 @@ pub fn observer(metrics: &Metrics) -> Observer {
 /// Shows what the ledger remembers of the last runs.
 pub fn restore(metrics: &Metrics, ledger: &Ledger) -> Result<(), ledger::Error> {
     let mut runs = Vec::new();
-    let mut newest: Option<(DateTime<Utc>, InstanceCounts)> = None;
     for (policy, last) in ledger.last_runs()? {
         let Some(finished_at) = last.finished.finished_at else {
             continue;
         };
         let summary = last.finished.summary.unwrap_or_default();
         let part = |key: &str| summary.get(key).cloned();
-        if let Some(counts) = part("instances").and_then(|counts| serde_json::from_value(counts).ok())
-            && newest.as_ref().is_none_or(|(at, _)| *at < finished_at)
-        {
-            newest = Some((finished_at, counts));
-        }
         runs.push(LastRun {
             guard_open: ledger.refused(&policy)?.is_some(),
             policy,
@@ -74,8 +68,20 @@ pub fn restore(metrics: &Metrics, ledger: &Ledger) -> Result<(), ledger::Error> 
             summary: part("summary").and_then(|summary| serde_json::from_value(summary).ok()),
         });
     }
-    metrics.restore(&runs, newest.map(|(_, counts)| counts), &unconfirmed(ledger)?);
+    metrics.restore(&runs, remembered_instances(ledger)?, &unconfirmed(ledger)?);
     Ok(())
+}
+
+/// What the ledger remembers of each project's instances: the newest of the last runs that listed them says it.
+pub fn remembered_instances(ledger: &Ledger) -> Result<BTreeMap<ProjectName, InstanceCounts>, ledger::Error> {
+    let mut last: Vec<_> = ledger.last_runs()?.into_values().map(|last| last.finished).collect();
+    last.sort_by_key(|run| run.finished_at);
+    let listed = |run: ledger::RunRow| serde_json::from_value(run.summary?.get("instances")?.clone()).ok();
+    Ok(last
+        .into_iter()
+        .filter_map(listed)
+        .flat_map(|counts: BTreeMap<_, _>| counts)
+        .collect())
 }
 
 /// Accepted deletions that no listing has confirmed yet, by project.

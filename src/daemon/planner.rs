@@ -327,6 +327,8 @@ impl Planner {
         self.keys.restore(ledger.blocked_keys(now)?);
         gauges::restore(&self.metrics, ledger)?;
         let unconfirmed = gauges::unconfirmed(ledger)?;
+        let mut instances = gauges::remembered_instances(ledger)?;
+        instances.retain(|name, _| config.projects.iter().any(|project| project.name == *name));
         let remembered = ledger.last_runs()?;
         for entry in &config.policies {
             let name = &entry.policy.name;
@@ -344,19 +346,12 @@ impl Planner {
             if let Some(at) = last.success.as_ref().and_then(|run| run.finished_at) {
                 facts.last_success.insert(name.clone(), at);
             }
-            if let Some(counts) = last
-                .finished
-                .summary
-                .as_ref()
-                .map(|numbers| numbers["instances"].clone())
-            {
-                facts.instances = serde_json::from_value(counts).ok().or(facts.instances);
-            }
             if let Some(run) = LastRun::remembered(last.finished.clone()) {
                 facts.last.entry(name.clone()).or_insert(run);
             }
         }
         self.board.facts().unconfirmed = unconfirmed;
+        self.board.facts().instances = instances;
         self.board.refresh(true);
         Ok(())
     }

@@ -11,7 +11,7 @@ use tokio::time::sleep;
 
 use super::*;
 use crate::config::load;
-use crate::retention::report::{InstanceCounts, PolicyReport, RunResult, Summary};
+use crate::retention::report::{PolicyReport, RunResult, Summary};
 use crate::run::{Order, World};
 
 const START: i64 = 1_795_402_800;
@@ -73,7 +73,7 @@ fn report(order: &Order, world: &World) -> RunReport {
         unmanaged: Vec::new(),
         overlaps: Vec::new(),
         skipped: Vec::new(),
-        instances: InstanceCounts::default(),
+        instances: std::collections::BTreeMap::new(),
         unconfirmed: std::collections::BTreeMap::new(),
         calls: 0,
         ledger_head: None,

@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep};
 use super::Clock;
 use super::due::Trigger;
 use crate::ledger::{self, Ledger};
-use crate::retention::report::{InstanceCounts, PolicyReport, RunResult, Summary};
+use crate::retention::report::{PolicyReport, RunResult, Summary};
 use crate::retention::{PolicyName, RunReport};
 use crate::run::{self, Order, Purpose, World};
 
@@ -163,7 +163,7 @@ pub(super) fn stand_in(turn: &Turn, result: RunResult, finished_at: DateTime<Utc
         unmanaged: Vec::new(),
         overlaps: Vec::new(),
         skipped: Vec::new(),
-        instances: InstanceCounts::default(),
+        instances: std::collections::BTreeMap::new(),
         unconfirmed: std::collections::BTreeMap::new(),
         calls: 0,
         ledger_head: None,

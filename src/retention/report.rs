@@ -3,6 +3,7 @@
 //! Not for words: reasons stay typed here, sentences are made where they are shown.
 
 use std::collections::BTreeMap;
+use std::iter::Sum;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
@@ -252,7 +253,7 @@ pub struct Overlap {
     pub instances: u64,
 }
 
-/// Instances by how policies see them: the gauge `instances`.
+/// The instances of a project by how policies see them; the gauge `instances` is the sum over the projects.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InstanceCounts {
     /// Claimed by at least one policy.
@@ -263,6 +264,17 @@ pub struct InstanceCounts {
     pub overlapping: u64,
     /// Left alone because their backups could not be read.
     pub failed: u64,
+}
+
+impl<'a> Sum<&'a Self> for InstanceCounts {
+    fn sum<I: Iterator<Item = &'a Self>>(counts: I) -> Self {
+        counts.fold(Self::default(), |sum, one| Self {
+            managed: sum.managed + one.managed,
+            unmanaged: sum.unmanaged + one.unmanaged,
+            overlapping: sum.overlapping + one.overlapping,
+            failed: sum.failed + one.failed,
+        })
+    }
 }
 
 /// A deletion of an earlier run that this run's listing settled.
@@ -295,8 +307,8 @@ pub struct RunReport {
     pub overlaps: Vec<Overlap>,
     /// What was left alone, and why.
     pub skipped: Vec<Skip>,
-    /// Instances in numbers.
-    pub instances: InstanceCounts,
+    /// Instances in numbers, by project: those of the projects whose list was believed.
+    pub instances: BTreeMap<ProjectName, InstanceCounts>,
     /// Accepted deletions that no listing has confirmed yet, by project, earlier runs included.
     pub unconfirmed: BTreeMap<ProjectName, u64>,
     /// Requests made to the API.

@@ -131,9 +131,10 @@ pub(super) async fn list_instances(
         {
             claims.enter(order, accounts, memory, survey, &client, instance, databases);
         }
+        let counts = count_instances(&std::mem::take(&mut claims.counts));
+        survey.counts.insert(client.project().clone(), counts);
         survey.listed.push((client.project().clone(), instances));
     }
-    survey.counts = count_instances(&claims.counts, 0);
     survey.overlaps = claims.overlaps.report(accounts.all());
     Ok(claims.jobs)
 }
@@ -179,6 +180,7 @@ fn believe(
 /// Who claims what, and what is to be read.
 #[derive(Default)]
 struct Claims {
+    /// How many policies claim each living instance of the project at hand.
     counts: Vec<usize>,
     overlaps: Overlaps,
     jobs: Vec<Job>,

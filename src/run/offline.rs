@@ -70,7 +70,7 @@ pub fn decide_file(order: &Order, config: &Config, backups: BackupsOfFile) -> Re
         unmanaged,
         overlaps,
         skipped,
-        instances: count_instances(&claims, 0),
+        instances: BTreeMap::from([(project, count_instances(&claims))]),
         unconfirmed: BTreeMap::new(),
         calls: 0,
         ledger_head: None,

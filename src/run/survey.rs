@@ -34,7 +34,7 @@ pub(super) struct Survey {
     pub(super) skipped: Vec<Skip>,
     pub(super) unmanaged: Vec<Arc<Instance>>,
     pub(super) overlaps: Vec<Overlap>,
-    pub(super) counts: InstanceCounts,
+    pub(super) counts: BTreeMap<ProjectName, InstanceCounts>,
     /// Deletions of earlier runs that these listings settled.
     pub(super) settled: Vec<Settled>,
     pub(super) hit: Hit,
@@ -196,7 +196,6 @@ async fn list_backups(
     let mut jobs = jobs.into_iter();
     let mut reading = JoinSet::new();
     let mut recency = Vec::new();
-    let mut failed = 0;
     loop {
         while reading.len() < at_once
             && let Some(job) = jobs.next()
@@ -221,7 +220,7 @@ async fn list_backups(
                 recency.extend(judge(order, world, accounts, memory, survey, job, &backups)?);
             }
             missing => {
-                failed += 1;
+                survey.counts.entry(job.instance.project.clone()).or_default().failed += 1;
                 let error = missing.and_then(Result::err);
                 let skip = skip_or_cut(&job.instance.project, Some(&job.instance.id), error.as_ref());
                 skip_job(accounts, survey, &job, skip.reason, &skip.message);
@@ -230,7 +229,6 @@ async fn list_backups(
         survey.progress.calls = world.projects.calls();
         (world.watcher)(survey.progress);
     }
-    survey.counts.failed = failed;
     Ok(recency)
 }
 

@@ -4,7 +4,7 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::retention::report::{Outcome, PolicyReport, RunResult, Sent, Skip, Summary};
+use crate::retention::report::{InstanceCounts, Outcome, PolicyReport, RunResult, Sent, Skip, Summary};
 use crate::retention::{BackupId, Fate, InstanceId, PolicyName, ProjectName, Refusal, RunReport};
 
 /// A run as one line, the whole report as fields. ERROR where somebody must act: a run that failed, a plan that waits
@@ -21,6 +21,7 @@ pub fn run_line(report: &RunReport) {
     let bytes: u64 = sent(report)
         .map(|sent| sent.confirmed_bytes)
         .fold(0, u64::saturating_add);
+    let instances: InstanceCounts = report.instances.values().sum();
     // tracing wants the level of an event as a constant.
     macro_rules! line {
         ($level:ident) => {
@@ -39,10 +40,10 @@ pub fn run_line(report: &RunReport) {
                 confirmed_bytes = bytes,
                 left = report.policies.iter().map(|policy| policy.left).sum::<u64>(),
                 unconfirmed = report.unconfirmed.values().sum::<u64>(),
-                managed = report.instances.managed,
-                unmanaged = report.instances.unmanaged,
-                overlapping = report.instances.overlapping,
-                failed = report.instances.failed,
+                managed = instances.managed,
+                unmanaged = instances.unmanaged,
+                overlapping = instances.overlapping,
+                failed = instances.failed,
                 calls = report.calls,
                 ledger_head = report.ledger_head.as_deref(),
                 policies.json = %policies(report),

@@ -88,12 +88,15 @@ fn report(result: RunResult, refusals: Vec<Refusal>) -> RunReport {
             reason: SkipReason::Shrink,
             message: "from 40 to 3".to_owned(),
         }],
-        instances: InstanceCounts {
-            managed: 21,
-            unmanaged: 22,
-            overlapping: 23,
-            failed: 24,
-        },
+        instances: BTreeMap::from([(
+            ProjectName::from("prod"),
+            InstanceCounts {
+                managed: 21,
+                unmanaged: 22,
+                overlapping: 23,
+                failed: 24,
+            },
+        )]),
         unconfirmed: BTreeMap::from([(ProjectName::from("prod"), 12)]),
         calls: 25,
         ledger_head: Some("beef".to_owned()),

@@ -82,10 +82,10 @@ impl Metrics {
     pub fn restore(
         &self,
         runs: &[LastRun],
-        instances: Option<InstanceCounts>,
+        instances: BTreeMap<ProjectName, InstanceCounts>,
         unconfirmed: &BTreeMap<ProjectName, u64>,
     ) {
-        let known = self.known();
+        let mut known = self.known();
         let f = &self.families;
         for run in runs.iter().filter(|run| known.policies.contains_key(&run.policy)) {
             let policy = run.policy.as_str();
@@ -98,9 +98,7 @@ impl Metrics {
             }
             f.guard_open.with_label_values(&[policy]).set(i64::from(run.guard_open));
         }
-        if let Some(counts) = instances {
-            self.show_instances(counts);
-        }
+        self.show_instances(&mut known, instances);
         self.show_unconfirmed(&known, unconfirmed);
     }
 
@@ -120,10 +118,7 @@ impl Metrics {
                 self.observe_refusals(&known, report, policy);
             }
         }
-        // A run that could not read the world knows nothing of instances: zeros would look like an empty world.
-        if report.policies.iter().any(|policy| reads(policy.result)) {
-            self.show_instances(report.instances);
-        }
+        self.show_instances(&mut known, report.instances.clone());
         self.show_unconfirmed(&known, &report.unconfirmed);
         drop(known);
         for settled in &report.settled_earlier {
@@ -372,7 +367,18 @@ impl Metrics {
         }
     }
 
-    fn show_instances(&self, counts: InstanceCounts) {
+    /// A run that could not read a project knows nothing of its instances: what was known stays, for zeros would look
+    /// like an empty world.
+    pub(super) fn show_instances(&self, known: &mut Known, counts: BTreeMap<ProjectName, InstanceCounts>) {
+        let Known {
+            projects, instances, ..
+        } = known;
+        instances.extend(counts.into_iter().filter(|(project, _)| projects.contains(project)));
+        if instances.is_empty() {
+            self.families.instances.reset();
+            return;
+        }
+        let counts: InstanceCounts = instances.values().sum();
         let states = [
             ("managed", counts.managed),
             ("unmanaged", counts.unmanaged),

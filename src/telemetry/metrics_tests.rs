@@ -142,12 +142,15 @@ fn report(result: RunResult) -> RunReport {
             reason: SkipReason::Listing,
             message: "17 of 19".to_owned(),
         }],
-        instances: InstanceCounts {
-            managed: 21,
-            unmanaged: 22,
-            overlapping: 23,
-            failed: 24,
-        },
+        instances: BTreeMap::from([(
+            project("p1"),
+            InstanceCounts {
+                managed: 21,
+                unmanaged: 22,
+                overlapping: 23,
+                failed: 24,
+            },
+        )]),
         unconfirmed: BTreeMap::from([(project("p1"), 2)]),
         calls: 25,
         ledger_head: Some("beef".to_owned()),
@@ -394,7 +397,7 @@ fn a_failed_run_leaves_the_last_good_numbers_and_the_last_success() {
     let mut failed = report(RunResult::Failed);
     failed.finished_at += TimeDelta::seconds(3600);
     failed.policies[0].summary = Summary::default();
-    failed.instances = InstanceCounts::default();
+    failed.instances = BTreeMap::new();
     metrics.observe_run(&failed, Duration::from_secs(1));
     expect(&metrics, "backups{decision=\"keep\",policy=\"a\"}", 61.0);
     expect(&metrics, "instances{state=\"managed\"}", 21.0);
@@ -405,6 +408,26 @@ fn a_failed_run_leaves_the_last_good_numbers_and_the_last_success() {
         1_795_402_890.25,
     );
     expect(&metrics, "runs_total{policy=\"a\",result=\"failed\"}", 1.0);
+}
+
+#[test]
+fn instances_are_those_of_all_projects_also_when_each_has_runs_of_its_own() {
+    let metrics = metrics();
+    let mut run = report(RunResult::Success);
+    metrics.observe_run(&run, Duration::from_secs(1));
+    let other = InstanceCounts {
+        managed: 100,
+        ..InstanceCounts::default()
+    };
+    run.instances = BTreeMap::from([(project("p2"), other)]);
+    metrics.observe_run(&run, Duration::from_secs(1));
+    expect(&metrics, "instances{state=\"managed\"}", 121.0);
+    expect(&metrics, "instances{state=\"failed\"}", 24.0);
+    // A project that is configured no longer has no instances.
+    metrics.set_policies(&[], &[project("p2")]);
+    expect(&metrics, "instances{state=\"managed\"}", 100.0);
+    metrics.set_policies(&[], &[]);
+    assert_eq!(value(&metrics, "instances{state=\"managed\"}"), None);
 }
 
 #[test]
@@ -443,7 +466,7 @@ fn what_the_ledger_remembers_is_shown_after_a_restart() {
     };
     metrics.restore(
         &[last.clone(), gone],
-        Some(counts),
+        BTreeMap::from([(project("p1"), counts)]),
         &BTreeMap::from([(project("p2"), 6)]),
     );
     expect(&metrics, "last_run_timestamp_seconds{policy=\"a\"}", 1_795_316_400.0);
@@ -454,7 +477,7 @@ fn what_the_ledger_remembers_is_shown_after_a_restart() {
     expect(&metrics, "guard_open{policy=\"a\"}", 1.0);
     assert!(!metrics.render(false).contains("gone\""));
     last.last_success_at = Some(at("2026-11-21T03:00:00Z"));
-    metrics.restore(&[last], None, &BTreeMap::new());
+    metrics.restore(&[last], BTreeMap::new(), &BTreeMap::new());
     expect(
         &metrics,
         "last_success_timestamp_seconds{policy=\"a\"}",

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::Metrics;
 use super::families::retain;
-use crate::retention::report::RunResult;
+use crate::retention::report::{InstanceCounts, RunResult};
 use crate::retention::{Fate, PolicyName, ProjectName, Refusal};
 
 /// Kinds of error codes told apart by one process; the API's list of codes has no end.
@@ -20,6 +20,8 @@ pub(super) struct Known {
     pub(super) policies: BTreeMap<PolicyName, BTreeSet<ProjectName>>,
     pub(super) projects: BTreeSet<ProjectName>,
     pub(super) codes: BTreeSet<String>,
+    /// What the last list of each project's instances said; a run asks only the projects of its policies.
+    pub(super) instances: BTreeMap<ProjectName, InstanceCounts>,
 }
 
 /// The label for an error code: itself while there is room, else `other`.
@@ -45,6 +47,13 @@ impl Metrics {
             .collect();
         known.projects = projects.iter().cloned().collect();
         self.drop_the_gone(&known);
+        let Known {
+            projects: there,
+            instances,
+            ..
+        } = &mut *known;
+        instances.retain(|project, _| there.contains(project));
+        self.show_instances(&mut known, BTreeMap::new());
         for (policy, may) in &known.policies {
             self.begin_policy(policy.as_str());
             for project in may {

@@ -270,12 +270,15 @@ fn plan() -> RunReport {
             skip(Some("inst-bad-in04"), SkipReason::Listing, "total_count 9, but 7 ids"),
             skip(None, SkipReason::Shrink, "the list of instances fell from 12 to 5"),
         ],
-        instances: InstanceCounts {
-            managed: 21,
-            unmanaged: 1,
-            overlapping: 2,
-            failed: 3,
-        },
+        instances: BTreeMap::from([(
+            "prod".into(),
+            InstanceCounts {
+                managed: 21,
+                unmanaged: 1,
+                overlapping: 2,
+                failed: 3,
+            },
+        )]),
         unconfirmed: BTreeMap::new(),
         calls: 1_412,
         ledger_head: None,

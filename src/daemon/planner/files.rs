@@ -14,7 +14,7 @@ use super::super::watch::fingerprint;
 use super::super::{gauges, off_the_runtime};
 use super::{Loaded, Planner, Reloading};
 use crate::config::Config;
-use crate::retention::PolicyName;
+use crate::retention::{PolicyName, ProjectName};
 use crate::run::Projects;
 
 impl Planner {
@@ -148,5 +148,7 @@ impl Planner {
         facts.last_success.retain(|name, _| there.contains(name));
         facts.reports.retain(|name, _| there.contains(name));
         facts.guard_open.retain(|name| there.contains(name));
+        let known = |name: &ProjectName| config.projects.iter().any(|project| project.name == *name);
+        facts.instances.retain(|name, _| known(name));
     }
 }

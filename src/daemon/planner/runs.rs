@@ -143,10 +143,7 @@ impl Planner {
         let mut facts = self.board.facts();
         let config = self.live.borrow().clone();
         let known = |name: &PolicyName| config.policies.iter().any(|entry| entry.policy.name == *name);
-        let read = |result: RunResult| !matches!(result, RunResult::Failed | RunResult::Skipped);
-        if report.policies.iter().any(|policy| read(policy.result)) {
-            facts.instances = Some(report.instances);
-        }
+        facts.instances.extend(report.instances.clone());
         facts.unconfirmed.clone_from(&report.unconfirmed);
         let report = Arc::new(report);
         for policy in report.policies.iter().filter(|policy| known(&policy.policy)) {

@@ -9,7 +9,7 @@ use chrono_tz::Tz;
 
 use super::*;
 use crate::daemon::{ConfigStatus, LastRun, Problem};
-use crate::retention::report::{Action, InstanceCounts, PolicyReport, Row, RunResult, Summary};
+use crate::retention::report::{Action, PolicyReport, Row, RunResult, Summary};
 use crate::retention::{
     Backup, BackupKind, BackupStatus, Count, Databases, Engine, ExpireReason, Freeze, Hold, Instance, InstanceLife,
     KeepReason, KeepRule, Keeper, Mode, Period, RunReport, Series,
@@ -95,7 +95,7 @@ fn status(instances: u32, backups: u32) -> Status {
         unmanaged: Vec::new(),
         overlaps: Vec::new(),
         skipped: Vec::new(),
-        instances: InstanceCounts::default(),
+        instances: BTreeMap::new(),
         unconfirmed: BTreeMap::new(),
         calls: 1,
         ledger_head: None,
