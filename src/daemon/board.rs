@@ -44,8 +44,8 @@ pub(super) struct Facts {
     pub stopping: bool,
     pub next: BTreeMap<PolicyName, Option<DateTime<Utc>>>,
     pub waiting: BTreeSet<PolicyName>,
-    /// The policies of the pass under way, and since when.
-    pub running: Option<(BTreeSet<PolicyName>, DateTime<Utc>)>,
+    /// The policies of the passes under way, and since when.
+    pub running: BTreeMap<PolicyName, DateTime<Utc>>,
     pub last: BTreeMap<PolicyName, LastRun>,
     pub last_success: BTreeMap<PolicyName, DateTime<Utc>>,
     pub reports: BTreeMap<PolicyName, Arc<RunReport>>,
@@ -197,7 +197,6 @@ impl Board {
 
 fn policy(facts: &Facts, entry: &PolicyEntry) -> PolicyStatus {
     let name = &entry.policy.name;
-    let running = facts.running.as_ref().filter(|(policies, _)| policies.contains(name));
     PolicyStatus {
         policy: name.clone(),
         mode: entry.policy.mode.as_str(),
@@ -205,7 +204,7 @@ fn policy(facts: &Facts, entry: &PolicyEntry) -> PolicyStatus {
         timezone: entry.policy.zone.name(),
         next_run: facts.next.get(name).copied().flatten(),
         waiting: facts.waiting.contains(name),
-        running_since: running.map(|(_, since)| *since),
+        running_since: facts.running.get(name).copied(),
         last_run: facts.last.get(name).cloned(),
         last_success: facts.last_success.get(name).copied(),
     }

@@ -3,15 +3,18 @@
 //! Not for waiting (`bell`) and not for running (`planner`). A *tick* is an instant of a policy's schedule; it *rings*
 //! its jitter later. Ticks that have rung do not ring again, also when the clock is set back; several that were missed
 //! become one, the newest.
+//!
+//! Policies that share a project share its passes: what both let go is then sent once, and its listings are read once.
+//! Those that share none have passes of their own, side by side, so that a project that does not answer delays nobody else.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use chrono_tz::Tz;
 use sha2::{Digest, Sha256};
 
 use crate::config::{PolicyEntry, Schedule};
-use crate::retention::PolicyName;
+use crate::retention::{PolicyName, ProjectName};
 
 /// A tick noticed later than this was missed: the host slept, or its clock was set forward. It is made up for only where
 /// the policy wants that.
@@ -42,9 +45,36 @@ impl Trigger {
     }
 }
 
-/// When a policy runs.
+/// The projects that the passes of a policy ask.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reach {
+    /// Every project of the configuration.
+    Everywhere,
+    /// These.
+    Only(BTreeSet<ProjectName>),
+}
+
+impl Reach {
+    fn meets(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Only(own), Self::Only(other)) => !own.is_disjoint(other),
+            _ => true,
+        }
+    }
+
+    fn join(self, other: &Self) -> Self {
+        match (self, other) {
+            (Self::Only(own), Self::Only(other)) => Self::Only(&own | other),
+            _ => Self::Everywhere,
+        }
+    }
+}
+
+/// When a policy runs, and where.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Timing {
+    /// The projects that its passes ask.
+    pub reach: Reach,
     /// Its schedule; `None`: only `apply` runs it.
     pub schedule: Option<Schedule>,
     /// The zone of the schedule.
@@ -59,7 +89,9 @@ impl Timing {
     /// The timing of a policy on a host: its jitter is spread by a hash of both names, so that it stays the same from
     /// tick to tick and from start to start.
     pub fn of(entry: &PolicyEntry, host: &str) -> Self {
+        let projects = entry.policy.select.projects.as_ref();
         Self {
+            reach: projects.map_or(Reach::Everywhere, |only| Reach::Only(only.iter().cloned().collect())),
             schedule: entry.schedule.clone(),
             zone: entry.policy.zone,
             delay: delay(host, &entry.policy.name, entry.jitter.approximate_seconds()),
@@ -109,8 +141,47 @@ struct Place {
     /// The newest tick that has rung, or a time before which none needs to ring any more.
     rung: Option<DateTime<Utc>>,
     /// It rang and has not begun.
-    waiting: Option<Trigger>,
-    running: bool,
+    waiting: Option<Waiting>,
+    /// A pass that it shared failed as a whole, and nobody knows through whom: it has its next ones to itself.
+    alone: bool,
+}
+
+/// A policy that waits for its pass.
+#[derive(Clone, Copy, Debug)]
+struct Waiting {
+    trigger: Trigger,
+    /// Its place in the queue: who has waited longer is not overtaken.
+    ticket: u64,
+}
+
+/// Names a pass under way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct PassKey(u64);
+
+/// A pass that is to begin.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pass {
+    /// For [`Agenda::done`].
+    pub key: PassKey,
+    /// Whose it is.
+    pub policies: Vec<PolicyName>,
+    /// Why it is made; of several reasons the strongest.
+    pub trigger: Trigger,
+    /// What it may ask.
+    reach: Reach,
+    alone: bool,
+}
+
+impl Pass {
+    fn has(&self, policy: &PolicyName) -> bool {
+        self.policies.contains(policy)
+    }
+
+    /// Whether a policy must wait for its end.
+    fn bars(&self, policy: &PolicyName, reach: &Reach) -> bool {
+        // By name, too: an edit may have sent the policy elsewhere since.
+        self.reach.meets(reach) || self.has(policy)
+    }
 }
 
 impl Place {
@@ -137,8 +208,10 @@ pub struct Agenda {
     places: BTreeMap<PolicyName, Place>,
     /// The time that was seen last.
     latest: Option<DateTime<Utc>>,
-    /// A pass is under way, perhaps of policies that are no longer here.
-    pass: bool,
+    /// The passes under way, perhaps of policies that are no longer here.
+    under_way: Vec<Pass>,
+    /// The last number that was given to a pass or to somebody who waits.
+    number: u64,
 }
 
 impl Agenda {
@@ -148,7 +221,8 @@ impl Agenda {
         for (policy, timing) in timings {
             let mut place = match before.remove(&policy) {
                 Some(place) if place.timing == timing => {
-                    self.places.insert(policy, place);
+                    // What went wrong may have been edited away.
+                    self.places.insert(policy, Place { alone: false, ..place });
                     continue;
                 }
                 Some(place) => Place { timing, ..place },
@@ -157,9 +231,10 @@ impl Agenda {
                     next: None,
                     rung: None,
                     waiting: None,
-                    running: false,
+                    alone: false,
                 },
             };
+            place.alone = false;
             place.plan(now);
             self.places.insert(policy, place);
         }
@@ -168,6 +243,7 @@ impl Agenda {
     /// Tells when a policy's last run began, from the ledger: a tick that rang since was missed. True when it will be
     /// made up for.
     pub fn catch_up(&mut self, policy: &PolicyName, last_begun: DateTime<Utc>, now: DateTime<Utc>) -> bool {
+        let running = self.is_running(policy);
         let Some(place) = self.places.get_mut(policy) else {
             return false;
         };
@@ -175,14 +251,17 @@ impl Agenda {
         let missed = timing
             .next_after(timing.seen_from(last_begun))
             .is_some_and(|tick| timing.ring(tick) <= now);
-        let due = missed && timing.catch_up && place.waiting.is_none() && !place.running;
+        let due = missed && timing.catch_up && place.waiting.is_none() && !running;
         // A run dated ahead of now was made under a wrong clock, and says nothing.
         if last_begun <= now {
             let settled = timing.seen_from(if due { now } else { last_begun });
             place.rung = place.rung.max(Some(settled));
         }
         if due {
-            place.waiting = Some(Trigger::CatchUp);
+            place.waiting = Some(Waiting {
+                trigger: Trigger::CatchUp,
+                ticket: next(&mut self.number),
+            });
         }
         due
     }
@@ -190,7 +269,9 @@ impl Agenda {
     /// Lets every policy wait for its turn, now.
     pub fn start_all(&mut self) {
         for place in self.places.values_mut() {
-            place.waiting.get_or_insert(Trigger::Start);
+            let ticket = next(&mut self.number);
+            let trigger = Trigger::Start;
+            place.waiting.get_or_insert(Waiting { trigger, ticket });
         }
     }
 
@@ -200,7 +281,13 @@ impl Agenda {
         let mut passed = Vec::new();
         let back = self.latest.map_or(TimeDelta::zero(), |latest| latest - now);
         let far_back = back > FAR_BACK;
-        for (policy, place) in &mut self.places {
+        let Self {
+            places,
+            under_way,
+            number,
+            ..
+        } = self;
+        for (policy, place) in places {
             if far_back {
                 place.rung = None;
             }
@@ -216,44 +303,96 @@ impl Agenda {
             place.rung = Some(tick);
             place.plan(now);
             let late = now - place.timing.ring(tick) > LATE;
-            if place.running || place.waiting.is_some() {
+            let trigger = if place.waiting.is_some() || under_way.iter().any(|pass| pass.has(policy)) {
                 passed.push(Passed::Busy(policy.clone()));
+                continue;
             } else if !late {
-                place.waiting = Some(Trigger::Cron);
+                Trigger::Cron
             } else if place.timing.catch_up {
-                place.waiting = Some(Trigger::CatchUp);
+                Trigger::CatchUp
             } else {
                 passed.push(Passed::Missed(policy.clone(), tick));
-            }
+                continue;
+            };
+            let ticket = next(number);
+            place.waiting = Some(Waiting { trigger, ticket });
         }
         self.latest = Some(now);
         (passed, far_back)
     }
 
-    /// Everybody who waits, in one pass; nobody while a pass is under way. They run until [`Self::done`].
-    pub fn take(&mut self) -> Option<(Vec<PolicyName>, Trigger)> {
-        if self.pass {
-            return None;
-        }
-        let mut policies = Vec::new();
-        let mut why = Trigger::CatchUp;
+    /// The passes that can begin now: of everybody who waits and shares no project with a pass under way, nor with anybody
+    /// who has waited longer. They run until [`Self::done`].
+    pub fn take(&mut self) -> Vec<Pass> {
+        let mut queue: Vec<(u64, &PolicyName, &mut Place)> = Vec::new();
         for (policy, place) in &mut self.places {
-            if let Some(trigger) = place.waiting.take() {
-                place.running = true;
-                why = why.max(trigger);
-                policies.push(policy.clone());
+            if let Some(waiting) = place.waiting {
+                queue.push((waiting.ticket, policy, place));
             }
         }
-        self.pass = !policies.is_empty();
-        self.pass.then_some((policies, why))
+        queue.sort_unstable_by_key(|(ticket, ..)| *ticket);
+        let mut passes: Vec<Pass> = Vec::new();
+        let mut kept_free: Vec<Reach> = Vec::new();
+        for (ticket, policy, place) in queue {
+            let reach = &place.timing.reach;
+            let (shared, others): (Vec<Pass>, Vec<Pass>) = passes.into_iter().partition(|pass| pass.reach.meets(reach));
+            passes = others;
+            let barred = self.under_way.iter().any(|pass| pass.bars(policy, reach))
+                || kept_free.iter().any(|kept| kept.meets(reach))
+                || (place.alone && !shared.is_empty())
+                || shared.iter().any(|pass| pass.alone);
+            if barred {
+                kept_free.push(reach.clone());
+                passes.extend(shared);
+                continue;
+            }
+            let Some(waiting) = place.waiting.take() else { continue };
+            let mut pass = Pass {
+                key: PassKey(ticket),
+                policies: vec![policy.clone()],
+                trigger: waiting.trigger,
+                reach: reach.clone(),
+                alone: place.alone,
+            };
+            // It may be what joins several.
+            for other in shared {
+                pass.policies.extend(other.policies);
+                pass.trigger = pass.trigger.max(other.trigger);
+                pass.reach = pass.reach.join(&other.reach);
+            }
+            passes.push(pass);
+        }
+        for pass in &mut passes {
+            pass.policies.sort_unstable();
+        }
+        passes.sort_by_key(|pass| pass.key);
+        self.under_way.extend(passes.iter().cloned());
+        passes
     }
 
-    /// The pass is over.
-    pub fn done(&mut self) {
-        self.pass = false;
-        for place in self.places.values_mut() {
-            place.running = false;
+    /// A pass is over.
+    pub fn done(&mut self, key: PassKey) {
+        self.under_way.retain(|pass| pass.key != key);
+    }
+
+    /// A pass failed as a whole, through one of its policies and nobody knows which: they run once more, each on its own,
+    /// and so until the configuration changes. False for a pass of one.
+    pub fn part(&mut self, pass: &Pass) -> bool {
+        if pass.policies.len() < 2 {
+            return false;
         }
+        for policy in &pass.policies {
+            if let Some(place) = self.places.get_mut(policy) {
+                let (trigger, ticket) = (pass.trigger, next(&mut self.number));
+                place.alone = true;
+                place.waiting.get_or_insert(Waiting { trigger, ticket });
+            }
+        }
+        true
+    }
+
+    fn is_running(&self, policy: &PolicyName) -> bool {
+        self.under_way.iter().any(|pass| pass.has(policy))
     }
 
     /// When the next tick rings.
@@ -275,6 +414,12 @@ impl Agenda {
     pub fn is_waiting(&self, policy: &PolicyName) -> bool {
         self.places.get(policy).is_some_and(|place| place.waiting.is_some())
     }
+}
+
+/// The number after the last one.
+fn next(number: &mut u64) -> u64 {
+    *number += 1;
+    *number
 }
 
 /// The newest tick that rings at `now` or earlier, `first` being one. Searched by halves: a year of missed seconds takes

@@ -6,6 +6,7 @@ fn at(text: &str) -> DateTime<Utc> {
 
 fn timing(schedule: &str, zone: Tz) -> Timing {
     Timing {
+        reach: Reach::Everywhere,
         schedule: Some(Schedule::parse(schedule).unwrap()),
         zone,
         delay: TimeDelta::zero(),
@@ -31,9 +32,24 @@ fn nightly(now: &str) -> Agenda {
 
 fn rings(agenda: &mut Agenda, now: &str) -> Option<Trigger> {
     let (_, _) = agenda.ring(at(now));
-    let taken = agenda.take();
-    agenda.done();
-    taken.map(|(_, why)| why)
+    let passes = agenda.take();
+    for pass in &passes {
+        agenda.done(pass.key);
+    }
+    passes.first().map(|pass| pass.trigger)
+}
+
+/// Begins what can begin: whose, and why.
+fn taken(agenda: &mut Agenda) -> Vec<(Vec<PolicyName>, Trigger)> {
+    let passes = agenda.take().into_iter();
+    passes.map(|pass| (pass.policies, pass.trigger)).collect()
+}
+
+/// Ends every pass under way.
+fn all_done(agenda: &mut Agenda) {
+    for pass in agenda.under_way.clone() {
+        agenda.done(pass.key);
+    }
 }
 
 fn next(agenda: &Agenda) -> String {
@@ -87,8 +103,8 @@ fn a_backlog_becomes_one_run_the_newest() {
     let (passed, far_back) = agenda.ring(at("2026-11-23T11:00:30Z"));
     assert!(passed.is_empty() && !far_back);
     assert_eq!(
-        agenda.take(),
-        Some((vec![name("p")], Trigger::Cron)),
+        taken(&mut agenda),
+        [(vec![name("p")], Trigger::Cron)],
         "11:00:00 is not late"
     );
     assert_eq!(next(&agenda), "2026-11-23T11:01:00Z");
@@ -107,7 +123,7 @@ fn a_tick_slept_through_is_made_up_for_only_where_that_is_wanted() {
     );
     let (passed, _) = strict.ring(at("2026-11-23T09:00:00Z"));
     assert_eq!(passed, [Passed::Missed(name("p"), at("2026-11-23T03:00:00Z"))]);
-    assert_eq!(strict.take(), None);
+    assert_eq!(taken(&mut strict), []);
     assert_eq!(next(&strict), "2026-11-24T03:00:00Z");
 }
 
@@ -129,17 +145,17 @@ fn what_rings_while_it_runs_is_skipped_and_what_rings_beside_waits() {
     let five = timing("*/5 * * * *", Tz::UTC);
     agenda.adopt([(name("a"), minute), (name("b"), five)], at("2026-11-23T02:58:30Z"));
     assert!(agenda.ring(at("2026-11-23T02:59:00Z")).0.is_empty());
-    assert_eq!(agenda.take(), Some((vec![name("a")], Trigger::Cron)));
+    assert_eq!(taken(&mut agenda), [(vec![name("a")], Trigger::Cron)]);
     // 03:00: `a` still runs, so its tick is skipped; `b` waits for the end of the pass.
     let (passed, _) = agenda.ring(at("2026-11-23T03:00:00Z"));
     assert_eq!(passed, [Passed::Busy(name("a"))]);
-    assert_eq!(agenda.take(), None, "one pass at a time");
+    assert_eq!(taken(&mut agenda), [], "one pass at a time for a project");
     assert!(agenda.is_waiting(&name("b")));
     // 03:05: `b` still waits; both are busy, and one run will serve.
     let (passed, _) = agenda.ring(at("2026-11-23T03:05:00Z"));
     assert_eq!(passed, [Passed::Busy(name("a")), Passed::Busy(name("b"))]);
-    agenda.done();
-    assert_eq!(agenda.take(), Some((vec![name("b")], Trigger::Cron)));
+    all_done(&mut agenda);
+    assert_eq!(taken(&mut agenda), [(vec![name("b")], Trigger::Cron)]);
 }
 
 #[test]
@@ -148,7 +164,10 @@ fn policies_due_together_run_together() {
     let policies = ["a", "b", "c"].map(|policy| (name(policy), timing("0 3 * * *", Tz::UTC)));
     agenda.adopt(policies, at("2026-11-23T02:00:00Z"));
     let _ = agenda.ring(at("2026-11-23T03:00:00Z"));
-    assert_eq!(agenda.take().unwrap().0, ["a", "b", "c"].map(name));
+    assert_eq!(
+        taken(&mut agenda),
+        [(["a", "b", "c"].map(name).to_vec(), Trigger::Cron)]
+    );
 }
 
 #[test]
@@ -271,7 +290,7 @@ fn a_reload_keeps_the_tick_of_what_stays_and_plans_what_changed() {
         at("2026-11-23T02:00:00Z"),
     );
     let _ = agenda.ring(at(now));
-    assert_eq!(agenda.take().unwrap().0.len(), 3);
+    assert_eq!(taken(&mut agenda)[0].0.len(), 3);
     agenda.adopt(
         [
             (name("stays"), night.clone()),
@@ -295,7 +314,7 @@ fn a_reload_keeps_the_tick_of_what_stays_and_plans_what_changed() {
     // The pass goes on under the old configuration, so nothing begins beside it.
     let (passed, _) = agenda.ring(at("2026-11-23T03:30:00Z"));
     assert_eq!(passed, [Passed::Busy(name("moves"))]);
-    assert_eq!(agenda.take(), None);
+    assert_eq!(taken(&mut agenda), []);
 }
 
 #[test]
@@ -303,7 +322,7 @@ fn a_policy_that_was_removed_while_it_waited_does_not_run() {
     let mut agenda = nightly("2026-11-23T02:00:00Z");
     let _ = agenda.ring(at("2026-11-23T03:00:00Z"));
     agenda.adopt([], at("2026-11-23T03:00:00Z"));
-    assert_eq!(agenda.take(), None);
+    assert_eq!(taken(&mut agenda), []);
     assert_eq!(agenda.next_ring(), None);
 }
 
@@ -318,4 +337,111 @@ fn without_a_schedule_nothing_rings() {
     assert!(!agenda.catch_up(&name("p"), at("2026-01-01T00:00:00Z"), at("2026-11-23T02:00:00Z")));
     agenda.start_all();
     assert_eq!(rings(&mut agenda, "2026-11-24T09:00:01Z"), Some(Trigger::Start));
+}
+
+/// Policies named after the projects that they reach; `*` is all.
+fn reaching(policies: &[(&str, &str)], now: &str) -> Agenda {
+    let mut agenda = Agenda::default();
+    let timing = |reach: &str| Timing {
+        reach: match reach {
+            "*" => Reach::Everywhere,
+            only => Reach::Only(only.split('+').map(ProjectName::from).collect()),
+        },
+        ..timing("* * * * *", Tz::UTC)
+    };
+    let policies = policies.iter().map(|(policy, reach)| (name(policy), timing(reach)));
+    agenda.adopt(policies, at(now));
+    agenda
+}
+
+fn names(passes: &[Pass]) -> Vec<String> {
+    let of = |pass: &Pass| {
+        pass.policies
+            .iter()
+            .map(ToString::to_string)
+            .collect::<Vec<_>>()
+            .join("+")
+    };
+    passes.iter().map(of).collect()
+}
+
+#[test]
+fn policies_without_a_common_project_run_side_by_side() {
+    let mut agenda = reaching(
+        &[("a", "p"), ("b", "q"), ("c", "p"), ("d", "r+s"), ("e", "q+r")],
+        "2026-11-23T02:58:30Z",
+    );
+    let _ = agenda.ring(at("2026-11-23T02:59:00Z"));
+    let begun = agenda.take();
+    assert_eq!(names(&begun), ["a+c", "b+d+e"], "`e` joins `b` and `d`");
+    // The one hangs; the other goes on, each minute.
+    agenda.done(begun[0].key);
+    let (passed, _) = agenda.ring(at("2026-11-23T03:00:00Z"));
+    assert_eq!(passed, ["b", "d", "e"].map(|busy| Passed::Busy(name(busy))));
+    assert_eq!(names(&agenda.take()), ["a+c"]);
+}
+
+#[test]
+fn who_has_waited_longer_is_not_overtaken() {
+    let mut agenda = reaching(&[("all", "*"), ("p", "p"), ("q", "q")], "2026-11-23T02:58:30Z");
+    agenda.places.get_mut(&name("all")).unwrap().timing.schedule = Some(Schedule::parse("0 3 * * *").unwrap());
+    agenda
+        .places
+        .get_mut(&name("all"))
+        .unwrap()
+        .plan(at("2026-11-23T02:58:30Z"));
+    let _ = agenda.ring(at("2026-11-23T02:59:00Z"));
+    let begun = agenda.take();
+    assert_eq!(names(&begun), ["p", "q"]);
+    let _ = agenda.ring(at("2026-11-23T03:00:00Z"));
+    agenda.done(begun[0].key);
+    let _ = agenda.ring(at("2026-11-23T03:01:00Z"));
+    // `all` waits for `q`; were `p` begun again meanwhile, `all` might wait for ever.
+    assert_eq!(names(&agenda.take()), [""; 0]);
+    agenda.done(begun[1].key);
+    assert_eq!(names(&agenda.take()), ["all+p"]);
+}
+
+#[test]
+fn an_edit_that_sends_a_policy_elsewhere_does_not_run_it_twice_at_once() {
+    let mut agenda = reaching(&[("a", "p")], "2026-11-23T02:58:30Z");
+    let _ = agenda.ring(at("2026-11-23T02:59:00Z"));
+    let begun = agenda.take();
+    let moved = Timing {
+        reach: Reach::Only([ProjectName::from("q")].into()),
+        ..timing("* * * * *", Tz::UTC)
+    };
+    agenda.adopt([], at("2026-11-23T02:59:10Z"));
+    agenda.adopt([(name("a"), moved)], at("2026-11-23T02:59:20Z"));
+    let (passed, _) = agenda.ring(at("2026-11-23T03:00:00Z"));
+    assert_eq!(passed, [Passed::Busy(name("a"))]);
+    agenda.done(begun[0].key);
+    let _ = agenda.ring(at("2026-11-23T03:01:00Z"));
+    assert_eq!(names(&agenda.take()), ["a"]);
+}
+
+#[test]
+fn after_a_pass_that_failed_as_a_whole_each_policy_has_passes_of_its_own() {
+    let mut agenda = reaching(&[("a", "*"), ("b", "*"), ("c", "*")], "2026-11-23T02:58:30Z");
+    let _ = agenda.ring(at("2026-11-23T02:59:00Z"));
+    let pass = agenda.take().remove(0);
+    assert_eq!(pass.policies.len(), 3);
+    agenda.done(pass.key);
+    assert!(agenda.part(&pass));
+    // At once, one after the other, and again at each tick.
+    for minute in ["2026-11-23T02:59:01Z", "2026-11-23T03:00:00Z"] {
+        let _ = agenda.ring(at(minute));
+        for only in ["a", "b", "c"] {
+            let begun = agenda.take();
+            assert_eq!(names(&begun), [only]);
+            assert!(!agenda.part(&begun[0]), "it is on its own already");
+            agenda.done(begun[0].key);
+        }
+        assert_eq!(names(&agenda.take()), [""; 0]);
+    }
+    // A new configuration is a new chance.
+    let again = ["a", "b", "c"].map(|policy| (name(policy), timing("* * * * *", Tz::UTC)));
+    agenda.adopt(again, at("2026-11-23T03:00:30Z"));
+    let _ = agenda.ring(at("2026-11-23T03:01:00Z"));
+    assert_eq!(names(&agenda.take()), ["a+b+c"]);
 }

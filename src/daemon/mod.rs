@@ -3,7 +3,7 @@
 //! ```text
 //! due        pure: what is known and what time it is → whom to run
 //! planner    the one loop: waits, rings, starts passes, reloads, drains
-//! turn       one pass as a task of its own: waits for the right to delete, is cut when it hangs
+//! turn       one pass as a task of its own: waits for, or shares, the right to delete, is cut when it hangs
 //! store      a ledger that may be missing, and comes back
 //! reload     a new configuration beside the old one; difference: what it changes, in words; watch: whether it changed
 //! board      what is known, for whoever asks; status: the shape in which they get it

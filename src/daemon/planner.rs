@@ -7,15 +7,15 @@ mod files;
 mod holds;
 mod runs;
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{Notify, watch};
-use tokio::task::{JoinError, JoinHandle};
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::task::{Id, JoinError, JoinHandle, JoinSet};
+use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::board::Board;
 use super::due::{Agenda, Timing};
@@ -23,13 +23,13 @@ use super::reload::{self, Found};
 use super::status::LastRun;
 use super::store::{Look, Slot, Store, key_guard, say_when_new};
 use super::systemd::Systemd;
-use super::turn::{Failed, Passer, Turn};
+use super::turn::{Passer, Right, Turn, Walked};
 use super::watch::{Watch, fingerprint};
 use super::{Clock, Ended, Error, Options, gauges, off_the_runtime};
 use crate::config::{Config, Surroundings};
 use crate::ledger::{self, Ledger};
 use crate::rds::{KeyGuard, Observer};
-use crate::retention::{PolicyName, RunReport};
+use crate::retention::PolicyName;
 use crate::run::Projects;
 use crate::telemetry::Metrics;
 
@@ -55,7 +55,7 @@ enum Woken {
 }
 
 /// How the task of a pass ended.
-type PassEnd = Result<Result<RunReport, Failed>, JoinError>;
+type PassEnd = Result<(Id, Walked), JoinError>;
 /// The outcome of looking at the files.
 type Loaded = (Found, u64);
 
@@ -85,7 +85,10 @@ pub(super) struct Planner {
     doubt: bool,
 
     agenda: Agenda,
-    turn: Option<Turn>,
+    /// The passes under way, by their tasks.
+    turns: HashMap<Id, Turn>,
+    passes: JoinSet<Walked>,
+    right: Right,
 
     changed: Arc<Notify>,
     watch: Watch,
@@ -142,7 +145,9 @@ impl Planner {
             store: Store::new(slot),
             doubt: false,
             agenda: Agenda::default(),
-            turn: None,
+            turns: HashMap::new(),
+            passes: JoinSet::new(),
+            right: Right::default(),
             watch: Watch::new(Arc::clone(&changed)),
             changed,
             fingerprint,
@@ -215,12 +220,6 @@ impl Planner {
 
     /// Waits for whatever comes first.
     async fn wait(&mut self, wake: Instant, hangup: &mut Signal) -> Woken {
-        let pass = async {
-            match &mut self.turn {
-                Some(turn) => (&mut turn.task).await,
-                None => std::future::pending().await,
-            }
-        };
         let loaded = async {
             match &mut self.reloading {
                 Some(reloading) => (&mut reloading.task).await,
@@ -231,7 +230,7 @@ impl Planner {
             biased;
             // A dropped sender can tell nothing any more; it is no order to stop.
             Ok(_) = self.stop.wait_for(|stop| *stop) => Woken::Stop,
-            ended = pass => Woken::Pass(Box::new(ended)),
+            Some(ended) = self.passes.join_next_with_id() => Woken::Pass(Box::new(ended)),
             loaded = loaded => Woken::Loaded(loaded),
             Some(()) = hangup.recv() => Woken::Hangup,
             () = self.changed.notified() => Woken::Changed,
@@ -248,8 +247,8 @@ impl Planner {
             self.look_for_changes();
         }
         self.begin_reload(instant);
-        // Beside a pass the state is the pass's to judge.
-        if self.turn.is_none() {
+        // Beside passes the state is theirs to judge.
+        if self.turns.is_empty() {
             self.look_at_the_state(now);
         }
         self.ring(now);
@@ -266,9 +265,10 @@ impl Planner {
         // What rings while a pass is under way is looked at in time, too: it is counted as skipped.
         let mut wake = self.next_beat;
         let ring = self.agenda.next_ring().map(in_time);
-        let look = self.store.next_look().filter(|_| self.turn.is_none()).map(in_time);
+        let look = self.store.next_look().filter(|_| self.turns.is_empty()).map(in_time);
         let reload = self.wanted.filter(|_| self.reloading.is_none()).map(|(at, _)| at);
-        let deadline = self.turn.as_ref().filter(|turn| !turn.is_cut).map(|turn| turn.deadline);
+        let whole = self.turns.values().filter(|turn| !turn.is_cut);
+        let deadline = whole.map(|turn| turn.deadline).min();
         for other in [ring, look, reload, deadline, self.next_ping].into_iter().flatten() {
             wake = wake.min(other);
         }
@@ -280,8 +280,8 @@ impl Planner {
     fn ping(&mut self, instant: Instant) {
         let Some(every) = self.systemd.watchdog() else { return };
         let is_stuck = |turn: &Turn| turn.is_cut && instant >= turn.deadline + STUCK;
-        if self.turn.as_ref().is_some_and(is_stuck) {
-            // No run will ever begin again in this process. Whoever watches it shall make a new one.
+        if self.turns.values().any(is_stuck) {
+            // No run of its policies will ever begin again in this process. Whoever watches it shall make a new one.
             return;
         }
         if self.next_ping.is_none_or(|at| instant >= at) {
@@ -374,10 +374,10 @@ impl Planner {
             .iter()
             .filter_map(|(policy, next)| Some((((*next)?), policy)))
             .min();
-        let mut status = match (&facts.running, first) {
-            (Some((running, since)), _) => {
-                let names: Vec<&str> = running.iter().map(PolicyName::as_str).collect();
-                format!("running {} since {}", names.join(", "), short(*since))
+        let mut status = match (facts.running.values().min().copied(), first) {
+            (Some(since), _) => {
+                let names: Vec<&str> = facts.running.keys().map(PolicyName::as_str).collect();
+                format!("running {} since {}", names.join(", "), short(since))
             }
             (None, Some((next, policy))) => format!("next run: {policy} at {}", short(next)),
             (None, None) => "no policy has a schedule".to_owned(),
@@ -393,7 +393,7 @@ impl Planner {
 
     // The end.
 
-    /// Lets the pass under way finish its batch.
+    /// Lets the passes under way finish their batches.
     async fn drain(mut self) -> Ended {
         Systemd::stopping();
         self.board.facts().stopping = true;
@@ -402,22 +402,33 @@ impl Planner {
             reloading.task.abort();
         }
         let mut ended = Ended::Drained;
-        if let Some(mut turn) = self.turn.take() {
-            tracing::info!("waiting for the batch under way");
-            let mut finished = timeout(DRAIN, &mut turn.task).await;
-            if finished.is_err() {
-                tracing::error!("the run did not end in time and is cut; what it sent is in the ledger");
-                ended = Ended::Cut;
-                turn.task.abort();
-                finished = timeout(CUT, &mut turn.task).await;
+        if !self.turns.is_empty() {
+            tracing::info!("waiting for the batches under way");
+            self.passes_end(DRAIN).await;
+        }
+        if !self.turns.is_empty() {
+            for turn in self.turns.values_mut() {
+                tracing::error!(
+                    policies = turn.names(),
+                    "the run did not end in time and is cut; what it sent is in the ledger"
+                );
+                turn.cut();
             }
-            self.turn = Some(turn);
-            if let Ok(finished) = finished {
-                self.pass_ended(finished);
-            }
+            ended = Ended::Cut;
+            self.passes_end(CUT).await;
         }
         tracing::info!("stopped");
         ended
+    }
+}
+
+impl Planner {
+    /// Waits until all passes have ended, but not longer than this.
+    async fn passes_end(&mut self, within: Duration) {
+        let end = Instant::now() + within;
+        while let Ok(Some(ended)) = timeout_at(end, self.passes.join_next_with_id()).await {
+            self.pass_ended(ended);
+        }
     }
 }
 

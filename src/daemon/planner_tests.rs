@@ -11,12 +11,15 @@ use tokio::time::sleep;
 
 use super::*;
 use crate::config::load;
+use crate::retention::RunReport;
 use crate::retention::report::{PolicyReport, RunResult, Summary};
 use crate::run::{Order, World};
 
 const START: i64 = 1_795_402_800;
-const PROJECT: &str = "projects: [{name: prod, region: r-1, project_id: \"054e292c9880d4992f02c0196d3ea468\", \
-                       endpoint: \"http://127.0.0.1:9\", iam_endpoint: \"http://127.0.0.1:9\"}]";
+const PROJECTS: [(&str, &str); 2] = [
+    ("prod", "054e292c9880d4992f02c0196d3ea468"),
+    ("other", "154e292c9880d4992f02c0196d3ea469"),
+];
 
 /// A daemon in paused time.
 struct Lab {
@@ -28,17 +31,27 @@ struct Lab {
     begun: Arc<Mutex<Vec<Vec<String>>>>,
 }
 
+/// A configuration of policies by name and schedule; `SCHEDULE in PROJECT` selects that project alone.
 fn text(dir: &std::path::Path, policies: &[(&str, &str)]) -> String {
     let state = dir.join("state");
-    let mut text = format!(
-        "version: 1\nstate_dir: {}\nlisten: none\n{PROJECT}\npolicies:\n",
-        state.display()
-    );
-    for (name, schedule) in policies {
-        let keep = "keep: {last: 1}";
+    let mut text = format!("version: 1\nstate_dir: {}\nlisten: none\nprojects:\n", state.display());
+    for (name, id) in PROJECTS {
+        let loopback = "http://127.0.0.1:9";
         writeln!(
             text,
-            "  - {{name: {name}, mode: enforce, schedule: \"{schedule}\", {keep}}}"
+            "  - {{name: {name}, region: r-1, project_id: \"{id}\", endpoint: \"{loopback}\", iam_endpoint: \"{loopback}\"}}"
+        )
+        .unwrap();
+    }
+    text.push_str("policies:\n");
+    for (name, schedule) in policies {
+        let (schedule, select) = match schedule.split_once(" in ") {
+            Some((schedule, project)) => (schedule, format!("select: {{projects: [{project}]}}, ")),
+            None => (*schedule, String::new()),
+        };
+        writeln!(
+            text,
+            "  - {{name: {name}, mode: enforce, schedule: \"{schedule}\", {select}keep: {{last: 1}}}}"
         )
         .unwrap();
     }
@@ -217,6 +230,44 @@ async fn a_run_that_hangs_is_cut_and_does_not_stop_the_others() {
     lab.expect("ticks_skipped_total{policy=\"b\"}", 4.0);
     lab.expect("ticks_skipped_total{policy=\"a\"}", 3.0);
     lab.expect("runs_total{policy=\"a\",result=\"success\"}", 2.0);
+    assert_eq!(lab.end().await, Ended::Drained);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_project_that_hangs_delays_no_policy_of_another_and_both_share_the_right_to_delete() {
+    let lab = Lab::start(
+        &[("a", "* * * * * in prod"), ("b", "30 * * * * in other")],
+        |_| {},
+        |nth| async move {
+            if nth == 0 {
+                std::future::pending::<()>().await;
+            }
+        },
+    );
+    // `a` begins at 3:01 and hangs until 7:11.
+    pause(4 * 3600).await;
+    assert_eq!(lab.begun.lock().unwrap().concat(), ["a", "b", "b", "b", "b"]);
+    lab.expect("runs_total{policy=\"b\",result=\"success\"}", 4.0);
+    lab.expect("ticks_skipped_total{policy=\"b\"}", 0.0);
+    assert!(lab.board.status().policies[0].running_since.is_some());
+    pause(3600).await;
+    lab.expect("runs_total{policy=\"a\",result=\"failed\"}", 1.0);
+    assert!(lab.value("runs_total{policy=\"a\",result=\"success\"}").unwrap() > 30.0);
+    assert_eq!(lab.end().await, Ended::Drained);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_panic_in_a_shared_pass_stops_only_the_policy_it_comes_from() {
+    // The first pass is of both; then they run alone, `bad` before `good`.
+    let lab = Lab::start(
+        &[("bad", "* * * * *"), ("good", "* * * * *")],
+        |_| {},
+        |nth| async move { assert!(nth != 0 && nth % 2 == 0, "on purpose") },
+    );
+    pause(200).await;
+    lab.expect("runs_total{policy=\"bad\",result=\"failed\"}", 4.0);
+    lab.expect("runs_total{policy=\"good\",result=\"failed\"}", 1.0);
+    lab.expect("runs_total{policy=\"good\",result=\"success\"}", 3.0);
     assert_eq!(lab.end().await, Ended::Drained);
 }
 

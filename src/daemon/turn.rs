@@ -1,17 +1,19 @@
 //! One pass as a task of its own: it waits for the right to delete, and whatever happens in it, only it ends.
 
 use std::future::Future;
+use std::path::Path;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use tokio::task::JoinHandle;
-use tokio::time::{Instant, sleep};
+use tokio::sync::Mutex;
+use tokio::task::{AbortHandle, Id, JoinSet};
+use tokio::time::{Instant, sleep, sleep_until};
 
 use super::Clock;
-use super::due::Trigger;
-use crate::ledger::{self, Ledger};
+use super::due::Pass;
+use crate::ledger::{self, DeletionLock, Ledger};
 use crate::retention::report::{PolicyReport, RunResult, Summary};
 use crate::retention::{PolicyName, RunReport};
 use crate::run::{self, Order, Purpose, World};
@@ -28,6 +30,8 @@ fn ask_again() -> Duration {
     Duration::from_millis(fastrand::u64(200..500))
 }
 
+/// What a pass ends with, unless it panics or is cut.
+pub(super) type Walked = Result<RunReport, Failed>;
 type Passing = Pin<Box<dyn Future<Output = Result<RunReport, run::Error>> + Send>>;
 /// Walks a pass. The daemon's is [`run::pass`]; its tests have others.
 pub(super) type Passer = Arc<dyn Fn(Order, World) -> Passing + Send + Sync>;
@@ -59,10 +63,50 @@ impl Failed {
     }
 }
 
+/// The right to delete, which passes side by side share: one process has it at a time.
+#[derive(Clone, Default)]
+pub(super) struct Right(Arc<Mutex<Option<Held>>>);
+
+struct Held {
+    /// Released when the last pass that shares it ends.
+    lock: Weak<DeletionLock>,
+    since: Instant,
+}
+
+impl Right {
+    /// Takes it, or shares that of a pass under way; waits while another process has it.
+    ///
+    /// What has been held for as long as a pass may take is shared no more, so that passes that always overlap do not keep
+    /// an `apply` waiting for ever.
+    async fn take(&self, dir: &Path) -> Result<Arc<DeletionLock>, ledger::Error> {
+        let mut right = self.0.lock().await;
+        let shared = right.as_ref().filter(|held| held.since.elapsed() < BUDGET);
+        if let Some(lock) = shared.and_then(|held| held.lock.upgrade()) {
+            return Ok(lock);
+        }
+        let mut told = false;
+        let lock = loop {
+            if let Some(lock) = super::off_the_runtime(|| Ledger::lock_deletions(dir))? {
+                break Arc::new(lock);
+            }
+            if !told {
+                tracing::info!("another process runs on the state in {}: waiting for it", dir.display());
+                told = true;
+            }
+            sleep(ask_again()).await;
+        };
+        *right = Some(Held {
+            lock: Arc::downgrade(&lock),
+            since: Instant::now(),
+        });
+        Ok(lock)
+    }
+}
+
 /// A pass under way.
 pub(super) struct Turn {
-    pub(super) task: JoinHandle<Result<RunReport, Failed>>,
-    pub(super) policies: Vec<PolicyName>,
+    task: AbortHandle,
+    pub(super) pass: Pass,
     pub(super) world: World,
     pub(super) began: Instant,
     pub(super) at: DateTime<Utc>,
@@ -72,31 +116,56 @@ pub(super) struct Turn {
     pub(super) is_cut: bool,
 }
 
-/// Begins a pass of these policies. The world has no lock yet.
+impl Turn {
+    /// Ends it, if anything in it ever yields.
+    pub(super) fn cut(&mut self) {
+        self.task.abort();
+        self.is_cut = true;
+    }
+
+    /// The id of its task.
+    pub(super) fn id(&self) -> Id {
+        self.task.id()
+    }
+
+    /// The names of its policies, for a reader.
+    pub(super) fn names(&self) -> String {
+        let names: Vec<&str> = self.pass.policies.iter().map(PolicyName::as_str).collect();
+        names.join(", ")
+    }
+}
+
+/// Begins a pass as one of `tasks`. The world has no lock yet.
 pub(super) fn begin(
-    policies: Vec<PolicyName>,
-    why: Trigger,
+    pass: Pass,
     rows: bool,
     world: World,
-    pass: &Passer,
-    clock: &Clock,
+    (passer, right, clock): (&Passer, &Right, &Clock),
+    tasks: &mut JoinSet<Walked>,
 ) -> Turn {
     let now = clock();
     let order = Order {
         purpose: Purpose::Apply {
             confirm_for: CONFIRM_FOR,
         },
-        policies: Some(policies.clone()),
+        policies: Some(pass.policies.clone()),
         instance: None,
         now,
         rows,
-        trigger: why.as_str(),
+        trigger: pass.trigger.as_str(),
         budget: BUDGET,
     };
     let began = Instant::now();
+    let walking = walk(
+        order,
+        world.clone(),
+        Arc::clone(passer),
+        right.clone(),
+        Arc::clone(clock),
+    );
     Turn {
-        task: tokio::spawn(walk(order, world.clone(), Arc::clone(pass), Arc::clone(clock))),
-        policies,
+        task: tasks.spawn(walking),
+        pass,
         world,
         began,
         at: now,
@@ -105,31 +174,19 @@ pub(super) fn begin(
     }
 }
 
-async fn walk(mut order: Order, mut world: World, pass: Passer, clock: Clock) -> Result<RunReport, Failed> {
+async fn walk(mut order: Order, mut world: World, pass: Passer, right: Right, clock: Clock) -> Walked {
     let deadline = Instant::now() + order.budget;
     let mut stop = world.stop.clone();
-    let mut told = false;
-    let lock = loop {
-        let dir = &world.config.state_dir;
-        if let Some(lock) = super::off_the_runtime(|| Ledger::lock_deletions(dir))? {
-            break lock;
-        }
-        if !told {
-            tracing::info!("another process runs on the state in {}: waiting for it", dir.display());
-            told = true;
-        }
-        tokio::select! {
-            () = sleep(ask_again()) => {}
-            _ = stop.wait_for(|stop| *stop) => return Err(Failed::Stopped),
-        }
-        if Instant::now() >= deadline {
-            return Err(Failed::NoTurn);
-        }
+    let lock = tokio::select! {
+        biased;
+        Ok(_) = stop.wait_for(|stop| *stop) => return Err(Failed::Stopped),
+        lock = right.take(&world.config.state_dir) => lock?,
+        () = sleep_until(deadline) => return Err(Failed::NoTurn),
     };
     // The one reading of the clock that decides is made when the pass begins, not when it queued.
     order.now = clock();
     order.budget = deadline.saturating_duration_since(Instant::now());
-    world.lock = Some(Arc::new(lock));
+    world.lock = Some(lock);
     Ok(pass(order, world).await?)
 }
 
@@ -159,7 +216,7 @@ pub(super) fn stand_in(turn: &Turn, result: RunResult, finished_at: DateTime<Utc
         run_id: Some(String::new()),
         at: turn.at,
         finished_at,
-        policies: turn.policies.iter().filter_map(of).collect(),
+        policies: turn.pass.policies.iter().filter_map(of).collect(),
         unmanaged: Vec::new(),
         overlaps: Vec::new(),
         skipped: Vec::new(),

@@ -40,6 +40,9 @@ pub struct DeletionLock {
     /// Closing it releases the lock.
     _file: File,
     dir: PathBuf,
+    /// Whether what earlier holders left open was closed. Runs of one process share a lock, and what is open after the first
+    /// of them has begun may be the others' own.
+    pub(super) settled: Mutex<bool>,
 }
 
 impl DeletionLock {
@@ -105,7 +108,11 @@ impl Ledger {
             .map_err(fail)?;
         give_to_owner(&dir);
         match file.try_lock() {
-            Ok(()) => Ok(Some(DeletionLock { _file: file, dir })),
+            Ok(()) => Ok(Some(DeletionLock {
+                _file: file,
+                dir,
+                settled: Mutex::new(false),
+            })),
             Err(TryLockError::WouldBlock) => Ok(None),
             Err(TryLockError::Error(error)) => Err(fail(error)),
         }

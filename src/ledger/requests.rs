@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
+use std::sync::PoisonError;
 
 use chrono::{DateTime, Utc};
 use rusqlite::{OptionalExtension, Transaction};
@@ -223,15 +224,19 @@ impl Ledger {
     }
 
     /// Closes what a killed process left open: each id is recorded as unanswered, so that a listing settles it. For the
-    /// start of a run, before anything is sent: the lock says that no other process's request is among them.
+    /// start of a run, before anything is sent: the lock says that no other process's request is among them, and only the
+    /// first run under a lock looks, for later ones may have requests of their fellows under way.
     pub fn close_open_requests(&self, lock: &DeletionLock, now: DateTime<Utc>) -> Result<Vec<OpenRequest>, Error> {
         if !lock.is_of(&self.dir) {
             return Err(Error::WrongLock { dir: self.dir.clone() });
         }
-        if self.open_requests()?.is_empty() {
+        // Held until it is done: whoever shares the lock sends nothing before that.
+        let mut settled = lock.settled.lock().unwrap_or_else(PoisonError::into_inner);
+        if *settled || self.open_requests()?.is_empty() {
+            *settled = true;
             return Ok(Vec::new());
         }
-        self.write(|tx| {
+        let closed = self.write(|tx| {
             let open = open_requests(tx)?;
             for request in &open {
                 let why = "the process ended before it recorded an answer".to_owned();
@@ -240,7 +245,9 @@ impl Ledger {
                 record_outcomes(tx, request.request, now, None, &outcomes)?;
             }
             Ok(open)
-        })
+        })?;
+        *settled = true;
+        Ok(closed)
     }
 }
 

@@ -282,7 +282,8 @@ async fn deleted_instances(
     Ok(deleted)
 }
 
-fn may_select(policy: &Policy, project: &ProjectName) -> bool {
+/// Whether a policy may select an instance of a project, so that its passes ask it.
+pub(super) fn may_select(policy: &Policy, project: &ProjectName) -> bool {
     policy
         .select
         .projects

@@ -36,10 +36,12 @@ pub use projects::Projects;
 
 use crate::config::Config;
 use crate::ledger::{self, DeletionLock, Ledger};
+use crate::rds::Client;
 use crate::retention::report::{InstanceCounts, PolicyReport, RunReport, RunResult, Sent, Skip, SkipReason};
 use crate::retention::{BackupId, Fate, Hold, InstanceId, Mode, Policy, PolicyName, ProjectName, Refusal};
 use account::{Account, Accounts};
 use guard::guard;
+use instances::may_select;
 use steady::Steady;
 
 /// What a pass is for.
@@ -139,8 +141,10 @@ pub async fn pass(order: &Order, world: &World) -> Result<RunReport, Error> {
     let deadline = Instant::now() + order.budget;
     let steady = Steady::now();
     let running = running_policies(order, &world.config)?;
-    let calls_before = world.projects.calls();
-    world.projects.begin_run();
+    let asked = clients(&running, world);
+    let calls = || asked.iter().map(Client::calls).sum::<u64>();
+    let calls_before = calls();
+    asked.iter().for_each(Client::begin_run);
     let run_id = begin(order, world, &running)?;
     let mut accounts = open_accounts(order, world, running)?;
     let mut survey = survey::survey(order, world, &mut accounts, deadline, steady).await?;
@@ -172,9 +176,17 @@ pub async fn pass(order: &Order, world: &World) -> Result<RunReport, Error> {
         let sent = confirm::confirm(sent, world, run_id, Instant::now() + confirm_for).await?;
         settle(&mut report, sent);
     }
-    report.calls = world.projects.calls() - calls_before;
+    report.calls = calls() - calls_before;
     finish(world, &mut report, &survey.hit)?;
     Ok(report)
+}
+
+/// The clients of the projects that this pass asks. Passes of other projects may be under way beside it.
+fn clients(running: &[usize], world: &World) -> Vec<Client> {
+    let policies = || running.iter().map(|place| &world.config.policies[*place].policy);
+    let clients = world.projects.iter();
+    let asked = clients.filter(|(name, _)| policies().any(|policy| may_select(policy, name)));
+    asked.map(|(_, client)| client.clone()).collect()
 }
 
 /// Ends when the program is told to stop; never, when nobody can tell it any more.

@@ -54,11 +54,6 @@ impl Projects {
     pub fn calls(&self) -> u64 {
         self.clients.values().map(Client::calls).sum()
     }
-
-    /// Tells every client that a run begins: its first request goes alone.
-    pub fn begin_run(&self) {
-        self.clients.values().for_each(Client::begin_run);
-    }
 }
 
 fn settings(project: &Project) -> rds::Settings {

@@ -14,7 +14,7 @@ const HOLDS_EVERY: TimeDelta = TimeDelta::hours(1);
 impl Planner {
     pub(super) fn warn_of_ending_holds(&mut self, now: DateTime<Utc>) {
         let early = self.next_holds.is_some_and(|at| now < at && at - now <= HOLDS_EVERY);
-        if early || self.turn.is_some() {
+        if early || !self.turns.is_empty() {
             return;
         }
         let Some(ledger) = self.store.ledger() else { return };

@@ -1,10 +1,10 @@
 //! The planner's runs: ringing, beginning, cutting, recording.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use tokio::task::JoinError;
 use tokio::time::Instant;
 
 use super::super::due::Passed;
@@ -47,28 +47,27 @@ impl Planner {
 
     pub(super) fn begin_pass(&mut self) {
         let Some(ledger) = self.store.ledger() else { return };
-        // Until a task that was cut is gone nothing new is begun: one pass at a time.
-        if self.turn.is_some() {
-            return;
+        for pass in self.agenda.take() {
+            let world = World {
+                config: self.config(),
+                live: self.live.subscribe(),
+                projects: Arc::clone(&self.projects),
+                ledger: Some(Arc::clone(&ledger)),
+                lock: None,
+                stop: self.stop.clone(),
+                watcher: Arc::new(|_| {}),
+            };
+            let (rows, tools) = (self.wants_rows(), (&self.pass, &self.right, &self.clock));
+            let turn = turn::begin(pass, rows, world, tools, &mut self.passes);
+            tracing::info!(
+                policies = turn.names(),
+                trigger = turn.pass.trigger.as_str(),
+                "run begins"
+            );
+            let running = turn.pass.policies.iter().map(|policy| (policy.clone(), turn.at));
+            self.board.facts().running.extend(running);
+            self.turns.insert(turn.id(), turn);
         }
-        let Some((policies, why)) = self.agenda.take() else {
-            return;
-        };
-        let world = World {
-            config: self.config(),
-            live: self.live.subscribe(),
-            projects: Arc::clone(&self.projects),
-            ledger: Some(ledger),
-            lock: None,
-            stop: self.stop.clone(),
-            watcher: Arc::new(|_| {}),
-        };
-        let names: Vec<&str> = policies.iter().map(PolicyName::as_str).collect();
-        tracing::info!(policies = names.join(", "), trigger = why.as_str(), "run begins");
-        let turn = turn::begin(policies, why, self.wants_rows(), world, &self.pass, &self.clock);
-        let running: BTreeSet<PolicyName> = turn.policies.iter().cloned().collect();
-        self.board.facts().running = Some((running, turn.at));
-        self.turn = Some(turn);
     }
 
     /// Whether every decision fits into memory, as far as the last runs tell.
@@ -83,26 +82,30 @@ impl Planner {
     }
 
     pub(super) fn cut_what_hangs(&mut self, instant: Instant) {
-        let Some(turn) = &mut self.turn else { return };
-        if !turn.is_cut && instant >= turn.deadline {
-            tracing::error!(
-                seconds = turn.began.elapsed().as_secs(),
-                "a run hangs far beyond its time budget: it is cut, and counted as failed"
-            );
-            turn.task.abort();
-            turn.is_cut = true;
+        for turn in self.turns.values_mut() {
+            if !turn.is_cut && instant >= turn.deadline {
+                tracing::error!(
+                    policies = turn.names(),
+                    seconds = turn.began.elapsed().as_secs(),
+                    "a run hangs far beyond its time budget: it is cut, and counted as failed"
+                );
+                turn.cut();
+            }
         }
     }
 
     pub(super) fn pass_ended(&mut self, ended: PassEnd) {
-        let Some(turn) = self.turn.take() else { return };
-        self.agenda.done();
-        self.board.facts().running = None;
+        let id = ended.as_ref().map_or_else(JoinError::id, |(id, _)| *id);
+        let Some(turn) = self.turns.remove(&id) else { return };
+        self.agenda.done(turn.pass.key);
+        self.board
+            .facts()
+            .running
+            .retain(|policy, _| !turn.pass.policies.contains(policy));
         let took = turn.began.elapsed();
         let now = (self.clock)();
-        let names: Vec<&str> = turn.policies.iter().map(PolicyName::as_str).collect();
-        let policies = names.join(", ");
-        let stand_in = match ended {
+        let policies = turn.names();
+        let stand_in = match ended.map(|(_, walked)| walked) {
             Ok(Ok(report)) => {
                 telemetry::run_line(&report);
                 self.record(report, took, true);
@@ -124,6 +127,12 @@ impl Planner {
             }
             Err(error) => {
                 tracing::error!(policies, %error, "run failed: it panicked or was cut; the daemon goes on");
+                if self.agenda.part(&turn.pass) {
+                    tracing::warn!(
+                        policies,
+                        "each of these policies now runs on its own, so that the one that makes runs fail does not stop the others"
+                    );
+                }
                 Some(RunResult::Failed)
             }
         };

@@ -128,6 +128,17 @@ fn outcomes_must_be_exactly_one_for_each_id() {
 }
 
 #[test]
+fn runs_that_share_a_lock_leave_each_other_s_requests_open() {
+    let state = State::new();
+    let close = || state.ledger.close_open_requests(&state.lock, noon()).unwrap();
+    assert_eq!(close(), [], "the first run has nothing to close");
+    let request = state.intend([1]);
+    assert_eq!(close(), [], "the second finds the first one's request under way");
+    let accepted = [(id(1), Outcome::Accepted)];
+    state.ledger.record(request, noon(), None, &accepted).unwrap();
+}
+
+#[test]
 fn what_a_killed_process_left_is_seen_closed_and_settled_by_a_listing() {
     let State {
         dir,
