@@ -56,10 +56,10 @@ async fn run_once(args: &Apply, config: &Arc<Config>) -> Result<RunReport, Failu
         telemetry::run_line(&report);
     }
     if let Some(file) = &args.metrics_file {
-        gauges::restore(&metrics, &ledger)?;
+        gauges::restore(&metrics, &ledger, |_| true)?;
         metrics.observe_run(&report, begun.elapsed());
         gauges::show_clocks(&metrics, &world.projects);
-        gauges::show_holds(&metrics, config, &ledger, order.now)?;
+        gauges::show_decided(&metrics, config, &ledger, order.now)?;
         write_metrics(&metrics, file)?;
     }
     Ok(report)

@@ -2,10 +2,11 @@
 //!
 //! A reader never waits for the planner and never makes it wait: both hold the lock for a copy. Holds, the freeze and
 //! approvals are typed in other processes, so a reader has them read from the ledger, at most every two seconds however
-//! many ask.
+//! many ask; who asks while another's reading is under way gets what was known before, for a ledger can be slow and there
+//! are few threads.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -28,6 +29,8 @@ const FRESH: Duration = Duration::from_secs(2);
 const STORAGE_FRESH: Duration = Duration::from_secs(60);
 /// So many runs tell of storage over time: a year of one daily policy, or forty days of ten.
 const STORAGE_RUNS: u32 = 400;
+/// A planner that has not turned for so long stands still: it turns every 30 seconds, and a slow disk is no standstill.
+const STANDSTILL: Duration = Duration::from_secs(150);
 /// Instances left alone that are listed as problems; the rest is a number.
 const MOST_SKIPS: usize = 20;
 
@@ -59,11 +62,16 @@ pub(super) struct Facts {
 /// What other processes may have changed.
 #[derive(Debug, Default)]
 struct Held {
-    read_at: Option<Instant>,
     placed: Vec<Hold>,
     freeze: Option<Freeze>,
-    storage_read_at: Option<Instant>,
     storage: Vec<StorageDay>,
+}
+
+/// When the ledger was read last, for holds and such, and for past runs. Whoever has it locked is reading.
+#[derive(Debug, Default)]
+struct Reading {
+    held_at: Option<Instant>,
+    storage_at: Option<Instant>,
 }
 
 /// The board.
@@ -74,6 +82,8 @@ pub struct Board {
     started_at: DateTime<Utc>,
     facts: Mutex<Facts>,
     held: Mutex<Held>,
+    reading: Mutex<Reading>,
+    turned_at: Mutex<Instant>,
 }
 
 impl std::fmt::Debug for Board {
@@ -93,6 +103,8 @@ impl Board {
             started_at: at,
             facts: Mutex::default(),
             held: Mutex::default(),
+            reading: Mutex::default(),
+            turned_at: Mutex::new(Instant::now()),
         }
     }
 
@@ -113,47 +125,68 @@ impl Board {
         obstacles(&self.facts())
     }
 
-    /// Has holds, freeze and approvals read anew; without `force` not when that was done just now.
+    /// The planner has turned.
+    pub(super) fn turned(&self) {
+        *self.turned_at.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+    }
+
+    /// For how long the planner has stood still, if it does: `/healthz`.
+    pub fn stands_still(&self) -> Option<Duration> {
+        let turned_at = *self.turned_at.lock().unwrap_or_else(PoisonError::into_inner);
+        Some(turned_at.elapsed()).filter(|still| *still > STANDSTILL)
+    }
+
+    /// Has holds, freeze and approvals read anew; without `force` not when that was done just now, or is being done.
     pub(super) fn refresh(&self, force: bool) {
         let Some(ledger) = self.slot.ledger() else { return };
-        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
-        if !force && held.read_at.is_some_and(|at| at.elapsed() < FRESH) {
+        let mut reading = if force {
+            off_the_runtime(|| self.reading.lock().unwrap_or_else(PoisonError::into_inner))
+        } else {
+            match self.reading.try_lock() {
+                Ok(reading) => reading,
+                Err(TryLockError::Poisoned(reading)) => reading.into_inner(),
+                Err(TryLockError::WouldBlock) => return,
+            }
+        };
+        if !force && reading.held_at.is_some_and(|at| at.elapsed() < FRESH) {
             return;
         }
         // Also after a failure: a state that cannot be read is not asked by every reader again.
-        held.read_at = Some(Instant::now());
-        if let Err(error) = off_the_runtime(|| self.read(&ledger, &mut held)) {
+        reading.held_at = Some(Instant::now());
+        if let Err(error) = off_the_runtime(|| self.read(&ledger, &mut reading)) {
             self.metrics.ledger_error();
             let error: &(dyn std::error::Error + 'static) = &error;
             tracing::error!(error, "holds and freeze could not be read");
         }
     }
 
-    fn read(&self, ledger: &Ledger, held: &mut Held) -> Result<(), ledger::Error> {
+    fn read(&self, ledger: &Ledger, reading: &mut Reading) -> Result<(), ledger::Error> {
         let now = now();
-        held.placed = ledger.active_holds(now)?;
-        held.freeze = ledger.freeze()?.map(|placed| placed.freeze);
-        if held.storage_read_at.is_none_or(|at| at.elapsed() >= STORAGE_FRESH) {
-            held.storage_read_at = Some(Instant::now());
-            held.storage = StorageDay::of_runs(&ledger.runs(&RunFilter {
+        let placed = ledger.active_holds(now)?;
+        let freeze = ledger.freeze()?.map(|placed| placed.freeze);
+        let mut storage = None;
+        if reading.storage_at.is_none_or(|at| at.elapsed() >= STORAGE_FRESH) {
+            reading.storage_at = Some(Instant::now());
+            storage = Some(StorageDay::of_runs(&ledger.runs(&RunFilter {
                 policy: None,
                 limit: Some(STORAGE_RUNS),
-            })?);
+            })?));
         }
-        let config = self.live.borrow().clone();
-        super::gauges::show_holds(&self.metrics, &config, ledger, now)?;
-        let open = self.facts().guard_open.clone();
-        for policy in open {
-            let approved = ledger.approvals(&policy, now)?;
-            let waits = ledger
-                .refused(&policy)?
-                .is_some_and(|refused| refused.backups.iter().any(|backup| !approved.contains(backup)));
-            self.metrics.guard_open(&policy, waits);
-            if !waits {
-                self.facts().guard_open.remove(&policy);
+        {
+            let mut held = self.held();
+            (held.placed, held.freeze) = (placed, freeze);
+            if let Some(storage) = storage {
+                held.storage = storage;
             }
         }
+        let config = self.live.borrow().clone();
+        let waiting = super::gauges::show_decided(&self.metrics, &config, ledger, now)?;
+        self.facts().guard_open = waiting;
         Ok(())
+    }
+
+    fn held(&self) -> MutexGuard<'_, Held> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Everything, as it is now.
@@ -162,7 +195,7 @@ impl Board {
         let now = now();
         let config = self.live.borrow().clone();
         let (placed, frozen, storage) = {
-            let held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+            let held = self.held();
             (held.placed.clone(), held.freeze.clone(), held.storage.clone())
         };
         let holds = config.holds.iter().cloned().chain(placed);
@@ -251,7 +284,13 @@ fn problems(facts: &Facts, config: &Config) -> Vec<Problem> {
                 format!("its plan was refused and waits for `approve {name}`{colon}{why}"),
             );
         } else if let Some(refusal) = &last.refusal {
-            add("guard", format!("{}: {}", refusal.limit, refusal.message));
+            // Of a run from before this process only the limit is known.
+            let why = if refusal.message.is_empty() {
+                "its last run was refused"
+            } else {
+                &refusal.message
+            };
+            add("guard", format!("{}: {why}", refusal.limit));
         }
         match last.result.as_str() {
             "failed" => add("run", "its last run failed".to_owned()),

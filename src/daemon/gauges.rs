@@ -3,7 +3,7 @@
 //! Not for names and values (`telemetry`), which knows neither configuration nor ledger; here the rooms of floor 1 are
 //! brought together, for the daemon and for `apply --metrics-file`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
@@ -51,8 +51,12 @@ pub fn observer(metrics: &Metrics) -> Observer {
     })
 }
 
-/// Shows what the ledger remembers of the last runs.
-pub fn restore(metrics: &Metrics, ledger: &Ledger) -> Result<(), ledger::Error> {
+/// Shows what the ledger remembers of the last runs of these policies, and of the instances.
+pub fn restore(
+    metrics: &Metrics,
+    ledger: &Ledger,
+    of: impl Fn(&PolicyName) -> bool,
+) -> Result<(), ledger::Error> {
     let mut runs = Vec::new();
     for (policy, last) in ledger.last_runs()? {
         let Some(finished_at) = last.finished.finished_at else {
@@ -60,13 +64,14 @@ pub fn restore(metrics: &Metrics, ledger: &Ledger) -> Result<(), ledger::Error> 
         };
         let summary = last.finished.summary.unwrap_or_default();
         let part = |key: &str| summary.get(key).cloned();
-        runs.push(LastRun {
-            guard_open: ledger.refused(&policy)?.is_some(),
-            policy,
-            finished_at,
-            last_success_at: last.success.and_then(|run| run.finished_at),
-            summary: part("summary").and_then(|summary| serde_json::from_value(summary).ok()),
-        });
+        if of(&policy) {
+            runs.push(LastRun {
+                policy,
+                finished_at,
+                last_success_at: last.success.and_then(|run| run.finished_at),
+                summary: part("summary").and_then(|summary| serde_json::from_value(summary).ok()),
+            });
+        }
     }
     metrics.restore(&runs, remembered_instances(ledger)?, &unconfirmed(ledger)?);
     Ok(())
@@ -93,18 +98,34 @@ pub fn unconfirmed(ledger: &Ledger) -> Result<BTreeMap<ProjectName, u64>, ledger
     Ok(counts)
 }
 
-/// Shows holds and freeze, from configuration and ledger.
-pub fn show_holds(
+/// Shows what people decide: holds and freeze, from configuration and ledger, and the policies whose refused plan waits
+/// for approval, which are returned. An approval that ran out unused makes a plan wait again.
+pub fn show_decided(
     metrics: &Metrics,
     config: &Config,
     ledger: &Ledger,
     now: DateTime<Utc>,
-) -> Result<(), ledger::Error> {
+) -> Result<BTreeSet<PolicyName>, ledger::Error> {
     let configured = config.holds.iter().filter(|hold| hold.is_active(now)).count();
     metrics.holds(configured + ledger.active_holds(now)?.len());
     let placed = ledger.freeze()?.is_some_and(|placed| placed.freeze.is_active(now));
     metrics.frozen(placed || config.freeze.as_ref().is_some_and(|freeze| freeze.is_active(now)));
-    Ok(())
+    let mut waiting = BTreeSet::new();
+    for entry in &config.policies {
+        let policy = &entry.policy.name;
+        let waits = match ledger.refused(policy)? {
+            None => false,
+            Some(refused) => {
+                let approved = ledger.approvals(policy, now)?;
+                refused.backups.iter().any(|backup| !approved.contains(backup))
+            }
+        };
+        metrics.guard_open(policy, waits);
+        if waits {
+            waiting.insert(policy.clone());
+        }
+    }
+    Ok(waiting)
 }
 
 /// Shows how far each project's clock is from ours.

@@ -165,8 +165,8 @@ pub fn host_name() -> String {
         .unwrap_or_default()
 }
 
-/// Runs a call that blocks (the ledger's) without stalling the other tasks of the runtime.
-fn off_the_runtime<T>(call: impl FnOnce() -> T) -> T {
+/// Runs a call that blocks (the ledger's) or takes long without stalling the other tasks of the runtime.
+pub fn off_the_runtime<T>(call: impl FnOnce() -> T) -> T {
     match tokio::runtime::Handle::try_current().map(|handle| handle.runtime_flavor()) {
         Ok(tokio::runtime::RuntimeFlavor::MultiThread) => tokio::task::block_in_place(call),
         _ => call(),

@@ -7,7 +7,7 @@ mod files;
 mod holds;
 mod runs;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,6 +16,8 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{Notify, watch};
 use tokio::task::{Id, JoinError, JoinHandle, JoinSet};
 use tokio::time::{Instant, sleep_until, timeout_at};
+
+use files::Wanted;
 
 use super::board::Board;
 use super::due::{Agenda, Timing};
@@ -35,8 +37,6 @@ use crate::telemetry::Metrics;
 
 /// The loop turns at least this often: for a clock that was set, a host that slept, a change that the kernel did not tell.
 const HEARTBEAT: Duration = Duration::from_secs(30);
-/// After a change of the files, the next look waits until whoever writes them is done.
-const SETTLE: Duration = Duration::from_millis(300);
 /// A pass under way has this long to finish its batch after the daemon was told to stop (contract: 30 s in all).
 const DRAIN: Duration = Duration::from_secs(25);
 /// A task that was cut has this long to be gone.
@@ -94,8 +94,7 @@ pub(super) struct Planner {
     watch: Watch,
     fingerprint: u64,
     reloading: Option<Reloading>,
-    /// A look at the files is wanted, not before this; true when SIGHUP asked.
-    wanted: Option<(Instant, bool)>,
+    wanted: Option<Wanted>,
 
     systemd: Systemd,
     next_beat: Instant,
@@ -182,9 +181,9 @@ impl Planner {
                 Woken::Loaded(loaded) => self.loaded(loaded),
                 Woken::Hangup => {
                     tracing::info!("SIGHUP: looking at the configuration");
-                    self.want(Duration::ZERO, true);
+                    self.want_at_once();
                 }
-                Woken::Changed => self.want(SETTLE, false),
+                Woken::Changed => self.want_when_settled(),
                 Woken::Time => {}
             }
         }
@@ -203,6 +202,8 @@ impl Planner {
         );
         reload::log_warnings(&config);
         self.watch.follow(&config);
+        // They may have changed after they were read and before they were watched.
+        self.want_when_settled();
         self.adopt(&config, now);
         if self.show {
             self.agenda.start_all();
@@ -266,7 +267,8 @@ impl Planner {
         let mut wake = self.next_beat;
         let ring = self.agenda.next_ring().map(in_time);
         let look = self.store.next_look().filter(|_| self.turns.is_empty()).map(in_time);
-        let reload = self.wanted.filter(|_| self.reloading.is_none()).map(|(at, _)| at);
+        let wanted = self.wanted.as_ref().filter(|_| self.reloading.is_none());
+        let reload = wanted.map(|wanted| wanted.at);
         let whole = self.turns.values().filter(|turn| !turn.is_cut);
         let deadline = whole.map(|turn| turn.deadline).min();
         for other in [ring, look, reload, deadline, self.next_ping].into_iter().flatten() {
@@ -275,15 +277,15 @@ impl Planner {
         wake
     }
 
-    // The watchdog.
-
+    /// Tells those who watch that the loop turns.
     fn ping(&mut self, instant: Instant) {
-        let Some(every) = self.systemd.watchdog() else { return };
         let is_stuck = |turn: &Turn| turn.is_cut && instant >= turn.deadline + STUCK;
         if self.turns.values().any(is_stuck) {
             // No run of its policies will ever begin again in this process. Whoever watches it shall make a new one.
             return;
         }
+        self.board.turned();
+        let Some(every) = self.systemd.watchdog() else { return };
         if self.next_ping.is_none_or(|at| instant >= at) {
             Systemd::alive();
             self.next_ping = Some(instant + every);
@@ -323,13 +325,8 @@ impl Planner {
     }
 
     /// Takes from the ledger what earlier processes left: last runs, missed ticks, blocked keys.
-    fn remember(&mut self, config: &Config, ledger: &Arc<Ledger>, now: DateTime<Utc>) -> Result<(), ledger::Error> {
+    fn remember(&mut self, config: &Config, ledger: &Ledger, now: DateTime<Utc>) -> Result<(), ledger::Error> {
         self.keys.restore(ledger.blocked_keys(now)?);
-        gauges::restore(&self.metrics, ledger)?;
-        let unconfirmed = gauges::unconfirmed(ledger)?;
-        let mut instances = gauges::remembered_instances(ledger)?;
-        instances.retain(|name, _| config.projects.iter().any(|project| project.name == *name));
-        let remembered = ledger.last_runs()?;
         for entry in &config.policies {
             let name = &entry.policy.name;
             if let Some(begun) = ledger.last_begun(name)?
@@ -337,21 +334,33 @@ impl Planner {
             {
                 tracing::info!(policy = name.as_str(), last = %begun, "a tick was missed: it is made up for now");
             }
-            let waits = ledger.refused(name)?.is_some();
-            let mut facts = self.board.facts();
-            if waits {
-                facts.guard_open.insert(name.clone());
-            }
-            let Some(last) = remembered.get(name) else { continue };
-            if let Some(at) = last.success.as_ref().and_then(|run| run.finished_at) {
+        }
+        self.recall(config, ledger)
+    }
+
+    /// Shows what the ledger knows of the last runs of policies of which nothing is known here. Of the others more is known
+    /// here: a run that failed as a whole left nothing in the ledger.
+    fn recall(&self, config: &Config, ledger: &Ledger) -> Result<(), ledger::Error> {
+        let known: BTreeSet<PolicyName> = self.board.facts().last.keys().cloned().collect();
+        gauges::restore(&self.metrics, ledger, |policy| !known.contains(policy))?;
+        let mut instances = gauges::remembered_instances(ledger)?;
+        instances.retain(|name, _| config.projects.iter().any(|project| project.name == *name));
+        let unconfirmed = gauges::unconfirmed(ledger)?;
+        let mut remembered = ledger.last_runs()?;
+        let mut facts = self.board.facts();
+        facts.instances = instances;
+        facts.unconfirmed = unconfirmed;
+        let new = config.policies.iter().map(|entry| &entry.policy.name);
+        for name in new.filter(|name| !known.contains(*name)) {
+            let Some(last) = remembered.remove(name) else { continue };
+            if let Some(at) = last.success.and_then(|run| run.finished_at) {
                 facts.last_success.insert(name.clone(), at);
             }
-            if let Some(run) = LastRun::remembered(last.finished.clone()) {
-                facts.last.entry(name.clone()).or_insert(run);
+            if let Some(run) = LastRun::remembered(last.finished) {
+                facts.last.insert(name.clone(), run);
             }
         }
-        self.board.facts().unconfirmed = unconfirmed;
-        self.board.facts().instances = instances;
+        drop(facts);
         self.board.refresh(true);
         Ok(())
     }

@@ -213,6 +213,56 @@ async fn a_panic_fails_its_run_and_the_next_one_comes() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_reload_does_not_bring_back_an_older_run_than_the_last() {
+    let lab = Lab::start(&[("p", "* * * * *")], |_| {}, |_| async { panic!("on purpose") });
+    pause(100).await;
+    let failed = lab.value("last_run_timestamp_seconds{policy=\"p\"}").unwrap();
+    // What the ledger knows is an hour old: a run that panicked did not write its end.
+    let before = DateTime::from_timestamp(START - 3600, 0).unwrap();
+    {
+        let ledger = Ledger::open(&lab.dir.path().join("state"), ledger::Access::Create, before).unwrap();
+        let run = ledger::NewRun {
+            id: "before",
+            policies: &[(PolicyName::from("p"), crate::retention::Mode::Enforce)],
+            config_sha256: "0",
+            started_at: before,
+            cause: "cron",
+        };
+        ledger.begin_run(&run).unwrap();
+        let finished = ledger::FinishedPolicy {
+            policy: PolicyName::from("p"),
+            result: "success".to_owned(),
+            summary: serde_json::json!({}),
+        };
+        ledger.finish_run("before", before, &[finished]).unwrap();
+    }
+    let both = [("p", "* * * * *"), ("q", "0 4 * * *")];
+    fs::write(lab.dir.path().join("config.yaml"), text(lab.dir.path(), &both)).unwrap();
+    until("taken into force", || lab.board.status().policies.len() == 2).await;
+    let shown = lab.value("last_run_timestamp_seconds{policy=\"p\"}").unwrap();
+    assert!(shown >= failed, "{failed} → {shown}");
+    assert_eq!(lab.value("last_success_timestamp_seconds{policy=\"p\"}"), None);
+    assert_eq!(
+        lab.board.status().policies[0].last_run.as_ref().unwrap().result,
+        "failed"
+    );
+    lab.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_planner_that_stands_still_is_told_of() {
+    let lab = Lab::start(&[("p", "0 3 * * *")], |_| {}, |_| async {});
+    pause(3600).await;
+    assert_eq!(lab.board.stands_still(), None);
+    let board = Arc::clone(&lab.board);
+    lab.end().await;
+    pause(100).await;
+    assert_eq!(board.stands_still(), None);
+    pause(60).await;
+    assert!(board.stands_still() >= Some(Duration::from_secs(155)));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_run_that_hangs_is_cut_and_does_not_stop_the_others() {
     let lab = Lab::start(
         &[("a", "0 * * * *"), ("b", "30 * * * *")],

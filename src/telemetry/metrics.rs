@@ -31,8 +31,6 @@ pub struct LastRun {
     pub last_success_at: Option<DateTime<Utc>>,
     /// Its decisions in numbers; `None` when the run could not read the world.
     pub summary: Option<Summary>,
-    /// Whether a refused plan of it still waits for approval.
-    pub guard_open: bool,
 }
 
 /// All metrics of the process. A clone is another handle on the same numbers.
@@ -96,7 +94,6 @@ impl Metrics {
             if let Some(summary) = run.summary {
                 self.show_summary(policy, summary);
             }
-            f.guard_open.with_label_values(&[policy]).set(i64::from(run.guard_open));
         }
         self.show_instances(&mut known, instances);
         self.show_unconfirmed(&known, unconfirmed);

@@ -16,10 +16,10 @@ pub const OPENMETRICS_TYPE: &str = "application/openmetrics-text; version=1.0.0;
 /// Units that a name may end in; `UNIT` lines are only right where it does.
 const UNITS: [&str; 2] = ["seconds", "bytes"];
 
-/// Whether an `Accept` header prefers `OpenMetrics` to plain text. No header, or nothing we have: plain text.
-pub fn is_wanted(accept: Option<&str>) -> bool {
+/// Whether an `Accept` header prefers `OpenMetrics` to plain text. No header (an empty one), or nothing we have: plain text.
+pub fn is_wanted(accept: &str) -> bool {
     let (mut openmetrics, mut text) = (0.0_f32, 0.0_f32);
-    for part in accept.unwrap_or_default().split(',') {
+    for part in accept.split(',') {
         let mut pieces = part.split(';').map(str::trim);
         let kind = pieces.next().unwrap_or_default().to_ascii_lowercase();
         let (mut quality, mut version) = (1.0_f32, None);

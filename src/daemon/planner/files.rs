@@ -13,46 +13,99 @@ use super::super::systemd::Systemd;
 use super::super::watch::fingerprint;
 use super::super::{gauges, off_the_runtime};
 use super::{Loaded, Planner, Reloading};
-use crate::config::Config;
+use crate::config::{Config, Surroundings};
 use crate::retention::{PolicyName, ProjectName};
 use crate::run::Projects;
 
+/// After a change of the files, the next look waits until they have been left alone for so long.
+const SETTLE: Duration = Duration::from_millis(300);
+/// But not longer than this in all: a directory may never come to rest.
+const SETTLE_AT_MOST: Duration = Duration::from_secs(3);
+/// Looks at files that change while they are read.
+const TRIES: usize = 5;
+
+/// A look at the files that is wanted.
+#[derive(Debug)]
+pub(super) struct Wanted {
+    /// When it was wanted first.
+    since: Instant,
+    /// Not before this.
+    pub(super) at: Instant,
+    /// SIGHUP asked for it, and is told of its end.
+    by_hand: bool,
+}
+
+impl Wanted {
+    fn at_once(now: Instant) -> Self {
+        Self {
+            since: now,
+            at: now,
+            by_hand: true,
+        }
+    }
+
+    /// The files were touched: half of one can be a whole configuration, one that keeps less.
+    fn when_settled(before: Option<Self>, now: Instant) -> Self {
+        match before {
+            Some(wanted) if wanted.by_hand => wanted,
+            before => {
+                let since = before.map_or(now, |wanted| wanted.since);
+                Self {
+                    since,
+                    at: (now + SETTLE).min(since + SETTLE_AT_MOST),
+                    by_hand: false,
+                }
+            }
+        }
+    }
+}
+
+/// What the files say, and the fingerprint they had before they were read.
+fn look_once(config: &Config, surroundings: &Surroundings) -> Loaded {
+    let before = fingerprint(config);
+    (reload::look(config, surroundings), before)
+}
+
 impl Planner {
-    /// Asks for a look at the files.
-    pub(super) fn want(&mut self, after: Duration, by_hand: bool) {
-        let at = Instant::now() + after;
-        let (sooner, asked) = self.wanted.unwrap_or((at, false));
-        self.wanted = Some((at.min(sooner), by_hand || asked));
+    /// SIGHUP: a look at the files, now.
+    pub(super) fn want_at_once(&mut self) {
+        self.wanted = Some(Wanted::at_once(Instant::now()));
+    }
+
+    /// Something happened to the files: a look when whoever writes them seems to be done.
+    pub(super) fn want_when_settled(&mut self) {
+        self.wanted = Some(Wanted::when_settled(self.wanted.take(), Instant::now()));
     }
 
     /// What the kernel did not tell.
     pub(super) fn look_for_changes(&mut self) {
         if self.reloading.is_none() && fingerprint(&self.config()) != self.fingerprint {
-            self.want(Duration::ZERO, false);
+            self.want_when_settled();
         }
     }
 
     pub(super) fn begin_reload(&mut self, instant: Instant) {
-        let Some((at, by_hand)) = self.wanted.filter(|_| self.reloading.is_none()) else {
-            return;
-        };
-        if instant < at {
+        if self.reloading.is_some() {
             return;
         }
-        self.wanted = None;
+        let Some(Wanted { by_hand, .. }) = self.wanted.take_if(|wanted| wanted.at <= instant) else {
+            return;
+        };
         if by_hand {
             Systemd::reloading();
         }
         let (config, surroundings) = (self.config(), self.surroundings.clone());
         let task = tokio::task::spawn_blocking(move || {
-            // Before reading: what changes while it is read makes another fingerprint, and so another look.
-            let before = fingerprint(&config);
-            let found = reload::look(&config, &surroundings);
-            let seen = match &found {
-                Found::New(new) if new.files != config.files || new.watch_dirs != config.watch_dirs => fingerprint(new),
-                _ => before,
-            };
-            (found, seen)
+            let mut found = look_once(&config, &surroundings);
+            for _ in 1..TRIES {
+                // Written to while it was read: what was found may be neither the old nor the new.
+                if fingerprint(&config) == found.1 {
+                    break;
+                }
+                std::thread::sleep(SETTLE);
+                found = look_once(&config, &surroundings);
+            }
+            found
         });
         self.reloading = Some(Reloading { task, by_hand });
     }
@@ -78,7 +131,12 @@ impl Planner {
                 // A directory may have been made anew.
                 self.watch.follow(&self.config());
             }
-            Found::New(new) => self.take_into_force(&new, now, by_hand),
+            Found::New(new) => {
+                self.take_into_force(&new, now, by_hand);
+                // Its files may be others, which nobody watched while they were read.
+                self.fingerprint = fingerprint(&self.config());
+                self.want_when_settled();
+            }
         }
         if by_hand {
             self.publish();
@@ -124,13 +182,11 @@ impl Planner {
         self.forget_the_gone(new);
         if let Some(ledger) = self.store.ledger() {
             // A policy that came back has a past.
-            let shown = off_the_runtime(|| gauges::restore(&self.metrics, &ledger));
-            if shown.is_err() {
+            if off_the_runtime(|| self.recall(new, &ledger)).is_err() {
                 self.doubt = true;
             }
         }
         self.next_holds = None;
-        self.board.refresh(true);
         self.in_force(new, now);
     }
 
@@ -150,5 +206,30 @@ impl Planner {
         facts.guard_open.retain(|name| there.contains(name));
         let known = |name: &ProjectName| config.projects.iter().any(|project| project.name == *name);
         facts.instances.retain(|name, _| known(name));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_look_waits_until_the_files_are_left_alone_but_not_for_ever() {
+        let begin = Instant::now();
+        let mut wanted = Wanted::when_settled(None, begin);
+        assert_eq!(wanted.at, begin + SETTLE);
+        // Written piece by piece, two hundred milliseconds apart.
+        for piece in 1..=5 {
+            let now = begin + Duration::from_millis(200) * piece;
+            wanted = Wanted::when_settled(Some(wanted), now);
+            assert_eq!(wanted.at, now + SETTLE);
+        }
+        for piece in 6..100 {
+            wanted = Wanted::when_settled(Some(wanted), begin + Duration::from_millis(200) * piece);
+        }
+        assert_eq!(wanted.at, begin + SETTLE_AT_MOST);
+        // Whoever asks by hand does not wait for whoever else writes.
+        let asked = Wanted::when_settled(Some(Wanted::at_once(begin)), begin + SETTLE);
+        assert!(asked.by_hand && asked.at == begin);
     }
 }

@@ -204,6 +204,37 @@ async fn a_hold_placed_in_the_middle_of_a_run_is_honoured() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_approved_plan_waits_no_more_also_after_a_reload_and_a_restart() {
+    let lab = Lab::start(20).await;
+    let refused = |more: &str| policy("p", NEVER, more).replace("max_deletions: 1000", "max_deletions: 5");
+    lab.configure(&refused(""));
+    let ran = |args: &'static [&'static str]| lab.command().args(args).output().unwrap();
+    assert_eq!(ran(&["apply"]).status.code(), Some(3));
+    let open = "guard_open{policy=\"p\"}";
+    let mut daemon = lab.run().await;
+    daemon.reaches(open, 1.0).await;
+    let problem = daemon.status().await["problems"][0]["message"].to_string();
+    assert!(problem.contains("waits for `approve p`"), "{problem}");
+    assert!(ran(&["approve", "p"]).status.success());
+    eventually("approved", async || {
+        (daemon.metric(open).await == Some(0.0)).then_some(())
+    })
+    .await;
+    assert_eq!(
+        daemon.status().await["problems"][0]["message"],
+        "max_deletions: its last run was refused"
+    );
+    lab.configure(&refused(", jitter: 1min"));
+    daemon.says("configuration reloaded").await;
+    assert_eq!(daemon.metric(open).await, Some(0.0), "the reload forgot the approval");
+    assert!(daemon.stop().await.success());
+    let mut daemon = lab.run().await;
+    daemon.is_ready().await;
+    assert_eq!(daemon.metric(open).await, Some(0.0), "the restart forgot the approval");
+    assert!(daemon.stop().await.success());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_apply_beside_the_daemon_waits_its_turn() {
     let lab = Lab::start(60).await;
     lab.configure(&policy("p", "* * * * * *", ""));
