@@ -5,28 +5,32 @@
 //!
 //! What bounds a connection: the head must arrive within [`Limits::header_timeout`] (which also ends an idle keep-alive),
 //! the body within [`Limits::body_timeout`], the answer must be made within [`Limits::answer_timeout`], and the whole
-//! connection, slow readers included, is over after [`Limits::lifetime`].
+//! connection, slow readers included, is over after [`Limits::lifetime`]. When all places are taken, whoever has been
+//! silent for the longest gives way: a thousand connections that ask nothing must not keep one out that does.
+
+mod body;
+mod seats;
 
 use std::future::Future;
 use std::io;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use http_body_util::{BodyExt, LengthLimitError, Limited};
-use hyper::body::{Frame, Incoming, SizeHint};
+use hyper::body::Incoming;
 use hyper::header::{CONTENT_TYPE, HeaderValue};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, watch};
-use tokio::task::JoinSet;
-use tokio::time::{Sleep, sleep, timeout};
+use tokio::sync::watch;
+use tokio::task::{Id, JoinError, JoinSet};
+use tokio::time::{Instant, sleep, timeout};
 
+pub use body::Body;
 pub use hyper::body::Bytes;
 pub use hyper::{HeaderMap, Method, Request, Response, StatusCode, header};
+use seats::{Seat, Seats};
 
 /// What one server grants its clients.
 #[derive(Debug, Clone)]
@@ -39,11 +43,14 @@ pub struct Limits {
     pub answer_timeout: Duration,
     /// A connection is ended after this time, whatever it does: a reader that never reads cannot hold its place for ever.
     pub lifetime: Duration,
+    /// The methods that are heard at all, as `Allow` names them; any other is a 405, whose body nobody reads. `None`: all.
+    pub methods: Option<&'static str>,
     /// Longest request body in bytes, else 413.
     pub max_body: usize,
     /// Longest request head in bytes (at least 8 KiB), else 431.
     pub max_head: usize,
-    /// Connections open at once; further ones are closed as they come, so that nobody already served is delayed.
+    /// Connections open at once. One more, and the one that has been silent for the longest is closed; where every one is
+    /// being answered, the new one is.
     pub max_connections: usize,
     /// After the stop, requests under way may take this long to finish.
     pub drain: Duration,
@@ -58,6 +65,7 @@ impl Default for Limits {
             body_timeout: Duration::from_secs(10),
             answer_timeout: Duration::from_secs(30),
             lifetime: Duration::from_secs(300),
+            methods: None,
             max_body: 64 * 1024,
             max_head: 64 * 1024,
             max_connections: 256,
@@ -82,121 +90,6 @@ impl From<Response<Body>> for Answer {
     }
 }
 
-/// The body of an answer.
-#[derive(Debug)]
-pub struct Body {
-    rest: Bytes,
-    cut: Cut,
-    drip: Option<Drip>,
-}
-
-/// How far a body that will be cut has come.
-#[derive(Debug)]
-enum Cut {
-    /// It will not be cut.
-    Never,
-    /// So many bytes go out first.
-    After(usize),
-    /// They are handed over; one pause makes hyper write them out before it learns of the cut.
-    Flushing,
-    /// The connection ends here.
-    Now,
-}
-
-/// A body that comes a few bytes at a time.
-#[derive(Debug)]
-struct Drip {
-    chunk: usize,
-    every: Duration,
-    pause: Option<Pin<Box<Sleep>>>,
-}
-
-impl Body {
-    /// All of it at once.
-    pub fn full(bytes: impl Into<Bytes>) -> Self {
-        Self {
-            rest: bytes.into(),
-            cut: Cut::Never,
-            drip: None,
-        }
-    }
-
-    /// Announces all of it and cuts the connection after `sent` bytes.
-    pub fn truncated(bytes: impl Into<Bytes>, sent: usize) -> Self {
-        Self {
-            rest: bytes.into(),
-            cut: Cut::After(sent),
-            drip: None,
-        }
-    }
-
-    /// Sends `chunk` bytes (at least one) every so often.
-    pub fn dripping(bytes: impl Into<Bytes>, chunk: usize, every: Duration) -> Self {
-        Self {
-            rest: bytes.into(),
-            cut: Cut::Never,
-            drip: Some(Drip {
-                chunk: chunk.max(1),
-                every,
-                pause: None,
-            }),
-        }
-    }
-}
-
-impl From<Bytes> for Body {
-    fn from(bytes: Bytes) -> Self {
-        Self::full(bytes)
-    }
-}
-
-impl hyper::body::Body for Body {
-    type Data = Bytes;
-    type Error = io::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
-        match self.cut {
-            Cut::Never => {}
-            Cut::After(sent) => {
-                self.cut = Cut::Flushing;
-                let part = sent.min(self.rest.len());
-                return Poll::Ready(Some(Ok(Frame::data(self.rest.split_to(part)))));
-            }
-            Cut::Flushing => {
-                self.cut = Cut::Now;
-                context.waker().wake_by_ref();
-                return Poll::Pending;
-            }
-            Cut::Now => return Poll::Ready(Some(Err(io::Error::other("the answer is cut here on purpose")))),
-        }
-        if self.rest.is_empty() {
-            return Poll::Ready(None);
-        }
-        let this = &mut *self;
-        let Some(drip) = &mut this.drip else {
-            return Poll::Ready(Some(Ok(Frame::data(std::mem::take(&mut this.rest)))));
-        };
-        let every = drip.every;
-        let pause = drip.pause.get_or_insert_with(|| Box::pin(sleep(every)));
-        std::task::ready!(pause.as_mut().poll(context));
-        drip.pause = None;
-        let now = drip.chunk.min(this.rest.len());
-        Poll::Ready(Some(Ok(Frame::data(this.rest.split_to(now)))))
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.rest.is_empty() && matches!(self.cut, Cut::Never)
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        // The length that is announced: of a cut body too, or the client could not tell that it was cut.
-        SizeHint::with_exact(self.rest.len() as u64)
-    }
-}
-
 /// How serving ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ended {
@@ -205,6 +98,9 @@ pub enum Ended {
     /// So many connections were cut when [`Limits::drain`] was over.
     Cut(usize),
 }
+
+/// A failing `accept` is told no more often than this: out of file descriptors, it fails many times a second.
+const TELL_AGAIN: Duration = Duration::from_secs(60);
 
 /// Serves until `stop`, then finishes the requests under way and returns.
 ///
@@ -217,7 +113,8 @@ where
 {
     let limits = Arc::new(limits);
     let service = Arc::new(service);
-    let places = Arc::new(Semaphore::new(limits.max_connections));
+    let mut seats = Seats::default();
+    let mut told: Option<Instant> = None;
     let (stopping, stopped) = watch::channel(false);
     let mut connections = JoinSet::new();
     let mut stop = std::pin::pin!(stop);
@@ -225,21 +122,24 @@ where
         tokio::select! {
             biased;
             () = &mut stop => break,
-            Some(ended) = connections.join_next(), if !connections.is_empty() => report(ended),
+            Some(ended) = connections.join_next_with_id(), if !connections.is_empty() => {
+                seats.give_back(report(ended));
+            }
             accepted = listener.accept() => match accepted {
                 Ok((stream, peer)) => {
-                    let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
+                    if !seats.make_room(limits.max_connections) {
                         tracing::debug!(%peer, "connection closed: all places are taken");
                         continue;
-                    };
-                    let connection = connection(stream, Arc::clone(&limits), Arc::clone(&service), stopped.clone());
-                    connections.spawn(async move {
-                        connection.await;
-                        drop(place);
-                    });
+                    }
+                    let (seat, limits) = (Arc::new(Seat::new()), Arc::clone(&limits));
+                    let connection = connection(stream, limits, Arc::clone(&service), stopped.clone(), Arc::clone(&seat));
+                    seats.take(connections.spawn(connection).id(), seat);
                 }
                 Err(error) => {
-                    tracing::warn!(%error, "accepting a connection failed");
+                    if told.is_none_or(|at| at.elapsed() >= TELL_AGAIN) {
+                        told = Some(Instant::now());
+                        tracing::warn!(%error, "accepting a connection failed; it is tried again ten times a second");
+                    }
                     tokio::select! {
                         () = &mut stop => break,
                         () = sleep(Duration::from_millis(100)) => {}
@@ -252,7 +152,7 @@ where
     drop(listener);
     let _ = stopping.send(true);
     let drained = timeout(limits.drain, async {
-        while let Some(ended) = connections.join_next().await {
+        while let Some(ended) = connections.join_next_with_id().await {
             report(ended);
         }
     })
@@ -265,26 +165,35 @@ where
     Ended::Cut(left)
 }
 
-/// The end of a connection's task: only a panic is worth a word.
-fn report(ended: Result<(), tokio::task::JoinError>) {
-    if let Err(error) = ended
-        && error.is_panic()
-    {
-        tracing::error!(%error, "answering a request panicked; its connection was closed");
+/// The end of a connection's task, and whose it was: only a panic is worth a word.
+fn report(ended: Result<(Id, ()), JoinError>) -> Id {
+    match ended {
+        Ok((id, ())) => id,
+        Err(error) => {
+            if error.is_panic() {
+                tracing::error!(%error, "answering a request panicked; its connection was closed");
+            }
+            error.id()
+        }
     }
 }
 
 /// One connection, from its first byte to its end.
-async fn connection<S, F>(stream: TcpStream, limits: Arc<Limits>, service: Arc<S>, mut stopped: watch::Receiver<bool>)
-where
+async fn connection<S, F>(
+    stream: TcpStream,
+    limits: Arc<Limits>,
+    service: Arc<S>,
+    mut stopped: watch::Receiver<bool>,
+    seat: Arc<Seat>,
+) where
     S: Fn(Request<Bytes>) -> F + Send + Sync + 'static,
     F: Future<Output = Answer> + Send + 'static,
 {
     // Small answers must not wait for the peer's acknowledgement; a failure costs time only.
     let _ = stream.set_nodelay(true);
     let answering = {
-        let limits = Arc::clone(&limits);
-        service_fn(move |request| answer(request, Arc::clone(&limits), Arc::clone(&service)))
+        let (limits, seat) = (Arc::clone(&limits), Arc::clone(&seat));
+        service_fn(move |request| answer(request, Arc::clone(&limits), Arc::clone(&service), Arc::clone(&seat)))
     };
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -295,6 +204,8 @@ where
     let mut connection = std::pin::pin!(connection);
     let grace = tokio::select! {
         ended = connection.as_mut() => return note(ended),
+        // What is lost is at most an answer that its reader was slow to take.
+        () = seat.told_to_go() => return tracing::debug!("connection closed: another one needs its place"),
         // `serve` watches this one's time, and counts whom it cuts.
         _ = stopped.wait_for(|stop| *stop) => Duration::MAX,
         () = sleep(limits.lifetime) => limits.drain,
@@ -319,19 +230,33 @@ async fn answer<S, F>(
     request: Request<Incoming>,
     limits: Arc<Limits>,
     service: Arc<S>,
+    seat: Arc<Seat>,
 ) -> Result<Response<Body>, io::Error>
 where
     S: Fn(Request<Bytes>) -> F + Send + Sync + 'static,
     F: Future<Output = Answer> + Send + 'static,
 {
     let (head, body) = request.into_parts();
+    if let Some(allowed) = limits.methods
+        && !allowed.split(", ").any(|method| head.method == method)
+    {
+        let mut refusal = refusal(StatusCode::METHOD_NOT_ALLOWED);
+        refusal
+            .headers_mut()
+            .insert(header::ALLOW, HeaderValue::from_static(allowed));
+        return Ok(refusal);
+    }
     let body = match timeout(limits.body_timeout, Limited::new(body, limits.max_body).collect()).await {
         Ok(Ok(body)) => body.to_bytes(),
         Ok(Err(error)) if error.is::<LengthLimitError>() => return Ok(refusal(StatusCode::PAYLOAD_TOO_LARGE)),
         Ok(Err(error)) => return Err(io::Error::other(error)),
         Err(_) => return Ok(refusal(StatusCode::REQUEST_TIMEOUT)),
     };
-    match timeout(limits.answer_timeout, service(Request::from_parts(head, body))).await {
+    // A head or a body that is only half there is silence.
+    seat.answers(true);
+    let answered = timeout(limits.answer_timeout, service(Request::from_parts(head, body))).await;
+    seat.answers(false);
+    match answered {
         Ok(Answer::Send(response)) => Ok(response),
         Ok(Answer::HangUp) => Err(io::Error::other("closed without an answer on purpose")),
         Err(_) => Ok(refusal(StatusCode::SERVICE_UNAVAILABLE)),

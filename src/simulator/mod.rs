@@ -351,6 +351,7 @@ fn limits() -> http::Limits {
         body_timeout: Duration::from_secs(30),
         answer_timeout: Duration::from_secs(600),
         lifetime: Duration::from_secs(24 * 3600),
+        methods: None,
         max_body: 12 * 1024 * 1024,
         max_head: 64 * 1024,
         max_connections: 1024,

@@ -9,21 +9,22 @@
 //! ```
 //!
 //! Not for finding anything out: that is the daemon's [`Board`]. A client costs little, whatever it does: heads are small
-//! and must come soon, bodies are not read, places are counted ([`crate::http`]), and the page is drawn once a second
-//! however many ask.
+//! and must come soon, bodies are not read, places are counted ([`crate::http`]), and pages are drawn one at a time, each
+//! once a second however many ask.
 
 pub mod page;
 
 use std::future::Future;
-use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use tokio::net::TcpListener;
+use tokio::sync::{Mutex, Semaphore};
 use tokio::time::Instant;
 
-use crate::daemon::Board;
+use crate::daemon::{Board, off_the_runtime};
 use crate::http::header::HeaderValue;
-use crate::http::{self, Answer, Body, Bytes, Limits, Method, Request, Response, StatusCode, header};
+use crate::http::{self, Answer, Body, Bytes, Limits, Request, Response, StatusCode, header};
 use crate::telemetry::openmetrics;
 
 const TEXT: &str = "text/plain; charset=utf-8";
@@ -39,6 +40,10 @@ static CONTENT_SECURITY: LazyLock<HeaderValue> = LazyLock::new(|| {
 });
 /// A page is drawn no more often than this.
 const PAGE_FOR: Duration = Duration::from_secs(1);
+/// Pages that are remembered for so long; large fleets have several.
+const MOST_PAGES: usize = 8;
+/// Readers who may wait for a page to be drawn; each page takes a core some tens of milliseconds.
+const MOST_WAITING: usize = 16;
 
 /// What this server grants: its clients are a scraper, a probe and a few browsers.
 fn limits() -> Limits {
@@ -47,6 +52,7 @@ fn limits() -> Limits {
         body_timeout: Duration::from_secs(2),
         answer_timeout: Duration::from_secs(15),
         lifetime: Duration::from_secs(120),
+        methods: Some("GET, HEAD"),
         // No request here has a body.
         max_body: 0,
         max_head: 16 * 1024,
@@ -56,35 +62,40 @@ fn limits() -> Limits {
     }
 }
 
-/// The page as it was drawn last.
-#[derive(Default)]
-struct Drawn(Mutex<Option<(Instant, Bytes)>>);
+/// A page as it was drawn last.
+struct Page {
+    from: usize,
+    drawn_at: Instant,
+    html: Bytes,
+}
+
+/// The pages that were drawn just now, and who waits for one.
+struct Pages {
+    drawn: Mutex<Vec<Page>>,
+    places: Semaphore,
+}
 
 /// Serves until `stop`, then finishes the requests under way.
 pub async fn serve(listener: TcpListener, board: Arc<Board>, stop: impl Future<Output = ()>) {
-    let drawn = Arc::new(Drawn::default());
+    let pages = Arc::new(Pages::none());
     let service = move |request: Request<Bytes>| {
-        let (board, drawn) = (Arc::clone(&board), Arc::clone(&drawn));
-        async move { Answer::from(answer(&request, &board, &drawn)) }
+        let (board, pages) = (Arc::clone(&board), Arc::clone(&pages));
+        async move { Answer::from(answer(&request, &board, &pages).await) }
     };
     http::serve(listener, limits(), service, stop).await;
 }
 
-fn answer(request: &Request<Bytes>, board: &Board, drawn: &Drawn) -> Response<Body> {
-    if !matches!(*request.method(), Method::GET | Method::HEAD) {
-        let mut refusal = response(StatusCode::METHOD_NOT_ALLOWED, TEXT, "only GET and HEAD\n");
-        refusal
-            .headers_mut()
-            .insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
-        return refusal;
-    }
+async fn answer(request: &Request<Bytes>, board: &Board, pages: &Pages) -> Response<Body> {
     match request.uri().path() {
         "/metrics" => {
-            let accept = request
+            // The header may come in several lines, which mean the same as one.
+            let accept: Vec<&str> = request
                 .headers()
-                .get(header::ACCEPT)
-                .and_then(|value| value.to_str().ok());
-            let wanted = openmetrics::is_wanted(accept);
+                .get_all(header::ACCEPT)
+                .iter()
+                .filter_map(|value| value.to_str().ok())
+                .collect();
+            let wanted = openmetrics::is_wanted(&accept.join(","));
             let kind = if wanted {
                 openmetrics::OPENMETRICS_TYPE
             } else {
@@ -92,7 +103,13 @@ fn answer(request: &Request<Bytes>, board: &Board, drawn: &Drawn) -> Response<Bo
             };
             response(StatusCode::OK, kind, board.metrics(wanted))
         }
-        "/healthz" => response(StatusCode::OK, TEXT, "ok\n"),
+        "/healthz" => match board.stands_still() {
+            None => response(StatusCode::OK, TEXT, "ok\n"),
+            Some(since) => {
+                let text = format!("the scheduler has not turned for {} s\n", since.as_secs());
+                response(StatusCode::SERVICE_UNAVAILABLE, TEXT, text)
+            }
+        },
         "/readyz" => {
             let obstacles = board.obstacles();
             if obstacles.is_empty() {
@@ -110,10 +127,10 @@ fn answer(request: &Request<Bytes>, board: &Board, drawn: &Drawn) -> Response<Bo
         },
         "/" => {
             let from = request.uri().query().and_then(|query| query.strip_prefix("from="));
-            match from.and_then(|from| from.parse().ok()) {
-                // Large fleets have further pages, which few ask for: only the first is kept.
-                Some(from) => response(StatusCode::OK, HTML, page::render_from(&board.status(), from)),
-                None => response(StatusCode::OK, HTML, drawn.page(|| page::render(&board.status()))),
+            let from = from.and_then(|from| from.parse().ok()).unwrap_or(0);
+            match pages.page(from, || page::render_from(&board.status(), from)).await {
+                Some(html) => response(StatusCode::OK, HTML, html),
+                None => busy(),
             }
         }
         _ => response(
@@ -124,19 +141,45 @@ fn answer(request: &Request<Bytes>, board: &Board, drawn: &Drawn) -> Response<Bo
     }
 }
 
-impl Drawn {
-    /// The page, drawn anew when it is old. Who asks meanwhile waits for that one drawing.
-    fn page(&self, draw: impl FnOnce() -> String) -> Bytes {
-        let mut drawn = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        match &*drawn {
-            Some((at, page)) if at.elapsed() < PAGE_FOR => page.clone(),
-            _ => {
-                let page = Bytes::from(draw());
-                *drawn = Some((Instant::now(), page.clone()));
-                page
-            }
+impl Pages {
+    fn none() -> Self {
+        Self {
+            drawn: Mutex::new(Vec::new()),
+            places: Semaphore::new(MOST_WAITING),
         }
     }
+
+    /// The page that begins there, drawn anew when it is old. Pages are drawn one after the other and beside the runtime,
+    /// so that whoever asks for nothing but pages delays no scrape; `None` when too many wait already.
+    async fn page(&self, from: usize, draw: impl FnOnce() -> String) -> Option<Bytes> {
+        let _place = self.places.try_acquire().ok()?;
+        let mut drawn = self.drawn.lock().await;
+        drawn.retain(|page| page.drawn_at.elapsed() < PAGE_FOR);
+        if let Some(page) = drawn.iter().find(|page| page.from == from) {
+            return Some(page.html.clone());
+        }
+        let html = Bytes::from(off_the_runtime(draw));
+        if drawn.len() >= MOST_PAGES {
+            drawn.remove(0);
+        }
+        drawn.push(Page {
+            from,
+            drawn_at: Instant::now(),
+            html: html.clone(),
+        });
+        Some(html)
+    }
+}
+
+fn busy() -> Response<Body> {
+    let mut busy = response(
+        StatusCode::SERVICE_UNAVAILABLE,
+        TEXT,
+        "too many ask for pages; try again\n",
+    );
+    busy.headers_mut()
+        .insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+    busy
 }
 
 fn response(status: StatusCode, kind: &'static str, body: impl Into<Bytes>) -> Response<Body> {

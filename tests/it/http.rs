@@ -160,6 +160,61 @@ async fn connections_beyond_the_limit_are_closed_and_places_come_back() {
 }
 
 #[tokio::test]
+async fn whoever_is_silent_gives_way_and_whoever_is_answered_does_not() {
+    let server = Server::start(Limits {
+        max_connections: 8,
+        ..Limits::default()
+    })
+    .await;
+    let mut busy = server.connect().await;
+    busy.write_all(b"GET /slow HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n")
+        .await
+        .unwrap();
+    server.entered.notified().await;
+    // Far more than there are places: some say nothing, some only begin to ask.
+    let mut silent = Vec::new();
+    for number in 0..100 {
+        let mut stream = server.connect().await;
+        if number % 2 == 0 {
+            stream.write_all(b"GET /hello HTTP/1.1\r\nHost:").await.unwrap();
+        }
+        silent.push(stream);
+        if number % 10 == 0 {
+            assert!(server.ask("/hello").await.starts_with("HTTP/1.1 200"), "{number}");
+        }
+    }
+    assert_eq!(
+        rest(&mut silent[0]).await,
+        "",
+        "the one that was silent longest has gone"
+    );
+    server.leave.notify_one();
+    assert!(rest(&mut busy).await.starts_with("HTTP/1.1 200"));
+}
+
+#[tokio::test]
+async fn a_method_that_is_not_heard_is_refused_before_its_body() {
+    let server = Server::start(Limits {
+        methods: Some("GET, HEAD"),
+        max_body: 0,
+        ..Limits::default()
+    })
+    .await;
+    for request in [
+        "POST /hello HTTP/1.1\r\nHost: test\r\nContent-Length: 5\r\n\r\n12345",
+        "PUT /hello HTTP/1.1\r\nHost: test\r\nContent-Length: 1000000\r\n\r\n",
+        "DELETE /hello HTTP/1.1\r\nHost: test\r\n\r\n",
+    ] {
+        let mut stream = server.connect().await;
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let answer = rest(&mut stream).await;
+        assert!(answer.starts_with("HTTP/1.1 405"), "{request}: {answer}");
+        assert!(answer.contains("\r\nallow: GET, HEAD\r\n"), "{answer}");
+    }
+    assert!(server.ask("/hello").await.starts_with("HTTP/1.1 200"));
+}
+
+#[tokio::test]
 async fn stopping_finishes_what_is_under_way_and_closes_the_idle() {
     let server = Server::start(Limits::default()).await;
     let mut idle = server.connect().await;

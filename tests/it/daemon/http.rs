@@ -25,10 +25,12 @@ async fn only_looking_is_served() {
     daemon.is_ready().await;
     for method in ["POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "NONSENSE"] {
         for path in ["/", "/metrics", "/api/v1/status", "/nowhere"] {
-            let request = format!("{method} {path} HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n");
-            let answer = raw(&daemon, request.as_bytes()).await;
-            assert!(answer.starts_with("HTTP/1.1 405"), "{method} {path}: {answer}");
-            assert!(answer.contains("\r\nallow: GET, HEAD\r\n"), "{answer}");
+            for body in ["\r\n", "Content-Length: 3\r\n\r\nx=y"] {
+                let request = format!("{method} {path} HTTP/1.1\r\nHost: h\r\nConnection: close\r\n{body}");
+                let answer = raw(&daemon, request.as_bytes()).await;
+                assert!(answer.starts_with("HTTP/1.1 405"), "{request}: {answer}");
+                assert!(answer.contains("\r\nallow: GET, HEAD\r\n"), "{answer}");
+            }
         }
     }
     for (path, kind, start) in [
@@ -63,6 +65,71 @@ async fn only_looking_is_served() {
     let wants = "GET /metrics HTTP/1.1\r\nHost: h\r\nAccept: application/openmetrics-text;version=1.0.0\r\nConnection: close\r\n\r\n";
     let answer = raw(&daemon, wants.as_bytes()).await;
     assert!(answer.contains("application/openmetrics-text; version=1.0.0") && answer.ends_with("# EOF\n"));
+    // One header in two lines means the same as one.
+    let lines = wants.replacen("Accept:", "Accept: text/plain;q=0.5\r\nAccept:", 1);
+    assert!(raw(&daemon, lines.as_bytes()).await.ends_with("# EOF\n"));
+    assert!(daemon.stop().await.success());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_thousand_silent_connections_keep_nobody_out() {
+    let lab = Lab::start(3).await;
+    lab.configure(&policy("p", NEVER, ""));
+    let mut daemon = lab.run().await;
+    daemon.is_ready().await;
+    let mut open = Vec::new();
+    for number in 0..1_000 {
+        open.push(
+            TcpStream::connect(daemon.url.trim_start_matches("http://"))
+                .await
+                .unwrap(),
+        );
+        if number % 100 == 99 {
+            let answer = raw(
+                &daemon,
+                b"GET /healthz HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n",
+            )
+            .await;
+            assert!(answer.starts_with("HTTP/1.1 200"), "after {number}: {answer}");
+        }
+    }
+    let fds = fs::read_dir(format!("/proc/{}/fd", daemon.child.id())).unwrap().count();
+    assert!(fds < 400, "{fds} file descriptors");
+    assert!(daemon.stop().await.success());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_asks_for_nothing_but_pages_delays_no_scrape() {
+    let lab = Lab::start(3).await;
+    lab.configure(&policy("p", NEVER, ""));
+    let mut daemon = lab.run().await;
+    daemon.is_ready().await;
+    let address = daemon.url.trim_start_matches("http://").to_owned();
+    let mut readers = tokio::task::JoinSet::new();
+    for reader in 0..64 {
+        let address = address.clone();
+        readers.spawn(async move {
+            let mut codes = BTreeSet::new();
+            for number in 0..5 {
+                let mut stream = TcpStream::connect(&address).await.unwrap();
+                let from = reader * 5 + number;
+                let request = format!("GET /?from={from} HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n");
+                stream.write_all(request.as_bytes()).await.unwrap();
+                let mut answer = Vec::new();
+                stream.read_to_end(&mut answer).await.unwrap();
+                codes.insert(String::from_utf8_lossy(&answer[..12]).into_owned());
+            }
+            codes
+        });
+    }
+    let began = Instant::now();
+    assert_eq!(daemon.get("/metrics").await.0, 200);
+    assert!(began.elapsed() < Duration::from_secs(3), "{:?}", began.elapsed());
+    let codes: BTreeSet<String> = readers.join_all().await.into_iter().flatten().collect();
+    assert!(codes.contains("HTTP/1.1 200"), "{codes:?}");
+    let known = ["HTTP/1.1 200", "HTTP/1.1 503"];
+    assert!(codes.iter().all(|code| known.contains(&code.as_str())), "{codes:?}");
+    assert_eq!(daemon.get("/").await.0, 200);
     assert!(daemon.stop().await.success());
 }
 

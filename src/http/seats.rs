@@ -1,0 +1,75 @@
+//! Who has a place, and who gives his up when all are taken.
+//!
+//! Closing the newcomer instead would be simpler, and would let a few hundred connections that ask nothing keep the
+//! scraper out for as long as they like.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::Notify;
+use tokio::task::Id;
+use tokio::time::Instant;
+
+/// One connection's place, as the accept loop and the connection see it.
+#[derive(Debug)]
+pub(super) struct Seat {
+    /// `None` while a request of it is being answered; else since when it has been silent.
+    silent_since: Mutex<Option<Instant>>,
+    /// Told to go.
+    leave: Notify,
+}
+
+impl Seat {
+    pub(super) fn new() -> Self {
+        Self {
+            silent_since: Mutex::new(Some(Instant::now())),
+            leave: Notify::new(),
+        }
+    }
+
+    /// A request of it is being answered, or no longer is.
+    pub(super) fn answers(&self, now: bool) {
+        let since = (!now).then(Instant::now);
+        *self.silent_since.lock().unwrap_or_else(PoisonError::into_inner) = since;
+    }
+
+    /// Ends when this one is told to go.
+    pub(super) async fn told_to_go(&self) {
+        self.leave.notified().await;
+    }
+
+    fn silent_since(&self) -> Option<Instant> {
+        *self.silent_since.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The places, by the task that has one.
+#[derive(Debug, Default)]
+pub(super) struct Seats(HashMap<Id, Arc<Seat>>);
+
+impl Seats {
+    /// Whether there is room for one more, if need be because somebody else was told to go.
+    pub(super) fn make_room(&mut self, most: usize) -> bool {
+        if self.0.len() < most {
+            return true;
+        }
+        let silent = |(id, seat): (&Id, &Arc<Seat>)| Some((*id, seat.silent_since()?));
+        let Some((longest, _)) = self.0.iter().filter_map(silent).min_by_key(|(_, since)| *since) else {
+            return false;
+        };
+        if let Some(seat) = self.0.remove(&longest) {
+            seat.leave.notify_one();
+        }
+        true
+    }
+
+    /// The connection of this task has the seat.
+    pub(super) fn take(&mut self, task: Id, seat: Arc<Seat>) {
+        self.0.insert(task, seat);
+    }
+
+    /// The task has ended.
+    pub(super) fn give_back(&mut self, task: Id) {
+        self.0.remove(&task);
+    }
+}
