@@ -52,11 +52,7 @@ pub fn observer(metrics: &Metrics) -> Observer {
 }
 
 /// Shows what the ledger remembers of the last runs of these policies, and of the instances.
-pub fn restore(
-    metrics: &Metrics,
-    ledger: &Ledger,
-    of: impl Fn(&PolicyName) -> bool,
-) -> Result<(), ledger::Error> {
+pub fn restore(metrics: &Metrics, ledger: &Ledger, of: impl Fn(&PolicyName) -> bool) -> Result<(), ledger::Error> {
     let mut runs = Vec::new();
     for (policy, last) in ledger.last_runs()? {
         let Some(finished_at) = last.finished.finished_at else {
