@@ -158,6 +158,16 @@ impl Client {
             .cloned()
     }
 
+    /// The same, as far as it is known without asking.
+    pub fn known_project_id(&self) -> Option<&str> {
+        self.0.project_id.get().map(String::as_str)
+    }
+
+    /// The region.
+    pub fn region(&self) -> &str {
+        &self.0.settings.region
+    }
+
     async fn look_up_project(&self) -> Result<String, Error> {
         let region = &self.0.settings.region;
         let ask = Ask {
@@ -390,7 +400,11 @@ pub(super) fn instance_page(body: &[u8], project: &ProjectName) -> Result<Page<I
     let page: InstancePage<'_> = serde_json::from_slice(body).map_err(|error| error.to_string())?;
     Page::new(page.is_object, page.items, &page.total, |fields| {
         let entry = fields.listed(project).ok_or(NO_ID)?;
-        Ok((entry.instance.id.to_string(), entry))
+        let id = entry.instance.id.to_string();
+        match fields.doubt() {
+            Some(what) => Err(format!("the {what} of instance {id} cannot be read")),
+            None => Ok((id, entry)),
+        }
     })
 }
 
@@ -433,7 +447,11 @@ pub(super) fn retained_page(body: &[u8], instance: &InstanceId) -> Result<Page<B
 fn backup_page(body: &[u8], row: impl Fn(&Entry<'_>) -> Result<Backup, String>) -> Result<Page<Backup>, String> {
     let page: BackupPage<'_> = serde_json::from_slice(body).map_err(|error| error.to_string())?;
     Page::new(page.is_object, page.items, &page.total, |entry| {
-        row(&entry).map(|backup| (backup.id.to_string(), backup))
+        let backup = row(&entry)?;
+        match entry.doubt() {
+            Some(what) => Err(format!("the {what} of backup {} cannot be read", backup.id)),
+            None => Ok((backup.id.to_string(), backup)),
+        }
     })
 }
 

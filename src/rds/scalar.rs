@@ -34,6 +34,11 @@ impl Scalar<'_> {
         }
     }
 
+    /// Whether it is what text may be: there or not, but nothing else.
+    pub(super) fn is_text_or_absent(&self) -> bool {
+        matches!(self, Self::Text(_) | Self::Absent)
+    }
+
     /// The text without blanks around it, if there is any.
     pub(super) fn word(&self) -> Option<&str> {
         self.text().map(str::trim).filter(|text| !text.is_empty())

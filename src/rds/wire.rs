@@ -223,6 +223,11 @@ impl Entry<'_> {
         })
     }
 
+    /// What cannot be read and may be the very thing that protects the backup, if there is such.
+    pub(super) fn doubt(&self) -> Option<&'static str> {
+        (!self.name.is_text_or_absent()).then_some("name")
+    }
+
     /// The API gives KB.
     fn bytes(&self) -> u64 {
         self.size.number().unwrap_or(0).saturating_mul(1024)
@@ -262,6 +267,26 @@ impl InstanceFields<'_> {
             is_replica,
             engine: self.datastore.engine(),
         })
+    }
+
+    /// What cannot be read and may be the very thing by which a policy selects the instance to protect it, if there is such.
+    pub(super) fn doubt(&self) -> Option<&'static str> {
+        let is_tag = |tag: &Tag<'_>| tag.is_object && tag.key.text().is_some() && tag.value.is_text_or_absent();
+        let are_tags = match &self.tags {
+            Many::Absent => true,
+            Many::Items(tags) => tags.iter().all(is_tag),
+            Many::Odd => false,
+        };
+        match (
+            self.name.is_text_or_absent(),
+            are_tags,
+            self.enterprise_project.is_text_or_absent(),
+        ) {
+            (false, ..) => Some("name"),
+            (_, false, _) => Some("tags"),
+            (.., false) => Some("enterprise project"),
+            _ => None,
+        }
     }
 }
 
