@@ -107,7 +107,11 @@ pub(super) async fn list_instances(
             survey.clocks.insert(name.clone(), ClockCheck::NoDate);
             let (client, world) = (client.clone(), world.clone());
             listings.spawn(async move {
-                let listed = until_told(&world, deadline, client.list_instances()).await;
+                let listing = async {
+                    world.projects.only_name_of(&client).await?;
+                    client.list_instances().await
+                };
+                let listed = until_told(&world, deadline, listing).await;
                 (client, listed)
             });
         }

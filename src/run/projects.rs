@@ -50,6 +50,32 @@ impl Projects {
         self.clients.iter()
     }
 
+    /// Fails when another name of the configuration means the same project of the cloud. Where both ids are written down,
+    /// loading the configuration says so; here they were looked up. A policy on the one name would not be asked about what
+    /// a policy on the other deletes.
+    ///
+    /// A project whose id cannot be looked up is not read either, and stops no other.
+    pub(super) async fn only_name_of(&self, client: &Client) -> Result<(), rds::Error> {
+        let id = client.project_id().await?;
+        for (name, other) in self.iter().filter(|(name, _)| *name != client.project()) {
+            if other.known_project_id().is_none() && other.region() == client.region() {
+                let _ = other.project_id().await;
+            }
+            if other.known_project_id() == Some(&id) {
+                let message = format!(
+                    "`{name}` is one and the same project of the cloud: two names for one project would not keep each other's \
+                     backups, so both are left alone; use one name in all policies"
+                );
+                return Err(rds::Error::Configuration {
+                    project: client.project().clone(),
+                    message,
+                    source: None,
+                });
+            }
+        }
+        Ok(())
+    }
+
     /// Requests made so far, by all of them.
     pub fn calls(&self) -> u64 {
         self.clients.values().map(Client::calls).sum()
