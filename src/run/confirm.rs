@@ -51,10 +51,12 @@ pub(super) async fn confirm(
             listings.spawn(async move {
                 let nothing_seen = SeenDatabases::new();
                 let listed = tokio::select! {
+                    // Once told to stop no request is begun, not even to be dropped.
+                    biased;
+                    () = told_to_stop(&world) => None,
                     listed = backups_of(&client, &instance, &nothing_seen) => listed.ok(),
                     // At least one look, however short the time.
                     () = tokio::time::sleep_until(deadline + FIRST_LOOK) => None,
-                    () = told_to_stop(&world) => None,
                 };
                 (instance.id.clone(), listed)
             });

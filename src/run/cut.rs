@@ -21,9 +21,11 @@ pub(super) async fn until_told<T>(
     asking: impl Future<Output = Result<T, rds::Error>>,
 ) -> Cut<T> {
     tokio::select! {
-        answer = asking => Some(answer),
+        // What would be dropped is not begun.
+        biased;
         () = told_to_stop(world) => None,
         () = tokio::time::sleep_until(deadline) => None,
+        answer = asking => Some(answer),
     }
 }
 

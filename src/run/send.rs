@@ -453,9 +453,10 @@ impl Lane {
         for instance in batch.instances() {
             let nothing_seen = SeenDatabases::new();
             let listed = tokio::select! {
-                listed = backups_of(&self.client, &instance, &nothing_seen) => listed,
+                biased;
                 () = told_to_stop(&self.sender.world) => return Ok(false),
                 () = tokio::time::sleep_until(self.sender.deadline) => return Ok(false),
+                listed = backups_of(&self.client, &instance, &nothing_seen) => listed,
             };
             match listed {
                 Ok(backups) => there.extend(backups.into_iter().map(|backup| (backup.id, backup.status))),

@@ -631,6 +631,11 @@ async fn sigterm_ends_the_program_within_thirty_seconds_with_every_id_recorded()
     assert!(begun.elapsed() < Duration::from_secs(30), "{:?}", begun.elapsed());
     assert_eq!(ended.code(), Some(1));
     assert_eq!(world.simulator.calls_of(Op::DeleteBatch).len(), 1);
+    assert_eq!(
+        world.simulator.calls().len(),
+        3,
+        "two listings and the batch: once told to stop it asks nothing more"
+    );
     let ledger = world.ledger();
     assert!(ledger.open_requests().unwrap().is_empty());
     assert_eq!(ledger.unconfirmed().unwrap().len(), 50, "all are unanswered");
