@@ -35,8 +35,9 @@ impl Ledger {
         })
     }
 
-    /// Begins the grace of what is expired and clears that of what is kept. A grace that has begun goes on. What is held
-    /// at `now` begins none: the hold may have been placed after the run decided.
+    /// Begins the grace of what is expired and clears that of what is kept. A grace that has begun goes on; one that begins
+    /// after `now` was written by a wrong clock, and begins at `now`. What is held at `now` begins none: the hold may have
+    /// been placed after the run decided.
     pub fn update_grace(
         &self,
         policy: &PolicyName,
@@ -50,8 +51,8 @@ impl Ledger {
         self.write(|tx| {
             let holds = super::holds::active(tx, now)?;
             let mut insert = tx.prepare_cached(
-                "INSERT OR IGNORE INTO grace (policy, backup, project, instance, name, since) \
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+                "INSERT INTO grace (policy, backup, project, instance, name, since) VALUES (?1, ?2, ?3, ?4, ?5, ?6) \
+                 ON CONFLICT DO UPDATE SET since = excluded.since WHERE since > excluded.since",
             )?;
             for start in started {
                 let held = |hold: &Hold| hold.covers_names(start.instance.as_str(), start.backup, start.name);
@@ -69,6 +70,34 @@ impl Ledger {
             let mut clear = tx.prepare_cached("DELETE FROM grace WHERE policy = ?1 AND backup = ?2")?;
             for backup in cleared {
                 clear.execute((policy.as_str(), backup.as_str()))?;
+            }
+            Ok(())
+        })
+    }
+
+    /// The instances of what has a grace under this policy.
+    pub fn graced_instances(&self, policy: &PolicyName) -> Result<Vec<(ProjectName, InstanceId)>, Error> {
+        self.read(|tx| {
+            let mut statement =
+                tx.prepare_cached("SELECT DISTINCT project, instance FROM grace WHERE policy = ?1 ORDER BY 1, 2")?;
+            let rows = statement.query_map([policy.as_str()], |row| {
+                let project = ProjectName::from(row.get::<_, String>(0)?);
+                Ok((project, InstanceId::from(row.get::<_, String>(1)?)))
+            })?;
+            Ok(rows.collect::<Result<_, _>>()?)
+        })
+    }
+
+    /// Forgets the graces of these instances under a policy that no longer selects them.
+    pub fn clear_grace_of(&self, policy: &PolicyName, instances: &[(ProjectName, InstanceId)]) -> Result<(), Error> {
+        if instances.is_empty() {
+            return Ok(());
+        }
+        self.write(|tx| {
+            let mut clear =
+                tx.prepare_cached("DELETE FROM grace WHERE policy = ?1 AND project = ?2 AND instance = ?3")?;
+            for (project, instance) in instances {
+                clear.execute((policy.as_str(), project.as_str(), instance.as_str()))?;
             }
             Ok(())
         })

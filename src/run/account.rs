@@ -2,7 +2,7 @@
 //!
 //! Pure, although it lives on floor 2: it is the seam between the decision (floor 0) and what the ledger remembers.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
@@ -74,19 +74,22 @@ impl Accounts {
         (0..self.running.len()).filter(|nth| claiming.contains(&self.running[*nth]))
     }
 
-    /// Decides one instance and enters the decisions of the policies that run; returns what is due, by policy.
+    /// Decides one instance and enters the decisions of the policies that run; returns what is due, by policy. `pending`
+    /// are those that an earlier run had accepted for deletion: they are kept as in progress, and their grace goes on, as
+    /// no policy wants them kept.
     pub(super) fn enter(
         &mut self,
         instance: &Arc<Instance>,
         backups: &[Backup],
         claiming: &[usize],
+        pending: &BTreeSet<BackupId>,
     ) -> Vec<(usize, InstanceDue)> {
         let policies: Vec<Arc<Policy>> = claiming.iter().map(|place| Arc::clone(&self.all[*place])).collect();
         let decided = decide(instance, backups, &self.holds, &policies, self.now);
         let mut due = Vec::new();
         for (place, decisions) in claiming.iter().zip(decided) {
             if let Some(nth) = self.running.iter().position(|running| running == place) {
-                due.push((nth, self.open[nth].enter(instance, backups, decisions)));
+                due.push((nth, self.open[nth].enter(instance, backups, decisions, pending)));
             }
         }
         due
@@ -158,7 +161,14 @@ impl Account {
     }
 
     /// Enters one instance's decisions; returns what is due there.
-    fn enter(&mut self, instance: &Arc<Instance>, backups: &[Backup], decisions: Vec<Decision>) -> InstanceDue {
+    fn enter(
+        &mut self,
+        instance: &Arc<Instance>,
+        backups: &[Backup],
+        decisions: Vec<Decision>,
+        pending: &BTreeSet<BackupId>,
+    ) -> InstanceDue {
+        self.clear_out_of_scope(backups, &decisions);
         let mut counted = 0;
         let mut due = Vec::new();
         for Decision {
@@ -169,7 +179,7 @@ impl Account {
         {
             let backup = &backups[backup];
             counted += usize::from(matches!(backup.status, BackupStatus::Completed | BackupStatus::Failed));
-            let action = self.act(instance, backup, verdict);
+            let action = self.act(instance, backup, verdict, pending);
             let tally = match &action {
                 Action::Keep(_) => &mut self.summary.keep,
                 Action::Wait { .. } => &mut self.summary.wait,
@@ -197,11 +207,33 @@ impl Account {
         }
     }
 
-    fn act(&mut self, instance: &Arc<Instance>, backup: &Backup, verdict: Verdict) -> Action {
+    /// Forgets the grace of what an edit took out of the policy's scope: it is not expired any more.
+    fn clear_out_of_scope(&mut self, backups: &[Backup], decisions: &[Decision]) {
+        let Grace::Known(grace) = &self.grace else { return };
+        if grace.is_empty() {
+            return;
+        }
+        // Decisions come in the order of the backups.
+        let mut in_scope = decisions.iter().map(|decision| decision.backup).peekable();
+        for (place, backup) in backups.iter().enumerate() {
+            if in_scope.next_if_eq(&place).is_none() && grace.contains_key(&backup.id) {
+                self.cleared.push(backup.id.clone());
+            }
+        }
+    }
+
+    fn act(
+        &mut self,
+        instance: &Arc<Instance>,
+        backup: &Backup,
+        verdict: Verdict,
+        pending: &BTreeSet<BackupId>,
+    ) -> Action {
         let reason = match verdict {
             Verdict::Keep(reasons) => {
                 if let Grace::Known(grace) = &self.grace
                     && grace.contains_key(&backup.id)
+                    && !pending.contains(&backup.id)
                 {
                     self.cleared.push(backup.id.clone());
                 }

@@ -1,6 +1,6 @@
 //! `plan --backups FILE`: the same decision without a network, credentials or state.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
 use chrono::TimeDelta;
@@ -55,7 +55,7 @@ pub fn decide_file(order: &Order, config: &Config, backups: BackupsOfFile) -> Re
             unmanaged.push(instance);
             continue;
         }
-        for (nth, mut due) in accounts.enter(&instance, &backups, &claiming) {
+        for (nth, mut due) in accounts.enter(&instance, &backups, &claiming, &BTreeSet::new()) {
             due.newest_recovery_point = newest_recovery_point(&backups, order.now);
             accounts.add(nth, due);
         }

@@ -1,6 +1,7 @@
 //! The first half of a pass: list the instances, list the backups of those that a policy claims, decide each instance as
 //! soon as it is listed. What stays in memory is what expired, not what is kept.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
@@ -10,13 +11,14 @@ use tokio::time::Instant;
 
 use super::account::Accounts;
 use super::cut::{CUT, skip_or_cut, until_told};
-use super::instances::{Job, Memory, list_instances, shrink_skip};
+use super::instances::{Job, Memory, list_instances, may_select, shrink_skip};
 use super::listing::backups_of;
 use super::{Error, Order, Progress, Purpose, Steady, World, blocking};
 use crate::ledger::{GraceStart, Listing, Pending, Unconfirmed};
 use crate::rds::{Client, Listed};
 use crate::retention::decide::FUTURE_TOLERANCE;
 use crate::retention::plan::{ClockCheck, InstanceDue};
+use crate::retention::policy::Knowledge;
 use crate::retention::report::{InstanceCounts, Overlap, Settled, Skip, SkipReason};
 use crate::retention::{
     Backup, BackupId, BackupStatus, Fate, Instance, InstanceId, InstanceLife, Mode, Policy, ProjectName, Refusal,
@@ -284,6 +286,9 @@ fn judge(
     // gone. Nobody can decide by it, so it may be written while the survey goes on.
     if let (Purpose::Apply { .. }, Some(ledger)) = (order.purpose, &world.ledger) {
         blocking(|| ledger.remember_backups(&instance.project, &instance.id, backups))?;
+        if backups.is_empty() && instance.life != InstanceLife::Listed {
+            survey.emptied.push((instance.project.clone(), instance.id.clone()));
+        }
     }
     let pending = settle_earlier(
         order,
@@ -291,22 +296,10 @@ fn judge(
         memory.unconfirmed.remove(&instance.id).unwrap_or_default(),
         backups,
     );
-    if let (Purpose::Apply { .. }, Some(ledger)) = (order.purpose, &world.ledger) {
-        match instance.life {
-            InstanceLife::Listed => {
-                blocking(|| ledger.remember_backups(&instance.project, &instance.id, backups))?;
-            }
-            InstanceLife::Deleted { .. } if backups.is_empty() => {
-                survey.emptied.push((instance.project.clone(), instance.id.clone()));
-            }
-            InstanceLife::Deleted { .. } => {}
-        }
-    }
+    let backups = &*being_deleted(backups, &pending);
     let mut recency = Vec::new();
-    for (nth, mut due) in accounts.enter(&instance, backups, &claiming) {
+    for (nth, mut due) in accounts.enter(&instance, backups, &claiming, &pending) {
         survey.hit.read(nth);
-        // An accepted deletion is not asked for again while it may still be under way.
-        due.due.retain(|candidate| !pending.contains(&candidate.id));
         let Some(policy) = accounts.running().nth(nth) else {
             continue;
         };
@@ -322,6 +315,19 @@ fn judge(
         }
     }
     Ok(recency)
+}
+
+/// The backups with those whose deletion was accepted as what they are, whatever the listing still calls them: they
+/// must not fill the slot of one that stays, nor be asked for again.
+fn being_deleted<'a>(backups: &'a [Backup], pending: &BTreeSet<BackupId>) -> Cow<'a, [Backup]> {
+    if pending.is_empty() {
+        return Cow::Borrowed(backups);
+    }
+    let mut backups = backups.to_vec();
+    for backup in backups.iter_mut().filter(|backup| pending.contains(&backup.id)) {
+        backup.status = BackupStatus::Deleting;
+    }
+    Cow::Owned(backups)
 }
 
 /// Whether the automated backups must be asked, because no manual one is recent enough.
@@ -432,6 +438,10 @@ pub(super) fn write_down(
         .filter(|(_, check)| check.is_good())
         .map(|(project, _)| project)
         .collect();
+    let listed = survey.listed.iter().flat_map(|(_, instances)| instances);
+    let there: HashMap<(ProjectName, InstanceId), &Instance> = listed
+        .map(|found| ((found.project.clone(), found.id.clone()), found))
+        .collect();
     blocking(|| {
         for account in accounts.iter().filter(|account| account.policy().mode == Mode::Enforce) {
             let started = account
@@ -446,8 +456,18 @@ pub(super) fn write_down(
                     name: &start.name,
                 })
                 .collect();
-            ledger.update_grace(&account.policy().name, &started, account.cleared(), order.now)?;
+            let policy = account.policy();
+            ledger.update_grace(&policy.name, &started, account.cleared(), order.now)?;
+            let mut graced = ledger.graced_instances(&policy.name)?;
+            // An edit that no longer selects an instance lets nothing of it be expired. One that is not listed was not seen.
+            graced.retain(|of| {
+                let unselected = |found: &&Instance| !policy.select.claims(found, Knowledge::Full);
+                !may_select(policy, &of.0) || there.get(of).is_some_and(unselected)
+            });
+            ledger.clear_grace_of(&policy.name, &graced)?;
         }
+        // Before the counts: what these listings show to be gone is not in them, and must not be subtracted from them again.
+        ledger.settle(run_id, order.now, &survey.gone, &survey.returned)?;
         // Nor does it remember when something was listed, missed or doubted: seven days of doubt, or 24 hours of absence,
         // would be over at once when the clock is right again.
         for (project, instances) in survey.listed.iter().filter(|(project, _)| good.contains(project)) {
@@ -465,7 +485,6 @@ pub(super) fn write_down(
         for (project, instance) in &survey.emptied {
             ledger.forget_instances(project, std::slice::from_ref(instance))?;
         }
-        ledger.settle(run_id, order.now, &survey.gone, &survey.returned)?;
         Ok(())
     })
 }

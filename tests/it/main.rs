@@ -5,6 +5,7 @@ mod clocks;
 mod config;
 mod daemon;
 mod deleted;
+mod doubts;
 mod field;
 mod floors;
 mod http;

@@ -50,6 +50,31 @@ fn grace_begins_once_and_ends_when_cleared() {
 }
 
 #[test]
+fn a_grace_that_begins_in_the_future_begins_now() {
+    let state = State::new();
+    start_grace(&state, &[1], 50);
+    start_grace(&state, &[1], 5);
+    assert_eq!(
+        state.ledger.grace(&policy()).unwrap()[&id(1)],
+        noon() + TimeDelta::hours(5)
+    );
+}
+
+#[test]
+fn the_graces_of_an_instance_are_forgotten_for_one_policy_and_project() {
+    let state = State::new();
+    start_grace(&state, &[1, 2], 0);
+    let of = state.ledger.graced_instances(&policy()).unwrap();
+    assert_eq!(of.len(), 1, "both are of one instance");
+    let elsewhere = [("other".into(), of[0].1.clone())];
+    state.ledger.clear_grace_of(&policy(), &elsewhere).unwrap();
+    state.ledger.clear_grace_of(&"other".into(), &of).unwrap();
+    assert_eq!(state.ledger.grace(&policy()).unwrap().len(), 2);
+    state.ledger.clear_grace_of(&policy(), &of).unwrap();
+    assert!(state.ledger.grace(&policy()).unwrap().is_empty());
+}
+
+#[test]
 fn a_hold_ends_the_grace_of_what_it_covers_even_if_no_run_saw_it() {
     let state = State::new();
     start_grace(&state, &[1, 2, 3], 0);
