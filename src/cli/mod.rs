@@ -51,6 +51,8 @@ pub struct Failure {
     pub code: u8,
     /// For a person; may have several lines, secrets never.
     pub message: String,
+    /// Whether the message begins with a place, `FILE:LINE:COLUMN:`. Editors find it there, so nothing stands before it.
+    pub begins_with_place: bool,
 }
 
 impl Failure {
@@ -67,7 +69,7 @@ impl Failure {
             }
             source = cause.source();
         }
-        Self { code, message }
+        Self::new(code, message)
     }
 
     /// With words of our own.
@@ -75,6 +77,7 @@ impl Failure {
         Self {
             code,
             message: message.into(),
+            begins_with_place: false,
         }
     }
 }
@@ -175,7 +178,12 @@ fn complain(failure: &Failure) -> u8 {
     let mut lines = failure.message.lines().map(sentences::clean);
     let first = lines.next().unwrap_or_default();
     let rest = lines.fold(String::new(), |text, line| text + "\n" + &line);
+    let name = if failure.begins_with_place {
+        ""
+    } else {
+        "rds-retentiond: "
+    };
     // There is nobody left to tell when stderr is gone.
-    let _ = writeln!(anstream::stderr(), "rds-retentiond: {first}{rest}");
+    let _ = writeln!(anstream::stderr(), "{name}{first}{rest}");
     failure.code
 }

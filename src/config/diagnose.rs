@@ -84,7 +84,11 @@ impl fmt::Display for Problem {
 
 /// Everything that is wrong with a configuration: never empty, sorted by file and position.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Problems(Vec<Problem>);
+pub struct Problems {
+    listed: Vec<Problem>,
+    /// How many more there are: a file of junk has more than anybody reads.
+    dropped: usize,
+}
 
 impl Problems {
     /// `None` when there is nothing wrong. `files` gives the order of the files, `dropped` how many are not listed.
@@ -93,25 +97,24 @@ impl Problems {
             return None;
         }
         sort(&mut problems, files);
-        if dropped > 0
-            && let Some(last) = problems.last()
-        {
-            let more = format!("and {dropped} more problems, not listed");
-            let more = Problem::with_file(&last.file, more, Some("mend these first"));
-            problems.push(more);
-        }
-        Some(Self(problems))
+        Some(Self {
+            listed: problems,
+            dropped,
+        })
     }
 
-    /// One by one.
+    /// One by one, as far as they are listed.
     pub fn iter(&self) -> std::slice::Iter<'_, Problem> {
-        self.0.iter()
+        self.listed.iter()
     }
 }
 
 impl From<Problem> for Problems {
     fn from(problem: Problem) -> Self {
-        Self(vec![problem])
+        Self {
+            listed: vec![problem],
+            dropped: 0,
+        }
     }
 }
 
@@ -125,12 +128,17 @@ impl<'p> IntoIterator for &'p Problems {
 
 impl fmt::Display for Problems {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for problem in &self.0 {
+        for problem in &self.listed {
             write!(f, "{problem}\n\n")?;
         }
-        match self.0.len() {
-            1 => write!(f, "1 problem in the configuration"),
-            many => write!(f, "{many} problems in the configuration"),
+        match (self.listed.len(), self.dropped) {
+            (1, 0) => write!(f, "1 problem in the configuration"),
+            (all, 0) => write!(f, "{all} problems in the configuration"),
+            (listed, dropped) => write!(
+                f,
+                "{} problems in the configuration; these are {listed} of them",
+                listed + dropped
+            ),
         }
     }
 }

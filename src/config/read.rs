@@ -49,6 +49,11 @@ impl Findings {
     pub fn is_full(&self) -> bool {
         self.dropped.get() > 0
     }
+
+    /// Whether no warning is taken any more.
+    fn has_warned_enough(&self) -> bool {
+        self.warnings.borrow().len() >= MAX_PROBLEMS
+    }
 }
 
 /// A place in the tree, with its YAML path.
@@ -79,6 +84,10 @@ impl<'t> At<'t> {
 
     /// Notes a suspicion here.
     pub fn warn(&self, message: impl AsRef<str>, hint: impl AsRef<str>) {
+        // A snippet costs a walk along its line, which may be a megabyte with forty thousand warnings on it.
+        if self.findings.has_warned_enough() {
+            return;
+        }
         let hint = Some(hint.as_ref());
         let warning = self.source.problem(self.node.spot, &self.path, message.as_ref(), hint);
         self.findings.warning(warning);
@@ -267,6 +276,13 @@ impl<'t> At<'t> {
         }
         if text.trim().is_empty() {
             self.fail("the text is empty", "give it a value, or leave the key out");
+            return None;
+        }
+        if let Some(odd) = text.chars().find(|c| c.is_control() && !"\n\r\t".contains(*c)) {
+            self.fail(
+                format!("the text holds the control character U+{:04X}", u32::from(odd)),
+                "remove it; no name, path or id has one",
+            );
             return None;
         }
         Some(text)

@@ -464,9 +464,39 @@ fn junk_is_refused_without_being_parsed() {
     ] {
         let dir = directory(&[("config.yaml", junk.as_bytes())]);
         let problems = load_in(&dir).unwrap_err();
-        assert!(problems.iter().count() <= 1_001);
+        assert!(problems.iter().count() <= 1_000);
         assert!(problems.to_string().len() < 1 << 20);
     }
+}
+
+/// Each warning showed its place in the line, and found it by walking along the line: minutes for one line of a megabyte.
+#[test]
+fn forty_thousand_warnings_in_one_line_are_told_soon() {
+    let items = "{name: x, mode: y},".repeat(40_000);
+    // By the processor's time of this thread: other tests and builds may hold it up for long.
+    let spent = || -> Option<u64> {
+        let text = fs::read_to_string("/proc/thread-self/schedstat").ok()?;
+        text.split(' ').next()?.parse().ok()
+    };
+    let before = spent();
+    let problems = load_text(&format!("version: 1\npolicies: [{items}]\n")).unwrap_err();
+    if let Some((before, after)) = before.zip(spent()) {
+        assert!(after - before < 8_000_000_000, "{} ms", (after - before) / 1_000_000);
+    }
+    // All are counted: each has no `keep`, a mode that is none, and a name that only the first may have.
+    assert_eq!(
+        problems.to_string().lines().last(),
+        Some("119999 problems in the configuration; these are 1000 of them")
+    );
+}
+
+#[test]
+fn a_control_character_in_a_text_is_a_problem() {
+    let text = MINIMAL.replace("version: 1", "version: 1\nstate_dir: \"a\\0b\"");
+    assert_ne!(text, MINIMAL);
+    let problems = load_text(&text).unwrap_err();
+    let found: Vec<&str> = problems.iter().map(|problem| problem.message.as_str()).collect();
+    assert_eq!(found, ["the text holds the control character U+0000"]);
 }
 
 #[test]
