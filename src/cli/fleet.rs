@@ -12,7 +12,6 @@ use chrono::{DateTime, Utc};
 use super::{Failure, exit, note, plan, session};
 use crate::config::{Config, PolicyEntry};
 use crate::ledger::Ledger;
-use crate::rds::wire;
 use crate::retention::policy::{Count, Knowledge, Limits, Mode};
 use crate::retention::{
     Backup, DeletedInstances, Hold, Instance, InstanceId, InstanceLife, KeepRule, KeepRules, Policy, ProjectName,
@@ -46,9 +45,7 @@ pub(super) struct Fleet {
 impl Fleet {
     /// From a file: all backups are one project's, instances are known by id only.
     pub(super) fn of_file(config: &Config, file: &Path) -> Result<Self, Failure> {
-        let unreadable = |why: String| Failure::new(exit::USAGE, format!("--backups {}: {why}", file.display()));
-        let bytes = std::fs::read(file).map_err(|error| unreadable(error.to_string()))?;
-        let rows = wire::backups_from_json(&bytes).map_err(unreadable)?;
+        let rows = session::backups_of_file(file)?;
         let project = config
             .projects
             .first()

@@ -9,7 +9,6 @@ use super::progress::{Progress, Values};
 use super::render::Kind;
 use super::{CommandResult, Failure, exit, session, show_report};
 use crate::config::Config;
-use crate::rds::wire;
 use crate::retention::{InstanceId, PolicyName, RunReport};
 use crate::run::{self, Order, Purpose, Watcher};
 
@@ -32,10 +31,27 @@ pub(super) fn plan(args: &Plan, global: &Global) -> CommandResult {
         Some(file) => (offline(&order, &config, file)?, Kind::Offline),
         None => (online(&order, &config)?, Kind::Plan),
     };
+    if let Some(wanted) = &args.instance {
+        must_be_there(wanted, &report)?;
+    }
     let shown = show_report(&report, kind, &args.show, global);
     // The process ends now: giving back the memory of a million rows one by one would only take time.
     std::mem::forget(report);
     shown
+}
+
+/// A name that nothing bears is a mistake of whoever typed it, unless a project could not be asked.
+fn must_be_there(wanted: &str, report: &RunReport) -> Result<(), Failure> {
+    let counts = report.instances;
+    let is_there =
+        counts.managed + counts.unmanaged > 0 || report.policies.iter().any(|policy| !policy.rows.is_empty());
+    if is_there || !report.skipped.is_empty() {
+        return Ok(());
+    }
+    Err(Failure::new(
+        exit::USAGE,
+        format!("no instance has the id or name `{wanted}`, as far as the policies' projects go"),
+    ))
 }
 
 /// The policies named on the command line; none named is all of them.
@@ -44,11 +60,8 @@ pub(super) fn policies(names: &[String]) -> Option<Vec<PolicyName>> {
 }
 
 fn offline(order: &Order, config: &Config, file: &Path) -> Result<RunReport, Failure> {
-    let unreadable = |why: String| Failure::new(exit::USAGE, format!("--backups {}: {why}", file.display()));
-    let bytes = std::fs::read(file).map_err(|error| unreadable(error.to_string()))?;
-    let backups = wire::backups_from_json(&bytes).map_err(unreadable)?;
-    // Before the rows are made: both are as large as the fleet.
-    drop(bytes);
+    // The file's bytes are gone before the rows are made: both are as large as the fleet.
+    let backups = session::backups_of_file(file)?;
     Ok(run::decide_file(order, config, backups)?)
 }
 

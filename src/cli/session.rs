@@ -3,6 +3,7 @@
 //! Errors become a [`Failure`] here: the exit code is decided once.
 
 use std::ffi::OsString;
+use std::io::Read as _;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,13 +15,16 @@ use super::args::{Global, LogFormat, LogLevel};
 use super::{Failure, exit};
 use crate::config::{self, Config, Surroundings};
 use crate::ledger::{self, Access, DeletionLock, Ledger};
-use crate::rds::{self, KeyGuard, Observer};
+use crate::rds::{self, KeyGuard, Observer, wire};
 use crate::run::{self, Projects, Watcher, World};
 use crate::telemetry;
 
 impl From<config::Problems> for Failure {
     fn from(problems: config::Problems) -> Self {
-        Self::new(exit::CONFIGURATION, problems.to_string())
+        Self {
+            begins_with_place: true,
+            ..Self::new(exit::CONFIGURATION, problems.to_string())
+        }
     }
 }
 
@@ -70,6 +74,19 @@ pub fn load_for(path: &Path, state_directory: Option<OsString>) -> Result<Arc<Co
         state_directory: state_directory.map(Into::into),
     };
     Ok(Arc::new(config::load(path, &surroundings)?))
+}
+
+/// Reads what `--backups` names; `-` is stdin, for what another program lists.
+pub fn backups_of_file(file: &Path) -> Result<Vec<wire::BackupsOfInstance>, Failure> {
+    let unreadable = |why: String| Failure::new(exit::USAGE, format!("--backups {}: {why}", file.display()));
+    let mut bytes = Vec::new();
+    let read = if file.as_os_str() == "-" {
+        std::io::stdin().lock().read_to_end(&mut bytes).map(|_| ())
+    } else {
+        std::fs::read(file).map(|read| bytes = read)
+    };
+    read.map_err(|error| unreadable(error.to_string()))?;
+    wire::backups_from_json(&bytes).map_err(unreadable)
 }
 
 /// A runtime for one command. Two workers: one decides while the other talks.

@@ -197,9 +197,18 @@ async fn told_to_stop(world: &World) {
     }
 }
 
+/// Refuses a policy that the configuration does not have; for those who make something before they begin a pass.
+pub fn know_all(wanted: Option<&[PolicyName]>, config: &Config) -> Result<(), Error> {
+    places_of(wanted, config).map(|_| ())
+}
+
 /// Indices of the policies that run, in the configuration's order.
 fn running_policies(order: &Order, config: &Config) -> Result<Vec<usize>, Error> {
-    let Some(wanted) = &order.policies else {
+    places_of(order.policies.as_deref(), config)
+}
+
+fn places_of(wanted: Option<&[PolicyName]>, config: &Config) -> Result<Vec<usize>, Error> {
+    let Some(wanted) = wanted else {
         return Ok((0..config.policies.len()).collect());
     };
     let names: Vec<&PolicyName> = config.policies.iter().map(|entry| &entry.policy.name).collect();

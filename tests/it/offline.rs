@@ -140,6 +140,49 @@ async fn empty_lists_and_repeated_entries_are_fine() {
     }
 }
 
+/// Another program's list, through a pipe; and one from a tool that begins its files with a byte order mark.
+#[tokio::test]
+async fn a_list_comes_from_stdin_or_with_a_byte_order_mark() {
+    let world = World::new(&[]).await;
+    world.configure("", &policy(&json!({"last": 1})), "");
+    let text = format!("\u{feff}{}", json!([entry("a", "2026-01-01T00:00:00+0000")]));
+    let file = world.dir().join("b.json");
+    fs::write(&file, &text).unwrap();
+    for name in ["-", file.to_str().unwrap()] {
+        let mut command = world.command(&["plan", "--format", "json", "--backups", name]);
+        command.stdin(fs::File::open(&file).unwrap());
+        let report = super::world::output(command).await.exits(0).json();
+        assert_eq!(
+            decided(&report, "p", "keep"),
+            BTreeSet::from(["a".to_owned()]),
+            "{name}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn an_instance_that_nothing_lists_is_a_usage_error() {
+    let mut world = World::new(&[2]).await;
+    let file = world.dir().join("b.json");
+    fs::write(&file, json!([entry("a", "2026-01-01T00:00:00+0000")]).to_string()).unwrap();
+    let says = "no instance has the id or name `nope`";
+    let file = file.to_str().unwrap().to_owned();
+    let ran = plan(&mut world, &file, &["--instance", "nope"])
+        .await
+        .exits(64)
+        .says(says);
+    assert_eq!(ran.stdout, "");
+    plan(&mut world, &file, &["--instance", "i1in04"]).await.exits(0);
+    // In the cloud by id and by name; a project that cannot be asked is what the exit code speaks of.
+    let mut world = World::new(&[2]).await;
+    let id = super::world::instance_id(1);
+    for (known, code) in [(id.as_str(), 0), ("mssql-1", 0), ("nope", 64)] {
+        world.run(&["plan", "--instance", known]).await.exits(code);
+    }
+    world.set_env("HUAWEICLOUD_SDK_SK", "wrong");
+    world.run(&["plan", "--instance", "nope"]).await.exits(77);
+}
+
 #[tokio::test]
 async fn at_moves_the_decision_and_takes_a_date() {
     let mut world = World::new(&[]).await;

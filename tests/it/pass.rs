@@ -528,6 +528,7 @@ async fn exit_codes_of_things_that_are_wrong() {
         .await
         .exits(64)
         .says("no policy is named `nobody`");
+    assert!(!world.state().exists(), "a misspelt name made a state");
     world.run(&["apply", "--no-such-flag"]).await.exits(64);
     world.run(&["plan", "--at", "yesterday"]).await.exits(64);
     world.policies("\n  - name: p\n    mode: enforce\n    keep: {}\n");

@@ -26,6 +26,8 @@ const WORTH_HALVING: usize = 1 << 20;
 /// Stricter than a listing, for nobody can be asked again: an entry without id, or two entries of one id that differ, are errors; exact
 /// repetitions are dropped. The error names the entry's index (from 0), line and column.
 pub fn backups_from_json(bytes: &[u8]) -> Result<Vec<BackupsOfInstance>, String> {
+    // Windows' tools put a byte order mark before what they write.
+    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
     if bytes.len() >= WORTH_HALVING
         && let Some(file) = halves::read(bytes)
     {
