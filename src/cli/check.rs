@@ -1,5 +1,6 @@
 //! `check`: is the configuration right, and (`--online`) may it do its work?
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::Write as _;
 use std::sync::Arc;
@@ -10,7 +11,7 @@ use super::args::{Check, Global};
 use super::out::Out;
 use super::sentences::clean;
 use super::{CommandResult, Failure, exit, finish, session};
-use crate::config::Config;
+use crate::config::{Config, PolicyEntry};
 use crate::rds::{self, Client, Listed};
 use crate::retention::policy::Knowledge;
 use crate::retention::{Engine, Instance};
@@ -141,19 +142,18 @@ async fn reach(client: &Client) -> Result<Vec<Instance>, rds::Error> {
 }
 
 fn describe_project(config: &Config, client: &Client, instances: &[Instance], text: &mut String) {
-    let claims = |instance: &Instance| {
-        config
-            .policies
-            .iter()
-            .filter(|entry| entry.policy.select.claims(instance, Knowledge::Full))
-            .count()
-    };
-    let unmanaged: Vec<String> = instances
-        .iter()
-        .filter(|instance| claims(instance) == 0)
-        .map(|instance| format!("{} ({})", clean(&instance.name), clean(instance.id.as_str())))
-        .collect();
-    let overlapping = instances.iter().filter(|instance| claims(instance) > 1).count();
+    let mut unmanaged = Vec::new();
+    let mut overlaps: BTreeMap<Vec<&str>, usize> = BTreeMap::new();
+    for instance in instances {
+        let claims = |entry: &&PolicyEntry| entry.policy.select.claims(instance, Knowledge::Full);
+        let claiming = config.policies.iter().filter(claims);
+        let claiming: Vec<&str> = claiming.map(|entry| entry.policy.name.as_str()).collect();
+        match claiming.len() {
+            0 => unmanaged.push(format!("{} ({})", clean(&instance.name), clean(instance.id.as_str()))),
+            1 => {}
+            _ => *overlaps.entry(claiming).or_default() += 1,
+        }
+    }
     let _ = writeln!(
         text,
         "project {}: reached; may list instances{}; {} with SQL Server, {} of them covered by several policies, {} by none\n  \
@@ -161,7 +161,7 @@ fn describe_project(config: &Config, client: &Client, instances: &[Instance], te
         client.project(),
         if instances.is_empty() { "" } else { " and backups" },
         counted(instances.len(), "instance", "instances"),
-        overlapping,
+        overlaps.values().sum::<usize>(),
         unmanaged.len(),
     );
     let check = client.clock();
@@ -171,6 +171,14 @@ fn describe_project(config: &Config, client: &Client, instances: &[Instance], te
             check,
         };
         let _ = writeln!(text, "  warning: {refusal}");
+    }
+    for (policies, number) in overlaps {
+        let _ = writeln!(
+            text,
+            "  {} overlap on {}: a backup goes only if every one of them lets it go",
+            policies.join(" and "),
+            counted(number, "instance", "instances"),
+        );
     }
     for name in unmanaged {
         let _ = writeln!(text, "  no policy covers {name}");

@@ -14,6 +14,7 @@ use super::values::{
     parse_hash, parse_loopback, parse_pace, parse_pattern, parse_short, parse_span, parse_text, parse_time, parse_until,
 };
 use crate::retention::{Pattern, Span};
+use crate::simulator::Fault;
 
 /// `run`
 #[derive(Clone, Copy, Debug, Args)]
@@ -58,13 +59,13 @@ pub struct Plan {
     /// Only this policy; may be given several times. The others still keep what they keep.
     #[arg(long = "policy", value_name = "NAME", action = ArgAction::Append)]
     pub policies: Vec<String>,
-    /// Only this instance, by id.
+    /// Only this instance, by id or name.
     #[arg(long, value_name = "ID")]
     pub instance: Option<String>,
     /// Decide as of this moment: RFC 3339, or a date (midnight UTC).
     #[arg(long, value_name = "TIME", value_parser = parse_time)]
     pub at: Option<DateTime<Utc>>,
-    /// Offline: decide on this file, a JSON array of backups in the API's list shape or `{"backups": [...]}`.
+    /// Offline: decide on this file, a JSON array of backups in the API's list shape or `{"backups": [...]}`; `-` is stdin.
     ///
     /// No network, credentials or state are used; grace counts as over. All backups are taken as one project; selectors
     /// on instance names, tags and projects match everything.
@@ -300,10 +301,15 @@ pub enum AuditWhat {
     Export,
 }
 
+const SIMULATOR_EXAMPLES: &str = "Examples:\n  rds-retentiond simulator --instances 20 --backups 60\n  \
+    rds-retentiond simulator --rate-limit 5 --fault list_backups:status=503:times=2";
+
 /// `simulator`
 #[derive(Clone, Debug, Args)]
-#[command(after_help = "Examples:\n  rds-retentiond simulator --instances 20 --backups 60\n  \
-                  rds-retentiond simulator --rate-limit 5 --fault list_backups:status=503:times=2")]
+#[command(
+    after_help = SIMULATOR_EXAMPLES,
+    after_long_help = format!("A fault is\n{}\n\n{SIMULATOR_EXAMPLES}", Fault::GRAMMAR)
+)]
 pub struct Simulator {
     /// Address to listen on; port 0 takes a free one.
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:0", value_parser = parse_loopback)]
@@ -317,7 +323,7 @@ pub struct Simulator {
     /// Answer 429 to more requests than this a second.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub rate_limit: Option<u32>,
-    /// Make something go wrong, as `OPERATION:FAULT[:CONDITION]...`; may be given several times.
+    /// Make something go wrong, as `OPERATION:FAULT[:CONDITION]...` (all are listed below); may be given several times.
     #[arg(long = "fault", value_name = "FAULT", action = ArgAction::Append)]
     pub faults: Vec<String>,
 }

@@ -84,16 +84,18 @@ fn instructions(simulator: &simulator::Simulator) -> String {
         "# An RDS API with a made-up fleet listens on {url} until you press Ctrl-C.\n\
          # Save the lines below as config.yaml; in another terminal:\n\
          {exports}\
+         #   rds-retentiond --config config.yaml check --online\n\
          #   rds-retentiond --config config.yaml plan\n\
          version: 1\n\
          state_dir: state\n\
          {projects}\
          policies:\n  \
            - name: everything\n    \
-             mode: dry-run\n    \
+             mode: dry-run                 # with `enforce`, `apply` deletes\n    \
              schedule: \"0 3 * * *\"\n    \
              keep: {{last: 3, daily: 7, weekly: 4, monthly: 6}}\n    \
-             grace: 0s\n",
+             grace: 0s\n    \
+             limits: {{max_percent: 80}}     # the default of 50 refuses the first plan of a fleet that was never cleaned up\n",
         url = simulator.url(),
         projects = simulator.config_yaml(),
     )
