@@ -7,6 +7,7 @@ mod daemon;
 mod deleted;
 mod doubts;
 mod field;
+mod first_steps;
 mod floors;
 mod http;
 mod keys;

@@ -1,0 +1,173 @@
+//! What the README tells a newcomer to type: the demo, and the simulator with what it prints. Nothing is configured, and
+//! nothing is left behind.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use super::world::Ran;
+
+/// The binary in an environment that has nothing but a place for temporary files.
+fn program(dir: &Path, words: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_rds-retentiond"));
+    command.env_clear().env("TMPDIR", dir).current_dir(dir).args(words);
+    command.stdin(Stdio::null());
+    command
+}
+
+/// A running simulator, what it printed, and where that was saved.
+struct Lab {
+    child: Child,
+    dir: TempDir,
+    keys: Vec<(String, String)>,
+}
+
+impl Lab {
+    fn start() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let words = ["simulator", "--deletion-takes", "10ms"];
+        let mut child = program(dir.path(), &words).stdout(Stdio::piped()).spawn().unwrap();
+        let mut reader = BufReader::new(child.stdout.take().unwrap());
+        let mut printed = String::new();
+        // The last line it prints.
+        while !printed.contains("limits:") {
+            assert_ne!(reader.read_line(&mut printed).unwrap(), 0, "{printed}");
+        }
+        let export = |line: &str| {
+            let (name, value) = line.strip_prefix("#   export ")?.split_once('=')?;
+            Some((name.to_owned(), value.to_owned()))
+        };
+        let keys = printed.lines().filter_map(export).collect();
+        let lab = Self { child, dir, keys };
+        lab.save(&printed);
+        lab
+    }
+
+    fn save(&self, config: &str) {
+        fs::write(self.dir.path().join("config.yaml"), config).unwrap();
+    }
+
+    fn config(&self) -> String {
+        fs::read_to_string(self.dir.path().join("config.yaml")).unwrap()
+    }
+
+    fn run(&self, words: &str) -> Ran {
+        let words: Vec<&str> = ["--config", "config.yaml"]
+            .into_iter()
+            .chain(words.split(' '))
+            .collect();
+        let mut command = program(self.dir.path(), &words);
+        Ran::of(&command.envs(self.keys.iter().cloned()).output().unwrap())
+    }
+}
+
+impl Drop for Lab {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn outcomes(report: &Value, wanted: &str) -> usize {
+    let rows = report["policies"][0]["decisions"].as_array().unwrap();
+    rows.iter().filter(|row| row["outcome"] == wanted).count()
+}
+
+#[test]
+fn what_the_simulator_prints_is_all_that_check_plan_and_apply_need() {
+    let mut lab = Lab::start();
+    lab.run("check --strict").exits(0);
+    let reached = lab.run("check --online").exits(0);
+    assert!(
+        reached.stdout.contains("project simulator: reached"),
+        "{}",
+        reached.stdout
+    );
+    let plan = lab.run("plan --format json").exits(0).json();
+    let (policy, wanted) = (&plan["policies"][0], &plan["policies"][0]["summary"]["delete"]);
+    assert_eq!(
+        (&policy["mode"], &policy["verdict"]),
+        (&"dry-run".into(), &"approved".into()),
+        "{policy}"
+    );
+    assert!(wanted.as_u64().unwrap() > 100, "{wanted}");
+    // As it stands it deletes nothing.
+    let dry = lab.run("apply --format json").exits(0).json();
+    assert!(dry["policies"][0].get("sent").is_none(), "{dry}");
+    // As its comment says, it does with `enforce`.
+    lab.save(&lab.config().replace("mode: dry-run", "mode: enforce"));
+    let done = lab.run("apply --format json").exits(0).json();
+    assert_eq!(
+        outcomes(&done, "confirmed"),
+        usize::try_from(wanted.as_u64().unwrap()).unwrap()
+    );
+    assert_eq!(
+        lab.run("plan --format json").exits(0).json()["policies"][0]["summary"]["delete"],
+        0
+    );
+
+    let stopped = Command::new("kill").arg(lab.child.id().to_string()).status().unwrap();
+    assert!(stopped.success());
+    assert_eq!(lab.child.wait().unwrap().code(), Some(0));
+}
+
+#[test]
+fn the_demo_ends_by_itself_and_says_what_was_kept_and_why_what_was_deleted_and_in_how_many_calls() {
+    let dir = tempfile::tempdir().unwrap();
+    let words = ["demo", "--once", "--deletion-takes", "10ms"];
+    let shown = Ran::of(&program(dir.path(), &words).output().unwrap()).exits(0);
+    assert_eq!(shown.stderr, "");
+    for says in [
+        "keep      ",
+        "daily 1",
+        "delete    ",
+        "no rule keeps it",
+        "confirmed gone",
+        "confirmed (",
+        " API calls",
+    ] {
+        assert!(shown.stdout.contains(says), "no `{says}` in:\n{}", shown.stdout);
+    }
+    assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0, "something is left behind");
+}
+
+/// Whoever needs a fault need not read the source.
+#[test]
+fn the_simulator_s_help_lists_every_fault() {
+    let dir = tempfile::tempdir().unwrap();
+    let help = Ran::of(&program(dir.path(), &["simulator", "--help"]).output().unwrap()).exits(0);
+    for word in [
+        "delete_batch",
+        "retry_after=2",
+        "truncate=100",
+        "foreign_instance",
+        "date=-20m",
+        "times=2",
+    ] {
+        assert!(help.stdout.contains(word), "no `{word}` in:\n{}", help.stdout);
+    }
+}
+
+/// A signal ends the staying demo, too, and it takes its directory with it.
+#[test]
+fn the_demo_that_stays_leaves_nothing_behind() {
+    let dir = tempfile::tempdir().unwrap();
+    let words = ["demo", "--listen", "127.0.0.1:0"];
+    let mut child = program(dir.path(), &words).stdout(Stdio::piped()).spawn().unwrap();
+    let mut reader = BufReader::new(child.stdout.take().unwrap());
+    let mut printed = String::new();
+    while !printed.contains("Ctrl-C") {
+        assert_ne!(reader.read_line(&mut printed).unwrap(), 0, "{printed}");
+    }
+    assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+    let pid = child.id().to_string();
+    assert!(Command::new("kill").args(["-INT", &pid]).status().unwrap().success());
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    reader.read_to_string(&mut printed).unwrap();
+    assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0, "{printed}");
+}
