@@ -9,6 +9,7 @@ use super::progress::{Progress, Values};
 use super::render::Kind;
 use super::{CommandResult, Failure, exit, session, show_report};
 use crate::config::Config;
+use crate::retention::report::InstanceCounts;
 use crate::retention::{InstanceId, PolicyName, RunReport};
 use crate::run::{self, Order, Purpose, Watcher};
 
@@ -42,7 +43,7 @@ pub(super) fn plan(args: &Plan, global: &Global) -> CommandResult {
 
 /// A name that nothing bears is a mistake of whoever typed it, unless a project could not be asked.
 fn must_be_there(wanted: &str, report: &RunReport) -> Result<(), Failure> {
-    let counts = report.instances;
+    let counts: InstanceCounts = report.instances.values().sum();
     let is_there =
         counts.managed + counts.unmanaged > 0 || report.policies.iter().any(|policy| !policy.rows.is_empty());
     if is_there || !report.skipped.is_empty() {
