@@ -1,86 +1,29 @@
 //! `diff`: which backups change fate between two configurations. Writes nothing.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 use std::io::{self, Write};
-use std::sync::Arc;
 
-use anstyle::AnsiColor;
+use anstyle::{AnsiColor, Style};
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
 use super::args::{Diff, Format, Global};
-use super::fleet::{Fleet, Resident};
+use super::fleet::Fleet;
 use super::grid::{Cell, Column, Grid};
 use super::json::{self, Reasons, Stamp};
 use super::out::{Look, Out};
 use super::render::{BOLD, DIM};
-use super::sentences::{clean, count, day, expired, keep, number, size};
+use super::sentences::{clean, count, day, gone_by, keep, number, size};
+use super::text::paragraph;
 use super::{CommandResult, exit, finish, session};
 use crate::config::Config;
+use crate::retention::diff::{self, Changed, Fate, Group, Groups, Side};
 use crate::retention::report::Tally;
-use crate::retention::{
-    Backup, ExpireReason, Hold, Instance, KeepReason, Keeper, Mode, Policy, PolicyName, Verdict, decide,
-};
+use crate::retention::{InstanceId, Mode, PolicyName};
 
 /// More changes than this are not all listed unless asked for.
 const MOST_ROWS: usize = 200;
-
-/// A backup's fate under one configuration, grace taken as over.
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Fate {
-    /// No policy has it in its scope.
-    Unmanaged,
-    /// Kept; by what, and by which policy first.
-    Keep(PolicyName, Vec<KeepReason>),
-    /// Let go by this policy.
-    Expire(PolicyName, ExpireReason),
-}
-
-impl Fate {
-    fn goes(&self) -> bool {
-        matches!(self, Self::Expire(..))
-    }
-
-    fn policy(&self) -> Option<&PolicyName> {
-        match self {
-            Self::Unmanaged => None,
-            Self::Keep(policy, _) | Self::Expire(policy, _) => Some(policy),
-        }
-    }
-
-    fn key(&self) -> &'static str {
-        match self {
-            Self::Unmanaged => "unmanaged",
-            Self::Keep(..) => "keep",
-            Self::Expire(..) => "expire",
-        }
-    }
-
-    fn why(&self) -> String {
-        match self {
-            Self::Unmanaged => "no policy's".to_owned(),
-            Self::Keep(_, reasons) => keep(reasons),
-            Self::Expire(_, reason) => expired(*reason).trim_start_matches("expired: ").to_owned(),
-        }
-    }
-}
-
-/// One backup that changes fate.
-struct Changed {
-    instance: Arc<Instance>,
-    backup: Backup,
-    now: Fate,
-    then: Fate,
-}
-
-/// All changes under one policy.
-#[derive(Default)]
-struct Group {
-    changes: Vec<Changed>,
-    would_go: Tally,
-    would_stay: Tally,
-}
 
 pub(super) fn diff(args: &Diff, global: &Global) -> CommandResult {
     let config = session::configuration(global)?;
@@ -114,65 +57,58 @@ pub(super) fn diff(args: &Diff, global: &Global) -> CommandResult {
 }
 
 /// The changes, by the policy that lets the backup go in the one configuration or the other.
-fn compare(fleet: &Fleet, config: &Config, against: &Config, at: DateTime<Utc>) -> BTreeMap<PolicyName, Group> {
-    let sides = [config, against].map(|config| (config, fleet.holds(config)));
-    let mut groups: BTreeMap<PolicyName, Group> = BTreeMap::new();
+fn compare(fleet: &Fleet, config: &Config, against: &Config, at: DateTime<Utc>) -> Groups {
+    let holds = [config, against].map(|config| fleet.holds(config));
+    let mut groups = Groups::new();
     for resident in &fleet.residents {
-        let [now, then] = sides
-            .each_ref()
-            .map(|(config, holds)| fates(fleet, config, holds, resident, at));
-        for ((backup, now), then) in resident.backups.iter().zip(now).zip(then) {
-            if now.goes() == then.goes() {
-                continue;
-            }
-            let letting_go = if then.goes() { &then } else { &now };
-            let Some(policy) = letting_go.policy() else { continue };
-            let group = groups.entry(policy.clone()).or_default();
-            let tally = if then.goes() {
-                &mut group.would_go
-            } else {
-                &mut group.would_stay
-            };
-            tally.add(backup.size_bytes);
-            group.changes.push(Changed {
-                instance: Arc::clone(&resident.instance),
-                backup: backup.clone(),
-                now,
-                then,
-            });
-        }
+        let claiming = [config, against].map(|config| fleet.claiming_policies(config, &resident.instance));
+        let side = |nth: usize| Side {
+            policies: &claiming[nth],
+            holds: &holds[nth],
+        };
+        diff::compare(
+            &resident.instance,
+            &resident.backups,
+            [side(0), side(1)],
+            at,
+            &mut groups,
+        );
+    }
+    for group in groups.values_mut() {
+        // As `plan` sorts them.
+        group.changes.sort_by(|a, b| order(a).cmp(&order(b)));
     }
     groups
 }
 
-/// The fate of every backup of an instance, in their order.
-fn fates(fleet: &Fleet, config: &Config, holds: &[Hold], resident: &Resident, at: DateTime<Utc>) -> Vec<Fate> {
-    let claiming = fleet.claiming(config, &resident.instance);
-    let policies: Vec<Arc<Policy>> = claiming
-        .iter()
-        .map(|place| Arc::clone(&config.policies[*place].policy))
-        .collect();
-    let decided = decide(&resident.instance, &resident.backups, holds, &policies, at);
-    let mut fates = vec![Fate::Unmanaged; resident.backups.len()];
-    for (policy, decisions) in policies.iter().zip(decided) {
-        for decision in decisions {
-            let fate = match decision.verdict {
-                // That another policy keeps it is that policy's to say.
-                Verdict::Keep(reasons) if reasons.iter().all(|why| matches!(why.keeper, Keeper::Policy(_))) => continue,
-                Verdict::Keep(reasons) => Fate::Keep(policy.name.clone(), reasons),
-                Verdict::Expire(reason) => Fate::Expire(policy.name.clone(), reason),
-            };
-            let known = &mut fates[decision.backup];
-            if *known == Fate::Unmanaged {
-                *known = fate;
-            }
-        }
+fn order(change: &Changed) -> impl Ord + '_ {
+    let Changed { instance, backup, .. } = change;
+    let newest_first = backup.begin.map(std::cmp::Reverse);
+    (
+        &instance.project,
+        &instance.name,
+        &instance.id,
+        newest_first,
+        &backup.id,
+    )
+}
+
+/// Why a backup is where it is, in few words.
+fn why(fate: &Fate) -> String {
+    match fate {
+        Fate::Unmanaged => "no policy's".to_owned(),
+        Fate::Keep(_, reasons) => keep(reasons),
+        Fate::Expire {
+            mode: Mode::DryRun,
+            reason,
+            ..
+        } => format!("{}, dry-run", gone_by(*reason)),
+        Fate::Expire { reason, .. } => gone_by(*reason).to_owned(),
     }
-    fates
 }
 
 struct Shown<'a> {
-    groups: &'a BTreeMap<PolicyName, Group>,
+    groups: &'a Groups,
     at: DateTime<Utc>,
     now: &'a Config,
     then: &'a Config,
@@ -189,32 +125,37 @@ impl Shown<'_> {
 
     fn draw(&self, out: &mut dyn Write, look: &Look) -> io::Result<()> {
         let names = [self.now, self.then].map(|config| clean(&config.path.to_string_lossy()).into_owned());
+        let say = |out: &mut dyn Write, style: Style, text: &str| paragraph(out, look, 0, 0, style, text);
         if self.groups.is_empty() {
-            return writeln!(out, "No backup changes fate between {} and {}.", names[0], names[1]);
+            let text = format!("No backup changes fate between {} and {}.", names[0], names[1]);
+            return say(out, Style::new(), &text);
         }
         let rows: usize = self.groups.values().map(|group| group.changes.len()).sum();
+        let listed = look.all || rows <= MOST_ROWS;
         for (policy, group) in self.groups {
             let mode = self.mode(policy).map_or("", Mode::as_str);
             writeln!(out, "policy {}, {mode}", look.paint(BOLD, &clean(policy.as_str())))?;
-            if look.all || rows <= MOST_ROWS {
+            if listed {
                 draw_changes(out, look, group)?;
             }
-            writeln!(out, "  {}\n", totals(group))?;
+            paragraph(out, look, 2, 0, Style::new(), &totals(group))?;
+            writeln!(out)?;
         }
-        if !look.all && rows > MOST_ROWS {
-            let text = format!("{} changes are not listed; --all lists them.", number(rows as u64));
-            writeln!(out, "{}\n", look.paint(DIM, &text))?;
+        if !listed {
+            let text = format!("{} changes are not listed; --all lists them.\n", number(rows as u64));
+            say(out, DIM, &text)?;
         }
-        let mut all = Group::default();
-        let mut instances = HashSet::new();
-        for group in self.groups.values() {
-            all.would_go = sum(all.would_go, group.would_go);
-            all.would_stay = sum(all.would_stay, group.would_stay);
-            instances.extend(group.changes.iter().map(|change| &change.instance.id));
-        }
+        let groups = self.groups.values();
+        let instances: HashSet<&InstanceId> = groups
+            .clone()
+            .flat_map(|group| &group.changes)
+            .map(|change| &change.instance.id)
+            .collect();
+        let all = groups.fold(Group::default(), |all, group| all.and(group));
         let text = format!("{} on {}.", totals(&all), count(instances.len() as u64, "instance"));
-        writeln!(out, "{}", look.paint(BOLD, &text))?;
-        writeln!(out, "With {} instead of {}; grace counted as over.", names[1], names[0])
+        say(out, BOLD, &text)?;
+        let text = format!("With {} instead of {}; grace counted as over.", names[1], names[0]);
+        say(out, Style::new(), &text)
     }
 
     fn to_json(&self) -> DiffJson<'_> {
@@ -238,32 +179,35 @@ impl Shown<'_> {
     }
 }
 
-fn sum(a: Tally, b: Tally) -> Tally {
-    Tally {
-        count: a.count + b.count,
-        bytes: a.bytes.saturating_add(b.bytes),
-    }
-}
-
 fn totals(group: &Group) -> String {
     let part = |tally: Tally, what: &str| {
         (tally.count > 0).then(|| format!("{} ({}) would {what}", count(tally.count, "backup"), size(tally.bytes)))
     };
     let go = part(group.would_go, "go that stay now");
+    let dry = (group.in_dry_run.count > 0).then(|| {
+        if group.in_dry_run == group.would_go {
+            "but only once their policy is enforced".to_owned()
+        } else {
+            format!(
+                "{} of them only once their policy is enforced",
+                number(group.in_dry_run.count)
+            )
+        }
+    });
     let stay = part(group.would_stay, "stay that go now");
-    go.into_iter().chain(stay).collect::<Vec<_>>().join(", ")
+    [go, dry, stay].into_iter().flatten().collect::<Vec<_>>().join(", ")
 }
 
 fn draw_changes(out: &mut dyn Write, look: &Look, group: &Group) -> io::Result<()> {
     let wide = look.width.is_none();
-    let mut columns = vec![Column::wrapping("INSTANCE", 12), Column::wrapping("BACKUP", 14)];
+    let mut columns = vec![Column::wrapping("INSTANCE", 15), Column::wrapping("BACKUP", 16)];
     columns.extend(wide.then_some(Column::left("ID")));
     columns.extend([
-        Column::left("BEGIN"),
-        Column::right("SIZE"),
+        Column::right("SIZE").or_none(),
+        Column::left("BEGIN").or_none(),
         Column::left("CHANGE"),
-        Column::wrapping("NOW", 14),
-        Column::wrapping("THEN", 14),
+        Column::wrapping("NOW", 8),
+        Column::wrapping("THEN", 8),
     ]);
     let mut grid = Grid::new(columns, 2);
     let cells = |change: &Changed| -> Vec<Cell<'static>> {
@@ -280,20 +224,20 @@ fn draw_changes(out: &mut dyn Write, look: &Look, group: &Group) -> io::Result<(
         if wide {
             cells.push(Cell::styled(clean(backup.id.as_str()).into_owned(), DIM));
         }
-        let (word, colour) = if then.goes() {
+        let (word, colour) = if change.goes() {
             ("goes", AnsiColor::Red)
         } else {
             ("stays", AnsiColor::Green)
         };
         cells.extend([
+            size(backup.size_bytes).into(),
             backup
                 .begin
                 .map_or_else(|| "?".to_owned(), |begin| day(begin, chrono_tz::Tz::UTC))
                 .into(),
-            size(backup.size_bytes).into(),
             Cell::styled(word, colour.on_default()),
-            now.why().into(),
-            then.why().into(),
+            why(now).into(),
+            why(then).into(),
         ]);
         cells
     };
@@ -342,6 +286,8 @@ struct FateJson<'a> {
     /// `keep`, `expire` or `unmanaged`.
     fate: &'static str,
     policy: Option<&'a PolicyName>,
+    /// Of an expired one: whether it is deleted, or would be if the policy were enforced.
+    mode: Option<&'static str>,
     reasons: Reasons<'a>,
 }
 
@@ -350,10 +296,14 @@ impl<'a> FateJson<'a> {
         Self {
             fate: fate.key(),
             policy: fate.policy(),
+            mode: match fate {
+                Fate::Expire { mode, .. } => Some(mode.as_str()),
+                Fate::Unmanaged | Fate::Keep(..) => None,
+            },
             reasons: match fate {
                 Fate::Unmanaged => Reasons::None,
                 Fate::Keep(_, reasons) => Reasons::Keep(reasons),
-                Fate::Expire(_, reason) => Reasons::Expire(*reason),
+                Fate::Expire { reason, .. } => Reasons::Expire(*reason),
             },
         }
     }

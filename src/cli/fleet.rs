@@ -13,6 +13,7 @@ use super::{Failure, exit, note, plan, session};
 use crate::config::{Config, PolicyEntry};
 use crate::ledger::Ledger;
 use crate::retention::policy::{Count, Knowledge, Limits, Mode};
+use crate::retention::report::{Skip, SkipReason};
 use crate::retention::{
     Backup, DeletedInstances, Hold, Instance, InstanceId, InstanceLife, KeepRule, KeepRules, Policy, ProjectName,
     Selector, Span,
@@ -110,7 +111,9 @@ impl Fleet {
             report.map_err(Failure::from)
         })?;
         let code = exit::of_plan(&report);
-        for skip in &report.skipped {
+        // What the guard refuses was read and decided all the same: here it is asked what policies mean.
+        let unread = |skip: &&Skip| !matches!(skip.reason, SkipReason::Guard(_));
+        for skip in report.skipped.iter().filter(unread) {
             let whole = || format!("project {}", skip.project);
             let what = skip.instance.as_ref().map_or_else(whole, |id| format!("instance {id}"));
             note(&format!("left out: {what}: {}", skip.message));
@@ -142,6 +145,12 @@ impl Fleet {
     /// The holds in force under a configuration: its own and those placed by command.
     pub(super) fn holds(&self, config: &Config) -> Vec<Hold> {
         config.holds.iter().chain(&self.placed_holds).cloned().collect()
+    }
+
+    /// The policies of a configuration that claim an instance.
+    pub(super) fn claiming_policies(&self, config: &Config, instance: &Instance) -> Vec<Arc<Policy>> {
+        let places = self.claiming(config, instance).into_iter();
+        places.map(|place| Arc::clone(&config.policies[place].policy)).collect()
     }
 
     /// The policies of a configuration that claim an instance, by place.

@@ -7,12 +7,15 @@ use std::borrow::Cow;
 use std::io::{self, Write};
 
 use anstyle::Style;
-use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
+use unicode_width::UnicodeWidthStr;
 
 use super::out::Look;
+use super::text::wrap;
 
 /// Blanks between columns.
 const GAP: usize = 2;
+/// As narrow as a column that wraps becomes at the very least.
+const NARROWEST: usize = 6;
 
 /// A column.
 #[derive(Clone, Copy, Debug)]
@@ -21,6 +24,8 @@ pub struct Column {
     right: bool,
     /// How narrow it may become before the table is wider than the terminal; `None` is as wide as its widest cell.
     least: Option<usize>,
+    /// Left out where the others would not fit otherwise.
+    optional: bool,
 }
 
 impl Column {
@@ -30,6 +35,7 @@ impl Column {
             title,
             right: false,
             least: None,
+            optional: false,
         }
     }
 
@@ -47,6 +53,12 @@ impl Column {
             least: Some(least),
             ..Self::left(title)
         }
+    }
+
+    /// The same, but left out where the terminal is too narrow for all; of several the last one first.
+    #[must_use]
+    pub const fn or_none(self) -> Self {
+        Self { optional: true, ..self }
     }
 }
 
@@ -78,6 +90,7 @@ impl<'a, T: Into<Cow<'a, str>>> From<T> for Cell<'a> {
 pub struct Grid {
     columns: Vec<Column>,
     widths: Vec<usize>,
+    shown: Vec<bool>,
     indent: usize,
 }
 
@@ -86,6 +99,7 @@ impl Grid {
     pub fn new(columns: Vec<Column>, indent: usize) -> Self {
         let widths = columns.iter().map(|column| column.title.width()).collect();
         Self {
+            shown: vec![true; columns.len()],
             columns,
             widths,
             indent,
@@ -99,22 +113,55 @@ impl Grid {
         }
     }
 
-    /// Narrows the columns that wrap, the widest first, until the table fits.
+    /// Leaves optional columns out and narrows those that wrap, the widest first, until the table fits.
     pub fn fit(&mut self, width: Option<usize>) {
         let Some(width) = width else { return };
-        let used = self.indent + self.widths.iter().sum::<usize>() + GAP * self.columns.len().saturating_sub(1);
-        for _ in width..used {
-            let spare = |place: &usize| {
-                self.columns[*place]
-                    .least
-                    .is_some_and(|least| self.widths[*place] > least)
+        let least = |grid: &Self, place: usize| {
+            let wide = grid.widths[place];
+            grid.columns[place].least.map_or(wide, |least| least.min(wide))
+        };
+        while self.used(least) > width {
+            let optional = |place: &usize| self.shown[*place] && self.columns[*place].optional;
+            let Some(place) = (0..self.columns.len()).rfind(optional) else {
+                break;
             };
+            self.shown[place] = false;
+        }
+        // On a terminal that is narrower than what reads well, everything that wraps becomes narrower still.
+        let tight = |grid: &Self, place: usize| least(grid, place).min(NARROWEST);
+        let tight = self.used(least) > width && self.used(tight) <= width;
+        let floor = |grid: &Self, place: usize| {
+            let least = least(grid, place);
+            if tight && grid.columns[place].least.is_some() {
+                least.min(NARROWEST)
+            } else {
+                least
+            }
+        };
+        for _ in width..self.width() {
+            let spare = |place: &usize| self.shown[*place] && self.widths[*place] > floor(self, *place);
             let widest = (0..self.columns.len())
                 .filter(spare)
                 .max_by_key(|place| self.widths[*place]);
             let Some(place) = widest else { return };
             self.widths[place] -= 1;
         }
+    }
+
+    /// Whether every column has its place.
+    pub fn is_whole(&self) -> bool {
+        self.shown.iter().all(|shown| *shown)
+    }
+
+    /// How wide the table is.
+    pub fn width(&self) -> usize {
+        self.used(|grid, place| grid.widths[place])
+    }
+
+    /// How wide the table is when each column is as wide as that.
+    fn used(&self, wide: impl Fn(&Self, usize) -> usize) -> usize {
+        let shown = || (0..self.columns.len()).filter(|place| self.shown[*place]);
+        self.indent + shown().map(|place| wide(self, place)).sum::<usize>() + GAP * shown().count().saturating_sub(1)
     }
 
     /// Draws the titles.
@@ -135,29 +182,36 @@ impl Grid {
             text: String::with_capacity(256),
             owed: self.indent,
         };
-        let fits = cells
-            .iter()
-            .zip(&self.widths)
-            .all(|(cell, width)| columns_of(&cell.text) <= *width);
+        let shown = || {
+            self.shown
+                .iter()
+                .enumerate()
+                .filter(|(_, shown)| **shown)
+                .map(|(place, _)| place)
+        };
+        let fits = shown().all(|place| {
+            cells
+                .get(place)
+                .is_none_or(|cell| columns_of(&cell.text) <= self.widths[place])
+        });
         if fits {
             // Nearly every row of a million: no lists are made for it.
-            for (place, cell) in cells.iter().enumerate() {
+            for place in shown() {
+                let Some(cell) = cells.get(place) else { break };
                 line.add(place, &cell.text, cell.style, look);
             }
             line.text.push('\n');
             return out.write_all(line.text.as_bytes());
         }
-        let wrapped: Vec<Vec<&str>> = cells
-            .iter()
-            .zip(&self.widths)
-            .map(|(cell, width)| wrap(&cell.text, *width))
+        let wrapped: Vec<(usize, Vec<&str>)> = shown()
+            .filter_map(|place| Some((place, wrap(&cells.get(place)?.text, self.widths[place]))))
             .collect();
-        let lines = wrapped.iter().map(Vec::len).max().unwrap_or(0);
+        let lines = wrapped.iter().map(|(_, parts)| parts.len()).max().unwrap_or(0);
         for number in 0..lines {
             line.owed = self.indent;
-            for (place, parts) in wrapped.iter().enumerate() {
+            for (place, parts) in &wrapped {
                 let text = parts.get(number).copied().unwrap_or_default();
-                line.add(place, text, cells[place].style, look);
+                line.add(*place, text, cells[*place].style, look);
             }
             line.text.push('\n');
         }
@@ -203,40 +257,6 @@ fn columns_of(text: &str) -> usize {
     } else {
         text.width()
     }
-}
-
-/// Cuts a text into lines at blanks, and a word that is wider than a line at any place.
-fn wrap(text: &str, width: usize) -> Vec<&str> {
-    let mut lines = Vec::new();
-    let mut rest = text;
-    while rest.width() > width {
-        let fits = fitting(rest, width);
-        // The blank behind the last word that fits; a line is never empty.
-        let cut = match rest[..fits].rfind(' ') {
-            _ if rest[fits..].starts_with(' ') => fits,
-            Some(blank) if blank > 0 => blank,
-            _ => fits,
-        };
-        let (line, tail) = rest.split_at(cut);
-        lines.push(line.trim_end());
-        rest = tail.trim_start();
-    }
-    if !rest.is_empty() || lines.is_empty() {
-        lines.push(rest);
-    }
-    lines
-}
-
-/// How many bytes of the text fit into so many columns; at least one character.
-fn fitting(text: &str, width: usize) -> usize {
-    let mut used = 0;
-    for (place, c) in text.char_indices() {
-        used += c.width().unwrap_or(0);
-        if used > width && place > 0 {
-            return place;
-        }
-    }
-    text.len()
 }
 
 #[cfg(test)]
@@ -288,11 +308,22 @@ mod tests {
     }
 
     #[test]
-    fn a_wide_character_is_never_cut() {
-        assert_eq!(wrap("夜間夜", 3), ["夜", "間", "夜"]);
-        assert_eq!(wrap("夜", 1), ["夜"]);
-        assert_eq!(wrap("", 4), [""]);
-        assert_eq!(wrap("ab cd", 2), ["ab", "cd"]);
+    fn optional_columns_make_room_the_last_one_first() {
+        let columns = || {
+            vec![
+                Column::wrapping("NAME", 9),
+                Column::right("SIZE").or_none(),
+                Column::left("WHY").or_none(),
+            ]
+        };
+        let rows = [["a name that wraps", "1 B", "x"]];
+        let at = |width| draw(columns(), &rows, Some(width), &Look::default());
+        assert_eq!(at(40), " NAME               SIZE  WHY\n a name that wraps   1 B  x\n");
+        assert_eq!(at(21), " NAME       SIZE  WHY\n a name      1 B  x\n that\n wraps\n");
+        assert_eq!(at(18), " NAME         SIZE\n a name that   1 B\n wraps\n");
+        assert_eq!(at(12), " NAME\n a name that\n wraps\n");
+        // Narrower than what reads well: narrower still, and never wider than the terminal.
+        assert_eq!(at(8), " NAME\n a name\n that\n wraps\n");
     }
 
     #[test]

@@ -30,6 +30,7 @@ pub mod sentences;
 mod session;
 mod simulator;
 mod state;
+pub mod text;
 mod values;
 mod why;
 

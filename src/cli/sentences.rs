@@ -186,6 +186,16 @@ pub fn expired(reason: ExpireReason) -> &'static str {
     }
 }
 
+/// Why it expired, in a column that is narrow and says by its title what it is.
+pub fn gone_by(reason: ExpireReason) -> &'static str {
+    match reason {
+        ExpireReason::NotKept => "not kept",
+        ExpireReason::MaxAge => "max_age",
+        ExpireReason::Failed => "FAILED",
+        ExpireReason::InstanceDeleted => "instance deleted",
+    }
+}
+
 /// What keeps it. What a database's series repeats of the full one is said once.
 pub fn keep(reasons: &[KeepReason]) -> String {
     let mut plain: Vec<String> = Vec::new();
@@ -214,7 +224,8 @@ pub fn keep(reasons: &[KeepReason]) -> String {
     parts.join("; ")
 }
 
-fn databases(names: &[&str]) -> String {
+/// The first databases by name, the others as a number.
+pub(super) fn databases(names: &[&str]) -> String {
     let first = names.iter().take(MOST_DATABASES).map(|name| clean(name));
     let mut text = first.collect::<Vec<_>>().join(", ");
     if let Some(more) = names.len().checked_sub(MOST_DATABASES).filter(|more| *more > 0) {

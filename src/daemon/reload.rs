@@ -2,10 +2,19 @@
 //!
 //! Not for noticing that there is one (`watch`) nor for taking it into force (`planner`).
 
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
 
 use super::difference::{self, Keeps};
 use crate::config::{self, Config, Surroundings};
+use crate::retention::diff::{self, Groups, Side};
+use crate::retention::policy::Knowledge;
+use crate::retention::{Backup, Fate, Hold, Instance, InstanceId, Outcome, Policy, PolicyName, ProjectName, RunReport};
+
+/// So many ids of backups stand in a log line; the numbers are of all.
+const MOST_NAMED: usize = 20;
 
 /// What the files say now.
 #[derive(Debug)]
@@ -76,6 +85,113 @@ pub fn log_difference(old: &Config, new: &Config) {
         tracing::info!(keys = others.join(", "), "changed beside the policies");
     }
     log_warnings(new);
+}
+
+/// Logs which of the backups that the last runs saw change fate, policy by policy: what the command `diff` shows.
+pub fn log_fates(
+    old: &Config,
+    new: &Config,
+    placed: &[Hold],
+    seen: &BTreeMap<PolicyName, Arc<RunReport>>,
+    now: DateTime<Utc>,
+) {
+    let groups = fates(old, new, placed, seen, now);
+    let Some(groups) = groups else {
+        tracing::info!("no run remembers its backups one by one: `diff --against` asks the cloud which change fate");
+        return;
+    };
+    for (policy, group) in &groups {
+        let named: Vec<&str> = group
+            .changes
+            .iter()
+            .take(MOST_NAMED)
+            .map(|change| change.backup.id.as_str())
+            .collect();
+        let (policy, backups) = (policy.as_str(), named.join(" "));
+        let (go, stay) = (group.would_go, group.would_stay);
+        // What only a dry-run lets go is nobody's loss yet.
+        if go.count > group.in_dry_run.count {
+            tracing::warn!(
+                policy,
+                go = go.count,
+                go_bytes = go.bytes,
+                stay = stay.count,
+                stay_bytes = stay.bytes,
+                backups,
+                "of the backups seen last, some go that stayed before"
+            );
+        } else {
+            tracing::info!(
+                policy,
+                go = go.count,
+                go_bytes = go.bytes,
+                stay = stay.count,
+                stay_bytes = stay.bytes,
+                backups,
+                "of the backups seen last, some change fate"
+            );
+        }
+    }
+    if groups.is_empty() {
+        tracing::info!("no backup seen last changes fate");
+    }
+}
+
+/// `None` when the last runs kept numbers only.
+fn fates(
+    old: &Config,
+    new: &Config,
+    placed: &[Hold],
+    seen: &BTreeMap<PolicyName, Arc<RunReport>>,
+    now: DateTime<Utc>,
+) -> Option<Groups> {
+    let known = backups(seen);
+    if known.is_empty() {
+        return None;
+    }
+    let holds = [old, new].map(|config| -> Vec<Hold> { config.holds.iter().chain(placed).cloned().collect() });
+    let mut groups = Groups::new();
+    for (instance, backups) in known.values() {
+        let claiming = [old, new].map(|config| -> Vec<Arc<Policy>> {
+            let policies = config.policies.iter().map(|entry| &entry.policy);
+            policies
+                .filter(|policy| policy.select.claims(instance, Knowledge::Full))
+                .cloned()
+                .collect()
+        });
+        let side = |nth: usize| Side {
+            policies: &claiming[nth],
+            holds: &holds[nth],
+        };
+        diff::compare(instance, backups, [side(0), side(1)], now, &mut groups);
+    }
+    Some(groups)
+}
+
+type Known = BTreeMap<(ProjectName, InstanceId), (Arc<Instance>, Vec<Backup>)>;
+
+/// What the last run of each policy saw and did not delete.
+fn backups(seen: &BTreeMap<PolicyName, Arc<RunReport>>) -> Known {
+    let mut reports: Vec<&RunReport> = seen.values().map(Arc::as_ref).collect();
+    // Of a backup that several runs saw, the latest word counts; one pass of several policies is one report.
+    reports.sort_by_key(|report| std::cmp::Reverse(report.at));
+    let mut known = Known::new();
+    let mut met = HashSet::new();
+    for row in reports
+        .into_iter()
+        .flat_map(|report| &report.policies)
+        .flat_map(|policy| &policy.rows)
+    {
+        let gone = matches!(row.fate, Some(Fate::Confirmed | Fate::Answered(Outcome::Accepted)));
+        if met.insert(&row.backup.id) && !gone {
+            let key = (row.instance.project.clone(), row.instance.id.clone());
+            let (_, backups) = known
+                .entry(key)
+                .or_insert_with(|| (Arc::clone(&row.instance), Vec::new()));
+            backups.push(row.backup.clone());
+        }
+    }
+    known
 }
 
 /// Logs what is legal but hardly meant.

@@ -10,6 +10,7 @@
 pub mod backup;
 pub mod bucket;
 pub mod decide;
+pub mod diff;
 pub mod edit;
 pub mod forecast;
 pub mod hold;

@@ -106,6 +106,15 @@ impl Tally {
         self.count += 1;
         self.bytes = self.bytes.saturating_add(bytes);
     }
+
+    /// Both together.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        Self {
+            count: self.count + other.count,
+            bytes: self.bytes.saturating_add(other.bytes),
+        }
+    }
 }
 
 /// A policy's decisions in numbers.

@@ -155,3 +155,33 @@ async fn a_run_under_way_keeps_its_policies() {
     assert_eq!(daemon.metric("runs_total{policy=\"p\",result=\"success\"}").await, None);
     assert!(daemon.stop().await.success());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reload_names_the_backups_whose_fate_it_changes() {
+    let lab = Lab::start(10).await;
+    let keeps = |schedule: &str, last: &str, rest: &str| policy("p", schedule, rest).replace("last: 3", last);
+    lab.configure(&keeps("* * * * * *", "last: 10", ""));
+    let mut daemon = lab.run().await;
+    // The first run of a state that is new knows no size of the fleet, and so remembers numbers only.
+    daemon.reaches("runs_total{policy=\"p\",result=\"success\"}", 3.0).await;
+
+    lab.configure(&keeps(NEVER, "last: 7", ""));
+    let line = daemon.says("some go that stayed before").await;
+    let line: Value = serde_json::from_str(&line).unwrap();
+    assert_eq!(
+        (&line["policy"], &line["go"], &line["stay"]),
+        (&"p".into(), &3.into(), &0.into())
+    );
+    assert!(line["go_bytes"].as_u64().unwrap() > 0, "{line}");
+    let mut named: Vec<&str> = line["backups"].as_str().unwrap().split(' ').collect();
+    named.sort_unstable();
+    assert_eq!(named, [id(0), id(1), id(2)]);
+
+    lab.configure(&keeps(NEVER, "last: 9", ""));
+    let line = daemon.says("of the backups seen last, some change fate").await;
+    assert!(line.contains("\"go\":0") && line.contains("\"stay\":2"), "{line}");
+    lab.configure(&keeps(NEVER, "last: 9", ", jitter: 1min"));
+    daemon.says("no backup seen last changes fate").await;
+    assert!(daemon.stop().await.success());
+    assert!(deleted(&lab.simulator).is_empty());
+}
