@@ -1,19 +1,21 @@
-//! The answer of `why` in words, and as JSON.
+//! The answer of `why` in words; as JSON, in `json`.
 //!
 //! Pure. Not for finding out: that is `why`.
 
+pub(super) mod json;
+
+use std::collections::BTreeMap;
 use std::io::{self, Write};
 
-use anstyle::{AnsiColor, Style};
+use anstyle::AnsiColor;
 use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
-use serde::Serialize;
 
 use super::forecast::length;
-use super::json::{self, Reasons, Stamp};
 use super::out::Look;
 use super::render::{BOLD, DIM};
-use super::sentences::{age, clean, count, expired, keep, moment, shell_word, size, timestamp};
+use super::sentences::{age, clean, count, databases, day, expired, keep, moment, shell_word, size, timestamp};
+use super::text::{paragraph, wrap};
 use super::why::{Answer, Pace, Present, Saying, acts, keepers};
 use crate::ledger::{DeletionState, PastDeletion};
 use crate::retention::edit::{Bound, Change, Edit};
@@ -33,32 +35,40 @@ struct Lines<'a> {
 
 impl Lines<'_> {
     fn say(&mut self, label: &str, text: &str) -> io::Result<()> {
-        let width = self.look.width.unwrap_or(usize::MAX).max(LABEL + 30) - LABEL - 2;
-        let mut line = String::new();
-        let mut label = label;
-        for word in text.split(' ') {
-            let fits = line.is_empty()
-                || unicode_width::UnicodeWidthStr::width(line.as_str())
-                    + 1
-                    + unicode_width::UnicodeWidthStr::width(word)
-                    <= width;
-            if !fits {
-                self.line(label, &line)?;
-                label = "";
-                line.clear();
-            }
-            if !line.is_empty() {
-                line.push(' ');
-            }
-            line.push_str(word);
+        let room = self
+            .look
+            .width
+            .map_or(usize::MAX, |width| width.saturating_sub(LABEL + 2).max(30));
+        for (nth, line) in wrap(text, room).into_iter().enumerate() {
+            self.line(if nth == 0 { label } else { "" }, line)?;
         }
-        self.line(label, &line)
+        Ok(())
     }
 
+    /// A command to type stays on one line: a shell takes it as it is copied.
     fn line(&mut self, label: &str, text: &str) -> io::Result<()> {
         let padding = LABEL.saturating_sub(label.len());
         writeln!(self.out, "  {}{:padding$}{text}", self.look.paint(DIM, label), "")
     }
+
+    fn command(&mut self, label: &str, text: &str) -> io::Result<()> {
+        let painted = self.look.paint(AnsiColor::Cyan.on_default(), text);
+        self.line(label, &painted)
+    }
+}
+
+/// The name and what becomes of it; the id below, where it can be copied whole.
+fn headline(out: &mut dyn Write, look: &Look, name: &str, id: &str, fate: &str, colour: AnsiColor) -> io::Result<()> {
+    let name = clean(name);
+    let room = look.width.unwrap_or(usize::MAX);
+    if unicode_width::UnicodeWidthStr::width(&*name) + 2 + fate.len() <= room {
+        let fate = look.paint(colour.on_default().bold(), fate);
+        writeln!(out, "{}: {fate}", look.paint(BOLD, &name))?;
+    } else {
+        paragraph(out, look, 0, 2, BOLD, &name)?;
+        paragraph(out, look, 2, 0, colour.on_default().bold(), fate)?;
+    }
+    Lines { out, look }.line("id", &clean(id))
 }
 
 /// Draws the answer for a person.
@@ -77,15 +87,8 @@ pub(super) fn draw(out: &mut dyn Write, answer: &Answer, look: &Look) -> io::Res
 
 fn draw_present(out: &mut dyn Write, answer: &Answer, present: &Present, look: &Look) -> io::Result<()> {
     let Present { instance, backup, .. } = present;
-    let (word, colour) = headline(present, answer.at);
-    let colour: Style = colour.on_default().bold();
-    writeln!(
-        out,
-        "{} {}: {}",
-        look.paint(BOLD, &clean(&backup.name)),
-        look.paint(DIM, &format!("({})", clean(backup.id.as_str()))),
-        look.paint(colour, word)
-    )?;
+    let (word, colour) = fate_of(answer, present);
+    headline(out, look, &backup.name, backup.id.as_str(), word, colour)?;
     let mut lines = Lines { out, look };
     lines.say(
         "instance",
@@ -117,19 +120,47 @@ fn draw_present(out: &mut dyn Write, answer: &Answer, present: &Present, look: &
         ),
     )?;
     if present.sayings.is_empty() {
-        return lines.say("policies", "no policy has it in its scope, so nothing ever deletes it");
+        return lines.say("policies", &unmanaged(present));
     }
     for saying in &present.sayings {
         draw_saying(lines.out, answer, present, saying, look)?;
     }
-    if present.is_kept() {
+    if let Some(freeze) = answer.freeze.as_ref().filter(|_| !present.is_kept()) {
+        writeln!(lines.out)?;
+        let end = freeze.until.map_or_else(
+            || "until `thaw`".to_owned(),
+            |until| format!("until {}", timestamp(until)),
+        );
+        lines.say(
+            "frozen",
+            &format!("nothing is deleted {end}: {}", clean(&freeze.reason)),
+        )?;
+    }
+    if present.is_kept() && answer.under_way().is_none() {
         writeln!(lines.out)?;
         draw_until(out, present, look)?;
     }
     Ok(())
 }
 
-fn headline(present: &Present, now: DateTime<Utc>) -> (&'static str, AnsiColor) {
+/// Why nothing deletes it.
+fn unmanaged(present: &Present) -> String {
+    if present.passed_by.is_empty() {
+        return "none selects its instance, so nothing ever deletes it".to_owned();
+    }
+    let names: Vec<_> = present.passed_by.iter().map(|name| clean(name.as_str())).collect();
+    format!(
+        "{} {} its instance, but not a backup of this name (`select.backups`), so nothing ever deletes it",
+        names.join(", "),
+        if names.len() == 1 { "selects" } else { "select" }
+    )
+}
+
+/// What becomes of one that is there, in few words.
+fn fate_of(answer: &Answer, present: &Present) -> (&'static str, AnsiColor) {
+    if let Some(past) = answer.under_way() {
+        return became(past.state);
+    }
     if present.sayings.is_empty() {
         return ("not managed", AnsiColor::Green);
     }
@@ -142,18 +173,19 @@ fn headline(present: &Present, now: DateTime<Utc>) -> (&'static str, AnsiColor) 
             AnsiColor::Yellow,
         );
     }
-    let is_due =
-        |saying: &Saying| acts(&saying.policy) && saying.since.is_some() && saying.due_at.is_some_and(|due| due <= now);
+    let is_due = |saying: &Saying| {
+        acts(&saying.policy) && saying.since.is_some() && saying.due_at.is_some_and(|due| due <= answer.at)
+    };
     if present.sayings.iter().any(is_due) {
-        ("due: the next run deletes it, if the guard lets it", AnsiColor::Red)
-    } else {
-        let seen = present.sayings.iter().any(|saying| saying.since.is_some());
-        let word = if seen {
-            "expired, in its grace"
+        if answer.freeze.is_some() {
+            ("due, but everything is frozen", AnsiColor::Yellow)
         } else {
-            "expired, its grace has not begun"
-        };
-        (word, AnsiColor::Yellow)
+            ("due: the next run deletes it, if the guard lets it", AnsiColor::Red)
+        }
+    } else if present.sayings.iter().any(|saying| saying.since.is_some()) {
+        ("expired, in its grace", AnsiColor::Yellow)
+    } else {
+        ("expired, its grace has not begun", AnsiColor::Yellow)
     }
 }
 
@@ -184,41 +216,41 @@ fn draw_saying(
     let mut lines = Lines { out, look };
     match &saying.verdict {
         Verdict::Keep(reasons) => {
-            for (nth, reason) in reasons.iter().enumerate() {
-                lines.say(if nth == 0 { "kept by" } else { "" }, &kept_by(reason))?;
+            for (nth, text) in kept_by(saying, reasons).iter().enumerate() {
+                lines.say(if nth == 0 { "kept by" } else { "" }, text)?;
             }
             if let Some(would_go) = &saying.would_go {
-                lines.say(
-                    "to let it go",
-                    &to_let_go(answer, reasons, would_go, policy.min_backups.get()),
-                )?;
+                draw_to_let_go(&mut lines, answer, would_go, policy.min_backups.get())?;
             }
         }
         Verdict::Expire(reason) => {
             lines.say("expired", expired(*reason).trim_start_matches("expired: "))?;
             let others: Vec<_> = keepers(present).into_iter().map(|name| clean(name.as_str())).collect();
-            if !others.is_empty() {
-                lines.say(
-                    "but",
-                    &format!("kept by {}: it goes when that lets it go, too", others.join(", ")),
-                )?;
+            if others.is_empty() {
+                draw_grace(&mut lines, answer.at, saying)?;
+            } else {
+                let text = format!(
+                    "kept by {}: it goes, and its grace begins, only when {} it go, too",
+                    others.join(", "),
+                    if others.len() == 1 { "that lets" } else { "those let" }
+                );
+                lines.say("but", &text)?;
             }
-            draw_grace(&mut lines, answer.at, saying)?;
-            let mut edits: Vec<String> = saying
+            let edits = saying
                 .would_stay
                 .iter()
                 .take(MOST_EDITS)
-                .map(|change| sentence(change, "stay"))
-                .collect();
-            let held = format!(
-                "{} hold {} --reason …",
-                answer.program,
-                shell_word(present.backup.id.as_str())
-            );
-            edits.push(held);
-            for (nth, edit) in edits.iter().enumerate() {
-                lines.say(if nth == 0 { "to keep it" } else { "or" }, edit)?;
+                .map(|change| sentence(answer, change, "stay"));
+            for (nth, text) in edits.enumerate() {
+                lines.say(if nth == 0 { "to keep it" } else { "or" }, &text)?;
             }
+            let id = shell_word(present.backup.id.as_str());
+            let label = if saying.would_stay.is_empty() {
+                "to keep it"
+            } else {
+                "or"
+            };
+            lines.command(label, &format!("{} hold {id} --reason …", answer.program))?;
         }
     }
     Ok(())
@@ -236,6 +268,9 @@ fn draw_grace(lines: &mut Lines<'_>, now: DateTime<Utc>, saying: &Saying) -> io:
                 moment(since, zone)
             ),
         )?,
+        None if acts(policy) && grace.is_zero() => {
+            lines.say("since", "no run has seen it expired yet; it has no grace")?;
+        }
         None if acts(policy) => lines.say(
             "since",
             &format!("no run has seen it expired yet; its grace of {grace} begins with the next one"),
@@ -265,59 +300,83 @@ fn draw_until(out: &mut dyn Write, present: &Present, look: &Look) -> io::Result
         None => "for ever, if no new backups are made".to_owned(),
     };
     lines.say("until", &alone)?;
-    match &present.at_this_pace {
-        Some(Pace {
-            every,
-            departure: Some(departure),
-            ..
-        }) => lines.say(
-            "",
-            &format!(
-                "deleted about {} by {}, if a backup goes on being made every {}",
-                super::sentences::day(departure.at, zone),
-                clean(departure.policy.as_str()),
-                length(*every)
-            ),
+    let Some(Pace {
+        every,
+        departure,
+        until,
+    }) = &present.at_this_pace
+    else {
+        return Ok(());
+    };
+    let text = match departure {
+        Some(departure) => format!(
+            "about {}, when {} deletes it",
+            day(departure.at, zone),
+            clean(departure.policy.as_str())
         ),
-        Some(Pace { every, until, .. }) => lines.say(
-            "",
-            &format!(
-                "at least {}, if a backup goes on being made every {}",
-                super::sentences::day(*until, zone),
-                length(*every)
-            ),
-        ),
-        None => Ok(()),
-    }
+        None => format!("{} at least", day(*until, zone)),
+    };
+    lines.say(
+        "or until",
+        &format!("{text}, if a backup goes on being made every {}", length(*every)),
+    )
 }
 
-/// `daily: slot 3 of 7, in the full series`
-fn kept_by(reason: &KeepReason) -> String {
-    let series = match &reason.series {
-        Some(Series::Full) => ", in the full series".to_owned(),
-        Some(Series::Database(name)) => format!(", in the series of database {}", clean(name)),
-        None => String::new(),
-    };
-    match &reason.keeper {
-        Keeper::Rule(rule) => {
-            let oldest = if reason.oldest {
-                ", as the oldest while slots are left"
-            } else {
-                ""
-            };
-            let of = match rule {
-                KeepRule::Last(Count::AtMost(most)) | KeepRule::Counted(_, Count::AtMost(most)) => {
-                    format!(" of {most}")
-                }
-                _ => String::new(),
-            };
-            let slot = reason
-                .slot
-                .map_or_else(String::new, |slot| format!(", slot {slot}{of}"));
-            format!("`{}`{slot}{oldest}{series}", written(*rule))
-        }
-        _ => format!("{}{series}", keep(std::slice::from_ref(reason))),
+/// What keeps it, a line a rule: `daily: 7`, slot 3 of 7. What the series of databases repeat of the full one is said once.
+fn kept_by(saying: &Saying, reasons: &[KeepReason]) -> Vec<String> {
+    if reasons.iter().any(|reason| reason.keeper == Keeper::TooNewFailed) {
+        // Two reasons under one name in JSON; here it can be told which.
+        return vec![match saying.would_go {
+            Some(Err(Bound::NoNewer)) => "FAILED, and no newer one is COMPLETED".to_owned(),
+            _ => format!("FAILED, and `failed_after: {}` is not over", saying.policy.failed_after),
+        }];
     }
+    let mut series: Vec<(String, Option<Vec<&str>>, bool)> = Vec::new();
+    let mut places: BTreeMap<String, usize> = BTreeMap::new();
+    for reason in reasons {
+        let text = by(reason);
+        let place = *places.entry(text.clone()).or_insert_with(|| {
+            series.push((text, None, false));
+            series.len() - 1
+        });
+        match &reason.series {
+            Some(Series::Database(name)) => series[place].1.get_or_insert_default().push(name),
+            Some(Series::Full) => series[place].2 = true,
+            None => {}
+        }
+    }
+    let line = |(text, names, full): (String, Option<Vec<&str>>, bool)| match (names, full) {
+        (None, false) => text,
+        (None, true) => format!("{text}, in the full series"),
+        (Some(names), false) => format!("{text}, in the series of {}", databases(&names)),
+        (Some(names), true) => format!("{text}, in the full series and in those of {}", databases(&names)),
+    };
+    series.into_iter().map(line).collect()
+}
+
+/// A rule and the slot it gives, without the series.
+fn by(reason: &KeepReason) -> String {
+    let Keeper::Rule(rule) = &reason.keeper else {
+        let plain = KeepReason {
+            series: None,
+            ..reason.clone()
+        };
+        return keep(std::slice::from_ref(&plain));
+    };
+    let oldest = if reason.oldest {
+        ", as the oldest while slots are left"
+    } else {
+        ""
+    };
+    let slot = match (rule, reason.slot) {
+        (KeepRule::Last(Count::AtMost(most)) | KeepRule::Counted(_, Count::AtMost(most)), Some(slot)) => {
+            format!(", slot {slot} of {most}")
+        }
+        (KeepRule::Last(_) | KeepRule::Counted(..), Some(slot)) => format!(", slot {slot}"),
+        // A duration has no slots to run out of.
+        (KeepRule::Within(_) | KeepRule::WithinPeriod(..), _) | (_, None) => String::new(),
+    };
+    format!("`{}`{slot}{oldest}", written(*rule))
 }
 
 /// A rule as the configuration writes it.
@@ -330,18 +389,23 @@ fn written(rule: KeepRule) -> String {
     format!("{}: {value}", rule.key())
 }
 
-fn edit(edit: &Edit) -> String {
+fn edit(answer: &Answer, edit: &Edit) -> String {
     match edit {
         Edit::Rule { from, to: Some(to) } => format!("`{}` instead of `{}`", written(*to), written(*from)),
         Edit::Rule { from, to: None } => format!("without `{}`", written(*from)),
         Edit::MaxAge { from, to: Some(to) } => format!("`max_age: {to}` instead of `{from}`"),
         Edit::MaxAge { from, to: None } => format!("without `max_age: {from}`"),
         Edit::FailedAfter { from, to } => format!("`failed_after: {to}` instead of `{from}`"),
+        Edit::Name(pattern) => format!("`keep.names` without `{}`", clean(pattern.as_str())),
+        Edit::Hold(hold) => match &hold.id {
+            Some(id) => format!("`{} release {}`", answer.program, shell_word(id)),
+            None => format!("`holds` without the one for `{}`", clean(&hold.reason)),
+        },
     }
 }
 
-fn sentence(change: &Change, what: &str) -> String {
-    let edits: Vec<String> = change.edits.iter().map(edit).collect();
+fn sentence(answer: &Answer, change: &Change, what: &str) -> String {
+    let edits: Vec<String> = change.edits.iter().map(|one| edit(answer, one)).collect();
     let others = match change.others {
         0 => "no other backup of this instance changes with it".to_owned(),
         others => format!(
@@ -352,9 +416,14 @@ fn sentence(change: &Change, what: &str) -> String {
     format!("{}; {others}", edits.join(" and "))
 }
 
-fn to_let_go(answer: &Answer, reasons: &[KeepReason], would_go: &Result<Change, Bound>, floor: u32) -> String {
-    match would_go {
-        Ok(change) => sentence(change, "go"),
+fn draw_to_let_go(
+    lines: &mut Lines<'_>,
+    answer: &Answer,
+    would_go: &Result<Change, Bound>,
+    floor: u32,
+) -> io::Result<()> {
+    let text = match would_go {
+        Ok(change) => sentence(answer, change, "go"),
         Err(Bound::Floor) => format!(
             "nothing but {}: it is among the newest {floor} (min_backups), which stay whatever the rules say",
             if floor == 1 { "a newer backup" } else { "newer backups" }
@@ -362,27 +431,17 @@ fn to_let_go(answer: &Answer, reasons: &[KeepReason], would_go: &Result<Change, 
         Err(Bound::OnlyRule) => {
             "nothing but newer backups: the rules that keep it have no slot less to give".to_owned()
         }
-        Err(Bound::NotByRule) => {
-            let hold = reasons.iter().find_map(|reason| match &reason.keeper {
-                Keeper::Hold(hold) => Some(hold),
-                _ => None,
-            });
-            match hold {
-                Some(hold) => match &hold.id {
-                    Some(id) => format!("{} release {}", answer.program, shell_word(id)),
-                    None => "take the hold out of the configuration".to_owned(),
-                },
-                None if reasons.iter().any(|reason| reason.keeper == Keeper::Names) => {
-                    "take its name out of `keep.names`".to_owned()
-                }
-                None => "no edit: it is not kept by a rule".to_owned(),
-            }
+        Err(Bound::NoNewer) => {
+            "nothing but a newer COMPLETED backup: until there is one, a FAILED one stays".to_owned()
         }
-    }
+        Err(Bound::NotByRule) => "no edit: it is not kept by a rule".to_owned(),
+    };
+    lines.say("to let it go", &text)
 }
 
-fn draw_past(out: &mut dyn Write, past: &PastDeletion, present: bool, look: &Look) -> io::Result<()> {
-    let (word, colour) = match past.state {
+/// What became of a deletion, in few words.
+fn became(state: DeletionState) -> (&'static str, AnsiColor) {
+    match state {
         DeletionState::Confirmed => ("deleted", AnsiColor::Red),
         DeletionState::Accepted => ("deletion accepted, not yet confirmed", AnsiColor::Yellow),
         DeletionState::Rejected => ("a deletion was rejected", AnsiColor::Yellow),
@@ -390,17 +449,15 @@ fn draw_past(out: &mut dyn Write, past: &PastDeletion, present: bool, look: &Loo
         DeletionState::Intended => ("a deletion is under way, or its process was killed", AnsiColor::Yellow),
         DeletionState::Resent => ("a deletion was asked for, and asked for again later", AnsiColor::Yellow),
         DeletionState::Returned => ("a deletion was accepted, and yet it is still there", AnsiColor::Yellow),
-    };
+    }
+}
+
+fn draw_past(out: &mut dyn Write, past: &PastDeletion, present: bool, look: &Look) -> io::Result<()> {
+    let (word, colour) = became(past.state);
     if present {
         writeln!(out, "{}", look.paint(colour.on_default().bold(), word))?;
     } else {
-        writeln!(
-            out,
-            "{} {}: {}",
-            look.paint(BOLD, &clean(&past.backup_name)),
-            look.paint(DIM, &format!("({})", clean(past.backup.as_str()))),
-            look.paint(colour.on_default().bold(), word)
-        )?;
+        headline(out, look, &past.backup_name, past.backup.as_str(), word, colour)?;
     }
     let mut lines = Lines { out, look };
     if !present {
@@ -480,155 +537,4 @@ fn draw_request(lines: &mut Lines<'_>, past: &PastDeletion) -> io::Result<()> {
         (None, _) => {}
     }
     Ok(())
-}
-
-/// Writes the answer for a machine.
-pub(super) fn write_json(out: &mut dyn Write, answer: &Answer) -> io::Result<()> {
-    json::write(
-        out,
-        &AnswerJson {
-            at: Stamp(answer.at),
-            backup_id: answer.id.as_str(),
-            backup: answer.present.as_ref().map(PresentJson::of),
-            deletions: answer.knows_past.then_some(&answer.past),
-        },
-    )
-}
-
-#[derive(Serialize)]
-struct AnswerJson<'a> {
-    at: Stamp,
-    backup_id: &'a str,
-    /// `null` when no listing shows it.
-    backup: Option<PresentJson<'a>>,
-    /// `null` when there is no state to ask.
-    deletions: Option<&'a Vec<PastDeletion>>,
-}
-
-#[derive(Serialize)]
-struct PresentJson<'a> {
-    project: &'a str,
-    instance_id: &'a str,
-    instance_name: &'a str,
-    backup_name: &'a str,
-    begin_time: Option<Stamp>,
-    size_bytes: u64,
-    status: &'a str,
-    /// `keep`, `expired` or `unmanaged`.
-    fate: &'static str,
-    /// When a kept one would go if no new backups were made; `null` is never.
-    expires_at: Option<Stamp>,
-    at_this_pace: Option<PaceJson>,
-    policies: Vec<SayingJson<'a>>,
-}
-
-#[derive(Serialize)]
-struct PaceJson {
-    backup_every: String,
-    goes_at: Option<Stamp>,
-    looked_until: Stamp,
-}
-
-#[derive(Serialize)]
-struct SayingJson<'a> {
-    policy: &'a str,
-    mode: &'static str,
-    decision: &'static str,
-    reasons: Reasons<'a>,
-    expired_since: Option<Stamp>,
-    due_at: Option<Stamp>,
-    next_run: Option<Stamp>,
-    would_go: Option<ChangeJson>,
-    would_stay: Vec<ChangeJson>,
-}
-
-#[derive(Serialize)]
-struct ChangeJson {
-    edits: Vec<EditJson>,
-    other_backups: usize,
-}
-
-#[derive(Serialize)]
-struct EditJson {
-    key: &'static str,
-    from: String,
-    to: Option<String>,
-}
-
-impl PresentJson<'_> {
-    fn of(present: &Present) -> PresentJson<'_> {
-        let Present { instance, backup, .. } = present;
-        PresentJson {
-            project: instance.project.as_str(),
-            instance_id: instance.id.as_str(),
-            instance_name: &instance.name,
-            backup_name: &backup.name,
-            begin_time: backup.begin.map(Stamp),
-            size_bytes: backup.size_bytes,
-            status: backup.status.as_str(),
-            fate: match (present.sayings.is_empty(), present.is_kept()) {
-                (true, _) => "unmanaged",
-                (false, true) => "keep",
-                (false, false) => "expired",
-            },
-            expires_at: present.expires_at.map(Stamp),
-            at_this_pace: present.at_this_pace.as_ref().map(|pace| PaceJson {
-                backup_every: length(pace.every),
-                goes_at: pace.departure.as_ref().map(|departure| Stamp(departure.at)),
-                looked_until: Stamp(pace.until),
-            }),
-            policies: present.sayings.iter().map(SayingJson::of).collect(),
-        }
-    }
-}
-
-impl SayingJson<'_> {
-    fn of(saying: &Saying) -> SayingJson<'_> {
-        let (decision, reasons) = match &saying.verdict {
-            Verdict::Keep(reasons) => ("keep", Reasons::Keep(reasons)),
-            Verdict::Expire(reason) => ("expired", Reasons::Expire(*reason)),
-        };
-        SayingJson {
-            policy: saying.policy.name.as_str(),
-            mode: saying.policy.mode.as_str(),
-            decision,
-            reasons,
-            expired_since: saying.since.map(Stamp),
-            due_at: saying.due_at.filter(|_| acts(&saying.policy)).map(Stamp),
-            next_run: saying.next_run.map(Stamp),
-            would_go: saying
-                .would_go
-                .as_ref()
-                .and_then(|change| change.as_ref().ok())
-                .map(ChangeJson::of),
-            would_stay: saying.would_stay.iter().map(ChangeJson::of).collect(),
-        }
-    }
-}
-
-impl ChangeJson {
-    fn of(change: &Change) -> Self {
-        let value = |rule: KeepRule| written(rule).split(": ").nth(1).unwrap_or_default().to_owned();
-        let edit = |edit: &Edit| match edit {
-            Edit::Rule { from, to } => EditJson {
-                key: from.key(),
-                from: value(*from),
-                to: to.map(value),
-            },
-            Edit::MaxAge { from, to } => EditJson {
-                key: "max_age",
-                from: from.to_string(),
-                to: to.map(|to| to.to_string()),
-            },
-            Edit::FailedAfter { from, to } => EditJson {
-                key: "failed_after",
-                from: from.to_string(),
-                to: Some(to.to_string()),
-            },
-        };
-        Self {
-            edits: change.edits.iter().map(edit).collect(),
-            other_backups: change.others,
-        }
-    }
 }

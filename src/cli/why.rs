@@ -11,15 +11,18 @@ use super::args::{Format, Global, Why};
 use super::because;
 use super::fleet::{self, Fleet, Resident};
 use super::out::Out;
-use super::{CommandResult, Failure, exit, finish, forecast, session};
+use super::sentences::{clean, shell_word};
+use super::{CommandResult, Failure, exit, finish, forecast, note, session};
 use crate::config::{Config, PolicyEntry};
 use crate::ledger::{DeletionState, PastDeletion};
 use crate::retention::edit::{self, Bound, Case, Change};
 use crate::retention::forecast::Departure;
 use crate::retention::{
-    Backup, BackupId, BackupStatus, Databases, Instance, Keeper, Mode, Policy, PolicyName, Verdict, decide,
+    Backup, BackupId, BackupStatus, Databases, Freeze, Instance, Keeper, Mode, Policy, PolicyName, Verdict, decide,
 };
 
+/// More backups than this are not named when none has the id that was typed.
+const MOST_HINTS: usize = 5;
 /// How far the forecast of a kept backup looks.
 const HORIZON: TimeDelta = TimeDelta::days(2 * 366);
 
@@ -35,6 +38,21 @@ pub(super) struct Answer {
     pub(super) past: Vec<PastDeletion>,
     /// Whether the past is known: there is a state, and it was asked.
     pub(super) knows_past: bool,
+    /// The freeze in force: nothing is deleted meanwhile.
+    pub(super) freeze: Option<Freeze>,
+}
+
+impl Answer {
+    /// A deletion that was sent and of which no listing has told the end.
+    pub(super) fn under_way(&self) -> Option<&PastDeletion> {
+        let open = |state| {
+            matches!(
+                state,
+                DeletionState::Intended | DeletionState::Accepted | DeletionState::Unanswered
+            )
+        };
+        self.past.last().filter(|last| open(last.state))
+    }
 }
 
 /// A backup that is there.
@@ -43,6 +61,8 @@ pub(super) struct Present {
     pub(super) backup: Backup,
     /// What each policy that has it in its scope says, in the configuration's order.
     pub(super) sayings: Vec<Saying>,
+    /// Policies that select its instance, but not a backup like this one.
+    pub(super) passed_by: Vec<PolicyName>,
     /// When a kept one would expire if nothing else changed.
     pub(super) expires_at: Option<DateTime<Utc>>,
     /// When it would go if backups went on being made as of late.
@@ -75,9 +95,10 @@ pub(super) struct Saying {
     pub(super) would_go: Option<Result<Change, Bound>>,
     /// Of an expired one: edits that would keep it.
     pub(super) would_stay: Vec<Change>,
-    /// Of an expired one: since when, as runs have seen it.
+    /// Of an expired one: since when, as runs have seen it; `None` also where another policy keeps it, for then no
+    /// grace begins.
     pub(super) since: Option<DateTime<Utc>>,
-    /// Of an expired one: when its grace is over; counted from the next run where it has not begun.
+    /// Of an expired one: when its grace is over; counted from the next run where it has not begun. `None` as above.
     pub(super) due_at: Option<DateTime<Utc>>,
     /// The first run that may delete it, or begin its grace.
     pub(super) next_run: Option<DateTime<Utc>>,
@@ -88,33 +109,39 @@ pub(super) fn why(args: &Why, global: &Global) -> CommandResult {
     session::log(global)?;
     let at = args.at.unwrap_or_else(crate::clock::now);
     let id = BackupId::from(args.backup.as_str());
-    let (answer, code) = match &args.backups {
-        Some(file) => {
-            let fleet = Fleet::of_file(&config, file)?;
-            let present = find(&config, fleet, &id, at)?;
-            (answer_of(id, at, global, present, None), exit::DONE)
-        }
-        None => online(&config, id, at, global)?,
+    let mut answer = Answer {
+        at,
+        freeze: config.freeze.clone(),
+        id,
+        program: global.invocation(),
+        present: None,
+        past: Vec::new(),
+        knows_past: false,
     };
-    if answer.present.is_none() && answer.past.is_empty() {
-        let message = format!(
-            "no backup {}: {}",
-            super::sentences::clean(answer.id.as_str()),
-            if args.backups.is_some() {
-                "the file does not have it"
-            } else {
-                "no listing shows it and the ledger has never seen it deleted; `plan --wide` shows the ids"
-            }
-        );
+    let mut code = exit::DONE;
+    let nowhere = if let Some(file) = &args.backups {
+        let fleet = Fleet::of_file(&config, file)?;
+        let words = if fleet.residents.is_empty() {
+            "the file has no backup"
+        } else {
+            "the file does not have it"
+        };
+        find(&config, fleet, &mut answer)?.map(|hint| format!("{words}{hint}"))
+    } else {
+        online(&config, &mut answer, &mut code)?
+    };
+    if let (Some(nowhere), true) = (nowhere, answer.past.is_empty()) {
+        let message = format!("no backup {}: {nowhere}", clean(answer.id.as_str()));
         // A project that could not be asked may have it.
         return Err(Failure::new(
             if code == exit::DONE { exit::USAGE } else { code },
             message,
         ));
     }
+    answer.freeze = answer.freeze.filter(|freeze| freeze.is_active(at));
     let mut out = Out::of(args.format, global.color);
     let written = match args.format {
-        Format::Json => because::write_json(&mut out, &answer),
+        Format::Json => because::json::write(&mut out, &answer),
         Format::Table => {
             let look = out.look(global);
             because::draw(&mut out, &answer, &look)
@@ -123,59 +150,113 @@ pub(super) fn why(args: &Why, global: &Global) -> CommandResult {
     finish(out, written, code)
 }
 
-fn answer_of(
-    id: BackupId,
-    at: DateTime<Utc>,
-    global: &Global,
-    present: Option<Present>,
-    past: Option<Vec<PastDeletion>>,
-) -> Answer {
-    Answer {
-        at,
-        id,
-        program: global.invocation(),
-        present,
-        knows_past: past.is_some(),
-        past: past.unwrap_or_default(),
+/// Asks the ledger, then the cloud: only the instance the ledger knows it by, else all of them. Returns why there is no
+/// such backup, if there is none.
+fn online(config: &Config, answer: &mut Answer, code: &mut u8) -> Result<Option<String>, Failure> {
+    let ledger = session::ledger_to_read(config, answer.at)?;
+    let mut known = None;
+    if let Some(ledger) = &ledger {
+        answer.past = ledger.backup_history(&answer.id)?;
+        answer.knows_past = true;
+        known = ledger.known_backup(&answer.id)?;
+        let placed = ledger.freeze()?.map(|placed| placed.freeze);
+        answer.freeze = answer
+            .freeze
+            .take()
+            .filter(|freeze| freeze.is_active(answer.at))
+            .or(placed);
     }
-}
-
-/// Asks the ledger, then the cloud: only the instance the ledger knows it by, else all of them.
-fn online(config: &Config, id: BackupId, at: DateTime<Utc>, global: &Global) -> Result<(Answer, u8), Failure> {
-    let ledger = session::ledger_to_read(config, at)?;
-    let (past, known) = match &ledger {
-        Some(ledger) => (Some(ledger.backup_history(&id)?), ledger.known_backup(&id)?),
-        None => (None, None),
-    };
-    let last = past.as_ref().and_then(|past| past.last());
-    if last.is_some_and(|last| last.state == DeletionState::Confirmed) {
+    if answer
+        .past
+        .last()
+        .is_some_and(|last| last.state == DeletionState::Confirmed)
+    {
         // It is gone for good: nobody needs to be asked.
-        return Ok((answer_of(id, at, global, None, past), exit::DONE));
+        return Ok(None);
     }
     // Also what no policy manages is listed: "nothing deletes it" is an answer.
     let mut policies = config.policies.clone();
     policies.extend(fleet::everything());
-    let fleet = Fleet::of_cloud(config, policies, known.map(|known| known.instance), at)?;
-    let code = fleet.code;
-    let present = find(config, fleet, &id, at)?;
-    Ok((answer_of(id, at, global, present, past), code))
+    let only = known.as_ref().map(|known| known.instance.clone());
+    let fleet = Fleet::of_cloud(config, policies, only, answer.at)?;
+    *code = fleet.code;
+    let nowhere = find(config, fleet, answer)?;
+    Ok(nowhere.map(|hint| match known {
+        Some(known) => format!(
+            "it was one of instance {} and is listed no more, and this program did not delete it",
+            clean(known.instance.as_str())
+        ),
+        None if hint.is_empty() => {
+            "no listing shows it and the ledger has never seen it deleted; `plan --wide` shows the ids".to_owned()
+        }
+        None => format!("no listing shows it and the ledger has never seen it deleted{hint}"),
+    }))
 }
 
-/// Finds the backup in the fleet and asks every policy about it.
-fn find(config: &Config, mut fleet: Fleet, id: &BackupId, at: DateTime<Utc>) -> Result<Option<Present>, Failure> {
-    let has = |resident: &Resident| resident.backups.iter().any(|backup| backup.id == *id);
+/// What may have been meant: an instance, a backup by its name, or an id that was cut.
+fn hint(fleet: &Fleet, typed: &str) -> String {
+    let of_instance =
+        |resident: &&Resident| resident.instance.id.as_str() == typed || &*resident.instance.name == typed;
+    if let Some(resident) = fleet.residents.iter().find(of_instance) {
+        let id = shell_word(resident.instance.id.as_str()).into_owned();
+        return format!("; that is an instance: `plan --instance {id} --wide` shows the ids of its backups");
+    }
+    let is_like =
+        |backup: &Backup| &*backup.name == typed || (typed.len() >= 4 && backup.id.as_str().starts_with(typed));
+    let alike = fleet.residents.iter().flat_map(|resident| {
+        let of = resident.backups.iter().filter(|backup| is_like(backup));
+        of.map(|backup| {
+            format!(
+                "\n  {}  {} of {}",
+                backup.id,
+                clean(&backup.name),
+                clean(&resident.instance.name)
+            )
+        })
+    });
+    let found: Vec<String> = alike.take(MOST_HINTS + 1).collect();
+    match found.len() {
+        0 => String::new(),
+        number if number > MOST_HINTS => {
+            format!(
+                "; did you mean one of these (and more)?{}",
+                found[..MOST_HINTS].concat()
+            )
+        }
+        1 => format!("; did you mean this one?{}", found.concat()),
+        _ => format!("; did you mean one of these?{}", found.concat()),
+    }
+}
+
+/// Finds the backup in the fleet and asks every policy about it; if it is not there, returns what may have been meant.
+fn find(config: &Config, mut fleet: Fleet, answer: &mut Answer) -> Result<Option<String>, Failure> {
+    let (id, at) = (answer.id.clone(), answer.at);
+    let has = |resident: &Resident| resident.backups.iter().any(|backup| backup.id == id);
+    if !fleet.residents.iter().any(has) {
+        return Ok(Some(hint(&fleet, id.as_str())));
+    }
     fleet.residents.retain(has);
+    if let [first, others @ ..] = fleet.residents.as_slice()
+        && !others.is_empty()
+    {
+        note(&format!(
+            "this id is listed under {} instances; what follows is about the one under {}",
+            others.len() + 1,
+            first.instance.id
+        ));
+        fleet.residents.truncate(1);
+    }
     let Some(resident) = fleet.residents.first() else {
-        return Ok(None);
+        return Ok(Some(String::new()));
     };
     let place = resident
         .backups
         .iter()
-        .position(|backup| backup.id == *id)
+        .position(|backup| backup.id == id)
         .unwrap_or_default();
     let claiming = fleet.claiming(config, &resident.instance);
     let holds = fleet.holds(config);
-    let mut sayings = Vec::new();
+    let (mut sayings, mut passed_by) = (Vec::new(), Vec::new());
     for entry in claiming.iter().map(|place| &config.policies[*place]) {
         let case = Case {
             instance: &resident.instance,
@@ -186,15 +267,15 @@ fn find(config: &Config, mut fleet: Fleet, id: &BackupId, at: DateTime<Utc>) -> 
             now: at,
         };
         let since = match &fleet.ledger {
-            Some(ledger) => ledger.grace(&entry.policy.name)?.get(id).copied(),
+            Some(ledger) => ledger.grace(&entry.policy.name)?.get(&id).copied(),
             None => None,
         };
-        sayings.extend(ask(&case, entry, since));
+        match ask(&case, entry, since) {
+            Some(saying) => sayings.push(saying),
+            None => passed_by.push(entry.policy.name.clone()),
+        }
     }
-    let policies: Vec<Arc<Policy>> = claiming
-        .iter()
-        .map(|place| Arc::clone(&config.policies[*place].policy))
-        .collect();
+    let policies = fleet.claiming_policies(config, &resident.instance);
     let decided = decide(&resident.instance, &resident.backups, &holds, &policies, at);
     let mut own = decided.iter().flatten().filter(|decision| decision.backup == place);
     let expires_at = own.next().and_then(|decision| decision.expires_at);
@@ -202,11 +283,19 @@ fn find(config: &Config, mut fleet: Fleet, id: &BackupId, at: DateTime<Utc>) -> 
         instance: Arc::clone(&resident.instance),
         backup: resident.backups[place].clone(),
         sayings,
+        passed_by,
         expires_at,
         at_this_pace: None,
     };
+    if present.is_kept() {
+        // A run that finds it kept, by whichever policy, clears its grace and begins none.
+        for saying in &mut present.sayings {
+            (saying.since, saying.due_at, saying.next_run) = (None, None, None);
+        }
+    }
     present.at_this_pace = pace(config, &fleet, &present, at)?;
-    Ok(Some(present))
+    answer.present = Some(present);
+    Ok(None)
 }
 
 /// What one policy says; `None` when the backup is out of its scope.

@@ -10,8 +10,8 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use super::policy::Count;
 use super::{
-    Backup, BackupStatus, Decision, ExpireReason, Hold, Instance, KeepReason, KeepRule, KeepRules, Keeper, Policy,
-    Span, Verdict, decide,
+    Backup, BackupStatus, Decision, ExpireReason, Hold, Instance, KeepReason, KeepRule, KeepRules, Keeper, Pattern,
+    Policy, Span, Verdict, decide,
 };
 
 /// One backup of one instance under one policy.
@@ -31,8 +31,8 @@ pub struct Case<'a> {
     pub now: DateTime<Utc>,
 }
 
-/// One key of a policy, before and after.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// One key of a policy, before and after; or a hold that ends.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Edit {
     /// A keep rule; without `to` it is left out.
     Rule {
@@ -55,6 +55,10 @@ pub enum Edit {
         /// As it would be.
         to: Span,
     },
+    /// A glob of `keep.names` that is left out.
+    Name(Pattern),
+    /// A hold that is released, or taken out of the configuration.
+    Hold(Box<Hold>),
 }
 
 /// Edits that, made together, turn the decision.
@@ -66,41 +70,115 @@ pub struct Change {
     pub others: usize,
 }
 
-/// Why no edit of the policy's rules lets a kept backup go.
+/// Why no edit lets a kept backup go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Bound {
     /// It is among the `min_backups` newest.
     Floor,
     /// The policy would have no rule left.
     OnlyRule,
-    /// Something else than a rule keeps it: a hold, its name, its state.
+    /// It FAILED, and no newer one is COMPLETED.
+    NoNewer,
+    /// Its state keeps it, or another policy, or a doubt.
     NotByRule,
 }
 
-/// The smallest change of the rules under which a kept backup would go.
+/// The smallest change under which a kept backup would go: holds that end, names and rules that are written differently.
 pub fn lets_go(case: &Case<'_>) -> Result<Change, Bound> {
     let before = case.decide(case.policy);
-    let mut policy = Policy::clone(case.policy);
-    let mut edits: Vec<Edit> = Vec::new();
-    // A rule that is edited may keep it in a later series or by a rounded span still: a few rounds settle that.
-    for _ in 0..4 {
-        let decided = case.decide(&Arc::new(policy.clone()));
+    let mut trial = Trial {
+        policy: Policy::clone(case.policy),
+        holds: case.holds.to_vec(),
+        edits: Vec::new(),
+    };
+    // What is edited may uncover another reason, in a later series, behind a hold or by a rounded span: a few rounds settle
+    // that.
+    for _ in 0..MOST_ROUNDS {
+        let policy = Arc::new(trial.policy.clone());
+        let now = Case {
+            holds: &trial.holds,
+            policy: &policy,
+            ..*case
+        };
+        let decided = now.decide(&policy);
         let reasons = match case.verdict(&decided) {
             Some(Verdict::Keep(reasons)) => reasons,
             Some(Verdict::Expire(_)) => {
                 let others = case.differing(&before, &decided);
+                let edits = trial.edits;
                 return Ok(Change { edits, others });
             }
             None => return Err(Bound::NotByRule),
         };
-        if reasons.iter().all(|reason| reason.keeper == Keeper::Floor) {
-            return Err(Bound::Floor);
+        trial.edit(case, reasons)?;
+    }
+    Err(Bound::NotByRule)
+}
+
+/// Rounds of edits; each ends one hold, or changes each rule that keeps it.
+const MOST_ROUNDS: usize = 12;
+
+/// A policy and holds on the way to letting a backup go.
+struct Trial {
+    policy: Policy,
+    holds: Vec<Hold>,
+    edits: Vec<Edit>,
+}
+
+impl Trial {
+    /// Takes away what keeps the backup now.
+    fn edit(&mut self, case: &Case<'_>, reasons: &[KeepReason]) -> Result<(), Bound> {
+        let held = reasons.iter().find_map(|reason| match &reason.keeper {
+            Keeper::Hold(hold) => Some(hold),
+            _ => None,
+        });
+        let is = |keeper: &Keeper| reasons.iter().any(|reason| reason.keeper == *keeper);
+        if let Some(hold) = held {
+            self.holds.retain(|other| *other != **hold);
+            self.edits.push(Edit::Hold(hold.clone()));
+            Ok(())
+        } else if is(&Keeper::Names) {
+            let Some(backup) = case.backups.get(case.backup) else {
+                return Err(Bound::NotByRule);
+            };
+            let (out, names) = self
+                .policy
+                .keep
+                .names()
+                .iter()
+                .cloned()
+                .partition(|name| name.matches(&backup.name));
+            self.edits
+                .extend::<Vec<Edit>>(Vec::into_iter(out).map(Edit::Name).collect());
+            self.policy.keep = KeepRules::new(self.policy.keep.rules().to_vec(), names).ok_or(Bound::OnlyRule)?;
+            Ok(())
+        } else if is(&Keeper::TooNewFailed) {
+            let (from, to) = (
+                self.policy.failed_after,
+                case.age().map(just_below).ok_or(Bound::NotByRule)?,
+            );
+            if to.approximate_seconds() >= from.approximate_seconds() {
+                return Err(Bound::NoNewer);
+            }
+            self.policy.failed_after = to;
+            self.edits.push(Edit::FailedAfter { from, to });
+            Ok(())
+        } else if reasons.iter().all(|reason| reason.keeper == Keeper::Floor) {
+            Err(Bound::Floor)
+        } else if reasons
+            .iter()
+            .all(|reason| matches!(reason.keeper, Keeper::Rule(_) | Keeper::Floor))
+        {
+            self.shrink(case, reasons)
+        } else {
+            Err(Bound::NotByRule)
         }
-        if !reasons.iter().all(|reason| matches!(reason.keeper, Keeper::Rule(_))) {
-            return Err(Bound::NotByRule);
-        }
+    }
+
+    /// Every rule that keeps it gets too little room for it.
+    fn shrink(&mut self, case: &Case<'_>, reasons: &[KeepReason]) -> Result<(), Bound> {
         let mut rules: Vec<KeepRule> = Vec::new();
-        for rule in policy.keep.rules() {
+        for rule in self.policy.keep.rules() {
             let own = reasons.iter().filter(|reason| reason.keeper == Keeper::Rule(*rule));
             let Some(first) = own.clone().next() else {
                 rules.push(*rule);
@@ -109,11 +187,11 @@ pub fn lets_go(case: &Case<'_>) -> Result<Change, Bound> {
             let slot = own.filter_map(|reason| reason.slot).min().unwrap_or(1);
             let to = case.shrunk(*rule, slot, first);
             rules.extend(to);
-            note(&mut edits, *rule, to);
+            note(&mut self.edits, *rule, to);
         }
-        policy.keep = KeepRules::new(rules, policy.keep.names().to_vec()).ok_or(Bound::OnlyRule)?;
+        self.policy.keep = KeepRules::new(rules, self.policy.keep.names().to_vec()).ok_or(Bound::OnlyRule)?;
+        Ok(())
     }
-    Err(Bound::NotByRule)
 }
 
 /// Changes of one key each under which an expired backup would stay, the smallest first.
@@ -124,7 +202,7 @@ pub fn keeps(case: &Case<'_>) -> Vec<Change> {
     };
     let mut changes: Vec<Change> = Vec::new();
     let mut try_out = |edit: Edit| {
-        let decided = case.decide(&Arc::new(apply(case.policy, edit)));
+        let decided = case.decide(&Arc::new(apply(case.policy, &edit)));
         if matches!(case.verdict(&decided), Some(Verdict::Keep(_))) {
             let others = case.differing(&before, &decided);
             let edits = vec![edit];
@@ -169,25 +247,36 @@ fn note(edits: &mut Vec<Edit>, rule: KeepRule, to: Option<KeepRule>) {
     }
 }
 
-fn apply(policy: &Policy, edit: Edit) -> Policy {
+fn apply(policy: &Policy, edit: &Edit) -> Policy {
     let mut policy = policy.clone();
     match edit {
         Edit::Rule { from, to: Some(to) } => {
-            let swap = |rule: &KeepRule| if *rule == from { to } else { *rule };
+            let swap = |rule: &KeepRule| if rule == from { *to } else { *rule };
             let rules: Vec<KeepRule> = policy.keep.rules().iter().map(swap).collect();
             let names = policy.keep.names().to_vec();
             policy.keep = KeepRules::new(rules, names).unwrap_or(policy.keep);
         }
-        // A proposal to keep never leaves a rule out.
-        Edit::Rule { to: None, .. } => {}
-        Edit::MaxAge { to, .. } => policy.max_age = to,
-        Edit::FailedAfter { to, .. } => policy.failed_after = to,
+        // A proposal to keep never takes anything away.
+        Edit::Rule { to: None, .. } | Edit::Name(_) | Edit::Hold(_) => {}
+        Edit::MaxAge { to, .. } => policy.max_age = *to,
+        Edit::FailedAfter { to, .. } => policy.failed_after = *to,
     }
     policy
 }
 
 fn days_above(length: TimeDelta) -> Span {
     Span::days(u32::try_from(length.num_days() + 1).unwrap_or(u32::MAX))
+}
+
+/// The longest span in whole days, else hours, that is shorter than this age.
+fn just_below(age: TimeDelta) -> Span {
+    let whole = |seconds: i64| {
+        u32::try_from((age.num_seconds() - 1) / seconds)
+            .ok()
+            .filter(|number| *number > 0)
+    };
+    let days = whole(86_400).map(Span::days);
+    days.or_else(|| whole(3_600).map(Span::hours)).unwrap_or(Span::ZERO)
 }
 
 impl Case<'_> {
@@ -275,7 +364,7 @@ impl Case<'_> {
             from: rule,
             to: Some(all),
         };
-        let decided = self.decide(&Arc::new(apply(self.policy, unlimited)));
+        let decided = self.decide(&Arc::new(apply(self.policy, &unlimited)));
         let Some(Verdict::Keep(reasons)) = self.verdict(&decided) else {
             return None;
         };

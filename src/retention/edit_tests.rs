@@ -4,7 +4,8 @@ use chrono_tz::Tz;
 
 use super::super::policy::{Limits, Mode, Selector};
 use super::super::{
-    BackupKind, Databases, DeletedInstances, Engine, InstanceId, InstanceLife, Period, PolicyName, ProjectName,
+    BackupKind, Databases, DeletedInstances, Engine, HoldTarget, InstanceId, InstanceLife, Period, PolicyName,
+    ProjectName,
 };
 use super::*;
 
@@ -130,7 +131,72 @@ fn the_floor_and_the_only_rule_are_bounds() {
     assert_eq!(ask(&days(3), 1, &floored, lets_go), Err(Bound::Floor));
     let mut failed = days(3);
     failed[0].status = BackupStatus::Failed;
-    assert_eq!(ask(&failed, 0, &two, lets_go), Err(Bound::NotByRule));
+    assert_eq!(ask(&failed, 0, &two, lets_go), Err(Bound::NoNewer));
+    let mut unfinished = days(3);
+    unfinished[0].status = BackupStatus::Building;
+    assert_eq!(ask(&unfinished, 0, &two, lets_go), Err(Bound::NotByRule));
+}
+
+#[test]
+fn a_failed_one_goes_when_it_need_not_wait_so_long() {
+    let mut backups = days(5);
+    backups[3].status = BackupStatus::Failed;
+    let change = ask(&backups, 3, &policy(&[daily(7)]), lets_go).unwrap();
+    let edit = Edit::FailedAfter {
+        from: Span::days(7),
+        to: Span::days(3),
+    };
+    assert_eq!(change.edits, [edit]);
+    // An hour old, and the newer one is younger still.
+    let mut fresh = days(5);
+    fresh[1].status = BackupStatus::Failed;
+    fresh[1].begin = fresh[0].begin.map(|begin| begin - TimeDelta::seconds(1));
+    let change = ask(&fresh, 1, &policy(&[daily(7)]), lets_go).unwrap();
+    let edit = Edit::FailedAfter {
+        from: Span::days(7),
+        to: Span::hours(1),
+    };
+    assert_eq!(change.edits, [edit]);
+}
+
+/// A hold on the third backup from the newest.
+fn hold(id: &str) -> Hold {
+    Hold {
+        id: Some(id.to_owned()),
+        target: HoldTarget::Backup("b02".into()),
+        reason: "r".to_owned(),
+        owner: None,
+        until: None,
+    }
+}
+
+#[test]
+fn holds_and_names_end_before_the_rules_are_asked() {
+    let backups = days(10);
+    let named = Arc::new(Policy {
+        keep: KeepRules::new(vec![daily(3)], vec![Pattern::parse("night*").unwrap()]).unwrap(),
+        ..Policy::clone(&policy(&[daily(3)]))
+    });
+    let ask = |policy: &Arc<Policy>, backup| {
+        ask(&backups, backup, policy, |case| {
+            let holds = ["h1", "h2"].map(hold);
+            lets_go(&Case { holds: &holds, ..*case })
+        })
+    };
+    // Two holds, then the name, then a slot: released alone it would stay.
+    let change = ask(&named, 2).unwrap();
+    let shrunk = Edit::Rule {
+        from: daily(3),
+        to: Some(daily(2)),
+    };
+    let name = Edit::Name(Pattern::parse("night*").unwrap());
+    let released = ["h1", "h2"].map(|id| Edit::Hold(Box::new(hold(id))));
+    assert_eq!(change.edits[..2], released);
+    assert_eq!(change.edits[2..], [name.clone(), shrunk]);
+    // The seven others that the name alone kept go with it.
+    assert_eq!(change.others, 7);
+    // Of one that no rule keeps the name is all that has to go.
+    assert_eq!(ask(&named, 8).unwrap().edits, [name]);
 }
 
 #[test]
