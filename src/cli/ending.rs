@@ -1,7 +1,9 @@
 //! The end of a report for people: numbers and verdict of every policy, what was left alone and why, what to type next.
 //!
-//! What is long is cut, unless everything was asked for: the machine-readable report has it all.
+//! What is long is cut, unless everything was asked for: the machine-readable report has it all. Sentences are wrapped at
+//! the terminal's end; commands to type are not.
 
+use std::collections::HashSet;
 use std::io::{self, Write};
 
 use anstyle::{AnsiColor, Style};
@@ -11,6 +13,7 @@ use super::listing::tally;
 use super::out::Look;
 use super::render::{BOLD, Kind};
 use super::sentences::{believe, clean, count, number, remedy, size, timestamp};
+use super::text::paragraph;
 use crate::retention::policy::Mode;
 use crate::retention::report::{PolicyReport, Sent, Skip, SkipReason};
 use crate::retention::{Fate, Refusal, RunReport};
@@ -29,12 +32,7 @@ pub(super) fn draw(out: &mut dyn Write, report: &RunReport, kind: Kind, look: &L
         .flat_map(|policy| refusal_lines(policy, look))
         .collect();
     section(out, look, "Refused by the guard", refused)?;
-    section(
-        out,
-        look,
-        "Left alone",
-        report.skipped.iter().map(|skip| skip_line(skip, look)).collect(),
-    )?;
+    section(out, look, "Left alone", skip_lines(report, look))?;
     section(out, look, "Instances that no policy selects", unmanaged_lines(report))?;
     section(out, look, "Policies that overlap", overlap_lines(report))?;
     closing(out, report, kind, look)
@@ -88,23 +86,45 @@ fn verdict(policy: &PolicyReport) -> Cell<'static> {
     }
 }
 
-fn section(out: &mut dyn Write, look: &Look, title: &str, lines: Vec<String>) -> io::Result<()> {
+/// A sentence of a section, and what to type next.
+struct Line {
+    text: String,
+    next: Option<String>,
+}
+
+impl From<String> for Line {
+    fn from(text: String) -> Self {
+        Self { text, next: None }
+    }
+}
+
+fn section(out: &mut dyn Write, look: &Look, title: &str, lines: Vec<Line>) -> io::Result<()> {
     if lines.is_empty() {
         return Ok(());
     }
     writeln!(out, "{}", look.paint(BOLD, title))?;
     let most = if look.all { lines.len() } else { MOST_LINES };
     let more = lines.len().saturating_sub(most);
-    for line in lines.into_iter().take(most) {
-        writeln!(out, "  {line}")?;
+    // What is cut may say at its end what to type; so many lines of one kind end in one command.
+    let last = lines.iter().skip(most).rev().find_map(|line| line.next.clone());
+    for Line { text, next } in lines.into_iter().take(most) {
+        paragraph(out, look, 2, 2, Style::new(), &text)?;
+        draw_next(out, look, next.as_deref())?;
     }
     if more > 0 {
         writeln!(out, "  and {} more; --all lists them", number(more as u64))?;
+        draw_next(out, look, last.as_deref())?;
     }
     writeln!(out)
 }
 
-fn sent_lines(policy: &PolicyReport) -> Vec<String> {
+fn draw_next(out: &mut dyn Write, look: &Look, next: Option<&str>) -> io::Result<()> {
+    next.map_or(Ok(()), |next| {
+        writeln!(out, "    next: {}", look.paint(AnsiColor::Cyan.on_default(), next))
+    })
+}
+
+fn sent_lines(policy: &PolicyReport) -> Vec<Line> {
     let name = clean(policy.policy.as_str());
     let of_project = |(project, sent): (&crate::retention::ProjectName, &Sent)| {
         let fates: Vec<String> = Fate::KEYS
@@ -138,45 +158,27 @@ fn sent_lines(policy: &PolicyReport) -> Vec<String> {
             count(policy.left, "backup")
         )
     });
-    policy.sent.iter().map(of_project).chain(left).collect()
+    policy.sent.iter().map(of_project).chain(left).map(Line::from).collect()
 }
 
-fn refusal_lines(policy: &PolicyReport, look: &Look) -> Vec<String> {
+fn refusal_lines(policy: &PolicyReport, look: &Look) -> Vec<Line> {
     let name = policy.policy.as_str();
-    let mut last_remedy = None;
-    let mut lines = Vec::with_capacity(policy.refusals.len());
+    let mut lines: Vec<Line> = Vec::with_capacity(policy.refusals.len());
     for refusal in &policy.refusals {
-        let remedy = remedy(refusal, name, &look.program);
+        let remedy = Some(remedy(refusal, name, &look.program));
         // One command lifts many refusals: it is named once, behind the last of a row of them.
-        if last_remedy.as_ref() == Some(&remedy)
-            && let Some(previous) = lines.last_mut()
-        {
-            strip_next(previous);
+        if let Some(previous) = lines.last_mut().filter(|previous| previous.next == remedy) {
+            previous.next = None;
         }
-        lines.push(format!(
-            "{}: {}{}",
-            clean(name),
-            clean(&refusal.to_string()),
-            next(&remedy, look)
-        ));
-        last_remedy = Some(remedy);
+        lines.push(Line {
+            text: format!("{}: {}", clean(name), clean(&refusal.to_string())),
+            next: remedy,
+        });
     }
     lines
 }
 
-const NEXT: &str = "\n    next: ";
-
-fn next(remedy: &str, look: &Look) -> String {
-    format!("{NEXT}{}", look.paint(AnsiColor::Cyan.on_default(), remedy))
-}
-
-fn strip_next(line: &mut String) {
-    if let Some(place) = line.find(NEXT) {
-        line.truncate(place);
-    }
-}
-
-fn skip_line(skip: &Skip, look: &Look) -> String {
+fn skip_line(skip: &Skip, look: &Look) -> Line {
     let project = clean(skip.project.as_str());
     let what = match &skip.instance {
         Some(instance) => format!("instance {} of {project}", clean(instance.as_str())),
@@ -188,27 +190,39 @@ fn skip_line(skip: &Skip, look: &Look) -> String {
                 .instance
                 .as_ref()
                 .map_or(skip.project.as_str(), |instance| instance.as_str());
-            next(&believe(target, &look.program), look)
+            Some(believe(target, &look.program))
         }
-        SkipReason::NotAllowed => next(&format!("{} check --online", look.program), look),
+        SkipReason::NotAllowed => Some(format!("{} check --online", look.program)),
         SkipReason::Listing
         | SkipReason::Unreachable
         | SkipReason::Budget
         | SkipReason::Refused
-        | SkipReason::Guard(_) => String::new(),
+        | SkipReason::Guard(_) => None,
     };
-    format!("{what}: {}: {}{next}", skip.reason.key(), clean(&skip.message))
+    Line {
+        text: format!("{what}: {}: {}", skip.reason.key(), clean(&skip.message)),
+        next,
+    }
 }
 
-fn unmanaged_lines(report: &RunReport) -> Vec<String> {
+/// What was left alone, but for what the guard said of it a few lines above.
+fn skip_lines(report: &RunReport, look: &Look) -> Vec<Line> {
+    let refusals = report.policies.iter().flat_map(|policy| &policy.refusals);
+    let said: HashSet<String> = refusals.map(Refusal::to_string).collect();
+    let told = |skip: &&Skip| matches!(skip.reason, SkipReason::Guard(_)) && said.contains(&skip.message);
+    let others = report.skipped.iter().filter(|skip| !told(skip));
+    others.map(|skip| skip_line(skip, look)).collect()
+}
+
+fn unmanaged_lines(report: &RunReport) -> Vec<Line> {
     let line = |instance: &std::sync::Arc<crate::retention::Instance>| {
         let (project, id) = (clean(instance.project.as_str()), clean(instance.id.as_str()));
         format!("{} ({project}, {id})", clean(&instance.name))
     };
-    report.unmanaged.iter().map(line).collect()
+    report.unmanaged.iter().map(line).map(Line::from).collect()
 }
 
-fn overlap_lines(report: &RunReport) -> Vec<String> {
+fn overlap_lines(report: &RunReport) -> Vec<Line> {
     let line = |overlap: &crate::retention::report::Overlap| {
         let names: Vec<_> = overlap.policies.iter().map(|name| clean(name.as_str())).collect();
         format!(
@@ -217,7 +231,7 @@ fn overlap_lines(report: &RunReport) -> Vec<String> {
             count(overlap.instances, "instance")
         )
     };
-    report.overlaps.iter().map(line).collect()
+    report.overlaps.iter().map(line).map(Line::from).collect()
 }
 
 fn closing(out: &mut dyn Write, report: &RunReport, kind: Kind, look: &Look) -> io::Result<()> {
@@ -230,28 +244,25 @@ fn closing(out: &mut dyn Write, report: &RunReport, kind: Kind, look: &Look) -> 
         )?;
     }
     let calls = count(report.calls, "API call");
-    let dim = |text: String| look.paint(Style::new().dimmed(), &text);
+    let say = |out: &mut dyn Write, text: &str| paragraph(out, look, 0, 0, Style::new(), text);
     match kind {
-        Kind::Plan => writeln!(out, "Nothing was deleted: this is a plan. {calls}."),
-        Kind::Offline => writeln!(
+        Kind::Plan => say(out, &format!("Nothing was deleted: this is a plan. {calls}.")),
+        Kind::Offline => say(
             out,
             "Nothing was deleted: this is a plan of a file. Grace counts as over, and selectors on instance names, tags and \
-             projects match everything."
+             projects match everything.",
         ),
         Kind::Apply => {
             if report.policies.iter().all(|policy| policy.mode == Mode::DryRun) {
-                writeln!(out, "Nothing was deleted: every policy is in dry-run.")?;
+                say(out, "Nothing was deleted: every policy is in dry-run.")?;
             }
             let run = report.run_id.as_deref().unwrap_or("-");
             let head = report
                 .ledger_head
                 .as_deref()
                 .map(|head| format!(", ledger head {}", clean(head)));
-            writeln!(
-                out,
-                "{}",
-                dim(format!("Run {}, {calls}{}.", clean(run), head.unwrap_or_default()))
-            )
+            let text = format!("Run {}, {calls}{}.", clean(run), head.unwrap_or_default());
+            paragraph(out, look, 0, 0, Style::new().dimmed(), &text)
         }
     }
 }

@@ -15,7 +15,8 @@ use super::grid::{Cell, Column, Grid};
 use super::json::{self, Stamp};
 use super::out::{Look, Out};
 use super::render::{BOLD, DIM};
-use super::sentences::{clean, count, day, expired, number, size};
+use super::sentences::{clean, count, day, gone_by, number, size};
+use super::text::paragraph;
 use super::{CommandResult, Failure, exit, finish, session};
 use crate::config::{Config, PolicyEntry};
 use crate::retention::forecast::{Departure, Future, Outlook, Week, Weeks, forecast as simulate, is_in_scope};
@@ -288,15 +289,16 @@ impl Prophecy {
         let wide = look.width.is_none();
         let mut columns = vec![
             Column::left("GOES"),
-            Column::wrapping("INSTANCE", 12),
-            Column::wrapping("BACKUP", 14),
+            Column::wrapping("INSTANCE", 14),
+            Column::wrapping("BACKUP", 16),
         ];
         columns.extend(wide.then_some(Column::left("ID")));
+        // The names and the reason are what one looks for; the rest is there where there is room.
         columns.extend([
-            Column::left("BEGIN"),
-            Column::right("SIZE"),
-            Column::wrapping("POLICY", 8),
-            Column::wrapping("WHY", 14),
+            Column::left("BEGIN").or_none(),
+            Column::right("SIZE").or_none(),
+            Column::wrapping("POLICY", 8).or_none(),
+            Column::wrapping("WHY", 8),
         ]);
         let mut grid = Grid::new(columns, 2);
         let cells = |row: &Going<'_>| departure_cells(row, wide);
@@ -312,8 +314,8 @@ impl Prophecy {
         }
         if shown < going.len() {
             let more = number((going.len() - shown) as u64);
-            let note = format!("  and {more} more; --all lists them, --format json has them all.");
-            writeln!(out, "{}", look.paint(DIM, &note))?;
+            let note = format!("and {more} more; --all lists them, --format json has them all.");
+            paragraph(out, look, 2, 0, DIM, &note)?;
         }
         self.draw_total(out, look, going.len() as u64, stays as u64)
     }
@@ -330,17 +332,11 @@ impl Prophecy {
                 number(stays)
             )
         };
-        writeln!(out, "{}\n", look.paint(BOLD, &text))
+        paragraph(out, look, 0, 0, BOLD, &text)?;
+        writeln!(out)
     }
 
     fn draw_weeks(&self, out: &mut dyn Write, look: &Look, unicode: bool) -> io::Result<()> {
-        let most = self
-            .weeks
-            .iter()
-            .map(|week| week.left.bytes)
-            .chain([self.now.bytes])
-            .max()
-            .unwrap_or(0);
         let mut columns = vec![Column::left("WEEK FROM")];
         columns.extend(self.every.map(|_| Column::right("NEW")));
         columns.extend([
@@ -351,33 +347,42 @@ impl Prophecy {
             Column::left(""),
         ]);
         let mut grid = Grid::new(columns, 2);
-        let utc = chrono_tz::Tz::UTC;
-        let row = |name: String, came: Option<Tally>, went: Option<Tally>, left: Tally| -> Vec<Cell<'static>> {
-            let tally = |of: Option<Tally>| of.map_or_else(String::new, |tally| number(tally.count));
-            let mut cells: Vec<Cell<'static>> = vec![name.into()];
-            cells.extend(self.every.map(|_| tally(came).into()));
-            cells.extend([
-                tally(went).into(),
-                went.filter(|went| went.count > 0)
-                    .map_or_else(String::new, |went| size(went.bytes))
-                    .into(),
-                number(left.count).into(),
-                size(left.bytes).into(),
-                Cell::styled(bar(left.bytes, most, unicode), AnsiColor::Cyan.on_default()),
-            ]);
-            cells
-        };
-        let mut rows = vec![row("now".to_owned(), None, None, self.now)];
-        rows.extend(
-            self.weeks
-                .iter()
-                .map(|week| row(day(week.from, utc), Some(week.came), Some(week.went), week.left)),
-        );
-        for row in &rows {
+        let mut rows = vec![(self.now, self.week_cells("now".to_owned(), None, self.now))];
+        rows.extend(self.weeks.iter().map(|week| {
+            let from = day(week.from, chrono_tz::Tz::UTC);
+            (week.left, self.week_cells(from, Some(week), week.left))
+        }));
+        for (_, row) in &rows {
+            grid.measure(row);
+        }
+        // The bars take what the numbers leave.
+        let room = look
+            .width
+            .map_or(BAR, |width| width.saturating_sub(grid.width()))
+            .min(BAR);
+        let most = rows.iter().map(|(left, _)| left.bytes).max().unwrap_or(0);
+        for (left, row) in &mut rows {
+            let bar = bar(left.bytes, most, room, unicode);
+            row.push(Cell::styled(bar, AnsiColor::Cyan.on_default()));
             grid.measure(row);
         }
         grid.header(out, look)?;
-        rows.iter().try_for_each(|row| grid.row(out, look, row))
+        rows.iter().try_for_each(|(_, row)| grid.row(out, look, row))
+    }
+
+    /// A week's numbers; its bar comes later.
+    fn week_cells(&self, name: String, week: Option<&Week>, left: Tally) -> Vec<Cell<'static>> {
+        let tally = |of: fn(&Week) -> Tally| week.map_or_else(String::new, |week| number(of(week).count));
+        let freed = week.map(|week| week.went).filter(|went| went.count > 0);
+        let mut cells: Vec<Cell<'static>> = vec![name.into()];
+        cells.extend(self.every.map(|_| tally(|week| week.came).into()));
+        cells.extend([
+            tally(|week| week.went).into(),
+            freed.map_or_else(String::new, |went| size(went.bytes)).into(),
+            number(left.count).into(),
+            size(left.bytes).into(),
+        ]);
+        cells
     }
 
     fn draw_assumptions(&self, out: &mut dyn Write, look: &Look) -> io::Result<()> {
@@ -391,10 +396,15 @@ impl Prophecy {
         let text = format!(
             "Assumed: {new}; runs at the policies' schedules, or daily; nothing is refused by the guard. Days are UTC's."
         );
-        writeln!(out, "\n{}", look.paint(DIM, &text))?;
-        for policy in &self.dry {
-            let text = format!("{}: dry-run: nothing of this goes while it is.", clean(policy.as_str()));
-            writeln!(out, "{}", look.paint(DIM, &text))?;
+        writeln!(out)?;
+        paragraph(out, look, 0, 0, DIM, &text)?;
+        if !self.dry.is_empty() {
+            let names: Vec<_> = self.dry.iter().map(|policy| clean(policy.as_str())).collect();
+            let text = format!(
+                "In dry-run, so that nothing of this goes while it is: {}.",
+                names.join(", ")
+            );
+            paragraph(out, look, 0, 0, AnsiColor::Yellow.on_default(), &text)?;
         }
         Ok(())
     }
@@ -443,7 +453,7 @@ fn departure_cells((instance, future, departure): &Going<'_>, wide: bool) -> Vec
             .into(),
         size(backup.size_bytes).into(),
         clean(departure.policy.as_str()).into_owned().into(),
-        expired(departure.reason).trim_start_matches("expired: ").into(),
+        gone_by(departure.reason).into(),
     ]);
     cells
 }
@@ -459,18 +469,18 @@ pub(super) fn length(of: TimeDelta) -> String {
     }
 }
 
-/// A bar as long as its share: in eighths of a character, or in `#`.
-fn bar(value: u64, most: u64, unicode: bool) -> String {
+/// A bar as long as its share of the room: in eighths of a character, or in `#`.
+fn bar(value: u64, most: u64, room: usize, unicode: bool) -> String {
     const EIGHTHS: [&str; 8] = ["", "▏", "▎", "▍", "▌", "▋", "▊", "▉"];
     if most == 0 {
         return String::new();
     }
     let share = |steps: usize| usize::try_from(u128::from(value) * steps as u128 / u128::from(most)).unwrap_or(steps);
     if unicode {
-        let eighths = share(BAR * 8);
+        let eighths = share(room * 8);
         format!("{}{}", "█".repeat(eighths / 8), EIGHTHS[eighths % 8])
     } else {
-        "#".repeat(share(BAR))
+        "#".repeat(share(room))
     }
 }
 
@@ -538,11 +548,15 @@ mod tests {
 
     #[test]
     fn bars_are_shares_in_eighths_or_in_ascii() {
-        assert_eq!(bar(100, 100, true), "█".repeat(30));
-        assert_eq!(bar(50, 100, true), "█".repeat(15));
-        assert_eq!(bar(1, 240, true), "▏");
-        assert_eq!(bar(u64::MAX, u64::MAX, false), "#".repeat(30));
-        assert_eq!((bar(0, 100, true), bar(0, 0, false)), (String::new(), String::new()));
+        assert_eq!(bar(100, 100, 30, true), "█".repeat(30));
+        assert_eq!(bar(50, 100, 20, true), "█".repeat(10));
+        assert_eq!(bar(1, 240, 30, true), "▏");
+        assert_eq!(bar(u64::MAX, u64::MAX, 30, false), "#".repeat(30));
+        assert_eq!(
+            (bar(0, 100, 30, true), bar(0, 0, 30, false)),
+            (String::new(), String::new())
+        );
+        assert_eq!(bar(100, 100, 0, true), "", "no room");
     }
 
     #[test]

@@ -5,14 +5,17 @@
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 
-use anstyle::{AnsiColor, Style};
+use anstyle::AnsiColor;
 use chrono::{DateTime, Utc};
+use chrono_tz::Tz;
 use serde::Serialize;
 
 use super::grid::{Cell, Column, Grid};
 use super::json::{self, Stamp, SummaryJson};
 use super::out::Look;
-use super::sentences::{clean, number, size, target, timestamp};
+use super::render::{BOLD, DIM};
+use super::sentences::{clean, count, day, moment, number, size, target};
+use super::text::paragraph;
 use crate::retention::policy::Mode;
 use crate::retention::report::{RunResult, Summary, Tally};
 use crate::retention::{BackupId, Hold, HoldTarget, Pattern, PolicyName};
@@ -73,17 +76,17 @@ pub fn holds(out: &mut dyn Write, holds: &[HoldEntry], look: &Look) -> io::Resul
     }
     let columns = vec![
         Column::left("HOLD"),
-        Column::wrapping("HOLDS", 24),
-        Column::wrapping("REASON", 20),
-        Column::left("OWNER"),
-        Column::left("UNTIL"),
+        Column::wrapping("HOLDS", 16),
+        Column::wrapping("REASON", 12),
+        Column::left("UNTIL (UTC)"),
         Column::left("STATE"),
+        Column::wrapping("OWNER", 5).or_none(),
     ];
     let cells = |entry: &HoldEntry| -> Vec<Cell<'static>> {
         let state = match (entry.active, entry.released_at) {
             (true, _) => Cell::styled("active", AnsiColor::Green.on_default()),
-            (false, Some(at)) => Cell::styled(format!("released {}", timestamp(at)), Style::new().dimmed()),
-            (false, None) => Cell::styled("ended", Style::new().dimmed()),
+            (false, Some(at)) => Cell::styled(format!("released {}", day(at, Tz::UTC)), DIM),
+            (false, None) => Cell::styled("ended", DIM),
         };
         vec![
             entry
@@ -96,15 +99,27 @@ pub fn holds(out: &mut dyn Write, holds: &[HoldEntry], look: &Look) -> io::Resul
             clean(&entry.hold.reason).into_owned().into(),
             entry
                 .hold
+                .until
+                .map_or_else(|| "no end".to_owned(), |until| moment(until, Tz::UTC))
+                .into(),
+            state,
+            entry
+                .hold
                 .owner
                 .as_deref()
                 .map_or_else(|| "-".to_owned(), |owner| clean(owner).into_owned())
                 .into(),
-            entry.hold.until.map_or_else(|| "release".to_owned(), timestamp).into(),
-            state,
         ]
     };
-    draw(out, look, columns, holds, cells)
+    draw(out, look, columns, holds, cells)?;
+    let active = || holds.iter().filter(|entry| entry.active);
+    let next = active().filter_map(|entry| entry.hold.until).min();
+    let next = next.map_or_else(String::new, |until| {
+        format!("; the next one ends at {} UTC", moment(until, Tz::UTC))
+    });
+    let text = format!("{} in force{next}.", count(active().count() as u64, "hold"));
+    writeln!(out)?;
+    paragraph(out, look, 0, 0, BOLD, &text)
 }
 
 /// Draws past runs.
@@ -113,15 +128,15 @@ pub fn history(out: &mut dyn Write, runs: &[HistoryEntry], look: &Look) -> io::R
         return writeln!(out, "No runs yet.");
     }
     let columns = vec![
-        Column::left("AT"),
-        Column::left("POLICY"),
-        Column::left("MODE"),
+        Column::left("AT (UTC)"),
+        Column::wrapping("POLICY", 10),
+        Column::left("MODE").or_none(),
         Column::left("RESULT"),
-        Column::right("KEEP"),
-        Column::right("WAIT"),
+        Column::right("KEEP").or_none(),
+        Column::right("WAIT").or_none(),
         Column::right("DELETE"),
-        Column::wrapping("SENT", 16),
-        Column::wrapping("RUN", 18),
+        Column::wrapping("SENT", 12),
+        Column::left("RUN").or_none(),
     ];
     let cells = |run: &HistoryEntry| -> Vec<Cell<'static>> {
         let tally = |of: fn(&Summary) -> Tally| {
@@ -139,7 +154,7 @@ pub fn history(out: &mut dyn Write, runs: &[HistoryEntry], look: &Look) -> io::R
         }
         sent.extend(run.message.as_deref().map(|message| clean(message).into_owned()));
         vec![
-            timestamp(run.at).into(),
+            moment(run.at, Tz::UTC).into(),
             clean(run.policy.as_str()).into_owned().into(),
             run.mode.as_str().into(),
             run.result
@@ -151,7 +166,23 @@ pub fn history(out: &mut dyn Write, runs: &[HistoryEntry], look: &Look) -> io::R
             clean(&run.run_id).into_owned().into(),
         ]
     };
-    draw(out, look, columns, runs, cells)
+    draw(out, look, columns, runs, cells)?;
+    let results = RunResult::ALL.into_iter().filter_map(|result| {
+        let of = runs.iter().filter(|run| run.result == Some(result)).count();
+        (of > 0).then(|| format!("{} {}", number(of as u64), result.as_str()))
+    });
+    let cut = runs.iter().filter(|run| run.result.is_none()).count();
+    let cut = (cut > 0).then(|| format!("{} cut short", number(cut as u64)));
+    let results: Vec<String> = results.chain(cut).collect();
+    let sent = runs.iter().flat_map(|run| run.sent.values()).sum();
+    let text = format!(
+        "{}: {}; {} sent.",
+        count(runs.len() as u64, "run"),
+        results.join(", "),
+        count(sent, "deletion")
+    );
+    writeln!(out)?;
+    paragraph(out, look, 0, 0, BOLD, &text)
 }
 
 /// Draws a small list: what is listed here fits into memory twice.

@@ -136,18 +136,24 @@ fn draw_heading(out: &mut dyn Write, group: &[&Row], look: &Look) -> io::Result<
             format!(", deleted, missed since {}", super::sentences::timestamp(*missed_since))
         }
     };
-    writeln!(
-        out,
-        "  {} {}: {} keep, {} wait, {} delete",
-        look.paint(BOLD, &clean(name)),
-        look.paint(
-            DIM,
-            &format!("({}, {}{deleted})", clean(project.as_str()), clean(id.as_str()))
-        ),
+    let name = clean(name);
+    let place = format!("({}, {}{deleted})", clean(project.as_str()), clean(id.as_str()));
+    let numbers = format!(
+        "{} keep, {} wait, {} delete",
         number(tally("keep")),
         number(tally("wait")),
-        number(tally("delete")),
-    )
+        number(tally("delete"))
+    );
+    let whole = format!("  {name} {place}: {numbers}");
+    let fits = look
+        .width
+        .is_none_or(|width| unicode_width::UnicodeWidthStr::width(whole.as_str()) <= width);
+    let (name, place) = (look.paint(BOLD, &name), look.paint(DIM, &place));
+    if fits {
+        writeln!(out, "  {name} {place}: {numbers}")
+    } else {
+        writeln!(out, "  {name}: {numbers}\n    {place}")
+    }
 }
 
 /// How much fits beside each other.

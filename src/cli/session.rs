@@ -189,7 +189,7 @@ pub fn needs_projects(config: &Config) -> Result<(), Failure> {
         return Ok(());
     }
     let message =
-        "the configuration has no `projects`, so there is nothing to ask; only `plan --backups FILE` works without";
+        "the configuration has no `projects`, so there is nothing to ask; only `--backups FILE` works without";
     Err(Failure::new(
         exit::CONFIGURATION,
         format!("{}: {message}", config.path.display()),
