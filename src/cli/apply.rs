@@ -1,6 +1,7 @@
 //! `apply`: one run now, as the daemon would do it. For cron jobs and hands.
 
-use std::fs;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -45,7 +46,7 @@ async fn run_once(args: &Apply, config: &Arc<Config>) -> Result<RunReport, Failu
         policies: plan::policies(&args.policies),
         instance: None,
         now: crate::clock::now(),
-        rows: run::Rows::All,
+        rows: true,
         trigger: "apply",
         budget: BUDGET,
     };
@@ -67,12 +68,21 @@ async fn run_once(args: &Apply, config: &Arc<Config>) -> Result<RunReport, Failu
     Ok(report)
 }
 
-/// Written beside and renamed over, so that a collector never reads half a file.
+/// Written beside and renamed over, so that a collector never reads half a file. Who may read the file before may read the
+/// new one; the first may be read by everybody, for the collector is another user, and no secret is in it.
 fn write_metrics(metrics: &Metrics, file: &Path) -> Result<(), Failure> {
     let fail =
         |error: std::io::Error| Failure::new(exit::UNDONE, format!("--metrics-file {}: {error}", file.display()));
+    let before = fs::read_to_string(file).unwrap_or_default();
+    let mode = fs::metadata(file).map_or(0o644, |metadata| metadata.permissions().mode());
     let mut beside = file.as_os_str().to_owned();
     beside.push(format!(".{}.tmp", std::process::id()));
-    fs::write(&beside, metrics.render(false)).map_err(fail)?;
-    fs::rename(&beside, file).map_err(fail)
+    let written = fs::write(&beside, metrics.textfile(&before))
+        .and_then(|()| fs::set_permissions(&beside, Permissions::from_mode(mode)))
+        .and_then(|()| fs::rename(&beside, file));
+    written.map_err(|error| {
+        // Not even that may work, where nothing does.
+        let _ = fs::remove_file(&beside);
+        fail(error)
+    })
 }

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
+use serde::de::DeserializeOwned;
 
 use crate::config::{Config, PolicyEntry};
 use crate::ledger::{self, Ledger};
@@ -58,14 +59,12 @@ pub fn restore(metrics: &Metrics, ledger: &Ledger, of: impl Fn(&PolicyName) -> b
         let Some(finished_at) = last.finished.finished_at else {
             continue;
         };
-        let summary = last.finished.summary.unwrap_or_default();
-        let part = |key: &str| summary.get(key).cloned();
         if of(&policy) {
             runs.push(LastRun {
                 policy,
                 finished_at,
                 last_success_at: last.success.and_then(|run| run.finished_at),
-                summary: part("summary").and_then(|summary| serde_json::from_value(summary).ok()),
+                summary: last.read.and_then(|run| part(run, "summary")),
             });
         }
     }
@@ -75,14 +74,18 @@ pub fn restore(metrics: &Metrics, ledger: &Ledger, of: impl Fn(&PolicyName) -> b
 
 /// What the ledger remembers of each project's instances: the newest of the last runs that listed them says it.
 pub fn remembered_instances(ledger: &Ledger) -> Result<BTreeMap<ProjectName, InstanceCounts>, ledger::Error> {
-    let mut last: Vec<_> = ledger.last_runs()?.into_values().map(|last| last.finished).collect();
+    let mut last: Vec<_> = ledger.last_runs()?.into_values().filter_map(|last| last.read).collect();
     last.sort_by_key(|run| run.finished_at);
-    let listed = |run: ledger::RunRow| serde_json::from_value(run.summary?.get("instances")?.clone()).ok();
     Ok(last
         .into_iter()
-        .filter_map(listed)
+        .filter_map(|run| part(run, "instances"))
         .flat_map(|counts: BTreeMap<_, _>| counts)
         .collect())
+}
+
+/// A part of a run's numbers.
+fn part<T: DeserializeOwned>(run: ledger::RunRow, key: &str) -> Option<T> {
+    serde_json::from_value(run.summary?.get_mut(key)?.take()).ok()
 }
 
 /// Accepted deletions that no listing has confirmed yet, by project.

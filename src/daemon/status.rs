@@ -10,7 +10,7 @@ use chrono::{DateTime, NaiveDate, Utc};
 use serde::Serialize;
 
 use crate::ledger::RunRow;
-use crate::retention::report::{InstanceCounts, PolicyReport, Sent, Summary};
+use crate::retention::report::{InstanceCounts, PolicyReport, RunResult, Sent, Summary};
 use crate::retention::{Freeze, Hold, PolicyName, ProjectName, Refusal, RunReport};
 
 /// Everything there is to show.
@@ -235,7 +235,7 @@ impl LastRun {
                 limit: refusal.limit().to_owned(),
                 message: refusal.to_string(),
             }),
-            summary: Some(policy.summary.into()),
+            summary: policy.result.has_read().then(|| policy.summary.into()),
             sent: policy.sent.clone(),
             left: policy.left,
         }
@@ -245,6 +245,9 @@ impl LastRun {
     pub fn remembered(row: RunRow) -> Option<Self> {
         let numbers = row.summary.unwrap_or_default();
         let limit = numbers["refused"][0].as_str().map(str::to_owned);
+        let has_read = RunResult::ALL
+            .into_iter()
+            .any(|result| result.has_read() && row.result.as_deref() == Some(result.as_str()));
         let summary: Option<Summary> = serde_json::from_value(numbers["summary"].clone()).ok();
         Some(Self {
             run_id: Some(row.run),
@@ -256,7 +259,7 @@ impl LastRun {
                 limit,
                 message: String::new(),
             }),
-            summary: summary.map(Counts::from),
+            summary: summary.filter(|_| has_read).map(Counts::from),
             sent: serde_json::from_value(numbers["sent"].clone()).unwrap_or_default(),
             left: numbers["left"].as_u64().unwrap_or_default(),
         })

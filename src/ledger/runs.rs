@@ -9,10 +9,8 @@ use serde_json::Value;
 
 use super::chain::{self, Kind};
 use super::{Error, Ledger, Stamp};
+use crate::retention::report::RunResult;
 use crate::retention::{Mode, PolicyName};
-
-/// The result of a run that reached everything it wanted (`runs_total{result}`).
-const SUCCESS: &str = "success";
 
 /// A run that begins.
 #[derive(Clone, Copy, Debug)]
@@ -79,6 +77,8 @@ pub struct LastRuns {
     pub finished: RunRow,
     /// The last one that ended in `success`.
     pub success: Option<RunRow>,
+    /// The last one that could read the world: of backups and instances it knows more than one that failed since.
+    pub read: Option<RunRow>,
 }
 
 #[derive(Serialize)]
@@ -179,11 +179,19 @@ impl Ledger {
                 .collect::<Result<_, _>>()?;
             let newest = "p.policy = ?1 AND p.result IS NOT NULL ORDER BY p.started_at DESC, p.run DESC LIMIT 1";
             let success = "p.policy = ?1 AND p.result = ?2 ORDER BY p.started_at DESC, p.run DESC LIMIT 1";
+            let read = "p.policy = ?1 AND p.result NOT IN (?2, ?3) ORDER BY p.started_at DESC, p.run DESC LIMIT 1";
+            let blind = [RunResult::Failed, RunResult::Skipped].map(RunResult::as_str);
             let mut last = BTreeMap::new();
             for policy in policies {
                 if let Some(finished) = select(tx, newest, (&policy,))?.pop() {
-                    let success = select(tx, success, (&policy, SUCCESS))?.pop();
-                    last.insert(PolicyName::from(policy), LastRuns { finished, success });
+                    let success = select(tx, success, (&policy, RunResult::Success.as_str()))?.pop();
+                    let read = select(tx, read, (&policy, blind[0], blind[1]))?.pop();
+                    let runs = LastRuns {
+                        finished,
+                        success,
+                        read,
+                    };
+                    last.insert(PolicyName::from(policy), runs);
                 }
             }
             Ok(last)

@@ -89,6 +89,14 @@ impl RunResult {
             Self::Skipped => "skipped",
         }
     }
+
+    /// Whether a run that ended so has read the world, so that its numbers mean something.
+    pub fn has_read(self) -> bool {
+        match self {
+            Self::Success | Self::Partial | Self::Refused => true,
+            Self::Failed | Self::Skipped => false,
+        }
+    }
 }
 
 /// A number of backups and their size.

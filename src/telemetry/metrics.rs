@@ -137,7 +137,7 @@ impl Metrics {
                 .with_label_values(&[name])
                 .set(seconds(report.finished_at));
         }
-        if reads(policy.result) {
+        if policy.result.has_read() {
             self.show_summary(name, policy.summary);
         }
     }
@@ -334,11 +334,7 @@ impl Metrics {
     /// Everything, in the text format 0.0.4 or in `OpenMetrics` 1.0; their content types are
     /// [`openmetrics::TEXT_TYPE`] and [`openmetrics::OPENMETRICS_TYPE`].
     pub fn render(&self, openmetrics: bool) -> String {
-        let mut families = {
-            // Not while a reload is half done.
-            let _known = self.known();
-            self.ours.gather()
-        };
+        let mut families = self.gather_ours();
         families.extend(with_start_time(self.process.gather(), self.started_at));
         if openmetrics {
             return openmetrics::encode(&families);
@@ -347,6 +343,12 @@ impl Metrics {
             tracing::error!(%error, "the metrics could not be written as text");
             String::new()
         })
+    }
+
+    pub(super) fn gather_ours(&self) -> Vec<MetricFamily> {
+        // Not while a reload is half done.
+        let _known = self.known();
+        self.ours.gather()
     }
 
     fn show_summary(&self, policy: &str, summary: Summary) {
@@ -395,14 +397,6 @@ impl Metrics {
                 .with_label_values(&[project.as_str()])
                 .set(to_i64(count));
         }
-    }
-}
-
-/// Whether a run with this result has read the world, so that its numbers mean something.
-fn reads(result: RunResult) -> bool {
-    match result {
-        RunResult::Success | RunResult::Partial | RunResult::Refused => true,
-        RunResult::Failed | RunResult::Skipped => false,
     }
 }
 

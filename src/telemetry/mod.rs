@@ -2,7 +2,8 @@
 //!
 //! This room is for numbers and lines made from what others found: [`Metrics`] holds every metric by its one name,
 //! [`openmetrics`] writes them in the newer of the two text formats, [`logging`] writes lines for people, for machines
-//! and for the journal, and [`lines`] the two of them that matter most. It is *not* for deciding anything, and not for serving: the scrape is answered in `web`.
+//! and for the journal, and [`lines`] the two of them that matter most. It is *not* for deciding anything, and not for
+//! serving: the scrape is answered in `web`.
 
 mod families;
 pub mod lines;
@@ -10,6 +11,7 @@ pub mod logging;
 pub mod metrics;
 pub mod openmetrics;
 mod series;
+mod textfile;
 
 pub use lines::{deletion_line, run_line};
 pub use logging::{Format, Lines};

@@ -292,7 +292,7 @@ fn blocked_keys_survive_a_restart_and_run_out() {
 fn runs_are_listed_newest_first_with_their_numbers_and_gauges_find_the_last() {
     let state = State::new();
     let policies = [(policy(), Mode::Enforce), ("dev".into(), Mode::DryRun)];
-    for (number, result) in ["success", "partial", "killed"].into_iter().enumerate() {
+    for (number, result) in ["success", "failed", "killed"].into_iter().enumerate() {
         let (run, at) = (
             format!("run-{number}"),
             noon() + TimeDelta::days(i64::try_from(number).unwrap()),
@@ -340,6 +340,11 @@ fn runs_are_listed_newest_first_with_their_numbers_and_gauges_find_the_last() {
     let last = &state.ledger.last_runs().unwrap()[&policy()];
     assert_eq!(last.finished.run, "run-1");
     assert_eq!(last.success.as_ref().unwrap().run, "run-0");
+    assert_eq!(
+        last.read.as_ref().unwrap().run,
+        "run-0",
+        "run-1 failed and has read nothing"
+    );
     assert_eq!(
         state.ledger.last_begun(&policy()).unwrap(),
         Some(noon() + TimeDelta::days(2))
