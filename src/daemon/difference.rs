@@ -2,11 +2,14 @@
 //!
 //! Pure. Not for what happens to real backups: that is the command `diff`, which asks the cloud.
 
+mod scope;
+
 use std::collections::BTreeMap;
 use std::fmt;
 
 use crate::config::{Config, PolicyEntry};
 use crate::retention::{Count, KeepRule, Mode, Policy, PolicyName, Span};
+use scope::Scope;
 
 /// Whether more or less is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,7 +60,7 @@ impl fmt::Display for Keeps {
             Self::Less => "less will be kept",
             Self::Both => "more will be kept by one rule and less by another",
             Self::Same => "as much will be kept as before",
-            Self::Unclear => "whether more or less will be kept cannot be told from the rules alone; see `plan`",
+            Self::Unclear => "whether more or less will be kept cannot be told from the rules alone; `diff` tells",
         })
     }
 }
@@ -84,6 +87,8 @@ pub fn policies(old: &Config, new: &Config) -> Vec<Change> {
             .map(|entry| (entry.policy.name.clone(), entry.clone()))
             .collect()
     };
+    // Without others there is nobody that a policy protects anything from.
+    let alone = new.policies.len() < 2;
     let (old, mut new) = (by_name(old), by_name(new));
     let mut changes = Vec::new();
     for (policy, before) in old {
@@ -100,7 +105,7 @@ pub fn policies(old: &Config, new: &Config) -> Vec<Change> {
             });
             continue;
         };
-        let (keys, keeps) = compare(&before, &after);
+        let (keys, keeps) = compare(&before, &after, alone);
         if !keys.is_empty() {
             changes.push(Change {
                 policy,
@@ -136,8 +141,8 @@ pub fn others(old: &Config, new: &Config) -> Vec<&'static str> {
     .collect()
 }
 
-/// The keys in which two versions of a policy differ, and what that means.
-fn compare(old: &PolicyEntry, new: &PolicyEntry) -> (Vec<&'static str>, Keeps) {
+/// The keys in which two versions of a policy differ, and what that means; whether it is the only policy matters, too.
+fn compare(old: &PolicyEntry, new: &PolicyEntry, alone: bool) -> (Vec<&'static str>, Keeps) {
     let mut keys = Vec::new();
     let mut keeps = Keeps::Same;
     let mut note = |key: &'static str, differs: bool, effect: Keeps| {
@@ -152,7 +157,7 @@ fn compare(old: &PolicyEntry, new: &PolicyEntry) -> (Vec<&'static str>, Keeps) {
     let (old, new): (&Policy, &Policy) = (&old.policy, &new.policy);
     note("mode", old.mode != new.mode, Keeps::more_if(new.mode == Mode::DryRun));
     note("timezone", old.zone != new.zone, Keeps::Unclear);
-    note("select", old.select != new.select, Keeps::Unclear);
+    note("select", old.select != new.select, select(old, new, alone));
     note("keep", old.keep != new.keep, keep(old, new));
     note(
         "max_age",
@@ -202,6 +207,29 @@ fn optional(old: Option<Span>, new: Option<Span>, there: Keeps) -> Keeps {
         (None, Some(_)) => there,
         (Some(_), None) => gone,
         (Some(old), Some(new)) => longer(old, new),
+    }
+}
+
+/// What a policy that enforces covers can go, and what it covers no more stays, unless another one lets it go; what a
+/// dry-run policy covers is safe from the others.
+fn select(old: &Policy, new: &Policy, alone: bool) -> Keeps {
+    let instances = scope::instances(&old.select, &new.select);
+    let backups = scope::backups(&old.select, &new.select);
+    match new.mode {
+        Mode::Enforce => match instances.and(backups) {
+            Scope::Same => Keeps::Same,
+            Scope::Wider => Keeps::Less,
+            Scope::Narrower if alone => Keeps::More,
+            Scope::Narrower => Keeps::Both,
+            Scope::Other => Keeps::Unclear,
+        },
+        Mode::DryRun => match (instances, backups) {
+            (Scope::Same, Scope::Same) => Keeps::Same,
+            (Scope::Wider, Scope::Same) => Keeps::More,
+            (Scope::Narrower, Scope::Same) => Keeps::Less,
+            // Other backups on an instance take each other's slots.
+            _ => Keeps::Unclear,
+        },
     }
 }
 
@@ -360,7 +388,7 @@ mod tests {
                 Keeps::Unclear,
             ),
             (
-                "keep: {last: 1}",
+                "keep: {last: 1}, select: {backups: {names: [b]}}",
                 "keep: {last: 1}, select: {instances: {names: [a]}}",
                 "select",
                 Keeps::Unclear,
@@ -373,6 +401,71 @@ mod tests {
             ),
         ] {
             assert_eq!(change(old, new), (vec![key], keeps), "{old} → {new}");
+        }
+    }
+
+    #[test]
+    fn a_selector_covers_more_or_fewer() {
+        let change = |mode: &str, others: &str, old: &str, new: &str| {
+            let of = |select: &str| {
+                let one = policy("p", &format!("keep: {{last: 1}}, select: {{{select}}}"));
+                config(&(one.replace("enforce", mode) + others))
+            };
+            let changes = policies(&of(old), &of(new));
+            assert_eq!(
+                changes.iter().flat_map(|change| &change.keys).collect::<Vec<_>>(),
+                [&"select"]
+            );
+            changes[0].keeps
+        };
+        let other = policy("other", "keep: {last: 1}");
+        for (wide, narrow) in [
+            ("deleted_instances: ignore", "instances: {names: [a]}"),
+            ("instances: {names: [a, b]}", "instances: {names: [b]}"),
+            ("instances: {ids: [a, b]}", "instances: {ids: [a]}"),
+            ("instances: {names: [a]}", "instances: {names: [a], tags: {env: prod}}"),
+            (
+                "instances: {tags: {x: y}}",
+                "instances: {tags: {x: y}, exclude_names: [a]}",
+            ),
+            ("instances: {exclude_ids: [a]}", "instances: {exclude_ids: [b, a]}"),
+            ("deleted_instances: include", "instances: {enterprise_projects: [a]}"),
+            ("deleted_instances: include", "deleted_instances: ignore"),
+        ] {
+            let both = [(wide, narrow), (narrow, wide)];
+            let found = |mode: &str, others: &str| both.map(|(old, new)| change(mode, others, old, new));
+            assert_eq!(found("enforce", ""), [Keeps::More, Keeps::Less], "{wide} → {narrow}");
+            // What another policy lets go is no longer protected.
+            assert_eq!(
+                found("enforce", &other),
+                [Keeps::Both, Keeps::Less],
+                "{wide} → {narrow}"
+            );
+            assert_eq!(
+                found("dry-run", &other),
+                [Keeps::Less, Keeps::More],
+                "{wide} → {narrow}"
+            );
+        }
+        let (wide, narrow) = (
+            "backups: {names: [a, b]}",
+            "backups: {names: [a, b], exclude_names: [c]}",
+        );
+        assert_eq!(change("enforce", "", wide, narrow), Keeps::More);
+        let turned = "backups: {names: [b, a]}";
+        assert_eq!(change("enforce", "", wide, turned), Keeps::Same);
+        assert_eq!(change("dry-run", &other, wide, turned), Keeps::Same);
+        assert_eq!(change("enforce", "", narrow, wide), Keeps::Less);
+        assert_eq!(change("dry-run", &other, narrow, wide), Keeps::Unclear);
+        for (old, new) in [
+            ("instances: {names: [a]}", "instances: {names: [b]}"),
+            (
+                "instances: {names: [a, b]}",
+                "instances: {names: [a], ids: [c]}, backups: {names: [d]}, deleted_instances: include",
+            ),
+            ("deleted_instances: include", "deleted_instances: {expire_after: 1y}"),
+        ] {
+            assert_eq!(change("enforce", "", old, new), Keeps::Unclear, "{old} → {new}");
         }
     }
 
