@@ -102,6 +102,9 @@ pub enum Ended {
 /// A failing `accept` is told no more often than this: out of file descriptors, it fails many times a second.
 const TELL_AGAIN: Duration = Duration::from_secs(60);
 
+/// A pause between newcomers while all places are taken. They wait in the kernel's queue.
+const CROWDED: Duration = Duration::from_millis(1);
+
 /// Serves until `stop`, then finishes the requests under way and returns.
 ///
 /// A failing `accept` (out of file descriptors) is logged, waited out and tried again: a server does not end for it.
@@ -131,9 +134,13 @@ where
                         tracing::debug!(%peer, "connection closed: all places are taken");
                         continue;
                     }
-                    let (seat, limits) = (Arc::new(Seat::new()), Arc::clone(&limits));
-                    let connection = connection(stream, limits, Arc::clone(&service), stopped.clone(), Arc::clone(&seat));
+                    let (seat, bounds) = (Arc::new(Seat::new()), Arc::clone(&limits));
+                    let connection = connection(stream, bounds, Arc::clone(&service), stopped.clone(), Arc::clone(&seat));
                     seats.take(connections.spawn(connection).id(), seat);
+                    if seats.are_taken(limits.max_connections) {
+                        // Or a flood of the silent would be through all places before anybody can say a word.
+                        sleep(CROWDED).await;
+                    }
                 }
                 Err(error) => {
                     if told.is_none_or(|at| at.elapsed() >= TELL_AGAIN) {

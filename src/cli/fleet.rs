@@ -97,7 +97,7 @@ impl Fleet {
             policies: None,
             instance,
             now,
-            rows: run::Rows::All,
+            rows: true,
             trigger: "plan",
             budget: BUDGET,
         };

@@ -96,12 +96,17 @@ impl std::fmt::Debug for Board {
 
 impl Board {
     pub(super) fn new(metrics: Metrics, slot: Slot, live: watch::Receiver<Arc<Config>>, at: DateTime<Utc>) -> Self {
+        let facts = Facts {
+            // Ready is who has seen his state.
+            store_problem: Some("it has not been opened yet".to_owned()),
+            ..Facts::default()
+        };
         Self {
             metrics,
             slot,
             live,
             started_at: at,
-            facts: Mutex::default(),
+            facts: Mutex::new(facts),
             held: Mutex::default(),
             reading: Mutex::default(),
             turned_at: Mutex::new(Instant::now()),
@@ -123,11 +128,6 @@ impl Board {
     /// Why the daemon cannot do its work; empty when it can.
     pub fn obstacles(&self) -> Vec<Problem> {
         obstacles(&self.facts())
-    }
-
-    /// A run has ended: what past runs say of storage is read anew by the next who asks.
-    pub(super) fn run_ended(&self) {
-        *off_the_runtime(|| self.reading.lock().unwrap_or_else(PoisonError::into_inner)) = Reading::default();
     }
 
     /// The planner has turned.

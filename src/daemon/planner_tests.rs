@@ -250,6 +250,15 @@ async fn a_reload_does_not_bring_back_an_older_run_than_the_last() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn it_is_not_ready_before_its_state_was_opened() {
+    let lab = Lab::start(&[("p", "0 3 * * *")], |_| {}, |_| async {});
+    assert_eq!(lab.board.obstacles()[0].about, "state");
+    pause(1).await;
+    assert_eq!(lab.board.obstacles(), []);
+    lab.end().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_planner_that_stands_still_is_told_of() {
     let lab = Lab::start(&[("p", "0 3 * * *")], |_| {}, |_| async {});
     pause(3600).await;

@@ -50,7 +50,7 @@ pub(super) struct Seats(HashMap<Id, Arc<Seat>>);
 impl Seats {
     /// Whether there is room for one more, if need be because somebody else was told to go.
     pub(super) fn make_room(&mut self, most: usize) -> bool {
-        if self.0.len() < most {
+        if !self.are_taken(most) {
             return true;
         }
         let silent = |(id, seat): (&Id, &Arc<Seat>)| Some((*id, seat.silent_since()?));
@@ -61,6 +61,11 @@ impl Seats {
             seat.leave.notify_one();
         }
         true
+    }
+
+    /// Whether there is no place left.
+    pub(super) fn are_taken(&self, most: usize) -> bool {
+        self.0.len() >= most
     }
 
     /// The connection of this task has the seat.

@@ -7,7 +7,6 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 
-use super::{Order, Rows};
 use crate::retention::plan::InstanceDue;
 use crate::retention::policy::Knowledge;
 use crate::retention::report::{Action, PolicyReport, Row, RunResult, Summary};
@@ -32,8 +31,6 @@ pub(super) struct Accounts {
     running: Vec<usize>,
     holds: Vec<Hold>,
     now: DateTime<Utc>,
-    /// More rows than this, of all policies together, are not kept.
-    most_rows: usize,
     open: Vec<Account>,
 }
 
@@ -42,7 +39,7 @@ impl Accounts {
         all: Vec<Arc<Policy>>,
         running: Vec<usize>,
         holds: Vec<Hold>,
-        order: &Order,
+        now: DateTime<Utc>,
         open: impl FnMut(&Arc<Policy>) -> Account,
     ) -> Self {
         let accounts = running.iter().map(|place| &all[*place]).map(open).collect();
@@ -50,12 +47,7 @@ impl Accounts {
             all,
             running,
             holds,
-            now: order.now,
-            most_rows: match order.rows {
-                Rows::All => usize::MAX,
-                Rows::UpTo(most) => most,
-                Rows::None => 0,
-            },
+            now,
             open: accounts,
         }
     }
@@ -98,12 +90,6 @@ impl Accounts {
         for (place, decisions) in claiming.iter().zip(decided) {
             if let Some(nth) = self.running.iter().position(|running| running == place) {
                 due.push((nth, self.open[nth].enter(instance, backups, decisions, pending)));
-            }
-        }
-        if self.open.iter().map(|account| account.rows.len()).sum::<usize>() > self.most_rows {
-            for account in &mut self.open {
-                account.wants_rows = false;
-                account.rows = Vec::new();
             }
         }
         due

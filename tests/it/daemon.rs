@@ -133,9 +133,8 @@ impl Running {
         let log = Arc::clone(&running.log);
         let address = eventually("the daemon listens", async || {
             let lines = log.lock().unwrap();
-            let line = lines.iter().find(|line| line.contains("listening on http://"))?;
-            let json: Value = serde_json::from_str(line).unwrap();
-            Some(json["address"].as_str().unwrap().to_owned())
+            let (_, after) = lines.iter().find_map(|line| line.split_once("listening on http://"))?;
+            Some(after.split_once('/').unwrap().0.to_owned())
         })
         .await;
         running.url = format!("http://{address}");

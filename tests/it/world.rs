@@ -409,7 +409,7 @@ impl Pass<'_> {
             policies: self.policies,
             instance: None,
             now: self.now,
-            rows: run::Rows::All,
+            rows: true,
             trigger: "apply",
             budget: self.budget,
         };

@@ -2,7 +2,7 @@
 
 use rds_retentiond::ledger::{Access, Ledger, NewRun, RunFilter};
 use rds_retentiond::retention::{Mode, PolicyName};
-use rds_retentiond::simulator::Op;
+use rds_retentiond::simulator::{Fault, Op};
 
 use super::*;
 
@@ -305,4 +305,61 @@ async fn the_demo_shows_itself_and_leaves_nothing_behind() {
     demo.signal("INT");
     assert!(demo.ends().await.0.success());
     assert_eq!(fs::read_dir(place.path()).unwrap().count(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_secret_is_told_however_loud_the_log_and_whatever_goes_wrong() {
+    for format in ["text", "json"] {
+        let lab = Lab::start(20).await;
+        lab.configure(&policy("p", "* * * * * *", ""));
+        let mut command = lab.command();
+        command.args(["run", "-vvv", "--log-format", format]);
+        let (secret, key) = (lab.simulator.secret_key(), lab.simulator.access_key());
+        let mut daemon = Running::start(command).await;
+        daemon.reaches("runs_total{policy=\"p\",result=\"success\"}", 1.0).await;
+        for fault in ["*:status=500:times=3", "*:body=html:times=3"] {
+            lab.simulator.faults().add(Fault::parse(fault).unwrap());
+        }
+        daemon
+            .reaches(
+                "api_requests_total{operation=\"list_instances\",project=\"simulator\",status=\"500\"}",
+                1.0,
+            )
+            .await;
+        // A key typed into the configuration by mistake is refused, and not repeated.
+        let typed = lab.text(&policy("p", NEVER, ""), "").replace(
+            "{source: environment}",
+            &format!("{{source: environment, access_key: {key}, secret_key: {secret}}}"),
+        );
+        fs::write(lab.file(), typed).unwrap();
+        eventually("refused", async || {
+            (daemon.metric("config_last_reload_successful").await == Some(0.0)).then_some(())
+        })
+        .await;
+        daemon.says("is refused").await;
+        let mut everything = Vec::new();
+        for path in [
+            "/",
+            "/?from=1",
+            "/metrics",
+            "/api/v1/status",
+            "/readyz",
+            "/healthz",
+            "/nowhere",
+        ] {
+            everything.push(daemon.get(path).await.1);
+        }
+        assert!(daemon.stop().await.success());
+        everything.push(daemon.log());
+        assert!(daemon.log().contains("DEBUG"), "the log is loud");
+        for file in fs::read_dir(lab.state()).unwrap() {
+            everything.push(String::from_utf8_lossy(&fs::read(file.unwrap().path()).unwrap()).into_owned());
+        }
+        for text in &everything {
+            for word in [secret, key] {
+                let told = text.lines().find(|line| line.contains(word));
+                assert_eq!(told, None, "{word} is told");
+            }
+        }
+    }
 }
