@@ -195,6 +195,7 @@ fn skip_line(skip: &Skip, look: &Look) -> Line {
         SkipReason::NotAllowed => Some(format!("{} check --online", look.program)),
         SkipReason::Listing
         | SkipReason::Unreachable
+        | SkipReason::Configuration
         | SkipReason::Budget
         | SkipReason::Refused
         | SkipReason::Guard(_) => None,

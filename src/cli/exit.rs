@@ -65,18 +65,18 @@ pub fn of_plan(report: &RunReport) -> u8 {
     combine(
         whole
             .map(of_skip)
-            .filter(|code| [UNAVAILABLE, NOT_ALLOWED].contains(code)),
+            .filter(|code| [UNAVAILABLE, NOT_ALLOWED, CONFIGURATION].contains(code)),
     )
 }
 
 fn of_skip(skip: &Skip) -> u8 {
     match (skip.reason, &skip.instance) {
         (SkipReason::NotAllowed, _) => NOT_ALLOWED,
+        (SkipReason::Configuration, None) => CONFIGURATION,
         // A project whose list of instances never agrees with itself answers nonsense.
         (SkipReason::Unreachable | SkipReason::Listing, None) => UNAVAILABLE,
-        (SkipReason::Unreachable | SkipReason::Listing, Some(_)) | (SkipReason::Budget | SkipReason::Refused, _) => {
-            UNDONE
-        }
+        (SkipReason::Unreachable | SkipReason::Listing | SkipReason::Configuration, Some(_))
+        | (SkipReason::Budget | SkipReason::Refused, _) => UNDONE,
         (SkipReason::Shrink | SkipReason::Guard(_), _) => REFUSED,
     }
 }
@@ -172,6 +172,7 @@ mod tests {
         assert_eq!(codes(SkipReason::NotAllowed), [77, 77, 77, 0]);
         assert_eq!(codes(SkipReason::Unreachable), [69, 1, 69, 0]);
         assert_eq!(codes(SkipReason::Listing), [69, 1, 69, 0]);
+        assert_eq!(codes(SkipReason::Configuration), [78, 1, 78, 0]);
         assert_eq!(codes(SkipReason::Budget), [1, 1, 0, 0]);
         assert_eq!(codes(SkipReason::Shrink), [3, 3, 0, 0]);
         assert_eq!(codes(SkipReason::Guard("max_percent")), [3, 3, 0, 0]);

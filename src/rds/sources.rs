@@ -60,7 +60,9 @@ impl Reader {
             return Ok(credentials);
         }
         if let Some(directory) = self.var("CREDENTIALS_DIRECTORY").map(PathBuf::from)
-            && directory.join("access_key").exists()
+            && ["access_key", "secret_key"]
+                .iter()
+                .any(|name| directory.join(name).exists())
         {
             let token = directory.join("security_token");
             let token = token.exists().then(|| self.secret_file(&token)).transpose()?;
@@ -123,7 +125,7 @@ impl Reader {
         let value = |key: &str| {
             values
                 .iter()
-                .find(|(name, _)| *name == key)
+                .find(|(name, _)| name.eq_ignore_ascii_case(key))
                 .map(|(_, value)| (*value).to_owned())
         };
         let needed = |key: &str| {
@@ -206,7 +208,7 @@ fn read_guarded(path: &Path) -> Result<String, AuthError> {
     Ok(text)
 }
 
-/// The `key = value` lines of an INI section.
+/// The `key = value` or `key: value` lines of an INI section; as the SDK's reader, it does not mind the case of keys.
 fn ini_section<'a>(text: &'a str, section: &str) -> Option<Vec<(&'a str, &'a str)>> {
     let mut values = None;
     let mut inside = false;
@@ -218,7 +220,7 @@ fn ini_section<'a>(text: &'a str, section: &str) -> Option<Vec<(&'a str, &'a str
             }
         } else if inside
             && !line.starts_with(['#', ';'])
-            && let Some((key, value)) = line.split_once('=')
+            && let Some((key, value)) = line.split_once(['=', ':'])
             && !value.trim().is_empty()
         {
             values.get_or_insert_with(Vec::new).push((key.trim(), value.trim()));
@@ -378,11 +380,14 @@ mod tests {
             keys("sd-ak", "sd-sk", Some("sd-token"))
         );
         assert_eq!(read(Source::Chain, &all[..1]).await, keys("ini-ak", "ini=sk", None));
-        std::fs::remove_file(systemd.path().join("secret_key")).unwrap();
-        assert!(
-            read(Source::Chain, &all[..2]).await.is_err(),
-            "half of a source is an error, not the next source"
-        );
+        for (missing, left) in [("secret_key", "access_key"), ("access_key", "secret_key")] {
+            secret(systemd.path(), left, "here");
+            std::fs::remove_file(systemd.path().join(missing)).unwrap();
+            let error = read(Source::Chain, &all[..2])
+                .await
+                .expect_err("half of a source is an error, not the next source");
+            assert!(error.contains(missing), "{error}");
+        }
     }
 
     #[tokio::test]
@@ -391,13 +396,18 @@ mod tests {
         let path = secret(
             directory.path(),
             "ini",
-            "[a]\nak=1\nsk=2\n[ b ]\nak=3\nsk=4\nsecurity_token=5\n[c]\nak=6\n",
+            "[a]\nak=1\nsk=2\n[ b ]\nak=3\nsk=4\nsecurity_token=5\n[c]\nak=6\n[e]\nAK: 7\nsk : a=b:c\n",
         );
         let profile = |name: &str| Source::Profile {
             path: Some(path.clone()),
             profile: Some(name.into()),
         };
         assert_eq!(read(profile("b"), &[]).await, keys("3", "4", Some("5")));
+        assert_eq!(
+            read(profile("e"), &[]).await,
+            keys("7", "a=b:c", None),
+            "as Python's reader takes it"
+        );
         assert!(read(profile("c"), &[]).await.unwrap_err().ends_with("[c] has no sk"));
         assert!(
             read(profile("d"), &[])

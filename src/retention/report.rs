@@ -225,6 +225,8 @@ pub enum SkipReason {
     NotAllowed,
     /// The API could not be reached, or answers nonsense.
     Unreachable,
+    /// The project cannot be asked as it is configured: IAM knows none or several of its region, the endpoint is another one.
+    Configuration,
     /// The run's time budget was over, or the program was told to stop.
     Budget,
     /// The API refused or throttled a batch so that sending more made no sense.
@@ -241,6 +243,7 @@ impl SkipReason {
             Self::Shrink => "shrink",
             Self::NotAllowed => "not_allowed",
             Self::Unreachable => "unreachable",
+            Self::Configuration => "configuration",
             Self::Budget => "budget",
             Self::Refused => "refused",
             Self::Guard(limit) => limit,

@@ -379,7 +379,8 @@ fn skip_of(project: &ProjectName, instance: Option<&InstanceId>, error: &crate::
     let reason = match error.class() {
         Class::NotAllowed => SkipReason::NotAllowed,
         Class::Disagreement | Class::NotFound => SkipReason::Listing,
-        Class::Unreachable | Class::Throttled | Class::Configuration => SkipReason::Unreachable,
+        Class::Unreachable | Class::Throttled => SkipReason::Unreachable,
+        Class::Configuration => SkipReason::Configuration,
     };
     Skip {
         project: project.clone(),

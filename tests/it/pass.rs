@@ -579,6 +579,32 @@ async fn exit_codes_of_things_that_are_wrong() {
     world.deleted_exactly(&BTreeSet::new());
 }
 
+/// Found only when IAM is asked, and all the same a matter of the configuration; it stops no other project.
+#[tokio::test]
+async fn a_region_that_iam_does_not_know_is_78_and_the_other_project_goes_on() {
+    let world = World::new(&[8]).await;
+    let good = world.simulator.config_yaml();
+    let without_id: String = good
+        .lines()
+        .filter(|line| !line.contains("project_id"))
+        .map(|line| format!("{line}\n"))
+        .collect();
+    let (_, entry) = without_id.split_once("projects:\n").unwrap();
+    let lost = entry
+        .replace("name: simulator", "name: lost")
+        .replace("ap-southeast-3", "nowhere-1");
+    world.configure(&format!("{good}{lost}"), KEEP_3, "");
+    let said = "IAM knows no project named nowhere-1";
+    assert!(world.run(&["check", "--online"]).await.exits(78).stdout.contains(said));
+    let plan = world.plan().await.exits(78).json();
+    assert_eq!(
+        (&plan["skipped"][0]["project"], &plan["skipped"][0]["reason"]),
+        (&"lost".into(), &"configuration".into())
+    );
+    world.apply().await.exits(78);
+    world.deleted_exactly(&ids(1, 3..8));
+}
+
 /// Retries of a listing last for minutes; a stop must not wait for them.
 #[tokio::test]
 async fn told_to_stop_while_the_api_hangs_it_ends_in_time() {
