@@ -3,7 +3,7 @@
 //! Not for messages. The codes are the contract's (section 3), after BSD's `sysexits.h` where it has a name for them.
 
 use crate::retention::policy::Mode;
-use crate::retention::report::{RunResult, Skip, SkipReason};
+use crate::retention::report::{PolicyReport, RunResult, Skip, SkipReason};
 use crate::retention::{Refusal, RunReport};
 
 /// Done, also when there was nothing to do.
@@ -55,7 +55,22 @@ pub fn of_run(report: &RunReport) -> u8 {
     let sent = ["rejected", "unanswered", "returned"]
         .into_iter()
         .map(|fate| undone(report.sent(fate) > 0));
-    combine(report.skipped.iter().map(of_skip).chain(policies).chain(sent))
+    let skipped = report.skipped.iter().filter(|skip| !held_back_nothing(skip, report));
+    combine(skipped.map(of_skip).chain(policies).chain(sent))
+}
+
+/// Whether it is a guard's refusal that concerns dry-runs alone: of those nothing would have been sent.
+fn held_back_nothing(skip: &Skip, report: &RunReport) -> bool {
+    let SkipReason::Guard(limit) = skip.reason else {
+        return false;
+    };
+    let is_refused = |policy: &&PolicyReport| {
+        let mut refusals = policy.refusals.iter();
+        refusals.any(|refusal| refusal.limit() == limit && refusal.instance() == skip.instance.as_ref())
+    };
+    let mut concerned = report.policies.iter().filter(is_refused).peekable();
+    // One that no policy names was made while batches were sent.
+    concerned.peek().is_some() && concerned.all(|policy| policy.mode == Mode::DryRun)
 }
 
 /// How `plan` exits: 0 whenever it could compute, refused or not; a project that could not be read at all is no
@@ -100,7 +115,7 @@ mod tests {
     use chrono::DateTime;
 
     use super::*;
-    use crate::retention::report::{PolicyReport, Sent, Summary};
+    use crate::retention::report::{Sent, Summary};
 
     fn report() -> RunReport {
         RunReport {
@@ -190,6 +205,29 @@ mod tests {
         };
         assert_eq!(with(Mode::Enforce), [3, 0]);
         assert_eq!(with(Mode::DryRun), [0, 0]);
+    }
+
+    /// A cron job of a dry-run is not told that something was refused, whatever the limit.
+    #[test]
+    fn an_instance_refused_in_a_dry_run_alone_is_0() {
+        let percent = Refusal::MaxPercent {
+            instance: "i".into(),
+            planned: 6,
+            of: 9,
+            percent: 50,
+        };
+        let with = |modes: &[Mode]| {
+            let mut report = skip(SkipReason::Guard("max_percent"), Some("i"));
+            let refused = |mode: &Mode| PolicyReport {
+                refusals: vec![percent.clone()],
+                ..policy(*mode, RunResult::Refused)
+            };
+            report.policies = modes.iter().map(refused).collect();
+            of_run(&report)
+        };
+        assert_eq!(with(&[Mode::DryRun]), 0);
+        assert_eq!(with(&[Mode::DryRun, Mode::Enforce]), 3);
+        assert_eq!(with(&[]), 3);
     }
 
     #[test]
