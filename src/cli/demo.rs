@@ -65,6 +65,8 @@ pub(super) fn demo(args: &Demo, global: &Global) -> CommandResult {
 /// The daemon as `run` starts it, until Ctrl-C.
 async fn stay(config: Arc<Config>, simulator: &Simulator, global: &Global) -> CommandResult {
     introduce(simulator, global)?;
+    // Made here: the daemon would warn of a state that may have been lost, and this one never was.
+    drop(Ledger::open(&config.state_dir, Access::Create, crate::clock::now())?);
     let daemon = Daemon::bind(Options {
         config,
         surroundings: Surroundings::default(),

@@ -158,7 +158,8 @@ fn the_simulator_s_help_lists_every_fault() {
 fn the_demo_that_stays_leaves_nothing_behind() {
     let dir = tempfile::tempdir().unwrap();
     let words = ["demo", "--listen", "127.0.0.1:0"];
-    let mut child = program(dir.path(), &words).stdout(Stdio::piped()).spawn().unwrap();
+    let mut command = program(dir.path(), &words);
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let mut reader = BufReader::new(child.stdout.take().unwrap());
     let mut printed = String::new();
     while !printed.contains("Ctrl-C") {
@@ -170,4 +171,7 @@ fn the_demo_that_stays_leaves_nothing_behind() {
     assert_eq!(child.wait().unwrap().code(), Some(0));
     reader.read_to_string(&mut printed).unwrap();
     assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0, "{printed}");
+    let mut said = String::new();
+    child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+    assert!(!said.contains("the state is new"), "nobody lost one: {said}");
 }
