@@ -17,11 +17,12 @@ A first look, with nothing to configure:
   rds-retentiond demo --once
 
 Then with your own fleet:
-  rds-retentiond check --online      is the configuration right, may it reach the projects?
-  rds-retentiond plan                what would go, and why; deletes nothing
+  rds-retentiond check --online   is the configuration right, is it allowed in?
+  rds-retentiond plan             what would go, and why; deletes nothing
 
-Exit codes: 0 done, 1 something left undone, 3 a guard refused, 64 usage, 69 the API cannot be reached,
-75 another process runs on this state, 77 not allowed, 78 configuration.";
+Exit codes: 0 done, 1 something left undone, 3 a guard refused, 64 usage,
+69 the API cannot be reached, 75 another process runs on this state,
+77 not allowed, 78 configuration. Of several, the first in 78 77 69 3 1.";
 
 /// The command line.
 #[derive(Clone, Debug, Parser)]
@@ -61,23 +62,25 @@ pub struct Global {
     )]
     pub config: PathBuf,
 
-    /// Colour in tables; `auto` is on a terminal only, and honours `NO_COLOR`.
+    /// Colour in tables: `auto` (on a terminal, unless `NO_COLOR` is set), `always` or `never`.
     #[arg(
         long,
         global = true,
         value_name = "WHEN",
         value_enum,
+        hide_possible_values = true,
         default_value_t = Color::Auto,
         help_heading = "Global options"
     )]
     pub color: Color,
 
-    /// The least serious log line to write, on stderr.
+    /// The least serious log line to write on stderr: `error`, `warn`, `info`, `debug` or `trace`.
     #[arg(
         long,
         global = true,
         value_name = "LEVEL",
         value_enum,
+        hide_possible_values = true,
         env = "RDS_RETENTIOND_LOG",
         help_heading = "Global options"
     )]
@@ -99,6 +102,7 @@ pub struct Global {
         global = true,
         value_name = "FORMAT",
         value_enum,
+        hide_possible_values = true,
         env = "RDS_RETENTIOND_LOG_FORMAT",
         default_value_t = LogFormat::Text,
         help_heading = "Global options"

@@ -159,3 +159,30 @@ fn commands_in_messages_name_the_configuration() {
         "rds-retentiond --config '/tmp/$x.yaml'"
     );
 }
+
+#[test]
+fn examples_fit_a_terminal_so_that_they_can_be_copied() {
+    fn walk(command: &clap::Command, seen: &mut usize) {
+        let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+        for line in help.lines() {
+            assert!(line.chars().count() <= 80, "{}: {line}", command.get_name());
+            *seen += usize::from(line.starts_with("  "));
+        }
+        command.get_subcommands().for_each(|inner| walk(inner, seen));
+    }
+    let mut seen = 0;
+    walk(&Cli::command(), &mut seen);
+    assert!(seen > 30, "{seen} examples");
+}
+
+#[test]
+fn every_command_has_examples() {
+    for command in Cli::command().get_subcommands() {
+        let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+        assert!(
+            help.contains(&format!("rds-retentiond {}", command.get_name())),
+            "{}",
+            command.get_name()
+        );
+    }
+}

@@ -25,7 +25,10 @@ pub struct Run {}
 
 /// `check`
 #[derive(Clone, Debug, Args)]
-#[command(after_help = "Example, before a reload:\n  rds-retentiond check --strict && systemctl reload rds-retentiond")]
+#[command(
+    after_help = "Examples:\n  rds-retentiond check --strict && systemctl reload rds-retentiond\n  \
+                  rds-retentiond check --format json | jq '.warnings[].message'"
+)]
 pub struct Check {
     /// Also reach every project with its credentials, and say what it may do there.
     #[arg(long)]
@@ -33,13 +36,16 @@ pub struct Check {
     /// Warnings are errors.
     #[arg(long)]
     pub strict: bool,
+    /// How the result is written to stdout: `table` for people, or `json` for machines.
+    #[arg(long, value_enum, default_value_t = Format::Table, value_name = "FORMAT", hide_possible_values = true)]
+    pub format: Format,
 }
 
 /// How a report is shown: flags that `plan` and `apply` share.
 #[derive(Clone, Copy, Debug, Args)]
 pub struct Show {
-    /// How the result is written to stdout.
-    #[arg(long, value_enum, default_value_t = Format::Table, value_name = "FORMAT")]
+    /// How the result is written to stdout: `table` for people, or `json` for machines.
+    #[arg(long, value_enum, default_value_t = Format::Table, value_name = "FORMAT", hide_possible_values = true)]
     pub format: Format,
     /// List every backup and every message, however many; by default a large report lists only what goes.
     #[arg(long)]
@@ -52,8 +58,8 @@ pub struct Show {
 /// `plan`
 #[derive(Clone, Debug, Args)]
 #[command(after_help = "Examples:\n  rds-retentiond plan --policy production\n  \
-                  rds-retentiond plan --at 2027-01-01                 what would go at New Year\n  \
-                  rds-retentiond plan --backups backups.json          offline: no network, no credentials, no state\n  \
+                  rds-retentiond plan --at 2027-01-01          what would go at New Year\n  \
+                  rds-retentiond plan --backups backups.json   offline, without credentials\n  \
                   rds-retentiond plan --format json | jq '.policies[].summary'")]
 pub struct Plan {
     /// Only this policy; may be given several times. The others still keep what they keep.
@@ -79,7 +85,7 @@ pub struct Plan {
 /// `apply`
 #[derive(Clone, Debug, Args)]
 #[command(after_help = "Examples:\n  rds-retentiond apply --policy production\n  \
-                  rds-retentiond apply --confirm-for 0s --metrics-file /var/lib/node_exporter/textfile/rds-retentiond.prom")]
+                  rds-retentiond apply --confirm-for 0s --metrics-file retention.prom")]
 pub struct Apply {
     /// Only this policy; may be given several times. The others still keep what they keep.
     #[arg(long = "policy", value_name = "NAME", action = ArgAction::Append)]
@@ -101,7 +107,7 @@ pub struct Apply {
 /// `why`
 #[derive(Clone, Debug, Args)]
 #[command(after_help = "Examples:\n  rds-retentiond why 63ad3439af9776054br04\n  \
-                  rds-retentiond why 63ad3439af9776054br04 --format json | jq '.policies[].would_go'")]
+                  rds-retentiond why 63ad3439af9776054br04 --format json | jq .backup.fate")]
 pub struct Why {
     /// The backup's id, as `plan --wide` shows it.
     #[arg(value_name = "BACKUP_ID")]
@@ -112,8 +118,8 @@ pub struct Why {
     /// Offline: look it up in this file, as for `plan`; nothing is known of the past then.
     #[arg(long, value_name = "FILE")]
     pub backups: Option<PathBuf>,
-    /// How the result is written to stdout.
-    #[arg(long, value_enum, default_value_t = Format::Table, value_name = "FORMAT")]
+    /// How the result is written to stdout: `table` for people, or `json` for machines.
+    #[arg(long, value_enum, default_value_t = Format::Table, value_name = "FORMAT", hide_possible_values = true)]
     pub format: Format,
 }
 
@@ -148,7 +154,7 @@ pub struct Forecast {
 /// `diff`
 #[derive(Clone, Debug, Args)]
 #[command(after_help = "Examples:\n  rds-retentiond diff --against new.yaml\n  \
-                  rds-retentiond diff --against new.yaml --backups backups.json --format json | jq '.policies[].would_go'")]
+                  rds-retentiond diff --against new.yaml --format json | jq .policies")]
 pub struct Diff {
     /// The other configuration file.
     #[arg(long, value_name = "FILE")]
@@ -180,8 +186,8 @@ pub struct Schema {
 #[derive(Clone, Debug, Args)]
 #[command(
     group(ArgGroup::new("target").required(true).multiple(true).args(["backup", "instance", "name"])),
-    after_help = "Examples:\n  rds-retentiond hold 63ad3439af9776054br04 --reason 'case 4711' --until 2027-06-30\n  \
-                  rds-retentiond hold --name 'pre-migration-*' --reason 'kept for rollback' --owner dba"
+    after_help = "Examples:\n  rds-retentiond hold 63ad3439af9776054br04 --reason 'case 4711'\n  \
+                  rds-retentiond hold --name 'pre-*' --reason rollback --until 2027-06-30"
 )]
 pub struct Hold {
     /// The backup's id, as `plan --wide` shows it.
@@ -220,8 +226,8 @@ pub struct Release {
 #[derive(Clone, Debug, Args)]
 #[command(after_help = "Example:\n  rds-retentiond holds --format json | jq -r '.holds[].reason'")]
 pub struct Holds {
-    /// How the result is written to stdout.
-    #[arg(long, value_enum, default_value_t = Format::Table, value_name = "FORMAT")]
+    /// How the result is written to stdout: `table` for people, or `json` for machines.
+    #[arg(long, value_enum, default_value_t = Format::Table, value_name = "FORMAT", hide_possible_values = true)]
     pub format: Format,
     /// Also the ones that have ended.
     #[arg(long)]
@@ -271,15 +277,15 @@ pub struct History {
     /// At most so many.
     #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..))]
     pub limit: u32,
-    /// How the result is written to stdout.
-    #[arg(long, value_enum, default_value_t = Format::Table, value_name = "FORMAT")]
+    /// How the result is written to stdout: `table` for people, or `json` for machines.
+    #[arg(long, value_enum, default_value_t = Format::Table, value_name = "FORMAT", hide_possible_values = true)]
     pub format: Format,
 }
 
 /// `audit`
 #[derive(Clone, Debug, Args)]
 #[command(
-    after_help = "Examples:\n  rds-retentiond audit verify --head 5f0c...   the head that the last run logged\n  \
+    after_help = "Examples:\n  rds-retentiond audit verify --head 5f0c...   as the last run logged it\n  \
                   rds-retentiond audit export > ledger.jsonl"
 )]
 pub struct Audit {
@@ -302,7 +308,7 @@ pub enum AuditWhat {
 }
 
 const SIMULATOR_EXAMPLES: &str = "Examples:\n  rds-retentiond simulator --instances 20 --backups 60\n  \
-    rds-retentiond simulator --rate-limit 5 --fault list_backups:status=503:times=2";
+    rds-retentiond simulator --fault list_backups:status=503:times=2";
 
 /// `simulator`
 #[derive(Clone, Debug, Args)]
@@ -352,7 +358,7 @@ pub struct Fleet {
 #[derive(Clone, Debug, Args)]
 #[command(
     after_help = "Examples:\n  rds-retentiond demo             open the address that it prints\n  \
-                  rds-retentiond demo --once      a plan, a run and its result in the terminal, then exit"
+                  rds-retentiond demo --once      a plan, a run and its result, then exit"
 )]
 pub struct Demo {
     /// One plan and one run, then exit.
@@ -368,11 +374,9 @@ pub struct Demo {
 
 /// `completions`
 #[derive(Clone, Copy, Debug, Args)]
-#[command(
-    after_help = "Examples:\n  rds-retentiond completions bash > /usr/share/bash-completion/completions/rds-retentiond\n  \
+#[command(after_help = "Examples:\n  source <(rds-retentiond completions bash)\n  \
                   rds-retentiond completions zsh > \"${fpath[1]}/_rds-retentiond\"\n  \
-                  rds-retentiond completions fish > ~/.config/fish/completions/rds-retentiond.fish"
-)]
+                  rds-retentiond completions fish | source")]
 pub struct Completions {
     /// The shell.
     #[arg(value_enum)]
