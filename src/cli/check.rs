@@ -1,88 +1,209 @@
 //! `check`: is the configuration right, and (`--online`) may it do its work?
+//!
+//! What is found is gathered first, then shown, as a table or as JSON. A warning is a warning wherever it comes from: from
+//! the file, or from what the projects hold; `--strict` makes all of them errors.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
-use std::io::Write as _;
+use std::io::{self, Write};
 use std::sync::Arc;
 
+use anstyle::{AnsiColor, Style};
+use serde::Serialize;
 use tokio::task::JoinSet;
 
-use super::args::{Check, Global};
-use super::out::Out;
+use super::args::{Check, Format, Global};
+use super::json::{self, Stamp};
+use super::out::{Look, Out};
+use super::render::BOLD;
 use super::sentences::clean;
+use super::text::paragraph;
 use super::{CommandResult, Failure, exit, finish, session};
-use crate::config::{Config, PolicyEntry};
+use crate::config::{Config, PolicyEntry, Problem};
 use crate::rds::{self, Client, Listed};
 use crate::retention::policy::Knowledge;
-use crate::retention::{Engine, Instance};
+use crate::retention::{Engine, Instance, PolicyName};
 use crate::run::Projects;
 
 pub(super) fn check(args: &Check, global: &Global) -> CommandResult {
-    let config = session::configuration(global)?;
-    session::log(global)?;
-    let mut text = describe(&config);
-    for warning in &config.warnings {
-        let _ = write!(text, "\nwarning: {warning}\n");
-    }
-    let mut code = if args.strict && !config.warnings.is_empty() {
-        exit::CONFIGURATION
-    } else {
-        exit::DONE
+    let config = match session::try_configuration(global) {
+        Ok(config) => config,
+        Err(problems) if args.format == Format::Json => {
+            let mut out = Out::raw();
+            let problems: Vec<ProblemJson<'_>> = problems.iter().map(ProblemJson::of).collect();
+            let written = json::write(&mut out, &CheckJson::bad(global, problems));
+            return finish(out, written, exit::CONFIGURATION);
+        }
+        Err(problems) => return Err(problems.into()),
     };
-    if args.online {
-        let (found, worst) = session::runtime()?.block_on(online(&config))?;
-        text.push('\n');
-        text.push_str(&found);
-        code = exit::combine([code, worst]);
-    }
-    let mut out = Out::table(global.color);
-    let written = out.write_all(text.as_bytes());
+    session::log(global)?;
+    let projects = if args.online {
+        session::runtime()?.block_on(online(&config))?
+    } else {
+        Vec::new()
+    };
+    let warnings = config.warnings.len() + projects.iter().map(Reached::warnings).sum::<usize>();
+    let strict = (args.strict && warnings > 0).then_some(exit::CONFIGURATION);
+    let failed = projects
+        .iter()
+        .filter_map(|project| project.found.as_ref().err())
+        .map(|failure| failure.code);
+    let code = exit::combine(failed.chain(strict));
+    let mut out = Out::of(args.format, global.color);
+    let written = match args.format {
+        Format::Json => json::write(&mut out, &CheckJson::good(&config, &projects)),
+        Format::Table => {
+            let look = out.look(global);
+            draw(&mut out, &look, &config, &projects, warnings, args.strict)
+        }
+    };
     finish(out, written, code)
 }
 
-fn describe(config: &Config) -> String {
-    let mut text = format!(
-        "{}: good: {}, {} (sha256 {})\n",
-        config.path.display(),
+/// One project, as its API shows it.
+struct Reached {
+    project: String,
+    found: Result<Found, Failure>,
+}
+
+struct Found {
+    instances: usize,
+    /// Why nothing would be sent to it: its clock and this host's differ.
+    clock: Option<String>,
+    unmanaged: Vec<Instance>,
+    overlaps: BTreeMap<Vec<PolicyName>, usize>,
+}
+
+impl Reached {
+    fn warnings(&self) -> usize {
+        self.found.as_ref().map_or(0, |found| {
+            usize::from(found.clock.is_some()) + found.unmanaged.len() + found.overlaps.len()
+        })
+    }
+}
+
+fn draw(
+    out: &mut dyn Write,
+    look: &Look,
+    config: &Config,
+    projects: &[Reached],
+    warnings: usize,
+    strict: bool,
+) -> io::Result<()> {
+    draw_policies(out, look, config)?;
+    for warning in &config.warnings {
+        writeln!(
+            out,
+            "\n{} {warning}",
+            look.paint(AnsiColor::Yellow.on_default(), "warning:")
+        )?;
+    }
+    for project in projects {
+        writeln!(out)?;
+        draw_project(out, look, project)?;
+    }
+    if warnings > 0 {
+        let are = if strict { ", which --strict makes errors" } else { "" };
+        let text = format!("\n{}{are}.", counted(warnings, "warning", "warnings"));
+        writeln!(out, "{}", look.paint(BOLD, &text))?;
+    }
+    Ok(())
+}
+
+fn draw_policies(out: &mut dyn Write, look: &Look, config: &Config) -> io::Result<()> {
+    writeln!(
+        out,
+        "{}: {}: {}, {} (sha256 {})",
+        clean(&config.path.to_string_lossy()),
+        look.paint(AnsiColor::Green.on_default(), "good"),
         counted(config.policies.len(), "policy", "policies"),
         counted(config.projects.len(), "project", "projects"),
         &config.sha256.get(..12).unwrap_or(&config.sha256),
-    );
-    let now = crate::clock::now();
+    )?;
     for entry in &config.policies {
         let policy = &entry.policy;
-        let next = entry.schedule.as_ref().map_or_else(
-            || "no schedule: runs by `apply` only".to_owned(),
-            |schedule| {
-                let at = schedule
-                    .next_after(now, policy.zone)
-                    .map(|at| at.with_timezone(&policy.zone).to_rfc3339());
-                format!("next {}", at.unwrap_or_else(|| "never".to_owned()))
-            },
-        );
+        let next = match (&entry.schedule, next_run(entry)) {
+            (None, _) => "no schedule: runs by `apply` only".to_owned(),
+            (Some(_), None) => "next never".to_owned(),
+            (Some(_), Some(at)) => format!("next {}", at.with_timezone(&policy.zone).to_rfc3339()),
+        };
         let rules: Vec<&str> = policy.keep.rules().iter().map(|rule| rule.key()).collect();
-        let _ = writeln!(
-            text,
-            "  {}: {}, keeps by {}, grace {}, {next} ({})",
+        let text = format!(
+            "{}: {}, keeps by {}, grace {}, {next} ({})",
             policy.name,
             policy.mode.as_str(),
             rules.join(" "),
             policy.grace,
             policy.zone
         );
+        paragraph(out, look, 2, 2, Style::new(), &text)?;
     }
-    let excluding = config
-        .policies
-        .iter()
-        .filter(|entry| !entry.policy.select.exclude_backup_names.is_empty());
-    for entry in excluding.filter(|_| config.policies.len() > 1) {
-        let _ = writeln!(
-            text,
-            "  note: backups.exclude_names of {} only takes them out of its own scope; no other policy is kept from them",
-            entry.policy.name
+    for policy in excluding(config) {
+        let text = format!(
+            "note: `backups.exclude_names` of {policy} only takes them out of its own scope; it keeps no other policy from \
+             deleting them (a hold does, or `keep.names`)"
         );
+        paragraph(out, look, 2, 2, Style::new(), &text)?;
     }
-    text
+    Ok(())
+}
+
+/// Policies that leave backups out by name, which some take for protection.
+fn excluding(config: &Config) -> Vec<&PolicyName> {
+    let policies = config.policies.iter().map(|entry| &entry.policy);
+    let excluding = policies.filter(|policy| !policy.select.exclude_backup_names.is_empty());
+    excluding.map(|policy| &policy.name).collect()
+}
+
+fn next_run(entry: &PolicyEntry) -> Option<chrono::DateTime<chrono::Utc>> {
+    entry
+        .schedule
+        .as_ref()?
+        .next_after(crate::clock::now(), entry.policy.zone)
+}
+
+fn draw_project(out: &mut dyn Write, look: &Look, project: &Reached) -> io::Result<()> {
+    let name = &project.project;
+    let say = |out: &mut dyn Write, indent, style, text: &str| paragraph(out, look, indent, 2, style, text);
+    let found = match &project.found {
+        Ok(found) => found,
+        Err(failure) => {
+            let text = format!("project {name}: FAILED: {}", clean(&failure.message));
+            return say(out, 0, AnsiColor::Red.on_default(), &text);
+        }
+    };
+    let text = format!(
+        "project {name}: reached; may list instances{}; {} with SQL Server, {} of them covered by several policies, {} by none",
+        if found.instances == 0 { "" } else { " and backups" },
+        counted(found.instances, "instance", "instances"),
+        found.overlaps.values().sum::<usize>(),
+        found.unmanaged.len(),
+    );
+    say(out, 0, Style::new(), &text)?;
+    say(
+        out,
+        2,
+        Style::new(),
+        "whether it may delete (rds:backup:delete) shows only when it does",
+    )?;
+    let warning =
+        |out: &mut dyn Write, text: &str| say(out, 2, AnsiColor::Yellow.on_default(), &format!("warning: {text}"));
+    if let Some(clock) = &found.clock {
+        warning(out, clock)?;
+    }
+    for (policies, number) in &found.overlaps {
+        let names: Vec<&str> = policies.iter().map(PolicyName::as_str).collect();
+        let instances = counted(*number, "instance", "instances");
+        let text = format!(
+            "{} overlap on {instances}: a backup goes only if every one of them lets it go",
+            names.join(" and ")
+        );
+        warning(out, &text)?;
+    }
+    for instance in &found.unmanaged {
+        let (name, id) = (clean(&instance.name), clean(instance.id.as_str()));
+        warning(out, &format!("no policy covers {name} ({id})"))?;
+    }
+    Ok(())
 }
 
 fn counted(number: usize, one: &str, many: &str) -> String {
@@ -90,7 +211,7 @@ fn counted(number: usize, one: &str, many: &str) -> String {
 }
 
 /// Reaches every project with its credentials: lists instances, reads one instance's backups, and says who covers what.
-async fn online(config: &Arc<Config>) -> Result<(String, u8), Failure> {
+async fn online(config: &Arc<Config>) -> Result<Vec<Reached>, Failure> {
     let now = crate::clock::now();
     let ledger = session::ledger_to_read(config, now)?.map(Arc::new);
     let keys = session::key_guard(ledger.as_ref(), config, now)?;
@@ -103,29 +224,19 @@ async fn online(config: &Arc<Config>) -> Result<(String, u8), Failure> {
             (client, answer)
         });
     }
-    let mut answers = Vec::new();
+    let mut reached = Vec::new();
     while let Some(joined) = asking.join_next().await {
-        answers.push(joined.map_err(|error| Failure::of(exit::UNDONE, &error))?);
+        let (client, answer) = joined.map_err(|error| Failure::of(exit::UNDONE, &error))?;
+        reached.push(Reached {
+            project: client.project().to_string(),
+            found: match answer {
+                Ok(instances) => Ok(judge(config, &client, instances)),
+                Err(error) => Err(Failure::from(error)),
+            },
+        });
     }
-    answers.sort_by(|(a, _), (b, _)| a.project().cmp(b.project()));
-    let mut text = String::new();
-    let mut codes = Vec::new();
-    for (client, answer) in answers {
-        match answer {
-            Ok(instances) => describe_project(config, &client, &instances, &mut text),
-            Err(error) => {
-                let failure = Failure::from(error);
-                let _ = writeln!(
-                    text,
-                    "project {}: FAILED: {}",
-                    client.project(),
-                    clean(&failure.message)
-                );
-                codes.push(failure.code);
-            }
-        }
-    }
-    Ok((text, exit::combine(codes)))
+    reached.sort_by(|a, b| a.project.cmp(&b.project));
+    Ok(reached)
 }
 
 /// The instances, after proving that the backups of one of them may be listed. Whether deletion is allowed cannot be
@@ -141,46 +252,169 @@ async fn reach(client: &Client) -> Result<Vec<Instance>, rds::Error> {
     Ok(instances)
 }
 
-fn describe_project(config: &Config, client: &Client, instances: &[Instance], text: &mut String) {
-    let mut unmanaged = Vec::new();
-    let mut overlaps: BTreeMap<Vec<&str>, usize> = BTreeMap::new();
+/// Which policies cover what is there.
+fn judge(config: &Config, client: &Client, instances: Vec<Instance>) -> Found {
+    let check = client.clock();
+    let clock = (!check.is_good()).then(|| {
+        let project = client.project().clone();
+        crate::retention::Refusal::Clock { project, check }.to_string()
+    });
+    let mut found = Found {
+        instances: instances.len(),
+        clock,
+        unmanaged: Vec::new(),
+        overlaps: BTreeMap::new(),
+    };
     for instance in instances {
-        let claims = |entry: &&PolicyEntry| entry.policy.select.claims(instance, Knowledge::Full);
+        let claims = |entry: &&PolicyEntry| entry.policy.select.claims(&instance, Knowledge::Full);
         let claiming = config.policies.iter().filter(claims);
-        let claiming: Vec<&str> = claiming.map(|entry| entry.policy.name.as_str()).collect();
+        let claiming: Vec<PolicyName> = claiming.map(|entry| entry.policy.name.clone()).collect();
         match claiming.len() {
-            0 => unmanaged.push(format!("{} ({})", clean(&instance.name), clean(instance.id.as_str()))),
+            0 => found.unmanaged.push(instance),
             1 => {}
-            _ => *overlaps.entry(claiming).or_default() += 1,
+            _ => *found.overlaps.entry(claiming).or_default() += 1,
         }
     }
-    let _ = writeln!(
-        text,
-        "project {}: reached; may list instances{}; {} with SQL Server, {} of them covered by several policies, {} by none\n  \
-         whether it may delete (rds:backup:delete) shows only when it does",
-        client.project(),
-        if instances.is_empty() { "" } else { " and backups" },
-        counted(instances.len(), "instance", "instances"),
-        overlaps.values().sum::<usize>(),
-        unmanaged.len(),
-    );
-    let check = client.clock();
-    if !check.is_good() {
-        let refusal = crate::retention::Refusal::Clock {
-            project: client.project().clone(),
-            check,
-        };
-        let _ = writeln!(text, "  warning: {refusal}");
+    found
+}
+
+/// `check --format json`
+#[derive(Serialize)]
+struct CheckJson<'a> {
+    config: String,
+    good: bool,
+    sha256: Option<&'a str>,
+    problems: Vec<ProblemJson<'a>>,
+    warnings: Vec<ProblemJson<'a>>,
+    policies: Vec<PolicyJson<'a>>,
+    /// Empty without `--online`.
+    projects: Vec<ProjectJson<'a>>,
+}
+
+#[derive(Serialize)]
+struct ProblemJson<'a> {
+    file: String,
+    /// From 1; `null` for the file as a whole.
+    line: Option<usize>,
+    column: Option<usize>,
+    path: &'a str,
+    message: &'a str,
+    help: Option<&'a str>,
+}
+
+#[derive(Serialize)]
+struct PolicyJson<'a> {
+    policy: &'a PolicyName,
+    mode: &'static str,
+    timezone: &'static str,
+    rules: Vec<&'static str>,
+    grace: String,
+    next_run: Option<Stamp>,
+    /// Whether it leaves backups out by name, which protects them from no other policy.
+    excludes_backups: bool,
+}
+
+#[derive(Serialize)]
+struct ProjectJson<'a> {
+    project: &'a str,
+    reached: bool,
+    error: Option<&'a str>,
+    instances: Option<usize>,
+    clock: Option<&'a str>,
+    unmanaged: Vec<InstanceJson<'a>>,
+    overlaps: Vec<OverlapJson<'a>>,
+}
+
+#[derive(Serialize)]
+struct InstanceJson<'a> {
+    instance_id: &'a str,
+    instance_name: &'a str,
+}
+
+#[derive(Serialize)]
+struct OverlapJson<'a> {
+    policies: &'a [PolicyName],
+    instances: usize,
+}
+
+impl<'a> CheckJson<'a> {
+    fn bad(global: &Global, problems: Vec<ProblemJson<'a>>) -> Self {
+        Self {
+            config: global.config.to_string_lossy().into_owned(),
+            good: false,
+            sha256: None,
+            problems,
+            warnings: Vec::new(),
+            policies: Vec::new(),
+            projects: Vec::new(),
+        }
     }
-    for (policies, number) in overlaps {
-        let _ = writeln!(
-            text,
-            "  {} overlap on {}: a backup goes only if every one of them lets it go",
-            policies.join(" and "),
-            counted(number, "instance", "instances"),
-        );
+
+    fn good(config: &'a Config, projects: &'a [Reached]) -> Self {
+        Self {
+            config: config.path.to_string_lossy().into_owned(),
+            good: true,
+            sha256: Some(&config.sha256),
+            problems: Vec::new(),
+            warnings: config.warnings.iter().map(ProblemJson::of).collect(),
+            policies: config.policies.iter().map(PolicyJson::of).collect(),
+            projects: projects.iter().map(ProjectJson::of).collect(),
+        }
     }
-    for name in unmanaged {
-        let _ = writeln!(text, "  no policy covers {name}");
+}
+
+impl<'a> ProblemJson<'a> {
+    fn of(problem: &'a Problem) -> Self {
+        let place = |number: usize| (problem.line > 0).then_some(number);
+        Self {
+            file: problem.file.to_string_lossy().into_owned(),
+            line: place(problem.line),
+            column: place(problem.column),
+            path: &problem.path,
+            message: &problem.message,
+            help: problem.hint.as_deref(),
+        }
+    }
+}
+
+impl<'a> PolicyJson<'a> {
+    fn of(entry: &'a PolicyEntry) -> Self {
+        let policy = &entry.policy;
+        Self {
+            policy: &policy.name,
+            mode: policy.mode.as_str(),
+            timezone: policy.zone.name(),
+            rules: policy.keep.rules().iter().map(|rule| rule.key()).collect(),
+            grace: policy.grace.to_string(),
+            next_run: next_run(entry).map(Stamp),
+            excludes_backups: !policy.select.exclude_backup_names.is_empty(),
+        }
+    }
+}
+
+impl<'a> ProjectJson<'a> {
+    fn of(reached: &'a Reached) -> Self {
+        let found = reached.found.as_ref().ok();
+        let unmanaged = found.into_iter().flat_map(|found| &found.unmanaged);
+        let overlaps = found.into_iter().flat_map(|found| &found.overlaps);
+        Self {
+            project: &reached.project,
+            reached: found.is_some(),
+            error: reached.found.as_ref().err().map(|failure| failure.message.as_str()),
+            instances: found.map(|found| found.instances),
+            clock: found.and_then(|found| found.clock.as_deref()),
+            unmanaged: unmanaged
+                .map(|instance| InstanceJson {
+                    instance_id: instance.id.as_str(),
+                    instance_name: &instance.name,
+                })
+                .collect(),
+            overlaps: overlaps
+                .map(|(policies, instances)| OverlapJson {
+                    policies,
+                    instances: *instances,
+                })
+                .collect(),
+        }
     }
 }

@@ -38,6 +38,7 @@ policies:
     select: {instances: {names: [\"mssql-staging-*\", \"mssql-test-*\"]}}
     keep: {last: 2, within_daily: 14d}
     max_age: 90d
+    min_backups: 1
     grace: 0s
     limits: {max_deletions: 1000, max_percent: 95}
 ";

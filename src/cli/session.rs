@@ -62,7 +62,12 @@ impl From<run::Error> for Failure {
 
 /// Loads and compiles the configuration that the flags name.
 pub fn configuration(global: &Global) -> Result<Arc<Config>, Failure> {
-    load_for(
+    Ok(try_configuration(global)?)
+}
+
+/// The same, for a command that shows the problems itself.
+pub fn try_configuration(global: &Global) -> Result<Arc<Config>, config::Problems> {
+    load(
         &global.config,
         std::env::var_os("STATE_DIRECTORY").filter(|dir| !dir.is_empty()),
     )
@@ -70,6 +75,10 @@ pub fn configuration(global: &Global) -> Result<Arc<Config>, Failure> {
 
 /// Loads and compiles a configuration, for a service manager that gives that state directory, or none.
 pub fn load_for(path: &Path, state_directory: Option<OsString>) -> Result<Arc<Config>, Failure> {
+    Ok(load(path, state_directory)?)
+}
+
+fn load(path: &Path, state_directory: Option<OsString>) -> Result<Arc<Config>, config::Problems> {
     let surroundings = Surroundings {
         state_directory: state_directory.map(Into::into),
     };

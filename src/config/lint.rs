@@ -3,16 +3,22 @@
 //! A lint stays only if whoever sees it is better off for it: no matters of taste, nothing about defaults. Not for
 //! mistakes (those are problems) nor for what only the cloud can tell (`check --online`).
 
+use std::sync::Arc;
+
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::PolicyEntry;
 use super::read::{At, Fields};
-use crate::retention::{Count, KeepRule, Period, Policy, Span};
+use crate::retention::{Count, InstanceId, KeepRule, Pattern, Period, Policy, Selector, Span, TagFilter};
 
 /// Where schedules are looked at: a plain Monday far from any change of clocks. Lints must not depend on the day.
 const SAMPLE_FROM: DateTime<Utc> = DateTime::from_timestamp(1_767_571_200, 0).expect("a date of 2026");
 /// A run this many times within the grace brings nothing but requests.
 const RUNS_IN_GRACE: u64 = 48;
+/// And of a schedule that is not that frequent in itself: this many times.
+const HOURLY_IN_GRACE: u64 = 240;
+/// A policy is compared with so many others: their number times itself is a long time.
+const MOST_COMPARED: usize = 300;
 
 /// One policy by itself.
 pub(super) fn policy(fields: &Fields<'_>, entry: &PolicyEntry) {
@@ -26,14 +32,97 @@ pub(super) fn policy(fields: &Fields<'_>, entry: &PolicyEntry) {
 /// The policies side by side, each with where it stands.
 pub(super) fn policies(all: &[(At<'_>, &PolicyEntry)]) {
     for (nth, (at, entry)) in all.iter().enumerate() {
-        let same = |(_, other): &&(At<'_>, &PolicyEntry)| other.policy.select == entry.policy.select;
-        if let Some((_, first)) = all[..nth].iter().find(same) {
-            at.warn(
-                format!("it selects the same as policy `{}`", first.policy.name),
-                "a backup goes only when both let it go; put the rules into one policy, or let one of them select less",
-            );
+        let earlier = || all[..nth].iter().take(MOST_COMPARED).map(|(_, other)| &other.policy);
+        let name = |policy: &Arc<Policy>| format!("`{}`", policy.name);
+        let select = &entry.policy.select;
+        let same = earlier().find(|other| other.select == *select).map(name);
+        let hint = "a backup goes only when every policy that selects it lets it go, one in dry-run too; if that is not meant, \
+                    let one of them select less";
+        if let Some(first) = same {
+            at.warn(format!("it overlaps policy {first}: both select the same"), hint);
+            continue;
+        }
+        let shared = earlier().filter(|other| overlap(&other.select, select));
+        let names: Vec<String> = shared.map(name).collect();
+        match names.as_slice() {
+            [] => {}
+            [one] => at.warn(
+                format!("it overlaps policy {one}: some of what it selects is selected there, too"),
+                hint,
+            ),
+            several => at.warn(
+                format!(
+                    "it overlaps policies {}: some of what it selects is selected there, too",
+                    written_list(several)
+                ),
+                hint,
+            ),
         }
     }
+}
+
+/// `a`, `b`, `c` and 7 more
+fn written_list(names: &[String]) -> String {
+    const FIRST: usize = 3;
+    match names.len().checked_sub(FIRST) {
+        None | Some(0) => names.join(", "),
+        Some(more) => format!("{} and {more} more", names[..FIRST].join(", ")),
+    }
+}
+
+/// Whether what the one selects is sure to be selected by the other, in part at least, whatever instances there are. Two
+/// globs that may or may not meet are no overlap: what really overlaps `check --online` and `plan` tell.
+fn overlap(a: &Selector, b: &Selector) -> bool {
+    reaches(a, b) || reaches(b, a)
+}
+
+/// Whether, for every key, the wide one sets no limit or takes something that the narrow one asks for.
+fn reaches(wide: &Selector, narrow: &Selector) -> bool {
+    fn shared<T>(wide: Option<&Vec<T>>, narrow: Option<&Vec<T>>, takes: impl Fn(&T, &T) -> bool) -> bool {
+        match (wide, narrow) {
+            (None, _) => true,
+            (Some(_), None) => false,
+            (Some(wide), Some(narrow)) => narrow.iter().any(|item| wide.iter().any(|by| takes(by, item))),
+        }
+    }
+    // A glob that one of them leaves out as a whole selects nothing for both.
+    let left = |globs: &Option<Vec<Pattern>>, out: [&Vec<Pattern>; 2]| {
+        globs.as_ref().map(|globs| {
+            let is_out = |glob: &&Pattern| out.iter().any(|out| out.iter().any(|pattern| pattern.covers(glob)));
+            globs.iter().filter(|glob| !is_out(glob)).cloned().collect::<Vec<_>>()
+        })
+    };
+    let names_out = [&wide.exclude_instance_names, &narrow.exclude_instance_names];
+    let instances = left(&narrow.instance_names, names_out);
+    let backups_out = [&wide.exclude_backup_names, &narrow.exclude_backup_names];
+    let backups = left(&narrow.backup_names, backups_out);
+    let ids_out = [&wide.exclude_instance_ids, &narrow.exclude_instance_ids];
+    let ids = narrow.instance_ids.as_ref().map(|ids| {
+        let is_in = |id: &&InstanceId| !ids_out.iter().any(|out| out.contains(id));
+        ids.iter().filter(is_in).cloned().collect::<Vec<_>>()
+    });
+    let selects_none = [&instances, &backups]
+        .iter()
+        .any(|globs| globs.as_ref().is_some_and(Vec::is_empty))
+        || ids.as_ref().is_some_and(Vec::is_empty);
+    let everything_out = |out: [&Vec<Pattern>; 2]| out.iter().any(|out| out.iter().any(|glob| glob.as_str() == "*"));
+    let tagged = |wanted: &TagFilter| {
+        let gives = |own: &&TagFilter| own.key == wanted.key && (wanted.value.is_none() || own.value == wanted.value);
+        narrow.tags.iter().any(|own| gives(&own))
+    };
+    !selects_none
+        && !everything_out(names_out)
+        && !everything_out(backups_out)
+        && shared(wide.projects.as_ref(), narrow.projects.as_ref(), |by, item| by == item)
+        && shared(wide.instance_names.as_ref(), instances.as_ref(), Pattern::covers)
+        && shared(wide.instance_ids.as_ref(), ids.as_ref(), |by, item| by == item)
+        && shared(
+            wide.enterprise_projects.as_ref(),
+            narrow.enterprise_projects.as_ref(),
+            |by, item| by == item,
+        )
+        && shared(wide.backup_names.as_ref(), backups.as_ref(), Pattern::covers)
+        && wide.tags.iter().all(tagged)
 }
 
 /// A rule that keeps nothing another one does not keep.
@@ -133,6 +222,13 @@ fn max_age(fields: &Fields<'_>, policy: &Policy) {
     let (Some(age), Some(at)) = (policy.max_age, fields.get("max_age")) else {
         return;
     };
+    if fields.get("min_backups").is_none() {
+        at.warn(
+            "`max_age` goes by the clock and beats the keep rules, and no floor is set: when backups stop being made, all but \
+             the newest one go",
+            "write `min_backups` beside it: how many stay however old they are",
+        );
+    }
     let most = age.approximate_seconds();
     for rule in policy.keep.rules() {
         let (promised, value) = match rule {
@@ -172,9 +268,9 @@ fn pace(fields: &Fields<'_>, entry: &PolicyEntry) {
         return;
     };
     let grace = entry.policy.grace.approximate_seconds();
+    let in_grace = grace / shortest.max(1);
     if let Some(at) = fields.get("schedule")
-        && grace >= RUNS_IN_GRACE * shortest
-        && shortest < 3_600
+        && (in_grace >= HOURLY_IN_GRACE || (in_grace >= RUNS_IN_GRACE && shortest < 3_600))
     {
         at.warn(
             format!(
@@ -182,7 +278,11 @@ fn pace(fields: &Fields<'_>, entry: &PolicyEntry) {
                 written(shortest),
                 entry.policy.grace
             ),
-            "every run lists all backups; once an hour deletes as punctually as that grace can show",
+            if shortest < 3_600 {
+                "every run lists all backups; once an hour deletes as punctually as that grace can show"
+            } else {
+                "every run lists all backups; once a day deletes as punctually as that grace can show"
+            },
         );
     }
     if let Some(at) = fields.get("grace")

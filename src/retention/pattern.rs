@@ -112,7 +112,48 @@ impl Pattern {
     }
 }
 
+impl Pattern {
+    /// Whether it surely matches every name that the other one matches. `false` also where that cannot be told easily.
+    pub fn covers(&self, other: &Self) -> bool {
+        let (own, theirs) = (&self.tokens, &other.tokens);
+        let (mut at, mut there) = (0, 0);
+        // As in `matches`, with the tokens of the other one for letters.
+        let mut star: Option<(usize, usize)> = None;
+        loop {
+            if let Some(Token::AnyRun) = own.get(at) {
+                at += 1;
+                star = Some((at, there));
+                continue;
+            }
+            match (own.get(at), theirs.get(there)) {
+                (None, None) => return true,
+                (Some(token), Some(letter)) if token.covers(letter) => {
+                    at += 1;
+                    there += 1;
+                }
+                _ => {
+                    let Some((after_star, from)) = star.filter(|(_, from)| *from < theirs.len()) else {
+                        return false;
+                    };
+                    star = Some((after_star, from + 1));
+                    (at, there) = (after_star, from + 1);
+                }
+            }
+        }
+    }
+}
+
 impl Token {
+    /// Whether it takes every letter that the other one takes; a star may stand for no letter, so only a star takes it.
+    fn covers(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::AnyOne, Self::Literal(_) | Self::AnyOne | Self::Class(..)) => true,
+            (token, Self::Literal(c)) => token.takes(*c),
+            (Self::Class(..), Self::Class(..)) => self == other,
+            _ => false,
+        }
+    }
+
     fn takes(&self, c: char) -> bool {
         match self {
             Self::Literal(own) => *own == c,
@@ -223,5 +264,34 @@ mod tests {
         assert_eq!(Pattern::parse("a[b"), Err(PatternError::UnclosedClass));
         assert_eq!(Pattern::parse("a[]"), Err(PatternError::EmptyClass));
         assert_eq!(Pattern::parse("[z-a]"), Err(PatternError::BackwardRange('z', 'a')));
+    }
+
+    #[test]
+    fn what_one_glob_covers_of_another() {
+        let covers = |wide: &str, narrow: &str| Pattern::parse(wide).unwrap().covers(&Pattern::parse(narrow).unwrap());
+        for (wide, narrow) in [
+            ("*", "*"),
+            ("*", "a?[b-d]*"),
+            ("mssql-*", "mssql-prod-*"),
+            ("mssql-*", "mssql-"),
+            ("*-prod-*", "mssql-prod-1"),
+            ("a?c", "a[bx]c"),
+            ("a[a-z]c", "abc"),
+            ("*a*b*", "xa*b"),
+            ("a[b-d]", "a[b-d]"),
+        ] {
+            assert!(covers(wide, narrow), "{wide} {narrow}");
+        }
+        for (wide, narrow) in [
+            ("mssql-prod-*", "mssql-*"),
+            ("a", "a*"),
+            ("a?", "a*"),
+            ("?*", "*"),
+            ("a[b-d]", "a?"),
+            ("*-prod", "mssql-prod-*"),
+            ("abc", "abd"),
+        ] {
+            assert!(!covers(wide, narrow), "{wide} {narrow}");
+        }
     }
 }

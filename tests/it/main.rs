@@ -3,7 +3,6 @@
 mod cli_render;
 mod clocks;
 mod config;
-mod confirming;
 mod daemon;
 mod deleted;
 mod doubts;
@@ -14,6 +13,7 @@ mod http;
 mod keys;
 mod kill;
 mod ledger;
+mod lints;
 mod matrix;
 mod offline;
 mod pass;
