@@ -242,7 +242,7 @@ impl Table<'_> {
         }
         if self.sent {
             let outcome = |known: &Fate| Cell::styled(fate(known), fate_style(known));
-            cells.push(row.fate.as_deref().map_or_else(|| Cell::from(""), outcome));
+            cells.push(row.fate.as_ref().map_or_else(|| Cell::from(""), outcome));
         }
         cells
     }

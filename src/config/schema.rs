@@ -102,7 +102,8 @@ fn examples(section: &str, key: &str) -> Option<Value> {
         (_, "max_age") => json!(["7y"]),
         (_, "failed_after") => json!(["7d"]),
         (_, "grace") => json!(["24h", "0s"]),
-        (_, "deleted_instances") => json!(["ignore", "include", {"expire_after": "1y"}]),
+        // The third form is an object, which editors offer as `[object Object]`; they know it from the shape.
+        (_, "deleted_instances") => json!(["ignore", "include"]),
         ("select.instances", "names") => json!([["mssql-prod-*"]]),
         ("select.instances", "exclude_names") => json!([["*-scratch"]]),
         ("select.backups", "names") => json!([["nightly-*"]]),

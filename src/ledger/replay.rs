@@ -20,10 +20,6 @@ use crate::retention::{BackupId, Hold};
 #[derive(Default)]
 pub(super) struct Replay {
     deletions: u128,
-    /// The same sum, of what the tables say.
-    tables: u128,
-    /// How many requests were intended.
-    requests: i64,
     results: u128,
     /// By number: the hold, and whether it was released.
     holds: BTreeMap<i64, (Hold, bool)>,
@@ -49,19 +45,13 @@ fn deletion(backup: &BackupId, request: i64, state: DeletionState) -> u128 {
 }
 
 impl Replay {
-    /// Takes in a row of the chain; for an intent also what the tables say of its ids.
-    pub(super) fn take(&mut self, tx: &Transaction<'_>, seq: i64, kind: &str, body: &str) -> Result<(), Error> {
+    pub(super) fn take(&mut self, seq: i64, kind: &str, body: &str) -> Result<(), Error> {
         let Some(kind) = Kind::parse(kind) else {
             return Err(Error::corrupt(format!("unknown kind {kind:?}")));
         };
         match kind {
             Kind::Intent => {
                 let body: IntentBody = serde_json::from_str(body)?;
-                self.requests += 1;
-                let states = super::sheet::states_of(tx, seq)?.unwrap_or_default();
-                for (item, (state, _)) in body.items.iter().zip(states) {
-                    self.tables = self.tables.wrapping_add(deletion(&item.backup, seq, state));
-                }
                 for item in &body.items {
                     self.enter(&item.backup, seq, DeletionState::Intended);
                     for (request, was) in &item.resends {
@@ -121,11 +111,15 @@ impl Replay {
 
     /// The first table that does not hold what the chain says.
     pub(super) fn difference(&self, tx: &Transaction<'_>) -> Result<Option<String>, Error> {
-        let requests: i64 = tx.query_row("SELECT COUNT(*) FROM request", [], |row| row.get(0))?;
-        if requests != self.requests || self.tables != self.deletions {
-            return Ok(Some(
-                "the table of requests and their deletions is not what the chain says".to_owned(),
-            ));
+        let mut deletions: u128 = 0;
+        let mut statement = tx.prepare("SELECT backup, request, state FROM deletion")?;
+        let mut rows = statement.query([])?;
+        while let Some(row) = rows.next()? {
+            let (backup, request, state): (String, i64, String) = (row.get(0)?, row.get(1)?, row.get(2)?);
+            deletions = deletions.wrapping_add(mark(&[&backup, &request.to_string(), &state]));
+        }
+        if deletions != self.deletions {
+            return Ok(Some("the table of deletions is not what the chain says".to_owned()));
         }
         let mut results: u128 = 0;
         let mut statement = tx.prepare("SELECT run, policy, result FROM run_policy WHERE result IS NOT NULL")?;

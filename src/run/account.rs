@@ -171,10 +171,6 @@ impl Account {
         self.clear_out_of_scope(backups, &decisions);
         let mut counted = 0;
         let mut due = Vec::new();
-        if self.wants_rows && self.rows.capacity() - self.rows.len() < decisions.len() {
-            // By an eighth, not twice: the rows are the most of what a report holds.
-            self.rows.reserve_exact(decisions.len().max(self.rows.len() / 8));
-        }
         for Decision {
             backup,
             verdict,

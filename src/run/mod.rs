@@ -170,18 +170,10 @@ pub async fn pass(order: &Order, world: &World) -> Result<RunReport, Error> {
         let listings = survey
             .listings
             .into_iter()
-            .map(|(instance, (_, listing))| (instance, listing));
-        let listings = Arc::new(listings.collect());
-        let sent = send::send(
-            approved,
-            world,
-            run_id,
-            (deadline, steady),
-            Arc::clone(&listings),
-            survey.progress,
-        )
-        .await?;
-        let sent = confirm::confirm(sent, world, run_id, &listings, Instant::now() + confirm_for).await?;
+            .map(|(instance, (_, listing))| (instance, listing))
+            .collect();
+        let sent = send::send(approved, world, run_id, (deadline, steady), listings, survey.progress).await?;
+        let sent = confirm::confirm(sent, world, run_id, Instant::now() + confirm_for).await?;
         settle(&mut report, sent);
     }
     report.calls = calls() - calls_before;
@@ -311,18 +303,10 @@ fn settle(report: &mut RunReport, sent: send::Sending) {
         }
     }
     report.skipped.extend(sent.skipped);
-    if report.policies.iter().all(|policy| policy.rows.is_empty()) {
-        return;
-    }
-    let confirmed = Arc::new(Fate::Confirmed);
-    let shared = |fate: Fate| match fate {
-        Fate::Confirmed => Arc::clone(&confirmed),
-        fate => Arc::new(fate),
-    };
-    let fates: HashMap<BackupId, Arc<Fate>> = sent
+    let fates: BTreeMap<BackupId, Fate> = sent
         .items
         .into_iter()
-        .filter_map(|item| Some((item.doomed.candidate.id, shared(item.fate?))))
+        .filter_map(|item| Some((item.doomed.candidate.id.clone(), item.fate?)))
         .collect();
     report.mark(&fates);
 }
@@ -356,10 +340,6 @@ fn finish(world: &World, report: &mut RunReport, hit: &survey::Hit) -> Result<()
             })
             .collect();
         report.ledger_head = Some(blocking(|| ledger.finish_run(run_id, report.finished_at, &finished))?);
-        // The run is written down; what is old becomes smaller, and the next run will do what this one cannot.
-        if let Err(error) = blocking(|| ledger.pack(report.finished_at)) {
-            tracing::warn!(error = %error, "old rows of the ledger were not packed");
-        }
     }
     Ok(())
 }

@@ -3,5 +3,4 @@
 mod deleting;
 mod files;
 mod memory;
-mod packed;
 mod proof;

@@ -129,7 +129,7 @@ fn a_skilfully_cut_tail_is_found_with_the_head_that_a_run_logged() {
     let logged = state.ledger.head().unwrap();
     // The two last rows and all traces of them: what is left is a good ledger of one row.
     state.tamper(
-        "DELETE FROM chain WHERE seq > 1; DELETE FROM request; \
+        "DELETE FROM chain WHERE seq > 1; DELETE FROM request; DELETE FROM deletion; \
          UPDATE meta SET value = '1' WHERE key = 'rows'; \
          UPDATE meta SET value = (SELECT hash FROM chain WHERE seq = 1) WHERE key = 'head'",
     );
@@ -146,14 +146,13 @@ fn a_skilfully_cut_tail_is_found_with_the_head_that_a_run_logged() {
 #[test]
 fn tables_that_say_something_else_than_the_chain_are_found() {
     for (sql, table) in [
-        ("UPDATE request SET states = replace(states, 'c', 'r')", "deletions"),
         (
-            "UPDATE request SET states = 'a4' || substr(states, 3), unsettled = unsettled + 1 WHERE seq = 3",
+            "UPDATE deletion SET state = 'rejected' WHERE state = 'confirmed'",
             "deletions",
         ),
-        ("DELETE FROM request WHERE seq = 3", "deletions"),
+        ("DELETE FROM deletion WHERE state = 'confirmed'", "deletions"),
         (
-            "INSERT INTO request SELECT 99, run, attempt, project, at, answer, states, unsettled FROM request WHERE seq = 3",
+            "UPDATE deletion SET backup = 'other' WHERE state = 'confirmed'",
             "deletions",
         ),
         ("UPDATE run_policy SET result = 'failed'", "runs"),

@@ -211,7 +211,7 @@ fn draw_row(out: &mut String, row: &Row, each: bool) {
         Action::Wait { due_at, .. } => *due_at,
         Action::Delete(_) => None,
     };
-    let why = match row.fate.as_deref() {
+    let why = match &row.fate {
         Some(fate) => timeline::outcome(fate).to_owned(),
         None => why(&row.action, true),
     };

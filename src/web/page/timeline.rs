@@ -203,7 +203,7 @@ pub(super) fn draw(out: &mut String, name: &str, rows: &[&Row], axis: &Axis, eac
         let Some(begin) = row.backup.begin else { continue };
         let mut reason = row
             .fate
-            .as_deref()
+            .as_ref()
             .map_or_else(|| why(&row.action, each), |fate| outcome(fate).to_owned());
         if each {
             reason = format!(
