@@ -311,7 +311,9 @@ impl<'t> At<'t> {
 
     /// A whole number from `least` to `most`.
     pub fn integer(&self, least: u32, most: u32) -> Option<u32> {
-        let expected = if most == u32::MAX {
+        let is_large =
+            matches!(&self.node.kind, Kind::Scalar { text, .. } if is_digits(text) && text.parse::<u32>().is_err());
+        let expected = if most == u32::MAX && !is_large {
             format!("a whole number of at least {least}")
         } else {
             format!("a whole number from {least} to {most}")
@@ -353,7 +355,10 @@ impl<'t> At<'t> {
         if let Some(word) = words.iter().find(|word| **word == text) {
             return Some(word);
         }
+        // The beginning of a word is meant for it, however much is missing.
+        let begun = |word: &&'static str| text.len() >= 3 && word.starts_with(text);
         let hint = nearest(text, words.iter().copied())
+            .or_else(|| words.iter().copied().find(begun))
             .map(|word| format!("did you mean `{word}`?"))
             .unwrap_or_default();
         self.mismatch(&expected, &hint);

@@ -170,7 +170,13 @@ impl At<'_> {
                     .is_some_and(|city| city.eq_ignore_ascii_case(text))
             })
         };
-        let hint = match nearest(text, names()).or_else(by_city) {
+        // `GMT+0` is near to `GMT+8`, and eight hours away.
+        let near = if text.contains(|c: char| c.is_ascii_digit()) {
+            None
+        } else {
+            nearest(text, names()).or_else(by_city)
+        };
+        let hint = match near {
             Some(near) => format!("did you mean `{near}`?"),
             None => "use a name such as `Asia/Singapore`; abbreviations and offsets are not zones".to_owned(),
         };
