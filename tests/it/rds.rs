@@ -769,6 +769,8 @@ async fn keys_of_the_ecs_agency_come_by_the_token_variant_or_without() {
     for (variant, sent) in [
         (ok("meta-token\n"), Some("meta-token")),
         (status(404, ""), None),
+        (status(405, ""), None),
+        (status(503, ""), None),
         (Play::Reset, None),
     ] {
         let metadata = Server::new([variant, ok(&*keys)]).await;
