@@ -224,7 +224,7 @@ fn draw_saying(
             }
         }
         Verdict::Expire(reason) => {
-            lines.say("expired", expired(*reason).trim_start_matches("expired: "))?;
+            lines.say("expired", expired(*reason))?;
             let others: Vec<_> = keepers(present).into_iter().map(|name| clean(name.as_str())).collect();
             if others.is_empty() {
                 draw_grace(&mut lines, answer.at, saying)?;
@@ -481,10 +481,8 @@ fn draw_past(out: &mut dyn Write, past: &PastDeletion, present: bool, look: &Loo
         )?;
     }
     draw_request(&mut lines, past)?;
-    let rule = ExpireReason::from_key(&past.rule).map_or_else(
-        || clean(&past.rule).into_owned(),
-        |reason| expired(reason).trim_start_matches("expired: ").to_owned(),
-    );
+    let rule = ExpireReason::from_key(&past.rule)
+        .map_or_else(|| clean(&past.rule).into_owned(), |reason| expired(reason).to_owned());
     lines.say("by policy", &format!("{}: {rule}", clean(past.policy.as_str())))?;
     lines.say(
         "on listing",

@@ -176,13 +176,13 @@ pub fn action(action: &Action) -> String {
     }
 }
 
-/// Why it expired.
+/// Why it expired. That it did, the decision beside it says.
 pub fn expired(reason: ExpireReason) -> &'static str {
     match reason {
-        ExpireReason::NotKept => "expired: no rule keeps it",
-        ExpireReason::MaxAge => "expired: older than max_age",
-        ExpireReason::Failed => "expired: FAILED, failed_after is over",
-        ExpireReason::InstanceDeleted => "expired: its instance is deleted, expire_after is over",
+        ExpireReason::NotKept => "no rule keeps it",
+        ExpireReason::MaxAge => "older than max_age",
+        ExpireReason::Failed => "FAILED, failed_after is over",
+        ExpireReason::InstanceDeleted => "its instance is deleted, expire_after is over",
     }
 }
 
@@ -296,7 +296,7 @@ pub fn fate(fate: &Fate) -> String {
         Fate::Answered(Outcome::Accepted) => "accepted, not yet confirmed".to_owned(),
         Fate::Answered(Outcome::Rejected { code, message }) => format!("rejected: {} {}", clean(code), clean(message)),
         Fate::Answered(Outcome::Unanswered { why }) => format!("unanswered: {}", clean(why)),
-        Fate::Confirmed => "confirmed gone".to_owned(),
+        Fate::Confirmed => "gone".to_owned(),
         Fate::Returned => "returned: accepted, but still there".to_owned(),
     }
 }

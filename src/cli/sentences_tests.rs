@@ -166,8 +166,8 @@ fn waiting_says_whether_its_grace_has_begun() {
         due_at: Some(at("2026-11-24T03:00:00Z")),
     };
     let begun = wait(Some(at("2026-11-23T03:00:00Z")));
-    assert_eq!(action(&begun), "expired: older than max_age, in grace");
-    assert_eq!(action(&wait(None)), "expired: older than max_age, grace not begun");
+    assert_eq!(action(&begun), "older than max_age, in grace");
+    assert_eq!(action(&wait(None)), "older than max_age, grace not begun");
 }
 
 #[test]

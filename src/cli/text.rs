@@ -33,17 +33,17 @@ pub fn paragraph(
     Ok(())
 }
 
-/// Cuts a text into lines: at blanks, but not within `backquotes` where that can be helped; a word that is wider than a
-/// line behind one of its joints, else at any place.
+/// Cuts a text into lines: at blanks, but not within `backquotes` nor before the number that belongs to a word (`daily 14`)
+/// where that can be helped; a word that is wider than a line behind one of its joints, else at any place.
 pub fn wrap(text: &str, width: usize) -> Vec<&str> {
     let mut lines = Vec::new();
     let mut rest = text;
     while rest.width() > width {
         let fits = fitting(rest, width);
-        let cut = if rest[fits..].starts_with(' ') && !is_quoted(rest, fits) {
+        let cut = if rest[fits..].starts_with(' ') && !is_quoted(rest, fits) && !is_number(&rest[fits..]) {
             fits
         } else {
-            blank(&rest[..fits]).or_else(|| joint(&rest[..fits])).unwrap_or(fits)
+            blank(rest, fits).or_else(|| joint(&rest[..fits])).unwrap_or(fits)
         };
         let (line, tail) = rest.split_at(cut);
         lines.push(line.trim_end());
@@ -60,8 +60,14 @@ fn is_quoted(text: &str, place: usize) -> bool {
     text[..place].matches('`').count() % 2 == 1 && text[place..].contains('`')
 }
 
-/// The last blank to cut at; a line is never empty.
-fn blank(line: &str) -> Option<usize> {
+/// Whether a blank is followed by a number.
+fn is_number(from_blank: &str) -> bool {
+    from_blank[1..].starts_with(|c: char| c.is_ascii_digit())
+}
+
+/// The last blank to cut at, within what fits; a line is never empty.
+fn blank(text: &str, fits: usize) -> Option<usize> {
+    let line = &text[..fits];
     let blanks = || {
         line.match_indices(' ')
             .map(|(place, _)| place)
@@ -75,8 +81,10 @@ fn blank(line: &str) -> Option<usize> {
         line.len()
     };
     let quoted = |place: &usize| line[..*place].matches('`').count() % 2 == 1;
-    let outside = blanks().rfind(|place| *place < until && !quoted(place));
-    outside.or_else(|| blanks().next_back())
+    let outside = |place: &usize| *place < until && !quoted(place);
+    let best = blanks().rfind(|place| outside(place) && !is_number(&text[*place..]));
+    best.or_else(|| blanks().rfind(outside))
+        .or_else(|| blanks().next_back())
 }
 
 /// Behind the last joint of a long name, unless that wastes more than two fifths of the line.
@@ -115,6 +123,19 @@ mod tests {
         assert_eq!(wrap("weekly_20261018_1921", 17), ["weekly_20261018_", "1921"]);
         // Not where half of the line would stay empty.
         assert_eq!(wrap("before_release_20261018", 14), ["before_release", "_20261018"]);
+    }
+
+    #[test]
+    fn a_number_stays_with_its_word() {
+        assert_eq!(
+            wrap("last 1, daily 14, weekly 2", 14),
+            ["last 1,", "daily 14,", "weekly 2"]
+        );
+        assert_eq!(
+            wrap("last 1, daily 14, weekly 2", 17),
+            ["last 1, daily 14,", "weekly 2"]
+        );
+        assert_eq!(wrap("daily 14", 5), ["daily", "14"]);
     }
 
     #[test]

@@ -127,7 +127,7 @@ fn the_demo_ends_by_itself_and_says_what_was_kept_and_why_what_was_deleted_and_i
         "daily 1",
         "delete    ",
         "no rule keeps it",
-        "confirmed gone",
+        " gone\n",
         "confirmed (",
         " API calls",
     ] {
