@@ -136,7 +136,7 @@ impl Maker<'_> {
             // A deleted instance or two, but never the first: a fleet of one should show something.
             instance.deleted = number > 0 && number % 25 == 7;
             let deleted = instance.deleted;
-            let prefix = ["nightly", "before_release", "weekly", "manual"][self.rng.usize(..4)];
+            let prefix = ["nightly", "before_release", "evening", "manual"][self.rng.usize(..4)];
             self.home(instance, prefix, backups);
             if number % 10 == 4 && !deleted {
                 let name = format!("{name}-replica");
