@@ -46,7 +46,7 @@ async fn run_once(args: &Apply, config: &Arc<Config>) -> Result<RunReport, Failu
         policies: plan::policies(&args.policies),
         instance: None,
         now: crate::clock::now(),
-        rows: true,
+        rows: run::Rows::All,
         trigger: "apply",
         budget: BUDGET,
     };

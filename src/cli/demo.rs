@@ -18,7 +18,8 @@ use crate::ledger::{Access, Ledger};
 use crate::run::{self, Order, Purpose};
 use crate::simulator::Simulator;
 
-/// The demo's policies: what the example of the README says, with a grace that does not make anybody wait for a day.
+/// The demo's policies: one without a grace, so that something is deleted before somebody's eyes, and one with the usual day,
+/// under which backups wait.
 const POLICIES: &str = "
 policies:
   - name: production
@@ -39,9 +40,20 @@ policies:
     keep: {last: 2, within_daily: 14d}
     max_age: 90d
     min_backups: 1
-    grace: 0s
+    grace: 24h
     limits: {max_deletions: 1000, max_percent: 95}
 ";
+
+/// A hold that ends soon, so that it is seen how one looks.
+fn holds() -> String {
+    let until = (crate::clock::now() + chrono::TimeDelta::days(5)).date_naive();
+    format!(
+        "
+holds:
+  - {{instance: \"*\", name: \"before_upgrade_*\", reason: until the upgrade is accepted, owner: dba, until: {until}}}
+"
+    )
+}
 
 pub(super) fn demo(args: &Demo, global: &Global) -> CommandResult {
     session::log(global)?;
@@ -106,7 +118,7 @@ async fn once(config: &Arc<Config>, simulator: &Simulator, global: &Global) -> C
         policies: None,
         instance: None,
         now,
-        rows: true,
+        rows: run::Rows::All,
         trigger: "demo",
         budget: Duration::from_secs(600),
     };
@@ -131,9 +143,10 @@ fn introduce(simulator: &Simulator, global: &Global) -> Result<(), Failure> {
     let written = writeln!(
         out,
         "An RDS API with {} instances and {backups} manual backups listens on {}, in this process.\n\
-         Two policies run on it, over real HTTP with signed requests; nothing leaves this machine.\n{POLICIES}",
+         Two policies run on it, over real HTTP with signed requests; nothing leaves this machine.\n{POLICIES}{}",
         simulator.instances().len(),
         simulator.url(),
+        holds(),
     );
     super::finish(out, written, exit::DONE).map(drop)
 }
@@ -167,8 +180,9 @@ impl Place {
             .replace("credentials: {source: environment}", &credentials);
         let state = self.0.join("state");
         let text = format!(
-            "version: 1\nstate_dir: {}\nlisten: {listen}\n{projects}{POLICIES}",
-            state.display()
+            "version: 1\nstate_dir: {}\nlisten: {listen}\n{projects}{POLICIES}{}",
+            state.display(),
+            holds()
         );
         session::load_for(&self.write("config.yaml", &text)?, None)
     }

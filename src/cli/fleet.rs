@@ -97,7 +97,7 @@ impl Fleet {
             policies: None,
             instance,
             now,
-            rows: true,
+            rows: run::Rows::All,
             trigger: "plan",
             budget: BUDGET,
         };

@@ -24,7 +24,7 @@ pub(super) fn plan(args: &Plan, global: &Global) -> CommandResult {
         policies: policies(&args.policies),
         instance: args.instance.as_deref().map(InstanceId::from),
         now: args.at.unwrap_or_else(crate::clock::now),
-        rows: true,
+        rows: run::Rows::All,
         trigger: "plan",
         budget: BUDGET,
     };

@@ -130,6 +130,11 @@ impl Board {
         obstacles(&self.facts())
     }
 
+    /// A run has ended: what past runs say of storage is read anew by the next who asks.
+    pub(super) fn run_ended(&self) {
+        *off_the_runtime(|| self.reading.lock().unwrap_or_else(PoisonError::into_inner)) = Reading::default();
+    }
+
     /// The planner has turned.
     pub(super) fn turned(&self) {
         *self.turned_at.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();

@@ -16,7 +16,7 @@ use super::due::Pass;
 use crate::ledger::{self, DeletionLock, Ledger};
 use crate::retention::report::{PolicyReport, RunResult, Summary};
 use crate::retention::{PolicyName, RunReport};
-use crate::run::{self, Order, Purpose, World};
+use crate::run::{self, Order, Purpose, Rows, World};
 
 /// A pass that takes longer leaves the rest to the next one.
 pub(super) const BUDGET: Duration = Duration::from_secs(4 * 3600);
@@ -138,7 +138,7 @@ impl Turn {
 /// Begins a pass as one of `tasks`. The world has no lock yet.
 pub(super) fn begin(
     pass: Pass,
-    rows: bool,
+    rows: Rows,
     world: World,
     (passer, right, clock): (&Passer, &Right, &Clock),
     tasks: &mut JoinSet<Walked>,

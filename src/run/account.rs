@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 
+use super::{Order, Rows};
 use crate::retention::plan::InstanceDue;
 use crate::retention::policy::Knowledge;
 use crate::retention::report::{Action, PolicyReport, Row, RunResult, Summary};
@@ -31,6 +32,8 @@ pub(super) struct Accounts {
     running: Vec<usize>,
     holds: Vec<Hold>,
     now: DateTime<Utc>,
+    /// More rows than this, of all policies together, are not kept.
+    most_rows: usize,
     open: Vec<Account>,
 }
 
@@ -39,7 +42,7 @@ impl Accounts {
         all: Vec<Arc<Policy>>,
         running: Vec<usize>,
         holds: Vec<Hold>,
-        now: DateTime<Utc>,
+        order: &Order,
         open: impl FnMut(&Arc<Policy>) -> Account,
     ) -> Self {
         let accounts = running.iter().map(|place| &all[*place]).map(open).collect();
@@ -47,7 +50,12 @@ impl Accounts {
             all,
             running,
             holds,
-            now,
+            now: order.now,
+            most_rows: match order.rows {
+                Rows::All => usize::MAX,
+                Rows::UpTo(most) => most,
+                Rows::None => 0,
+            },
             open: accounts,
         }
     }
@@ -90,6 +98,12 @@ impl Accounts {
         for (place, decisions) in claiming.iter().zip(decided) {
             if let Some(nth) = self.running.iter().position(|running| running == place) {
                 due.push((nth, self.open[nth].enter(instance, backups, decisions, pending)));
+            }
+        }
+        if self.open.iter().map(|account| account.rows.len()).sum::<usize>() > self.most_rows {
+            for account in &mut self.open {
+                account.wants_rows = false;
+                account.rows = Vec::new();
             }
         }
         due

@@ -56,6 +56,17 @@ pub enum Purpose {
     },
 }
 
+/// How many decisions a report holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rows {
+    /// All of them.
+    All,
+    /// All of them, or none where they are more than this: a report that is kept must not grow with the fleet.
+    UpTo(usize),
+    /// None.
+    None,
+}
+
 /// What to do in one pass.
 #[derive(Clone, Debug)]
 pub struct Order {
@@ -67,8 +78,8 @@ pub struct Order {
     pub instance: Option<InstanceId>,
     /// The one reading of the clock that decides.
     pub now: DateTime<Utc>,
-    /// Whether every decision is wanted in the report, and not only their numbers.
-    pub rows: bool,
+    /// How many decisions are wanted in the report, and not only their numbers.
+    pub rows: Rows,
     /// Who asked: `cron`, `catch-up`, `apply`.
     pub trigger: &'static str,
     /// How long it may take; what is left then is the next run's.
@@ -271,9 +282,9 @@ fn open_accounts(order: &Order, world: &World, running: Vec<usize>) -> Result<Ac
     }
     let open = |policy: &Arc<Policy>| {
         let grace = Grace::Known(graces.remove(&policy.name).unwrap_or_default());
-        Account::new(Arc::clone(policy), grace, order.now, order.rows)
+        Account::new(Arc::clone(policy), grace, order.now, order.rows != Rows::None)
     };
-    Ok(Accounts::new(all, running, holds(world, order.now)?, order.now, open))
+    Ok(Accounts::new(all, running, holds(world, order.now)?, order, open))
 }
 
 /// Enters what became of the sent ids into the report.

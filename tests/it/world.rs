@@ -409,7 +409,7 @@ impl Pass<'_> {
             policies: self.policies,
             instance: None,
             now: self.now,
-            rows: true,
+            rows: run::Rows::All,
             trigger: "apply",
             budget: self.budget,
         };

@@ -14,12 +14,12 @@ use super::super::turn::{self, Failed};
 use super::{PassEnd, Planner};
 use crate::retention::report::RunResult;
 use crate::retention::{Mode, PolicyName, Refusal, RunReport};
-use crate::run::World;
+use crate::run::{Rows, World};
 use crate::telemetry;
 
 /// Fleets up to this many backups, as far as the last runs tell, are kept in memory decision by decision, for the page;
 /// larger ones, and ones not yet seen, as numbers.
-const MOST_ROWS: u64 = 50_000;
+const MOST_ROWS: usize = 50_000;
 
 impl Planner {
     pub(super) fn ring(&mut self, now: DateTime<Utc>) {
@@ -57,7 +57,7 @@ impl Planner {
                 stop: self.stop.clone(),
                 watcher: Arc::new(|_| {}),
             };
-            let (rows, tools) = (self.wants_rows(), (&self.pass, &self.right, &self.clock));
+            let (rows, tools) = (self.wanted_rows(), (&self.pass, &self.right, &self.clock));
             let turn = turn::begin(pass, rows, world, tools, &mut self.passes);
             tracing::info!(
                 policies = turn.names(),
@@ -70,15 +70,20 @@ impl Planner {
         }
     }
 
-    /// Whether every decision fits into memory, as far as the last runs tell.
-    fn wants_rows(&self) -> bool {
+    /// Every decision, where they fit into memory. Of a fleet that the last runs found too large none is begun with; of one
+    /// that nothing is known of, as many as there is room for.
+    fn wanted_rows(&self) -> Rows {
         let facts = self.board.facts();
         let known = facts
             .last
             .values()
             .filter_map(|last| last.summary)
             .map(|counts| counts.all());
-        self.show || (!facts.last.is_empty() && known.sum::<u64>() <= MOST_ROWS)
+        match known.sum::<u64>() {
+            _ if self.show => Rows::All,
+            known if known > MOST_ROWS as u64 => Rows::None,
+            _ => Rows::UpTo(MOST_ROWS),
+        }
     }
 
     pub(super) fn cut_what_hangs(&mut self, instant: Instant) {
@@ -140,6 +145,7 @@ impl Planner {
             self.record(turn::stand_in(&turn, result, now), took, false);
         }
         gauges::show_clocks(&self.metrics, &turn.world.projects);
+        self.board.run_ended();
         self.next_holds = None;
     }
 

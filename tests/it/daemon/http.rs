@@ -134,6 +134,27 @@ async fn whoever_asks_for_nothing_but_pages_delays_no_scrape() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_page_shows_every_backup_and_what_was_freed_after_the_very_first_run() {
+    let lab = Lab::start(10).await;
+    // Once: in three seconds, and not again this year.
+    let once = (clock::now() + TimeDelta::seconds(3)).format("%-S %-M %-H %-d %-m *");
+    lab.configure(&policy("p", &once.to_string(), ""));
+    let mut daemon = lab.run().await;
+    daemon.is_ready().await;
+    let before = daemon.get("/").await.1;
+    assert!(
+        before.contains("No run yet") && !before.contains("<article>"),
+        "{before}"
+    );
+    daemon.reaches("runs_total{policy=\"p\",result=\"success\"}", 1.0).await;
+    let page = daemon.get("/").await.1;
+    assert_eq!(page.matches("<article>").count(), 1, "{page}");
+    assert_eq!(page.matches("<tr><th scope=\"row\"><bdi>").count(), 10, "{page}");
+    assert!(page.contains("Storage by day"), "{page}");
+    assert!(daemon.stop().await.success());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn hostile_clients_delay_nobody() {
     let lab = Lab::start(3).await;
     lab.configure(&policy("p", "* * * * * *", ""));
