@@ -22,6 +22,7 @@ use tokio::net::TcpListener;
 use tokio::sync::{Mutex, Semaphore};
 use tokio::time::Instant;
 
+use self::page::View;
 use crate::daemon::{Board, off_the_runtime};
 use crate::http::header::HeaderValue;
 use crate::http::{self, Answer, Body, Bytes, Limits, Request, Response, StatusCode, header};
@@ -30,11 +31,13 @@ use crate::telemetry::openmetrics;
 const TEXT: &str = "text/plain; charset=utf-8";
 const JSON: &str = "application/json";
 const HTML: &str = "text/html; charset=utf-8";
-/// Nothing is loaded from anywhere, no script runs, nobody frames the page. The one style element is allowed by its hash.
+/// Nothing is loaded from anywhere, no script runs, nobody frames the page. The one style element is allowed by its hash; the
+/// picture of the browser's tab is part of the page.
 static CONTENT_SECURITY: LazyLock<HeaderValue> = LazyLock::new(|| {
     let style = page::style_source();
-    let policy =
-        format!("default-src 'none'; style-src {style}; base-uri 'none'; form-action 'none'; frame-ancestors 'none'");
+    let policy = format!(
+        "default-src 'none'; style-src {style}; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    );
     // Base64 and constants: always a header's text. Were it not, nothing at all would be allowed.
     HeaderValue::from_str(&policy).unwrap_or(HeaderValue::from_static("default-src 'none'"))
 });
@@ -64,7 +67,7 @@ fn limits() -> Limits {
 
 /// A page as it was drawn last.
 struct Page {
-    from: usize,
+    view: View,
     drawn_at: Instant,
     html: Bytes,
 }
@@ -126,9 +129,8 @@ async fn answer(request: &Request<Bytes>, board: &Board, pages: &Pages) -> Respo
             }
         },
         "/" => {
-            let from = request.uri().query().and_then(|query| query.strip_prefix("from="));
-            let from = from.and_then(|from| from.parse().ok()).unwrap_or(0);
-            match pages.page(from, || page::render_from(&board.status(), from)).await {
+            let view = View::of(request.uri().query());
+            match pages.page(view.clone(), || page::render(&board.status(), &view)).await {
                 Some(html) => response(StatusCode::OK, HTML, html),
                 None => busy(),
             }
@@ -149,13 +151,13 @@ impl Pages {
         }
     }
 
-    /// The page that begins there, drawn anew when it is old. Pages are drawn one after the other and beside the runtime,
+    /// The page of that view, drawn anew when it is old. Pages are drawn one after the other and beside the runtime,
     /// so that whoever asks for nothing but pages delays no scrape; `None` when too many wait already.
-    async fn page(&self, from: usize, draw: impl FnOnce() -> String) -> Option<Bytes> {
+    async fn page(&self, view: View, draw: impl FnOnce() -> String) -> Option<Bytes> {
         let _place = self.places.try_acquire().ok()?;
         let mut drawn = self.drawn.lock().await;
         drawn.retain(|page| page.drawn_at.elapsed() < PAGE_FOR);
-        if let Some(page) = drawn.iter().find(|page| page.from == from) {
+        if let Some(page) = drawn.iter().find(|page| page.view == view) {
             return Some(page.html.clone());
         }
         let html = Bytes::from(off_the_runtime(draw));
@@ -163,7 +165,7 @@ impl Pages {
             drawn.remove(0);
         }
         drawn.push(Page {
-            from,
+            view,
             drawn_at: Instant::now(),
             html: html.clone(),
         });

@@ -1,119 +1,97 @@
-//! Storage: what each policy keeps and lets go as of its last run, and what was kept and freed day by day.
+//! Storage day by day: kept upwards, freed downwards, on one scale; the numbers in a table behind the picture.
 
 use std::fmt::Write as _;
 
-use super::words::{size, text};
+use super::words::size;
 use super::{END_OF_TABLE, table};
-use crate::daemon::{Counts, PolicyStatus, Status, StorageDay};
+use crate::daemon::StorageDay;
 
-/// What each policy keeps and frees, as a bar and in numbers.
-pub(super) fn draw(out: &mut String, status: &Status) {
-    let known: Vec<(&PolicyStatus, Counts)> = status
-        .policies
-        .iter()
-        .filter_map(|policy| Some((policy, policy.last_run.as_ref()?.summary?)))
-        .collect();
-    let all = |counts: &Counts| {
-        counts
-            .bytes
-            .keep
-            .saturating_add(counts.bytes.wait)
-            .saturating_add(counts.bytes.delete)
-    };
-    let most = known.iter().map(|(_, counts)| all(counts)).max().unwrap_or(0);
-    if most == 0 {
-        out.push_str("<p>Nothing is known yet.</p>");
-        return;
-    }
-    table(
-        out,
-        "Table of storage",
-        &[
-            ("Policy", false),
-            ("Kept", true),
-            ("Waiting", true),
-            ("Due", true),
-            ("Freed by the last run", true),
-        ],
-    );
-    let mut bars = String::new();
-    for (policy, counts) in &known {
-        let freed = policy
-            .last_run
-            .iter()
-            .flat_map(|run| run.sent.values())
-            .map(|sent| sent.confirmed_bytes)
-            .sum();
-        let name = text(policy.policy.as_str());
-        let _ = write!(
-            out,
-            "<tr><th scope=\"row\">{name}<td class=\"n\">{}<td class=\"n\">{}<td class=\"n\">{}<td class=\"n\">{}",
-            size(counts.bytes.keep),
-            size(counts.bytes.wait),
-            size(counts.bytes.delete),
-            size(freed)
-        );
-        let width = |bytes: u64| u128::from(bytes) * 1000 / u128::from(most);
-        let (keep, wait) = (width(counts.bytes.keep), width(counts.bytes.wait));
-        let _ = write!(
-            bars,
-            "<p>{name}<svg role=\"img\" viewBox=\"0 0 1000 34\" preserveAspectRatio=\"none\" aria-label=\"{name}: {} kept, {} waiting, {} due\">\
-             <rect class=\"k\" x=\"0\" y=\"4\" width=\"{keep}\" height=\"24\"><title>kept: {}</title></rect>\
-             <rect class=\"w\" x=\"{keep}\" y=\"8\" width=\"{wait}\" height=\"16\"><title>waiting: {}</title></rect>\
-             <rect class=\"x\" x=\"{}\" y=\"12\" width=\"{}\" height=\"8\"><title>due: {}</title></rect></svg></p>",
-            size(counts.bytes.keep),
-            size(counts.bytes.wait),
-            size(counts.bytes.delete),
-            size(counts.bytes.keep),
-            size(counts.bytes.wait),
-            keep + wait,
-            width(counts.bytes.delete),
-            size(counts.bytes.delete),
-        );
-    }
-    out.push_str(END_OF_TABLE);
-    let _ = write!(out, "<p class=\"d\">Tall: kept. Lower: waiting. Lowest: due.</p>{bars}");
-}
+/// So many days at most: more would be thinner than a hand can point at.
+const MOST_DAYS: usize = 60;
+/// The picture's height, and the part of it above the line, in its own units.
+const HEIGHT: u128 = 150;
+const ABOVE: u128 = 100;
 
-/// A bar a day: kept upwards, freed downwards, on one scale; the numbers in a table behind it.
-pub(super) fn over_time(out: &mut String, days: &[StorageDay]) {
-    const MOST_DAYS: usize = 60;
+pub(super) fn draw(out: &mut String, days: &[StorageDay]) {
     let days = &days[days.len().saturating_sub(MOST_DAYS)..];
-    let most = days
-        .iter()
-        .map(|day| day.kept_bytes.max(day.freed_bytes))
-        .max()
-        .unwrap_or(0);
-    let (Some(first), Some(last), true) = (days.first(), days.last(), most > 0) else {
+    let kept = days.iter().map(|day| day.kept_bytes).max().unwrap_or(0);
+    let freed = days.iter().map(|day| day.freed_bytes).max().unwrap_or(0);
+    let (Some(first), Some(last), true) = (days.first(), days.last(), kept.max(freed) > 0) else {
+        out.push_str("<p class=\"d\">Nothing is known yet: the first run shows what is kept.</p>");
         return;
     };
-    let height = |bytes: u64| u128::from(bytes) * 90 / u128::from(most);
-    let step = 1000 / days.len();
+    // Twice as much room above as below; both sides by the one scale that fits the two.
+    let scale = u128::from(kept)
+        .max(u128::from(freed) * ABOVE / (HEIGHT - ABOVE))
+        .max(1);
+    let height = |bytes: u64| (u128::from(bytes) * (ABOVE - 4)).div_ceil(scale);
     let _ = write!(
         out,
-        "<h3>Day by day</h3><p class=\"d\">Up: kept. Down: freed. From {} to {}, UTC.</p>\
-         <svg role=\"img\" viewBox=\"0 0 1000 184\" preserveAspectRatio=\"none\" aria-label=\"storage by day, {} to {}; the table has the numbers\">",
-        first.day, last.day, first.day, last.day
+        "<figure class=\"card fig\"><figcaption><span>Up: kept or in its grace after the day's last runs. Down: freed that day.</span>\
+         <span class=\"key\"><span>{} kept</span><span>{} freed</span></span></figcaption>\
+         <div class=\"plot\"><span class=\"y\">{}</span><svg class=\"days\" role=\"img\" viewBox=\"0 0 1000 {HEIGHT}\" preserveAspectRatio=\"none\" aria-label=\"Storage by day from {} to {}\">\
+         <path class=\"a\" d=\"M0 4H1000M0 {ABOVE}H1000\"/>",
+        swatch("k"),
+        swatch("g"),
+        size(kept),
+        first.day,
+        last.day
     );
+    bars(out, days, height);
+    let _ = write!(
+        out,
+        "</svg><p class=\"ends\"><span>{}</span><span>{}</span></p></div>",
+        first.day,
+        if days.len() > 1 {
+            last.day.to_string()
+        } else {
+            String::new()
+        }
+    );
+    behind(out, days);
+    out.push_str("</figure>");
+}
+
+/// A bar a day, to both sides of the line; pointing anywhere above or below it tells its numbers.
+fn bars(out: &mut String, days: &[StorageDay], height: impl Fn(u64) -> u128) {
+    // A few days are not stretched over the whole width: a bar stays a bar.
+    let step = 1000 / days.len().max(14);
     for (nth, day) in days.iter().enumerate() {
-        let (kept, freed) = (height(day.kept_bytes), height(day.freed_bytes));
-        let (x, width) = (nth * step, (step * 4 / 5).clamp(1, 60));
-        let title = format!(
-            "{}: {} kept, {} freed",
-            day.day,
-            size(day.kept_bytes),
-            size(day.freed_bytes)
-        );
+        let (up, down) = (height(day.kept_bytes), height(day.freed_bytes));
+        let (x, width) = (nth * step, step * 4 / 5);
         let _ = write!(
             out,
-            "<g><title>{title}</title><rect class=\"k\" x=\"{x}\" y=\"{}\" width=\"{width}\" height=\"{kept}\"></rect>\
-             <rect class=\"x\" x=\"{x}\" y=\"94\" width=\"{width}\" height=\"{freed}\"></rect></g>",
-            90 - kept
+            "<g><title>{}: {} kept, {} freed</title><rect class=\"k\" x=\"{x}\" y=\"{}\" width=\"{width}\" height=\"{up}\"/>",
+            day.day,
+            size(day.kept_bytes),
+            size(day.freed_bytes),
+            ABOVE - up
+        );
+        if down > 0 {
+            let _ = write!(
+                out,
+                "<rect class=\"g\" x=\"{x}\" y=\"{}\" width=\"{width}\" height=\"{down}\"/>",
+                ABOVE + 1
+            );
+        }
+        let _ = write!(
+            out,
+            "<rect class=\"t\" x=\"{x}\" width=\"{step}\" height=\"{HEIGHT}\"/></g>"
         );
     }
-    let _ = write!(out, "</svg><details><summary>{} days as a table</summary>", days.len());
+}
+
+/// The table behind the picture, folded.
+fn behind(out: &mut String, days: &[StorageDay]) {
+    let summary = if days.len() == 1 {
+        "1 day".to_owned()
+    } else {
+        format!("{} days", days.len())
+    };
+    let _ = write!(out, "<details><summary>{summary} as a table</summary>");
     table(
         out,
+        "",
         "Storage by day",
         &[("Day (UTC)", false), ("Kept", true), ("Freed", true)],
     );
@@ -128,4 +106,10 @@ pub(super) fn over_time(out: &mut String, days: &[StorageDay]) {
     }
     out.push_str(END_OF_TABLE);
     out.push_str("</details>");
+}
+
+fn swatch(class: &str) -> String {
+    format!(
+        "<svg viewBox=\"0 0 16 16\" aria-hidden=\"true\"><rect class=\"{class}\" x=\"2\" y=\"2\" width=\"12\" height=\"12\" rx=\"2\"/></svg>"
+    )
 }

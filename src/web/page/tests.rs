@@ -8,11 +8,11 @@ use chrono::{DateTime, TimeDelta, Utc};
 use chrono_tz::Tz;
 
 use super::*;
-use crate::daemon::{ConfigStatus, LastRun, Problem};
+use crate::daemon::{ConfigStatus, LastRun, PolicyStatus, Problem, RefusalStatus};
 use crate::retention::report::{Action, PolicyReport, Row, RunResult, Summary};
 use crate::retention::{
-    Backup, BackupKind, BackupStatus, Count, Databases, Engine, ExpireReason, Freeze, Hold, Instance, InstanceLife,
-    KeepReason, KeepRule, Keeper, Mode, Period, RunReport, Series,
+    Backup, BackupKind, BackupStatus, Count, Databases, Engine, ExpireReason, Freeze, Hold, HoldTarget, Instance,
+    InstanceLife, KeepReason, KeepRule, Keeper, Mode, Period, Refusal, RunReport, Series,
 };
 
 const HOSTILE: &str = "<script>alert(1)</script>\"'&\u{202e}";
@@ -141,6 +141,10 @@ fn status(instances: u32, backups: u32) -> Status {
     }
 }
 
+fn first(status: &Status) -> String {
+    render(status, &View::FIRST)
+}
+
 #[test]
 fn hostile_names_are_text_everywhere() {
     let mut status = status(2, 9);
@@ -163,7 +167,7 @@ fn hostile_names_are_text_everywhere() {
     status.config.problems.push(HOSTILE.to_owned());
     status.config.last_reload_ok = false;
     status.config.path = HOSTILE.into();
-    let page = render(&status);
+    let page = first(&status);
     assert!(!page.contains("<script"), "{page}");
     assert!(!page.contains('\u{202e}'));
     // Every place that was made hostile is there, as text: seven and what the instances say.
@@ -177,26 +181,29 @@ fn hostile_names_are_text_everywhere() {
 #[test]
 fn two_hundred_instances_fit_a_page_and_the_rest_follows() {
     let status = status(200, 40);
-    let page = render(&status);
+    let page = first(&status);
     assert!(page.len() < 200_000, "{}", page.len());
     assert!(page.contains("200 instances with 8,000 backups"));
     let mut shown = page.matches("<article>").count();
     let mut next = shown;
     while next < 200 {
-        let page = render_from(&status, next);
+        let page = render(&status, &View::Overview(next));
         assert!(page.len() < 200_000, "{}", page.len());
         let on_page = page.matches("<article>").count();
-        assert!(on_page > 0 && page.contains(&format!("Instances {} to", next + 1)));
+        assert!(
+            on_page > 0 && page.contains(&format!("Instances {} to", next + 1)),
+            "{next}"
+        );
         (shown, next) = (shown + on_page, next + on_page);
     }
     assert_eq!(shown, 200);
     // A number beyond the end is somebody's old bookmark.
-    assert!(render_from(&status, usize::MAX).contains("The first ones"));
+    assert!(render(&status, &View::Overview(usize::MAX)).contains("First page"));
 }
 
 #[test]
 fn small_fleets_show_every_backup_with_its_rule() {
-    let page = render(&status(1, 9));
+    let page = first(&status(1, 9));
     assert_eq!(page.matches("<title>keep: ").count(), 7);
     assert!(page.contains("2026-11-23 05:00: daily 1</title>"), "{page}");
     assert_eq!(page.matches("<th scope=\"row\"><bdi>").count(), 9);
@@ -205,16 +212,163 @@ fn small_fleets_show_every_backup_with_its_rule() {
 #[test]
 fn a_refusal_comes_with_the_command_that_lifts_it() {
     let mut status = status(1, 9);
-    assert!(render(&status).contains("All is well"));
+    assert!(first(&status).contains("All is well"));
     let mut report = RunReport::clone(&status.reports["production"]);
     report.policies[0]
         .refusals
         .push(Refusal::MaxDeletions { planned: 9, limit: 8 });
     status.reports.insert("production".into(), Arc::new(report));
     status.config.path = "/tmp/my config.yaml".into();
-    let page = render(&status);
-    assert!(page.contains("1 thing needs a look"), "{page}");
-    assert!(page.contains("<code>rds-retentiond --config &#39;/tmp/my config.yaml&#39; approve production</code>"));
+    let page = first(&status);
+    assert!(page.contains("<h2 id=\"state\">1 thing needs a look</h2>"), "{page}");
+    assert!(page.contains("<pre>rds-retentiond --config &#39;/tmp/my config.yaml&#39; approve production</pre>"));
+    // After a restart only the limit is remembered; the command is said all the same.
+    status.reports.clear();
+    let last = status.policies[0].last_run.as_mut().unwrap();
+    last.refusal = Some(RefusalStatus {
+        limit: "max_deletions".to_owned(),
+        message: String::new(),
+    });
+    let page = first(&status);
+    assert!(
+        page.contains("1 thing needs a look") && page.contains("approve production</pre>"),
+        "{page}"
+    );
+}
+
+#[test]
+fn a_refused_plan_that_waits_is_said_although_the_last_run_failed() {
+    let mut status = status(1, 9);
+    status.problems.push(Problem {
+        about: "guard",
+        policy: Some("production".into()),
+        message: "its plan was refused and waits".to_owned(),
+    });
+    let page = first(&status);
+    assert!(page.contains("<h3>Refused, policy production</h3>"), "{page}");
+}
+
+#[test]
+fn the_headline_tells_the_four_moods_apart() {
+    let mut status = status(1, 9);
+    let head = |status: &Status| {
+        let page = first(status);
+        let (_, rest) = page.split_once("<h2 id=\"state\">").unwrap();
+        rest.split_once("</h2>").unwrap().0.to_owned()
+    };
+    assert_eq!(head(&status), "All is well");
+    status.freeze = Some(Freeze {
+        reason: "audit".to_owned(),
+        until: None,
+    });
+    assert_eq!(head(&status), "Frozen");
+    // What the freeze refuses is not another thing to look at.
+    status.policies[0].last_run.as_mut().unwrap().refusal = Some(RefusalStatus {
+        limit: "freeze".to_owned(),
+        message: "frozen".to_owned(),
+    });
+    status.problems.push(Problem {
+        about: "guard",
+        policy: Some("production".into()),
+        message: "freeze: frozen".to_owned(),
+    });
+    assert_eq!(head(&status), "Frozen");
+    assert!(first(&status).contains("rds-retentiond thaw</code>"));
+    status.problems.clear();
+    status.config.last_reload_ok = false;
+    assert_eq!(head(&status), "1 thing needs a look");
+    status.ready = false;
+    assert_eq!(head(&status), "It cannot do its work");
+    (status.ready, status.config.last_reload_ok, status.freeze) = (true, true, None);
+    status.policies[0].last_run = None;
+    status.reports.clear();
+    assert_eq!(head(&status), "No run yet");
+    assert!(!first(&status).contains("All is well"));
+}
+
+#[test]
+fn holds_that_end_soon_come_first_and_are_marked() {
+    let mut status = status(1, 9);
+    let mut hold = |name: &str, until| {
+        status.holds.push(Hold {
+            id: None,
+            target: HoldTarget::Backup(name.into()),
+            reason: "case".to_owned(),
+            owner: None,
+            until,
+        });
+    };
+    hold("forever", None);
+    hold("later", Some(now() + TimeDelta::days(8)));
+    hold("soon", Some(now() + TimeDelta::days(6)));
+    let page = first(&status);
+    let place = |name: &str| page.find(&format!("backup {name}")).unwrap();
+    assert!(place("soon") < place("later") && place("later") < place("forever"));
+    assert_eq!(page.matches("<span class=\"chip warn\">ends in").count(), 1);
+    assert!(page.contains("1 hold ends within 7 days"));
+}
+
+#[test]
+fn an_instance_has_a_page_with_all_its_backups() {
+    let status = status(3, 3000);
+    let id = "cd613e30d8f16adf91b7584a00000001in04";
+    assert!(first(&status).contains(&format!("href=\"/?instance={id}\"")));
+    let (mut shown, mut pages) = (0, 0);
+    while shown < 3000 {
+        let page = render(&status, &View::of(Some(&format!("instance={id}&from={shown}"))));
+        assert!(page.len() < 200_000, "{}", page.len());
+        let rows = page.matches("<tr><th scope=\"row\">").count();
+        assert!(rows > 0 && page.contains(&format!("{id}-{shown:04}br04")), "{shown}");
+        (shown, pages) = (shown + rows, pages + 1);
+    }
+    assert_eq!(shown, 3000);
+    assert!(pages > 1);
+    let unknown = render(&status, &View::of(Some("instance=%3Cscript%3E")));
+    assert!(
+        unknown.contains("Not known") && !unknown.contains("<script"),
+        "{unknown}"
+    );
+}
+
+#[test]
+fn a_page_stays_small_whatever_there_is() {
+    let mut status = status(200, 40);
+    let long = "x".repeat(100_000);
+    for nth in 0..3000 {
+        status.problems.push(Problem {
+            about: "instance",
+            policy: None,
+            message: long.clone(),
+        });
+        status.config.problems.push(long.clone());
+        status.holds.push(Hold {
+            id: Some(nth.to_string()),
+            target: HoldTarget::Backup("id".into()),
+            reason: long.clone(),
+            owner: Some(long.clone()),
+            until: None,
+        });
+        let policy = PolicyStatus {
+            policy: format!("policy-{nth}").into(),
+            ..status.policies[0].clone()
+        };
+        status.policies.push(policy);
+    }
+    status.config.last_reload_ok = false;
+    let page = first(&status);
+    assert!(page.len() < 200_000, "{}", page.len());
+    assert!(page.contains("more") && page.contains("<article>"));
+}
+
+#[test]
+fn old_addresses_lead_somewhere() {
+    assert_eq!(View::of(None), View::FIRST);
+    assert_eq!(View::of(Some("from=x")), View::FIRST);
+    assert_eq!(View::of(Some("from=40")), View::Overview(40));
+    assert_eq!(
+        View::of(Some("a=b&instance=x%26y&from=7")),
+        View::Instance("x&y".to_owned(), 7)
+    );
 }
 
 #[test]
@@ -222,7 +376,7 @@ fn the_style_is_allowed_by_its_hash() {
     assert_eq!(base64(b"foobar"), "Zm9vYmFy");
     assert_eq!(base64(b"fooba"), "Zm9vYmE=");
     assert_eq!(base64(b"foob"), "Zm9vYg==");
-    let page = render(&status(1, 1));
+    let page = first(&status(1, 1));
     let (_, rest) = page.split_once("<style>").unwrap();
     let (style, _) = rest.split_once("</style>").unwrap();
     assert_eq!(style, STYLE);

@@ -1,15 +1,16 @@
 //! The picture of one instance: each backup a mark on an axis of age, coloured and shaped by what happens to it.
 //!
-//! Age is drawn on a logarithmic scale, the same for all instances: the days of this week and the years of the archive
-//! are both to be seen. Marks of one kind and reason share a path where there are many, so that a page of two hundred
-//! instances stays small. Not for the table behind it: that is `instances`.
+//! The recent past is drawn wider, on a scale that is the same for all instances of a page: the days of this week and the
+//! years of the archive are both to be seen. The picture is stretched to the width it finds, so marks are strokes that no
+//! stretching turns into something else: dots, squares, and upright lines. Marks of one kind and reason share a path where
+//! there are many, so that a page of two hundred instances stays small. Not for the table behind it: that is `one`.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::words::{number, text, why};
+use super::words::{text, why};
 use crate::retention::report::{Action, Row};
 use crate::retention::{BackupStatus, Fate, Keeper, Outcome};
 
@@ -67,7 +68,7 @@ impl Kind {
             Self::Wait => "wait",
             Self::Delete => "delete",
             Self::Failed => "failed",
-            Self::Other => "not understood or in progress",
+            Self::Other => "in progress or not understood",
         }
     }
 
@@ -82,15 +83,15 @@ impl Kind {
         }
     }
 
-    /// Its shape around a point, for not colour alone tells them apart. `None` is a dot: a line of no length, round or
-    /// square by its cap, which a stretched picture does not stretch and of which a path holds many.
-    fn shape(self) -> Option<&'static str> {
+    /// How it is drawn: where it begins above the line, the stroke, and where that ends below it. Not colour alone tells
+    /// kinds apart: a line of no length is a dot or a square by its cap (`style.css`); the others are upright lines: thick,
+    /// thin, and broken.
+    fn stroke(self) -> (i32, &'static str, i32) {
         match self {
-            Self::Keep | Self::Held => None,
-            Self::Wait => Some("M-5 0L0-5L5 0L0 5z"),
-            Self::Delete => Some("M-4-4L4 4M4-4L-4 4"),
-            Self::Failed => Some("M-5 4H5L0-5z"),
-            Self::Other => Some("M-4-4H4V4H-4z"),
+            Self::Keep | Self::Held | Self::Other => (0, "h0", 0),
+            Self::Wait => (-3, "v6", 3),
+            Self::Delete => (-8, "v16", 8),
+            Self::Failed => (-8, "v6m0 4v6", 8),
         }
     }
 }
@@ -125,14 +126,17 @@ const TICKS: [(f64, &str); 8] = [
     (20.0 * 365.24, "20 years"),
 ];
 
-/// Where the axis stands: left and right end, and the line of the marks.
-const LEFT: f64 = 12.0;
-const RIGHT: f64 = 988.0;
-const LINE: u32 = 11;
+/// Left and right end, in thousandths of the width.
+const LEFT: f64 = 8.0;
+const RIGHT: f64 = 992.0;
+/// Names of lines that are nearer to each other than this are left out, the younger one: on a telephone they would touch.
+const APART: u32 = 150;
+/// Up to so many days the scale is a square root; beyond, where years must fit too, a cube root.
+const SHORT: f64 = 120.0;
 
 impl Axis {
-    pub(super) fn over<'a>(rows: impl Iterator<Item = &'a Row>, now: DateTime<Utc>) -> Self {
-        let oldest = rows.filter_map(|row| row.backup.begin).min().unwrap_or(now);
+    pub(super) fn over(begun: impl Iterator<Item = DateTime<Utc>>, now: DateTime<Utc>) -> Self {
+        let oldest = begun.min().unwrap_or(now);
         Self {
             now,
             longest: days(now - oldest).max(7.0),
@@ -140,8 +144,13 @@ impl Axis {
     }
 
     fn place(&self, age: f64) -> u32 {
-        let share = age.max(0.0).ln_1p() / self.longest.ln_1p();
-        let x = RIGHT - (RIGHT - LEFT) * share.min(1.0);
+        let share = (age.max(0.0) / self.longest).min(1.0);
+        let share = if self.longest <= SHORT {
+            share.sqrt()
+        } else {
+            share.cbrt()
+        };
+        let x = RIGHT - (RIGHT - LEFT) * share;
         #[expect(
             clippy::cast_possible_truncation,
             clippy::cast_sign_loss,
@@ -151,37 +160,40 @@ impl Axis {
         x
     }
 
-    /// The axis itself, once a page: a symbol that every picture uses.
+    fn ticks(&self) -> impl Iterator<Item = (u32, &'static str)> {
+        let shown = TICKS.iter().filter(|(age, _)| *age <= self.longest);
+        shown.rev().map(|(age, name)| (self.place(*age), *name))
+    }
+
+    /// What every picture of the page begins with, drawn once.
     pub(super) fn symbol(&self) -> String {
-        let mut out = format!(
-            "<svg class=\"z\" aria-hidden=\"true\"><symbol id=\"t\" viewBox=\"0 0 1000 34\" preserveAspectRatio=\"none\"><path class=\"a\" d=\"M0 {LINE}H1000"
-        );
-        for (age, _) in TICKS.iter().filter(|(age, _)| *age <= self.longest) {
-            let _ = write!(out, "M{} 3v16", self.place(*age));
+        let mut lines = String::new();
+        for (x, _) in self.ticks() {
+            let _ = write!(lines, "M{x}-12v24");
         }
-        out.push_str("\"/></symbol><defs>");
-        for kind in Kind::ALL {
-            if let Some(shape) = kind.shape() {
-                let _ = write!(out, "<path id=\"m{}\" d=\"{shape}\"/>", kind.class());
-            }
-        }
-        out.push_str("</defs></svg>");
-        out
+        format!(
+            "<svg width=\"0\" height=\"0\" aria-hidden=\"true\"><defs><path id=\"t\" class=\"a\" d=\"M0 0H1000{lines}\"/></defs></svg>"
+        )
     }
 
     /// The names of the lines, once above all pictures.
     pub(super) fn scale(&self) -> String {
-        let mut out = "<svg class=\"y\" aria-hidden=\"true\">".to_owned();
-        for (age, name) in TICKS.iter().filter(|(age, _)| *age <= self.longest) {
-            let x = self.place(*age);
+        let mut out = "<div class=\"axis\"><svg aria-hidden=\"true\">".to_owned();
+        let mut before = None;
+        for (x, name) in self.ticks() {
+            if x + APART > 1000 || before.is_some_and(|before| x < before + APART) {
+                continue;
+            }
+            before = Some(x);
+            let anchor = if x < APART / 2 { "start" } else { "middle" };
             let _ = write!(
                 out,
-                "<text x=\"{}.{}%\" y=\"12\" text-anchor=\"middle\">{name}</text>",
+                "<text x=\"{}.{}%\" y=\"12\" text-anchor=\"{anchor}\">{name}</text>",
                 x / 10,
                 x % 10
             );
         }
-        out.push_str("<text x=\"99%\" y=\"12\" text-anchor=\"end\">now</text></svg>");
+        out.push_str("<text x=\"100%\" y=\"12\" text-anchor=\"end\">now</text></svg></div>");
         out
     }
 }
@@ -194,13 +206,12 @@ fn days(span: TimeDelta) -> f64 {
 }
 
 /// One picture. With `each`, every mark is an element with its own title; else marks of one reason share one.
-pub(super) fn draw(out: &mut String, name: &str, rows: &[&Row], axis: &Axis, each: bool) {
-    let mut counts: BTreeMap<Kind, u64> = BTreeMap::new();
-    let mut groups: BTreeMap<(Kind, String), String> = BTreeMap::new();
+pub(super) fn draw(out: &mut String, rows: &[&Row], axis: &Axis, each: bool) {
+    // By kind, and within it by reason: the places of its marks. Many share few reasons, so that sorting is cheap.
+    let mut groups: BTreeMap<(Kind, String), Vec<u32>> = BTreeMap::new();
     for row in rows {
-        let kind = Kind::of(row);
-        *counts.entry(kind).or_default() += 1;
         let Some(begin) = row.backup.begin else { continue };
+        let kind = Kind::of(row);
         let mut reason = row
             .fate
             .as_ref()
@@ -212,71 +223,60 @@ pub(super) fn draw(out: &mut String, name: &str, rows: &[&Row], axis: &Axis, eac
                 begin.format("%Y-%m-%d %H:%M")
             );
         }
-        let path = groups.entry((kind, reason)).or_default();
-        let x = axis.place(days(axis.now - begin));
-        let _ = match kind.shape() {
-            None => write!(path, "M{x} {LINE}h0"),
-            Some(_) => write!(
-                path,
-                "<use href=\"#m{}\" x=\"{}.{}%\" y=\"{LINE}\"/>",
-                kind.class(),
-                x / 10,
-                x % 10
-            ),
-        };
+        let places = groups.entry((kind, reason)).or_default();
+        places.push(axis.place(days(axis.now - begin)));
     }
-    let said: Vec<String> = counts
-        .iter()
-        .map(|(kind, count)| format!("{} {}", number(*count), kind.word()))
-        .collect();
+    let mut begun = rows.iter().filter_map(|row| row.backup.begin);
+    let newest = begun.next();
     let _ = write!(
         out,
-        "<svg role=\"img\" aria-label=\"Timeline of {}: {}\"><use href=\"#t\"/>",
-        text(name),
-        said.join(", ")
+        "<svg role=\"img\" viewBox=\"0 -12 1000 24\" preserveAspectRatio=\"none\" aria-label=\"Timeline{}\"><use href=\"#t\"/>",
+        match (begun.next_back().or(newest), newest) {
+            (Some(oldest), Some(newest)) => format!(", {} to {}", oldest.date_naive(), newest.date_naive()),
+            _ => String::new(),
+        }
     );
-    // Dots live in a stretched picture within the picture, where a coordinate needs no per cent sign.
-    for stretched in [true, false] {
-        let mut begun = false;
-        for ((kind, reason), marks) in groups
-            .iter()
-            .filter(|((kind, _), _)| kind.shape().is_none() == stretched)
-        {
-            let (class, word) = (kind.class(), kind.word());
-            if stretched && !begun {
-                out.push_str("<svg viewBox=\"0 0 1000 34\" preserveAspectRatio=\"none\">");
-                begun = true;
-            }
-            let _ = if stretched {
-                write!(
-                    out,
-                    "<path class=\"{class}\" d=\"{marks}\"><title>{word}: {reason}</title></path>"
-                )
-            } else {
-                write!(out, "<g class=\"{class}\"><title>{word}: {reason}</title>{marks}</g>")
-            };
-        }
-        if begun {
-            out.push_str("</svg>");
-        }
+    // What is kept lies on top.
+    for ((kind, reason), places) in groups.iter().rev() {
+        let _ = write!(out, "<path class={} d=\"", kind.class());
+        draw_marks(out, *kind, places);
+        let _ = write!(out, "\"><title>{}: {reason}</title></path>", kind.word());
     }
     out.push_str("</svg>");
 }
 
+/// Newest first, hence from right to left; at one place one mark is enough. Relative, because that is shorter.
+fn draw_marks(out: &mut String, kind: Kind, places: &[u32]) {
+    let (above, stroke, below) = kind.stroke();
+    let mut pen: Option<u32> = None;
+    for &place in places {
+        let (to, x, y) = match pen {
+            Some(at) if at == place => continue,
+            Some(at) => ('m', i64::from(place) - i64::from(at), above - below),
+            None => ('M', i64::from(place), above),
+        };
+        pen = Some(place);
+        // A minus sign parts two numbers as well as a blank.
+        let blank = if y < 0 { "" } else { " " };
+        let _ = write!(out, "{to}{x}{blank}{y}{stroke}");
+    }
+}
+
+/// A mark by itself, before a word.
+pub(super) fn mark(kind: Kind) -> String {
+    let (above, stroke, _) = kind.stroke();
+    format!(
+        "<svg viewBox=\"0 0 16 16\" aria-hidden=\"true\"><path class=\"{}\" d=\"M8 {}{stroke}\"/></svg>",
+        kind.class(),
+        above + 8
+    )
+}
+
 /// The legend: every kind with its mark.
 pub(super) fn legend(out: &mut String) {
-    out.push_str("<ul class=\"i\">");
+    out.push_str("<ul class=\"key\" aria-label=\"Legend\">");
     for kind in Kind::ALL {
-        let class = kind.class();
-        let mark = match kind.shape() {
-            None => format!("<path class=\"{class}\" d=\"M8 8h0\"/>"),
-            Some(_) => format!("<g class=\"{class}\"><use href=\"#m{class}\" x=\"8\" y=\"8\"/></g>"),
-        };
-        let _ = write!(
-            out,
-            "<li><svg class=\"l\" viewBox=\"0 0 16 16\" aria-hidden=\"true\">{mark}</svg> {}</li>",
-            kind.word()
-        );
+        let _ = write!(out, "<li>{} {}</li>", mark(kind), kind.word());
     }
     out.push_str("</ul>");
 }

@@ -29,6 +29,21 @@ pub(super) fn text(raw: &str) -> String {
     out
 }
 
+/// Its beginning, where it is longer than anybody reads; whole characters.
+pub(super) fn clip(raw: &str, most: usize) -> &str {
+    raw.char_indices().nth(most).map_or(raw, |(end, _)| &raw[..end])
+}
+
+/// `1 backup`, `3 policies`
+pub(super) fn counted(count: usize, noun: &str) -> String {
+    let number = number(count as u64);
+    match noun.strip_suffix('y') {
+        _ if count == 1 => format!("{number} {noun}"),
+        Some(stem) => format!("{number} {stem}ies"),
+        None => format!("{number} {noun}s"),
+    }
+}
+
 /// A word of a command line, quoted where a shell needs it; not yet escaped.
 pub(super) fn shell(word: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:@%+,=".contains(c);
@@ -78,13 +93,15 @@ pub(super) fn time(at: DateTime<Utc>, now: DateTime<Utc>) -> String {
 /// `3 h ago`, `in 2 d`
 pub(super) fn distance(at: DateTime<Utc>, now: DateTime<Utc>) -> String {
     let apart = now.signed_duration_since(at);
+    let is_ahead = apart < TimeDelta::zero();
     let long = match apart.abs() {
-        span if span < TimeDelta::minutes(1) => return "now".to_owned(),
+        span if span < TimeDelta::minutes(1) => return if is_ahead { "in a moment" } else { "just now" }.to_owned(),
         span if span < TimeDelta::hours(1) => format!("{} min", span.num_minutes()),
         span if span < TimeDelta::hours(48) => format!("{} h", span.num_hours()),
-        span => format!("{} d", span.num_days()),
+        span if span < TimeDelta::days(730) => format!("{} d", span.num_days()),
+        span => format!("{} y", span.num_days() / 365),
     };
-    if apart < TimeDelta::zero() {
+    if is_ahead {
         format!("in {long}")
     } else {
         format!("{long} ago")
@@ -155,16 +172,26 @@ fn kept(reason: &KeepReason, slots: bool) -> String {
 /// What lifts a refusal: a command (`true`), or words. Not escaped.
 pub(super) fn remedy(refusal: &Refusal, policy: &str, program: &str) -> (bool, String) {
     match refusal {
-        Refusal::MaxDeletions { .. } | Refusal::MaxPercent { .. } => {
-            (true, format!("{program} approve {}", shell(policy)))
-        }
-        Refusal::RequireBackupWithin { .. } => (false, "make a backup, and find out why there was none".to_owned()),
-        Refusal::Clock { .. } => (true, "timedatectl timesync-status".to_owned()),
-        Refusal::Freeze { .. } => (true, format!("{program} thaw")),
+        Refusal::MaxDeletions { .. }
+        | Refusal::MaxPercent { .. }
+        | Refusal::RequireBackupWithin { .. }
+        | Refusal::Clock { .. }
+        | Refusal::Freeze { .. } => remedy_of(refusal.limit(), policy, program).unwrap_or_default(),
         Refusal::Shrink { project, instance, .. } => {
             let target = instance.as_ref().map_or(project.as_str(), |instance| instance.as_str());
             (true, format!("{program} approve --listing {}", shell(target)))
         }
+    }
+}
+
+/// The same, where only the limit's name is known; `None` where that does not say enough.
+pub(super) fn remedy_of(limit: &str, policy: &str, program: &str) -> Option<(bool, String)> {
+    match limit {
+        "max_deletions" | "max_percent" => Some((true, format!("{program} approve {}", shell(policy)))),
+        "require_backup_within" => Some((false, "make a backup, and find out why there was none".to_owned())),
+        "clock" => Some((true, "timedatectl timesync-status".to_owned())),
+        "freeze" => Some((true, format!("{program} thaw"))),
+        _ => None,
     }
 }
 
@@ -194,6 +221,17 @@ mod tests {
         let now: DateTime<Utc> = "2026-11-23T12:00:00Z".parse().unwrap();
         assert_eq!(distance(now - TimeDelta::hours(3), now), "3 h ago");
         assert_eq!(distance(now + TimeDelta::days(3), now), "in 3 d");
-        assert_eq!(distance(now, now), "now");
+        assert_eq!(distance(now + TimeDelta::days(800), now), "in 2 y");
+        assert_eq!(distance(now, now), "just now");
+        assert_eq!(distance(now + TimeDelta::seconds(59), now), "in a moment");
+    }
+
+    #[test]
+    fn words_are_counted_and_clipped() {
+        assert_eq!(counted(1, "policy"), "1 policy");
+        assert_eq!(counted(1234, "policy"), "1,234 policies");
+        assert_eq!(counted(0, "backup"), "0 backups");
+        assert_eq!(clip("夜間 nightly", 3), "夜間 ");
+        assert_eq!(clip("short", 5), "short");
     }
 }
