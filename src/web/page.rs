@@ -63,7 +63,8 @@ impl View {
 /// A page.
 pub fn render(status: &Status, view: &View) -> String {
     let mut out = String::with_capacity(64 * 1024);
-    let state = state::State::of(status);
+    let cards = attention::cards(status);
+    let state = state::State::of(status, cards.len());
     let _ = write!(
         out,
         "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">\
@@ -75,7 +76,7 @@ pub fn render(status: &Status, view: &View) -> String {
         state.icon(),
     );
     match view {
-        View::Overview(from) => overview(&mut out, status, &state, *from),
+        View::Overview(from) => overview(&mut out, status, (&state, &cards), *from),
         View::Instance(id, from) => one::draw(&mut out, status, id, *from),
     }
     footer(&mut out, status);
@@ -83,13 +84,13 @@ pub fn render(status: &Status, view: &View) -> String {
     out
 }
 
-fn overview(out: &mut String, status: &Status, state: &state::State, from: usize) {
+fn overview(out: &mut String, status: &Status, (state, cards): (&state::State, &[attention::Card]), from: usize) {
     out.push_str(
         "<header class=\"top\"><h1>rds-retentiond</h1><nav aria-label=\"On this page\"><a href=\"#policies\">Policies</a>\
          <a href=\"#storage\">Storage</a><a href=\"#holds\">Holds</a><a href=\"#instances\">Instances</a></nav></header><main>",
     );
     state.draw(out, status);
-    attention::draw(out, status);
+    attention::draw(out, cards);
     section(out, "policies", "Policies", |out| policies::draw(out, status));
     section(out, "storage", "Storage", |out| storage::draw(out, &status.storage));
     section(out, "holds", "Holds", |out| holds::draw(out, status));

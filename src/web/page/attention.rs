@@ -1,27 +1,75 @@
-//! What needs somebody: problems, what the guard holds back with the command that lets it pass, a rejected configuration.
+//! What needs somebody: a rejected configuration, what the guard holds back with the command that lets it pass, and the
+//! other problems. What one command or one cause explains is one card, however many instances it concerns.
 
 use std::fmt::Write as _;
 
 use super::words::{clip, remedy, remedy_of, text};
 use super::{MOST_ENTRIES, program};
-use crate::daemon::{LastRun, PolicyStatus, Problem, Status};
+use crate::daemon::{PolicyStatus, Problem, Status};
 use crate::retention::{PolicyName, Refusal};
 
 /// A message may hold what a server said; more of it is in the log.
 const LONGEST_MESSAGE: usize = 600;
+/// So many messages on one card.
+const MOST_LINES: usize = 8;
 
-/// What the guard held back in a policy's last run.
-enum Refused<'a> {
-    /// As this process saw it.
-    Seen(&'a Refusal),
-    /// As the ledger remembers it: the name of the limit.
-    Remembered(&'a str),
+/// One thing that needs a look. Nothing in it is escaped yet.
+pub(super) struct Card {
+    title: String,
+    lines: Vec<String>,
+    /// A command (`true`), or words.
+    way: Option<(bool, String)>,
 }
 
-/// So many entries the list has.
-pub(super) fn count(status: &Status) -> usize {
-    let held = held_back(status);
-    others(status, &held).count() + held.len() + usize::from(!status.config.last_reload_ok)
+/// All there is, the gravest first.
+pub(super) fn cards(status: &Status) -> Vec<Card> {
+    let mut cards = Vec::new();
+    cards.extend(configuration(status));
+    refusals(status, &mut cards);
+    let mut left_alone = Vec::new();
+    for problem in &status.problems {
+        match problem.about {
+            // These have cards already.
+            "configuration" if !status.config.last_reload_ok => {}
+            "guard" if is_told(status, problem, &cards) => {}
+            "instance" if cards.iter().any(|card| card.tells(&problem.message)) => {}
+            "instance" => left_alone.push(problem.message.clone()),
+            about => cards.push(Card {
+                title: title(about, problem.policy.as_ref()),
+                lines: vec![problem.message.clone()],
+                way: None,
+            }),
+        }
+    }
+    if !left_alone.is_empty() {
+        cards.push(Card {
+            title: "Left alone".to_owned(),
+            lines: left_alone,
+            way: None,
+        });
+    }
+    cards
+}
+
+impl Card {
+    /// Whether one of its lines is what this message says of an instance.
+    fn tells(&self, message: &str) -> bool {
+        self.way.is_some() && self.lines.iter().any(|line| message.ends_with(line.as_str()))
+    }
+}
+
+fn title(about: &str, policy: Option<&PolicyName>) -> String {
+    let subject = match about {
+        "run" => "Last run",
+        "guard" => "Refused",
+        "state" => "State",
+        "stopping" => "Stopping",
+        other => other,
+    };
+    match policy {
+        Some(policy) => format!("{subject}, policy {policy}"),
+        None => subject.to_owned(),
+    }
 }
 
 /// What a freeze refuses that is in force is no news: the headline says it, with the command that ends it.
@@ -29,143 +77,100 @@ fn is_of_the_freeze(status: &Status, limit: &str) -> bool {
     status.freeze.is_some() && limit == "freeze"
 }
 
-fn held_back(status: &Status) -> Vec<(&PolicyName, Refused<'_>)> {
-    let mut found = Vec::new();
+/// A card for each policy and each way out: a hundred instances over `max_percent` need one approval.
+fn refusals(status: &Status, cards: &mut Vec<Card>) {
     for PolicyStatus { policy, last_run, .. } in &status.policies {
         let report = status.reports.get(policy);
-        let own = report
-            .iter()
-            .flat_map(|report| &report.policies)
-            .filter(|part| part.policy == *policy);
-        let before = found.len();
-        found.extend(
-            own.flat_map(|part| &part.refusals)
-                .map(|refusal| (policy, Refused::Seen(refusal))),
-        );
-        found.retain(|(_, refused)| !matches!(refused, Refused::Seen(it) if is_of_the_freeze(status, it.limit())));
-        if found.len() == before
+        let own = report.iter().flat_map(|report| &report.policies);
+        let own = own.filter(|part| part.policy == *policy);
+        let seen: Vec<&Refusal> = own
+            .flat_map(|part| &part.refusals)
+            .filter(|refusal| !is_of_the_freeze(status, refusal.limit()))
+            .collect();
+        let begin = cards.len();
+        for refusal in &seen {
+            let way = Some(remedy(refusal, policy.as_str(), &program(status)));
+            let title = format!("Refused by {}, policy {policy}", refusal.limit());
+            let line = refusal.to_string();
+            match cards[begin..]
+                .iter_mut()
+                .find(|card| card.way == way && card.title == title)
+            {
+                Some(card) => card.lines.push(line),
+                None => cards.push(Card {
+                    title,
+                    lines: vec![line],
+                    way,
+                }),
+            }
+        }
+        // Of a run from before this process started only the limit is remembered.
+        if seen.is_empty()
             && let Some(refusal) = last_run.as_ref().and_then(|run| run.refusal.as_ref())
             && !is_of_the_freeze(status, &refusal.limit)
         {
-            found.push((policy, Refused::Remembered(&refusal.limit)));
+            cards.push(Card {
+                title: format!("Refused by {}, policy {policy}", refusal.limit),
+                lines: vec!["The last run before this process started was refused; the next run says more.".to_owned()],
+                way: remedy_of(&refusal.limit, policy.as_str(), &program(status)),
+            });
         }
     }
-    found
 }
 
-/// Problems that have no entry of their own here. A refused plan may wait still although the last run failed.
-fn others<'a>(status: &'a Status, held: &[(&PolicyName, Refused<'_>)]) -> impl Iterator<Item = &'a Problem> {
-    status.problems.iter().filter(move |problem| match problem.about {
-        "configuration" => status.config.last_reload_ok,
-        "guard" => {
-            let is = |policy: &PolicyName| problem.policy.as_ref() == Some(policy);
-            let frozen = |run: &LastRun| {
-                let refusal = run.refusal.as_ref();
-                refusal.is_some_and(|refusal| is_of_the_freeze(status, &refusal.limit))
-            };
-            !held.iter().any(|(policy, _)| is(policy))
-                && !status
-                    .policies
-                    .iter()
-                    .any(|it| is(&it.policy) && it.last_run.as_ref().is_some_and(frozen))
-        }
-        _ => true,
+/// Whether a problem of the guard is on a card, or is the freeze's. A refused plan may wait still although the last run failed:
+/// then it is not.
+fn is_told(status: &Status, problem: &Problem, cards: &[Card]) -> bool {
+    let Some(policy) = &problem.policy else { return false };
+    let end = format!(", policy {policy}");
+    let last = status.policies.iter().find(|it| it.policy == *policy);
+    let refusal = last.and_then(|it| it.last_run.as_ref()?.refusal.as_ref());
+    cards.iter().any(|card| card.title.ends_with(&end))
+        || refusal.is_some_and(|refusal| is_of_the_freeze(status, &refusal.limit))
+}
+
+fn configuration(status: &Status) -> Option<Card> {
+    let intro = "The files have changed, and what is in them now is not in force. In force is what was loaded before.";
+    (!status.config.last_reload_ok).then(|| Card {
+        title: "Configuration".to_owned(),
+        lines: [intro.to_owned()]
+            .into_iter()
+            .chain(status.config.problems.iter().cloned())
+            .collect(),
+        way: Some((true, format!("{} check", program(status)))),
     })
 }
 
-pub(super) fn draw(out: &mut String, status: &Status) {
-    let all = count(status);
-    if all == 0 {
+pub(super) fn draw(out: &mut String, cards: &[Card]) {
+    if cards.is_empty() {
         return;
     }
     out.push_str("<section aria-labelledby=\"look\"><h2 id=\"look\">Needs a look</h2><ul class=\"look\">");
-    let mut left = MOST_ENTRIES;
-    if !status.config.last_reload_ok {
-        configuration(out, status);
+    for card in cards.iter().take(MOST_ENTRIES) {
+        draw_one(out, card);
     }
-    let held = held_back(status);
-    for (policy, held) in &held {
-        if left > 0 {
-            left -= 1;
-            refused(out, status, policy, held);
-        }
-    }
-    for problem in others(status, &held) {
-        if left > 0 {
-            left -= 1;
-            let whose = problem
-                .policy
-                .as_ref()
-                .map_or_else(String::new, |policy| format!(", policy {}", text(policy.as_str())));
-            let _ = write!(
-                out,
-                "<li class=\"card\"><h3>{}{whose}</h3><p>{}</p></li>",
-                about(problem.about),
-                text(clip(&problem.message, LONGEST_MESSAGE))
-            );
-        }
-    }
-    let shown = MOST_ENTRIES - left + usize::from(!status.config.last_reload_ok);
-    if shown < all {
+    if cards.len() > MOST_ENTRIES {
         let _ = write!(
             out,
             "<li class=\"card\">and {} more; <a href=\"/api/v1/status\">the JSON</a> and the log have them all</li>",
-            all - shown
+            cards.len() - MOST_ENTRIES
         );
     }
     out.push_str("</ul></section>");
 }
 
-/// A heading for a problem's subject.
-fn about(subject: &str) -> String {
-    match subject {
-        "run" => "Last run".to_owned(),
-        "guard" => "Refused".to_owned(),
-        "instance" => "Left alone".to_owned(),
-        "state" => "State".to_owned(),
-        "stopping" => "Stopping".to_owned(),
-        other => text(other),
+fn draw_one(out: &mut String, card: &Card) {
+    let _ = write!(out, "<li class=\"card\"><h3>{}</h3>", text(&card.title));
+    for line in card.lines.iter().take(MOST_LINES) {
+        let _ = write!(out, "<p>{}</p>", text(clip(line, LONGEST_MESSAGE)));
     }
-}
-
-fn refused(out: &mut String, status: &Status, policy: &PolicyName, held: &Refused<'_>) {
-    let name = policy.as_str();
-    let (limit, what, way) = match held {
-        Refused::Seen(refusal) => (
-            refusal.limit(),
-            text(clip(&refusal.to_string(), LONGEST_MESSAGE)),
-            Some(remedy(refusal, name, &program(status))),
-        ),
-        Refused::Remembered(limit) => (
-            *limit,
-            "The last run before this process started was refused; the next run says more.".to_owned(),
-            remedy_of(limit, name, &program(status)),
-        ),
+    if card.lines.len() > MOST_LINES {
+        let _ = write!(out, "<p class=\"d\">and {} more</p>", card.lines.len() - MOST_LINES);
+    }
+    let _ = match &card.way {
+        Some((true, command)) => write!(out, "<pre>{}</pre>", text(command)),
+        Some((false, words)) => write!(out, "<p>To let it pass: {}.</p>", text(words)),
+        None => Ok(()),
     };
-    let way = match way {
-        Some((true, command)) => format!("<pre>{}</pre>", text(&command)),
-        Some((false, words)) => format!("<p>To let it pass: {}.</p>", text(&words)),
-        None => String::new(),
-    };
-    let _ = write!(
-        out,
-        "<li class=\"card\"><h3>Refused by {}, policy {}</h3><p>{what}</p>{way}</li>",
-        text(limit),
-        text(name)
-    );
-}
-
-fn configuration(out: &mut String, status: &Status) {
-    let problems = &status.config.problems;
-    let _ = write!(
-        out,
-        "<li class=\"card\"><h3>Configuration</h3><p>The files have changed, and what is in them now is not in force. In force is what was loaded before.</p>"
-    );
-    for problem in problems.iter().take(MOST_ENTRIES) {
-        let _ = write!(out, "<p><code>{}</code></p>", text(clip(problem, LONGEST_MESSAGE)));
-    }
-    if problems.len() > MOST_ENTRIES {
-        let _ = write!(out, "<p>and {} more:</p>", problems.len() - MOST_ENTRIES);
-    }
-    let _ = write!(out, "<pre>{}</pre></li>", text(&format!("{} check", program(status))));
+    out.push_str("</li>");
 }

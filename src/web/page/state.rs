@@ -3,8 +3,8 @@
 use std::fmt::Write as _;
 
 use super::holds::{LONGEST_REASON, ends_soon};
+use super::program;
 use super::words::{clip, counted, distance, number, size, text, time};
-use super::{attention, program};
 use crate::daemon::{Counts, Status};
 
 /// A hold that ends within so many days is pointed at.
@@ -31,8 +31,8 @@ pub(super) struct State {
 }
 
 impl State {
-    pub(super) fn of(status: &Status) -> Self {
-        let waiting = attention::count(status);
+    /// With so many things that need a look.
+    pub(super) fn of(status: &Status, waiting: usize) -> Self {
         let (mood, title) = if !status.ready {
             (Mood::Bad, "It cannot do its work".to_owned())
         } else if waiting > 0 {

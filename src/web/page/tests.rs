@@ -237,6 +237,40 @@ fn a_refusal_comes_with_the_command_that_lifts_it() {
 }
 
 #[test]
+fn a_hundred_instances_over_max_percent_are_one_thing_with_one_command() {
+    let mut status = status(1, 9);
+    let mut report = RunReport::clone(&status.reports["production"]);
+    for nth in 0..100 {
+        let refusal = Refusal::MaxPercent {
+            instance: format!("{nth}in04").into(),
+            planned: 9,
+            of: 10,
+            percent: 50,
+        };
+        // The same is listed as an instance left alone.
+        status.problems.push(Problem {
+            about: "instance",
+            policy: None,
+            message: format!("prod {nth}in04: max_percent: {refusal}"),
+        });
+        report.policies[0].refusals.push(refusal);
+    }
+    status.problems.push(Problem {
+        about: "instance",
+        policy: None,
+        message: "prod 7in04: listing: total_count does not agree".to_owned(),
+    });
+    status.reports.insert("production".into(), Arc::new(report));
+    let page = first(&status);
+    assert!(
+        page.contains("2 things need a look") && page.contains("and 92 more"),
+        "{page}"
+    );
+    assert_eq!(page.matches("approve production</pre>").count(), 1);
+    assert!(page.contains("<h3>Left alone</h3><p>prod 7in04: listing"), "{page}");
+}
+
+#[test]
 fn a_refused_plan_that_waits_is_said_although_the_last_run_failed() {
     let mut status = status(1, 9);
     status.problems.push(Problem {
