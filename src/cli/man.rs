@@ -9,6 +9,10 @@ use clap_mangen::Man;
 
 use super::args::Cli;
 
+/// When the text of the pages was last looked through; readers of manuals expect a date, and one of the build would make
+/// two builds differ.
+const DATE: &str = "2026-11-26";
+
 /// What a man page says beside the commands.
 const FILES: &str = r"
 .SH ENVIRONMENT
@@ -38,26 +42,65 @@ pub fn completions(shell: Shell, out: &mut dyn Write) -> io::Result<()> {
     // `generate` panics when its writer fails, as `| head` makes it do; a Vec does not.
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut Cli::command(), "rds-retentiond", &mut script);
-    out.write_all(&script)
+    if shell != Shell::Bash {
+        return out.write_all(&script);
+    }
+    // clap_complete 4.6.11 finds the command under one name and looks its flags up under another, as soon as the program's
+    // own name has a hyphen in it: no flag of any command would be completed.
+    let script = String::from_utf8_lossy(&script);
+    let mended = script.replace("rds__subcmd__retentiond", "rds__retentiond");
+    out.write_all(mended.as_bytes())
+}
+
+/// A page of this program's manual.
+fn man(command: clap::Command, name: &str) -> Man {
+    Man::new(command)
+        .title(name.to_uppercase())
+        .date(DATE)
+        .source(concat!("rds-retentiond ", env!("CARGO_PKG_VERSION")))
+        .manual("rds-retentiond")
 }
 
 /// Writes one page with all commands.
 pub fn page(out: &mut dyn Write) -> io::Result<()> {
     let mut root = Cli::command();
     root.build();
-    let man = Man::new(root.clone());
-    man.render_title(out)?;
-    man.render_name_section(out)?;
-    man.render_synopsis_section(out)?;
-    man.render_description_section(out)?;
-    man.render_options_section(out)?;
-    writeln!(out, ".SH COMMANDS")?;
+    let man = man(root.clone(), "rds-retentiond");
+    let mut page = Vec::new();
+    man.render_title(&mut page)?;
+    man.render_name_section(&mut page)?;
+    man.render_synopsis_section(&mut page)?;
+    man.render_description_section(&mut page)?;
+    man.render_options_section(&mut page)?;
+    writeln!(page, ".SH COMMANDS")?;
     for command in root.get_subcommands().filter(|command| !command.is_hide_set()) {
-        command_sections(command, command.get_name(), out)?;
+        command_sections(command, command.get_name(), &mut page)?;
     }
-    man.render_extra_section(out)?;
-    out.write_all(FILES.as_bytes())?;
-    man.render_version_section(out)
+    man.render_extra_section(&mut page)?;
+    page.write_all(FILES.as_bytes())?;
+    man.render_version_section(&mut page)?;
+    out.write_all(tidied(&page).as_bytes())
+}
+
+/// Without what `clap_mangen` leaves behind: blanks at the ends of lines, paragraphs with nothing in them, breaks beside blank
+/// lines.
+fn tidied(page: &[u8]) -> String {
+    let page = String::from_utf8_lossy(page);
+    let lines: Vec<&str> = page.lines().map(str::trim_end).collect();
+    let is_idle = |place: usize| {
+        let next = lines.get(place + 1).copied().unwrap_or_default();
+        let before = place.checked_sub(1).and_then(|before| lines.get(before)).copied();
+        match lines[place] {
+            ".PP" => [".PP", ".TP", ".SS", ".SH"]
+                .iter()
+                .any(|opener| next.starts_with(opener)),
+            // A blank line is one, too.
+            ".br" => next.is_empty() || before == Some(""),
+            _ => false,
+        }
+    };
+    let kept = (0..lines.len()).filter(|place| !is_idle(*place));
+    kept.map(|place| lines[place]).collect::<Vec<_>>().join("\n") + "\n"
 }
 
 /// A command's part of the page: its sections, one level down.
@@ -67,7 +110,7 @@ fn command_sections(command: &clap::Command, path: &str, out: &mut dyn Write) ->
         let hidden = arg.is_global_set() || arg.get_id() == "help";
         arg.hide(hidden)
     };
-    let man = Man::new(command.clone().mut_args(hide));
+    let man = man(command.clone().mut_args(hide), path);
     let mut sections = Vec::new();
     man.render_description_section(&mut sections)?;
     if command
@@ -97,5 +140,16 @@ fn command_sections(command: &clap::Command, path: &str, out: &mut dyn Write) ->
 
 /// Writes a page for every command into a directory, which must exist.
 pub fn pages(dir: &Path) -> io::Result<()> {
-    clap_mangen::generate_to(Cli::command(), dir)
+    let mut root = Cli::command().disable_help_subcommand(true);
+    root.build();
+    pages_of(&root, "rds-retentiond", dir)
+}
+
+fn pages_of(command: &clap::Command, name: &str, dir: &Path) -> io::Result<()> {
+    for inner in command.get_subcommands().filter(|inner| !inner.is_hide_set()) {
+        pages_of(inner, &format!("{name}-{}", inner.get_name()), dir)?;
+    }
+    let mut page = Vec::new();
+    man(command.clone(), name).render(&mut page)?;
+    std::fs::write(dir.join(format!("{name}.1")), tidied(&page))
 }
