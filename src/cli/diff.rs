@@ -93,16 +93,12 @@ fn order(change: &Changed) -> impl Ord + '_ {
     )
 }
 
-/// Why a backup is where it is, in few words.
-fn why(fate: &Fate) -> String {
+/// Why a backup is where it is, in few words; the mode where it alone makes the difference.
+fn why(fate: &Fate, other: &Fate) -> String {
     match fate {
         Fate::Unmanaged => "no policy's".to_owned(),
         Fate::Keep(_, reasons) => keep(reasons),
-        Fate::Expire {
-            mode: Mode::DryRun,
-            reason,
-            ..
-        } => format!("{}, dry-run", gone_by(*reason)),
+        Fate::Expire { mode, reason, .. } if other.expires() => format!("{}, {}", gone_by(*reason), mode.as_str()),
         Fate::Expire { reason, .. } => gone_by(*reason).to_owned(),
     }
 }
@@ -152,7 +148,7 @@ impl Shown<'_> {
             .map(|change| &change.instance.id)
             .collect();
         let all = groups.fold(Group::default(), |all, group| all.and(group));
-        let text = format!("{} on {}.", totals(&all), count(instances.len() as u64, "instance"));
+        let text = format!("On {}: {}.", count(instances.len() as u64, "instance"), totals(&all));
         say(out, BOLD, &text)?;
         let text = format!("With {} instead of {}; grace counted as over.", names[1], names[0]);
         say(out, Style::new(), &text)
@@ -236,8 +232,8 @@ fn draw_changes(out: &mut dyn Write, look: &Look, group: &Group) -> io::Result<(
                 .map_or_else(|| "?".to_owned(), |begin| day(begin, chrono_tz::Tz::UTC))
                 .into(),
             Cell::styled(word, colour.on_default()),
-            why(now).into(),
-            why(then).into(),
+            why(now, then).into(),
+            why(then, now).into(),
         ]);
         cells
     };
