@@ -1,10 +1,10 @@
 //! What the guard refused, and what people approved of it.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 
 use chrono::{DateTime, Utc};
-use rusqlite::OptionalExtension;
-use serde::Serialize;
+use rusqlite::{OptionalExtension, Transaction};
+use serde::{Deserialize, Serialize};
 
 use super::chain::{self, Kind};
 use super::{Error, Ledger, Stamp};
@@ -23,19 +23,37 @@ pub struct RefusedPlan {
     pub at: DateTime<Utc>,
 }
 
-#[derive(Serialize)]
-struct ApproveBody<'a> {
-    policy: &'a PolicyName,
-    backups: &'a [BackupId],
-    until: DateTime<Utc>,
-    by: &'a str,
+#[derive(Serialize, Deserialize)]
+pub(super) struct ApproveBody {
+    pub(super) policy: PolicyName,
+    pub(super) backups: Vec<BackupId>,
+    pub(super) until: DateTime<Utc>,
+    by: String,
 }
 
-#[derive(Serialize)]
-struct ApproveListingBody<'a> {
-    target: &'a str,
-    until: DateTime<Utc>,
-    by: &'a str,
+#[derive(Serialize, Deserialize)]
+pub(super) struct ApproveListingBody {
+    pub(super) target: String,
+    pub(super) until: DateTime<Utc>,
+    by: String,
+}
+
+/// Every approved id with the end of its approval, in microseconds as the table keeps it.
+pub(super) fn all(tx: &Transaction<'_>) -> Result<BTreeMap<(PolicyName, BackupId), i64>, Error> {
+    let mut statement = tx.prepare("SELECT policy, backup, until FROM approval")?;
+    let rows = statement.query_map([], |row| {
+        let policy = PolicyName::from(row.get::<_, String>(0)?);
+        let backup = BackupId::from(row.get::<_, String>(1)?);
+        Ok(((policy, backup), row.get(2)?))
+    })?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// The same of approved listings.
+pub(super) fn all_of_listings(tx: &Transaction<'_>) -> Result<BTreeMap<String, i64>, Error> {
+    let mut statement = tx.prepare("SELECT target, until FROM listing_approval")?;
+    let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    Ok(rows.collect::<Result<_, _>>()?)
 }
 
 impl Ledger {
@@ -105,10 +123,10 @@ impl Ledger {
                 insert.execute((policy.as_str(), backup.as_str(), Stamp(until)))?;
             }
             let body = ApproveBody {
-                policy,
-                backups,
+                policy: policy.clone(),
+                backups: backups.to_vec(),
                 until,
-                by,
+                by: by.to_owned(),
             };
             chain::append(tx, now, Kind::Approve, &body)?;
             Ok(())
@@ -138,7 +156,12 @@ impl Ledger {
         self.write(|tx| {
             tx.prepare_cached("INSERT OR REPLACE INTO listing_approval (target, until) VALUES (?1, ?2)")?
                 .execute((target, Stamp(until)))?;
-            chain::append(tx, now, Kind::ApproveListing, &ApproveListingBody { target, until, by })?;
+            let body = ApproveListingBody {
+                target: target.to_owned(),
+                until,
+                by: by.to_owned(),
+            };
+            chain::append(tx, now, Kind::ApproveListing, &body)?;
             Ok(())
         })
     }

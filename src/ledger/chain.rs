@@ -209,8 +209,8 @@ impl Ledger {
         self.read(|tx| Ok(tail(tx)?.1))
     }
 
-    /// Reads the whole chain, and compares what is derived from it (holds, the freeze, the state of every deletion, the
-    /// results of runs). With `head`, a hash that some run logged, that row must be there too: so a tail that was cut
+    /// Reads the whole chain, and compares the tables derived from it (runs, requests, deletions, holds, the freeze,
+    /// approvals). With `head`, a hash that some run logged, that row must be there too: so a tail that was cut
     /// off skilfully is found.
     pub fn verify(&self, head: Option<&str>) -> Result<Verification, Error> {
         self.read(|tx| {
@@ -228,7 +228,7 @@ impl Ledger {
                 if hash(row.seq, &row.at, &row.kind, &row.body, &row.prev) != row.hash {
                     return Ok(Some(broken(row.seq, "its content is not what was sealed")));
                 }
-                if let Err(error) = replay.take(row.seq, &row.kind, &row.body) {
+                if let Err(error) = replay.take(row.seq, &row.at, &row.kind, &row.body) {
                     return Ok(Some(broken(row.seq, format!("it cannot be read: {error}"))));
                 }
                 head_seen = head_seen || head.is_some_and(|head| head.eq_ignore_ascii_case(&row.hash));

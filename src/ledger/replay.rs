@@ -1,37 +1,95 @@
 //! What the chain says the tables beside it should hold, so that `audit verify` also finds a change made there.
 //!
-//! Deletions are compared by a sum that no order changes: each (backup, request, state) adds its hash when it begins and
-//! takes it away when it ends. So verifying needs no memory for a year of deletions.
+//! Tables that grow with the deletions are compared by sums that no order changes: each row adds its hash when it begins
+//! and takes it away when it ends. So verifying needs no memory for a year of deletions. What no row of the chain is
+//! about (grace, believed counts, what was seen, blocked keys, refused plans) is not compared: see `schema`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
+use chrono::{DateTime, Utc};
 use rusqlite::Transaction;
+use rusqlite::types::ValueRef;
 use sha2::{Digest, Sha256};
 
-use super::Error;
+use super::approvals::{ApproveBody, ApproveListingBody};
 use super::chain::Kind;
 use super::confirm::SettledBody;
-use super::holds::{FreezeBody, HoldBody, ReleaseBody};
-use super::past::DeletionState;
+use super::holds::{FreezeBody, HoldBody, PlacedFreeze, PlacedHold, ReleaseBody};
+use super::past::{DeletionState, read_time};
 use super::requests::{IntentBody, OutcomeBody, state_of};
-use super::runs::RunFinishedBody;
-use crate::retention::{BackupId, Hold};
+use super::runs::{RunBegunBody, RunFinishedBody};
+use super::{Error, to_column};
+use crate::retention::{BackupId, PolicyName};
 
-#[derive(Default)]
-pub(super) struct Replay {
-    deletions: u128,
-    results: u128,
-    /// By number: the hold, and whether it was released.
-    holds: BTreeMap<i64, (Hold, bool)>,
-    freeze: Option<FreezeBody>,
+/// The hashes of rows, added up.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Sum(u128);
+
+impl Sum {
+    fn add(&mut self, row: &[&dyn Field]) {
+        self.0 = self.0.wrapping_add(mark(row));
+    }
+
+    fn take_away(&mut self, row: &[&dyn Field]) {
+        self.0 = self.0.wrapping_sub(mark(row));
+    }
+
+    /// Of all rows that a query gives.
+    fn of(tx: &Transaction<'_>, query: &str) -> Result<Self, Error> {
+        let mut sum = Self::default();
+        let mut statement = tx.prepare(query)?;
+        let columns = statement.column_count();
+        let mut rows = statement.query([])?;
+        while let Some(row) = rows.next()? {
+            let values = (0..columns).map(|column| row.get_ref(column));
+            let values: Vec<ValueRef<'_>> = values.collect::<Result<_, _>>()?;
+            let fields: Vec<&dyn Field> = values.iter().map(|value| value as &dyn Field).collect();
+            sum.add(&fields);
+        }
+        Ok(sum)
+    }
 }
 
-/// A number that stands for these fields.
-fn mark(fields: &[&str]) -> u128 {
+/// A column's value, as bytes that no other type of value has.
+trait Field {
+    fn take_into(&self, digest: &mut Sha256);
+}
+
+impl Field for &str {
+    fn take_into(&self, digest: &mut Sha256) {
+        digest.update(b"t");
+        digest.update((self.len() as u64).to_be_bytes());
+        digest.update(self.as_bytes());
+    }
+}
+
+impl Field for i64 {
+    fn take_into(&self, digest: &mut Sha256) {
+        digest.update(b"i");
+        digest.update(self.to_be_bytes());
+    }
+}
+
+impl Field for ValueRef<'_> {
+    fn take_into(&self, digest: &mut Sha256) {
+        match self {
+            Self::Integer(number) => number.take_into(digest),
+            Self::Text(text) => {
+                digest.update(b"t");
+                digest.update((text.len() as u64).to_be_bytes());
+                digest.update(text);
+            }
+            // No column that is compared has one; a row that does is not what was written.
+            Self::Null | Self::Real(_) | Self::Blob(_) => digest.update(b"?"),
+        }
+    }
+}
+
+/// A number that stands for a row.
+fn mark(row: &[&dyn Field]) -> u128 {
     let mut digest = Sha256::new();
-    for field in fields {
-        digest.update((field.len() as u64).to_be_bytes());
-        digest.update(field.as_bytes());
+    for field in row {
+        field.take_into(&mut digest);
     }
     let digest = digest.finalize();
     digest
@@ -40,109 +98,226 @@ fn mark(fields: &[&str]) -> u128 {
         .fold(0, |number, byte| (number << 8) | u128::from(*byte))
 }
 
-fn deletion(backup: &BackupId, request: i64, state: DeletionState) -> u128 {
-    mark(&[backup.as_str(), &request.to_string(), state.as_str()])
+#[derive(Default)]
+pub(super) struct Replay {
+    created_at: String,
+    runs: Sum,
+    finished: Sum,
+    run_policies: Sum,
+    results: Sum,
+    requests: Sum,
+    answered: Sum,
+    deletions: Sum,
+    states: Sum,
+    /// The outcomes' row of each request.
+    answers: HashMap<i64, i64>,
+    /// Those that came back, with the row that said so.
+    returned: HashMap<(BackupId, i64), i64>,
+    /// By number.
+    holds: BTreeMap<i64, PlacedHold>,
+    freeze: Option<PlacedFreeze>,
+    /// In force at the last approval: until when, in microseconds.
+    approvals: BTreeMap<(PolicyName, BackupId), i64>,
+    listing_approvals: BTreeMap<String, i64>,
 }
 
 impl Replay {
-    pub(super) fn take(&mut self, seq: i64, kind: &str, body: &str) -> Result<(), Error> {
+    pub(super) fn take(&mut self, seq: i64, at: &str, kind: &str, body: &str) -> Result<(), Error> {
         let Some(kind) = Kind::parse(kind) else {
             return Err(Error::corrupt(format!("unknown kind {kind:?}")));
         };
+        let when = read_time(at)?;
         match kind {
-            Kind::Intent => {
-                let body: IntentBody = serde_json::from_str(body)?;
-                for item in &body.items {
-                    self.enter(&item.backup, seq, DeletionState::Intended);
-                    for (request, was) in &item.resends {
-                        self.change(&item.backup, *request, *was, DeletionState::Resent);
-                    }
-                }
-            }
-            Kind::Outcome => {
-                let body: OutcomeBody = serde_json::from_str(body)?;
-                for item in &body.outcomes {
-                    let now = state_of(&item.outcome);
-                    self.change(&item.backup, body.request, DeletionState::Intended, now);
-                }
-            }
-            Kind::Confirmed | Kind::Returned => {
-                let now = match kind {
-                    Kind::Confirmed => DeletionState::Confirmed,
-                    _ => DeletionState::Returned,
-                };
-                let body: SettledBody = serde_json::from_str(body)?;
-                for item in &body.backups {
-                    self.change(&item.backup, item.request, item.was, now);
-                }
-            }
-            Kind::RunFinished => {
-                let body: RunFinishedBody = serde_json::from_str(body)?;
-                for policy in &body.policies {
-                    let result = mark(&[&body.run, policy.policy.as_str(), &policy.result]);
-                    self.results = self.results.wrapping_add(result);
-                }
-            }
+            Kind::Created => at.clone_into(&mut self.created_at),
+            Kind::RunBegun => self.run_begun(seq, when, &serde_json::from_str(body)?),
+            Kind::RunFinished => self.run_finished(seq, when, &serde_json::from_str(body)?),
+            Kind::Intent => self.intended(seq, when, serde_json::from_str(body)?),
+            Kind::Outcome => self.answered(seq, &serde_json::from_str(body)?),
+            Kind::Confirmed => self.settled(seq, DeletionState::Confirmed, serde_json::from_str(body)?),
+            Kind::Returned => self.settled(seq, DeletionState::Returned, serde_json::from_str(body)?),
             Kind::Hold => {
-                let body: HoldBody = serde_json::from_str(body)?;
-                self.holds.insert(body.number, (body.hold, false));
+                let HoldBody { number, hold, .. } = serde_json::from_str(body)?;
+                let placed = PlacedHold {
+                    hold,
+                    placed_at: when,
+                    released_at: None,
+                };
+                self.holds.insert(number, placed);
             }
             Kind::Release => {
                 let body: ReleaseBody = serde_json::from_str(body)?;
-                if let Some(hold) = self.holds.get_mut(&body.number) {
-                    hold.1 = true;
+                if let Some(placed) = self.holds.get_mut(&body.number) {
+                    placed.released_at = Some(when);
                 }
             }
-            Kind::Freeze => self.freeze = Some(serde_json::from_str(body)?),
+            Kind::Freeze => {
+                let FreezeBody { freeze, .. } = serde_json::from_str(body)?;
+                let placed_at = when;
+                self.freeze = Some(PlacedFreeze { freeze, placed_at });
+            }
             Kind::Thaw => self.freeze = None,
-            Kind::Created | Kind::RunBegun | Kind::Approve | Kind::ApproveListing => {}
+            Kind::Approve => {
+                let body: ApproveBody = serde_json::from_str(body)?;
+                self.approvals.retain(|_, until| *until > when.timestamp_micros());
+                let until = body.until.timestamp_micros();
+                let approved = body.backups.into_iter().map(|backup| (body.policy.clone(), backup));
+                self.approvals.extend(approved.map(|of| (of, until)));
+            }
+            Kind::ApproveListing => {
+                let body: ApproveListingBody = serde_json::from_str(body)?;
+                self.listing_approvals
+                    .insert(body.target, body.until.timestamp_micros());
+            }
         }
         Ok(())
     }
 
-    fn enter(&mut self, backup: &BackupId, request: i64, state: DeletionState) {
-        self.deletions = self.deletions.wrapping_add(deletion(backup, request, state));
+    fn run_begun(&mut self, seq: i64, when: DateTime<Utc>, body: &RunBegunBody) {
+        let (run, at) = (body.run.as_str(), when.timestamp_micros());
+        self.runs
+            .add(&[&run, &at, &body.cause.as_str(), &body.config_sha256.as_str(), &seq]);
+        for (policy, mode) in &body.policies {
+            self.run_policies.add(&[&run, &policy.as_str(), &mode.as_str(), &at]);
+        }
     }
 
-    fn change(&mut self, backup: &BackupId, request: i64, was: DeletionState, now: DeletionState) {
-        self.deletions = self.deletions.wrapping_sub(deletion(backup, request, was));
-        self.enter(backup, request, now);
+    fn run_finished(&mut self, seq: i64, when: DateTime<Utc>, body: &RunFinishedBody) {
+        let run = body.run.as_str();
+        self.finished.add(&[&run, &when.timestamp_micros(), &seq]);
+        for policy in &body.policies {
+            self.results
+                .add(&[&run, &policy.policy.as_str(), &policy.result.as_str()]);
+        }
+    }
+
+    fn intended(&mut self, seq: i64, when: DateTime<Utc>, body: IntentBody) {
+        let (run, project) = (body.run.as_str(), body.project.as_str());
+        let attempt = i64::from(body.attempt);
+        self.requests
+            .add(&[&seq, &run, &attempt, &project, &when.timestamp_micros()]);
+        for item in body.items {
+            let (instance, policy) = (item.instance.as_str(), item.policy.as_str());
+            let size = to_column(item.size_bytes);
+            self.deletions
+                .add(&[&seq, &item.backup.as_str(), &instance, &policy, &size]);
+            self.states
+                .add(&[&seq, &item.backup.as_str(), &DeletionState::Intended.as_str(), &seq]);
+            for (request, was) in item.resends {
+                self.change(&item.backup, request, was, DeletionState::Resent, seq);
+            }
+        }
+    }
+
+    fn answered(&mut self, seq: i64, body: &OutcomeBody) {
+        for item in &body.outcomes {
+            let now = state_of(&item.outcome);
+            self.change(&item.backup, body.request, DeletionState::Intended, now, seq);
+        }
+        self.answered.add(&[&body.request, &seq]);
+        self.answers.insert(body.request, seq);
+    }
+
+    fn settled(&mut self, seq: i64, now: DeletionState, body: SettledBody) {
+        for item in body.backups {
+            self.change(&item.backup, item.request, item.was, now, seq);
+            if now == DeletionState::Returned {
+                self.returned.insert((item.backup, item.request), seq);
+            }
+        }
+    }
+
+    /// A requested deletion gets another state by the row `seq`.
+    fn change(&mut self, backup: &BackupId, request: i64, was: DeletionState, now: DeletionState, seq: i64) {
+        let changed = match was {
+            DeletionState::Intended => Some(request),
+            DeletionState::Returned => self.returned.remove(&(backup.clone(), request)),
+            _ => self.answers.get(&request).copied(),
+        };
+        // Without the row that gave it the state it had, the sums will differ.
+        if let Some(changed) = changed {
+            self.states
+                .take_away(&[&request, &backup.as_str(), &was.as_str(), &changed]);
+        }
+        self.states.add(&[&request, &backup.as_str(), &now.as_str(), &seq]);
+    }
+
+    /// The sums of the tables that grow, each with what the chain says and the query for what is there.
+    fn sums(&self) -> [(&'static str, Sum, &'static str); 8] {
+        [
+            (
+                "runs",
+                self.runs,
+                "SELECT id, started_at, cause, config_sha256, begun FROM run",
+            ),
+            (
+                "runs",
+                self.finished,
+                "SELECT id, finished_at, finished FROM run WHERE finished IS NOT NULL OR finished_at IS NOT NULL",
+            ),
+            (
+                "runs",
+                self.run_policies,
+                "SELECT run, policy, mode, started_at FROM run_policy",
+            ),
+            (
+                "runs",
+                self.results,
+                "SELECT run, policy, result FROM run_policy WHERE result IS NOT NULL",
+            ),
+            (
+                "requests",
+                self.requests,
+                "SELECT seq, run, attempt, project, at FROM request",
+            ),
+            (
+                "requests",
+                self.answered,
+                "SELECT seq, answer FROM request WHERE answer IS NOT NULL",
+            ),
+            (
+                "deletions",
+                self.deletions,
+                "SELECT request, backup, instance, policy, size_bytes FROM deletion",
+            ),
+            (
+                "deletions",
+                self.states,
+                "SELECT request, backup, state, changed FROM deletion",
+            ),
+        ]
     }
 
     /// The first table that does not hold what the chain says.
     pub(super) fn difference(&self, tx: &Transaction<'_>) -> Result<Option<String>, Error> {
-        let mut deletions: u128 = 0;
-        let mut statement = tx.prepare("SELECT backup, request, state FROM deletion")?;
-        let mut rows = statement.query([])?;
-        while let Some(row) = rows.next()? {
-            let (backup, request, state): (String, i64, String) = (row.get(0)?, row.get(1)?, row.get(2)?);
-            deletions = deletions.wrapping_add(mark(&[&backup, &request.to_string(), &state]));
+        for (table, expected, query) in self.sums() {
+            if Sum::of(tx, query)? != expected {
+                return Ok(Some(differs(&format!("the table of {table}"))));
+            }
         }
-        if deletions != self.deletions {
-            return Ok(Some("the table of deletions is not what the chain says".to_owned()));
-        }
-        let mut results: u128 = 0;
-        let mut statement = tx.prepare("SELECT run, policy, result FROM run_policy WHERE result IS NOT NULL")?;
-        let mut rows = statement.query([])?;
-        while let Some(row) = rows.next()? {
-            let (run, policy, result): (String, String, String) = (row.get(0)?, row.get(1)?, row.get(2)?);
-            results = results.wrapping_add(mark(&[&run, &policy, &result]));
-        }
-        if results != self.results {
-            return Ok(Some("the table of runs is not what the chain says".to_owned()));
-        }
-        let holds: BTreeMap<i64, (Hold, bool)> = super::holds::all(tx)?
-            .into_iter()
-            .map(|(number, placed)| (number, (placed.hold, placed.released_at.is_some())))
-            .collect();
+        let holds: BTreeMap<i64, PlacedHold> = super::holds::all(tx)?.into_iter().collect();
         if holds != self.holds {
-            return Ok(Some("the table of holds is not what the chain says".to_owned()));
+            return Ok(Some(differs("the table of holds")));
         }
-        let freeze = super::holds::frozen(tx)?.map(|placed| placed.freeze);
-        let expected = self.freeze.as_ref().map(|body| body.freeze.clone());
-        if freeze != expected {
-            return Ok(Some("the freeze is not what the chain says".to_owned()));
+        if super::holds::frozen(tx)? != self.freeze {
+            return Ok(Some(differs("the freeze")));
+        }
+        if super::approvals::all(tx)? != self.approvals {
+            return Ok(Some(differs("the table of approvals")));
+        }
+        // They are used up without a row of the chain, so some may be missing, but none may have been put in.
+        let is_known = |(target, until): (&String, &i64)| self.listing_approvals.get(target) == Some(until);
+        if !super::approvals::all_of_listings(tx)?.iter().all(is_known) {
+            return Ok(Some(differs("the table of approved listings")));
+        }
+        let created_at: String =
+            tx.query_row("SELECT value FROM meta WHERE key = 'created_at'", [], |row| row.get(0))?;
+        if created_at != self.created_at {
+            return Ok(Some(differs("created_at")));
         }
         Ok(None)
     }
+}
+
+fn differs(what: &str) -> String {
+    format!("{what} is not what the chain says")
 }

@@ -81,12 +81,12 @@ pub struct LastRuns {
     pub read: Option<RunRow>,
 }
 
-#[derive(Serialize)]
-struct RunBegunBody<'a> {
-    run: &'a str,
-    cause: &'a str,
-    config_sha256: &'a str,
-    policies: BTreeMap<&'a PolicyName, &'static str>,
+#[derive(Serialize, Deserialize)]
+pub(super) struct RunBegunBody {
+    pub(super) run: String,
+    pub(super) cause: String,
+    pub(super) config_sha256: String,
+    pub(super) policies: BTreeMap<PolicyName, String>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -99,16 +99,14 @@ impl Ledger {
     /// Records that a run begins. Also a test, before anything is listed, that the state can be written.
     pub fn begin_run(&self, run: &NewRun<'_>) -> Result<(), Error> {
         self.write(|tx| {
-            let policies = run
-                .policies
-                .iter()
-                .map(|(policy, mode)| (policy, mode.as_str()))
-                .collect();
+            let policies = run.policies.iter();
             let body = RunBegunBody {
-                run: run.id,
-                cause: run.cause,
-                config_sha256: run.config_sha256,
-                policies,
+                run: run.id.to_owned(),
+                cause: run.cause.to_owned(),
+                config_sha256: run.config_sha256.to_owned(),
+                policies: policies
+                    .map(|(policy, mode)| (policy.clone(), mode.as_str().to_owned()))
+                    .collect(),
             };
             let seq = chain::append(tx, run.started_at, Kind::RunBegun, &body)?;
             tx.prepare_cached(
