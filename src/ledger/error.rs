@@ -50,8 +50,12 @@ pub enum Error {
         /// The row of the open intent.
         request: i64,
     },
-    /// The lock of another state directory.
-    #[error("{}: the deletion lock is of another state directory; the batch is not sent", dir.display())]
+    /// The lock of another state directory, or one whose file is no longer there.
+    #[error(
+        "{}: the right to delete is lost: deletions.lock was removed or replaced, or is of another state directory; nothing \
+         is sent. It is no stale file and never in the way: leave it alone, and run again",
+        dir.display()
+    )]
     WrongLock {
         /// The ledger's directory.
         dir: PathBuf,
@@ -108,6 +112,12 @@ pub enum Fault {
         /// The newest format known here.
         known: i64,
     },
+    /// Another file has its name now, or none.
+    #[error(
+        "the file was moved or replaced while it was open, so nothing more is written into it and nothing is deleted: stop \
+         the daemon before the state is moved or restored, then start it again"
+    )]
+    Replaced,
     /// Written by an older program, and opened for reading only.
     #[error("written by an older version of this program (format {0}): start the daemon once, which converts it")]
     Older(i64),

@@ -48,7 +48,7 @@ pub use open::{Access, DeletionLock};
 pub use past::{DeletionState, PastDeletion};
 pub use requests::{Clearance, Intent, Listing, OpenItem, OpenRequest, RequestKey};
 pub use runs::{FinishedPolicy, LastRuns, NewRun, RunFilter, RunRow};
-pub use seen::{Believed, BelievedCounts, KnownBackup, SeenInstance};
+pub use seen::{Believed, BelievedCounts, KnownBackup, SeenBackup, SeenInstance};
 
 /// An open ledger.
 #[derive(Debug)]
@@ -57,6 +57,8 @@ pub struct Ledger {
     /// The state directory, canonical.
     dir: PathBuf,
     path: PathBuf,
+    /// Device and inode of the file that is open.
+    file: Option<(u64, u64)>,
     is_new: bool,
     created_at: DateTime<Utc>,
 }
@@ -116,6 +118,11 @@ impl Ledger {
             tx.commit()?;
             Ok(value)
         };
+        // What is written into a file that was moved away is lost with it, and a hold in the one that took its place unseen.
+        let writes = matches!(behavior, TransactionBehavior::Immediate);
+        if writes && open::identity(&self.path) != self.file {
+            return Err(Error::storage(&self.path, Fault::Replaced));
+        }
         // Said before each write and not put back after it: whatever became of the one before, an intent is on disk before its
         // request.
         let level = match durable {

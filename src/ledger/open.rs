@@ -38,7 +38,8 @@ pub enum Access {
 #[derive(Debug)]
 pub struct DeletionLock {
     /// Closing it releases the lock.
-    _file: File,
+    file: File,
+    path: PathBuf,
     dir: PathBuf,
     /// Whether what earlier holders left open was closed. Runs of one process share a lock, and what is open after the first
     /// of them has begun may be the others' own.
@@ -46,8 +47,10 @@ pub struct DeletionLock {
 }
 
 impl DeletionLock {
+    /// Whether it gives the right to delete for that directory, still: beside a lock whose file somebody took away for a
+    /// stale one, another process can have a new one.
     pub(super) fn is_of(&self, dir: &Path) -> bool {
-        self.dir == dir
+        self.dir == dir && is_at(&self.file, &self.path)
     }
 }
 
@@ -87,6 +90,7 @@ impl Ledger {
         give_to_owner(&dir);
         Ok(Self {
             connection: Mutex::new(connection),
+            file: identity(&path),
             dir,
             path,
             is_new,
@@ -96,9 +100,9 @@ impl Ledger {
 
     /// Takes the right to delete; `None` while another process (or another part of this one) has it.
     pub fn lock_deletions(dir: &Path) -> Result<Option<DeletionLock>, Error> {
+        let fail = |error: std::io::Error| Error::storage(&dir.join(LOCK), io_fault(error));
+        let dir = &fs::canonicalize(dir).map_err(fail)?;
         let path = dir.join(LOCK);
-        let fail = |error: std::io::Error| Error::storage(&path, io_fault(error));
-        let dir = fs::canonicalize(dir).map_err(fail)?;
         let file = OpenOptions::new()
             .create(true)
             .write(true)
@@ -106,17 +110,32 @@ impl Ledger {
             .mode(0o600)
             .open(&path)
             .map_err(fail)?;
-        give_to_owner(&dir);
+        give_to_owner(dir);
         match file.try_lock() {
+            // Taken away between opening and locking it: asked for again, there is another.
+            Ok(()) if !is_at(&file, &path) => Ok(None),
             Ok(()) => Ok(Some(DeletionLock {
-                _file: file,
-                dir,
+                file,
+                path,
+                dir: dir.clone(),
                 settled: Mutex::new(false),
             })),
             Err(TryLockError::WouldBlock) => Ok(None),
             Err(TryLockError::Error(error)) => Err(fail(error)),
         }
     }
+}
+
+/// Device and inode of the file of that name.
+pub(super) fn identity(path: &Path) -> Option<(u64, u64)> {
+    let found = fs::symlink_metadata(path).ok()?;
+    Some((found.dev(), found.ino()))
+}
+
+/// Whether an open file is the one of that name.
+fn is_at(file: &File, path: &Path) -> bool {
+    file.metadata()
+        .is_ok_and(|open| identity(path) == Some((open.dev(), open.ino())))
 }
 
 fn io_fault(error: std::io::Error) -> Fault {

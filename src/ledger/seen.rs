@@ -69,7 +69,34 @@ pub struct KnownBackup {
     pub instance: InstanceId,
 }
 
+/// A backup as a run last listed it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SeenBackup {
+    /// Its instance.
+    pub instance: InstanceId,
+    /// Its id.
+    pub backup: BackupId,
+    /// Its name.
+    pub name: String,
+}
+
 impl Ledger {
+    /// Every backup that the last listings showed.
+    pub fn known_backups(&self) -> Result<Vec<SeenBackup>, Error> {
+        self.read(|tx| {
+            let mut statement =
+                tx.prepare_cached("SELECT instance, backup, name FROM seen_backup ORDER BY instance, backup")?;
+            let rows = statement.query_map([], |row| {
+                Ok(SeenBackup {
+                    instance: InstanceId::from(row.get::<_, String>(0)?),
+                    backup: BackupId::from(row.get::<_, String>(1)?),
+                    name: row.get(2)?,
+                })
+            })?;
+            Ok(rows.collect::<Result<_, _>>()?)
+        })
+    }
+
     /// Every instance of the project that was ever listed and not forgotten.
     pub fn seen_instances(&self, project: &ProjectName) -> Result<Vec<SeenInstance>, Error> {
         self.read(|tx| {
@@ -144,8 +171,8 @@ impl Ledger {
         })
     }
 
-    /// Takes in a believed listing of one living instance's backups; those it does not show are forgotten. Writes only
-    /// what changed. Not for what a deleted instance left: its databases are those seen before.
+    /// Takes in a believed listing of one instance's backups; those it does not show are forgotten. Writes only what
+    /// changed. What a deleted instance left comes with the databases seen before.
     pub fn remember_backups(
         &self,
         project: &ProjectName,

@@ -266,6 +266,40 @@ fn the_deletion_lock_is_one_and_ends_with_its_holder() {
     assert!(Ledger::lock_deletions(dir.path()).unwrap().is_some());
 }
 
+/// Somebody takes `deletions.lock` for a stale file.
+#[test]
+fn a_lock_whose_file_was_removed_gives_no_right_to_delete() {
+    let state = State::new();
+    std::fs::remove_file(state.dir.path().join("deletions.lock")).unwrap();
+    let second = Ledger::lock_deletions(state.dir.path()).unwrap().unwrap();
+    let error = state.ledger.intend(&state.intent(), &mut batch([1])).unwrap_err();
+    assert!(matches!(error, Error::WrongLock { .. }), "{error}");
+    let mut intent = state.intent();
+    intent.lock = &second;
+    assert!(matches!(
+        state.ledger.intend(&intent, &mut batch([1])).unwrap(),
+        Clearance::Cleared { .. }
+    ));
+}
+
+/// A restore beneath a running process: a hold placed in the new file would not be seen.
+#[test]
+fn a_ledger_that_was_moved_or_replaced_takes_no_intent() {
+    let state = State::new();
+    let file = state.ledger.path().to_owned();
+    let aside = file.with_extension("aside");
+    std::fs::rename(&file, &aside).unwrap();
+    let refused = |state: &State| {
+        let error = state.ledger.intend(&state.intent(), &mut batch([1])).unwrap_err();
+        assert!(matches!(error.fault(), Some(Fault::Replaced)), "{error}");
+    };
+    refused(&state);
+    std::fs::copy(&aside, &file).unwrap();
+    refused(&state);
+    std::fs::rename(&aside, &file).unwrap();
+    state.intend([1]);
+}
+
 #[test]
 fn a_full_disk_lets_no_intent_through_and_breaks_nothing() {
     let state = State::new();
