@@ -1,6 +1,7 @@
 //! Commands that people type beside a running daemon: holds, freeze, approvals. They write the state the daemon has,
 //! create none, and say which one it is.
 
+use std::collections::BTreeSet;
 use std::io::Write;
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -11,8 +12,8 @@ use super::out::Out;
 use super::sentences::{clean, timestamp};
 use super::{CommandResult, Failure, exit, finish, listing, session};
 use crate::config::Config;
-use crate::ledger::{Access, Ledger};
-use crate::retention::{self, BackupId, HoldTarget, PolicyName};
+use crate::ledger::{Access, Ledger, SeenBackup};
+use crate::retention::{self, BackupId, HoldTarget, InstanceId, PolicyName};
 
 /// How long an approval lasts.
 const APPROVED_FOR: TimeDelta = TimeDelta::hours(48);
@@ -71,12 +72,35 @@ pub(super) fn hold(args: &Hold, global: &Global) -> CommandResult {
         until: args.until,
     };
     let placed = ledger.add_hold(&hold, &who(), now)?;
+    let covered = match &placed.target {
+        HoldTarget::Backup(_) => String::new(),
+        HoldTarget::Matching { .. } => covered(&ledger, &placed)?,
+    };
     let id = placed.id.unwrap_or_default();
     let until = placed.until.map_or_else(|| format!("`release {id}`"), timestamp);
     say(
         global,
-        &format!("hold {id} is placed until {until}, in {}", ledger.path().display()),
+        &format!(
+            "hold {id} is placed until {until}, in {}{covered}",
+            ledger.path().display()
+        ),
     )
+}
+
+/// What a hold by patterns covers at present: whoever misspelt one must not go away believing that something is held.
+fn covered(ledger: &Ledger, hold: &retention::Hold) -> Result<String, Failure> {
+    let known = ledger.known_backups()?;
+    let covers = |known: &&SeenBackup| hold.covers_names(known.instance.as_str(), &known.backup, &known.name);
+    let found: Vec<&SeenBackup> = known.iter().filter(covers).collect();
+    let instances: BTreeSet<&InstanceId> = found.iter().map(|known| &known.instance).collect();
+    Ok(match (found.len(), instances.len()) {
+        (0, _) => "\nWARNING: of the backups that runs have seen it covers none. --instance is compared with ids, --name with \
+             names of backups, both letter by letter; `plan --wide` shows them"
+            .to_owned(),
+        (backups, instances) => {
+            format!("\nof the backups that runs have seen it covers {backups}, of {instances} instances, and new ones")
+        }
+    })
 }
 
 pub(super) fn release(args: &Release, global: &Global) -> CommandResult {

@@ -187,10 +187,19 @@ async fn holds_of_the_configuration_and_by_command_keep() {
         .await
         .exits(0);
     assert!(placed.stdout.contains("ledger.sqlite3"), "{}", placed.stdout);
-    world
+    let by_name = world
         .run(&["hold", "--name", "nightly-5", "--reason", "by name"])
         .await
         .exits(0);
+    assert!(
+        by_name.stdout.contains("covers 1, of 1 instances"),
+        "{}",
+        by_name.stdout
+    );
+    // An instance's name in place of its id holds nothing, and must not look as if it did.
+    let mistaken = ["hold", "--instance", "mssql-1", "--reason", "mistaken"];
+    let mistaken = world.run(&mistaken).await.exits(0);
+    assert!(mistaken.stdout.contains("it covers none"), "{}", mistaken.stdout);
     world.run(&["hold", "0000br04", "--reason", "unknown"]).await.exits(64);
     world.pass().later(TimeDelta::hours(25)).run().await;
     world.deleted_exactly(&ids(1, 3..5));
