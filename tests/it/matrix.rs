@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 use chrono::TimeDelta;
 use rds_retentiond::cli::exit;
 use rds_retentiond::ledger::Verification;
-use rds_retentiond::retention::RunReport;
-use rds_retentiond::simulator::{BackupKind, Key};
+use rds_retentiond::retention::{Instance, InstanceLife, RunReport};
+use rds_retentiond::simulator::{BackupKind, DeletedListing, Key};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
@@ -30,6 +30,12 @@ enum At {
     Delete,
     /// The listing after a batch that nobody answered.
     ListAgain,
+    /// The question whether an instance that is missed is still there.
+    FindInstance,
+    /// The backups that a deleted instance left.
+    ListRetained,
+    /// The same by the deleted instance's id, which says more of them.
+    ListByOldId,
     ListProjects,
     MetadataToken,
     SecurityKey,
@@ -38,17 +44,25 @@ enum At {
 }
 
 impl At {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 12] = [
         Self::ListInstances,
         Self::ListBackups,
         Self::ListAutomated,
         Self::Delete,
         Self::ListAgain,
+        Self::FindInstance,
+        Self::ListRetained,
+        Self::ListByOldId,
         Self::ListProjects,
         Self::MetadataToken,
         Self::SecurityKey,
         Self::Everything,
     ];
+
+    /// Whether it is about what a deleted instance left.
+    fn is_of_deleted(self) -> bool {
+        matches!(self, Self::FindInstance | Self::ListRetained | Self::ListByOldId)
+    }
 
     /// The rule's operation and conditions.
     fn rule(self) -> (&'static str, String) {
@@ -58,6 +72,9 @@ impl At {
             Self::ListAutomated => ("list_backups", format!(":after=1:instance={}", instance_id(1))),
             Self::Delete => ("delete_batch", String::new()),
             Self::ListAgain => ("list_backups", ":after=2".to_owned()),
+            Self::FindInstance => ("list_instances", ":after=1".to_owned()),
+            Self::ListRetained => ("list_retained", String::new()),
+            Self::ListByOldId => ("list_backups", format!(":instance={}", instance_id(3))),
             Self::ListProjects => ("list_projects", String::new()),
             Self::MetadataToken => ("metadata_token", String::new()),
             Self::SecurityKey => ("security_key", String::new()),
@@ -234,6 +251,7 @@ fn expected(cell: Cell) -> Vec<(u8, Gone)> {
             (Class::Disagrees, false) if fault.starts_with("shift") => vec![(1, Gone::Some)],
             (_, false) => vec![(1, Gone::All)],
         },
+        At::FindInstance | At::ListRetained | At::ListByOldId => expected_of_deleted(cell),
         At::Delete => expected_of_deletion(fault, once),
         // A token that is no token is refused by the service.
         At::MetadataToken if fault.starts_with("body=") => vec![(77, Gone::Nothing)],
@@ -249,6 +267,34 @@ fn expected(cell: Cell) -> Vec<(u8, Gone)> {
             Class::Date => vec![(3, Gone::Nothing)],
             _ => unreachable!("only dates strike everywhere"),
         },
+    }
+}
+
+/// Only the deleted instance is left alone; the living ones are none of its business.
+fn expected_of_deleted(Cell { at, fault, often }: Cell) -> Vec<(u8, Gone)> {
+    let once = often == Often::Once;
+    let good = vec![(0, Gone::All)];
+    match class(At::ListBackups, fault) {
+        // It is an answer with nothing in it, so there is nothing to miss or to take for another's, and it is short.
+        _ if at == At::FindInstance
+            && ["missing=1", "foreign_instance", "foreign_type", "drip=400ms"].contains(&fault) =>
+        {
+            good
+        }
+        // This status with this code says that there is none such, and there is none.
+        Class::Refused if at == At::FindInstance && fault == "status=404" => good,
+        // The old id is not known any more; which databases they hold, nobody has seen, so they are kept.
+        Class::Refused if at == At::ListByOldId && fault == "status=404" => vec![(0, Gone::Some)],
+        // One of its backups looks automated, which are none of ours.
+        Class::Disagrees if at == At::ListRetained && fault == "foreign_type" => vec![(0, Gone::Some)],
+        // All fit on one page.
+        Class::Disagrees if fault.starts_with("shift") => good,
+        Class::Harmless => good,
+        Class::Retried | Class::Disagrees | Class::Unauthorised if once => good,
+        // Which answer is the latest is a matter of luck.
+        Class::Date => vec![(0, Gone::All), (3, Gone::Some)],
+        Class::Retried | Class::Disagrees | Class::Refused => vec![(1, Gone::Some)],
+        Class::Forbidden | Class::Unauthorised => vec![(77, Gone::Some)],
     }
 }
 
@@ -308,8 +354,12 @@ async fn world_for(cell: Cell) -> World {
     if many && cell.at == At::ListInstances {
         backups.resize(101, 0);
     }
+    if cell.at.is_of_deleted() {
+        backups.push(8);
+    }
     let world = World::with(|options| {
         options.fleet = fleet(&backups);
+        options.settings.deleted_listing = DeletedListing::Full;
     })
     .await;
     let policy = |more: &str| {
@@ -331,6 +381,10 @@ async fn world_for(cell: Cell) -> World {
             world.policies(&policy("    require_backup_within: 36h\n"));
         }
         At::ListAgain => world.fault("delete_batch:reset:done:times=1"),
+        At::FindInstance | At::ListRetained | At::ListByOldId => {
+            world.policies(&policy("    select: {deleted_instances: include}\n"));
+            miss_for_a_day(&world);
+        }
         At::ListProjects => {
             let projects = simulator.config_yaml();
             let without = projects.lines().filter(|line| !line.contains("project_id"));
@@ -350,12 +404,40 @@ async fn world_for(cell: Cell) -> World {
     world
 }
 
+/// The third instance was listed two days ago, and missed three times since.
+fn miss_for_a_day(world: &World) {
+    let ledger = world.ledger();
+    let seen = |number: usize| Instance {
+        project: "simulator".into(),
+        id: instance_id(number).as_str().into(),
+        name: format!("mssql-{number}").into(),
+        tags: Vec::new(),
+        enterprise_project: None,
+        life: InstanceLife::Listed,
+    };
+    let all: Vec<Instance> = (1..=3).map(seen).collect();
+    let hours_ago = |hours| rds_retentiond::clock::now() - TimeDelta::hours(hours);
+    let remember = |listed: &[Instance], hours| {
+        ledger
+            .remember_instances(&"simulator".into(), listed, hours_ago(hours))
+            .unwrap();
+    };
+    remember(&all, 48);
+    for hours in [30, 20, 2] {
+        remember(&all[..2], hours);
+    }
+    assert!(world.simulator.remove_instance(&instance_id(3)));
+}
+
 /// Due in [`world_for`]'s fleet.
 fn due(cell: Cell) -> std::collections::BTreeSet<String> {
     let first = if cell.at == At::ListAutomated { 5 } else { 3 };
     let last = if cell.fault.starts_with("shift") { 103 } else { 7 };
     let mut due = ids(1, first..8);
     due.extend(ids(2, 3..last));
+    if cell.at.is_of_deleted() {
+        due.extend(ids(3, 3..8));
+    }
     due
 }
 

@@ -288,7 +288,7 @@ impl World {
         let mut open: BTreeMap<String, usize> = BTreeMap::new();
         for call in self.simulator.calls() {
             match (call.operation, &call.instance) {
-                (Some(Op::ListBackups), Some(instance)) => {
+                (Some(Op::ListBackups | Op::ListRetained), Some(instance)) => {
                     let of = |id: &String| instance_of(id) == *instance;
                     open.retain(|id, _| !of(id));
                 }
