@@ -6,7 +6,9 @@
 
 use std::fmt::{self, Write as _};
 
-use chrono::{DateTime, Days, LocalResult, Months, NaiveDateTime, Offset, TimeDelta, TimeZone, Utc};
+use chrono::{
+    DateTime, Days, LocalResult, Months, NaiveDate, NaiveDateTime, NaiveTime, Offset, TimeDelta, TimeZone, Utc,
+};
 use chrono_tz::Tz;
 use serde::{Deserialize, Serialize};
 
@@ -193,28 +195,63 @@ impl Span {
     ///
     /// Not simply `instant` plus the span: clamping and wall clocks make subtraction the only definition.
     pub fn boundary_after(&self, instant: DateTime<Utc>, zone: Tz) -> Option<DateTime<Utc>> {
+        // What is left of the moment when the calendar units are gone must reach this.
+        let target = instant.checked_add_signed(self.exact())?;
+        if !self.has_civil_part() {
+            let whole = target.timestamp() + i64::from(target.timestamp_subsec_nanos() > 0);
+            return DateTime::from_timestamp(whole, 0);
+        }
         let (months, days) = self.civil()?;
-        let guess = instant
-            .naive_utc()
-            .checked_add_months(months)?
-            .checked_add_days(days)?
-            .and_utc()
-            .checked_add_signed(self.exact())?;
-        let reached = |at: i64| {
-            DateTime::from_timestamp(at, 0)
-                .is_some_and(|at| self.before(at, zone).is_some_and(|earlier| earlier >= instant))
+        let date = target.with_timezone(&zone).date_naive();
+        // The first day that subtraction takes to that date or beyond. Clamped month ends move it by up to three days.
+        let late_enough = |day: &NaiveDate| {
+            let earlier = day
+                .checked_sub_months(months)
+                .and_then(|day| day.checked_sub_days(days));
+            earlier.is_some_and(|earlier| earlier >= date)
         };
-        // Clamped month ends move the answer by up to three days, offsets by up to a day and a bit more.
-        let (mut low, mut high) = (guess.timestamp() - 5 * 86_400, guess.timestamp() + 5 * 86_400);
-        if reached(low) || !reached(high) {
-            return None;
-        }
-        while high - low > 1 {
-            let middle = low + (high - low) / 2;
-            if reached(middle) { high = middle } else { low = middle }
-        }
-        DateTime::from_timestamp(high, 0)
+        let guess = date.checked_add_months(months)?.checked_add_days(days)?;
+        let mut near = guess.checked_sub_days(Days::new(4))?.iter_days().take(9);
+        let day = near.find(late_enough)?;
+        let midnight = |day: NaiveDate| Some(earliest(zone, day.and_time(NaiveTime::MIN))?.timestamp());
+        let (before, last) = (midnight(day)? - 1, midnight(day.succ_opt()?)? - 1);
+
+        let reached = |at: i64| {
+            let earlier = DateTime::from_timestamp(at, 0).and_then(|at| self.before(at, zone));
+            earlier.is_some_and(|earlier| earlier >= instant)
+        };
+        let changes = |from: i64, to: i64| offset_at(zone, from - DAY) != offset_at(zone, to + DAY);
+        let seconds = target.timestamp();
+        let plain = !changes(before, last) && !changes(seconds, seconds);
+        let (before, last) = if plain && reached(last) {
+            (before, last)
+        } else {
+            // Where the clocks change it may be reached, lost and reached again. They change on quarters of an hour.
+            let from = (before - DAY).div_euclid(QUARTER) * QUARTER - 1;
+            let quarter = (0..7 * DAY / QUARTER)
+                .map(|nth| from + nth * QUARTER)
+                .find(|at| reached(*at))?;
+            (quarter - QUARTER, quarter)
+        };
+        DateTime::from_timestamp(first_between(before, last, reached), 0)
     }
+}
+
+const DAY: i64 = 86_400;
+const QUARTER: i64 = 900;
+
+/// The first number after `low` that is good, where good means good up to `high`.
+fn first_between(mut low: i64, mut high: i64, good: impl Fn(i64) -> bool) -> i64 {
+    while high - low > 1 {
+        let middle = low + (high - low) / 2;
+        if good(middle) { high = middle } else { low = middle }
+    }
+    high
+}
+
+fn offset_at(zone: Tz, at: i64) -> Option<i32> {
+    let at = DateTime::from_timestamp(at, 0)?.naive_utc();
+    Some(zone.offset_from_utc_datetime(&at).fix().local_minus_utc())
 }
 
 /// The earlier of the instants that a wall-clock time may mean in a zone. A repeated time is its first pass; a skipped
@@ -415,6 +452,26 @@ mod tests {
         assert_eq!(
             Span::days(7).boundary_after(utc("2026-01-01T00:00:00Z"), Tz::UTC),
             Some(utc("2026-01-08T00:00:00Z"))
+        );
+    }
+
+    #[test]
+    fn the_boundary_is_the_first_of_several() {
+        // Found by fuzzing. Less a month, 30 and 31 October are both 30 September: the first of them is meant.
+        let boundary = |span: &str, at, zone| Span::parse(span).unwrap().boundary_after(utc(at), zone).unwrap();
+        assert_eq!(
+            boundary("1mo", "2026-09-30T12:30:00Z", Tz::Europe__Berlin),
+            utc("2026-10-30T13:30:00Z")
+        );
+        // 02:30 on 25 October comes twice; less a day, both are 02:30 on the 24th, and so is the first.
+        assert_eq!(
+            boundary("1d", "2026-10-24T00:30:00Z", Tz::Europe__Berlin),
+            utc("2026-10-25T00:30:00Z")
+        );
+        // Less a day, 01:59:59 on 30 March is an hour later than 02:00, which the day before did not have.
+        assert_eq!(
+            boundary("1d", "2026-03-29T00:59:00Z", Tz::Europe__Berlin),
+            utc("2026-03-29T23:59:00Z")
         );
     }
 }
