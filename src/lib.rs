@@ -40,4 +40,6 @@ pub mod cli;
 pub mod clock;
 pub mod http;
 // across the road
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 pub mod simulator;

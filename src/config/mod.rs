@@ -19,6 +19,9 @@ mod schema;
 mod tree;
 mod values;
 
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
+
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};

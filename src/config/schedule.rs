@@ -160,6 +160,13 @@ impl Schedule {
         }
     }
 
+    /// Whether the zone's wall clock shows a time of the schedule at that moment: what fuzzing checks the search by.
+    #[cfg(any(test, fuzzing))]
+    pub(super) fn is_on_wall_clock(&self, at: DateTime<Utc>, zone: Tz) -> bool {
+        let wall = at.with_timezone(&zone).naive_local();
+        self.cron.is_time_matching(&wall).unwrap_or(false)
+    }
+
     /// The ordinary case, without a transition between `after` and the next time it is due.
     fn next_on_a_plain_stretch(&self, after: DateTime<Utc>, wall: NaiveDateTime, zone: Tz) -> Option<DateTime<Utc>> {
         let offset = |at: DateTime<Utc>| zone.offset_from_utc_datetime(&at.naive_utc()).fix();

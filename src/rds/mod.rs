@@ -23,6 +23,9 @@ pub mod throttle;
 mod transport;
 pub mod wire;
 
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
+
 use std::sync::Arc;
 use std::time::Duration;
 

@@ -10,6 +10,8 @@ use std::sync::Arc;
 use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 
+#[cfg(any(test, fuzzing))]
+pub(super) use file::both_ways;
 pub use file::{BackupsOfInstance, backups_from_json};
 
 use super::InstanceEntry;

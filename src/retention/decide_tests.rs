@@ -19,7 +19,7 @@ pub(super) fn count(number: u32) -> Count {
     Count::AtMost(NonZeroU32::new(number).unwrap())
 }
 
-fn instance() -> Instance {
+pub(super) fn instance() -> Instance {
     Instance {
         project: ProjectName::from("prod"),
         id: InstanceId::from("i1in04"),

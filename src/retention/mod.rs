@@ -20,6 +20,11 @@ pub mod policy;
 pub mod report;
 pub mod span;
 
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
+#[cfg(any(test, fuzzing))]
+pub mod oracle;
+
 pub use backup::{
     Backup, BackupId, BackupKind, BackupStatus, Databases, Engine, Instance, InstanceId, InstanceLife, PolicyName,
     ProjectName,

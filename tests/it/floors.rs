@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// What each room may use besides itself. The tools `clock` and `http` are open to floors 1 and up.
-const MAY_USE: [(&str, &[&str]); 13] = [
+const MAY_USE: [(&str, &[&str]); 14] = [
     ("retention", &[]),
     ("config", &["retention", "clock", "http"]),
     ("rds", &["retention", "clock", "http"]),
@@ -63,6 +63,7 @@ const MAY_USE: [(&str, &[&str]); 13] = [
     ("clock", &[]),
     ("http", &[]),
     ("simulator", &["http"]),
+    ("fuzz", &["retention", "config", "rds", "ledger"]),
 ];
 
 /// Crates that floor 0 may use besides `std`.

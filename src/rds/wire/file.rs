@@ -36,6 +36,17 @@ pub fn backups_from_json(bytes: &[u8]) -> Result<Vec<BackupsOfInstance>, String>
     whole(bytes).map(|file| file.groups)
 }
 
+/// A file read as a whole, and in halves whatever its size.
+#[cfg(any(test, fuzzing))]
+pub(in crate::rds) fn both_ways(
+    bytes: &[u8],
+) -> (Result<Vec<BackupsOfInstance>, String>, Option<Vec<BackupsOfInstance>>) {
+    (
+        whole(bytes).map(|file| file.groups),
+        halves::read(bytes).map(|file| file.groups),
+    )
+}
+
 /// Reads a file from its beginning to its end; only this way says what is wrong with one.
 fn whole(bytes: &[u8]) -> Result<File, String> {
     let mut deserializer = serde_json::Deserializer::from_slice(bytes);
