@@ -82,3 +82,46 @@ impl Freeze {
         self.until.is_none_or(|until| now < until)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hold(target: HoldTarget, until: Option<DateTime<Utc>>) -> Hold {
+        Hold {
+            id: None,
+            target,
+            reason: "case 4711".to_owned(),
+            owner: None,
+            until,
+        }
+    }
+
+    #[test]
+    fn a_hold_and_a_freeze_end_at_their_end() {
+        let end: DateTime<Utc> = "2027-06-30T00:00:00Z".parse().unwrap();
+        let second = chrono::TimeDelta::seconds(1);
+        let target = || HoldTarget::Backup("b1".into());
+        let freeze = |until| Freeze {
+            reason: "audit".to_owned(),
+            until,
+        };
+        for (now, active) in [(end - second, true), (end, false), (end + second, false)] {
+            assert_eq!(hold(target(), Some(end)).is_active(now), active);
+            assert_eq!(freeze(Some(end)).is_active(now), active);
+            assert!(hold(target(), None).is_active(now) && freeze(None).is_active(now));
+        }
+    }
+
+    #[test]
+    fn a_hold_covers_one_backup_or_what_matches_both_patterns() {
+        let glob = |text: &str| Some(Pattern::parse(text).unwrap());
+        let covers = |target: HoldTarget| hold(target, None).covers_names("i1in04", &"b1".into(), "nightly-1");
+        assert!(covers(HoldTarget::Backup("b1".into())));
+        assert!(!covers(HoldTarget::Backup("b2".into())));
+        let matching = |instance, name| covers(HoldTarget::Matching { instance, name });
+        assert!(matching(glob("i1*"), None) && matching(None, glob("nightly-*")));
+        assert!(matching(glob("i1*"), glob("nightly-*")));
+        assert!(!matching(glob("i2*"), glob("nightly-*")) && !matching(glob("i1*"), glob("weekly-*")));
+    }
+}

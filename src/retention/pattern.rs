@@ -294,4 +294,40 @@ mod tests {
             assert!(!covers(wide, narrow), "{wide} {narrow}");
         }
     }
+
+    #[test]
+    fn is_written_as_it_was_read() {
+        // Stars in a row are one, but the text stays as it was typed.
+        let pattern = Pattern::parse("a**[!b-d]?").unwrap();
+        assert_eq!(
+            (pattern.as_str(), pattern.to_string().as_str()),
+            ("a**[!b-d]?", "a**[!b-d]?")
+        );
+        assert_eq!(pattern.tokens.len(), 4);
+        assert_eq!(String::from(pattern.clone()), "a**[!b-d]?");
+        assert_eq!(Pattern::try_from("a**[!b-d]?".to_owned()), Ok(pattern.clone()));
+        assert_eq!(Pattern::try_from(String::new()), Err(PatternError::Empty));
+        assert!(pattern.matches("axyez") && !pattern.matches("axcb") && !pattern.matches("a"));
+        assert!(!Pattern::parse("**").unwrap().tokens.is_empty() && Pattern::parse("**").unwrap().matches("x"));
+    }
+
+    #[test]
+    fn classes_hold_ranges_their_ends_and_single_letters() {
+        let matches = |pattern: &str, name: &str| Pattern::parse(pattern).unwrap().matches(name);
+        assert!(matches("[a-a]", "a") && !matches("[a-a]", "b"));
+        assert!(matches("[a-c]", "a") && matches("[a-c]", "c") && !matches("[a-c]", "d"));
+        assert!(matches("[ac]", "c") && !matches("[ac]", "b"));
+        assert!(matches("[^a]", "b") && !matches("[^a]", "a") && !matches("[!a]", "a"));
+        assert!(matches("[-a]", "-") && matches("[a-]", "-") && matches("[a-]", "a") && !matches("[a-]", "b"));
+        let told = [
+            PatternError::Empty,
+            PatternError::UnclosedClass,
+            PatternError::EmptyClass,
+        ];
+        assert!(told.iter().all(|why| !why.to_string().is_empty()));
+        assert_eq!(
+            PatternError::BackwardRange('z', 'a').to_string(),
+            "the range `z-a` runs backwards"
+        );
+    }
 }

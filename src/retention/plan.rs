@@ -529,3 +529,7 @@ impl Batch {
         instances
     }
 }
+
+#[cfg(test)]
+#[path = "plan_tests.rs"]
+mod tests;

@@ -293,3 +293,7 @@ pub struct Policy {
     /// How much one run may delete.
     pub limits: Limits,
 }
+
+#[cfg(test)]
+#[path = "policy_tests.rs"]
+mod tests;

@@ -356,3 +356,7 @@ impl RunReport {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "report_tests.rs"]
+mod tests;

@@ -1,0 +1,195 @@
+//! The words of reports are a contract, and numbers are sums.
+
+use super::super::decide::ExpireReason;
+use super::super::{BackupKind, BackupStatus, Databases, Engine, InstanceLife};
+use super::*;
+
+#[test]
+fn words_are_those_of_the_contract() {
+    let accepted = Fate::Answered(Outcome::Accepted);
+    let rejected = Fate::Answered(Outcome::Rejected {
+        code: "DBS.1".to_owned(),
+        message: String::new(),
+    });
+    let unanswered = Fate::Answered(Outcome::Unanswered { why: String::new() });
+    assert_eq!(
+        [accepted, rejected, unanswered, Fate::Confirmed, Fate::Returned].map(|fate| fate.key()),
+        Fate::KEYS
+    );
+    assert_eq!(
+        Fate::KEYS,
+        ["accepted", "rejected", "unanswered", "confirmed", "returned"]
+    );
+    assert_eq!(
+        RunResult::ALL.map(RunResult::as_str),
+        ["success", "partial", "failed", "refused", "skipped"]
+    );
+    let wait = Action::Wait {
+        reason: ExpireReason::NotKept,
+        since: None,
+        due_at: None,
+    };
+    assert_eq!(
+        [Action::Keep(Vec::new()), wait, Action::Delete(ExpireReason::NotKept)].map(|action| action.key()),
+        ["keep", "wait", "delete"]
+    );
+    let skips = [
+        SkipReason::Listing,
+        SkipReason::Shrink,
+        SkipReason::NotAllowed,
+        SkipReason::Unreachable,
+        SkipReason::Budget,
+        SkipReason::Refused,
+        SkipReason::Guard("max_percent"),
+    ];
+    assert_eq!(
+        skips.map(SkipReason::key),
+        [
+            "listing",
+            "shrink",
+            "not_allowed",
+            "unreachable",
+            "budget",
+            "refused",
+            "max_percent"
+        ]
+    );
+}
+
+#[test]
+fn what_the_api_writes_is_read_and_written_as_it_is() {
+    let reasons = [
+        ExpireReason::NotKept,
+        ExpireReason::MaxAge,
+        ExpireReason::Failed,
+        ExpireReason::InstanceDeleted,
+    ];
+    assert_eq!(
+        reasons.map(ExpireReason::key),
+        ["not_kept", "max_age", "failed", "instance_deleted"]
+    );
+    assert_eq!(
+        reasons.map(|reason| ExpireReason::from_key(reason.key())),
+        reasons.map(Some)
+    );
+    assert_eq!(ExpireReason::from_key("anything"), None);
+    for word in ["BUILDING", "COMPLETED", "FAILED", "DELETING", "NEW", ""] {
+        assert_eq!(BackupStatus::parse(word).as_str(), word);
+        assert_eq!(
+            matches!(BackupStatus::parse(word), BackupStatus::Other(_)),
+            ["NEW", ""].contains(&word)
+        );
+    }
+    for word in ["auto", "manual", "fragment", "incremental", "new", ""] {
+        assert_eq!(BackupKind::parse(word).as_str(), word);
+        assert_eq!(
+            matches!(BackupKind::parse(word), BackupKind::Other(_)),
+            ["new", ""].contains(&word)
+        );
+    }
+    assert_eq!(Engine::parse("SQLServer"), Engine::parse("sqlserver"));
+    assert_eq!(Engine::parse("MySQL"), Engine::Other("MySQL".into()));
+}
+
+fn row(id: &str) -> Row {
+    Row {
+        instance: Arc::new(Instance {
+            project: "prod".into(),
+            id: "i1in04".into(),
+            name: "mssql".into(),
+            tags: Vec::new(),
+            enterprise_project: None,
+            life: InstanceLife::Listed,
+        }),
+        backup: Backup {
+            id: id.into(),
+            name: id.into(),
+            kind: BackupKind::Manual,
+            engine: Engine::SqlServer,
+            status: BackupStatus::Completed,
+            begin: None,
+            size_bytes: 1,
+            databases: Databases::All,
+        },
+        action: Action::Keep(Vec::new()),
+        expires_at: None,
+        fate: None,
+    }
+}
+
+fn policy(sent: [(&str, &[(&str, u64)]); 2], rows: Vec<Row>) -> PolicyReport {
+    let fates = |fates: &[(&str, u64)]| Sent {
+        fates: fates.iter().map(|(fate, count)| ((*fate).to_owned(), *count)).collect(),
+        ..Sent::default()
+    };
+    PolicyReport {
+        policy: "production".into(),
+        mode: Mode::Enforce,
+        zone: Tz::UTC,
+        result: RunResult::Success,
+        refusals: Vec::new(),
+        summary: Summary::default(),
+        rows,
+        sent: sent
+            .into_iter()
+            .map(|(project, sent)| (project.into(), fates(sent)))
+            .collect(),
+        left: 0,
+    }
+}
+
+#[test]
+fn a_report_sums_over_policies_and_projects_and_marks_every_row_of_a_backup() {
+    let one = policy(
+        [("a", &[("accepted", 2), ("rejected", 5)]), ("b", &[("accepted", 3)])],
+        vec![row("b1"), row("b2")],
+    );
+    let two = policy([("a", &[("accepted", 10)]), ("b", &[])], vec![row("b2")]);
+    let at = DateTime::UNIX_EPOCH;
+    let mut report = RunReport {
+        run_id: None,
+        at,
+        finished_at: at,
+        policies: vec![one, two],
+        unmanaged: Vec::new(),
+        overlaps: Vec::new(),
+        skipped: Vec::new(),
+        instances: BTreeMap::new(),
+        unconfirmed: BTreeMap::new(),
+        calls: 0,
+        ledger_head: None,
+        settled_earlier: Vec::new(),
+    };
+    assert_eq!(
+        ["accepted", "rejected", "confirmed"].map(|fate| report.sent(fate)),
+        [15, 5, 0]
+    );
+    report.mark(&BTreeMap::from([("b2".into(), Fate::Confirmed)]));
+    let fates: Vec<_> = report
+        .policies
+        .iter()
+        .flat_map(|policy| &policy.rows)
+        .map(|row| row.fate.clone())
+        .collect();
+    assert_eq!(fates, [None, Some(Fate::Confirmed), Some(Fate::Confirmed)]);
+}
+
+#[test]
+fn a_tally_counts_and_adds_and_never_runs_over() {
+    let mut tally = Tally::default();
+    for bytes in [7, 5, u64::MAX] {
+        tally.add(bytes);
+    }
+    assert_eq!(
+        tally,
+        Tally {
+            count: 3,
+            bytes: u64::MAX
+        }
+    );
+    let mut tally = Tally::default();
+    for bytes in [7, 5] {
+        tally.add(bytes);
+    }
+    assert_eq!(tally.bytes, 12);
+}
