@@ -1,5 +1,6 @@
 //! `history` and `audit`: what the ledger says about the past. Read only.
 
+use std::collections::BTreeMap;
 use std::io::{ErrorKind, Write};
 
 use super::args::{Audit, AuditWhat, Format, Global, History};
@@ -36,8 +37,8 @@ pub(super) fn history(args: &History, global: &Global) -> CommandResult {
 fn entry(row: RunRow) -> HistoryEntry {
     let summary = row.summary.unwrap_or_default();
     let part = |key: &str| summary.get(key).cloned().unwrap_or_default();
-    let by_project: std::collections::BTreeMap<String, Sent> = serde_json::from_value(part("sent")).unwrap_or_default();
-    let mut sent = std::collections::BTreeMap::new();
+    let by_project: BTreeMap<String, Sent> = serde_json::from_value(part("sent")).unwrap_or_default();
+    let mut sent = BTreeMap::new();
     for (fate, count) in by_project.into_values().flat_map(|of| of.fates) {
         *sent.entry(fate).or_default() += count;
     }
@@ -58,8 +59,22 @@ fn entry(row: RunRow) -> HistoryEntry {
         summary: serde_json::from_value(part("summary")).ok(),
         sent,
         left: part("left").as_u64().unwrap_or(0),
-        message: (!refused.is_empty()).then(|| format!("refused by {}", refused.join(", "))),
+        message: refused_by(&refused),
     }
+}
+
+/// Which limits refused something, each once: some refuse single instances, and there may be thousands of these.
+fn refused_by(limits: &[String]) -> Option<String> {
+    let mut times: BTreeMap<&str, usize> = BTreeMap::new();
+    for limit in limits {
+        *times.entry(limit).or_default() += 1;
+    }
+    let name = |(limit, times): (&str, usize)| match times {
+        1 => limit.to_owned(),
+        times => format!("{limit} ({times} instances)"),
+    };
+    let names: Vec<String> = times.into_iter().map(name).collect();
+    (!names.is_empty()).then(|| format!("refused by {}", names.join(", ")))
 }
 
 pub(super) fn audit(args: &Audit, global: &Global) -> CommandResult {
@@ -91,5 +106,20 @@ pub(super) fn audit(args: &Audit, global: &Global) -> CommandResult {
                 Err(error) => Err(error.into()),
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_limit_that_refused_many_instances_is_named_once() {
+        let limits = ["max_percent", "shrink", "max_percent"].map(str::to_owned);
+        assert_eq!(
+            refused_by(&limits).unwrap(),
+            "refused by max_percent (2 instances), shrink"
+        );
+        assert_eq!(refused_by(&[]), None);
     }
 }
