@@ -142,7 +142,7 @@ async fn one_project_under_two_names_is_left_alone() {
         world.configure(&both(&world), policies, "");
         let ran = world.run(&args).await;
         world.deleted_exactly(&BTreeSet::new());
-        let ran = ran.exits(69);
+        let ran = ran.exits(78);
         let skipped = &ran.json()["skipped"][0];
         assert_eq!(skipped["instance_id"], json!(null), "{args:?}");
         let message = skipped["message"].as_str().unwrap();

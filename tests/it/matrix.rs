@@ -215,6 +215,8 @@ fn expected(cell: Cell) -> Vec<(u8, Gone)> {
     let good = vec![(0, Gone::All)];
     let class = class(at, fault);
     match at {
+        // None, or several of the name: `project_id` is to be written down.
+        At::ListProjects if ["missing=1", "extra"].contains(&fault) => vec![(78, Gone::Nothing)],
         At::ListInstances | At::ListProjects => match class {
             Class::Harmless | Class::Date => good,
             Class::Retried | Class::Disagrees | Class::Unauthorised if once => good,
