@@ -91,11 +91,8 @@ fn draw(
 ) -> io::Result<()> {
     draw_policies(out, look, config)?;
     for warning in &config.warnings {
-        writeln!(
-            out,
-            "\n{} {warning}",
-            look.paint(AnsiColor::Yellow.on_default(), "warning:")
-        )?;
+        writeln!(out)?;
+        draw_warning(out, look, warning)?;
     }
     for project in projects {
         writeln!(out)?;
@@ -105,6 +102,22 @@ fn draw(
         let are = if strict { ", which --strict makes errors" } else { "" };
         let text = format!("\n{}{are}.", counted(warnings, "warning", "warnings"));
         writeln!(out, "{}", look.paint(BOLD, &text))?;
+    }
+    Ok(())
+}
+
+/// As the configuration's problems are shown, but wrapped; the snippet stays as it is, for a pointer stands under it.
+fn draw_warning(out: &mut dyn Write, look: &Look, warning: &Problem) -> io::Result<()> {
+    let style = AnsiColor::Yellow.on_default();
+    let text = warning.to_string();
+    let mut lines = text.lines();
+    let head = lines.next().unwrap_or_default();
+    paragraph(out, look, 0, 2, style, &format!("warning: {head}"))?;
+    for line in lines {
+        match line.strip_prefix("  help: ") {
+            Some(help) => paragraph(out, look, 2, 6, Style::new(), &format!("help: {help}"))?,
+            None => writeln!(out, "{line}")?,
+        }
     }
     Ok(())
 }

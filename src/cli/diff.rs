@@ -16,11 +16,11 @@ use super::out::{Look, Out};
 use super::render::{BOLD, DIM};
 use super::sentences::{clean, count, day, gone_by, keep, number, size};
 use super::text::paragraph;
-use super::{CommandResult, exit, finish, session};
+use super::{CommandResult, exit, finish, note, session};
 use crate::config::Config;
 use crate::retention::diff::{self, Changed, Fate, Group, Groups, Side};
 use crate::retention::report::Tally;
-use crate::retention::{InstanceId, Mode, PolicyName};
+use crate::retention::{InstanceId, Mode, PolicyName, ProjectName};
 
 /// More changes than this are not all listed unless asked for.
 const MOST_ROWS: usize = 200;
@@ -34,6 +34,13 @@ pub(super) fn diff(args: &Diff, global: &Global) -> CommandResult {
     let fleet = if let Some(file) = &args.backups {
         Fleet::of_file(&config, file)?
     } else {
+        let known = |name: &ProjectName| config.projects.iter().any(|project| project.name == *name);
+        for project in against.projects.iter().filter(|project| !known(&project.name)) {
+            note(&format!(
+                "project {} is in the other configuration only: its backups are not looked at",
+                project.name
+            ));
+        }
         let policies = config.policies.iter().chain(&against.policies).cloned().collect();
         Fleet::of_cloud(&config, policies, None, at)?
     };
