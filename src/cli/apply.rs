@@ -10,7 +10,8 @@ use super::args::{Apply, Global};
 use super::render::Kind;
 use super::{CommandResult, Failure, exit, plan, session, show_report};
 use crate::config::Config;
-use crate::daemon::{gauges, say_when_new};
+use crate::daemon::gauges::{self, Remembered};
+use crate::daemon::say_when_new;
 use crate::ledger::{Access, Ledger};
 use crate::retention::RunReport;
 use crate::run::{self, Order, Purpose};
@@ -59,7 +60,7 @@ async fn run_once(args: &Apply, config: &Arc<Config>) -> Result<RunReport, Failu
         telemetry::run_line(&report);
     }
     if let Some(file) = &args.metrics_file {
-        gauges::restore(&metrics, &ledger, |_| true)?;
+        Remembered::read(&ledger)?.show(&metrics, |_| true);
         metrics.observe_run(&report, begun.elapsed());
         gauges::show_clocks(&metrics, &world.projects);
         gauges::show_decided(&metrics, config, &ledger, order.now)?;

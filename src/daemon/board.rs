@@ -13,6 +13,7 @@ use chrono::{DateTime, Utc};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use super::gauges::Remembered;
 use super::off_the_runtime;
 use super::status::{ConfigStatus, LastRun, PolicyStatus, Problem, Status, StorageDay};
 use super::store::Slot;
@@ -72,6 +73,8 @@ struct Held {
 struct Reading {
     held_at: Option<Instant>,
     storage_at: Option<Instant>,
+    /// The head of the ledger's chain then; another one says that something was done, perhaps by an `apply`.
+    head: Option<String>,
 }
 
 /// The board.
@@ -190,8 +193,46 @@ impl Board {
             }
         }
         let config = self.live.borrow().clone();
+        let head = Some(ledger.head()?);
+        if reading.head != head {
+            self.recall(&config, ledger)?;
+            reading.head = head;
+        }
         let waiting = super::gauges::show_decided(&self.metrics, &config, ledger, now)?;
         self.facts().guard_open = waiting;
+        Ok(())
+    }
+
+    /// Shows what the ledger knows of the last runs, as far as it is newer than what is known here: a run that failed as a
+    /// whole left nothing in the ledger.
+    pub(super) fn recall(&self, config: &Config, ledger: &Ledger) -> Result<(), ledger::Error> {
+        let mut remembered = Remembered::read(ledger)?;
+        let is_there = |name: &ProjectName| config.projects.iter().any(|project| project.name == *name);
+        remembered.instances.retain(|name, _| is_there(name));
+        let newer: BTreeSet<PolicyName> = {
+            let facts = self.facts();
+            let known = |name: &PolicyName| facts.last.get(name).map(|last| last.finished_at);
+            let policies = config.policies.iter().map(|entry| &entry.policy.name);
+            policies
+                .filter(|name| remembered.runs.get(*name).and_then(|last| last.finished.finished_at) > known(name))
+                .cloned()
+                .collect()
+        };
+        remembered.show(&self.metrics, |policy| newer.contains(policy));
+        let mut facts = self.facts();
+        facts.instances = remembered.instances;
+        facts.unconfirmed = remembered.unconfirmed;
+        for name in newer {
+            let Some(last) = remembered.runs.remove(&name) else {
+                continue;
+            };
+            if let Some(at) = last.success.and_then(|run| run.finished_at) {
+                facts.last_success.insert(name.clone(), at);
+            }
+            if let Some(run) = LastRun::remembered(last.finished) {
+                facts.last.insert(name, run);
+            }
+        }
         Ok(())
     }
 

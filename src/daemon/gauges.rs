@@ -10,7 +10,7 @@ use chrono::{DateTime, Utc};
 use serde::de::DeserializeOwned;
 
 use crate::config::{Config, PolicyEntry};
-use crate::ledger::{self, Ledger};
+use crate::ledger::{self, LastRuns, Ledger, RunRow};
 use crate::rds::{Event, Observer, Operation};
 use crate::retention::report::InstanceCounts;
 use crate::retention::{PolicyName, ProjectName};
@@ -52,49 +52,59 @@ pub fn observer(metrics: &Metrics) -> Observer {
     })
 }
 
-/// Shows what the ledger remembers of the last runs of these policies, and of the instances.
-pub fn restore(metrics: &Metrics, ledger: &Ledger, of: impl Fn(&PolicyName) -> bool) -> Result<(), ledger::Error> {
-    let mut runs = Vec::new();
-    for (policy, last) in ledger.last_runs()? {
-        let Some(finished_at) = last.finished.finished_at else {
-            continue;
-        };
-        if of(&policy) {
-            runs.push(LastRun {
-                policy,
-                finished_at,
-                last_success_at: last.success.and_then(|run| run.finished_at),
-                summary: last.read.and_then(|run| part(run, "summary")),
-            });
-        }
-    }
-    metrics.restore(&runs, remembered_instances(ledger)?, &unconfirmed(ledger)?);
-    Ok(())
+/// What the ledger remembers, to be shown.
+#[derive(Debug)]
+pub struct Remembered {
+    /// The last runs of each policy.
+    pub runs: BTreeMap<PolicyName, LastRuns>,
+    /// Each project's instances: the newest of the last runs that listed them says it.
+    pub instances: BTreeMap<ProjectName, InstanceCounts>,
+    /// Accepted deletions that no listing has confirmed yet, by project.
+    pub unconfirmed: BTreeMap<ProjectName, u64>,
 }
 
-/// What the ledger remembers of each project's instances: the newest of the last runs that listed them says it.
-pub fn remembered_instances(ledger: &Ledger) -> Result<BTreeMap<ProjectName, InstanceCounts>, ledger::Error> {
-    let mut last: Vec<_> = ledger.last_runs()?.into_values().filter_map(|last| last.read).collect();
-    last.sort_by_key(|run| run.finished_at);
-    Ok(last
-        .into_iter()
-        .filter_map(|run| part(run, "instances"))
-        .flat_map(|counts: BTreeMap<_, _>| counts)
-        .collect())
+impl Remembered {
+    /// Reads it.
+    pub fn read(ledger: &Ledger) -> Result<Self, ledger::Error> {
+        let runs = ledger.last_runs()?;
+        let mut read: Vec<RunRow> = runs.values().filter_map(|last| last.read.clone()).collect();
+        read.sort_by_key(|run| run.finished_at);
+        let listed = read.iter().filter_map(|run| part(run, "instances"));
+        let instances = listed.flat_map(|counts: BTreeMap<_, _>| counts).collect();
+        let mut unconfirmed = BTreeMap::new();
+        for row in ledger.unconfirmed()? {
+            *unconfirmed.entry(row.project).or_default() += 1;
+        }
+        Ok(Self {
+            runs,
+            instances,
+            unconfirmed,
+        })
+    }
+
+    /// Shows the last runs of these policies, and the rest.
+    pub fn show(&self, metrics: &Metrics, of: impl Fn(&PolicyName) -> bool) {
+        let shown = |(policy, last): (&PolicyName, &LastRuns)| {
+            Some(LastRun {
+                policy: policy.clone(),
+                finished_at: last.finished.finished_at?,
+                last_success_at: last.success.as_ref().and_then(|run| run.finished_at),
+                summary: last.read.as_ref().and_then(|run| part(run, "summary")),
+            })
+        };
+        let runs: Vec<LastRun> = self
+            .runs
+            .iter()
+            .filter(|(policy, _)| of(policy))
+            .filter_map(shown)
+            .collect();
+        metrics.restore(&runs, self.instances.clone(), &self.unconfirmed);
+    }
 }
 
 /// A part of a run's numbers.
-fn part<T: DeserializeOwned>(run: ledger::RunRow, key: &str) -> Option<T> {
-    serde_json::from_value(run.summary?.get_mut(key)?.take()).ok()
-}
-
-/// Accepted deletions that no listing has confirmed yet, by project.
-pub fn unconfirmed(ledger: &Ledger) -> Result<BTreeMap<ProjectName, u64>, ledger::Error> {
-    let mut counts: BTreeMap<ProjectName, u64> = BTreeMap::new();
-    for row in ledger.unconfirmed()? {
-        *counts.entry(row.project).or_default() += 1;
-    }
-    Ok(counts)
+fn part<T: DeserializeOwned>(run: &RunRow, key: &str) -> Option<T> {
+    serde_json::from_value(run.summary.as_ref()?.get(key)?.clone()).ok()
 }
 
 /// Shows what people decide: holds and freeze, from configuration and ledger, and the policies whose refused plan waits

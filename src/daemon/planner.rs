@@ -7,7 +7,7 @@ mod files;
 mod holds;
 mod runs;
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,7 +22,6 @@ use files::Wanted;
 use super::board::Board;
 use super::due::{Agenda, Timing};
 use super::reload::{self, Found};
-use super::status::LastRun;
 use super::store::{Look, Slot, Store, key_guard, say_when_new};
 use super::systemd::Systemd;
 use super::turn::{Passer, Right, Turn, Walked};
@@ -335,32 +334,7 @@ impl Planner {
                 tracing::info!(policy = name.as_str(), last = %begun, "a tick was missed: it is made up for now");
             }
         }
-        self.recall(config, ledger)
-    }
-
-    /// Shows what the ledger knows of the last runs of policies of which nothing is known here. Of the others more is known
-    /// here: a run that failed as a whole left nothing in the ledger.
-    fn recall(&self, config: &Config, ledger: &Ledger) -> Result<(), ledger::Error> {
-        let known: BTreeSet<PolicyName> = self.board.facts().last.keys().cloned().collect();
-        gauges::restore(&self.metrics, ledger, |policy| !known.contains(policy))?;
-        let mut instances = gauges::remembered_instances(ledger)?;
-        instances.retain(|name, _| config.projects.iter().any(|project| project.name == *name));
-        let unconfirmed = gauges::unconfirmed(ledger)?;
-        let mut remembered = ledger.last_runs()?;
-        let mut facts = self.board.facts();
-        facts.instances = instances;
-        facts.unconfirmed = unconfirmed;
-        let new = config.policies.iter().map(|entry| &entry.policy.name);
-        for name in new.filter(|name| !known.contains(*name)) {
-            let Some(last) = remembered.remove(name) else { continue };
-            if let Some(at) = last.success.and_then(|run| run.finished_at) {
-                facts.last_success.insert(name.clone(), at);
-            }
-            if let Some(run) = LastRun::remembered(last.finished) {
-                facts.last.insert(name.clone(), run);
-            }
-        }
-        drop(facts);
+        self.board.recall(config, ledger)?;
         self.board.refresh(true);
         Ok(())
     }

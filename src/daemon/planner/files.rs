@@ -183,9 +183,10 @@ impl Planner {
         self.forget_the_gone(new);
         if let Some(ledger) = self.store.ledger() {
             // A policy that came back has a past.
-            if off_the_runtime(|| self.recall(new, &ledger)).is_err() {
+            if off_the_runtime(|| self.board.recall(new, &ledger)).is_err() {
                 self.doubt = true;
             }
+            self.board.refresh(true);
         }
         self.next_holds = None;
         self.in_force(new, now);

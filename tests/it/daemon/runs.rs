@@ -251,6 +251,48 @@ async fn an_apply_beside_the_daemon_waits_its_turn() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_run_by_hand_shows_in_the_daemons_numbers() {
+    let lab = Lab::start(10).await;
+    lab.configure(&policy("p", NEVER, ""));
+    let mut daemon = lab.run().await;
+    daemon.is_ready().await;
+    let success = "last_success_timestamp_seconds{policy=\"p\"}";
+    assert_eq!(daemon.metric(success).await, None);
+    let apply = async |code: i32| {
+        let mut apply = lab.command();
+        apply.arg("apply");
+        let output = tokio::task::spawn_blocking(move || apply.output().unwrap())
+            .await
+            .unwrap();
+        assert_eq!(
+            output.status.code(),
+            Some(code),
+            "{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+    };
+    lab.simulator
+        .faults()
+        .add(Fault::parse("list_instances:status=403").unwrap());
+    apply(77).await;
+    daemon.reaches("last_run_timestamp_seconds{policy=\"p\"}", 1.0).await;
+    assert_eq!(daemon.status().await["policies"][0]["last_run"]["result"], "failed");
+    assert_eq!(daemon.metric("backups{decision=\"keep\",policy=\"p\"}").await, None);
+    lab.simulator.faults().clear();
+    apply(0).await;
+    daemon.reaches(success, 1.0).await;
+    assert_eq!(
+        daemon.metric("backups{decision=\"keep\",policy=\"p\"}").await,
+        Some(3.0)
+    );
+    assert_eq!(daemon.metric("instances{state=\"managed\"}").await, Some(1.0));
+    let status = daemon.status().await;
+    assert_eq!(status["policies"][0]["last_run"]["result"], "success");
+    assert_eq!(status["problems"], serde_json::json!([]));
+    assert!(daemon.stop().await.success());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn with_a_damaged_state_it_stays_up_says_so_and_runs_nothing() {
     let lab = Lab::start(5).await;
     lab.configure(&policy("p", "* * * * * *", ""));
