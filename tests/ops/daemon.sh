@@ -66,6 +66,11 @@ if in_box systemctl reload rds-retentiond 2>/dev/null; then fail "a bad reload w
 until_true "the gauge of a bad file" has /metrics '^rds_retention_config_last_reload_successful 0'
 until_true "the reason in STATUS" sh -c "$root/tests/ops/sdbox exec systemctl show -P StatusText rds-retentiond | grep -q refused"
 has /api/v1/status '"policy":"second"' || fail "the last good configuration is not in force"
+# The journal knows how grave each line is, and shows no prefix of ours.
+logged() { in_box journalctl -u rds-retentiond --no-pager -o cat "$@"; }
+logged -p err | grep -c 'the new configuration is refused' >/dev/null || fail "the refusal is not an error in the journal"
+logged -p info | grep -c '^state opened' >/dev/null || fail "no line at its priority"
+if logged -p err | grep -c 'state opened' >/dev/null; then fail "everything is an error in the journal"; fi
 [ "$(show ActiveState) $(show MainPID)" = "active $pid" ] || fail "a reload restarted it"
 configure second '0 0 29 2 *'
 in_box systemctl reload rds-retentiond || fail "it does not recover from a bad file"
