@@ -35,7 +35,7 @@ dpkg-deb -Znone --root-owner-group -b "$SDBOX/next" "$SDBOX/next.deb" >/dev/null
 # What is in it, told from outside.
 contents=$(dpkg-deb -c "$deb")
 for file in usr/bin/rds-retentiond usr/lib/systemd/system/rds-retentiond.service etc/rds-retentiond/config.yaml \
-  usr/share/doc/rds-retentiond/examples/policies.d/simple-30-days.yaml \
+  usr/share/doc/rds-retentiond/config/policies.d/simple-30-days.yaml usr/share/doc/rds-retentiond/changelog.Debian.gz \
   usr/share/rds-retentiond/prometheus/rds-retentiond.rules.yml usr/share/rds-retentiond/prometheus/prometheus.example.yml \
   usr/share/rds-retentiond/grafana/rds-retentiond.json usr/share/rds-retentiond/schema.json \
   usr/share/man/man1/rds-retentiond.1.gz usr/share/man/man1/rds-retentiond-plan.1.gz \
@@ -45,6 +45,13 @@ for file in usr/bin/rds-retentiond usr/lib/systemd/system/rds-retentiond.service
 done
 [ "$(dpkg-deb -I "$deb" conffiles)" = /etc/rds-retentiond/config.yaml ] || fail "conffiles"
 if awk '{print $2}' <<<"$contents" | grep -qvE '^(root/root|0/0)$'; then fail "files that are not root's"; fi
+# The documents lead somewhere in the package, too, and their examples are where their commands look.
+doc=$SDBOX/next/usr/share/doc/rds-retentiond
+while IFS= read -r page; do
+  for link in $(grep -o '](\([^)#: ]*\)[#)]' "$page" | sed 's/](//; s/[#)]$//'); do
+    [ -e "$(dirname "$page")/$link" ] || fail "${page#"$doc"/} links to $link, which is not in the package"
+  done
+done < <(find "$doc" -name '*.md')
 bash -n "$SDBOX/next/usr/share/bash-completion/completions/rds-retentiond" || fail "the completion for bash"
 if command -v fish >/dev/null; then
   fish -n "$SDBOX/next/usr/share/fish/vendor_completions.d/rds-retentiond.fish" || fail "the completion for fish"
