@@ -121,9 +121,9 @@ fn parse(file: &Loaded, findings: &Findings) -> Option<Parsed> {
 
 fn not_utf8(good: &[u8], bad: Option<u8>) -> Flaw {
     let before = String::from_utf8_lossy(good);
-    let last = before.rsplit('\n').next().unwrap_or_default();
+    let (count, last) = tree::lines(&before).fold((0, ""), |(count, _), line| (count + 1, line));
     let spot = Spot {
-        line: before.matches('\n').count() + 1,
+        line: count,
         column: last.chars().count() + 1,
         length: 1,
     };

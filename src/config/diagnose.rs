@@ -6,7 +6,7 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use super::tree::{Flaw, Spot};
+use super::tree::{Flaw, Spot, lines};
 
 /// Widest part of a source line that is shown.
 const SNIPPET_WIDTH: usize = 120;
@@ -169,9 +169,10 @@ pub(super) struct Source {
 
 impl Source {
     pub fn new(file: PathBuf, text: &str) -> Self {
+        let text = text.strip_suffix(['\n', '\r']).unwrap_or(text);
         Self {
             file,
-            lines: text.lines().map(str::to_owned).collect(),
+            lines: lines(text).map(str::to_owned).collect(),
         }
     }
 
@@ -336,6 +337,21 @@ mod tests {
         };
         assert!(long.snippet(beyond).is_some());
         assert_eq!(long.snippet(Spot { line: 7, ..beyond }), None);
+    }
+
+    #[test]
+    fn a_carriage_return_alone_ends_a_line_as_the_parser_counts() {
+        // Found by fuzzing: the line after it was shown for the next one.
+        let source = Source::new(PathBuf::from("c.yaml"), "a: 1\rb: 2\r\nc: bad\n");
+        let spot = Spot {
+            line: 3,
+            column: 4,
+            length: 3,
+        };
+        assert_eq!(source.snippet(spot).unwrap(), "  |\n3 | c: bad\n  |    ^^^");
+        assert_eq!(source.lines, ["a: 1", "b: 2", "c: bad"]);
+        let flaw = super::super::tree::parse("a: 1\rb: [\rc: @x\r").unwrap_err();
+        assert!(flaw.spot.line >= 2, "{flaw:?}");
     }
 
     #[test]

@@ -41,7 +41,9 @@ pub fn yaml(dir: &Path, data: &[u8]) {
         let text = String::from_utf8_lossy(bytes);
         (
             file.clone(),
-            text.lines().map(|line| line.chars().count()).collect::<Vec<_>>(),
+            super::tree::lines(&text)
+                .map(|line| line.chars().count())
+                .collect::<Vec<_>>(),
         )
     };
     let lines = HashMap::from([lines(&file, main), lines(&other, included)]);
@@ -152,8 +154,9 @@ pub fn cron(data: &[u8]) {
     assert_eq!(Schedule::parse(schedule.text()).as_ref(), Ok(&schedule));
     let mut after = after;
     for _ in 0..3 {
-        let Some(next) = next_is_later(&schedule, after, zone) else {
-            return;
+        let next = next_is_later(&schedule, after, zone);
+        let Some(next) = next else {
+            panic!("{:?} in {zone} never comes due", schedule.text());
         };
         let said = format!("{:?} in {zone} after {after} is {next}", schedule.text());
         let gap = offset(zone, next) > offset(zone, next - TimeDelta::seconds(1));

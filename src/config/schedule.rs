@@ -90,6 +90,17 @@ impl Schedule {
                 "minute hour day-of-month month day-of-week, as \"0 3 * * *\" for 03:00 every day",
             );
         }
+        // croner takes an empty item for no time at all: `0 , * * *` would never come due, and take seconds to find that out.
+        if text
+            .split_whitespace()
+            .flat_map(|field| field.split(','))
+            .any(str::is_empty)
+        {
+            return error(
+                format!("`{}` is not a cron schedule: a list has an empty item", clip(text)),
+                "write the items of a list with one comma between them, as \"0 3,15 * * *\"",
+            );
+        }
         let parser = CronParser::builder()
             .seconds(Seconds::Optional)
             .year(Year::Disallowed)

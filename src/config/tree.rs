@@ -287,6 +287,13 @@ fn spot_of(range: &Range) -> Spot {
     }
 }
 
+/// The lines of a file as YAML counts them: a carriage return alone ends one, too. A line break at the end is followed by an
+/// empty line.
+pub(super) fn lines(text: &str) -> impl Iterator<Item = &str> {
+    text.split('\n')
+        .flat_map(|line| line.strip_suffix('\r').unwrap_or(line).split('\r'))
+}
+
 /// At most forty characters of outside text, fit for a message.
 pub(super) fn clip(text: &str) -> String {
     let mut short: String = text.chars().take(40).flat_map(char::escape_debug).collect();
@@ -302,7 +309,7 @@ fn syntax(text: &str, error: &ScanError) -> Flaw {
         column: error.marker().col() + 1,
         length: 1,
     };
-    let line = text.lines().nth(spot.line.saturating_sub(1)).unwrap_or_default();
+    let line = lines(text).nth(spot.line.saturating_sub(1)).unwrap_or_default();
     let info = error.info();
     // The parser points behind the value that it stumbled over; the value is what the reader must see.
     let value = value_of(line);

@@ -765,3 +765,21 @@ fn a_deleted_instance_is_kept_until_expire_after_and_then_goes_whole() {
         ["b"]
     );
 }
+
+#[test]
+fn a_day_that_is_met_left_and_met_again_takes_one_slot() {
+    // St John's put its clock back from 00:01 on 7 November 2010 to 23:01 on the 6th.
+    let policy = Policy {
+        zone: Tz::America__St_Johns,
+        ..policy(&[KeepRule::Counted(Period::Day, count(3))])
+    };
+    let backups = [
+        backup("fifth", "2010-11-05T15:00:00Z"),
+        backup("sixth-first-pass", "2010-11-07T02:00:00Z"),
+        backup("seventh-earlier", "2010-11-07T02:30:10Z"),
+        backup("seventh", "2010-11-07T02:30:30Z"),
+        backup("sixth-second-pass", "2010-11-07T03:00:00Z"),
+    ];
+    let found = fates(&policy, &backups, &[], "2010-11-08T00:00:00Z");
+    assert_eq!(kept(&found), ["fifth", "seventh", "sixth-second-pass"]);
+}

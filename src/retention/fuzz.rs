@@ -624,7 +624,7 @@ mod tests {
 
     #[test]
     fn the_decision_is_the_oracles_on_random_tapes() {
-        tapes(600, decision);
+        tapes(200, decision);
     }
 
     #[test]
@@ -634,7 +634,7 @@ mod tests {
 
     #[test]
     fn spans_are_subtracted_as_the_oracle_does_on_random_tapes() {
-        tapes(3_000, |tape| {
+        tapes(1_000, |tape| {
             let text = span(&mut Tape::new(&tape[8..])).to_string();
             spans(&[&tape[..8], text.as_bytes()].concat());
         });

@@ -339,6 +339,27 @@ mod tests {
     }
 
     #[test]
+    fn is_roughly_so_many_seconds() {
+        let seconds = |text: &str| Span::parse(text).unwrap().approximate_seconds();
+        let units = ["1y", "1mo", "1w", "1d", "1h", "1min", "1s"].map(seconds);
+        assert_eq!(units, [31_556_952, 2_629_746, 604_800, 86_400, 3_600, 60, 1]);
+        assert_eq!(
+            seconds("2y3mo4w5d6h7min8s"),
+            63_113_904 + 7_889_238 + 33 * 86_400 + 22_028
+        );
+        assert_eq!(seconds("0s"), 0);
+        assert!(Span::ZERO.is_zero() && !Span::days(1).is_zero());
+        let told = [
+            SpanError::Empty,
+            SpanError::AmbiguousM,
+            SpanError::TooLarge,
+            SpanError::Order("y"),
+        ];
+        assert!(told.iter().all(|why| !why.to_string().is_empty()));
+        assert_eq!(format!("{:>4}", Span::days(3)), "  3d");
+    }
+
+    #[test]
     fn refuses_what_is_ambiguous_or_out_of_order() {
         assert_eq!(Span::parse("6m"), Err(SpanError::AmbiguousM));
         assert_eq!(Span::parse("1y6m"), Err(SpanError::AmbiguousM));
@@ -369,6 +390,15 @@ mod tests {
         // 29 March 2026: 02:00 CET becomes 03:00 CEST.
         assert_eq!(before("1d", "2026-03-29T10:00:00Z", berlin), "2026-03-28T11:00:00Z");
         assert_eq!(before("24h", "2026-03-29T10:00:00Z", berlin), "2026-03-28T10:00:00Z");
+    }
+
+    #[test]
+    fn every_unit_counts() {
+        let at = "2026-06-30T12:00:00Z";
+        assert_eq!(before("1y2mo", at, Tz::UTC), "2025-04-30T12:00:00Z");
+        assert_eq!(before("2w1d", at, Tz::UTC), "2026-06-15T12:00:00Z");
+        assert_eq!(before("3h20min7s", at, Tz::UTC), "2026-06-30T08:39:53Z");
+        assert_eq!(before("3w", at, Tz::UTC), "2026-06-09T12:00:00Z");
     }
 
     #[test]

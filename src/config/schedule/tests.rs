@@ -273,3 +273,23 @@ fn a_day_that_comes_is_accepted() {
         );
     }
 }
+
+#[test]
+fn a_list_with_an_empty_item_is_refused() {
+    // Found by fuzzing: croner reads `,` as a set of no hours, and the policy would never have run.
+    for text in [
+        "0 , * * *",
+        ",0 3 * * *",
+        "0 3, * * *",
+        "0 3,,4 * * *",
+        "0 0 1 JAN, *",
+        "0 0 * * ,",
+    ] {
+        let why = Schedule::parse(text).unwrap_err();
+        assert!(why.to_string().contains("empty item"), "{text}: {why}");
+    }
+    assert_eq!(
+        next("0 3,15 * * *", Tz::UTC, "2026-11-23T12:00:00Z"),
+        "2026-11-23T15:00:00Z"
+    );
+}
