@@ -783,3 +783,71 @@ fn a_day_that_is_met_left_and_met_again_takes_one_slot() {
     let found = fates(&policy, &backups, &[], "2010-11-08T00:00:00Z");
     assert_eq!(kept(&found), ["fifth", "seventh", "sixth-second-pass"]);
 }
+
+#[test]
+fn age_alone_and_the_end_of_another_backups_hold() {
+    // `old` ages out on the 20th, a hold on `held` ends on the 25th, `young` ages out on the 30th, a hold on `held-longer` ends
+    // in December; and one ended long ago.
+    let policy = Policy {
+        max_age: Some(Span::days(30)),
+        ..policy(&[KeepRule::Last(count(9))])
+    };
+    let backups = [
+        backup("gone", "2026-09-01T00:00:00Z"),
+        backup("held", "2026-10-01T00:00:00Z"),
+        backup("held-longer", "2026-10-02T00:00:00Z"),
+        backup("held-once", "2026-10-20T00:00:00Z"),
+        backup("old", "2026-10-21T00:00:00Z"),
+        backup("young", "2026-10-31T00:00:00Z"),
+        backup("newest", "2026-11-09T00:00:00Z"),
+    ];
+    let hold = |id: &str, until: &str| Hold {
+        id: None,
+        target: HoldTarget::Backup(id.into()),
+        reason: "r".into(),
+        owner: None,
+        until: Some(utc(until)),
+    };
+    let holds = [
+        hold("held-longer", "2026-12-20T00:00:00Z"),
+        hold("held", "2026-11-25T00:00:00Z"),
+        hold("held-once", "2026-11-01T00:00:00Z"),
+    ];
+    let found = fates(&policy, &backups, &holds, "2026-11-10T00:00:00Z");
+    let ends = |id: &str| found[id].expires_at;
+    assert_eq!(found["gone"].verdict, Verdict::Expire(ExpireReason::MaxAge));
+    assert_eq!(ends("gone"), None, "what has expired expires no more");
+    assert_eq!(ends("old"), Some(utc("2026-11-20T00:00:00Z")));
+    assert_eq!(ends("held"), Some(utc("2026-11-25T00:00:00Z")));
+    assert_eq!(ends("held-once"), Some(utc("2026-11-19T00:00:00Z")));
+    assert_eq!(ends("young"), Some(utc("2026-11-30T00:00:00Z")));
+    assert_eq!(ends("held-longer"), Some(utc("2026-12-20T00:00:00Z")));
+    assert_eq!(ends("newest"), None, "the floor");
+}
+
+#[test]
+fn everything_of_a_deleted_instance_expires_and_then_expires_no_more() {
+    let mut policy = policy(&[KeepRule::Last(count(9))]);
+    policy.select.deleted_instances = DeletedInstances::ExpireAfter(Span::days(10));
+    let gone = Instance {
+        life: InstanceLife::Deleted {
+            missed_since: utc("2026-11-01T00:00:00Z"),
+        },
+        ..instance()
+    };
+    let backups = [backup("a", "2026-10-01T00:00:00Z"), backup("b", "2026-10-02T00:00:00Z")];
+    let end = Some(utc("2026-11-11T00:00:00Z"));
+    let before = fates_of(&gone, &policy, &backups, &[], "2026-11-11T00:00:00Z");
+    assert!(
+        before
+            .values()
+            .all(|fate| matches!(fate.verdict, Verdict::Keep(_)) && fate.expires_at == end)
+    );
+    let after = fates_of(&gone, &policy, &backups, &[], "2026-11-11T00:00:01Z");
+    let over = Verdict::Expire(ExpireReason::InstanceDeleted);
+    assert!(
+        after
+            .values()
+            .all(|fate| fate.verdict == over && fate.expires_at.is_none())
+    );
+}

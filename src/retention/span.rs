@@ -399,6 +399,10 @@ mod tests {
         assert_eq!(before("2w1d", at, Tz::UTC), "2026-06-15T12:00:00Z");
         assert_eq!(before("3h20min7s", at, Tz::UTC), "2026-06-30T08:39:53Z");
         assert_eq!(before("3w", at, Tz::UTC), "2026-06-09T12:00:00Z");
+        // As many of one as of another.
+        assert_eq!(before("1y1mo", at, Tz::UTC), "2025-05-30T12:00:00Z");
+        assert_eq!(before("1mo1w", at, Tz::UTC), "2026-05-23T12:00:00Z");
+        assert_eq!(before("2w2d", at, Tz::UTC), "2026-06-14T12:00:00Z");
     }
 
     #[test]
@@ -483,6 +487,17 @@ mod tests {
             Span::days(7).boundary_after(utc("2026-01-01T00:00:00Z"), Tz::UTC),
             Some(utc("2026-01-08T00:00:00Z"))
         );
+    }
+
+    #[test]
+    fn the_boundary_is_a_whole_second() {
+        let boundary = |span: &str, at| Span::parse(span).unwrap().boundary_after(utc(at), Tz::UTC).unwrap();
+        assert_eq!(boundary("1h", "2026-10-01T12:00:00Z"), utc("2026-10-01T13:00:00Z"));
+        assert_eq!(boundary("1h", "2026-10-01T12:00:00.5Z"), utc("2026-10-01T13:00:01Z"));
+        assert_eq!(boundary("1d", "2026-10-01T12:00:00.5Z"), utc("2026-10-02T12:00:01Z"));
+        // No second of 30 or 31 October is late enough: less a month, both end at 23:59:59 of 30 September.
+        assert_eq!(boundary("1mo", "2026-09-30T23:59:59.5Z"), utc("2026-11-01T00:00:00Z"));
+        assert_eq!(boundary("0s", "2026-10-01T12:00:00Z"), utc("2026-10-01T12:00:00Z"));
     }
 
     #[test]
