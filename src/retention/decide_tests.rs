@@ -851,3 +851,17 @@ fn everything_of_a_deleted_instance_expires_and_then_expires_no_more() {
             .all(|fate| fate.verdict == over && fate.expires_at.is_none())
     );
 }
+
+#[test]
+fn a_backup_dated_ahead_takes_the_slot_when_its_time_comes() {
+    let policy = policy(&[KeepRule::Last(count(1))]);
+    let backups = [
+        backup("newest", "2026-11-09T00:00:00Z"),
+        backup("ahead", "2026-11-12T00:00:00Z"),
+    ];
+    let found = fates(&policy, &backups, &[], "2026-11-10T00:00:00Z");
+    // Five minutes before its time it is believed.
+    assert_eq!(found["newest"].expires_at, Some(utc("2026-11-11T23:55:00Z")));
+    assert_eq!(keepers(&found["ahead"]), [&Keeper::FutureDated]);
+    assert_eq!(found["ahead"].expires_at, None);
+}

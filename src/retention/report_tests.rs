@@ -24,6 +24,10 @@ fn words_are_those_of_the_contract() {
         RunResult::ALL.map(RunResult::as_str),
         ["success", "partial", "failed", "refused", "skipped"]
     );
+    assert_eq!(
+        RunResult::ALL.map(RunResult::has_read),
+        [true, true, false, true, false]
+    );
     let wait = Action::Wait {
         reason: ExpireReason::NotKept,
         since: None,
@@ -192,4 +196,10 @@ fn a_tally_counts_and_adds_and_never_runs_over() {
         tally.add(bytes);
     }
     assert_eq!(tally.bytes, 12);
+}
+
+#[test]
+fn tallies_are_added() {
+    let tally = |count, bytes| Tally { count, bytes };
+    assert_eq!(tally(2, 30).and(tally(5, 700)), tally(7, 730));
 }

@@ -498,6 +498,8 @@ mod tests {
         // No second of 30 or 31 October is late enough: less a month, both end at 23:59:59 of 30 September.
         assert_eq!(boundary("1mo", "2026-09-30T23:59:59.5Z"), utc("2026-11-01T00:00:00Z"));
         assert_eq!(boundary("0s", "2026-10-01T12:00:00Z"), utc("2026-10-01T12:00:00Z"));
+        // February has no 31st: the first second of March it is.
+        assert_eq!(boundary("1mo", "2026-01-31T12:00:00Z"), utc("2026-03-01T00:00:00Z"));
     }
 
     #[test]
@@ -517,6 +519,10 @@ mod tests {
         assert_eq!(
             boundary("1d", "2026-03-29T00:59:00Z", Tz::Europe__Berlin),
             utc("2026-03-29T23:59:00Z")
+        );
+        assert_eq!(
+            boundary("7d", "2026-03-29T00:59:00Z", Tz::Europe__Berlin),
+            utc("2026-04-04T23:59:00Z")
         );
     }
 }
