@@ -865,3 +865,25 @@ fn a_backup_dated_ahead_takes_the_slot_when_its_time_comes() {
     assert_eq!(keepers(&found["ahead"]), [&Keeper::FutureDated]);
     assert_eq!(found["ahead"].expires_at, None);
 }
+
+#[test]
+fn a_failed_one_goes_when_it_is_older_than_failed_after_and_a_newer_one_is_completed() {
+    let policy = policy(&[KeepRule::Last(count(9))]);
+    let now = "2026-11-23T12:00:00Z";
+    let expires = |failed_at: &str, completed_at: &str| {
+        let backups = [failed("failed", failed_at), backup("completed", completed_at)];
+        let found = fates(&policy, &backups, &[], now);
+        found["failed"].verdict == Verdict::Expire(ExpireReason::Failed)
+    };
+    assert!(expires("2026-11-16T11:59:59Z", "2026-11-20T00:00:00Z"));
+    assert!(
+        !expires("2026-11-16T12:00:00Z", "2026-11-20T00:00:00Z"),
+        "exactly as old is not older"
+    );
+    assert!(expires("2026-10-01T00:00:00Z", "2026-10-01T00:00:01Z"));
+    assert!(
+        !expires("2026-10-01T00:00:00Z", "2026-10-01T00:00:00Z"),
+        "of one moment, none is newer"
+    );
+    assert!(!expires("2026-10-01T00:00:00Z", "2026-09-30T00:00:00Z"));
+}
