@@ -335,6 +335,8 @@ mod tests {
             assert_eq!(Span::parse(text).unwrap().to_string(), text);
         }
         assert_eq!(Span::parse("0s").unwrap(), Span::ZERO);
+        assert_eq!(Span::parse("36h").unwrap(), Span::hours(36));
+        assert_eq!(Span::parse("3d").unwrap(), Span::days(3));
         assert_eq!(Span::ZERO.to_string(), "0s");
     }
 
