@@ -312,7 +312,9 @@ fn policies<'t>(
         );
     }
     let placed: Vec<(At<'_>, &PolicyEntry)> = good.iter().map(|(at, entry)| (at.clone(), entry)).collect();
-    lint::policies(&placed);
+    let nothing = |at: &At<'_>| matches!(&at.node.kind, tree::Kind::Scalar { text, .. } if text == "none");
+    let is_for_apply = fields.get("listen").is_some_and(nothing);
+    lint::policies(&placed, is_for_apply);
     good.into_iter().map(|(_, entry)| entry).collect()
 }
 

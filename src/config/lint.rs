@@ -29,8 +29,18 @@ pub(super) fn policy(fields: &Fields<'_>, entry: &PolicyEntry) {
     pace(fields, entry);
 }
 
-/// The policies side by side, each with where it stands.
-pub(super) fn policies(all: &[(At<'_>, &PolicyEntry)]) {
+/// The policies side by side, each with where it stands; and whether the configuration looks like one for `apply` alone, as
+/// a cron job has it: it shows nothing.
+pub(super) fn policies(all: &[(At<'_>, &PolicyEntry)], is_for_apply: bool) {
+    let any_scheduled = all.iter().any(|(_, entry)| entry.schedule.is_some());
+    for (at, _) in all.iter().filter(|(_, entry)| entry.schedule.is_none()) {
+        if any_scheduled || !is_for_apply {
+            at.warn(
+                "the policy has no `schedule`: the daemon never runs it, only `apply` does",
+                "for 03:00 every day write `schedule: \"0 3 * * *\"`; for a cron job of `apply` write `listen: none`",
+            );
+        }
+    }
     for (nth, (at, entry)) in all.iter().enumerate() {
         let earlier = || all[..nth].iter().take(MOST_COMPARED).map(|(_, other)| &other.policy);
         let name = |policy: &Arc<Policy>| format!("`{}`", policy.name);

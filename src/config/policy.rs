@@ -56,12 +56,6 @@ pub(super) fn compile(at: &At<'_>, projects: Option<&[String]>) -> Option<Policy
     let limits = or_default(&fields, "limits", Limits::default(), limits);
     let select = or_default(&fields, "select", Selector::default(), |at| selector(at, projects));
     let keep = fields.get("keep").and_then(keep);
-    if fields.get("schedule").is_none() {
-        at.warn(
-            "the policy has no `schedule`: the daemon never runs it, only `apply` does",
-            "for 03:00 every day write `schedule: \"0 3 * * *\"`",
-        );
-    }
     let entry = PolicyEntry {
         policy: Arc::new(Policy {
             name: PolicyName::from(name?),

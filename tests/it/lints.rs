@@ -195,3 +195,18 @@ fn max_age_without_a_floor_is_named() {
     assert_eq!(one("keep: {daily: 7}, max_age: 1y, min_backups: 1"), [""; 0]);
     assert_eq!(one("keep: {daily: 7}"), [""; 0]);
 }
+
+/// As docs/kubernetes.md has it: the schedule is the cron job's.
+#[test]
+fn a_configuration_for_cron_jobs_needs_no_schedule() {
+    let policy = |name: &str, rest: &str| {
+        format!(
+            "  - {{name: {name}, mode: enforce, keep: {{last: 3}}, select: {{backups: {{names: [{name}]}}}}{rest}}}\n"
+        )
+    };
+    let none = ["policies[0]: the policy has no `schedule`: the daemon never runs it, only `apply` does"];
+    assert_eq!(lints(&policy("a", "")), none);
+    assert_eq!(lints(&(policy("a", "") + "listen: none\n")), [""; 0]);
+    let scheduled = policy("b", ", schedule: \"@daily\"");
+    assert_eq!(lints(&(policy("a", "") + &scheduled + "listen: none\n")), none);
+}
