@@ -169,10 +169,12 @@ impl Planner {
                 Err(error) => return self.refuse(vec![error.chain()], by_hand),
             }
         }
+        // The numbers first: whoever sees the new policies sees that they are in force, and finds their series.
+        gauges::series(&self.metrics, new);
+        self.in_force(new, now);
         self.live.send_replace(Arc::clone(new));
         self.watch.follow(new);
         self.adopt(new, now);
-        gauges::series(&self.metrics, new);
         tracing::info!(
             sha256 = new.sha256,
             policies = new.policies.len(),
@@ -189,7 +191,6 @@ impl Planner {
             self.board.refresh(true);
         }
         self.next_holds = None;
-        self.in_force(new, now);
     }
 
     /// What the change means for the backups that the last runs saw.
