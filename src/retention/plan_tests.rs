@@ -230,7 +230,9 @@ fn a_freeze_stops_everything_and_an_empty_plan_is_not_refused() {
         })
     };
     let one = instance("i1", "a");
-    let approval = frozen(plan(policy(Limits::default()), [due(&one, 0..1, 10)]));
+    let full = plan(policy(Limits::default()), [due(&one, 0..1, 10)]);
+    assert_eq!(full.instances().len(), 1);
+    let approval = frozen(full);
     assert_eq!(ids(&approval.plan), [""; 0]);
     let expected = Refusal::Freeze {
         reason: "audit".to_owned(),

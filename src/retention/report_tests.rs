@@ -203,3 +203,15 @@ fn tallies_are_added() {
     let tally = |count, bytes| Tally { count, bytes };
     assert_eq!(tally(2, 30).and(tally(5, 700)), tally(7, 730));
 }
+
+#[test]
+fn instances_are_summed_over_projects() {
+    let counts = |managed, unmanaged, overlapping, failed| InstanceCounts {
+        managed,
+        unmanaged,
+        overlapping,
+        failed,
+    };
+    let all = [counts(1, 20, 300, 4_000), counts(5, 60, 700, 8_000)];
+    assert_eq!(all.iter().sum::<InstanceCounts>(), counts(6, 80, 1_000, 12_000));
+}

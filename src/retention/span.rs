@@ -373,6 +373,8 @@ mod tests {
         assert_eq!(Span::parse("1M"), Err(SpanError::UnknownUnit("M".into())));
         assert_eq!(Span::parse("1.5d"), Err(SpanError::UnknownUnit(".5d".into())));
         assert_eq!(Span::parse("99999999999999999999d"), Err(SpanError::TooLarge));
+        assert_eq!(Span::parse("10001y"), Err(SpanError::TooLarge));
+        assert!(Span::parse("10000y").is_ok() && Span::parse("120000mo").is_ok() && Span::parse("120001mo").is_err());
         assert_eq!(Span::parse(""), Err(SpanError::Empty));
     }
 
