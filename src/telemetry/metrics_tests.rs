@@ -271,6 +271,7 @@ fn every_metric_has_help() {
     }
 }
 
+/// velero#1333: series of removed policies stayed, and fired alerts for ever.
 #[test]
 fn series_go_with_their_policy_and_their_project() {
     let metrics = metrics();

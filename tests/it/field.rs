@@ -1,5 +1,8 @@
-//! FIELD: what went wrong elsewhere, row by row, and does not happen here. What concerns reloads, alerts and the scheduler
-//! is tested with the daemon.
+//! FIELD: what went wrong elsewhere, row by row, and does not happen here.
+//!
+//! Some rows are tested where their subject is, by the peer's name too: velero#1333 (`telemetry::metrics_tests`), zot#4384 and
+//! mediamtx#181 (`daemon::files`), vmware-tanzu/helm-charts#562 (`config/prometheus/rds-retentiond.rules.test.yml`), the zone
+//! and the shutdown of tokio-cron-scheduler (`daemon::due_tests`, `daemon::runs`).
 
 use std::collections::BTreeSet;
 use std::fs;

@@ -17,6 +17,7 @@ async fn has_policies(daemon: &Running, wanted: &[&str]) {
     .await;
 }
 
+/// zot#4384, mediamtx#181: the reload was lost when an editor renames over the file.
 #[tokio::test(flavor = "multi_thread")]
 async fn edits_in_place_and_by_rename_good_and_bad() {
     let lab = Lab::start(3).await;
@@ -93,6 +94,7 @@ async fn included_files_come_change_and_go() {
     assert!(daemon.stop().await.success());
 }
 
+/// zot#4384, mediamtx#181: and on the swapped links of a Kubernetes volume.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_volume_whose_link_is_swapped() {
     let lab = Lab::start(3).await;

@@ -59,6 +59,7 @@ async fn runs_by_its_schedule_and_shows_it() {
     assert!(daemon.stop().await.success());
 }
 
+/// tokio-cron-scheduler 0.15.1: its shutdown did not wait.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_end_finishes_and_records_the_batch_under_way() {
     let lab = Lab::start(203).await;
