@@ -173,8 +173,18 @@ impl From<serde_json::Error> for Error {
     }
 }
 
+/// The file beside the ledger by which processes share its log cannot be made larger: SQLite calls that an I/O error, where
+/// it calls the same of the other files a full disk.
+const NO_ROOM_TO_SHARE: std::ffi::c_int = rusqlite::ffi::SQLITE_IOERR_SHMSIZE;
+
 impl From<rusqlite::Error> for Fault {
     fn from(error: rusqlite::Error) -> Self {
+        if error
+            .sqlite_error()
+            .is_some_and(|error| error.extended_code == NO_ROOM_TO_SHARE)
+        {
+            return Self::Full;
+        }
         match error.sqlite_error_code() {
             Some(ErrorCode::DiskFull) => Self::Full,
             Some(ErrorCode::ReadOnly) => Self::ReadOnly,
@@ -195,5 +205,25 @@ impl From<rusqlite::Error> for Fault {
                 other => Self::Sqlite(other),
             },
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// On a tmpfs without room it is the first thing that fails.
+    #[test]
+    fn no_room_for_the_shared_memory_is_a_full_disk() {
+        let error = rusqlite::ffi::Error::new(NO_ROOM_TO_SHARE);
+        assert!(matches!(
+            Fault::from(rusqlite::Error::SqliteFailure(error, None)),
+            Fault::Full
+        ));
+        let other = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_IOERR_READ);
+        assert!(matches!(
+            Fault::from(rusqlite::Error::SqliteFailure(other, None)),
+            Fault::Sqlite(_)
+        ));
     }
 }
