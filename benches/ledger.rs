@@ -14,7 +14,7 @@ use chrono::{TimeDelta, Utc};
 use made::{accept, batches, intend};
 use rds_retentiond::clock;
 use rds_retentiond::ledger::{Access, FinishedPolicy, Ledger, NewRun, RunFilter, Verification};
-use rds_retentiond::retention::{Mode, PolicyName};
+use rds_retentiond::retention::{BackupId, Mode, PolicyName};
 
 fn main() {
     // `cargo test --all-targets` starts this, too, and should not write a year of runs.
@@ -41,8 +41,8 @@ fn a_run() {
         let (batches, listings) = batches(plan * 5_000..(plan + 1) * 5_000);
         let start = Instant::now();
         for mut batch in batches {
-            let request = intend(&ledger, &lock, &mut batch, &listings);
-            accept(&ledger, request, &batch);
+            let request = intend(&ledger, &lock, &mut batch, &listings, clock::now());
+            accept(&ledger, request, &batch, clock::now());
         }
         took += start.elapsed();
     }
@@ -69,11 +69,13 @@ fn a_run() {
 fn a_year(deletions: usize) {
     println!("a year: 365 runs, 10 policies, {deletions} deletions a day");
     let dir = tempfile::tempdir().unwrap();
-    let ledger = Ledger::open(dir.path(), Access::Create, clock::now()).unwrap();
+    let first: chrono::DateTime<Utc> = clock::now() - TimeDelta::days(365);
+    let ledger = Ledger::open(dir.path(), Access::Create, first).unwrap();
     let lock = Ledger::lock_deletions(dir.path()).unwrap().unwrap();
     let policies: Vec<(PolicyName, Mode)> = (0..10).map(|n| (format!("policy-{n}").into(), Mode::Enforce)).collect();
-    let first: chrono::DateTime<Utc> = clock::now() - TimeDelta::days(365);
     let start = Instant::now();
+    let (mut packed, mut packing) = (0, Duration::ZERO);
+    let (mut first_id, mut last) = (BackupId::from(""), BackupId::from(""));
     for day in 0..365 {
         let (id, at) = (format!("run-{day}"), first + TimeDelta::days(day));
         let run = NewRun {
@@ -86,10 +88,14 @@ fn a_year(deletions: usize) {
         ledger.begin_run(&run).unwrap();
         let day = usize::try_from(day).unwrap();
         let (batches, listings) = batches(day * deletions..(day + 1) * deletions);
+        let mut gone = Vec::with_capacity(deletions);
         for mut batch in batches {
-            let request = intend(&ledger, &lock, &mut batch, &listings);
-            accept(&ledger, request, &batch);
+            let request = intend(&ledger, &lock, &mut batch, &listings, at);
+            accept(&ledger, request, &batch, at);
+            gone.extend(batch.ids().cloned());
         }
+        ledger.settle(&id, at, &gone, &[]).unwrap();
+        last.clone_from(&gone[0]);
         let finished: Vec<_> = policies
             .iter()
             .map(|(policy, _)| FinishedPolicy {
@@ -99,8 +105,15 @@ fn a_year(deletions: usize) {
             })
             .collect();
         ledger.finish_run(&id, at, &finished).unwrap();
+        let start = Instant::now();
+        packed += ledger.pack(at).unwrap();
+        packing += start.elapsed();
+        if day == 0 {
+            first_id.clone_from(&gone[0]);
+        }
     }
     say("a year written", start.elapsed());
+    say(&format!("of that, {packed} rows packed"), packing);
     drop(ledger);
     let size = fs::metadata(dir.path().join("ledger.sqlite3")).unwrap().len();
     println!("  {:44}{:>9} MB", "size of the file", size / 1_000_000);
@@ -113,6 +126,14 @@ fn a_year(deletions: usize) {
     let start = Instant::now();
     assert_eq!(ledger.last_runs().unwrap().len(), 10);
     say("last runs", start.elapsed());
+    for (which, id) in [("the first", &first_id), ("the last", &last)] {
+        let start = Instant::now();
+        assert_eq!(ledger.backup_history(id).unwrap().len(), 1);
+        say(&format!("{which} deleted backup looked up"), start.elapsed());
+    }
+    let start = Instant::now();
+    assert!(ledger.backup_history(&"never sent".into()).unwrap().is_empty());
+    say("one that was never sent", start.elapsed());
     let start = Instant::now();
     assert!(matches!(ledger.verify(None).unwrap(), Verification::Intact { .. }));
     say("verify", start.elapsed());

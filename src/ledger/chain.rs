@@ -15,6 +15,7 @@ use rusqlite::{OptionalExtension, Transaction};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
+use super::packed::{Pieces, Unpacking};
 use super::replay::Replay;
 use super::{Error, Fault, Ledger};
 
@@ -76,6 +77,11 @@ impl Kind {
 
     pub(super) fn parse(text: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| kind.as_str() == text)
+    }
+
+    /// About single backups: by far the most of a ledger, and packed when old.
+    pub(super) fn is_detail(self) -> bool {
+        matches!(self, Self::Intent | Self::Outcome | Self::Confirmed | Self::Returned)
     }
 }
 
@@ -159,41 +165,67 @@ pub(super) fn append(tx: &Transaction<'_>, at: DateTime<Utc>, kind: Kind, body: 
 
 /// The body of one row.
 pub(super) fn body<T: serde::de::DeserializeOwned>(tx: &Transaction<'_>, seq: i64) -> Result<T, Error> {
-    let text: String = tx
-        .prepare_cached("SELECT body FROM chain WHERE seq = ?1")?
-        .query_row([seq], |row| row.get(0))?;
-    Ok(serde_json::from_str(&text)?)
+    Ok(serde_json::from_str(&row(tx, &Pieces::default(), seq)?.body)?)
 }
 
-struct Row {
-    seq: i64,
-    at: String,
-    kind: String,
-    body: String,
-    prev: String,
-    hash: String,
+/// One row, packed or not.
+pub(super) fn row(tx: &Transaction<'_>, pieces: &Pieces, seq: i64) -> Result<Row, Error> {
+    let mut statement = tx.prepare_cached(&format!("SELECT {COLUMNS} FROM chain WHERE seq = ?1"))?;
+    match statement.query_row([seq], Row::read).optional()? {
+        Some(row) => Ok(row),
+        None => pieces
+            .row(tx, seq)?
+            .ok_or_else(|| Error::corrupt(format!("row {seq} is missing"))),
+    }
 }
 
-fn rows(
-    tx: &Transaction<'_>,
-    mut visit: impl FnMut(Row) -> Result<Option<Verification>, Error>,
-) -> Result<Option<Verification>, Error> {
-    let mut statement = tx.prepare("SELECT seq, at, kind, body, prev, hash FROM chain ORDER BY seq")?;
-    let mut rows = statement.query([])?;
-    while let Some(row) = rows.next()? {
-        let stop = visit(Row {
+/// The columns of a row, as [`Row::read`] takes them.
+pub(super) const COLUMNS: &str = "seq, at, kind, body, prev, hash";
+
+/// One row.
+#[derive(Clone)]
+pub(super) struct Row {
+    pub(super) seq: i64,
+    pub(super) at: String,
+    pub(super) kind: String,
+    pub(super) body: String,
+    pub(super) prev: String,
+    pub(super) hash: String,
+}
+
+impl Row {
+    pub(super) fn read(row: &rusqlite::Row<'_>) -> rusqlite::Result<Self> {
+        Ok(Self {
             seq: row.get(0)?,
             at: row.get(1)?,
             kind: row.get(2)?,
             body: row.get(3)?,
             prev: row.get(4)?,
             hash: row.get(5)?,
-        })?;
-        if stop.is_some() {
-            return Ok(stop);
+        })
+    }
+}
+
+/// Visits all rows in order, packed or not, until one says stop.
+fn rows(
+    tx: &Transaction<'_>,
+    mut visit: impl FnMut(Row) -> Result<Option<Verification>, Error>,
+) -> Result<Option<Verification>, Error> {
+    let mut packed = Unpacking::new(tx);
+    let mut statement = tx.prepare(&format!("SELECT {COLUMNS} FROM chain ORDER BY seq"))?;
+    let mut rows = statement.query([])?;
+    loop {
+        let next = rows.next()?.map(Row::read).transpose()?;
+        while let Some(row) = packed.before(next.as_ref().map_or(i64::MAX, |row| row.seq))? {
+            if let Some(stop) = visit(row)? {
+                return Ok(Some(stop));
+            }
+        }
+        let Some(row) = next else { return Ok(None) };
+        if let Some(stop) = visit(row)? {
+            return Ok(Some(stop));
         }
     }
-    Ok(None)
 }
 
 fn broken(row: i64, what: impl Into<String>) -> Verification {
@@ -228,7 +260,7 @@ impl Ledger {
                 if hash(row.seq, &row.at, &row.kind, &row.body, &row.prev) != row.hash {
                     return Ok(Some(broken(row.seq, "its content is not what was sealed")));
                 }
-                if let Err(error) = replay.take(row.seq, &row.at, &row.kind, &row.body) {
+                if let Err(error) = replay.take(tx, row.seq, &row.at, &row.kind, &row.body) {
                     return Ok(Some(broken(row.seq, format!("it cannot be read: {error}"))));
                 }
                 head_seen = head_seen || head.is_some_and(|head| head.eq_ignore_ascii_case(&row.hash));
@@ -267,6 +299,7 @@ impl Ledger {
     pub fn export(&self, out: &mut dyn Write) -> Result<(), Error> {
         let fail = |error: std::io::Error| Error::storage(std::path::Path::new("output"), Fault::Io(error));
         self.read(|tx| {
+            let pieces = Pieces::default();
             rows(tx, |row| {
                 let Row {
                     seq,
@@ -278,7 +311,7 @@ impl Ledger {
                 } = row;
                 let deletions = match Kind::parse(&kind) {
                     Some(Kind::Outcome) => {
-                        let deletions = super::past::deletions_of(tx, &body)?;
+                        let deletions = super::past::deletions_of(tx, &pieces, &body)?;
                         format!(r#","deletions":{}"#, serde_json::to_string(&deletions)?)
                     }
                     _ => String::new(),

@@ -1,13 +1,17 @@
 //! What listings say of ids that were sent: gone (confirmed) or still there (returned).
 
+use std::collections::{BTreeMap, HashSet};
+
 use chrono::{DateTime, Utc};
 use rusqlite::Transaction;
 use serde::{Deserialize, Serialize};
 
 use super::chain::{self, Kind};
+use super::packed::Pieces;
 use super::past::DeletionState;
-use super::requests::{RequestKey, set_state};
-use super::{Error, Ledger, Stamp, from_column};
+use super::requests::RequestKey;
+use super::sheet::{Moves, Sheet, UnderWay};
+use super::{Error, Ledger};
 use crate::retention::{BackupId, InstanceId, PolicyName, ProjectName};
 
 /// So many ids a row of the chain, so that no row grows with the fleet.
@@ -81,38 +85,39 @@ impl Ledger {
     /// The ids that were sent and that no listing has settled, oldest request first.
     pub fn unconfirmed(&self) -> Result<Vec<Unconfirmed>, Error> {
         self.read(|tx| {
-            let mut statement = tx.prepare_cached(
-                "SELECT d.policy, r.project, d.instance, d.backup, d.size_bytes, d.state, r.at, c.at, d.request \
-                 FROM deletion d JOIN request r ON r.seq = d.request JOIN chain c ON c.seq = r.answer \
-                 WHERE d.state IN ('intended', 'accepted', 'unanswered') AND d.state <> 'intended' \
-                 ORDER BY d.request, d.backup",
-            )?;
-            let mut rows = statement.query([])?;
+            let pieces = Pieces::default();
             let mut unconfirmed = Vec::new();
-            while let Some(row) = rows.next()? {
-                let answered_at: String = row.get(7)?;
-                unconfirmed.push(Unconfirmed {
-                    policy: PolicyName::from(row.get::<_, String>(0)?),
-                    project: ProjectName::from(row.get::<_, String>(1)?),
-                    instance: InstanceId::from(row.get::<_, String>(2)?),
-                    backup: BackupId::from(row.get::<_, String>(3)?),
-                    size_bytes: from_column(row.get(4)?),
-                    pending: match row.get(5)? {
+            for sheet in Sheet::unsettled(tx)? {
+                let Some(answer) = sheet.answer else { continue };
+                let answered_at = super::past::time_of(tx, &pieces, answer)?;
+                let mut places = sheet.places;
+                places.sort_by(|a, b| a.backup.cmp(&b.backup));
+                for place in places {
+                    let pending = match place.state {
                         DeletionState::Accepted => Pending::Accepted,
-                        _ => Pending::Unanswered,
-                    },
-                    sent_at: row.get::<_, Stamp>(6)?.0,
-                    answered_at: super::past::read_time(&answered_at)?,
-                    request: RequestKey(row.get(8)?),
-                });
+                        DeletionState::Unanswered => Pending::Unanswered,
+                        _ => continue,
+                    };
+                    unconfirmed.push(Unconfirmed {
+                        policy: place.policy,
+                        project: sheet.project.clone(),
+                        instance: place.instance,
+                        backup: place.backup,
+                        size_bytes: place.size_bytes,
+                        pending,
+                        sent_at: sheet.at,
+                        answered_at,
+                        request: RequestKey(sheet.seq),
+                    });
+                }
             }
             Ok(unconfirmed)
         })
     }
 
     /// Records what a believed listing says: `confirmed` are gone from it, `returned` are still in it. Ids whose last
-    /// request is settled already, or that were never sent, are passed over. A rejected id may be confirmed (the API
-    /// says "not found" of what is gone). The grace of what is gone is forgotten.
+    /// request is settled already, or that were never sent, are passed over. A rejected id of this run may be confirmed (the
+    /// API says "not found" of what is gone). The grace of what is gone is forgotten.
     pub fn settle(
         &self,
         run: &str,
@@ -123,16 +128,30 @@ impl Ledger {
         if confirmed.is_empty() && returned.is_empty() {
             return Ok(Vec::new());
         }
-        self.write(|tx| {
-            let mut settled = settle_as(tx, run, now, Kind::Confirmed, confirmed)?;
+        let mut under_way = self.under_way();
+        let (settled, moves) = self.write(|tx| {
+            under_way.load(tx)?;
+            let mut moves = Moves::default();
+            let mut settled = settle_as(tx, run, now, Kind::Confirmed, confirmed, &under_way, &mut moves)?;
             if super::grace::is_any(tx)? {
                 for backup in confirmed {
                     super::grace::forget(tx, backup)?;
                 }
             }
-            settled.extend(settle_as(tx, run, now, Kind::Returned, returned)?);
-            Ok(settled)
-        })
+            settled.extend(settle_as(
+                tx,
+                run,
+                now,
+                Kind::Returned,
+                returned,
+                &under_way,
+                &mut moves,
+            )?);
+            moves.write(tx, &under_way)?;
+            Ok((settled, moves))
+        })?;
+        moves.take_in(&mut under_way);
+        Ok(settled)
     }
 }
 
@@ -142,67 +161,66 @@ fn settle_as(
     now: DateTime<Utc>,
     kind: Kind,
     backups: &[BackupId],
+    under_way: &UnderWay,
+    moves: &mut Moves,
 ) -> Result<Vec<Settled>, Error> {
     let confirmed = kind == Kind::Confirmed;
-    let mut found = Vec::new();
-    for backup in backups {
-        if let Some((item, was)) = last_request(tx, backup, confirmed)? {
-            found.push((item, was));
-        }
-    }
     let state = if confirmed {
         DeletionState::Confirmed
     } else {
         DeletionState::Returned
     };
+    let mut once = HashSet::new();
+    let found: Vec<(&Sheet, usize)> = backups
+        .iter()
+        .filter(|backup| once.insert(*backup))
+        .filter_map(|backup| under_way.last(backup))
+        .filter(|(sheet, place)| can_settle(sheet.places[*place].state, confirmed))
+        .collect();
     for rows in found.chunks(IDS_A_ROW) {
-        let item = |(settled, was): &(Settled, DeletionState)| SettledItem {
-            backup: settled.backup.clone(),
-            request: settled.request.0,
-            was: *was,
+        let item = |(sheet, place): &(&Sheet, usize)| SettledItem {
+            backup: sheet.places[*place].backup.clone(),
+            request: sheet.seq,
+            was: sheet.places[*place].state,
         };
         let body = SettledBody {
             run: run.to_owned(),
             backups: rows.iter().map(item).collect(),
         };
         let seq = chain::append(tx, now, kind, &body)?;
-        for item in &body.backups {
-            set_state(tx, &item.backup, item.request, state, seq)?;
+        let mut gone: BTreeMap<&InstanceId, u32> = BTreeMap::new();
+        for (sheet, place) in rows {
+            moves.add(sheet.seq, *place, state, seq);
+            *gone.entry(&sheet.places[*place].instance).or_default() += 1;
+        }
+        if confirmed {
+            let mut count = tx.prepare_cached("INSERT INTO confirmed (instance, seq, ids) VALUES (?1, ?2, ?3)")?;
+            for (instance, ids) in gone {
+                count.execute((instance.as_str(), seq, ids))?;
+            }
         }
     }
-    Ok(found.into_iter().map(|(settled, _)| settled).collect())
+    let settled = |(sheet, place): (&Sheet, usize)| {
+        let at = &sheet.places[place];
+        Settled {
+            policy: at.policy.clone(),
+            project: sheet.project.clone(),
+            instance: at.instance.clone(),
+            backup: at.backup.clone(),
+            size_bytes: at.size_bytes,
+            request: RequestKey(sheet.seq),
+            confirmed,
+        }
+    };
+    Ok(found.into_iter().map(settled).collect())
 }
 
-/// The last request for an id, if a listing can still settle it.
-fn last_request(
-    tx: &Transaction<'_>,
-    backup: &BackupId,
-    confirmed: bool,
-) -> Result<Option<(Settled, DeletionState)>, Error> {
-    let mut statement = tx.prepare_cached(
-        "SELECT d.policy, r.project, d.instance, d.size_bytes, d.request, d.state \
-         FROM deletion d JOIN request r ON r.seq = d.request WHERE d.backup = ?1 ORDER BY d.request DESC LIMIT 1",
-    )?;
-    let mut rows = statement.query([backup.as_str()])?;
-    let Some(row) = rows.next()? else { return Ok(None) };
-    let was: DeletionState = row.get(5)?;
-    let can_settle = match was {
+/// Whether a listing can still settle the last request for an id.
+fn can_settle(was: DeletionState, confirmed: bool) -> bool {
+    match was {
         DeletionState::Accepted | DeletionState::Unanswered => true,
         // A returned one may go after all; a rejected one may have been gone already.
         DeletionState::Rejected | DeletionState::Returned => confirmed,
         DeletionState::Intended | DeletionState::Confirmed | DeletionState::Resent => false,
-    };
-    if !can_settle {
-        return Ok(None);
     }
-    let settled = Settled {
-        policy: PolicyName::from(row.get::<_, String>(0)?),
-        project: ProjectName::from(row.get::<_, String>(1)?),
-        instance: InstanceId::from(row.get::<_, String>(2)?),
-        backup: backup.clone(),
-        size_bytes: from_column(row.get(3)?),
-        request: RequestKey(row.get(4)?),
-        confirmed,
-    };
-    Ok(Some((settled, was)))
 }

@@ -19,12 +19,14 @@ mod error;
 pub mod grace;
 pub mod holds;
 mod open;
+mod packed;
 pub mod past;
 mod replay;
 pub mod requests;
 pub mod runs;
 mod schema;
 pub mod seen;
+mod sheet;
 
 #[cfg(test)]
 mod fixtures;
@@ -34,7 +36,8 @@ pub mod fuzz;
 mod tests;
 
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use chrono::{DateTime, Utc};
 use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, ValueRef};
@@ -55,7 +58,12 @@ pub use seen::{Believed, BelievedCounts, KnownBackup, SeenBackup, SeenInstance};
 /// An open ledger.
 #[derive(Debug)]
 pub struct Ledger {
+    /// What is sent and not settled, while this process deletes. Locked before the connection, never after it.
+    under_way: Mutex<sheet::UnderWay>,
     connection: Mutex<Connection>,
+    /// Whether each commit is on disk when it returns (1) or soon (0), as the connection was last told; changed with the
+    /// connection locked. Saying it costs as much as a small transaction.
+    is_full: AtomicU8,
     /// The state directory, canonical.
     dir: PathBuf,
     path: PathBuf,
@@ -88,6 +96,11 @@ impl Ledger {
                 .execute([])?;
             Ok(())
         })
+    }
+
+    fn under_way(&self) -> MutexGuard<'_, sheet::UnderWay> {
+        // It changes only after a transaction that is on disk, in steps that cannot panic.
+        self.under_way.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Reads in one snapshot.
@@ -125,16 +138,21 @@ impl Ledger {
         if writes && open::identity(&self.path) != self.file {
             return Err(Error::storage(&self.path, Fault::Replaced));
         }
-        // Said before each write and not put back after it: whatever became of the one before, an intent is on disk before its
+        // Sure before each write and not put back after it: whatever became of the one before, an intent is on disk before its
         // request.
         let level = match durable {
             Durable::Now => "FULL",
             Durable::Soon => "NORMAL",
         };
+        let is_now = durable == Durable::Now;
         let set = || {
-            connection
-                .pragma_update(None, "synchronous", level)
-                .map_err(Error::from)
+            // Unknown until it is said anew, should saying it fail.
+            let known = self.is_full.swap(UNKNOWN, Ordering::Relaxed);
+            if known != u8::from(is_now) {
+                connection.pragma_update(None, "synchronous", level)?;
+            }
+            self.is_full.store(u8::from(is_now), Ordering::Relaxed);
+            Ok::<(), Error>(())
         };
         let ready = match behavior {
             TransactionBehavior::Deferred => Ok(()),
@@ -145,6 +163,9 @@ impl Ledger {
             .map_err(|error| error.at(&self.path))
     }
 }
+
+/// Neither of the two.
+const UNKNOWN: u8 = 2;
 
 /// When a transaction is on disk.
 #[derive(Clone, Copy, PartialEq, Eq)]

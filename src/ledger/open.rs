@@ -10,6 +10,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, lchown};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
+use std::sync::atomic::AtomicU8;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -89,7 +90,9 @@ impl Ledger {
         let (connection, created_at) = opened.map_err(|error| error.at(&path))?;
         give_to_owner(&dir);
         Ok(Self {
+            under_way: Mutex::default(),
             connection: Mutex::new(connection),
+            is_full: AtomicU8::new(super::UNKNOWN),
             file: identity(&path),
             dir,
             path,

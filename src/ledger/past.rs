@@ -3,12 +3,12 @@
 use std::collections::HashMap;
 
 use chrono::{DateTime, Utc};
-use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, ValueRef};
 use rusqlite::{OptionalExtension, Transaction};
 use serde::{Deserialize, Serialize};
 
+use super::packed::{self, Pieces};
 use super::requests::{IntendedItem, IntentBody, Listing, OutcomeBody, RequestKey};
-use super::{Error, Ledger, chain};
+use super::{Error, Ledger, chain, sheet};
 use crate::retention::{BackupId, InstanceId, Outcome, PolicyName, ProjectName};
 
 /// Where a requested deletion stands.
@@ -32,7 +32,7 @@ pub enum DeletionState {
 }
 
 impl DeletionState {
-    const ALL: [Self; 7] = [
+    pub(super) const ALL: [Self; 7] = [
         Self::Intended,
         Self::Accepted,
         Self::Rejected,
@@ -42,7 +42,12 @@ impl DeletionState {
         Self::Returned,
     ];
 
-    /// As tables and reports write it.
+    /// Whether it waits for an answer or a listing.
+    pub(super) fn is_unsettled(self) -> bool {
+        matches!(self, Self::Intended | Self::Accepted | Self::Unanswered)
+    }
+
+    /// As reports write it.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Intended => "intended",
@@ -53,20 +58,6 @@ impl DeletionState {
             Self::Confirmed => "confirmed",
             Self::Returned => "returned",
         }
-    }
-}
-
-impl ToSql for DeletionState {
-    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
-        Ok(self.as_str().into())
-    }
-}
-
-impl FromSql for DeletionState {
-    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
-        let text = value.as_str()?;
-        let state = Self::ALL.into_iter().find(|state| state.as_str() == text);
-        state.ok_or_else(|| FromSqlError::Other(format!("unknown state {text:?}").into()))
     }
 }
 
@@ -124,34 +115,27 @@ pub(super) fn read_time(text: &str) -> Result<DateTime<Utc>, Error> {
         .map_err(|error| Error::corrupt(format!("the time {text:?} in a row: {error}")))
 }
 
-fn time_of(tx: &Transaction<'_>, seq: i64) -> Result<DateTime<Utc>, Error> {
-    let at: String = tx
-        .prepare_cached("SELECT at FROM chain WHERE seq = ?1")?
-        .query_row([seq], |row| row.get(0))?;
-    read_time(&at)
+pub(super) fn time_of(tx: &Transaction<'_>, pieces: &Pieces, seq: i64) -> Result<DateTime<Utc>, Error> {
+    read_time(&chain::row(tx, pieces, seq)?.at)
 }
 
 impl Ledger {
     /// Every deletion of this backup that was requested, oldest first; from the chain's rows.
     pub fn backup_history(&self, backup: &BackupId) -> Result<Vec<PastDeletion>, Error> {
         self.read(|tx| {
-            let requests: Vec<i64> = tx
-                .prepare_cached("SELECT request FROM deletion WHERE backup = ?1 ORDER BY request")?
-                .query_map([backup.as_str()], |row| row.get(0))?
-                .collect::<Result<_, _>>()?;
+            let pieces = Pieces::default();
             let mut history = Vec::new();
-            for request in requests {
-                let Request {
-                    intent,
-                    answer,
-                    sent_at,
-                } = Request::load(tx, request)?;
-                let answer = match answer {
-                    Some(seq) => Some((time_of(tx, seq)?, chain::body::<OutcomeBody>(tx, seq)?)),
+            for seq in packed::intents_of(tx, backup)? {
+                let request = Request::load(tx, &pieces, seq)?;
+                let answer = match request.answer {
+                    Some(answer) => {
+                        let row = chain::row(tx, &pieces, answer)?;
+                        Some((read_time(&row.at)?, serde_json::from_str::<OutcomeBody>(&row.body)?))
+                    }
                     None => None,
                 };
-                let item = intent.items.iter().find(|item| item.backup == *backup);
-                let item = item.ok_or_else(|| Error::corrupt(format!("row {request} does not name {backup}")))?;
+                let place = request.intent.items.iter().position(|item| item.backup == *backup);
+                let place = place.ok_or_else(|| Error::corrupt(format!("row {seq} does not name {backup}")))?;
                 let outcome = answer.as_ref().and_then(|(_, body)| {
                     let mut outcomes = body.outcomes.iter();
                     outcomes
@@ -165,7 +149,7 @@ impl Ledger {
                     answered_at,
                     outcome,
                 };
-                history.push(past(tx, request, sent_at, &intent, item, answer)?);
+                history.push(past(tx, &pieces, &request, place, answer)?);
             }
             Ok(history)
         })
@@ -173,21 +157,27 @@ impl Ledger {
 }
 
 struct Request {
+    seq: i64,
     intent: IntentBody,
     answer: Option<i64>,
     sent_at: DateTime<Utc>,
+    /// Of each id of the intent: its state, and the row that gave it.
+    states: Vec<(DeletionState, i64)>,
 }
 
 impl Request {
-    fn load(tx: &Transaction<'_>, seq: i64) -> Result<Self, Error> {
+    fn load(tx: &Transaction<'_>, pieces: &Pieces, seq: i64) -> Result<Self, Error> {
         let answer: Option<Option<i64>> = tx
             .prepare_cached("SELECT answer FROM request WHERE seq = ?1")?
             .query_row([seq], |row| row.get(0))
             .optional()?;
+        let row = chain::row(tx, pieces, seq)?;
         Ok(Self {
-            intent: chain::body(tx, seq)?,
+            seq,
+            intent: serde_json::from_str(&row.body)?,
             answer: answer.flatten(),
-            sent_at: time_of(tx, seq)?,
+            sent_at: read_time(&row.at)?,
+            states: sheet::states_of(tx, seq)?.unwrap_or_default(),
         })
     }
 }
@@ -198,21 +188,23 @@ struct Answer {
     outcome: Option<Outcome>,
 }
 
+/// The deletion of the id at one place of a request.
 fn past(
     tx: &Transaction<'_>,
-    request: i64,
-    sent_at: DateTime<Utc>,
-    intent: &IntentBody,
-    item: &IntendedItem,
+    pieces: &Pieces,
+    request: &Request,
+    place: usize,
     answer: Answer,
 ) -> Result<PastDeletion, Error> {
+    let corrupt = |what: &dyn std::fmt::Display| Error::corrupt(format!("row {} does not name {what}", request.seq));
+    let intent = &request.intent;
+    let item = intent.items.get(place).ok_or_else(|| corrupt(&place))?;
     let instance = intent.instances.get(&item.instance);
-    let instance = instance.ok_or_else(|| Error::corrupt(format!("row {request} does not name {}", item.instance)))?;
-    let (state, changed): (DeletionState, i64) = tx
-        .prepare_cached("SELECT state, changed FROM deletion WHERE backup = ?1 AND request = ?2")?
-        .query_row((item.backup.as_str(), request), |row| Ok((row.get(0)?, row.get(1)?)))?;
+    let instance = instance.ok_or_else(|| corrupt(&item.instance))?;
+    let state = request.states.get(place);
+    let (state, changed) = *state.ok_or_else(|| Error::corrupt(format!("request {} has no states", request.seq)))?;
     let settled_at = match state {
-        DeletionState::Confirmed | DeletionState::Returned => Some(time_of(tx, changed)?),
+        DeletionState::Confirmed | DeletionState::Returned => Some(time_of(tx, pieces, changed)?),
         _ => None,
     };
     Ok(PastDeletion {
@@ -230,9 +222,9 @@ fn past(
         run: intent.run.clone(),
         attempt: intent.attempt,
         listing: instance.listing,
-        request: RequestKey(request),
+        request: RequestKey(request.seq),
         request_id: answer.request_id,
-        sent_at,
+        sent_at: request.sent_at,
         answered_at: answer.answered_at,
         outcome: answer.outcome,
         settled_at,
@@ -241,26 +233,22 @@ fn past(
 }
 
 /// The deletions that a row of outcomes is about.
-pub(super) fn deletions_of(tx: &Transaction<'_>, outcome: &str) -> Result<Vec<PastDeletion>, Error> {
+pub(super) fn deletions_of(tx: &Transaction<'_>, pieces: &Pieces, outcome: &str) -> Result<Vec<PastDeletion>, Error> {
     let body: OutcomeBody = serde_json::from_str(outcome)?;
-    let Request {
-        intent,
-        answer,
-        sent_at,
-    } = Request::load(tx, body.request)?;
-    let answered_at = answer.map(|seq| time_of(tx, seq)).transpose()?;
+    let request = Request::load(tx, pieces, body.request)?;
+    let answered_at = request.answer.map(|seq| time_of(tx, pieces, seq)).transpose()?;
     let mut outcomes: HashMap<BackupId, Outcome> = body
         .outcomes
         .into_iter()
         .map(|item| (item.backup, item.outcome))
         .collect();
-    let deletion = |item: &IntendedItem| {
+    let deletion = |(place, item): (usize, &IntendedItem)| {
         let answer = Answer {
             request_id: body.api_request_id.clone(),
             answered_at,
             outcome: outcomes.remove(&item.backup),
         };
-        past(tx, body.request, sent_at, &intent, item, answer)
+        past(tx, pieces, &request, place, answer)
     };
-    intent.items.iter().map(deletion).collect()
+    request.intent.items.iter().enumerate().map(deletion).collect()
 }

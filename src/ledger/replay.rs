@@ -11,6 +11,7 @@ use rusqlite::Transaction;
 use rusqlite::types::ValueRef;
 use sha2::{Digest, Sha256};
 
+use super::Error;
 use super::approvals::{ApproveBody, ApproveListingBody};
 use super::chain::Kind;
 use super::confirm::SettledBody;
@@ -18,7 +19,6 @@ use super::holds::{FreezeBody, HoldBody, PlacedFreeze, PlacedHold, ReleaseBody};
 use super::past::{DeletionState, read_time};
 use super::requests::{IntentBody, OutcomeBody, state_of};
 use super::runs::{RunBegunBody, RunFinishedBody};
-use super::{Error, to_column};
 use crate::retention::{BackupId, PolicyName};
 
 /// The hashes of rows, added up.
@@ -107,8 +107,9 @@ pub(super) struct Replay {
     results: Sum,
     requests: Sum,
     answered: Sum,
-    deletions: Sum,
+    /// What the chain says of the states of deletions, and what the table of requests does.
     states: Sum,
+    there: Sum,
     /// The outcomes' row of each request.
     answers: HashMap<i64, i64>,
     /// Those that came back, with the row that said so.
@@ -122,7 +123,15 @@ pub(super) struct Replay {
 }
 
 impl Replay {
-    pub(super) fn take(&mut self, seq: i64, at: &str, kind: &str, body: &str) -> Result<(), Error> {
+    /// Takes in a row of the chain; for an intent also what the tables say of its ids.
+    pub(super) fn take(
+        &mut self,
+        tx: &Transaction<'_>,
+        seq: i64,
+        at: &str,
+        kind: &str,
+        body: &str,
+    ) -> Result<(), Error> {
         let Some(kind) = Kind::parse(kind) else {
             return Err(Error::corrupt(format!("unknown kind {kind:?}")));
         };
@@ -131,7 +140,7 @@ impl Replay {
             Kind::Created => at.clone_into(&mut self.created_at),
             Kind::RunBegun => self.run_begun(seq, when, &serde_json::from_str(body)?),
             Kind::RunFinished => self.run_finished(seq, when, &serde_json::from_str(body)?),
-            Kind::Intent => self.intended(seq, when, serde_json::from_str(body)?),
+            Kind::Intent => self.intended(tx, seq, when, serde_json::from_str(body)?)?,
             Kind::Outcome => self.answered(seq, &serde_json::from_str(body)?),
             Kind::Confirmed => self.settled(seq, DeletionState::Confirmed, serde_json::from_str(body)?),
             Kind::Returned => self.settled(seq, DeletionState::Returned, serde_json::from_str(body)?),
@@ -190,22 +199,30 @@ impl Replay {
         }
     }
 
-    fn intended(&mut self, seq: i64, when: DateTime<Utc>, body: IntentBody) {
+    fn intended(&mut self, tx: &Transaction<'_>, seq: i64, when: DateTime<Utc>, body: IntentBody) -> Result<(), Error> {
         let (run, project) = (body.run.as_str(), body.project.as_str());
         let attempt = i64::from(body.attempt);
         self.requests
             .add(&[&seq, &run, &attempt, &project, &when.timestamp_micros()]);
+        // A request's row names its ids by their order in the intent, so both are looked at here.
+        let there = super::sheet::states_of(tx, seq)?.unwrap_or_default();
+        for (item, (state, changed)) in body.items.iter().zip(&there) {
+            self.there.add(&[&seq, &item.backup.as_str(), &state.as_str(), changed]);
+        }
+        if there.len() > body.items.len() {
+            return Err(Error::corrupt(format!(
+                "request {seq} has states of {} ids",
+                there.len()
+            )));
+        }
         for item in body.items {
-            let (instance, policy) = (item.instance.as_str(), item.policy.as_str());
-            let size = to_column(item.size_bytes);
-            self.deletions
-                .add(&[&seq, &item.backup.as_str(), &instance, &policy, &size]);
             self.states
                 .add(&[&seq, &item.backup.as_str(), &DeletionState::Intended.as_str(), &seq]);
             for (request, was) in item.resends {
                 self.change(&item.backup, request, was, DeletionState::Resent, seq);
             }
         }
+        Ok(())
     }
 
     fn answered(&mut self, seq: i64, body: &OutcomeBody) {
@@ -242,7 +259,7 @@ impl Replay {
     }
 
     /// The sums of the tables that grow, each with what the chain says and the query for what is there.
-    fn sums(&self) -> [(&'static str, Sum, &'static str); 8] {
+    fn sums(&self) -> [(&'static str, Sum, &'static str); 6] {
         [
             (
                 "runs",
@@ -274,16 +291,6 @@ impl Replay {
                 self.answered,
                 "SELECT seq, answer FROM request WHERE answer IS NOT NULL",
             ),
-            (
-                "deletions",
-                self.deletions,
-                "SELECT request, backup, instance, policy, size_bytes FROM deletion",
-            ),
-            (
-                "deletions",
-                self.states,
-                "SELECT request, backup, state, changed FROM deletion",
-            ),
         ]
     }
 
@@ -293,6 +300,9 @@ impl Replay {
             if Sum::of(tx, query)? != expected {
                 return Ok(Some(differs(&format!("the table of {table}"))));
             }
+        }
+        if self.there != self.states {
+            return Ok(Some(differs("the table of requests' deletions")));
         }
         let holds: BTreeMap<i64, PlacedHold> = super::holds::all(tx)?.into_iter().collect();
         if holds != self.holds {

@@ -5,12 +5,13 @@ use std::fmt;
 use std::sync::PoisonError;
 
 use chrono::{DateTime, Utc};
-use rusqlite::{OptionalExtension, Transaction};
+use rusqlite::Transaction;
 use serde::{Deserialize, Serialize};
 
 use super::chain::{self, Kind};
 use super::past::DeletionState;
-use super::{DeletionLock, Error, Ledger, Stamp, to_column};
+use super::sheet::{Moves, Place, Sheet, UnderWay};
+use super::{DeletionLock, Error, Ledger};
 use crate::retention::plan::Doomed;
 use crate::retention::{BackupId, Batch, ExpireReason, Freeze, Hold, InstanceId, Outcome, PolicyName, ProjectName};
 
@@ -170,7 +171,10 @@ impl Ledger {
         if !intent.lock.is_of(&self.dir) {
             return Err(Error::WrongLock { dir: self.dir.clone() });
         }
+        let mut under_way = self.under_way();
+        let mut recorded = None;
         let clearance = self.write(|tx| {
+            under_way.load(tx)?;
             if let Some(freeze) = freeze_in_force(tx, intent)? {
                 return Ok(Clearance::Frozen(freeze));
             }
@@ -196,9 +200,15 @@ impl Ledger {
             if left.is_empty() {
                 return Ok(Clearance::Empty { dropped });
             }
-            let request = record_intent(tx, intent, batch.project(), &left)?;
+            let (sheet, resent) = record_intent(tx, intent, batch.project(), &left, &under_way)?;
+            let request = RequestKey(sheet.seq);
+            recorded = Some((sheet, resent));
             Ok(Clearance::Cleared { request, dropped })
         })?;
+        if let Some((sheet, resent)) = recorded {
+            resent.take_in(&mut under_way);
+            under_way.enter(sheet);
+        }
         if let Clearance::Cleared { dropped, .. } | Clearance::Empty { dropped } = &clearance {
             let dropped: HashSet<&BackupId> = dropped.iter().map(|(id, _)| id).collect();
             batch.retain(|item| !dropped.contains(&item.candidate.id));
@@ -215,7 +225,10 @@ impl Ledger {
         api_request_id: Option<&str>,
         outcomes: &[(BackupId, Outcome)],
     ) -> Result<(), Error> {
-        self.write(|tx| record_outcomes(tx, request, now, api_request_id, outcomes))
+        let mut under_way = self.under_way();
+        let moves = self.write(|tx| record_outcomes(tx, request, now, api_request_id, outcomes, &mut under_way))?;
+        moves.take_in(&mut under_way);
+        Ok(())
     }
 
     /// The intents without outcomes. While another process has the deletion lock they may be its own, under way.
@@ -232,22 +245,32 @@ impl Ledger {
         }
         // Held until it is done: whoever shares the lock sends nothing before that.
         let mut settled = lock.settled.lock().unwrap_or_else(PoisonError::into_inner);
-        if *settled || self.open_requests()?.is_empty() {
-            *settled = true;
+        if *settled {
             return Ok(Vec::new());
         }
-        let closed = self.write(|tx| {
-            let open = open_requests(tx)?;
-            for request in &open {
-                let why = "the process ended before it recorded an answer".to_owned();
-                let lost = |item: &OpenItem| (item.backup.clone(), Outcome::Unanswered { why: why.clone() });
-                let outcomes: Vec<_> = request.items.iter().map(lost).collect();
-                record_outcomes(tx, request.request, now, None, &outcomes)?;
-            }
-            Ok(open)
+        // What other processes sent since this one last deleted is read anew.
+        let mut under_way = self.under_way();
+        *under_way = UnderWay::default();
+        let open = self.read(|tx| {
+            under_way.load(tx)?;
+            open_requests(tx)
         })?;
+        if !open.is_empty() {
+            let moves = self.write(|tx| {
+                let close = |request: &OpenRequest| {
+                    let why = "the process ended before it recorded an answer".to_owned();
+                    let lost = |item: &OpenItem| (item.backup.clone(), Outcome::Unanswered { why: why.clone() });
+                    let outcomes: Vec<_> = request.items.iter().map(lost).collect();
+                    record_outcomes(tx, request.request, now, None, &outcomes, &mut under_way)
+                };
+                open.iter().map(close).collect::<Result<Vec<Moves>, Error>>()
+            })?;
+            for moves in moves {
+                moves.take_in(&mut under_way);
+            }
+        }
         *settled = true;
-        Ok(closed)
+        Ok(open)
     }
 }
 
@@ -261,12 +284,14 @@ fn freeze_in_force(tx: &Transaction<'_>, intent: &Intent<'_>) -> Result<Option<F
     }))
 }
 
+/// Records an intent; the request as it then stands, and what becomes of earlier requests for the same ids.
 fn record_intent(
     tx: &Transaction<'_>,
     intent: &Intent<'_>,
     project: &ProjectName,
     left: &[&Doomed],
-) -> Result<RequestKey, Error> {
+    under_way: &UnderWay,
+) -> Result<(Sheet, Moves), Error> {
     let mut body = IntentBody {
         run: intent.run.to_owned(),
         attempt: intent.attempt,
@@ -295,88 +320,81 @@ fn record_intent(
             begin: candidate.begin,
             size_bytes: candidate.size_bytes,
             status: candidate.status.as_str().to_owned(),
-            resends: unsettled_requests(tx, &candidate.id)?,
+            resends: unsettled_request(under_way, &candidate.id)?.into_iter().collect(),
         });
     }
     let seq = chain::append(tx, intent.now, Kind::Intent, &body)?;
-    tx.prepare_cached("INSERT INTO request (seq, run, attempt, project, at) VALUES (?1, ?2, ?3, ?4, ?5)")?
-        .execute((seq, intent.run, intent.attempt, project.as_str(), Stamp(intent.now)))?;
-    let mut insert = tx.prepare_cached(
-        "INSERT INTO deletion (backup, request, instance, policy, size_bytes, state, changed) \
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?2)",
-    )?;
-    for item in &body.items {
-        insert.execute((
-            item.backup.as_str(),
-            seq,
-            item.instance.as_str(),
-            item.policy.as_str(),
-            to_column(item.size_bytes),
-            DeletionState::Intended,
-        ))?;
-        for (request, _) in &item.resends {
-            set_state(tx, &item.backup, *request, DeletionState::Resent, seq)?;
+    let mut sheet = Sheet::new(seq, intent.run, intent.attempt, project, intent.now);
+    let mut resent = Moves::default();
+    for item in body.items {
+        if let Some((earlier, place)) = under_way.last(&item.backup).filter(|_| !item.resends.is_empty()) {
+            resent.add(earlier.seq, place, DeletionState::Resent, seq);
+        }
+        sheet.places.push(Place {
+            backup: item.backup,
+            instance: item.instance,
+            policy: item.policy,
+            size_bytes: item.size_bytes,
+            state: DeletionState::Intended,
+            changed: seq,
+        });
+    }
+    sheet.insert(tx)?;
+    resent.write(tx, under_way)?;
+    Ok((sheet, resent))
+}
+
+/// The earlier request for an id that is answered but not settled. One that is not even answered is an error.
+fn unsettled_request(under_way: &UnderWay, backup: &BackupId) -> Result<Option<(i64, DeletionState)>, Error> {
+    let Some((sheet, place)) = under_way.last(backup) else {
+        return Ok(None);
+    };
+    match sheet.places[place].state {
+        DeletionState::Intended => Err(Error::StillOpen {
+            backup: backup.clone(),
+            request: sheet.seq,
+        }),
+        state @ (DeletionState::Accepted | DeletionState::Unanswered) => Ok(Some((sheet.seq, state))),
+        DeletionState::Rejected | DeletionState::Resent | DeletionState::Confirmed | DeletionState::Returned => {
+            Ok(None)
         }
     }
-    Ok(RequestKey(seq))
 }
 
-/// The earlier requests for an id that are answered but not settled. One that is not even answered is an error.
-fn unsettled_requests(tx: &Transaction<'_>, backup: &BackupId) -> Result<Vec<(i64, DeletionState)>, Error> {
-    let mut statement = tx.prepare_cached(
-        "SELECT request, state FROM deletion WHERE backup = ?1 AND state IN ('intended', 'accepted', 'unanswered')",
-    )?;
-    let rows = statement.query_map([backup.as_str()], |row| Ok((row.get(0)?, row.get(1)?)))?;
-    let found: Vec<(i64, DeletionState)> = rows.collect::<Result<_, _>>()?;
-    match found.iter().find(|(_, state)| *state == DeletionState::Intended) {
-        Some((request, _)) => Err(Error::StillOpen {
-            backup: backup.clone(),
-            request: *request,
-        }),
-        None => Ok(found),
-    }
-}
-
-pub(super) fn set_state(
-    tx: &Transaction<'_>,
-    backup: &BackupId,
-    request: i64,
-    state: DeletionState,
-    changed: i64,
-) -> Result<(), Error> {
-    tx.prepare_cached("UPDATE deletion SET state = ?3, changed = ?4 WHERE backup = ?1 AND request = ?2")?
-        .execute((backup.as_str(), request, state, changed))?;
-    Ok(())
-}
-
+/// Records one outcome for each id of a request; the moves that are to be taken in when this is on disk.
 fn record_outcomes(
     tx: &Transaction<'_>,
     RequestKey(request): RequestKey,
     now: DateTime<Utc>,
     api_request_id: Option<&str>,
     outcomes: &[(BackupId, Outcome)],
-) -> Result<(), Error> {
-    let open: Option<String> = tx
-        .prepare_cached("SELECT run FROM request WHERE seq = ?1 AND answer IS NULL")?
-        .query_row([request], |row| row.get(0))
-        .optional()?;
-    let Some(run) = open else {
+    under_way: &mut UnderWay,
+) -> Result<Moves, Error> {
+    let Some(sheet) = under_way.sheet(tx, request)?.filter(|sheet| sheet.answer.is_none()) else {
         return Err(Error::NotOpen(request));
     };
-    let intended: IntentBody = chain::body(tx, request)?;
     let differ = |what: String| Error::OutcomesDiffer { request, what };
-    let mut awaited: HashSet<&BackupId> = intended.items.iter().map(|item| &item.backup).collect();
-    for (backup, _) in outcomes {
-        if !awaited.remove(backup) {
+    let mut awaited: HashMap<&BackupId, usize> = HashMap::with_capacity(sheet.places.len());
+    awaited.extend(
+        sheet
+            .places
+            .iter()
+            .enumerate()
+            .map(|(index, place)| (&place.backup, index)),
+    );
+    let mut answered = Vec::with_capacity(outcomes.len());
+    for (backup, outcome) in outcomes {
+        let Some(index) = awaited.remove(backup) else {
             return Err(differ(format!("{backup} was not asked, or has two outcomes")));
-        }
+        };
+        answered.push((index, state_of(outcome)));
     }
-    if let Some(backup) = awaited.into_iter().min() {
+    if let Some(backup) = awaited.into_keys().min() {
         return Err(differ(format!("{backup} has none")));
     }
     let body = OutcomeBody {
         request,
-        run,
+        run: sheet.run.clone(),
         api_request_id: api_request_id.map(str::to_owned),
         outcomes: outcomes
             .iter()
@@ -387,37 +405,30 @@ fn record_outcomes(
             .collect(),
     };
     let seq = chain::append(tx, now, Kind::Outcome, &body)?;
-    for (backup, outcome) in outcomes {
-        set_state(tx, backup, request, state_of(outcome), seq)?;
+    let mut moves = Moves::default();
+    moves.answer(request, seq);
+    for (index, state) in answered {
+        moves.add(request, index, state, seq);
     }
-    tx.prepare_cached("UPDATE request SET answer = ?2 WHERE seq = ?1")?
-        .execute((request, seq))?;
-    Ok(())
+    moves.write(tx, under_way)?;
+    Ok(moves)
 }
 
 fn open_requests(tx: &Transaction<'_>) -> Result<Vec<OpenRequest>, Error> {
-    let mut statement =
-        tx.prepare_cached("SELECT seq, run, attempt, project, at FROM request WHERE answer IS NULL ORDER BY seq")?;
-    let rows = statement.query_map([], |row| {
-        Ok(OpenRequest {
-            request: RequestKey(row.get(0)?),
-            run: row.get(1)?,
-            attempt: row.get(2)?,
-            project: ProjectName::from(row.get::<_, String>(3)?),
-            at: row.get::<_, Stamp>(4)?.0,
-            items: Vec::new(),
-        })
-    })?;
-    let mut open: Vec<OpenRequest> = rows.collect::<Result<_, _>>()?;
-    for request in &mut open {
-        let body: IntentBody = chain::body(tx, request.request.0)?;
-        let item = |item: IntendedItem| OpenItem {
-            policy: item.policy,
-            instance: item.instance,
-            backup: item.backup,
-            size_bytes: item.size_bytes,
-        };
-        request.items = body.items.into_iter().map(item).collect();
-    }
-    Ok(open)
+    let item = |place: Place| OpenItem {
+        policy: place.policy,
+        instance: place.instance,
+        backup: place.backup,
+        size_bytes: place.size_bytes,
+    };
+    let request = |sheet: Sheet| OpenRequest {
+        request: RequestKey(sheet.seq),
+        run: sheet.run,
+        attempt: sheet.attempt,
+        project: sheet.project,
+        at: sheet.at,
+        items: sheet.places.into_iter().map(item).collect(),
+    };
+    let open = Sheet::unsettled(tx)?.into_iter().filter(|sheet| sheet.answer.is_none());
+    Ok(open.map(request).collect())
 }

@@ -10,7 +10,7 @@ use super::{Error, Fault};
 pub(super) const APPLICATION_ID: i64 = 0x7264_7372;
 
 /// Each brings the format before it up by one.
-pub(super) const STEPS: &[&str] = &[STEP_1];
+pub(super) const STEPS: &[&str] = &[STEP_1, STEP_2];
 
 const STEP_1: &str = "
 -- created_at; rows and head of the chain, so that a cut tail is noticed; probes.
@@ -93,6 +93,41 @@ CREATE TABLE believed (
     PRIMARY KEY (project, instance)
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE blocked_key (fingerprint TEXT PRIMARY KEY, until INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+";
+
+const STEP_2: &str = "
+-- One row a request, in place of one for each of its ids. states: of each id, in the order of the intent, a letter and the row of the chain
+-- that gave it its state (sheet.rs); unsettled: how many of them wait for an answer or a listing.
+ALTER TABLE request ADD COLUMN states TEXT NOT NULL DEFAULT '';
+ALTER TABLE request ADD COLUMN unsettled INTEGER NOT NULL DEFAULT 0;
+UPDATE request SET
+    states = (
+        SELECT group_concat(CASE d.state WHEN 'intended' THEN 'i' WHEN 'accepted' THEN 'a' WHEN 'rejected' THEN 'r'
+            WHEN 'unanswered' THEN 'u' WHEN 'resent' THEN 's' WHEN 'confirmed' THEN 'c' ELSE 'b' END || d.changed, ' ' ORDER BY j.key)
+        FROM chain c, json_each(c.body, '$.items') j
+        JOIN deletion d ON d.request = c.seq AND d.backup = j.value ->> '$.backup' WHERE c.seq = request.seq
+    ),
+    unsettled = (
+        SELECT COUNT(*) FROM deletion d
+        WHERE d.request = request.seq AND d.state IN ('intended', 'accepted', 'unanswered')
+    );
+DROP INDEX request_open;
+CREATE INDEX request_unsettled ON request (seq) WHERE unsettled > 0;
+
+-- How many of an instance's backups a row of the chain confirmed, until a listing after it is believed.
+CREATE TABLE confirmed (
+    instance TEXT NOT NULL, seq INTEGER NOT NULL, ids INTEGER NOT NULL, PRIMARY KEY (instance, seq)
+) STRICT, WITHOUT ROWID;
+INSERT INTO confirmed SELECT instance, changed, COUNT(*) FROM deletion WHERE state = 'confirmed' GROUP BY instance, changed;
+DROP TABLE deletion;
+
+-- Old rows of the chain, many to a piece (packed.rs); ids: a sorted number for each backup that is named there.
+CREATE TABLE packed (first INTEGER PRIMARY KEY, last INTEGER NOT NULL, ids BLOB NOT NULL, rows BLOB NOT NULL) STRICT;
+DROP TRIGGER chain_no_delete;
+CREATE TRIGGER chain_no_delete BEFORE DELETE ON chain
+WHEN OLD.kind NOT IN ('intent', 'outcome', 'confirmed', 'returned')
+    OR NOT EXISTS (SELECT 1 FROM packed WHERE OLD.seq BETWEEN first AND last)
+BEGIN SELECT RAISE(ABORT, 'the chain is append-only'); END;
 ";
 
 /// The format of an open file, after checking that it is a file of this program and not a newer one's.

@@ -9,6 +9,8 @@ use std::sync::Arc;
 use chrono::{DateTime, TimeDelta, Utc};
 use rusqlite::OptionalExtension;
 
+use super::requests::IntentBody;
+use super::sheet::Sheet;
 use super::{Error, Ledger, Stamp, chain, from_column, to_column};
 use crate::retention::{Backup, BackupId, Databases, Instance, InstanceId, InstanceLife, ProjectName};
 
@@ -232,19 +234,27 @@ impl Ledger {
     /// Whether a backup was ever listed or sent, and where: `hold` of an id never seen needs `--force`.
     pub fn known_backup(&self, backup: &BackupId) -> Result<Option<KnownBackup>, Error> {
         self.read(|tx| {
-            Ok(tx
-                .prepare_cached(
-                    "SELECT project, instance FROM seen_backup WHERE backup = ?1 UNION ALL \
-                     SELECT r.project, d.instance FROM deletion d JOIN request r ON r.seq = d.request \
-                     WHERE d.backup = ?1 LIMIT 1",
-                )?
+            let listed = tx
+                .prepare_cached("SELECT project, instance FROM seen_backup WHERE backup = ?1 LIMIT 1")?
                 .query_row([backup.as_str()], |row| {
                     Ok(KnownBackup {
                         project: ProjectName::from(row.get::<_, String>(0)?),
                         instance: InstanceId::from(row.get::<_, String>(1)?),
                     })
                 })
-                .optional()?)
+                .optional()?;
+            if listed.is_some() {
+                return Ok(listed);
+            }
+            let Some(request) = super::packed::intents_of(tx, backup)?.pop() else {
+                return Ok(None);
+            };
+            let IntentBody { project, items, .. } = chain::body(tx, request)?;
+            let item = items.into_iter().find(|item| item.backup == *backup);
+            Ok(item.map(|item| KnownBackup {
+                project,
+                instance: item.instance,
+            }))
         })
     }
 
@@ -252,13 +262,16 @@ impl Ledger {
     pub fn believed(&self, project: &ProjectName) -> Result<BelievedCounts, Error> {
         self.read(|tx| {
             let mut statement = tx.prepare_cached(
-                "WITH unsettled AS (SELECT instance, COUNT(*) AS ids FROM deletion \
-                    WHERE state IN ('intended', 'accepted', 'unanswered') GROUP BY instance) \
-                 SELECT b.instance, b.count, b.at, b.shrunk_since, COALESCE(u.ids, 0) \
-                 + (SELECT COUNT(*) FROM deletion d WHERE d.instance = b.instance AND d.changed > COALESCE(b.seq, 0) \
-                    AND d.state = 'confirmed') \
-                 FROM believed b LEFT JOIN unsettled u ON u.instance = b.instance WHERE b.project = ?1",
+                "SELECT b.instance, b.count, b.at, b.shrunk_since, (SELECT COALESCE(SUM(c.ids), 0) FROM confirmed c \
+                    WHERE c.instance = b.instance AND c.seq > COALESCE(b.seq, 0)) \
+                 FROM believed b WHERE b.project = ?1",
             )?;
+            let mut unsettled: HashMap<InstanceId, u64> = HashMap::new();
+            for place in Sheet::unsettled(tx)?.into_iter().flat_map(|sheet| sheet.places) {
+                if place.state.is_unsettled() {
+                    *unsettled.entry(place.instance).or_default() += 1;
+                }
+            }
             let mut rows = statement.query([project.as_str()])?;
             let mut counts = BelievedCounts::default();
             while let Some(row) = rows.next()? {
@@ -267,7 +280,7 @@ impl Ledger {
                     count: row.get::<_, Option<i64>>(1)?.map(from_column),
                     at: row.get::<_, Option<Stamp>>(2)?.map(|at| at.0),
                     shrunk_since: row.get::<_, Option<Stamp>>(3)?.map(|at| at.0),
-                    sent: from_column(row.get(4)?),
+                    sent: from_column(row.get(4)?) + unsettled.get(instance.as_str()).copied().unwrap_or_default(),
                 };
                 if instance.is_empty() {
                     counts.instances = Some(believed);
@@ -301,9 +314,12 @@ impl Ledger {
                 upsert.execute((project.as_str(), "", to_column(count), Stamp(now), seq))?;
                 used.execute([project.as_str()])?;
             }
+            // What was confirmed before this listing is in its count.
+            let mut counted = tx.prepare_cached("DELETE FROM confirmed WHERE instance = ?1 AND seq <= ?2")?;
             for (instance, count) in backups {
                 upsert.execute((project.as_str(), instance.as_str(), to_column(*count), Stamp(now), seq))?;
                 used.execute([instance.as_str()])?;
+                counted.execute((instance.as_str(), seq))?;
             }
             Ok(())
         })

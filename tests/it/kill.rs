@@ -23,7 +23,9 @@ fn intended(world: &World) -> BTreeSet<String> {
         return BTreeSet::new();
     }
     let connection = rusqlite::Connection::open(file).unwrap();
-    let mut statement = connection.prepare("SELECT DISTINCT backup FROM deletion").unwrap();
+    let intents =
+        "SELECT DISTINCT j.value ->> 'backup' FROM chain c, json_each(c.body, '$.items') j WHERE c.kind = 'intent'";
+    let mut statement = connection.prepare(intents).unwrap();
     let rows = statement.query_map([], |row| row.get::<_, String>(0)).unwrap();
     rows.map(Result::unwrap).collect()
 }

@@ -34,9 +34,9 @@ fn child_that_deletes() {
     for plan in 0..1_000 {
         let (batches, listings) = batches(plan * 1_000..(plan + 1) * 1_000);
         for mut batch in batches {
-            let request = intend(&ledger, &lock, &mut batch, &listings);
+            let request = intend(&ledger, &lock, &mut batch, &listings, clock::now());
             writeln!(out, "intended {request}").unwrap();
-            accept(&ledger, request, &batch);
+            accept(&ledger, request, &batch, clock::now());
             writeln!(out, "recorded {request}").unwrap();
         }
     }

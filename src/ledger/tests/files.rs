@@ -3,8 +3,9 @@
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 
-use super::super::fixtures::{State, freeze, noon};
-use super::super::{Access, Error, Fault, Ledger, open, schema};
+use super::super::chain::{self, Kind};
+use super::super::fixtures::{INSTANCE, State, freeze, id, noon, project};
+use super::super::{Access, DeletionState, Error, Fault, Ledger, Verification, open, schema};
 
 #[test]
 fn only_create_makes_a_ledger_and_says_so_once() {
@@ -101,7 +102,7 @@ fn a_newer_format_is_refused_unchanged() {
     for access in [Access::Create, Access::Existing, Access::ReadOnly] {
         let error = Ledger::open(state.dir.path(), access, noon()).unwrap_err();
         assert!(
-            matches!(error.fault(), Some(Fault::Newer { found: 99, known: 1 })),
+            matches!(error.fault(), Some(Fault::Newer { found: 99, known: 2 })),
             "{error}"
         );
         assert!(error.to_string().contains("format 99"), "{error}");
@@ -112,12 +113,15 @@ fn a_newer_format_is_refused_unchanged() {
 fn a_later_step_is_applied_to_an_older_format_only() {
     let state = State::new();
     let mut connection = state.ledger.connection.lock().unwrap();
-    let steps = [schema::STEPS[0], "CREATE TABLE later (a TEXT) STRICT"];
-    assert_eq!(schema::version(&connection, &steps).unwrap(), 1);
-    let tx = connection.transaction().unwrap();
-    schema::migrate(&tx, 1, &steps).unwrap();
-    tx.commit().unwrap();
+    let [first, second] = schema::STEPS else {
+        panic!("two steps")
+    };
+    let steps = [*first, *second, "CREATE TABLE later (a TEXT) STRICT"];
     assert_eq!(schema::version(&connection, &steps).unwrap(), 2);
+    let tx = connection.transaction().unwrap();
+    schema::migrate(&tx, 2, &steps).unwrap();
+    tx.commit().unwrap();
+    assert_eq!(schema::version(&connection, &steps).unwrap(), 3);
     let rows: i64 = connection
         .query_row("SELECT COUNT(*) FROM chain", [], |row| row.get(0))
         .unwrap();
@@ -190,4 +194,67 @@ fn a_link_in_place_of_the_ledger_is_not_followed() {
     let (state, dir) = (State::new(), tempfile::tempdir().unwrap());
     std::os::unix::fs::symlink(state.ledger.path(), dir.path().join("ledger.sqlite3")).unwrap();
     assert!(Ledger::open(dir.path(), Access::Create, noon()).is_err());
+}
+
+#[test]
+fn a_ledger_of_the_first_format_keeps_every_deletion_and_its_proof() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("ledger.sqlite3");
+    let mut old = rusqlite::Connection::open(&path).unwrap();
+    let tx = old.transaction().unwrap();
+    schema::migrate(&tx, 0, &schema::STEPS[..1]).unwrap();
+    tx.execute(
+        "INSERT INTO meta VALUES ('created_at', ?1), ('rows', '0'), ('head', ?2), ('probes', '0')",
+        (chain::written(noon()), chain::GENESIS),
+    )
+    .unwrap();
+    chain::append(&tx, noon(), Kind::Created, &serde_json::json!({})).unwrap();
+    let listing = serde_json::json!({"count": 77, "read_at": "2026-11-23T11:59:30Z"});
+    let item = |number: usize| {
+        serde_json::json!({
+            "backup": id(number), "name": format!("nightly-{number}"), "instance": INSTANCE, "policy": "production", "rule": "not_kept",
+            "begin": "2026-01-01T01:00:00Z", "size_bytes": 1000 + number, "status": "COMPLETED",
+        })
+    };
+    // 9 before 2, which is not the order of the table.
+    let intent = serde_json::json!({
+        "run": "run-1", "attempt": 1, "config_sha256": "c0ffee", "project": "prod",
+        "instances": {INSTANCE: {"name": "mssql-1", "listing": listing}}, "items": [item(9), item(2), item(3)],
+    });
+    chain::append(&tx, noon(), Kind::Intent, &intent).unwrap();
+    let outcome = |number| serde_json::json!({"backup": id(number), "outcome": "accepted"});
+    let answer = serde_json::json!({
+        "request": 2, "run": "run-1", "api_request_id": "req-9", "outcomes": [outcome(9), outcome(2), outcome(3)],
+    });
+    chain::append(&tx, noon(), Kind::Outcome, &answer).unwrap();
+    let gone = serde_json::json!({"run": "run-1", "backups": [{"backup": id(2), "request": 2, "was": "accepted"}]});
+    chain::append(&tx, noon(), Kind::Confirmed, &gone).unwrap();
+    tx.execute_batch(&format!(
+        "INSERT INTO request VALUES (2, 'run-1', 1, 'prod', {}, 3);
+         INSERT INTO deletion VALUES (2, '{}', '{INSTANCE}', 'production', 1009, 'accepted', 3);
+         INSERT INTO deletion VALUES (2, '{}', '{INSTANCE}', 'production', 1002, 'confirmed', 4);
+         INSERT INTO deletion VALUES (2, '{}', '{INSTANCE}', 'production', 1003, 'accepted', 3);
+         INSERT INTO believed VALUES ('prod', '{INSTANCE}', 77, 0, 1, NULL);",
+        noon().timestamp_micros(),
+        id(9),
+        id(2),
+        id(3)
+    ))
+    .unwrap();
+    tx.commit().unwrap();
+    drop(old);
+    let error = Ledger::open(dir.path(), Access::ReadOnly, noon()).unwrap_err();
+    assert!(matches!(error.fault(), Some(Fault::Older(1))), "{error}");
+    let ledger = Ledger::open(dir.path(), Access::Existing, noon()).unwrap();
+    assert!(matches!(
+        ledger.verify(None).unwrap(),
+        Verification::Intact { rows: 4, .. }
+    ));
+    let waiting: Vec<_> = ledger.unconfirmed().unwrap().into_iter().map(|id| id.backup).collect();
+    assert_eq!(waiting, [id(3), id(9)]);
+    assert_eq!(ledger.believed(&project()).unwrap().backups[INSTANCE].sent, 3);
+    let past = ledger.backup_history(&id(2)).unwrap().remove(0);
+    assert_eq!((past.state, past.settled_at), (DeletionState::Confirmed, Some(noon())));
+    ledger.settle("run-2", noon(), &[id(9)], &[]).unwrap();
+    assert_eq!(ledger.unconfirmed().unwrap().len(), 1);
 }

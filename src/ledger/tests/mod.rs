@@ -3,4 +3,5 @@
 mod deleting;
 mod files;
 mod memory;
+mod packed;
 mod proof;

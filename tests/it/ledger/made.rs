@@ -5,7 +5,7 @@ use std::num::NonZeroU32;
 use std::ops::Range;
 use std::sync::Arc;
 
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 use rds_retentiond::clock;
 use rds_retentiond::ledger::{Clearance, DeletionLock, Intent, Ledger, Listing, RequestKey};
 use rds_retentiond::retention::plan::{ClockCheck, Conditions, InstanceDue};
@@ -92,13 +92,14 @@ pub fn intend(
     lock: &DeletionLock,
     batch: &mut Batch,
     listings: &HashMap<InstanceId, Listing>,
+    now: DateTime<Utc>,
 ) -> RequestKey {
     let intent = Intent {
         lock,
         run: "019aafc0-0000-7000-8000-000000000001",
         attempt: 1,
         config_sha256: "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
-        now: clock::now(),
+        now,
         config_holds: &[],
         config_freeze: None,
         listings,
@@ -110,7 +111,7 @@ pub fn intend(
     }
 }
 
-pub fn accept(ledger: &Ledger, request: RequestKey, batch: &Batch) {
+pub fn accept(ledger: &Ledger, request: RequestKey, batch: &Batch, now: DateTime<Utc>) {
     let outcomes: Vec<_> = batch.ids().map(|id| (id.clone(), Outcome::Accepted)).collect();
-    ledger.record(request, clock::now(), Some("api-1"), &outcomes).unwrap();
+    ledger.record(request, now, Some("api-1"), &outcomes).unwrap();
 }

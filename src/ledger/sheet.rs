@@ -1,0 +1,300 @@
+//! Where each id of a request stands: one row a request, because a row an id was most of what a large run cost.
+//!
+//! The ids are in the intent's row of the chain. `request.states` says of each, in the same order, its state (a letter)
+//! and the row of the chain that gave it: `a7 a7 c12`. Whoever deletes holds the lock, so what a run sends it alone
+//! changes: [`UnderWay`] keeps that in memory, by id, and takes a change in only when it is on disk.
+
+use std::collections::{BTreeMap, HashMap};
+
+use chrono::{DateTime, Utc};
+use rusqlite::{OptionalExtension, Row, Transaction};
+
+use super::past::DeletionState;
+use super::requests::{IntendedItem, IntentBody};
+use super::{Error, Stamp, chain};
+use crate::retention::{BackupId, InstanceId, PolicyName, ProjectName};
+
+/// One id of a request.
+#[derive(Clone, Debug)]
+pub(super) struct Place {
+    pub(super) backup: BackupId,
+    pub(super) instance: InstanceId,
+    pub(super) policy: PolicyName,
+    pub(super) size_bytes: u64,
+    pub(super) state: DeletionState,
+    /// The row of the chain that gave it its state.
+    pub(super) changed: i64,
+}
+
+/// One request and where its ids stand.
+#[derive(Clone, Debug)]
+pub(super) struct Sheet {
+    /// The intent's row of the chain.
+    pub(super) seq: i64,
+    pub(super) run: String,
+    pub(super) attempt: u32,
+    pub(super) project: ProjectName,
+    pub(super) at: DateTime<Utc>,
+    /// The outcomes' row of the chain.
+    pub(super) answer: Option<i64>,
+    pub(super) places: Vec<Place>,
+}
+
+const COLUMNS: &str = "seq, run, attempt, project, at, answer, states";
+
+fn letter(state: DeletionState) -> char {
+    match state {
+        DeletionState::Intended => 'i',
+        DeletionState::Accepted => 'a',
+        DeletionState::Rejected => 'r',
+        DeletionState::Unanswered => 'u',
+        DeletionState::Resent => 's',
+        DeletionState::Confirmed => 'c',
+        DeletionState::Returned => 'b',
+    }
+}
+
+/// The columns `states` and `unsettled`.
+fn written(states: impl Iterator<Item = (DeletionState, i64)>) -> (String, i64) {
+    let (mut text, mut unsettled) = (String::new(), 0);
+    for (state, changed) in states {
+        if !text.is_empty() {
+            text.push(' ');
+        }
+        text.push(letter(state));
+        text.push_str(&changed.to_string());
+        unsettled += i64::from(state.is_unsettled());
+    }
+    (text, unsettled)
+}
+
+fn read_states(text: &str) -> Result<Vec<(DeletionState, i64)>, Error> {
+    let one = |word: &str| {
+        let state = DeletionState::ALL
+            .into_iter()
+            .find(|state| word.starts_with(letter(*state)))?;
+        Some((state, word[1..].parse().ok()?))
+    };
+    let read: Option<Vec<_>> = text.split_ascii_whitespace().map(one).collect();
+    read.ok_or_else(|| Error::corrupt(format!("a request's states: {text:?}")))
+}
+
+/// The states of a request's ids, in the order of its intent; `None` when there is no such request. An error too where
+/// the number of those that wait is not what the row says.
+pub(super) fn states_of(tx: &Transaction<'_>, seq: i64) -> Result<Option<Vec<(DeletionState, i64)>>, Error> {
+    let found: Option<(String, i64)> = tx
+        .prepare_cached("SELECT states, unsettled FROM request WHERE seq = ?1")?
+        .query_row([seq], |row| Ok((row.get(0)?, row.get(1)?)))
+        .optional()?;
+    let Some((text, unsettled)) = found else {
+        return Ok(None);
+    };
+    let states = read_states(&text)?;
+    if written(states.iter().copied()) != (text, unsettled) {
+        return Err(Error::corrupt(format!(
+            "request {seq}: not {unsettled} of its ids wait"
+        )));
+    }
+    Ok(Some(states))
+}
+
+impl Sheet {
+    /// A request that has just been intended.
+    pub(super) fn new(seq: i64, run: &str, attempt: u32, project: &ProjectName, at: DateTime<Utc>) -> Self {
+        Self {
+            seq,
+            run: run.to_owned(),
+            attempt,
+            project: project.clone(),
+            at,
+            answer: None,
+            places: Vec::new(),
+        }
+    }
+
+    fn read(tx: &Transaction<'_>, row: &Row<'_>) -> Result<Self, Error> {
+        let (seq, states): (i64, String) = (row.get(0)?, row.get(6)?);
+        let states = read_states(&states)?;
+        let intent: IntentBody = chain::body(tx, seq)?;
+        if intent.items.len() != states.len() {
+            return Err(Error::corrupt(format!(
+                "request {seq} has states of {} ids",
+                states.len()
+            )));
+        }
+        let place = |(item, (state, changed)): (IntendedItem, (DeletionState, i64))| Place {
+            backup: item.backup,
+            instance: item.instance,
+            policy: item.policy,
+            size_bytes: item.size_bytes,
+            state,
+            changed,
+        };
+        Ok(Self {
+            seq,
+            run: row.get(1)?,
+            attempt: row.get(2)?,
+            project: ProjectName::from(row.get::<_, String>(3)?),
+            at: row.get::<_, Stamp>(4)?.0,
+            answer: row.get(5)?,
+            places: intent.items.into_iter().zip(states).map(place).collect(),
+        })
+    }
+
+    /// Every request of which something waits for an answer or a listing, in order.
+    pub(super) fn unsettled(tx: &Transaction<'_>) -> Result<Vec<Self>, Error> {
+        let mut statement = tx.prepare_cached(&format!(
+            "SELECT {COLUMNS} FROM request WHERE unsettled > 0 ORDER BY seq"
+        ))?;
+        let mut rows = statement.query([])?;
+        let mut sheets = Vec::new();
+        while let Some(row) = rows.next()? {
+            sheets.push(Self::read(tx, row)?);
+        }
+        Ok(sheets)
+    }
+
+    fn load(tx: &Transaction<'_>, seq: i64) -> Result<Option<Self>, Error> {
+        let mut statement = tx.prepare_cached(&format!("SELECT {COLUMNS} FROM request WHERE seq = ?1"))?;
+        let mut rows = statement.query([seq])?;
+        rows.next()?.map(|row| Self::read(tx, row)).transpose()
+    }
+
+    /// Writes a new request's row.
+    pub(super) fn insert(&self, tx: &Transaction<'_>) -> Result<(), Error> {
+        let (states, unsettled) = written(self.places.iter().map(|place| (place.state, place.changed)));
+        tx.prepare_cached(
+            "INSERT INTO request (seq, run, attempt, project, at, states, unsettled) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+        )?
+        .execute((
+            self.seq,
+            &self.run,
+            self.attempt,
+            self.project.as_str(),
+            Stamp(self.at),
+            states,
+            unsettled,
+        ))?;
+        Ok(())
+    }
+
+    /// Whether no later row of the chain can change it.
+    fn is_over(&self) -> bool {
+        let over = |place: &Place| matches!(place.state, DeletionState::Confirmed | DeletionState::Resent);
+        self.places.iter().all(over)
+    }
+}
+
+/// What a run has sent, and what earlier runs sent that nothing has settled.
+#[derive(Debug, Default)]
+pub(super) struct UnderWay {
+    is_loaded: bool,
+    sheets: HashMap<i64, Sheet>,
+    /// The last request for an id, and its place there.
+    last: HashMap<BackupId, (i64, usize)>,
+}
+
+impl UnderWay {
+    /// Reads it from the tables, unless that was done.
+    pub(super) fn load(&mut self, tx: &Transaction<'_>) -> Result<(), Error> {
+        if !self.is_loaded {
+            for sheet in Sheet::unsettled(tx)? {
+                self.enter(sheet);
+            }
+            self.is_loaded = true;
+        }
+        Ok(())
+    }
+
+    /// Takes in a request that is on disk.
+    pub(super) fn enter(&mut self, sheet: Sheet) {
+        for (index, place) in sheet.places.iter().enumerate() {
+            let last = self.last.entry(place.backup.clone()).or_insert((sheet.seq, index));
+            if last.0 <= sheet.seq {
+                *last = (sheet.seq, index);
+            }
+        }
+        self.sheets.insert(sheet.seq, sheet);
+    }
+
+    /// The last request for an id, and the id's place in it.
+    pub(super) fn last(&self, backup: &BackupId) -> Option<(&Sheet, usize)> {
+        let (seq, index) = self.last.get(backup)?;
+        Some((self.sheets.get(seq)?, *index))
+    }
+
+    /// One request; from the tables where it is not known.
+    pub(super) fn sheet(&mut self, tx: &Transaction<'_>, seq: i64) -> Result<Option<&Sheet>, Error> {
+        if !self.sheets.contains_key(&seq)
+            && let Some(sheet) = Sheet::load(tx, seq)?
+        {
+            self.enter(sheet);
+        }
+        Ok(self.sheets.get(&seq))
+    }
+}
+
+/// Changes of state, by request: written in one transaction, taken in when that is on disk.
+#[derive(Debug, Default)]
+pub(super) struct Moves {
+    states: BTreeMap<i64, Vec<(usize, DeletionState, i64)>>,
+    answered: Option<(i64, i64)>,
+}
+
+impl Moves {
+    /// A place of a request changes its state.
+    pub(super) fn add(&mut self, request: i64, index: usize, state: DeletionState, changed: i64) {
+        self.states.entry(request).or_default().push((index, state, changed));
+    }
+
+    /// All of a request are answered by this row of the chain.
+    pub(super) fn answer(&mut self, request: i64, row: i64) {
+        self.answered = Some((request, row));
+    }
+
+    /// Writes them.
+    pub(super) fn write(&self, tx: &Transaction<'_>, under_way: &UnderWay) -> Result<(), Error> {
+        let mut update = tx.prepare_cached(
+            "UPDATE request SET states = ?2, unsettled = ?3, answer = COALESCE(?4, answer) WHERE seq = ?1",
+        )?;
+        for (seq, moves) in &self.states {
+            let Some(sheet) = under_way.sheets.get(seq) else {
+                return Err(Error::NotOpen(*seq));
+            };
+            let mut states: Vec<_> = sheet.places.iter().map(|place| (place.state, place.changed)).collect();
+            for (index, state, changed) in moves {
+                states[*index] = (*state, *changed);
+            }
+            let (states, unsettled) = written(states.into_iter());
+            let answer = self.answered.filter(|(request, _)| request == seq).map(|(_, row)| row);
+            update.execute((seq, states, unsettled, answer))?;
+        }
+        Ok(())
+    }
+
+    /// Takes them in.
+    pub(super) fn take_in(self, under_way: &mut UnderWay) {
+        for (seq, moves) in self.states {
+            let Some(sheet) = under_way.sheets.get_mut(&seq) else {
+                continue;
+            };
+            for (index, state, changed) in moves {
+                (sheet.places[index].state, sheet.places[index].changed) = (state, changed);
+            }
+            if let Some((request, row)) = self.answered
+                && request == seq
+            {
+                sheet.answer = Some(row);
+            }
+            if sheet.is_over()
+                && let Some(sheet) = under_way.sheets.remove(&seq)
+            {
+                for place in &sheet.places {
+                    if under_way.last.get(&place.backup).is_some_and(|(last, _)| *last == seq) {
+                        under_way.last.remove(&place.backup);
+                    }
+                }
+            }
+        }
+    }
+}
