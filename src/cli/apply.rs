@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::args::{Apply, Global};
+use super::args::{Apply, Format, Global};
 use super::render::Kind;
 use super::{CommandResult, Failure, exit, plan, session, show_report};
 use crate::config::Config;
@@ -47,7 +47,10 @@ async fn run_once(args: &Apply, config: &Arc<Config>) -> Result<RunReport, Failu
         policies: plan::policies(&args.policies),
         instance: None,
         now: crate::clock::now(),
-        rows: run::Rows::All,
+        rows: match args.show.format {
+            Format::Table if !args.show.all => run::Rows::Going,
+            Format::Table | Format::Json => run::Rows::All,
+        },
         trigger: "apply",
         budget: BUDGET,
     };

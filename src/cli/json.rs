@@ -294,8 +294,8 @@ impl<'a> DecisionJson<'a> {
             expires_at: row.expires_at.map(Stamp),
             grace_since: grace_since.map(Stamp),
             due_at: due_at.map(Stamp),
-            outcome: row.fate.as_ref().map(Fate::key),
-            error: row.fate.as_ref().and_then(ErrorJson::of),
+            outcome: row.fate.as_deref().map(Fate::key),
+            error: row.fate.as_deref().and_then(ErrorJson::of),
         }
     }
 }

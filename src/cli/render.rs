@@ -13,7 +13,7 @@ use super::ending;
 use super::grid::{Cell, Column, Grid};
 use super::out::Look;
 use super::sentences::{action, age, clean, day, fate, moment, number, size};
-use crate::retention::report::{Action, PolicyReport, Row};
+use crate::retention::report::{Action, PolicyReport, Row, Summary};
 use crate::retention::{Fate, Instance, InstanceLife, Outcome, RunReport};
 
 /// More rows than this are not all shown unless asked for: whoever looks at so many wants to know what goes.
@@ -35,7 +35,7 @@ pub(super) const DIM: Style = Style::new().dimmed();
 
 /// Draws a report.
 pub fn report(out: &mut dyn Write, report: &RunReport, kind: Kind, look: &Look) -> io::Result<()> {
-    let rows: usize = report.policies.iter().map(|policy| policy.rows.len()).sum();
+    let rows: usize = report.policies.iter().map(decided).sum();
     let detail = if look.all || rows <= MOST_ROWS {
         Detail::All
     } else {
@@ -52,6 +52,13 @@ pub fn report(out: &mut dyn Write, report: &RunReport, kind: Kind, look: &Look) 
         writeln!(out, "{}\n", look.paint(DIM, &note))?;
     }
     ending::draw(out, report, kind, look)
+}
+
+/// How many backups a policy decided on, also those of which the report holds no row.
+fn decided(policy: &PolicyReport) -> usize {
+    let Summary { keep, wait, delete } = policy.summary;
+    let counted = keep.count + wait.count + delete.count;
+    policy.rows.len().max(usize::try_from(counted).unwrap_or(usize::MAX))
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,9 +82,7 @@ fn draw_policy(
 ) -> io::Result<()> {
     let name = look.paint(BOLD, &clean(policy.policy.as_str()));
     writeln!(out, "policy {name}, {}, times in {}", policy.mode.as_str(), policy.zone)?;
-    if policy.rows.is_empty()
-        && policy.summary.keep.count + policy.summary.wait.count + policy.summary.delete.count == 0
-    {
+    if decided(policy) == 0 {
         writeln!(out, "  no backup in its scope\n")?;
         return Ok(());
     }
@@ -99,7 +104,7 @@ fn draw_policy(
         grid.header(out, look)?;
     }
     for group in rows.chunk_by(|a, b| a.instance.project == b.instance.project && a.instance.id == b.instance.id) {
-        draw_heading(out, group, look)?;
+        draw_heading(out, group, policy.rows.len() == decided(policy), look)?;
         for row in group.iter().filter(|row| detail.shows(row)) {
             grid.row(out, look, &table.cells(row))?;
         }
@@ -120,7 +125,8 @@ fn order(row: &Row) -> impl Ord + '_ {
     )
 }
 
-fn draw_heading(out: &mut dyn Write, group: &[&Row], look: &Look) -> io::Result<()> {
+/// An instance and how many go; how many stay only where the report holds them.
+fn draw_heading(out: &mut dyn Write, group: &[&Row], is_whole: bool, look: &Look) -> io::Result<()> {
     let Some(first) = group.first() else { return Ok(()) };
     let Instance {
         project,
@@ -138,9 +144,13 @@ fn draw_heading(out: &mut dyn Write, group: &[&Row], look: &Look) -> io::Result<
     };
     let name = clean(name);
     let place = format!("({}, {}{deleted})", clean(project.as_str()), clean(id.as_str()));
+    let kept = if is_whole {
+        format!("{} keep, ", number(tally("keep")))
+    } else {
+        String::new()
+    };
     let numbers = format!(
-        "{} keep, {} wait, {} delete",
-        number(tally("keep")),
+        "{kept}{} wait, {} delete",
         number(tally("wait")),
         number(tally("delete"))
     );
@@ -242,7 +252,7 @@ impl Table<'_> {
         }
         if self.sent {
             let outcome = |known: &Fate| Cell::styled(fate(known), fate_style(known));
-            cells.push(row.fate.as_ref().map_or_else(|| Cell::from(""), outcome));
+            cells.push(row.fate.as_deref().map_or_else(|| Cell::from(""), outcome));
         }
         cells
     }

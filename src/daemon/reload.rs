@@ -182,7 +182,10 @@ fn backups(seen: &BTreeMap<PolicyName, Arc<RunReport>>) -> Known {
         .flat_map(|report| &report.policies)
         .flat_map(|policy| &policy.rows)
     {
-        let gone = matches!(row.fate, Some(Fate::Confirmed | Fate::Answered(Outcome::Accepted)));
+        let gone = matches!(
+            row.fate.as_deref(),
+            Some(Fate::Confirmed | Fate::Answered(Outcome::Accepted))
+        );
         if met.insert(&row.backup.id) && !gone {
             let key = (row.instance.project.clone(), row.instance.id.clone());
             let (_, backups) = known

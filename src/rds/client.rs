@@ -253,6 +253,31 @@ impl Client {
         believed(self, ask, |body| listed_page(body, instance, &kind)).await
     }
 
+    /// Whether an instance still has this manual backup: one call, however many backups the instance has (API page
+    /// "Obtaining Backups": `backup_id`). An answer about anything else is a disagreement, and proves nothing.
+    pub async fn has_backup(&self, instance: &InstanceId, backup: &BackupId) -> Result<bool, Error> {
+        let kind = BackupKind::Manual;
+        let query = vec![
+            ("instance_id", instance.as_str().to_owned()),
+            ("backup_type", kind.as_str().to_owned()),
+            ("backup_id", backup.as_str().to_owned()),
+        ];
+        let ask = self
+            .ask(Operation::ListBackups, Some(instance), &["backups"], query)
+            .await?;
+        let place = ask.place.clone();
+        let found = believed(self, ask, |body| listed_page(body, instance, &kind)).await?;
+        match found.as_slice() {
+            [] => Ok(false),
+            [one] if one.id == *backup => Ok(true),
+            others => Err(Error::Disagreement {
+                place,
+                reads: 1,
+                why: format!("{} backups were listed where {backup} was asked for", others.len()),
+            }),
+        }
+    }
+
     /// The backups that a deleted instance left.
     pub async fn retained_backups(&self, instance: &InstanceId) -> Result<Vec<Backup>, Error> {
         let segments = ["instances", instance.as_str(), "retain-backups"];

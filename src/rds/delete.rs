@@ -13,17 +13,25 @@ use crate::retention::{BackupId, Outcome};
 
 /// What a reply other than 401 means for the batch.
 pub(super) fn answer(place: &Place, asked: &[BackupId], reply: &Reply) -> Result<Answer, Error> {
+    // Of what went well the body is read once: a large run has a thousand of them.
+    let read = match reply.status {
+        200..=299 => outcomes(asked, &reply.body),
+        _ => Err(String::new()),
+    };
+    let why = match read {
+        Ok(outcomes) => {
+            return Ok(Answer::Results {
+                outcomes,
+                request_id: reply.request_id.clone().or_else(|| reply.said().request_id),
+            });
+        }
+        Err(why) => why,
+    };
     let said = reply.said();
     match reply.status {
-        200..=299 => Ok(match outcomes(asked, &reply.body) {
-            Ok(outcomes) => Answer::Results {
-                outcomes,
-                request_id: said.request_id,
-            },
-            Err(why) => Answer::Unanswered {
-                why,
-                request_id: said.request_id,
-            },
+        200..=299 => Ok(Answer::Unanswered {
+            why,
+            request_id: said.request_id,
         }),
         429 => Ok(Answer::Throttled {
             retry_after: reply.retry_after,

@@ -189,7 +189,7 @@ impl Exchange {
         let throttled = status == Some(429);
         match &reply {
             Ok(reply) if throttled => self.throttle.refused(sent, reply.retry_after),
-            Ok(_) => self.throttle.answered(),
+            Ok(_) => self.throttle.answered(sent),
             Err(_) => {}
         }
         (self.observer)(&Event {

@@ -10,7 +10,7 @@ use super::exchange::{Ask, back_off};
 use super::scalar::{Many, Scalar};
 
 /// Records a page; the API's most.
-pub(super) const LIMIT: usize = 100;
+pub const LIMIT: usize = 100;
 /// A listing is read this often in all: once, and three times again.
 const READS: u32 = 4;
 /// A server that never ends is not believed either (two million records).

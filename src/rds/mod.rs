@@ -34,6 +34,7 @@ use url::Url;
 pub use client::{Client, Tuning};
 pub use error::{Cause, Class, Error, Place, Said};
 pub use keys::{BLOCKED_FOR, KeyGuard, OnBlock};
+pub use listing::LIMIT as PAGE;
 
 use crate::retention::{BackupId, Engine, Instance, Outcome, ProjectName};
 

@@ -14,8 +14,15 @@ use tokio::time::Instant;
 pub const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 /// The span over which answered requests are counted to learn what the server lets through.
 const WINDOW: Duration = Duration::from_secs(1);
-/// The pace of the first requests, unless the ceiling is lower; it doubles every quarter second until something says no.
+/// The pace of the first requests, unless the ceiling is lower; it doubles every quarter second, then faster, until something says no.
 const FIRST_RATE: f64 = 20.0;
+/// While nothing says no, the rate grows by this with each answer: e^2.8 in a second.
+const GROWTH: f64 = 2.8;
+/// Above some tens a second it grows faster, as a share of the rate for each answer: a server with a lower limit has said so by then.
+const FASTER: f64 = 0.2;
+/// But it never doubles in less than four times what an answer takes: what is refused is told as late as that, and all that was
+/// sent meanwhile is refused, too. ln 2 ÷ 4.
+const PATIENCE: f64 = 0.17;
 /// Slower than this it never gets by itself; pauses do the rest.
 const SLOWEST_RATE: f64 = 0.5;
 /// Pause after the first refusal while the limit is unknown: a whole window of a server that counts by the second.
@@ -45,6 +52,8 @@ pub struct Pace {
     /// Cuts since the last answer that was not a refusal.
     cuts_in_a_row: u32,
     answered: VecDeque<Instant>,
+    /// The shortest time that an answer took, in seconds.
+    shortest: f64,
 }
 
 impl Pace {
@@ -64,6 +73,7 @@ impl Pace {
             calm: 0.0,
             cuts_in_a_row: 0,
             answered: VecDeque::new(),
+            shortest: f64::INFINITY,
         }
     }
 
@@ -91,15 +101,19 @@ impl Pace {
         Err(wait.max(Duration::from_millis(1)))
     }
 
-    /// A request was answered, and not with 429.
-    pub fn answered(&mut self, now: Instant) {
+    /// A request sent at `sent` was answered, and not with 429.
+    pub fn answered(&mut self, sent: Instant, now: Instant) {
         self.cuts_in_a_row = 0;
         self.answered.push_back(now);
         self.forget_before(now);
         // Growth counts answers, not time: an idle client learns nothing about the limit.
         let step = 1.0 / self.rate;
+        self.shortest = now.saturating_duration_since(sent).as_secs_f64().min(self.shortest);
         self.rate = match self.knee {
-            None => self.rate + 2.8,
+            None => {
+                let faster = (self.rate * FASTER).min(PATIENCE / self.shortest.max(0.001));
+                self.rate + faster.max(GROWTH)
+            }
             Some(knee) if self.rate < 0.95 * knee => self.rate + (knee - self.rate) * step,
             Some(_) => {
                 self.calm += step;
@@ -210,9 +224,9 @@ impl Throttle {
         }
     }
 
-    /// Tells the pace that a request was answered, and not with 429.
-    pub fn answered(&self) {
-        self.pace().answered(Instant::now());
+    /// Tells the pace that a request sent at `sent` was answered, and not with 429.
+    pub fn answered(&self, sent: Instant) {
+        self.pace().answered(sent, Instant::now());
     }
 
     /// Tells the pace that a request sent at `sent` was answered 429.
@@ -333,7 +347,7 @@ mod tests {
                             let ok = server.lock().unwrap().accepts();
                             tokio::time::sleep(Duration::from_millis(ms)).await;
                             if ok {
-                                throttle.answered();
+                                throttle.answered(sent);
                                 break;
                             }
                             refused.fetch_add(1, Ordering::SeqCst);
@@ -354,6 +368,17 @@ mod tests {
             refused / (f64::from(work) + refused),
             start.elapsed().as_secs_f64() / ideal,
         )
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_start_costs_little_where_nothing_is_limited() {
+        fastrand::seed(7);
+        // 8 at once, 20 ms an answer: 400 a second. The calls of 200 instances with 250 backups, 44,000 of them deleted.
+        let (share, time) = drive(Counting::Bucket(1e9), 400, 1_000, 8, 10, 1_682).await;
+        assert!(
+            share == 0.0 && time < 1.10,
+            "{share} throttled, {time:.3} of the ideal time"
+        );
     }
 
     #[tokio::test(start_paused = true)]

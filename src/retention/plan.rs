@@ -321,7 +321,7 @@ impl Plan {
             }]);
         }
         let mut refusals: Vec<Refusal> = Vec::new();
-        let mut due = Vec::new();
+        let mut due = Vec::with_capacity(instances.iter().map(|instance| instance.due.len()).sum());
         for instance in instances {
             match refusal_of_instance(&policy, &instance, conditions) {
                 None => due.extend(instance.due),

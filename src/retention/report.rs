@@ -2,7 +2,7 @@
 //!
 //! Not for words: reasons stay typed here, sentences are made where they are shown.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::iter::Sum;
 use std::sync::Arc;
 
@@ -176,8 +176,8 @@ pub struct Row {
     pub action: Action,
     /// When a kept one would expire if nothing else changed.
     pub expires_at: Option<DateTime<Utc>>,
-    /// What became of it, if it was sent.
-    pub fate: Option<Fate>,
+    /// What became of it, if it was sent. Shared, for most of a run's ids have one of a few fates.
+    pub fate: Option<Arc<Fate>>,
 }
 
 /// What one policy found and did.
@@ -350,7 +350,7 @@ impl RunReport {
     }
 
     /// What became of a backup that was sent, for the rows of every policy that shows it.
-    pub fn mark(&mut self, fates: &BTreeMap<BackupId, Fate>) {
+    pub fn mark(&mut self, fates: &HashMap<BackupId, Arc<Fate>>) {
         for row in self.policies.iter_mut().flat_map(|policy| &mut policy.rows) {
             row.fate = fates.get(&row.backup.id).cloned();
         }

@@ -168,14 +168,15 @@ fn a_report_sums_over_policies_and_projects_and_marks_every_row_of_a_backup() {
         ["accepted", "rejected", "confirmed"].map(|fate| report.sent(fate)),
         [15, 5, 0]
     );
-    report.mark(&BTreeMap::from([("b2".into(), Fate::Confirmed)]));
+    report.mark(&HashMap::from([("b2".into(), Arc::new(Fate::Confirmed))]));
     let fates: Vec<_> = report
         .policies
         .iter()
         .flat_map(|policy| &policy.rows)
         .map(|row| row.fate.clone())
         .collect();
-    assert_eq!(fates, [None, Some(Fate::Confirmed), Some(Fate::Confirmed)]);
+    let confirmed = || Some(Arc::new(Fate::Confirmed));
+    assert_eq!(fates, [None, confirmed(), confirmed()]);
 }
 
 #[test]

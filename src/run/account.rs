@@ -52,7 +52,7 @@ impl Accounts {
             holds,
             now: order.now,
             most_rows: match order.rows {
-                Rows::All => usize::MAX,
+                Rows::All | Rows::Going => usize::MAX,
                 Rows::UpTo(most) => most,
                 Rows::None => 0,
             },
@@ -102,7 +102,7 @@ impl Accounts {
         }
         if self.open.iter().map(|account| account.rows.len()).sum::<usize>() > self.most_rows {
             for account in &mut self.open {
-                account.wants_rows = false;
+                account.wanted = Rows::None;
                 account.rows = Vec::new();
             }
         }
@@ -128,8 +128,10 @@ pub(super) struct Account {
     policy: Arc<Policy>,
     grace: Grace,
     now: DateTime<Utc>,
-    /// Whether every decision is wanted, and not only their numbers.
-    wants_rows: bool,
+    /// Which decisions are wanted, beside their numbers.
+    wanted: Rows,
+    /// Rows of kept backups were too many, and are left out.
+    is_large: bool,
     summary: Summary,
     rows: Vec<Row>,
     plan: Plan,
@@ -147,13 +149,14 @@ pub(super) struct Started {
 }
 
 impl Account {
-    pub(super) fn new(policy: Arc<Policy>, grace: Grace, now: DateTime<Utc>, wants_rows: bool) -> Self {
+    pub(super) fn new(policy: Arc<Policy>, grace: Grace, now: DateTime<Utc>, wanted: Rows) -> Self {
         let plan = Plan::new(Arc::clone(&policy));
         Self {
             policy,
             grace,
             now,
-            wants_rows,
+            wanted,
+            is_large: false,
             summary: Summary::default(),
             rows: Vec::new(),
             plan,
@@ -203,7 +206,16 @@ impl Account {
                 }
             };
             tally.add(backup.size_bytes);
-            if self.wants_rows {
+            let is_wanted = match self.wanted {
+                Rows::None => false,
+                Rows::Going => !self.is_large || !matches!(action, Action::Keep(_)),
+                Rows::All | Rows::UpTo(_) => true,
+            };
+            if is_wanted {
+                if self.rows.len() == self.rows.capacity() {
+                    // By an eighth, not twice: the rows are the most of what a report holds.
+                    self.rows.reserve_exact(64.max(self.rows.len() / 8));
+                }
                 self.rows.push(Row {
                     instance: Arc::clone(instance),
                     backup: backup.clone(),
@@ -212,6 +224,14 @@ impl Account {
                     fate: None,
                 });
             }
+        }
+        let is_kept = |row: &Row| matches!(row.action, Action::Keep(_));
+        if self.wanted == Rows::Going
+            && !self.is_large
+            && self.rows.iter().filter(|row| is_kept(row)).nth(Rows::FEW).is_some()
+        {
+            self.is_large = true;
+            self.rows.retain(|row| !is_kept(row));
         }
         InstanceDue {
             instance: Arc::clone(instance),

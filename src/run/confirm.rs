@@ -3,16 +3,19 @@
 //! A deletion is a task (API page "Deleting Manual Backups in Batches": the code says that the task was accepted). What is
 //! not gone when the waiting time is over is confirmed by the next run's listing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::listing::{SeenDatabases, backups_of};
-use super::send::{Item, Sending, touched};
+use super::send::{Item, Sending};
 use super::{Error, World, blocking, told_to_stop};
-use crate::retention::{BackupId, Fate, InstanceId, Outcome};
+use crate::ledger::Listing;
+use crate::rds::{Client, PAGE};
+use crate::retention::{BackupId, Fate, Instance, InstanceId, InstanceLife, Outcome};
 
 /// Waits between two looks at an instance, growing.
 const WAITS: [Duration; 5] = [
@@ -29,52 +32,135 @@ const FIRST_LOOK: Duration = Duration::from_secs(20);
 /// Codes that mean "there is no such backup" (API reference, section 7): gone once a listing agrees.
 const NOT_FOUND: [&str; 2] = ["DBS.280214", "DBS.201010"];
 
+/// So many confirmed ids are written down in one transaction.
+const IDS_A_TRANSACTION: usize = 5_000;
+
 /// Looks until every accepted id is gone, the time is over, or the program is told to stop.
 pub(super) async fn confirm(
     mut sending: Sending,
     world: &World,
     run_id: &str,
+    listings: &HashMap<InstanceId, Listing>,
     deadline: Instant,
 ) -> Result<Sending, Error> {
     let mut waits = WAITS.iter().copied().chain(std::iter::repeat(WAITS[WAITS.len() - 1]));
     loop {
-        let open = touched(sending.items.iter().filter(|item| is_open(item)));
-        if open.is_empty() {
+        let touched = touched(&sending.items, world, listings);
+        if touched.is_empty() {
             return Ok(sending);
         }
-        let mut listings = JoinSet::new();
-        for instance in open {
-            let Some(client) = world.projects.get(&instance.project).cloned() else {
-                continue;
-            };
-            let world = world.clone();
-            listings.spawn(async move {
-                let nothing_seen = SeenDatabases::new();
-                let listed = tokio::select! {
-                    // Once told to stop no request is begun, not even to be dropped.
-                    biased;
-                    () = told_to_stop(&world) => None,
-                    listed = backups_of(&client, &instance, &nothing_seen) => listed.ok(),
-                    // At least one look, however short the time.
-                    () = tokio::time::sleep_until(deadline + FIRST_LOOK) => None,
-                };
-                (instance.id.clone(), listed)
-            });
-        }
-        let mut there: BTreeMap<InstanceId, Vec<BackupId>> = BTreeMap::new();
-        while let Some(joined) = listings.join_next().await {
-            // A listing that cannot be believed confirms nothing; the next look, or the next run, will.
-            if let (instance, Some(backups)) = joined? {
-                there.insert(instance, backups.into_iter().map(|backup| backup.id).collect());
-            }
-        }
-        settle(&mut sending, &there, world, run_id)?;
+        look(&mut sending.items, touched, world, run_id, deadline).await?;
         let wait = waits.next().unwrap_or(WAITS[0]);
         let finished = !sending.items.iter().any(is_open);
         if finished || Instant::now() + wait > deadline || !rest(world, wait).await {
             return Ok(sending);
         }
     }
+}
+
+/// An instance with ids that wait for confirmation.
+struct Touched {
+    client: Client,
+    instance: Arc<Instance>,
+    /// Places among the sent items.
+    open: Vec<usize>,
+    ids: Vec<BackupId>,
+    /// Asking for each id is fewer calls than listing all of the instance.
+    one_by_one: bool,
+}
+
+/// The instances with ids that wait, each once.
+fn touched(items: &[Item], world: &World, listings: &HashMap<InstanceId, Listing>) -> Vec<Touched> {
+    let mut touched: BTreeMap<&InstanceId, Touched> = BTreeMap::new();
+    for (place, item) in items.iter().enumerate().filter(|(_, item)| is_open(item)) {
+        let candidate = &item.doomed.candidate;
+        let instance = &candidate.instance;
+        let Some(client) = world.projects.get(&instance.project) else {
+            continue;
+        };
+        let of = touched.entry(&instance.id).or_insert_with(|| Touched {
+            client: client.clone(),
+            instance: Arc::clone(instance),
+            open: Vec::new(),
+            ids: Vec::new(),
+            one_by_one: false,
+        });
+        of.open.push(place);
+        of.ids.push(candidate.id.clone());
+    }
+    for (id, of) in &mut touched {
+        let listed = listings.get(*id).map_or(0, |listing| listing.count);
+        let left = usize::try_from(listed)
+            .unwrap_or(usize::MAX)
+            .saturating_sub(of.ids.len());
+        // What a deleted instance left is listed by another call, which takes no id.
+        of.one_by_one = of.instance.life == InstanceLife::Listed && of.ids.len() < left.div_ceil(PAGE);
+    }
+    touched.into_values().collect()
+}
+
+/// One look at every touched instance, a few at a time.
+async fn look(
+    items: &mut [Item],
+    touched: Vec<Touched>,
+    world: &World,
+    run_id: &str,
+    deadline: Instant,
+) -> Result<(), Error> {
+    let at_once: usize = world.projects.iter().map(|(_, client)| client.concurrency() + 1).sum();
+    let mut touched = touched.into_iter();
+    let mut looks = JoinSet::new();
+    let mut gone = Vec::new();
+    loop {
+        while looks.len() < at_once
+            && let Some(of) = touched.next()
+        {
+            let world = world.clone();
+            looks.spawn(async move {
+                let there = tokio::select! {
+                    // Once told to stop no request is begun, not even to be dropped.
+                    biased;
+                    () = told_to_stop(&world) => None,
+                    there = still_there(&of) => there,
+                    // At least one look, however short the time.
+                    () = tokio::time::sleep_until(deadline + FIRST_LOOK) => None,
+                };
+                (of, there)
+            });
+        }
+        let Some(joined) = looks.join_next().await else { break };
+        // A listing that cannot be believed confirms nothing; the next look, or the next run, will.
+        if let (of, Some(there)) = joined? {
+            let open = of.open.into_iter().zip(of.ids);
+            gone.extend(open.filter(|(_, id)| !there.contains(id)));
+        }
+        if gone.len() >= IDS_A_TRANSACTION {
+            settle(items, &mut gone, world, run_id)?;
+        }
+    }
+    settle(items, &mut gone, world, run_id)
+}
+
+/// Which of the waiting ids are still there, and maybe others; `None` when that could not be found out.
+async fn still_there(of: &Touched) -> Option<HashSet<BackupId>> {
+    if of.one_by_one
+        && let Some(there) = asked_for(of).await
+    {
+        return Some(there);
+    }
+    let listed = backups_of(&of.client, &of.instance, &SeenDatabases::new()).await.ok()?;
+    Some(listed.into_iter().map(|backup| backup.id).collect())
+}
+
+/// The same by asking for each id; `None` when an answer does not agree.
+async fn asked_for(of: &Touched) -> Option<HashSet<BackupId>> {
+    let mut there = HashSet::new();
+    for id in &of.ids {
+        if of.client.has_backup(&of.instance.id, id).await.ok()? {
+            there.insert(id.clone());
+        }
+    }
+    Some(there)
 }
 
 fn is_open(item: &Item) -> bool {
@@ -85,25 +171,14 @@ fn is_open(item: &Item) -> bool {
     }
 }
 
-fn settle(
-    sending: &mut Sending,
-    there: &BTreeMap<InstanceId, Vec<BackupId>>,
-    world: &World,
-    run_id: &str,
-) -> Result<(), Error> {
-    let mut gone = Vec::new();
-    for item in sending.items.iter_mut().filter(|item| is_open(item)) {
-        let candidate = &item.doomed.candidate;
-        if there
-            .get(&candidate.instance.id)
-            .is_some_and(|ids| !ids.contains(&candidate.id))
-        {
-            gone.push(candidate.id.clone());
-            item.fate = Some(Fate::Confirmed);
-        }
-    }
+/// Writes down what is gone, then enters it.
+fn settle(items: &mut [Item], gone: &mut Vec<(usize, BackupId)>, world: &World, run_id: &str) -> Result<(), Error> {
+    let (places, ids): (Vec<usize>, Vec<BackupId>) = gone.drain(..).unzip();
     if let Some(ledger) = &world.ledger {
-        blocking(|| ledger.settle(run_id, crate::clock::now(), &gone, &[]))?;
+        blocking(|| ledger.settle(run_id, crate::clock::now(), &ids, &[]))?;
+    }
+    for place in places {
+        items[place].fate = Some(Fate::Confirmed);
     }
     Ok(())
 }

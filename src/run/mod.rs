@@ -56,15 +56,23 @@ pub enum Purpose {
     },
 }
 
-/// How many decisions a report holds.
+/// Which decisions a report holds, one by one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rows {
     /// All of them.
     All,
     /// All of them, or none where they are more than this: a report that is kept must not grow with the fleet.
     UpTo(usize),
+    /// All, as long as few are kept; of more than [`Rows::FEW`] those of backups that go, so that a report grows with what is
+    /// deleted and not with the fleet.
+    Going,
     /// None.
     None,
+}
+
+impl Rows {
+    /// So many kept backups are few.
+    pub const FEW: usize = 200;
 }
 
 /// What to do in one pass.
@@ -78,7 +86,7 @@ pub struct Order {
     pub instance: Option<InstanceId>,
     /// The one reading of the clock that decides.
     pub now: DateTime<Utc>,
-    /// How many decisions are wanted in the report, and not only their numbers.
+    /// Which decisions are wanted in the report, beside their numbers.
     pub rows: Rows,
     /// Who asked: `cron`, `catch-up`, `apply`.
     pub trigger: &'static str,
@@ -181,10 +189,18 @@ pub async fn pass(order: &Order, world: &World) -> Result<RunReport, Error> {
         let listings = survey
             .listings
             .into_iter()
-            .map(|(instance, (_, listing))| (instance, listing))
-            .collect();
-        let sent = send::send(approved, world, run_id, (deadline, steady), listings, survey.progress).await?;
-        let sent = confirm::confirm(sent, world, run_id, Instant::now() + confirm_for).await?;
+            .map(|(instance, (_, listing))| (instance, listing));
+        let listings = Arc::new(listings.collect());
+        let sent = send::send(
+            approved,
+            world,
+            run_id,
+            (deadline, steady),
+            Arc::clone(&listings),
+            survey.progress,
+        )
+        .await?;
+        let sent = confirm::confirm(sent, world, run_id, &listings, Instant::now() + confirm_for).await?;
         settle(&mut report, sent);
     }
     report.calls = calls() - calls_before;
@@ -282,7 +298,7 @@ fn open_accounts(order: &Order, world: &World, running: Vec<usize>) -> Result<Ac
     }
     let open = |policy: &Arc<Policy>| {
         let grace = Grace::Known(graces.remove(&policy.name).unwrap_or_default());
-        Account::new(Arc::clone(policy), grace, order.now, order.rows != Rows::None)
+        Account::new(Arc::clone(policy), grace, order.now, order.rows)
     };
     Ok(Accounts::new(all, running, holds(world, order.now)?, order, open))
 }
@@ -314,10 +330,18 @@ fn settle(report: &mut RunReport, sent: send::Sending) {
         }
     }
     report.skipped.extend(sent.skipped);
-    let fates: BTreeMap<BackupId, Fate> = sent
+    if report.policies.iter().all(|policy| policy.rows.is_empty()) {
+        return;
+    }
+    let confirmed = Arc::new(Fate::Confirmed);
+    let shared = |fate: Fate| match fate {
+        Fate::Confirmed => Arc::clone(&confirmed),
+        fate => Arc::new(fate),
+    };
+    let fates: HashMap<BackupId, Arc<Fate>> = sent
         .items
         .into_iter()
-        .filter_map(|item| Some((item.doomed.candidate.id.clone(), item.fate?)))
+        .filter_map(|item| Some((item.doomed.candidate.id, shared(item.fate?))))
         .collect();
     report.mark(&fates);
 }
@@ -351,6 +375,10 @@ fn finish(world: &World, report: &mut RunReport, hit: &survey::Hit) -> Result<()
             })
             .collect();
         report.ledger_head = Some(blocking(|| ledger.finish_run(run_id, report.finished_at, &finished))?);
+        // The run is written down; what is old becomes smaller, and the next run will do what this one cannot.
+        if let Err(error) = blocking(|| ledger.pack(report.finished_at)) {
+            tracing::warn!(error = %error, "old rows of the ledger were not packed");
+        }
     }
     Ok(())
 }

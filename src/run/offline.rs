@@ -7,7 +7,7 @@ use chrono::TimeDelta;
 
 use super::account::{Account, Accounts, Grace};
 use super::survey::{Overlaps, newest_recovery_point};
-use super::{Error, Order, Rows, count_instances, running_policies};
+use super::{Error, Order, count_instances, running_policies};
 use crate::config::Config;
 use crate::retention::plan::{ClockCheck, Conditions};
 use crate::retention::policy::Knowledge;
@@ -31,8 +31,7 @@ pub fn decide_file(order: &Order, config: &Config, backups: BackupsOfFile) -> Re
         instances.entry(id).or_default().append(&mut backups);
     }
     let all: Vec<Arc<Policy>> = config.policies.iter().map(|entry| Arc::clone(&entry.policy)).collect();
-    let open =
-        |policy: &Arc<Policy>| Account::new(Arc::clone(policy), Grace::Over, order.now, order.rows != Rows::None);
+    let open = |policy: &Arc<Policy>| Account::new(Arc::clone(policy), Grace::Over, order.now, order.rows);
     let mut accounts = Accounts::new(all, running, config.holds.clone(), order, open);
     let mut claims = Vec::new();
     let mut unmanaged = Vec::new();

@@ -19,7 +19,7 @@ use crate::rds::{Answer, Client};
 use crate::retention::plan::Doomed;
 use crate::retention::report::{Skip, SkipReason};
 use crate::retention::{
-    ApprovedPlan, BackupId, BackupStatus, Batch, Fate, Instance, InstanceId, Outcome, PolicyName, ProjectName,
+    ApprovedPlan, BackupId, BackupStatus, Batch, Fate, InstanceId, Outcome, PolicyName, ProjectName,
 };
 use crate::telemetry;
 
@@ -54,10 +54,12 @@ struct Sender {
     ledger: Arc<Ledger>,
     lock: Arc<DeletionLock>,
     /// The listings that justify the deletions.
-    listings: HashMap<InstanceId, Listing>,
+    listings: Arc<HashMap<InstanceId, Listing>>,
     run_id: String,
     deadline: Instant,
     steady: Steady,
+    /// One batch at a time is at the ledger: it writes one transaction after another anyway, and who waits here keeps no thread.
+    desk: tokio::sync::Mutex<()>,
     sent: AtomicUsize,
     progress: Progress,
 }
@@ -77,7 +79,7 @@ pub(super) async fn send(
     world: &World,
     run_id: &str,
     (deadline, steady): (Instant, Steady),
-    listings: HashMap<InstanceId, Listing>,
+    listings: Arc<HashMap<InstanceId, Listing>>,
     mut progress: Progress,
 ) -> Result<Sending, Error> {
     let (ledger, lock) = world.ledger.clone().zip(world.lock.clone()).ok_or(Error::NoLedger)?;
@@ -91,6 +93,7 @@ pub(super) async fn send(
         run_id: run_id.to_owned(),
         deadline,
         steady,
+        desk: tokio::sync::Mutex::default(),
         sent: AtomicUsize::new(0),
         progress,
     });
@@ -120,6 +123,10 @@ pub(super) async fn send(
     while let Some(joined) = lanes.join_next().await {
         // The other projects finish what they have under way, whatever happened to one.
         match joined.map_err(Error::from).flatten() {
+            Ok((items, skip)) if sending.items.is_empty() => {
+                sending.items = items;
+                sending.skipped.extend(skip);
+            }
             Ok((items, skip)) => {
                 sending.items.extend(items);
                 sending.skipped.extend(skip);
@@ -136,12 +143,12 @@ pub(super) async fn send(
 
 /// Sends the batches of one project, as many at once as the project allows, begun oldest first.
 async fn run_lane(lane: Arc<Lane>, batches: Vec<Batch>) -> Result<(Vec<Item>, Option<Skip>), Error> {
+    let mut items = Vec::with_capacity(batches.iter().map(Batch::len).sum());
     let mut batches = batches.into_iter();
     let mut under_way: JoinSet<Result<Vec<Item>, Error>> = JoinSet::new();
-    let mut items = Vec::new();
     let mut broken = None;
     // A few more than there are slots for requests, so that intents are written while others wait for answers.
-    let at_once = lane.client.concurrency() + lane.client.concurrency() / 4;
+    let at_once = lane.client.concurrency() + lane.client.concurrency() / 2;
     loop {
         // After an error nothing new is begun, and what is under way is finished and recorded as far as it can be.
         while broken.is_none()
@@ -280,7 +287,7 @@ impl Lane {
         if self.closed.load(Ordering::Acquire) {
             return Ok(Step::Left);
         }
-        let Some(request) = self.intend(batch, resends, held)? else {
+        let Some(request) = self.intend(batch, resends, held).await? else {
             return Ok(Step::Left);
         };
         self.sender.sent.fetch_add(batch.len(), Ordering::Relaxed);
@@ -298,8 +305,11 @@ impl Lane {
             .err()
             .is_some_and(|error| error.class() != crate::rds::Class::NotAllowed);
         let (step, api_request, outcomes) = self.read_answer(batch, answer);
-        let (ledger, now) = (&self.sender.ledger, crate::clock::now());
-        blocking(|| ledger.record(request, now, api_request.as_deref(), &outcomes))?;
+        {
+            let _desk = self.sender.desk.lock().await;
+            let (ledger, now) = (&self.sender.ledger, crate::clock::now());
+            blocking(|| ledger.record(request, now, api_request.as_deref(), &outcomes))?;
+        }
         self.log(batch, &outcomes);
         // Throttled, or no connection: nothing was asked of the API, so nothing became of the ids.
         if !said_nothing && !matches!(step, Step::Again(_)) {
@@ -354,12 +364,13 @@ impl Lane {
     }
 
     /// Puts the intent on disk; what is held or frozen meanwhile is dropped in the same transaction.
-    fn intend(
+    async fn intend(
         &self,
         batch: &mut Batch,
         resends: u32,
         held: &mut HashSet<BackupId>,
     ) -> Result<Option<RequestKey>, Error> {
+        let _desk = self.sender.desk.lock().await;
         let live = self.sender.world.live.borrow().clone();
         let intent = Intent {
             lock: &self.sender.lock,
@@ -504,14 +515,4 @@ impl Lane {
         };
         (sender.world.watcher)(progress);
     }
-}
-
-/// The instances that sent ids belong to, each once.
-pub(super) fn touched<'a>(items: impl Iterator<Item = &'a Item>) -> Vec<Arc<Instance>> {
-    let mut instances: BTreeMap<&InstanceId, &Arc<Instance>> = BTreeMap::new();
-    for item in items {
-        let instance = &item.doomed.candidate.instance;
-        instances.insert(&instance.id, instance);
-    }
-    instances.into_values().cloned().collect()
 }

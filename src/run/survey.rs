@@ -350,9 +350,12 @@ fn settle_earlier(
     backups: &[Backup],
 ) -> BTreeSet<BackupId> {
     let mut pending = BTreeSet::new();
+    if rows.is_empty() {
+        return pending;
+    }
+    let there: HashMap<&BackupId, &BackupStatus> = backups.iter().map(|backup| (&backup.id, &backup.status)).collect();
     for row in rows {
-        let found = backups.iter().find(|backup| backup.id == row.backup);
-        let fate = match found.map(|backup| &backup.status) {
+        let fate = match there.get(&row.backup) {
             None => Some(Fate::Confirmed),
             Some(BackupStatus::Completed | BackupStatus::Failed) if row.pending == Pending::Unanswered => {
                 // It was never answered and it is still there: nothing happened, and it may be decided anew.

@@ -2,7 +2,7 @@
 //!
 //! The report is made by hand and every field of it has its own value, so that no two can be mixed up unseen.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::num::NonZeroU32;
 use std::process::{Command, Output, Stdio};
 use std::sync::Arc;
@@ -299,10 +299,10 @@ fn apply() -> RunReport {
     let unanswered = Outcome::Unanswered {
         why: "no answer in 20 s".to_owned(),
     };
-    report.mark(&BTreeMap::from([
-        ("id-gone".into(), Fate::Confirmed),
-        ("id-old".into(), Fate::Answered(rejected)),
-        ("id-mute".into(), Fate::Answered(unanswered)),
+    report.mark(&HashMap::from([
+        ("id-gone".into(), Arc::new(Fate::Confirmed)),
+        ("id-old".into(), Arc::new(Fate::Answered(rejected))),
+        ("id-mute".into(), Arc::new(Fate::Answered(unanswered))),
     ]));
     let production = &mut report.policies[0];
     production.refusals = vec![Refusal::Clock {

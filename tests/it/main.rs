@@ -3,6 +3,7 @@
 mod cli_render;
 mod clocks;
 mod config;
+mod confirming;
 mod daemon;
 mod deleted;
 mod doubts;

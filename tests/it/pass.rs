@@ -704,3 +704,21 @@ async fn sigterm_ends_the_program_within_thirty_seconds_with_every_id_recorded()
     world.apply().await.exits(0);
     world.deleted_exactly(&ids(1, 3..60));
 }
+
+#[tokio::test]
+async fn a_large_run_shows_what_goes_and_holds_no_row_of_what_stays() {
+    let world = World::new(&[250, 3]).await;
+    world.policies(&policy("p", "{last: 240}", AT_ONCE));
+    let ran = world.run(&["apply"]).await.exits(0);
+    let heading = format!("mssql-1 (simulator, {}): 0 wait, 10 delete", instance_id(1));
+    let text = ran.stdout;
+    assert!(text.contains(&heading), "{text}");
+    assert!(text.contains("253 backups: kept ones are not listed"), "{text}");
+    assert!(
+        text.contains(&backup_id(1, 249)) && !text.contains(&backup_id(1, 239)),
+        "{text}"
+    );
+    assert!(!text.contains(&backup_id(2, 0)), "{text}");
+    let report = world.apply().await.exits(0).json();
+    assert_eq!(decided(&report, "p", "keep").len(), 243, "machines get all of it");
+}

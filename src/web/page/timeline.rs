@@ -214,7 +214,7 @@ pub(super) fn draw(out: &mut String, rows: &[&Row], axis: &Axis, each: bool) {
         let kind = Kind::of(row);
         let mut reason = row
             .fate
-            .as_ref()
+            .as_deref()
             .map_or_else(|| why(&row.action, each), |fate| outcome(fate).to_owned());
         if each {
             reason = format!(
