@@ -40,19 +40,19 @@ class Simulator:
         self.process.terminate()
         self.process.wait()
 
-    def config(self, path, policies=1, state="state"):
-        """Writes a configuration that keeps the newest 30 of everything."""
+    def config(self, path, policies=1, state="state", keep=KEEP, listen="none"):
+        """Writes a configuration that keeps the newest 30 of everything, or as many as given."""
         directory = os.path.dirname(path)
         with open(path, "w") as file:
             file.write(
-                f"version: 1\nstate_dir: {directory}/{state}\nlisten: none\nprojects:\n  - name: simulator\n"
+                f"version: 1\nstate_dir: {directory}/{state}\nlisten: {listen}\nprojects:\n  - name: simulator\n"
                 f"    region: {self.region}\n    project_id: \"{self.project}\"\n    endpoint: {self.url}\n"
                 f"    iam_endpoint: {self.url}\n    credentials: {{source: environment}}\n"
                 "    requests_per_second: 1000\npolicies:\n"
             )
             for number in range(policies):
                 file.write(
-                    f"  - name: bench-{number}\n    mode: enforce\n    schedule: \"0 3 * * *\"\n    keep: {{last: {KEEP}}}\n"
+                    f"  - name: bench-{number}\n    mode: enforce\n    schedule: \"0 3 * * *\"\n    keep: {{last: {keep}}}\n"
                     "    grace: 0s\n    limits: {max_deletions: 1000000, max_percent: 100}\n"
                 )
         return path
