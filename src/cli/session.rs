@@ -4,7 +4,7 @@
 
 use std::ffi::OsString;
 use std::io::Read as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -96,6 +96,24 @@ pub fn backups_of_file(file: &Path) -> Result<Vec<wire::BackupsOfInstance>, Fail
     };
     read.map_err(|error| unreadable(error.to_string()))?;
     wire::backups_from_json(&bytes).map_err(unreadable)
+}
+
+/// The state directory, for what only ever keeps backups (`hold`, `freeze`): a daemon goes on with the configuration it has
+/// when the file on disk is bad, and must be stopped from deleting also then.
+pub fn state_dir(global: &Global) -> Result<PathBuf, Failure> {
+    match try_configuration(global) {
+        Ok(config) => Ok(config.state_dir.clone()),
+        Err(problems) => {
+            let Some(dir) = problems.state_dir().map(Path::to_owned) else {
+                return Err(problems.into());
+            };
+            super::note(&format!(
+                "{}: the configuration is bad (`check` says why); its state_dir could be read all the same",
+                global.config.display()
+            ));
+            Ok(dir)
+        }
+    }
 }
 
 /// A runtime for one command. Two workers: one decides while the other talks.

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::io::Write;
+use std::path::Path;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
@@ -11,7 +12,6 @@ use super::listing::HoldEntry;
 use super::out::Out;
 use super::sentences::{clean, timestamp};
 use super::{CommandResult, Failure, exit, finish, listing, session};
-use crate::config::Config;
 use crate::ledger::{Access, Ledger, SeenBackup};
 use crate::retention::{self, BackupId, HoldTarget, InstanceId, PolicyName};
 
@@ -19,8 +19,8 @@ use crate::retention::{self, BackupId, HoldTarget, InstanceId, PolicyName};
 const APPROVED_FOR: TimeDelta = TimeDelta::hours(48);
 
 /// The state to write to, which must exist.
-fn open(config: &Config, now: DateTime<Utc>) -> Result<Ledger, Failure> {
-    Ok(Ledger::open(&config.state_dir, Access::Existing, now)?)
+fn open(state_dir: &Path, now: DateTime<Utc>) -> Result<Ledger, Failure> {
+    Ok(Ledger::open(state_dir, Access::Existing, now)?)
 }
 
 /// Who types: for the ledger, not for permission.
@@ -39,7 +39,7 @@ fn say(global: &Global, text: &str) -> CommandResult {
 }
 
 pub(super) fn hold(args: &Hold, global: &Global) -> CommandResult {
-    let config = session::configuration(global)?;
+    let state_dir = session::state_dir(global)?;
     let now = crate::clock::now();
     if args.until.is_some_and(|until| until <= now) {
         return Err(Failure::new(
@@ -47,7 +47,7 @@ pub(super) fn hold(args: &Hold, global: &Global) -> CommandResult {
             "--until lies in the past: such a hold would hold nothing",
         ));
     }
-    let ledger = open(&config, now)?;
+    let ledger = open(&state_dir, now)?;
     let target = match &args.backup {
         Some(id) => {
             let id = BackupId::from(id.as_str());
@@ -106,7 +106,7 @@ fn covered(ledger: &Ledger, hold: &retention::Hold) -> Result<String, Failure> {
 pub(super) fn release(args: &Release, global: &Global) -> CommandResult {
     let config = session::configuration(global)?;
     let now = crate::clock::now();
-    let ledger = open(&config, now)?;
+    let ledger = open(&config.state_dir, now)?;
     let released = ledger.release(&args.id, &who(), now)?;
     let id = released.id.unwrap_or_default();
     say(
@@ -150,7 +150,7 @@ pub(super) fn holds(args: &Holds, global: &Global) -> CommandResult {
 }
 
 pub(super) fn freeze(args: &Freeze, global: &Global) -> CommandResult {
-    let config = session::configuration(global)?;
+    let state_dir = session::state_dir(global)?;
     let now = crate::clock::now();
     if args.until.is_some_and(|until| until <= now) {
         return Err(Failure::new(
@@ -158,7 +158,7 @@ pub(super) fn freeze(args: &Freeze, global: &Global) -> CommandResult {
             "--until lies in the past: such a freeze would freeze nothing",
         ));
     }
-    let ledger = open(&config, now)?;
+    let ledger = open(&state_dir, now)?;
     ledger.set_freeze(
         &retention::Freeze {
             reason: args.reason.clone(),
@@ -180,7 +180,7 @@ pub(super) fn freeze(args: &Freeze, global: &Global) -> CommandResult {
 pub(super) fn thaw(global: &Global) -> CommandResult {
     let config = session::configuration(global)?;
     let now = crate::clock::now();
-    let ledger = open(&config, now)?;
+    let ledger = open(&config.state_dir, now)?;
     let text = match ledger.thaw(&who(), now)? {
         Some(freeze) => format!("thawed ({}), in {}", clean(&freeze.reason), ledger.path().display()),
         None => format!("nothing was frozen by command, in {}", ledger.path().display()),
@@ -199,7 +199,7 @@ pub(super) fn thaw(global: &Global) -> CommandResult {
 pub(super) fn approve(args: &Approve, global: &Global) -> CommandResult {
     let config = session::configuration(global)?;
     let now = crate::clock::now();
-    let ledger = open(&config, now)?;
+    let ledger = open(&config.state_dir, now)?;
     let until = now + APPROVED_FOR;
     if let Some(target) = &args.listing {
         let is_project = config.projects.iter().any(|project| project.name.as_str() == target);

@@ -70,7 +70,12 @@ pub(super) fn load(path: &Path, surroundings: &Surroundings) -> Result<Config, P
     // Fields borrow from the findings' sources; they end here.
     drop(fields);
     let (problems, mut warnings, dropped) = findings.into_parts();
-    if let Some(problems) = Problems::new(problems, dropped, &file_names) {
+    let state_is_known = dropped == 0
+        && !problems
+            .iter()
+            .any(|problem| problem.path.is_empty() || problem.path == "state_dir");
+    if let Some(mut problems) = Problems::new(problems, dropped, &file_names) {
+        problems.state_dir = draft.map(|draft| draft.state_dir).filter(|_| state_is_known);
         return Err(problems);
     }
     let Some(draft) = draft else {

@@ -88,6 +88,8 @@ pub struct Problems {
     listed: Vec<Problem>,
     /// How many more there are: a file of junk has more than anybody reads.
     dropped: usize,
+    /// Where the state is, where that could be read and nothing is wrong with it.
+    pub(super) state_dir: Option<PathBuf>,
 }
 
 impl Problems {
@@ -100,7 +102,13 @@ impl Problems {
         Some(Self {
             listed: problems,
             dropped,
+            state_dir: None,
         })
+    }
+
+    /// Where the state is, in spite of them: for what stops deletions and must not wait for a good configuration.
+    pub fn state_dir(&self) -> Option<&Path> {
+        self.state_dir.as_deref()
     }
 
     /// One by one, as far as they are listed.
@@ -114,6 +122,7 @@ impl From<Problem> for Problems {
         Self {
             listed: vec![problem],
             dropped: 0,
+            state_dir: None,
         }
     }
 }

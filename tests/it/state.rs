@@ -33,6 +33,31 @@ fn untouched(world: &World) {
 }
 
 #[tokio::test]
+async fn hold_and_freeze_do_not_wait_for_a_good_configuration() {
+    let world = with_ledger().await;
+    let good = fs::read_to_string(world.config_file()).unwrap();
+    fs::write(world.config_file(), good.replace("keep:", "kepe:")).unwrap();
+    let hold = ["hold", &backup_id(1, 1), "--reason", "x"];
+    world.run(&hold).await.exits(0).says("the configuration is bad");
+    world
+        .run(&["freeze", "--reason", "x"])
+        .await
+        .exits(0)
+        .says("the configuration is bad");
+    // What lets go of something waits, and so does everything where the state is not known for sure.
+    world.run(&["thaw"]).await.exits(78);
+    world.run(&["release", "h1"]).await.exits(78);
+    for bad in ["state_dir: [here]", "state_dir: elsewhere\nstate_dir: here", "{"] {
+        let rest: Vec<&str> = good.lines().filter(|line| !line.starts_with("state_dir")).collect();
+        fs::write(world.config_file(), format!("{bad}\n{}\n", rest.join("\n"))).unwrap();
+        world.run(&["freeze", "--reason", "x"]).await.exits(78);
+    }
+    fs::write(world.config_file(), good).unwrap();
+    world.run(&["apply"]).await.exits(3);
+    untouched(&world);
+}
+
+#[tokio::test]
 async fn a_damaged_ledger_deletes_nothing_and_is_left_as_it_is() {
     for damage in [
         b"".as_slice(),
