@@ -50,8 +50,15 @@ pub(super) fn hold(args: &Hold, global: &Global) -> CommandResult {
     let ledger = open(&state_dir, now)?;
     let target = match &args.backup {
         Some(id) => {
-            let id = BackupId::from(id.as_str());
-            if !args.force && ledger.known_backup(&id)?.is_none() {
+            let mut id = BackupId::from(id.as_str());
+            let mut is_known = ledger.known_backup(&id)?.is_some();
+            if !is_known {
+                // The API's ids are in small letters.
+                let small = BackupId::from(id.as_str().to_ascii_lowercase());
+                is_known = ledger.known_backup(&small)?.is_some();
+                id = if is_known { small } else { id };
+            }
+            if !args.force && !is_known {
                 let message = format!(
                     "no run has ever seen a backup {id}; check the id (`plan --wide` shows them), or add --force to hold it all the same"
                 );

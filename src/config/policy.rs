@@ -173,7 +173,7 @@ fn selector(at: &At<'_>, known: Option<&[String]>) -> Option<Selector> {
     let by_instance = or_default(&fields, "instances", Selector::default(), |at| {
         let fields = at.section(&SELECT_INSTANCES)?;
         let instance_names = optional(&fields, "names", globs);
-        let instance_ids = optional(&fields, "ids", instance_ids);
+        let instance_ids = optional(&fields, "ids", exact_instance_ids);
         let tags = or_default(&fields, "tags", Vec::new(), tags);
         let enterprise_projects = optional(&fields, "enterprise_projects", texts);
         let exclude_names = or_default(&fields, "exclude_names", Vec::new(), globs);
@@ -237,6 +237,24 @@ fn instance_ids(at: &At<'_>) -> Option<Vec<InstanceId>> {
         }
         Some(InstanceId::from(text))
     })
+}
+
+/// Those that are asked for, letter by letter; `exclude_ids` leaves out in any case.
+fn exact_instance_ids(at: &At<'_>) -> Option<Vec<InstanceId>> {
+    let ids = instance_ids(at)?;
+    if let Some(id) = ids
+        .iter()
+        .find(|id| id.as_str().contains(|c: char| c.is_ascii_uppercase()))
+    {
+        at.warn(
+            format!(
+                "`{}` has capital letters, and the API's ids have none: it may select nothing",
+                clip(id.as_str())
+            ),
+            "write the id as `plan --wide` shows it",
+        );
+    }
+    Some(ids)
 }
 
 fn project_names(at: &At<'_>, known: Option<&[String]>) -> Option<Vec<ProjectName>> {

@@ -54,12 +54,12 @@ impl Hold {
         self.covers_names(instance.id.as_str(), &backup.id, &backup.name)
     }
 
-    /// The same, by names alone.
+    /// The same, by names alone. Ids are taken in any case: whoever typed one in capitals meant it.
     pub fn covers_names(&self, instance_id: &str, backup_id: &BackupId, backup_name: &str) -> bool {
         match &self.target {
-            HoldTarget::Backup(id) => id == backup_id,
+            HoldTarget::Backup(id) => id.as_str().eq_ignore_ascii_case(backup_id.as_str()),
             HoldTarget::Matching { instance, name } => {
-                instance.as_ref().is_none_or(|pattern| pattern.matches(instance_id))
+                instance.as_ref().is_none_or(|pattern| pattern.matches_id(instance_id))
                     && name.as_ref().is_none_or(|pattern| pattern.matches(backup_name))
             }
         }
@@ -123,5 +123,16 @@ mod tests {
         assert!(matching(glob("i1*"), None) && matching(None, glob("nightly-*")));
         assert!(matching(glob("i1*"), glob("nightly-*")));
         assert!(!matching(glob("i2*"), glob("nightly-*")) && !matching(glob("i1*"), glob("weekly-*")));
+    }
+
+    #[test]
+    fn ids_are_held_in_capitals_too_and_names_are_names() {
+        let glob = |text: &str| Some(Pattern::parse(text).unwrap());
+        let covers = |target: HoldTarget| hold(target, None).covers_names("c1in04", &"b1br04".into(), "nightly-1");
+        assert!(covers(HoldTarget::Backup("B1BR04".into())));
+        assert!(!covers(HoldTarget::Backup("B2BR04".into())));
+        let matching = |instance, name| covers(HoldTarget::Matching { instance, name });
+        assert!(matching(glob("*IN04"), None) && matching(glob("C[0-9]*"), glob("nightly-*")));
+        assert!(!matching(glob("*IN05"), None) && !matching(None, glob("NIGHTLY-*")));
     }
 }

@@ -79,8 +79,22 @@ impl Pattern {
         &self.text
     }
 
-    /// Whether it matches the whole of `name`. Iterative with one point of return, so never exponential.
+    /// Whether it matches the whole of `name`.
     pub fn matches(&self, name: &str) -> bool {
+        self.matches_by(name, Token::takes)
+    }
+
+    /// Whether it matches the whole of an id, whatever the case of either: for what protects.
+    pub fn matches_id(&self, id: &str) -> bool {
+        self.matches_by(id, |token, c| {
+            [c, c.to_ascii_lowercase(), c.to_ascii_uppercase()]
+                .into_iter()
+                .any(|c| token.takes(c))
+        })
+    }
+
+    /// Iterative with one point of return, so never exponential.
+    fn matches_by(&self, name: &str, takes: impl Fn(&Token, char) -> bool) -> bool {
         let (tokens, mut at) = (&self.tokens, 0);
         let mut rest = name.chars();
         let mut star: Option<(usize, std::str::Chars<'_>)> = None;
@@ -94,7 +108,7 @@ impl Pattern {
             let next = rest.next();
             match (tokens.get(at), next) {
                 (None, None) => return true,
-                (Some(token), Some(c)) if token.takes(c) => at += 1,
+                (Some(token), Some(c)) if takes(token, c) => at += 1,
                 _ => {
                     let Some((after_star, from)) = &mut star else {
                         return false;
@@ -264,6 +278,25 @@ mod tests {
         assert_eq!(Pattern::parse("a[b"), Err(PatternError::UnclosedClass));
         assert_eq!(Pattern::parse("a[]"), Err(PatternError::EmptyClass));
         assert_eq!(Pattern::parse("[z-a]"), Err(PatternError::BackwardRange('z', 'a')));
+    }
+
+    #[test]
+    fn an_id_is_matched_in_any_case_and_a_name_is_not() {
+        for (pattern, id) in [
+            ("*IN04", "c1in04"),
+            ("*in04", "C1IN04"),
+            ("c[A-F]?", "Cd0"),
+            ("[!a]", "A"),
+            ("a*B*c", "A--b--C"),
+        ] {
+            let pattern = Pattern::parse(pattern).unwrap();
+            assert!(
+                pattern.matches_id(id) && !pattern.matches(id) || pattern.as_str() == "[!a]",
+                "{pattern} {id}"
+            );
+        }
+        let matches_id = |pattern: &str, id: &str| Pattern::parse(pattern).unwrap().matches_id(id);
+        assert!(!matches_id("*IN05", "c1in04") && !matches_id("[b-c]", "A") && !matches_id("IN04", "c1in04"));
     }
 
     #[test]

@@ -161,7 +161,7 @@ pub struct Selector {
     pub enterprise_projects: Option<Vec<String>>,
     /// Globs over instance names that are left out.
     pub exclude_instance_names: Vec<Pattern>,
-    /// Instance ids that are left out.
+    /// Instance ids that are left out, in any case of letters.
     pub exclude_instance_ids: Vec<InstanceId>,
     /// Globs over backup names.
     pub backup_names: Option<Vec<Pattern>>,
@@ -187,8 +187,10 @@ impl Selector {
         if !living && self.deleted_instances == DeletedInstances::Ignore {
             return false;
         }
+        // What is left out is left out in capitals, too; what is asked for is asked for exactly.
+        let is_this = |id: &InstanceId| id.as_str().eq_ignore_ascii_case(instance.id.as_str());
         let by_id = self.instance_ids.as_ref().is_none_or(|ids| ids.contains(&instance.id))
-            && !self.exclude_instance_ids.contains(&instance.id);
+            && !self.exclude_instance_ids.iter().any(is_this);
         by_id && (knowledge == Knowledge::IdsOnly || self.claims_by_description(instance))
     }
 

@@ -91,7 +91,18 @@ fn a_key_left_out_sets_no_limit_and_every_key_given_must_agree() {
             ..narrow()
         },
     ];
-    for selector in by_id {
+    // In capitals it is left out too, and asked for it is not.
+    let by_capitals = [
+        Selector {
+            instance_ids: Some(vec!["I1IN04".into()]),
+            ..narrow()
+        },
+        Selector {
+            exclude_instance_ids: vec!["I1IN04".into()],
+            ..narrow()
+        },
+    ];
+    for selector in by_id.into_iter().chain(by_capitals) {
         assert!(!selector.claims(&instance(), Knowledge::Full), "{selector:?}");
         assert!(!selector.claims(&instance(), Knowledge::IdsOnly), "{selector:?}");
     }

@@ -109,6 +109,23 @@ fn schedules_that_do_not_go_with_the_grace_are_named() {
 }
 
 #[test]
+fn an_id_that_is_asked_for_in_capitals_is_named() {
+    let of = |instances: &str| {
+        lints(&format!(
+            "  - {{name: p, mode: dry-run, schedule: \"@daily\", keep: {{last: 3}}, select: {{instances: {{{instances}}}}}}}\n"
+        ))
+    };
+    assert_eq!(
+        of("ids: [c1in04, C2IN04]"),
+        [
+            "policies[0].select.instances.ids: `C2IN04` has capital letters, and the API's ids have none: it may select nothing"
+        ]
+    );
+    // What is left out is left out in any case.
+    assert_eq!(of("exclude_ids: [C2IN04]"), [""; 0]);
+}
+
+#[test]
 fn two_policies_on_the_same_are_named() {
     let two = |first: &str, second: &str| {
         lints(&format!(

@@ -80,7 +80,11 @@ fn a_hold_ends_the_grace_of_what_it_covers_even_if_no_run_saw_it() {
     start_grace(&state, &[1, 2, 3], 0);
     let hold = state
         .ledger
-        .add_hold(&hold_on(HoldTarget::Backup(id(1))), "dba", noon())
+        .add_hold(
+            &hold_on(HoldTarget::Backup(id(1).as_str().to_uppercase().into())),
+            "dba",
+            noon(),
+        )
         .unwrap();
     let name = Some(Pattern::parse("nightly-2").unwrap());
     state
