@@ -3,7 +3,7 @@
 use std::ffi::OsStr;
 use std::fs::{self, File, Metadata};
 use std::io::Read;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use super::diagnose::Problem;
@@ -28,9 +28,27 @@ pub(super) struct Loaded {
 /// problems are shown too. `origin` says where the name comes from.
 pub(super) fn read(file: &Path, origin: &str, findings: &Findings, sum: &mut u64) -> Option<Loaded> {
     let fail = |message: String, hint: &str| findings.problem(Problem::with_file(file, message, Some(hint)));
-    let opened = File::open(file).and_then(|opened| opened.metadata().map(|metadata| (opened, metadata)));
+    // Looked at before it is opened, for opening a pipe waits until somebody writes; and again after it.
+    let opened = fs::metadata(file).and_then(|metadata| {
+        if !may_be_opened(file, &metadata) {
+            return Ok((None, metadata));
+        }
+        let opened = File::open(file)?;
+        let metadata = opened.metadata()?;
+        Ok((Some(opened).filter(|_| may_be_opened(file, &metadata)), metadata))
+    });
     let (opened, metadata) = match opened {
-        Ok(pair) => pair,
+        Ok((Some(opened), metadata)) => (opened, metadata),
+        Ok((None, metadata)) => {
+            let (what, hint) = match metadata.file_type() {
+                kind if kind.is_dir() => ("is a directory", "name a file in it"),
+                kind if kind.is_fifo() => ("is a pipe", "name a regular file"),
+                kind if kind.is_socket() => ("is a socket", "name a regular file"),
+                _ => ("is a device", "name a regular file"),
+            };
+            fail(what.to_owned(), &format!("{hint}; {origin}"));
+            return None;
+        }
         Err(error) => {
             let hint = match error.kind() {
                 std::io::ErrorKind::NotFound => &format!("check the name; {origin}"),
@@ -41,10 +59,6 @@ pub(super) fn read(file: &Path, origin: &str, findings: &Findings, sum: &mut u64
             return None;
         }
     };
-    if metadata.is_dir() {
-        fail("is a directory".to_owned(), &format!("name a file in it; {origin}"));
-        return None;
-    }
     refuse_foreign_writers(file, &metadata, "a configuration file", findings);
     let mut bytes = Vec::new();
     if let Err(error) = opened.take(MAX_FILE + 1).read_to_end(&mut bytes) {
@@ -77,6 +91,13 @@ pub(super) fn read(file: &Path, origin: &str, findings: &Findings, sum: &mut u64
     })
 }
 
+/// A regular file, or a pipe that the caller of this process opened and handed over.
+fn may_be_opened(file: &Path, metadata: &Metadata) -> bool {
+    let is_handed_over =
+        || file == Path::new("/dev/stdin") || file.starts_with("/dev/fd") || file.starts_with("/proc/self/fd");
+    metadata.is_file() || (metadata.file_type().is_fifo() && is_handed_over())
+}
+
 fn plain_words(error: &std::io::Error) -> String {
     match error.kind() {
         std::io::ErrorKind::NotFound => "there is no such file".to_owned(),
@@ -87,7 +108,7 @@ fn plain_words(error: &std::io::Error) -> String {
 
 /// Whoever may write the configuration decides what is deleted.
 fn refuse_foreign_writers(file: &Path, metadata: &Metadata, what: &str, findings: &Findings) {
-    // Bits of a pipe or a device say nothing.
+    // Bits of a pipe say nothing.
     if !metadata.is_file() {
         return;
     }

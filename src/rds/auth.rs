@@ -70,6 +70,12 @@ pub enum AuthError {
         #[source]
         source: std::io::Error,
     },
+    /// A pipe, a device, a directory.
+    #[error("{}: it is no regular file", path.display())]
+    NoFile {
+        /// Its name.
+        path: PathBuf,
+    },
     /// A file could have been written by somebody who must not choose the credentials.
     #[error("{} may be written by {by} (mode {mode:04o}): chmod go-w, then make sure of what is in it", path.display())]
     Writable {

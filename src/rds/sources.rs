@@ -182,6 +182,10 @@ fn read_guarded(path: &Path) -> Result<String, AuthError> {
         path: path.to_owned(),
         source,
     };
+    // Opening a pipe would wait until somebody writes.
+    if !std::fs::metadata(path).map_err(failed)?.is_file() {
+        return Err(AuthError::NoFile { path: path.to_owned() });
+    }
     // One open file is looked at and read: no exchange in between.
     let file = std::fs::File::open(path).map_err(failed)?;
     let meta = file.metadata().map_err(failed)?;
@@ -461,5 +465,34 @@ mod tests {
         }
         secret(directory.path(), "ak", "one\ntwo\n");
         assert!(read(source, &pairs).await.unwrap_err().contains("more than one line"));
+    }
+
+    /// Opening a pipe waits for a writer, and a run for ever.
+    #[tokio::test]
+    async fn a_secret_is_a_regular_file() {
+        let directory = tempfile::tempdir().unwrap();
+        let pipe = directory.path().join("sk");
+        let made = std::process::Command::new("mkfifo")
+            .args(["-m", "600"])
+            .arg(&pipe)
+            .status();
+        assert!(made.unwrap().success());
+        let writer = std::thread::spawn({
+            let pipe = pipe.clone();
+            move || std::fs::write(pipe, "file-sk\n")
+        });
+        let source = |secret_key_file: &Path| Source::Files {
+            access_key_file: secret(directory.path(), "ak", "file-ak\n"),
+            secret_key_file: secret_key_file.to_owned(),
+            security_token_file: None,
+        };
+        for odd in [&*pipe, Path::new("/dev/null"), directory.path()] {
+            let error = read(source(odd), &[]).await.unwrap_err();
+            let wanted = format!("{}: it is no regular file", odd.display());
+            assert!(error.contains(&wanted), "{error}");
+        }
+        // Lets go the writer, whom nobody may have read.
+        drop(std::fs::File::options().read(true).write(true).open(&pipe));
+        drop(writer.join());
     }
 }
