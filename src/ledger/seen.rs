@@ -99,6 +99,20 @@ impl Ledger {
         })
     }
 
+    /// Visits every backup that the last listings showed, with the instance whose listing it was. Reads the whole table, and
+    /// keeps nothing of it.
+    pub fn each_listed(&self, mut visit: impl FnMut(&BackupId, &str)) -> Result<(), Error> {
+        self.read(|tx| {
+            let mut statement = tx.prepare_cached("SELECT backup, instance FROM seen_backup")?;
+            let mut rows = statement.query([])?;
+            while let Some(row) = rows.next()? {
+                let text = |column| row.get_ref(column)?.as_str().map_err(rusqlite::Error::from);
+                visit(&BackupId::from(text(0)?), text(1)?);
+            }
+            Ok(())
+        })
+    }
+
     /// Every instance of the project that was ever listed and not forgotten.
     pub fn seen_instances(&self, project: &ProjectName) -> Result<Vec<SeenInstance>, Error> {
         self.read(|tx| {

@@ -288,6 +288,11 @@ impl Plan {
         }
     }
 
+    /// Drops instances that are left alone.
+    pub fn retain(&mut self, keep: impl FnMut(&InstanceDue) -> bool) {
+        self.instances.retain(keep);
+    }
+
     /// The policy.
     pub fn policy(&self) -> &Arc<Policy> {
         &self.policy

@@ -114,6 +114,14 @@ impl Accounts {
         self.open[nth].plan.add(due);
     }
 
+    /// Takes these instances out of the plans, and begins no grace there.
+    pub(super) fn leave_out(&mut self, left_out: impl Fn(&Instance) -> bool) {
+        for account in &mut self.open {
+            account.plan.retain(|of| !left_out(&of.instance));
+            account.started.retain(|start| !left_out(&start.instance));
+        }
+    }
+
     pub(super) fn iter(&self) -> impl Iterator<Item = &Account> {
         self.open.iter()
     }
@@ -167,6 +175,11 @@ impl Account {
 
     pub(super) fn policy(&self) -> &Arc<Policy> {
         &self.policy
+    }
+
+    /// What is due, before the guard.
+    pub(super) fn plan(&self) -> &Plan {
+        &self.plan
     }
 
     pub(super) fn started(&self) -> &[Started] {

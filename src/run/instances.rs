@@ -8,6 +8,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::account::Accounts;
+use super::contested::leave_instances_alone;
 use super::cut::{Cut, skip_or_cut, until_told};
 use super::listing::SeenDatabases;
 use super::survey::{Overlaps, Survey};
@@ -140,6 +141,7 @@ pub(super) async fn list_instances(
         survey.listed.push((client.project().clone(), instances));
     }
     survey.overlaps = claims.overlaps.report(accounts.all());
+    leave_instances_alone(survey, accounts, &mut claims.jobs);
     Ok(claims.jobs)
 }
 

@@ -12,6 +12,7 @@
 
 mod account;
 mod confirm;
+mod contested;
 mod cut;
 mod guard;
 mod instances;
@@ -167,6 +168,7 @@ pub async fn pass(order: &Order, world: &World) -> Result<RunReport, Error> {
     let run_id = begin(order, world, &running)?;
     let mut accounts = open_accounts(order, world, running)?;
     let mut survey = survey::survey(order, world, &mut accounts, deadline, steady).await?;
+    contested::leave_backups_alone(world, &mut survey, &mut accounts)?;
     if let Some(run_id) = &run_id {
         survey::write_down(order, world, run_id, &survey, &accounts)?;
     }

@@ -234,7 +234,7 @@ async fn list_backups(
     Ok(recency)
 }
 
-fn skip_job(accounts: &Accounts, survey: &mut Survey, job: &Job, reason: SkipReason, message: &str) {
+pub(super) fn skip_job(accounts: &Accounts, survey: &mut Survey, job: &Job, reason: SkipReason, message: &str) {
     for nth in accounts.running_among(&job.claiming) {
         survey.hit.missed(nth);
     }

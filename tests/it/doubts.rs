@@ -7,7 +7,7 @@ use chrono::TimeDelta;
 use rds_retentiond::cli::exit;
 use serde_json::json;
 
-use super::world::{KEEP_3, World, backup_id, decided, decisions, ids, instance_id};
+use super::world::{KEEP_3, World, backup_id, decided, decisions, fleet, ids, instance_id};
 
 /// Keeps the last three after the grace of a day; `select` is what is selected.
 fn with_grace(select: &str) -> String {
@@ -180,4 +180,152 @@ async fn names_and_tags_that_cannot_be_read_are_no_missing_names_and_tags() {
         world.deleted_exactly(&BTreeSet::new());
         assert_eq!(report["skipped"][0]["reason"], "listing", "{patch}: {report}");
     }
+}
+
+/// The same backup under two instances: one of the two listings is wrong, and nobody can tell which.
+#[tokio::test]
+async fn an_id_that_two_instances_list_is_sent_for_neither() {
+    // What instance 2 lists, as which of instance 1: due under both, under the one, under the other.
+    for (listed, as_if) in [(5, 6), (1, 5), (6, 1)] {
+        let world = World::new(&[8, 8, 8]).await;
+        world
+            .simulator
+            .patch(&backup_id(2, listed), json!({"id": backup_id(1, as_if)}));
+        let report = world.apply().await.exits(1).json();
+        world.deleted_exactly(&ids(3, 3..8));
+        let skipped: BTreeSet<&str> = report["skipped"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .inspect(|skip| assert_eq!(skip["reason"], "listing"))
+            .map(|skip| skip["instance_id"].as_str().unwrap())
+            .collect();
+        let both = [instance_id(1), instance_id(2)];
+        assert_eq!(
+            skipped,
+            both.iter().map(String::as_str).collect(),
+            "{listed} as {as_if}"
+        );
+        // Nothing of these listings is believed.
+        let counts = world.ledger().believed(&"simulator".into()).unwrap();
+        assert_eq!(
+            counts.backups.keys().map(ToString::to_string).collect::<Vec<_>>(),
+            [instance_id(3)]
+        );
+        // When the listings agree again, all goes on.
+        world.simulator.patch(&backup_id(2, listed), json!({}));
+        world.apply().await.exits(0);
+        world.deleted_exactly(&(1..=3).flat_map(|instance| ids(instance, 3..8)).collect());
+    }
+}
+
+/// The two instances are listed by the passes of two policies.
+#[tokio::test]
+async fn an_id_that_another_pass_listed_under_another_instance_is_not_sent() {
+    let world = World::new(&[8, 8]).await;
+    world.policies(
+        "
+  - {name: a, mode: enforce, keep: {last: 3}, grace: 0s, limits: {max_percent: 100}, select: {instances: {names: [mssql-1]}}}
+  - {name: b, mode: dry-run, keep: {last: 9}, select: {instances: {names: [mssql-2]}}}
+",
+    );
+    world.simulator.patch(&backup_id(2, 1), json!({"id": backup_id(1, 5)}));
+    world.run(&["apply", "--policy", "b"]).await.exits(0);
+    for command in ["plan", "apply"] {
+        let args = [command, "--policy", "a", "--format", "json"];
+        let report = world.run(&args).await.exits(i32::from(command == "apply")).json();
+        assert_eq!(report["skipped"][0]["instance_id"], instance_id(1));
+        let message = report["skipped"][0]["message"].as_str().unwrap();
+        assert!(
+            message.contains(&backup_id(1, 5)) && message.contains(&instance_id(2)),
+            "{message}"
+        );
+    }
+    world.deleted_exactly(&BTreeSet::new());
+    // It was the other listing that was wrong.
+    world.simulator.patch(&backup_id(2, 1), json!({}));
+    world.run(&["apply", "--policy", "b"]).await.exits(0);
+    world.run(&["apply", "--policy", "a"]).await.exits(0);
+    world.deleted_exactly(&ids(1, 3..8));
+}
+
+/// One instance in two projects: what the one lists of it says nothing of what the other would delete.
+#[tokio::test]
+async fn an_instance_that_two_projects_list_is_left_alone() {
+    let world = World::new(&[8, 8]).await;
+    let second = World::with(|options| {
+        options.fleet = fleet(&[0, 8, 8]);
+        options.project_id = "0123456789abcdef0123456789abcdef".to_owned();
+    })
+    .await;
+    let other = second
+        .simulator
+        .config_yaml()
+        .replace("projects:\n", "")
+        .replace("name: simulator", "name: other");
+    // Instance 3 is in the second project alone; 1 has no backups there.
+    world.configure(&format!("{}{other}", world.simulator.config_yaml()), KEEP_3, "");
+    let report = world.apply().await.exits(1).json();
+    world.deleted_exactly(&BTreeSet::new());
+    second.deleted_exactly(&ids(3, 3..8));
+    let skipped = report["skipped"].as_array().unwrap().iter().map(|skip| {
+        let text = |key: &str| skip[key].as_str().unwrap().to_owned();
+        (text("project"), text("instance_id"), text("reason"))
+    });
+    let both = |instance| {
+        ["other", "simulator"].map(|project| (project.to_owned(), instance_id(instance), "listing".to_owned()))
+    };
+    assert_eq!(
+        skipped.collect::<BTreeSet<_>>(),
+        both(1).into_iter().chain(both(2)).collect()
+    );
+}
+
+/// Whoever types an id in capitals means the backup: what protects goes by letters, not by their case.
+#[tokio::test]
+async fn ids_in_capitals_protect_as_well() {
+    let world = World::new(&[8, 8]).await;
+    let capital = |id: String| id.to_uppercase();
+    let leave_out = format!(
+        "{}    select: {{instances: {{exclude_ids: [{}]}}}}\n",
+        KEEP_3.trim_end_matches('\n').to_owned() + "\n",
+        capital(instance_id(2))
+    );
+    // The state knows the backups, and a grace has begun.
+    let waits = leave_out.replace("grace: 0s", "grace: 1d");
+    let holds = format!("holds: [{{backup: {}, reason: case 4711}}]", capital(backup_id(1, 7)));
+    world.policies_and(&waits, &holds);
+    world.apply().await.exits(0);
+    let hold = |args: Vec<String>| {
+        let world = &world;
+        async move {
+            let args: Vec<&str> = ["hold", "--reason", "mine"]
+                .into_iter()
+                .chain(args.iter().map(String::as_str))
+                .collect();
+            world.run(&args).await.exits(0)
+        }
+    };
+    // Known by its letters: no --force.
+    hold(vec![capital(backup_id(1, 6))]).await;
+    let covered = hold(vec![
+        "--instance".to_owned(),
+        "*0001IN04".to_owned(),
+        "--name".to_owned(),
+        "nightly-5".to_owned(),
+    ])
+    .await;
+    assert!(
+        covered.stdout.contains("covers 1, of 1 instances"),
+        "{}",
+        covered.stdout
+    );
+    world.pass().later(TimeDelta::hours(25)).run().await;
+    world.deleted_exactly(&ids(1, 3..5));
+    // Released by the id as it is. A hold's end starts the grace anew.
+    world.run(&["release", &backup_id(1, 6)]).await.exits(0);
+    world.pass().later(TimeDelta::hours(26)).run().await;
+    world.deleted_exactly(&ids(1, 3..5));
+    world.pass().later(TimeDelta::hours(51)).run().await;
+    world.deleted_exactly(&ids(1, [3, 4, 6]));
 }
