@@ -10,7 +10,7 @@ use super::chain::{self, Kind};
 use super::packed::Pieces;
 use super::past::DeletionState;
 use super::requests::RequestKey;
-use super::sheet::{Moves, Sheet, UnderWay};
+use super::sheet::{Sheet, UnderWay};
 use super::{Error, Ledger};
 use crate::retention::{BackupId, InstanceId, PolicyName, ProjectName};
 
@@ -128,30 +128,16 @@ impl Ledger {
         if confirmed.is_empty() && returned.is_empty() {
             return Ok(Vec::new());
         }
-        let mut under_way = self.under_way();
-        let (settled, moves) = self.write(|tx| {
-            under_way.load(tx)?;
-            let mut moves = Moves::default();
-            let mut settled = settle_as(tx, run, now, Kind::Confirmed, confirmed, &under_way, &mut moves)?;
+        self.change(|tx, under_way| {
+            let mut settled = settle_as(tx, run, now, Kind::Confirmed, confirmed, under_way)?;
             if super::grace::is_any(tx)? {
                 for backup in confirmed {
                     super::grace::forget(tx, backup)?;
                 }
             }
-            settled.extend(settle_as(
-                tx,
-                run,
-                now,
-                Kind::Returned,
-                returned,
-                &under_way,
-                &mut moves,
-            )?);
-            moves.write(tx, &under_way)?;
-            Ok((settled, moves))
-        })?;
-        moves.take_in(&mut under_way);
-        Ok(settled)
+            settled.extend(settle_as(tx, run, now, Kind::Returned, returned, under_way)?);
+            Ok(settled)
+        })
     }
 }
 
@@ -161,8 +147,7 @@ fn settle_as(
     now: DateTime<Utc>,
     kind: Kind,
     backups: &[BackupId],
-    under_way: &UnderWay,
-    moves: &mut Moves,
+    under_way: &mut UnderWay,
 ) -> Result<Vec<Settled>, Error> {
     let confirmed = kind == Kind::Confirmed;
     let state = if confirmed {
@@ -171,13 +156,16 @@ fn settle_as(
         DeletionState::Returned
     };
     let mut once = HashSet::new();
-    let found: Vec<(&Sheet, usize)> = backups
-        .iter()
-        .filter(|backup| once.insert(*backup))
-        .filter_map(|backup| under_way.last(backup))
-        .filter(|(sheet, place)| can_settle(sheet.places[*place].state, confirmed))
-        .collect();
-    for rows in found.chunks(IDS_A_ROW) {
+    let mut all = Vec::new();
+    let waits = backups.iter().filter(|backup| once.insert(*backup));
+    let waits = waits.filter(|backup| {
+        under_way
+            .last(backup)
+            .is_some_and(|(sheet, place)| can_settle(sheet.places[place].state, confirmed))
+    });
+    let waits: Vec<&BackupId> = waits.collect();
+    for rows in waits.chunks(IDS_A_ROW) {
+        let found: Vec<(&Sheet, usize)> = rows.iter().filter_map(|backup| under_way.last(backup)).collect();
         let item = |(sheet, place): &(&Sheet, usize)| SettledItem {
             backup: sheet.places[*place].backup.clone(),
             request: sheet.seq,
@@ -185,34 +173,38 @@ fn settle_as(
         };
         let body = SettledBody {
             run: run.to_owned(),
-            backups: rows.iter().map(item).collect(),
+            backups: found.iter().map(item).collect(),
         };
         let seq = chain::append(tx, now, kind, &body)?;
-        let mut gone: BTreeMap<&InstanceId, u32> = BTreeMap::new();
-        for (sheet, place) in rows {
-            moves.add(sheet.seq, *place, state, seq);
-            *gone.entry(&sheet.places[*place].instance).or_default() += 1;
-        }
         if confirmed {
+            let mut gone: BTreeMap<&InstanceId, u32> = BTreeMap::new();
+            for (sheet, place) in &found {
+                *gone.entry(&sheet.places[*place].instance).or_default() += 1;
+            }
             let mut count = tx.prepare_cached("INSERT INTO confirmed (instance, seq, ids) VALUES (?1, ?2, ?3)")?;
             for (instance, ids) in gone {
                 count.execute((instance.as_str(), seq, ids))?;
             }
         }
-    }
-    let settled = |(sheet, place): (&Sheet, usize)| {
-        let at = &sheet.places[place];
-        Settled {
-            policy: at.policy.clone(),
-            project: sheet.project.clone(),
-            instance: at.instance.clone(),
-            backup: at.backup.clone(),
-            size_bytes: at.size_bytes,
-            request: RequestKey(sheet.seq),
-            confirmed,
+        let settled = |(sheet, place): &(&Sheet, usize)| {
+            let at = &sheet.places[*place];
+            Settled {
+                policy: at.policy.clone(),
+                project: sheet.project.clone(),
+                instance: at.instance.clone(),
+                backup: at.backup.clone(),
+                size_bytes: at.size_bytes,
+                request: RequestKey(sheet.seq),
+                confirmed,
+            }
+        };
+        all.extend(found.iter().map(settled));
+        let places: Vec<(i64, usize)> = found.iter().map(|(sheet, place)| (sheet.seq, *place)).collect();
+        for at in places {
+            under_way.set(at, state, seq);
         }
-    };
-    Ok(found.into_iter().map(settled).collect())
+    }
+    Ok(all)
 }
 
 /// Whether a listing can still settle the last request for an id.

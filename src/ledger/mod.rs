@@ -37,7 +37,7 @@ mod tests;
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU8, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, PoisonError};
 
 use chrono::{DateTime, Utc};
 use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, ValueRef};
@@ -51,7 +51,7 @@ pub use grace::GraceStart;
 pub use holds::{PlacedFreeze, PlacedHold};
 pub use open::{Access, DeletionLock};
 pub use past::{DeletionState, PastDeletion};
-pub use requests::{Clearance, Intent, Listing, OpenItem, OpenRequest, RequestKey};
+pub use requests::{Clearance, Entered, Entry, Intent, Listing, OpenItem, OpenRequest, RequestKey};
 pub use runs::{FinishedPolicy, LastRuns, NewRun, RunFilter, RunRow};
 pub use seen::{Believed, BelievedCounts, KnownBackup, SeenBackup, SeenInstance};
 
@@ -98,9 +98,26 @@ impl Ledger {
         })
     }
 
-    fn under_way(&self) -> MutexGuard<'_, sheet::UnderWay> {
-        // It changes only after a transaction that is on disk, in steps that cannot panic.
-        self.under_way.lock().unwrap_or_else(PoisonError::into_inner)
+    fn forget_under_way(&self) {
+        *self.under_way.lock().unwrap_or_else(PoisonError::into_inner) = sheet::UnderWay::default();
+    }
+
+    /// One transaction that changes what is under way. What is in memory is changed with it; after an error, or a panic, it
+    /// is read anew, for then it may be ahead of the disk.
+    fn change<T>(
+        &self,
+        work: impl FnOnce(&Transaction<'_>, &mut sheet::UnderWay) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        let mut kept = self.under_way.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut under_way = std::mem::take(&mut *kept);
+        let done = self.write(|tx| {
+            under_way.load(tx)?;
+            let done = work(tx, &mut under_way)?;
+            under_way.write(tx)?;
+            Ok(done)
+        })?;
+        *kept = under_way;
+        Ok(done)
     }
 
     /// Reads in one snapshot.

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::chain::{self, Kind};
 use super::past::DeletionState;
-use super::sheet::{Moves, Place, Sheet, UnderWay};
+use super::sheet::{Place, Sheet, UnderWay};
 use super::{DeletionLock, Error, Ledger};
 use crate::retention::plan::Doomed;
 use crate::retention::{BackupId, Batch, ExpireReason, Freeze, Hold, InstanceId, Outcome, PolicyName, ProjectName};
@@ -31,7 +31,7 @@ pub struct Intent<'a> {
     pub lock: &'a DeletionLock,
     /// The run's id.
     pub run: &'a str,
-    /// 1 for the first time these ids are sent in the run.
+    /// 1 for the first time these ids are sent in the run; [`Entry::Intent`] says it for each batch.
     pub attempt: u32,
     /// SHA-256 of the configuration that decided.
     pub config_sha256: &'a str,
@@ -162,58 +162,137 @@ pub(super) fn state_of(outcome: &Outcome) -> DeletionState {
     }
 }
 
+/// What is to be entered in a transaction that it may share with others.
+#[derive(Debug)]
+pub enum Entry {
+    /// A batch that is to be sent.
+    Intent {
+        /// 1 for the first time these ids are sent in the run.
+        attempt: u32,
+        /// The batch.
+        batch: Batch,
+    },
+    /// What became of a request.
+    Answer {
+        /// The request.
+        request: RequestKey,
+        /// When the answer came.
+        at: DateTime<Utc>,
+        /// The id that the API gave its answer.
+        api_request_id: Option<String>,
+        /// Exactly one outcome for each id of the intent.
+        outcomes: Vec<(BackupId, Outcome)>,
+    },
+}
+
+/// An entry that is on disk.
+#[derive(Debug)]
+#[must_use = "only a cleared batch may be sent"]
+pub enum Entered {
+    /// A batch without what was dropped of it, and whether it may be sent.
+    Intent(Batch, Clearance),
+    /// The outcomes as they were given.
+    Answer(Vec<(BackupId, Outcome)>),
+}
+
 impl Ledger {
+    /// Enters batches and answers that wait at the same time in one transaction, which costs as much of a disk's time as one of
+    /// them would. Each is treated as [`Self::intend`] and [`Self::record`] treat it, in the order given; one that cannot
+    /// be entered harms no other, for then each is tried by itself.
+    pub fn enter(&self, intent: &Intent<'_>, entries: Vec<Entry>) -> Vec<Result<Entered, Error>> {
+        let together = self.change(|tx, under_way| {
+            let one = |entry: &Entry| self.enter_one(tx, under_way, intent, entry);
+            entries.iter().map(one).collect::<Result<Vec<_>, Error>>()
+        });
+        match together {
+            Ok(cleared) => entries
+                .into_iter()
+                .zip(cleared)
+                .map(|(entry, of)| Ok(entered(entry, of)))
+                .collect(),
+            Err(error) if entries.len() == 1 => vec![Err(error)],
+            Err(_) => {
+                let alone = |entry: Entry| {
+                    let of = self.change(|tx, under_way| self.enter_one(tx, under_way, intent, &entry))?;
+                    Ok(entered(entry, of))
+                };
+                entries.into_iter().map(alone).collect()
+            }
+        }
+    }
+
+    /// `None` for an answer.
+    fn enter_one(
+        &self,
+        tx: &Transaction<'_>,
+        under_way: &mut UnderWay,
+        intent: &Intent<'_>,
+        entry: &Entry,
+    ) -> Result<Option<Clearance>, Error> {
+        match entry {
+            Entry::Intent { attempt, batch } => {
+                let intent = Intent {
+                    attempt: *attempt,
+                    ..*intent
+                };
+                self.clear(tx, under_way, &intent, batch).map(Some)
+            }
+            Entry::Answer {
+                request,
+                at,
+                api_request_id,
+                outcomes,
+            } => record_outcomes(tx, *request, *at, api_request_id.as_deref(), outcomes, under_way).map(|()| None),
+        }
+    }
+
     /// Clears a batch for sending, in one transaction that is on disk when this returns: holds and freeze are read again,
     /// what is held is dropped from the batch, and the intent is recorded with every id that is left.
     ///
     /// After an error nothing was recorded and nothing may be sent.
     pub fn intend(&self, intent: &Intent<'_>, batch: &mut Batch) -> Result<Clearance, Error> {
+        let clearance = self.change(|tx, under_way| self.clear(tx, under_way, intent, batch))?;
+        drop_held(batch, &clearance);
+        Ok(clearance)
+    }
+
+    fn clear(
+        &self,
+        tx: &Transaction<'_>,
+        under_way: &mut UnderWay,
+        intent: &Intent<'_>,
+        batch: &Batch,
+    ) -> Result<Clearance, Error> {
         if !intent.lock.is_of(&self.dir) {
             return Err(Error::WrongLock { dir: self.dir.clone() });
         }
-        let mut under_way = self.under_way();
-        let mut recorded = None;
-        let clearance = self.write(|tx| {
-            under_way.load(tx)?;
-            if let Some(freeze) = freeze_in_force(tx, intent)? {
-                return Ok(Clearance::Frozen(freeze));
-            }
-            let mut holds = super::holds::active(tx, intent.now)?;
-            holds.extend(
-                intent
-                    .config_holds
-                    .iter()
-                    .filter(|hold| hold.is_active(intent.now))
-                    .cloned(),
-            );
-            let mut dropped = Vec::new();
-            let mut left = Vec::new();
-            for item in batch.items() {
-                let candidate = &item.candidate;
-                let covers =
-                    |hold: &&Hold| hold.covers_names(candidate.instance.id.as_str(), &candidate.id, &candidate.name);
-                match holds.iter().find(covers) {
-                    Some(hold) => dropped.push((candidate.id.clone(), hold.clone())),
-                    None => left.push(item),
-                }
-            }
-            if left.is_empty() {
-                return Ok(Clearance::Empty { dropped });
-            }
-            let (sheet, resent) = record_intent(tx, intent, batch.project(), &left, &under_way)?;
-            let request = RequestKey(sheet.seq);
-            recorded = Some((sheet, resent));
-            Ok(Clearance::Cleared { request, dropped })
-        })?;
-        if let Some((sheet, resent)) = recorded {
-            resent.take_in(&mut under_way);
-            under_way.enter(sheet);
+        if let Some(freeze) = freeze_in_force(tx, intent)? {
+            return Ok(Clearance::Frozen(freeze));
         }
-        if let Clearance::Cleared { dropped, .. } | Clearance::Empty { dropped } = &clearance {
-            let dropped: HashSet<&BackupId> = dropped.iter().map(|(id, _)| id).collect();
-            batch.retain(|item| !dropped.contains(&item.candidate.id));
+        let mut holds = super::holds::active(tx, intent.now)?;
+        holds.extend(
+            intent
+                .config_holds
+                .iter()
+                .filter(|hold| hold.is_active(intent.now))
+                .cloned(),
+        );
+        let mut dropped = Vec::new();
+        let mut left = Vec::new();
+        for item in batch.items() {
+            let candidate = &item.candidate;
+            let covers =
+                |hold: &&Hold| hold.covers_names(candidate.instance.id.as_str(), &candidate.id, &candidate.name);
+            match holds.iter().find(covers) {
+                Some(hold) => dropped.push((candidate.id.clone(), hold.clone())),
+                None => left.push(item),
+            }
         }
-        Ok(clearance)
+        if left.is_empty() {
+            return Ok(Clearance::Empty { dropped });
+        }
+        let request = record_intent(tx, intent, batch.project(), &left, under_way)?;
+        Ok(Clearance::Cleared { request, dropped })
     }
 
     /// Records what became of a request: exactly one outcome for each id of its intent, or nothing is recorded.
@@ -225,10 +304,7 @@ impl Ledger {
         api_request_id: Option<&str>,
         outcomes: &[(BackupId, Outcome)],
     ) -> Result<(), Error> {
-        let mut under_way = self.under_way();
-        let moves = self.write(|tx| record_outcomes(tx, request, now, api_request_id, outcomes, &mut under_way))?;
-        moves.take_in(&mut under_way);
-        Ok(())
+        self.change(|tx, under_way| record_outcomes(tx, request, now, api_request_id, outcomes, under_way))
     }
 
     /// The intents without outcomes. While another process has the deletion lock they may be its own, under way.
@@ -249,28 +325,42 @@ impl Ledger {
             return Ok(Vec::new());
         }
         // What other processes sent since this one last deleted is read anew.
-        let mut under_way = self.under_way();
-        *under_way = UnderWay::default();
-        let open = self.read(|tx| {
-            under_way.load(tx)?;
-            open_requests(tx)
-        })?;
+        self.forget_under_way();
+        let open = self.read(open_requests)?;
         if !open.is_empty() {
-            let moves = self.write(|tx| {
-                let close = |request: &OpenRequest| {
+            self.change(|tx, under_way| {
+                for request in &open {
                     let why = "the process ended before it recorded an answer".to_owned();
                     let lost = |item: &OpenItem| (item.backup.clone(), Outcome::Unanswered { why: why.clone() });
                     let outcomes: Vec<_> = request.items.iter().map(lost).collect();
-                    record_outcomes(tx, request.request, now, None, &outcomes, &mut under_way)
-                };
-                open.iter().map(close).collect::<Result<Vec<Moves>, Error>>()
+                    record_outcomes(tx, request.request, now, None, &outcomes, under_way)?;
+                }
+                Ok(())
             })?;
-            for moves in moves {
-                moves.take_in(&mut under_way);
-            }
         }
         *settled = true;
         Ok(open)
+    }
+}
+
+/// Takes out of a batch what was held; only then it may be sent.
+fn drop_held(batch: &mut Batch, clearance: &Clearance) {
+    if let Clearance::Cleared { dropped, .. } | Clearance::Empty { dropped } = clearance
+        && !dropped.is_empty()
+    {
+        let dropped: HashSet<&BackupId> = dropped.iter().map(|(id, _)| id).collect();
+        batch.retain(|item| !dropped.contains(&item.candidate.id));
+    }
+}
+
+fn entered(entry: Entry, cleared: Option<Clearance>) -> Entered {
+    match entry {
+        Entry::Intent { mut batch, .. } => {
+            let clearance = cleared.unwrap_or(Clearance::Empty { dropped: Vec::new() });
+            drop_held(&mut batch, &clearance);
+            Entered::Intent(batch, clearance)
+        }
+        Entry::Answer { outcomes, .. } => Entered::Answer(outcomes),
     }
 }
 
@@ -284,14 +374,14 @@ fn freeze_in_force(tx: &Transaction<'_>, intent: &Intent<'_>) -> Result<Option<F
     }))
 }
 
-/// Records an intent; the request as it then stands, and what becomes of earlier requests for the same ids.
+/// Records an intent, and that earlier requests for the same ids are sent again by it.
 fn record_intent(
     tx: &Transaction<'_>,
     intent: &Intent<'_>,
     project: &ProjectName,
     left: &[&Doomed],
-    under_way: &UnderWay,
-) -> Result<(Sheet, Moves), Error> {
+    under_way: &mut UnderWay,
+) -> Result<RequestKey, Error> {
     let mut body = IntentBody {
         run: intent.run.to_owned(),
         attempt: intent.attempt,
@@ -325,10 +415,10 @@ fn record_intent(
     }
     let seq = chain::append(tx, intent.now, Kind::Intent, &body)?;
     let mut sheet = Sheet::new(seq, intent.run, intent.attempt, project, intent.now);
-    let mut resent = Moves::default();
     for item in body.items {
         if let Some((earlier, place)) = under_way.last(&item.backup).filter(|_| !item.resends.is_empty()) {
-            resent.add(earlier.seq, place, DeletionState::Resent, seq);
+            let earlier = (earlier.seq, place);
+            under_way.set(earlier, DeletionState::Resent, seq);
         }
         sheet.places.push(Place {
             backup: item.backup,
@@ -339,9 +429,8 @@ fn record_intent(
             changed: seq,
         });
     }
-    sheet.insert(tx)?;
-    resent.write(tx, under_way)?;
-    Ok((sheet, resent))
+    under_way.enter(sheet);
+    Ok(RequestKey(seq))
 }
 
 /// The earlier request for an id that is answered but not settled. One that is not even answered is an error.
@@ -361,7 +450,7 @@ fn unsettled_request(under_way: &UnderWay, backup: &BackupId) -> Result<Option<(
     }
 }
 
-/// Records one outcome for each id of a request; the moves that are to be taken in when this is on disk.
+/// Records one outcome for each id of a request.
 fn record_outcomes(
     tx: &Transaction<'_>,
     RequestKey(request): RequestKey,
@@ -369,7 +458,7 @@ fn record_outcomes(
     api_request_id: Option<&str>,
     outcomes: &[(BackupId, Outcome)],
     under_way: &mut UnderWay,
-) -> Result<Moves, Error> {
+) -> Result<(), Error> {
     let Some(sheet) = under_way.sheet(tx, request)?.filter(|sheet| sheet.answer.is_none()) else {
         return Err(Error::NotOpen(request));
     };
@@ -405,13 +494,12 @@ fn record_outcomes(
             .collect(),
     };
     let seq = chain::append(tx, now, Kind::Outcome, &body)?;
-    let mut moves = Moves::default();
-    moves.answer(request, seq);
+    sheet.answer = Some(seq);
     for (index, state) in answered {
-        moves.add(request, index, state, seq);
+        (sheet.places[index].state, sheet.places[index].changed) = (state, seq);
     }
-    moves.write(tx, under_way)?;
-    Ok(moves)
+    under_way.changed(request);
+    Ok(())
 }
 
 fn open_requests(tx: &Transaction<'_>) -> Result<Vec<OpenRequest>, Error> {

@@ -2,9 +2,9 @@
 //!
 //! The ids are in the intent's row of the chain. `request.states` says of each, in the same order, its state (a letter)
 //! and the row of the chain that gave it: `a7 a7 c12`. Whoever deletes holds the lock, so what a run sends it alone
-//! changes: [`UnderWay`] keeps that in memory, by id, and takes a change in only when it is on disk.
+//! changes: [`UnderWay`] keeps that in memory, by id.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeSet, HashMap};
 
 use chrono::{DateTime, Utc};
 use rusqlite::{OptionalExtension, Row, Transaction};
@@ -160,11 +160,13 @@ impl Sheet {
         rows.next()?.map(|row| Self::read(tx, row)).transpose()
     }
 
-    /// Writes a new request's row.
-    pub(super) fn insert(&self, tx: &Transaction<'_>) -> Result<(), Error> {
+    /// Writes the request's row, new or as it now stands.
+    fn write(&self, tx: &Transaction<'_>) -> Result<(), Error> {
         let (states, unsettled) = written(self.places.iter().map(|place| (place.state, place.changed)));
         tx.prepare_cached(
-            "INSERT INTO request (seq, run, attempt, project, at, states, unsettled) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+            "INSERT INTO request (seq, run, attempt, project, at, answer, states, unsettled) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) ON CONFLICT (seq) DO UPDATE \
+             SET answer = excluded.answer, states = excluded.states, unsettled = excluded.unsettled",
         )?
         .execute((
             self.seq,
@@ -172,6 +174,7 @@ impl Sheet {
             self.attempt,
             self.project.as_str(),
             Stamp(self.at),
+            self.answer,
             states,
             unsettled,
         ))?;
@@ -186,12 +189,16 @@ impl Sheet {
 }
 
 /// What a run has sent, and what earlier runs sent that nothing has settled.
+///
+/// Changed inside of a transaction, and kept only when that is on disk ([`super::Ledger::change`]).
 #[derive(Debug, Default)]
 pub(super) struct UnderWay {
     is_loaded: bool,
     sheets: HashMap<i64, Sheet>,
     /// The last request for an id, and its place there.
     last: HashMap<BackupId, (i64, usize)>,
+    /// Requests that are not on disk as they stand here.
+    changed: BTreeSet<i64>,
 }
 
 impl UnderWay {
@@ -199,15 +206,20 @@ impl UnderWay {
     pub(super) fn load(&mut self, tx: &Transaction<'_>) -> Result<(), Error> {
         if !self.is_loaded {
             for sheet in Sheet::unsettled(tx)? {
-                self.enter(sheet);
+                self.know(sheet);
             }
             self.is_loaded = true;
         }
         Ok(())
     }
 
-    /// Takes in a request that is on disk.
+    /// Takes in a new request.
     pub(super) fn enter(&mut self, sheet: Sheet) {
+        self.changed.insert(sheet.seq);
+        self.know(sheet);
+    }
+
+    fn know(&mut self, sheet: Sheet) {
         for (index, place) in sheet.places.iter().enumerate() {
             let last = self.last.entry(place.backup.clone()).or_insert((sheet.seq, index));
             if last.0 <= sheet.seq {
@@ -223,78 +235,44 @@ impl UnderWay {
         Some((self.sheets.get(seq)?, *index))
     }
 
-    /// One request; from the tables where it is not known.
-    pub(super) fn sheet(&mut self, tx: &Transaction<'_>, seq: i64) -> Result<Option<&Sheet>, Error> {
+    /// One request; from the tables where it is not known. Whoever changes it says so by [`Self::changed`].
+    pub(super) fn sheet(&mut self, tx: &Transaction<'_>, seq: i64) -> Result<Option<&mut Sheet>, Error> {
         if !self.sheets.contains_key(&seq)
             && let Some(sheet) = Sheet::load(tx, seq)?
         {
-            self.enter(sheet);
+            self.know(sheet);
         }
-        Ok(self.sheets.get(&seq))
-    }
-}
-
-/// Changes of state, by request: written in one transaction, taken in when that is on disk.
-#[derive(Debug, Default)]
-pub(super) struct Moves {
-    states: BTreeMap<i64, Vec<(usize, DeletionState, i64)>>,
-    answered: Option<(i64, i64)>,
-}
-
-impl Moves {
-    /// A place of a request changes its state.
-    pub(super) fn add(&mut self, request: i64, index: usize, state: DeletionState, changed: i64) {
-        self.states.entry(request).or_default().push((index, state, changed));
+        Ok(self.sheets.get_mut(&seq))
     }
 
-    /// All of a request are answered by this row of the chain.
-    pub(super) fn answer(&mut self, request: i64, row: i64) {
-        self.answered = Some((request, row));
+    /// A request is to be written.
+    pub(super) fn changed(&mut self, seq: i64) {
+        self.changed.insert(seq);
     }
 
-    /// Writes them.
-    pub(super) fn write(&self, tx: &Transaction<'_>, under_way: &UnderWay) -> Result<(), Error> {
-        let mut update = tx.prepare_cached(
-            "UPDATE request SET states = ?2, unsettled = ?3, answer = COALESCE(?4, answer) WHERE seq = ?1",
-        )?;
-        for (seq, moves) in &self.states {
-            let Some(sheet) = under_way.sheets.get(seq) else {
-                return Err(Error::NotOpen(*seq));
-            };
-            let mut states: Vec<_> = sheet.places.iter().map(|place| (place.state, place.changed)).collect();
-            for (index, state, changed) in moves {
-                states[*index] = (*state, *changed);
-            }
-            let (states, unsettled) = written(states.into_iter());
-            let answer = self.answered.filter(|(request, _)| request == seq).map(|(_, row)| row);
-            update.execute((seq, states, unsettled, answer))?;
+    /// A row of the chain gives one id of a request another state.
+    pub(super) fn set(&mut self, (seq, index): (i64, usize), state: DeletionState, row: i64) {
+        if let Some(place) = self.sheets.get_mut(&seq).and_then(|sheet| sheet.places.get_mut(index)) {
+            (place.state, place.changed) = (state, row);
+            self.changed.insert(seq);
         }
-        Ok(())
     }
 
-    /// Takes them in.
-    pub(super) fn take_in(self, under_way: &mut UnderWay) {
-        for (seq, moves) in self.states {
-            let Some(sheet) = under_way.sheets.get_mut(&seq) else {
-                continue;
-            };
-            for (index, state, changed) in moves {
-                (sheet.places[index].state, sheet.places[index].changed) = (state, changed);
-            }
-            if let Some((request, row)) = self.answered
-                && request == seq
-            {
-                sheet.answer = Some(row);
-            }
+    /// Writes what has changed, each request once, and forgets what no later row can change.
+    pub(super) fn write(&mut self, tx: &Transaction<'_>) -> Result<(), Error> {
+        for seq in std::mem::take(&mut self.changed) {
+            let Some(sheet) = self.sheets.get(&seq) else { continue };
+            sheet.write(tx)?;
             if sheet.is_over()
-                && let Some(sheet) = under_way.sheets.remove(&seq)
+                && let Some(sheet) = self.sheets.remove(&seq)
             {
                 for place in &sheet.places {
-                    if under_way.last.get(&place.backup).is_some_and(|(last, _)| *last == seq) {
-                        under_way.last.remove(&place.backup);
+                    if self.last.get(&place.backup).is_some_and(|(last, _)| *last == seq) {
+                        self.last.remove(&place.backup);
                     }
                 }
             }
         }
+        Ok(())
     }
 }

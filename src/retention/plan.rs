@@ -508,6 +508,15 @@ impl Batch {
         self.items.is_empty()
     }
 
+    /// All of it, to be handed to somebody and back; an empty batch stays, which is not sent.
+    #[must_use]
+    pub fn take(&mut self) -> Self {
+        Self {
+            project: self.project.clone(),
+            items: std::mem::take(&mut self.items),
+        }
+    }
+
     /// Drops what must not be sent (held meanwhile, no longer COMPLETED).
     pub fn retain(&mut self, keep: impl FnMut(&Doomed) -> bool) {
         self.items.retain(keep);

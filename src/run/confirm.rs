@@ -33,7 +33,7 @@ const FIRST_LOOK: Duration = Duration::from_secs(20);
 const NOT_FOUND: [&str; 2] = ["DBS.280214", "DBS.201010"];
 
 /// So many confirmed ids are written down in one transaction.
-const IDS_A_TRANSACTION: usize = 5_000;
+const IDS_A_TRANSACTION: usize = 25_000;
 
 /// Looks until every accepted id is gone, the time is over, or the program is told to stop.
 pub(super) async fn confirm(

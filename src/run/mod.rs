@@ -14,6 +14,7 @@ mod account;
 mod confirm;
 mod contested;
 mod cut;
+mod desk;
 mod guard;
 mod instances;
 mod listing;
@@ -151,6 +152,9 @@ pub enum Error {
     /// An apply without a ledger.
     #[error("a run needs the ledger, and there is none")]
     NoLedger,
+    /// Who writes the ledger for the batches ended before them.
+    #[error("the part of the run that writes the ledger ended; nothing more is sent")]
+    NoClerk,
     /// A task of the pass panicked; its run fails, the program goes on.
     #[error("a part of the run panicked: {0}")]
     Panicked(#[from] tokio::task::JoinError),

@@ -9,12 +9,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
+use super::desk::{Clerk, Desk};
 use super::listing::{SeenDatabases, backups_of};
 use super::{Error, Progress, Steady, World, blocking, skip_of, told_to_stop};
-use crate::ledger::{Clearance, DeletionLock, Intent, Ledger, Listing, RequestKey};
+use crate::ledger::{Clearance, Entered, Entry, Ledger, Listing, RequestKey};
 use crate::rds::{Answer, Client};
 use crate::retention::plan::Doomed;
 use crate::retention::report::{Skip, SkipReason};
@@ -52,14 +54,10 @@ pub(super) struct Sending {
 struct Sender {
     world: World,
     ledger: Arc<Ledger>,
-    lock: Arc<DeletionLock>,
-    /// The listings that justify the deletions.
-    listings: Arc<HashMap<InstanceId, Listing>>,
     run_id: String,
     deadline: Instant,
     steady: Steady,
-    /// One batch at a time is at the ledger: it writes one transaction after another anyway, and who waits here keeps no thread.
-    desk: tokio::sync::Mutex<()>,
+    desk: Desk,
     sent: AtomicUsize,
     progress: Progress,
 }
@@ -85,15 +83,21 @@ pub(super) async fn send(
     let (ledger, lock) = world.ledger.clone().zip(world.lock.clone()).ok_or(Error::NoLedger)?;
     let batches = ApprovedPlan::batches(approved);
     progress.of_sent = batches.iter().map(Batch::len).sum();
+    let (desk, clerk) = Desk::open(Clerk {
+        world: world.clone(),
+        ledger: Arc::clone(&ledger),
+        lock,
+        run_id: run_id.to_owned(),
+        listings,
+        slots: world.projects.iter().map(|(_, client)| client.concurrency()).sum(),
+    });
     let sender = Arc::new(Sender {
         world: world.clone(),
         ledger,
-        lock,
-        listings,
         run_id: run_id.to_owned(),
         deadline,
         steady,
-        desk: tokio::sync::Mutex::default(),
+        desk,
         sent: AtomicUsize::new(0),
         progress,
     });
@@ -134,11 +138,14 @@ pub(super) async fn send(
             Err(error) => broken = Some(error),
         }
     }
-    if let Some(error) = broken {
-        return Err(error);
-    }
     sending.progress.sent = sender.sent.load(Ordering::Relaxed);
-    Ok(sending)
+    // The last desk: its clerk goes home.
+    drop(sender);
+    clerk.await?;
+    match broken {
+        Some(error) => Err(error),
+        None => Ok(sending),
+    }
 }
 
 /// Sends the batches of one project, as many at once as the project allows, begun oldest first.
@@ -148,25 +155,27 @@ async fn run_lane(lane: Arc<Lane>, batches: Vec<Batch>) -> Result<(Vec<Item>, Op
     let mut under_way: JoinSet<Result<Vec<Item>, Error>> = JoinSet::new();
     let mut broken = None;
     // A few more than there are slots for requests, so that intents are written while others wait for answers.
-    let at_once = lane.client.concurrency() + lane.client.concurrency() / 2;
+    let places = lane.client.concurrency() + lane.client.concurrency() / 2;
+    let places = Arc::new(Semaphore::new(places));
     loop {
         // After an error nothing new is begun, and what is under way is finished and recorded as far as it can be.
-        while broken.is_none()
-            && under_way.len() < at_once
-            && let Some(batch) = batches.next()
-        {
-            let lane = Arc::clone(&lane);
-            under_way.spawn(async move { lane.deliver(batch).await });
-        }
-        let Some(joined) = under_way.join_next().await else {
-            break;
-        };
-        match joined.map_err(Error::from).flatten() {
-            Ok(sent) => items.extend(sent),
-            Err(error) => {
-                lane.closed.store(true, Ordering::Release);
-                broken = Some(error);
+        let more = broken.is_none() && batches.len() > 0;
+        tokio::select! {
+            biased;
+            Some(joined) = under_way.join_next() => match joined.map_err(Error::from).flatten() {
+                Ok(sent) => items.extend(sent),
+                Err(error) => {
+                    lane.closed.store(true, Ordering::Release);
+                    broken = Some(error);
+                }
+            },
+            Ok(place) = Arc::clone(&places).acquire_owned(), if more => {
+                if let Some(batch) = batches.next() {
+                    let lane = Arc::clone(&lane);
+                    under_way.spawn(async move { lane.deliver(batch, place).await });
+                }
             }
+            else => break,
         }
     }
     if let Some(error) = broken {
@@ -192,14 +201,17 @@ enum Step {
 
 impl Lane {
     /// Sends one batch until every id of it has an outcome or is left to the next run.
-    async fn deliver(&self, batch: Batch) -> Result<Vec<Item>, Error> {
+    async fn deliver(&self, batch: Batch, place: OwnedSemaphorePermit) -> Result<Vec<Item>, Error> {
+        let mut place = Some(place);
         let mut fates: BTreeMap<BackupId, Fate> = BTreeMap::new();
         let mut everything: Vec<Doomed> = batch.items().to_vec();
         let mut todo: Vec<(Batch, u32)> = vec![(batch, 0)];
         let mut was_split = false;
         let mut held = HashSet::new();
         while let Some((mut batch, resends)) = todo.pop() {
-            match self.attempt(&mut batch, resends, &mut fates, &mut held).await? {
+            let (mut kept, is_last) = (None, todo.is_empty());
+            let place = if is_last { &mut place } else { &mut kept };
+            match self.attempt(&mut batch, resends, &mut fates, &mut held, place).await? {
                 Step::Done | Step::Left => {}
                 Step::Again(_) => self.close("the API kept throttling: what is left is the next run's"),
                 Step::Split => {
@@ -242,9 +254,10 @@ impl Lane {
         resends: u32,
         fates: &mut BTreeMap<BackupId, Fate>,
         held: &mut HashSet<BackupId>,
+        place: &mut Option<OwnedSemaphorePermit>,
     ) -> Result<Step, Error> {
         for throttled in 0..MOST_THROTTLED {
-            match self.once(batch, resends, fates, held).await? {
+            match self.once(batch, resends, fates, held, place).await? {
                 Step::Again(wait) => {
                     let backoff = Duration::from_millis(500 << throttled.min(6)).min(LONGEST_BACKOFF);
                     // Full jitter on our own waits; the API's word is taken as it is.
@@ -280,6 +293,7 @@ impl Lane {
         resends: u32,
         fates: &mut BTreeMap<BackupId, Fate>,
         held: &mut HashSet<BackupId>,
+        place: &mut Option<OwnedSemaphorePermit>,
     ) -> Result<Step, Error> {
         if let Some(skip) = self.obstacle() {
             self.close_with(skip);
@@ -305,11 +319,11 @@ impl Lane {
             .err()
             .is_some_and(|error| error.class() != crate::rds::Class::NotAllowed);
         let (step, api_request, outcomes) = self.read_answer(batch, answer);
-        {
-            let _desk = self.sender.desk.lock().await;
-            let (ledger, now) = (&self.sender.ledger, crate::clock::now());
-            blocking(|| ledger.record(request, now, api_request.as_deref(), &outcomes))?;
+        if matches!(step, Step::Done) {
+            // The next batch need not wait until this answer is on disk.
+            place.take();
         }
+        let outcomes = self.record(request, api_request, outcomes).await?;
         self.log(batch, &outcomes);
         // Throttled, or no connection: nothing was asked of the API, so nothing became of the ids.
         if !said_nothing && !matches!(step, Step::Again(_)) {
@@ -370,20 +384,15 @@ impl Lane {
         resends: u32,
         held: &mut HashSet<BackupId>,
     ) -> Result<Option<RequestKey>, Error> {
-        let _desk = self.sender.desk.lock().await;
-        let live = self.sender.world.live.borrow().clone();
-        let intent = Intent {
-            lock: &self.sender.lock,
-            run: &self.sender.run_id,
+        let entry = Entry::Intent {
             attempt: resends + 1,
-            config_sha256: &self.sender.world.config.sha256,
-            now: crate::clock::now(),
-            config_holds: &live.holds,
-            config_freeze: live.freeze.as_ref(),
-            listings: &self.sender.listings,
-            rule: |reason| reason.key(),
+            batch: batch.take(),
         };
-        Ok(match blocking(|| self.sender.ledger.intend(&intent, batch))? {
+        let Entered::Intent(left, clearance) = self.sender.desk.enter(entry).await? else {
+            return Err(Error::NoClerk);
+        };
+        *batch = left;
+        Ok(match clearance {
             Clearance::Cleared { request, dropped } => {
                 held.extend(dropped.into_iter().map(|(id, _)| id));
                 Some(request)
@@ -406,6 +415,25 @@ impl Lane {
                 None
             }
         })
+    }
+
+    /// Puts the outcomes on disk, and gives them back.
+    async fn record(
+        &self,
+        request: RequestKey,
+        api_request_id: Option<String>,
+        outcomes: Vec<(BackupId, Outcome)>,
+    ) -> Result<Vec<(BackupId, Outcome)>, Error> {
+        let entry = Entry::Answer {
+            request,
+            at: crate::clock::now(),
+            api_request_id,
+            outcomes,
+        };
+        match self.sender.desk.enter(entry).await? {
+            Entered::Answer(outcomes) => Ok(outcomes),
+            Entered::Intent(..) => Err(Error::NoClerk),
+        }
     }
 
     /// The outcome of every id, and what to do next.

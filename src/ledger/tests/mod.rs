@@ -5,3 +5,4 @@ mod files;
 mod memory;
 mod packed;
 mod proof;
+mod together;

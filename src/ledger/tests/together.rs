@@ -1,0 +1,139 @@
+//! Intents and answers that share a transaction.
+
+use super::super::fixtures::{State, batch, freeze, hold_on, id, noon};
+use super::super::{Access, Clearance, Entered, Entry, Error, Intent, RequestKey, Verification};
+use crate::retention::{BackupId, HoldTarget, Outcome};
+
+fn intent_of(numbers: impl IntoIterator<Item = usize>) -> Entry {
+    Entry::Intent {
+        attempt: 1,
+        batch: batch(numbers),
+    }
+}
+
+fn answer_to(request: RequestKey, numbers: &[usize]) -> Entry {
+    Entry::Answer {
+        request,
+        at: noon(),
+        api_request_id: None,
+        outcomes: numbers.iter().map(|number| (id(*number), Outcome::Accepted)).collect(),
+    }
+}
+
+/// The request of a batch that was cleared, and its ids.
+fn cleared(entered: &Result<Entered, Error>) -> (RequestKey, Vec<BackupId>) {
+    match entered {
+        Ok(Entered::Intent(batch, Clearance::Cleared { request, .. })) => (*request, batch.ids().cloned().collect()),
+        other => panic!("not cleared: {other:?}"),
+    }
+}
+
+#[test]
+fn batches_and_answers_that_wait_together_are_each_entered() {
+    let state = State::new();
+    let first = state.intend([1, 2]);
+    let entries = vec![intent_of([3]), answer_to(first, &[1, 2]), intent_of([4, 5])];
+    let entered = state.ledger.enter(&state.intent(), entries);
+    let (third, fourth) = (cleared(&entered[0]), cleared(&entered[2]));
+    assert_eq!((third.1, fourth.1), (vec![id(3)], vec![id(4), id(5)]));
+    assert!(matches!(&entered[1], Ok(Entered::Answer(outcomes)) if outcomes.len() == 2));
+    let on_disk = state.again(Access::Existing);
+    let open: Vec<_> = on_disk
+        .open_requests()
+        .unwrap()
+        .into_iter()
+        .map(|it| it.request)
+        .collect();
+    assert_eq!(open, [third.0, fourth.0]);
+    assert!(matches!(on_disk.verify(None).unwrap(), Verification::Intact { .. }));
+}
+
+#[test]
+fn one_that_cannot_be_entered_harms_no_other() {
+    let state = State::new();
+    let first = state.intend([1]);
+    let entries = vec![
+        intent_of([2]),
+        // Under way already, and a request that there is not.
+        intent_of([1, 3]),
+        answer_to(RequestKey(999), &[1]),
+        answer_to(first, &[1]),
+    ];
+    let entered = state.ledger.enter(&state.intent(), entries);
+    let second = cleared(&entered[0]).0;
+    assert!(matches!(entered[1], Err(Error::StillOpen { .. })), "{:?}", entered[1]);
+    assert!(matches!(entered[2], Err(Error::NotOpen(_))), "{:?}", entered[2]);
+    assert!(matches!(entered[3], Ok(Entered::Answer(_))), "{:?}", entered[3]);
+    let on_disk = state.again(Access::Existing);
+    let open: Vec<_> = on_disk
+        .open_requests()
+        .unwrap()
+        .into_iter()
+        .map(|it| it.request)
+        .collect();
+    assert_eq!(open, [second], "nothing of what failed is left");
+    assert!(matches!(on_disk.verify(None).unwrap(), Verification::Intact { .. }));
+    // What is in memory is what is on disk.
+    state.intend([3]);
+    state
+        .ledger
+        .record(second, noon(), None, &[(id(2), Outcome::Accepted)])
+        .unwrap();
+}
+
+#[test]
+fn the_same_id_twice_is_intended_once() {
+    let state = State::new();
+    let entered = state
+        .ledger
+        .enter(&state.intent(), vec![intent_of([1, 2]), intent_of([2, 3])]);
+    assert_eq!(cleared(&entered[0]).1, [id(1), id(2)]);
+    assert!(matches!(entered[1], Err(Error::StillOpen { .. })), "{:?}", entered[1]);
+}
+
+#[test]
+fn what_is_held_or_frozen_is_not_cleared_among_others_either() {
+    let state = State::new();
+    let held = [hold_on(HoldTarget::Backup(id(2)))];
+    let intent = Intent {
+        config_holds: &held,
+        ..state.intent()
+    };
+    let entered = state.ledger.enter(&intent, vec![intent_of([1, 2]), intent_of([2])]);
+    assert_eq!(cleared(&entered[0]).1, [id(1)]);
+    assert!(
+        matches!(&entered[1], Ok(Entered::Intent(batch, Clearance::Empty { .. })) if batch.is_empty()),
+        "{:?}",
+        entered[1]
+    );
+    let freeze = freeze();
+    let intent = Intent {
+        config_freeze: Some(&freeze),
+        ..state.intent()
+    };
+    let first = cleared(&entered[0]).0;
+    let entered = state
+        .ledger
+        .enter(&intent, vec![intent_of([3]), answer_to(first, &[1])]);
+    assert!(
+        matches!(&entered[0], Ok(Entered::Intent(_, Clearance::Frozen(_)))),
+        "{:?}",
+        entered[0]
+    );
+    assert!(entered[1].is_ok(), "a freeze keeps no answer from being recorded");
+}
+
+#[test]
+fn another_ledger_s_lock_clears_nothing_and_records_answers() {
+    let (state, other) = (State::new(), State::new());
+    let first = state.intend([1]);
+    let intent = Intent {
+        lock: &other.lock,
+        ..state.intent()
+    };
+    let entered = state
+        .ledger
+        .enter(&intent, vec![intent_of([2]), answer_to(first, &[1])]);
+    assert!(matches!(entered[0], Err(Error::WrongLock { .. })), "{:?}", entered[0]);
+    assert!(entered[1].is_ok(), "{:?}", entered[1]);
+}
