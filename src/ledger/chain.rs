@@ -204,7 +204,15 @@ impl Row {
             hash: row.get(5)?,
         })
     }
+
+    /// Whether its content is what its hash says.
+    pub(super) fn is_sealed(&self) -> bool {
+        hash(self.seq, &self.at, &self.kind, &self.body, &self.prev) == self.hash
+    }
 }
+
+/// What is said of a row that was changed.
+pub(super) const NOT_SEALED: &str = "its content is not what was sealed";
 
 /// Visits all rows in order, packed or not, until one says stop.
 fn rows(
@@ -257,8 +265,8 @@ impl Ledger {
                 if row.prev != *prev {
                     return Ok(Some(broken(row.seq, "it does not follow the row before it")));
                 }
-                if hash(row.seq, &row.at, &row.kind, &row.body, &row.prev) != row.hash {
-                    return Ok(Some(broken(row.seq, "its content is not what was sealed")));
+                if !row.is_sealed() {
+                    return Ok(Some(broken(row.seq, NOT_SEALED)));
                 }
                 if let Err(error) = replay.take(tx, row.seq, &row.at, &row.kind, &row.body) {
                     return Ok(Some(broken(row.seq, format!("it cannot be read: {error}"))));

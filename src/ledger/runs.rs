@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::chain::{self, Kind};
+use super::replay::Replay;
 use super::{Error, Ledger, Stamp};
 use crate::retention::report::RunResult;
 use crate::retention::{Mode, PolicyName};
@@ -96,9 +97,11 @@ pub(super) struct RunFinishedBody {
 }
 
 impl Ledger {
-    /// Records that a run begins. Also a test, before anything is listed, that the state can be written.
+    /// Records that a run begins. Also a test, before anything is listed, that the state can be written, and that its holds,
+    /// freeze and approvals are what the chain says.
     pub fn begin_run(&self, run: &NewRun<'_>) -> Result<(), Error> {
         self.write(|tx| {
+            Replay::check_words(tx)?;
             let policies = run.policies.iter();
             let body = RunBegunBody {
                 run: run.id.to_owned(),

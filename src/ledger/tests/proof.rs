@@ -65,6 +65,73 @@ fn an_untouched_ledger_is_intact() {
     assert_eq!(state.ledger.verify(Some(&head)).unwrap(), expected);
 }
 
+/// A run deletes by these tables alone, so it asks before anything else whether they are what the chain says.
+#[test]
+fn a_run_does_not_begin_on_changed_holds_freeze_or_approvals() {
+    let begin = |state: &State, id: &str| {
+        let run = NewRun {
+            id,
+            policies: &[],
+            config_sha256: "c0ffee",
+            started_at: noon(),
+            cause: "apply",
+        };
+        state.ledger.begin_run(&run)
+    };
+    let eventful = || {
+        let state = eventful();
+        let until = noon() + chrono::TimeDelta::hours(48);
+        let ledger = &state.ledger;
+        ledger
+            .approve_ids(&"production".into(), &[id(5)], until, "root", noon())
+            .unwrap();
+        ledger.approve_listing("i1in04", until, "root", noon()).unwrap();
+        state
+    };
+    let state = eventful();
+    begin(&state, "run-2").unwrap();
+    state.ledger.thaw("root", noon()).unwrap();
+    state.ledger.release("h2", "root", noon()).unwrap();
+    state
+        .ledger
+        .believe(&"prod".into(), None, &[("i1in04".into(), 3)], noon())
+        .unwrap();
+    begin(&state, "run-3").unwrap();
+    for (change, what) in [
+        ("DELETE FROM hold WHERE number = 2", "the table of holds is not"),
+        (
+            "UPDATE hold SET until = 0 WHERE number = 2",
+            "the table of holds is not",
+        ),
+        ("UPDATE hold SET released_at = placed_at", "the table of holds is not"),
+        ("DELETE FROM freeze", "the freeze is not"),
+        ("UPDATE approval SET backup = 'other'", "the table of approvals is not"),
+        (
+            "UPDATE listing_approval SET target = 'other'",
+            "the table of approved listings is not",
+        ),
+        (
+            "UPDATE chain SET body = replace(body, '\"h2\"', '\"h3\"') WHERE kind = 'hold'; UPDATE hold SET number = 3 WHERE number = 2",
+            "its content is not what was sealed",
+        ),
+        (
+            "DELETE FROM chain WHERE kind = 'freeze'; DELETE FROM freeze",
+            "no difference",
+        ),
+    ] {
+        let state = eventful();
+        state.tamper(change);
+        match begin(&state, "run-2") {
+            // A whole row that is gone with what it said, only reading all of the chain can find.
+            Ok(()) => assert_eq!(what, "no difference"),
+            Err(error) => {
+                let error = format!("{error:#} {:?}", std::error::Error::source(&error));
+                assert!(error.contains(what), "{change}: {error}");
+            }
+        }
+    }
+}
+
 #[test]
 fn a_changed_row_is_found() {
     for column in ["at", "kind", "body", "prev", "hash"] {
