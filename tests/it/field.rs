@@ -1,8 +1,8 @@
 //! FIELD: what went wrong elsewhere, row by row, and does not happen here.
 //!
 //! Some rows are tested where their subject is, by the peer's name too: velero#1333 (`telemetry::metrics_tests`), zot#4384 and
-//! mediamtx#181 (`daemon::files`), vmware-tanzu/helm-charts#562 (`config/prometheus/rds-retentiond.rules.test.yml`), the zone
-//! and the shutdown of tokio-cron-scheduler (`daemon::due_tests`, `daemon::runs`).
+//! mediamtx#181 (`daemon::files`), vmware-tanzu/helm-charts#562 (here its form, `config/prometheus/rds-retentiond.rules.test.yml`
+//! that each alert rings), the zone and the shutdown of tokio-cron-scheduler (`daemon::due_tests`, `daemon::runs`).
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -61,7 +61,7 @@ async fn the_last_good_backup_stays_although_newer_ones_failed() {
     world.deleted_exactly(&ids(1, [11]));
 }
 
-/// elasticsearch#106584: the schedule had stopped, and age kept running.
+/// elasticsearch#106584, `OpenSearch` SM: the schedule had stopped, and age kept running.
 #[tokio::test]
 async fn backups_stay_when_no_new_ones_are_made() {
     let world = World::new(&[8]).await;
@@ -69,6 +69,11 @@ async fn backups_stay_when_no_new_ones_are_made() {
     let report = world.pass().later(TimeDelta::days(4000)).run().await;
     assert_eq!((report.policies[0].summary.keep.count, exit::of_run(&report)), (8, 0));
     world.deleted_exactly(&BTreeSet::new());
+    // Whoever asks for an age by the clock still keeps the last ones.
+    world.policies(&policy("{last: 8}", "    max_age: 30d\n    min_backups: 2\n"));
+    let report = world.pass().later(TimeDelta::days(4000)).run().await;
+    assert_eq!(report.policies[0].summary.keep.count, 2);
+    world.deleted_exactly(&ids(1, 2..8));
 }
 
 /// longhorn#9530
@@ -93,6 +98,58 @@ async fn an_empty_or_short_listing_is_not_believed() {
     }
 }
 
+/// zrepl#659: of several in one period the older one was kept, so the one just taken was deleted at once.
+#[tokio::test]
+async fn the_backup_just_taken_is_not_the_one_that_goes() {
+    let taken = [
+        ("a", "2026-05-01T01:00:00+0000"),
+        ("b", "2026-05-01T02:00:00+0000"),
+        ("c", "2026-05-01T03:00:00+0000"),
+        ("d", "2026-05-02T01:00:00+0000"),
+    ];
+    for rule in [
+        "last: 1",
+        "daily: 1",
+        "weekly: 1",
+        "monthly: 1",
+        "yearly: 1",
+        "within_yearly: 1h",
+    ] {
+        for count in 1..=taken.len() {
+            let newest = taken[count - 1].0;
+            let kept = kept("UTC", &format!("{{{rule}}}"), "2026-05-03", &taken[..count]).await;
+            assert_eq!(kept, set([newest]), "{rule}, of {count}");
+        }
+    }
+}
+
+/// zrepl#651, zrepl#716, gitlab#325429: nobody was told before it happened what a policy, or an edit of it, would delete.
+#[tokio::test]
+async fn what_an_edit_would_delete_is_said_before() {
+    let world = World::new(&[30]).await;
+    world.policies(&policy("{last: 30}", ""));
+    let now = fs::read_to_string(world.config_file()).unwrap();
+    let edited = world.dir().join("edited.yaml");
+    fs::write(&edited, now.replace("last: 30", "last: 3")).unwrap();
+    let args = ["diff", "--against", edited.to_str().unwrap(), "--format", "json"];
+    let diff = world.run(&args).await.exits(1).json();
+    let changes = diff["policies"][0]["changes"].as_array().unwrap();
+    let would_go: BTreeSet<String> = changes
+        .iter()
+        .map(|change| change["backup_id"].as_str().unwrap().to_owned())
+        .collect();
+    assert_eq!(would_go, ids(1, 3..30));
+    fs::copy(&edited, world.config_file()).unwrap();
+    let plan = world.plan().await.exits(0).json();
+    assert_eq!(decided(&plan, "p", "delete"), would_go, "`plan` says the same");
+    for decision in decisions(&plan, "p").values() {
+        assert!(!decision["reasons"].as_array().unwrap().is_empty(), "{decision}");
+    }
+    world.deleted_exactly(&BTreeSet::new());
+    world.apply().await.exits(0);
+    world.deleted_exactly(&would_go);
+}
+
 /// zrepl#651, kopia#3758, AWS DLM, azure-docs#42117: the policy was misunderstood, or shortened, and acted at the next tick.
 #[tokio::test]
 async fn a_shortened_policy_acts_on_nothing_at_the_next_tick() {
@@ -114,7 +171,7 @@ async fn a_shortened_policy_acts_on_nothing_at_the_next_tick() {
     world.deleted_exactly(&BTreeSet::new());
 }
 
-/// harbor#15332, zrepl#651
+/// harbor#15332, harbor#20996, zrepl#651
 #[tokio::test]
 async fn a_dry_run_deletes_nothing() {
     let world = World::new(&[30]).await;
@@ -124,7 +181,7 @@ async fn a_dry_run_deletes_nothing() {
     assert_eq!(world.simulator.calls_of(Op::DeleteBatch).len(), 0);
 }
 
-/// restic#2233, kopia#5348, borg#1980, rotate-backups#31
+/// restic#2233, restic#3722, kopia#5348, borg#1980, rotate-backups#31
 #[tokio::test]
 async fn buckets_are_those_of_the_zone_and_of_the_iso_calendar() {
     // Both on 2 January in Singapore, on two days in UTC.
@@ -222,6 +279,36 @@ async fn what_never_deletes_anything_is_noticed() {
         assert!(text.lines().any(|found| found == line), "no `{line}` in\n{text}");
     }
     assert!(text.contains("rds_retention_last_success_timestamp_seconds"));
+}
+
+/// vmware-tanzu/helm-charts#562: a ratio of counters over a whole life hardly moves any more after a good year.
+#[test]
+fn no_alert_divides_by_what_counts_for_ever() {
+    let rules = include_str!("../../config/prometheus/rds-retentiond.rules.yml");
+    let lines: Vec<&str> = rules.lines().map(str::trim).collect();
+    let is_key = |line: &&str| {
+        ["for:", "labels:", "annotations:"]
+            .iter()
+            .any(|key| line.starts_with(key))
+    };
+    let begins = (0..lines.len()).filter(|place| lines[*place].starts_with("expr:"));
+    let exprs: Vec<String> = begins
+        .map(|place| {
+            let rest = lines[place..].iter().copied();
+            rest.take_while(|line| !is_key(line)).collect::<Vec<_>>().join(" ")
+        })
+        .collect();
+    assert_eq!(exprs.len(), rules.matches("- alert:").count());
+    for expr in &exprs {
+        assert!(!expr.contains(" / "), "{expr}");
+        for (place, _) in expr.match_indices("_total") {
+            let name = expr[..place].rfind("rds_retention_").unwrap();
+            let of_late = expr[..name].ends_with("increase(");
+            // A counter that was not there some time ago began at zero: what it says is of late, too.
+            let is_new = expr[place..].contains(" unless ") || expr[..name].ends_with(" unless ");
+            assert!(of_late || is_new, "{expr}");
+        }
+    }
 }
 
 /// cloud-custodian#10000
