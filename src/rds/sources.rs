@@ -491,8 +491,8 @@ mod tests {
             let wanted = format!("{}: it is no regular file", odd.display());
             assert!(error.contains(&wanted), "{error}");
         }
-        // Lets go the writer, whom nobody may have read.
-        drop(std::fs::File::options().read(true).write(true).open(&pipe));
+        // Open for both, a pipe does not wait: and lets go the writer, whom nobody may have read.
+        let _both = std::fs::File::options().read(true).write(true).open(&pipe);
         drop(writer.join());
     }
 }
