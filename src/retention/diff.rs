@@ -233,8 +233,8 @@ mod tests {
         })
     }
 
-    /// By policy: how many go, how many of them in a dry-run, how many stay.
-    fn found(now: &[Arc<Policy>], then: &[Arc<Policy>]) -> Vec<(String, u64, u64, u64)> {
+    /// All changes between two sets of policies, of five backups a day apart.
+    fn groups(now: &[Arc<Policy>], then: &[Arc<Policy>]) -> Groups {
         let at: DateTime<Utc> = "2026-11-23T04:00:00Z".parse().unwrap();
         let instance = Arc::new(Instance {
             project: ProjectName::from("prod"),
@@ -258,6 +258,11 @@ mod tests {
         let mut groups = Groups::new();
         let sides = [now, then].map(|policies| Side { policies, holds: &[] });
         compare(&instance, &backups, sides, at, &mut groups);
+        groups
+    }
+
+    /// By policy: how many go, how many of them in a dry-run, how many stay.
+    fn found(now: &[Arc<Policy>], then: &[Arc<Policy>]) -> Vec<(String, u64, u64, u64)> {
         let numbers = |(policy, group): (PolicyName, Group)| {
             let bytes: u64 = group.changes.iter().map(|change| change.backup.size_bytes).sum();
             assert_eq!(bytes, group.would_go.bytes + group.would_stay.bytes);
@@ -268,7 +273,7 @@ mod tests {
                 group.would_stay.count,
             )
         };
-        groups.into_iter().map(numbers).collect()
+        groups(now, then).into_iter().map(numbers).collect()
     }
 
     #[test]
@@ -303,5 +308,56 @@ mod tests {
         // What the dry-run one keeps is kept.
         let keeping = [policy("a", Mode::DryRun, 5), policy("b", Mode::Enforce, 2)];
         assert_eq!(found(&[], &keeping), []);
+    }
+
+    #[test]
+    fn of_two_policies_that_delete_the_first_is_named() {
+        for second in [Mode::Enforce, Mode::DryRun] {
+            let both = [policy("a", Mode::Enforce, 1), policy("b", second, 2)];
+            assert_eq!(found(&[], &both), [("a".to_owned(), 3, 0, 0)]);
+        }
+    }
+
+    #[test]
+    fn a_fate_says_who_and_why() {
+        // `b` lets the third to fifth go, and `a` keeps them: it is `a` that says so, by its own rule.
+        let keeping = [policy("b", Mode::Enforce, 2), policy("a", Mode::DryRun, 5)];
+        let deleting = [policy("b", Mode::Enforce, 2)];
+        let found = groups(&keeping, &deleting);
+        let change = &found[&PolicyName::from("b")].changes[0];
+        let Fate::Keep(who, reasons) = &change.now else {
+            panic!("{:?}", change.now)
+        };
+        let rule = KeepRule::Last(Count::AtMost(NonZeroU32::new(5).unwrap()));
+        assert_eq!(who.as_str(), "a");
+        assert!(
+            reasons.iter().all(|reason| reason.keeper == Keeper::Rule(rule)),
+            "{reasons:?}"
+        );
+        let expire = Fate::Expire {
+            policy: "b".into(),
+            mode: Mode::Enforce,
+            reason: ExpireReason::NotKept,
+        };
+        assert_eq!(change.then, expire);
+        let said = |fate: &Fate| (fate.key(), fate.policy().map(ToString::to_string), fate.rank());
+        assert_eq!(said(&change.now), ("keep", Some("a".to_owned()), 0));
+        assert_eq!(said(&change.then), ("expire", Some("b".to_owned()), 2));
+        assert_eq!(said(&Fate::Unmanaged), ("unmanaged", None, 0));
+    }
+
+    #[test]
+    fn numbers_of_groups_add_up() {
+        let one = groups(&[policy("p", Mode::Enforce, 4)], &[policy("p", Mode::Enforce, 1)]);
+        let other = groups(&[policy("p", Mode::DryRun, 2)], &[policy("p", Mode::DryRun, 1)]);
+        let third = groups(&[policy("p", Mode::Enforce, 4)], &[policy("p", Mode::Enforce, 5)]);
+        let of = |groups: &Groups| groups[&PolicyName::from("p")].clone();
+        let sum = of(&one).and(&of(&other)).and(&of(&third));
+        let tally = |count, bytes| Tally { count, bytes };
+        assert_eq!(
+            (sum.would_go, sum.in_dry_run, sum.would_stay),
+            (tally(4, 4 + 8 + 16 + 4), tally(1, 4), tally(1, 32))
+        );
+        assert!(sum.changes.is_empty());
     }
 }

@@ -97,7 +97,6 @@ pub fn lets_go(case: &Case<'_>) -> Result<Change, Bound> {
         let policy = Arc::new(trial.policy.clone());
         let now = Case {
             holds: &trial.holds,
-            policy: &policy,
             ..*case
         };
         let decided = now.decide(&policy);

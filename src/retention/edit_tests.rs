@@ -119,6 +119,29 @@ fn every_rule_that_keeps_it_must_be_edited() {
 }
 
 #[test]
+fn a_rule_within_a_span_becomes_as_short_as_it_must() {
+    let to = |from, to| [Edit::Rule { from, to }];
+    let mut backups = days(2);
+    let last = KeepRule::Last(at_most(1));
+    // Less than a day behind the newest: hours.
+    backups[1].begin = backups[0].begin.map(|begin| begin - TimeDelta::minutes(330));
+    let within = KeepRule::Within(Span::hours(8));
+    let change = ask(&backups, 1, &policy(&[within, last]), lets_go).unwrap();
+    assert_eq!(change.edits, to(within, Some(KeepRule::Within(Span::hours(5)))));
+    // 25 October has 25 hours in Berlin, so that a day and a half hour lie within a day: no shorter span in whole days or
+    // hours is left.
+    backups[0].begin = Some(utc("2026-10-25T12:00:00Z"));
+    backups[1].begin = Some(utc("2026-10-24T11:30:00Z"));
+    let within = KeepRule::Within(Span::days(1));
+    let berlin = Arc::new(Policy {
+        zone: Tz::Europe__Berlin,
+        ..Policy::clone(&policy(&[within, last]))
+    });
+    let change = ask(&backups, 1, &berlin, lets_go).unwrap();
+    assert_eq!(change.edits, to(within, None));
+}
+
+#[test]
 fn the_floor_and_the_only_rule_are_bounds() {
     assert_eq!(ask(&days(3), 0, &policy(&[daily(2)]), lets_go), Err(Bound::OnlyRule));
     let month = KeepRule::Counted(Period::Month, at_most(1));
@@ -145,6 +168,14 @@ fn a_failed_one_goes_when_it_need_not_wait_so_long() {
     let edit = Edit::FailedAfter {
         from: Span::days(7),
         to: Span::days(3),
+    };
+    assert_eq!(change.edits, [edit]);
+    // Three days old to the second: what is shorter than that is two days.
+    backups[3].begin = Some(utc(NOW) - TimeDelta::days(3));
+    let change = ask(&backups, 3, &policy(&[daily(7)]), lets_go).unwrap();
+    let edit = Edit::FailedAfter {
+        from: Span::days(7),
+        to: Span::days(2),
     };
     assert_eq!(change.edits, [edit]);
     // An hour old, and the newer one is younger still.

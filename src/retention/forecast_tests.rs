@@ -248,6 +248,120 @@ fn a_grace_that_has_begun_goes_on() {
     assert_eq!(futures[1].departure.as_ref().unwrap().at, from + TimeDelta::days(1));
 }
 
+#[test]
+fn what_no_policy_has_in_its_scope_has_no_future() {
+    let from = utc("2026-11-23T12:00:00Z");
+    let old = |id: &str, days| backup(id, from - TimeDelta::days(days));
+    let mut only = policy("p", &[KeepRule::Last(at_most(1))], "0s");
+    only.select.exclude_backup_names = vec![Pattern::parse("name-out*").unwrap()];
+    let world = World {
+        backups: vec![
+            old("new", 1),
+            old("out", 5),
+            Backup {
+                kind: BackupKind::Auto,
+                ..old("auto", 6)
+            },
+            old("old", 7),
+        ],
+        holds: Vec::new(),
+        policies: vec![Arc::new(only)],
+        runs: vec![every(from, 24, 3)],
+        from,
+        until: from + TimeDelta::days(3),
+        every: None,
+    };
+    let futures = world.forecast();
+    let ids: Vec<&str> = futures.iter().map(|future| future.backup.id.as_str()).collect();
+    assert_eq!(ids, ["new", "old"]);
+    assert!(futures[0].departure.is_none() && futures[1].departure.is_some());
+}
+
+#[test]
+fn what_is_dated_ahead_is_believed_when_its_time_has_come() {
+    let from = utc("2026-11-23T12:00:00Z");
+    let world = World {
+        backups: vec![
+            backup("first", from + TimeDelta::days(2)),
+            backup("second", from + TimeDelta::days(3)),
+        ],
+        holds: Vec::new(),
+        policies: vec![Arc::new(policy("p", &[KeepRule::Last(at_most(1))], "0s"))],
+        runs: vec![every(from, 24, 10)],
+        from,
+        until: from + TimeDelta::days(10),
+        every: None,
+    };
+    let departure = world.forecast()[0].departure.clone().unwrap();
+    assert_eq!(departure.at, from + TimeDelta::days(3));
+    assert_eq!(departures(&world.forecast()), world.slowly());
+}
+
+#[test]
+fn assumed_backups_are_like_the_newest_good_one() {
+    let from = utc("2026-11-23T12:00:00Z");
+    let sized = |id: &str, minutes: i64, size_bytes| Backup {
+        size_bytes,
+        ..backup(id, from - TimeDelta::minutes(minutes))
+    };
+    let mut selective = policy("p", &[KeepRule::Last(Count::All)], "0s");
+    selective.select.exclude_backup_names = vec![Pattern::parse("name-out").unwrap()];
+    let mut world = World {
+        backups: vec![
+            sized("older", 600, 1),
+            sized("good", 300, 7),
+            Backup {
+                status: BackupStatus::Failed,
+                ..sized("failed", 240, 100)
+            },
+            Backup {
+                databases: Databases::from_names(["a"]),
+                ..sized("partial", 180, 200)
+            },
+            sized("out", 120, 300),
+            sized("ahead", -60, 400),
+        ],
+        holds: Vec::new(),
+        policies: vec![Arc::new(selective)],
+        runs: vec![every(from, 24, 3)],
+        from,
+        until: from + TimeDelta::days(3),
+        every: Some(TimeDelta::hours(24)),
+    };
+    let assumed = |world: &World| -> Vec<(DateTime<Utc>, u64)> {
+        let futures = world.forecast().into_iter().filter(|future| future.assumed);
+        futures
+            .map(|future| (future.backup.begin.unwrap(), future.backup.size_bytes))
+            .collect()
+    };
+    let days_after = |minutes: i64| (1..=3).map(move |day| from - TimeDelta::minutes(minutes) + TimeDelta::days(day));
+    assert_eq!(assumed(&world), days_after(300).map(|at| (at, 7)).collect::<Vec<_>>());
+    // Made a minute ago, or by a clock that is a little ahead: it is the newest.
+    for minutes in [1, -4] {
+        world.backups[1] = sized("good", minutes, 7);
+        let first = if minutes > 0 { days_after(1) } else { days_after(-4) }.map(|at| (at, 7));
+        let until = world.from + TimeDelta::days(3);
+        let wanted: Vec<_> = first.filter(|(at, _)| *at <= until).collect();
+        assert_eq!(assumed(&world), wanted, "{minutes}");
+    }
+    // No distance, no end: none is assumed.
+    world.every = Some(TimeDelta::zero());
+    let instance = instance();
+    let none = HashMap::new();
+    let outlook = Outlook {
+        instance: &instance,
+        backups: &world.backups,
+        holds: &[],
+        policies: &world.policies,
+        runs: &[&world.runs[0]],
+        grace: &[&none],
+        from,
+        until: world.until,
+        every: world.every,
+    };
+    assert_eq!(Arrivals::after(&outlook).next, None);
+}
+
 fn rule() -> impl Strategy<Value = KeepRule> {
     let period = prop::sample::select(Period::ALL.to_vec());
     prop_oneof![

@@ -338,6 +338,9 @@ mod tests {
         assert_eq!(Span::parse("36h").unwrap(), Span::hours(36));
         assert_eq!(Span::parse("3d").unwrap(), Span::days(3));
         assert_eq!(Span::ZERO.to_string(), "0s");
+        assert_eq!(Span::try_from("36h".to_owned()), Ok(Span::hours(36)));
+        assert_eq!(Span::try_from("36".to_owned()), Err(SpanError::NoUnit("36".into())));
+        assert_eq!(String::from(Span::hours(36)), "36h");
     }
 
     #[test]
