@@ -248,6 +248,9 @@ fn what_would_keep_it_is_the_least_of_each_key() {
             to(KeepRule::Within(Span::days(2)), KeepRule::Within(Span::days(6)), 2),
         ]
     );
+    // The rule itself is what becomes larger.
+    let changes = ask(&days(10), 5, &policy(&[daily(3)]), keeps);
+    assert_eq!(changes, [to(daily(3), daily(6), 2)]);
     let aged = Arc::new(Policy {
         max_age: Some(Span::days(4)),
         ..Policy::clone(&policy(&[KeepRule::Last(Count::All)]))
