@@ -7,14 +7,15 @@
 #[path = "../tests/it/ledger/made.rs"]
 mod made;
 
+use std::collections::HashMap;
 use std::fs;
 use std::time::{Duration, Instant};
 
-use chrono::{TimeDelta, Utc};
-use made::{accept, batches, intend};
+use chrono::{DateTime, TimeDelta, Utc};
+use made::{TOGETHER, accepted, batches, enter, intent};
 use rds_retentiond::clock;
-use rds_retentiond::ledger::{Access, FinishedPolicy, Ledger, NewRun, RunFilter, Verification};
-use rds_retentiond::retention::{BackupId, Mode, PolicyName};
+use rds_retentiond::ledger::{Access, DeletionLock, FinishedPolicy, Ledger, Listing, NewRun, RunFilter, Verification};
+use rds_retentiond::retention::{BackupId, Batch, InstanceId, Mode, PolicyName};
 
 fn main() {
     // `cargo test --all-targets` starts this, too, and should not write a year of runs.
@@ -30,6 +31,23 @@ fn say(text: &str, took: Duration) {
     println!("  {text:44}{:>9.1} ms", took.as_secs_f64() * 1_000.0);
 }
 
+/// Writes batches and what became of them, as a run does.
+fn send(
+    ledger: &Ledger,
+    lock: &DeletionLock,
+    batches: Vec<Batch>,
+    listings: &HashMap<InstanceId, Listing>,
+    now: DateTime<Utc>,
+) {
+    let mut batches = batches.into_iter();
+    let mut sent = Vec::new();
+    while !sent.is_empty() || batches.len() > 0 {
+        let answers = sent.iter().map(|(request, batch)| accepted(*request, batch, now));
+        let entries = answers.chain(batches.by_ref().take(TOGETHER).map(intent)).collect();
+        sent = enter(ledger, lock, listings, entries, now);
+    }
+}
+
 /// What the ledger adds to a run of 100,000 deletions.
 fn a_run() {
     println!("a run of 100,000 deletions");
@@ -40,13 +58,10 @@ fn a_run() {
     for plan in 0..20 {
         let (batches, listings) = batches(plan * 5_000..(plan + 1) * 5_000);
         let start = Instant::now();
-        for mut batch in batches {
-            let request = intend(&ledger, &lock, &mut batch, &listings, clock::now());
-            accept(&ledger, request, &batch, clock::now());
-        }
+        send(&ledger, &lock, batches, &listings, clock::now());
         took += start.elapsed();
     }
-    say("2,000 x (intend + record) of 50", took);
+    say("2,000 x (intent + answer) of 50", took);
     let ids: Vec<_> = ledger.unconfirmed().unwrap().into_iter().map(|id| id.backup).collect();
     let start = Instant::now();
     ledger.settle("run", clock::now(), &ids, &[]).unwrap();
@@ -69,7 +84,7 @@ fn a_run() {
 fn a_year(deletions: usize) {
     println!("a year: 365 runs, 10 policies, {deletions} deletions a day");
     let dir = tempfile::tempdir().unwrap();
-    let first: chrono::DateTime<Utc> = clock::now() - TimeDelta::days(365);
+    let first: DateTime<Utc> = clock::now() - TimeDelta::days(365);
     let ledger = Ledger::open(dir.path(), Access::Create, first).unwrap();
     let lock = Ledger::lock_deletions(dir.path()).unwrap().unwrap();
     let policies: Vec<(PolicyName, Mode)> = (0..10).map(|n| (format!("policy-{n}").into(), Mode::Enforce)).collect();
@@ -89,11 +104,8 @@ fn a_year(deletions: usize) {
         let day = usize::try_from(day).unwrap();
         let (batches, listings) = batches(day * deletions..(day + 1) * deletions);
         let mut gone = Vec::with_capacity(deletions);
-        for mut batch in batches {
-            let request = intend(&ledger, &lock, &mut batch, &listings, at);
-            accept(&ledger, request, &batch, at);
-            gone.extend(batch.ids().cloned());
-        }
+        gone.extend(batches.iter().flat_map(Batch::ids).cloned());
+        send(&ledger, &lock, batches, &listings, at);
         ledger.settle(&id, at, &gone, &[]).unwrap();
         last.clone_from(&gone[0]);
         let finished: Vec<_> = policies

@@ -11,12 +11,12 @@ use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
 
 use rds_retentiond::clock;
-use rds_retentiond::ledger::{Access, Ledger, Verification};
-use rds_retentiond::retention::Freeze;
+use rds_retentiond::ledger::{Access, Ledger, RequestKey, Verification};
+use rds_retentiond::retention::{Batch, Freeze};
 
 mod made;
 
-use made::{accept, batches, intend};
+use made::{TOGETHER, accepted, batches, enter, intent};
 
 /// Tells the child which state directory is meant.
 const DIR: &str = "LEDGER_TEST_STATE_DIR";
@@ -33,11 +33,21 @@ fn child_that_deletes() {
     // More than any parent lets it do.
     for plan in 0..1_000 {
         let (batches, listings) = batches(plan * 1_000..(plan + 1) * 1_000);
-        for mut batch in batches {
-            let request = intend(&ledger, &lock, &mut batch, &listings, clock::now());
-            writeln!(out, "intended {request}").unwrap();
-            accept(&ledger, request, &batch, clock::now());
-            writeln!(out, "recorded {request}").unwrap();
+        let mut batches = batches.into_iter();
+        let mut sent: Vec<(RequestKey, Batch)> = Vec::new();
+        while !sent.is_empty() || batches.len() > 0 {
+            let answers = sent
+                .iter()
+                .map(|(request, batch)| accepted(*request, batch, clock::now()));
+            let entries = answers.chain(batches.by_ref().take(TOGETHER).map(intent)).collect();
+            let next = enter(&ledger, &lock, &listings, entries, clock::now());
+            for (request, _) in &sent {
+                writeln!(out, "recorded {request}").unwrap();
+            }
+            for (request, _) in &next {
+                writeln!(out, "intended {request}").unwrap();
+            }
+            sent = next;
         }
     }
 }
@@ -111,7 +121,7 @@ fn one_process_deletes_and_a_kill_loses_no_record() {
         let ledger = Ledger::open(&round_dir, Access::Existing, clock::now()).unwrap();
         assert!(matches!(ledger.verify(None).unwrap(), Verification::Intact { .. }));
         let open = ledger.open_requests().unwrap();
-        assert!(open.len() <= 1, "{open:?}");
+        assert!(open.len() <= TOGETHER, "{open:?}");
         let accepted: HashSet<String> = ledger
             .unconfirmed()
             .unwrap()

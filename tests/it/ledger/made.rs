@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use rds_retentiond::clock;
-use rds_retentiond::ledger::{Clearance, DeletionLock, Intent, Ledger, Listing, RequestKey};
+use rds_retentiond::ledger::{Clearance, DeletionLock, Entered, Entry, Intent, Ledger, Listing, RequestKey};
 use rds_retentiond::retention::plan::{ClockCheck, Conditions, InstanceDue};
 use rds_retentiond::retention::{
     ApprovedPlan, BackupId, BackupStatus, Batch, Candidate, Count, ExpireReason, Instance, InstanceId, InstanceLife,
@@ -87,13 +87,14 @@ pub fn batches(backups: Range<usize>) -> (Vec<Batch>, HashMap<InstanceId, Listin
     (ApprovedPlan::batches(vec![approval.plan]), listings)
 }
 
-pub fn intend(
+/// Enters what a run has to write down at the same time. Each batch and the answers before it are taken.
+pub fn enter(
     ledger: &Ledger,
     lock: &DeletionLock,
-    batch: &mut Batch,
     listings: &HashMap<InstanceId, Listing>,
+    entries: Vec<Entry>,
     now: DateTime<Utc>,
-) -> RequestKey {
+) -> Vec<(RequestKey, Batch)> {
     let intent = Intent {
         lock,
         run: "019aafc0-0000-7000-8000-000000000001",
@@ -105,13 +106,28 @@ pub fn intend(
         listings,
         rule: |_| "not_kept",
     };
-    match ledger.intend(&intent, batch).unwrap() {
-        Clearance::Cleared { request, .. } => request,
+    let cleared = |entered| match entered {
+        Ok(Entered::Intent(batch, Clearance::Cleared { request, .. })) => Some((request, batch)),
+        Ok(Entered::Answer(_)) => None,
         other => panic!("{other:?}"),
+    };
+    ledger.enter(&intent, entries).into_iter().filter_map(cleared).collect()
+}
+
+/// A batch that is to be sent.
+pub fn intent(batch: Batch) -> Entry {
+    Entry::Intent { attempt: 1, batch }
+}
+
+/// The API accepted all of a batch.
+pub fn accepted(request: RequestKey, batch: &Batch, at: DateTime<Utc>) -> Entry {
+    Entry::Answer {
+        request,
+        at,
+        api_request_id: Some("api-1".to_owned()),
+        outcomes: batch.ids().map(|id| (id.clone(), Outcome::Accepted)).collect(),
     }
 }
 
-pub fn accept(ledger: &Ledger, request: RequestKey, batch: &Batch, now: DateTime<Utc>) {
-    let outcomes: Vec<_> = batch.ids().map(|id| (id.clone(), Outcome::Accepted)).collect();
-    ledger.record(request, now, Some("api-1"), &outcomes).unwrap();
-}
+/// So many intents, and as many answers to those before, are written together when eight requests are under way.
+pub const TOGETHER: usize = 4;
