@@ -1,6 +1,6 @@
 //! What listings say of ids that were sent: gone (confirmed) or still there (returned).
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 
 use chrono::{DateTime, Utc};
 use rusqlite::Transaction;
@@ -177,13 +177,17 @@ fn settle_as(
         };
         let seq = chain::append(tx, now, kind, &body)?;
         if confirmed {
-            let mut gone: BTreeMap<&InstanceId, u32> = BTreeMap::new();
-            for (sheet, place) in &found {
-                *gone.entry(&sheet.places[*place].instance).or_default() += 1;
-            }
-            let mut count = tx.prepare_cached("INSERT INTO confirmed (instance, seq, ids) VALUES (?1, ?2, ?3)")?;
-            for (instance, ids) in gone {
-                count.execute((instance.as_str(), seq, ids))?;
+            // They come instance by instance.
+            let same =
+                |(a, x): &(&Sheet, usize), (b, y): &(&Sheet, usize)| a.places[*x].instance == b.places[*y].instance;
+            let mut count = tx.prepare_cached(
+                "INSERT INTO confirmed (instance, seq, ids) VALUES (?1, ?2, ?3) ON CONFLICT DO UPDATE SET ids = ids + excluded.ids",
+            )?;
+            for of_one in found.chunk_by(same) {
+                if let Some((sheet, place)) = of_one.first() {
+                    let ids = super::to_column(of_one.len() as u64);
+                    count.execute((sheet.places[*place].instance.as_str(), seq, ids))?;
+                }
             }
         }
         let settled = |(sheet, place): &(&Sheet, usize)| {
