@@ -26,7 +26,7 @@ pub(super) fn apply(args: &Apply, global: &Global) -> CommandResult {
     session::needs_projects(&config)?;
     // Before anything is made on disk: a misspelt name leaves no state behind.
     run::know_all(plan::policies(&args.policies).as_deref(), &config)?;
-    let report = session::runtime()?.block_on(run_once(args, &config))?;
+    let report = session::runtime(1)?.block_on(run_once(args, &config))?;
     show_report(&report, Kind::Apply, &args.show, global)
 }
 

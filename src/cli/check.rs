@@ -37,7 +37,7 @@ pub(super) fn check(args: &Check, global: &Global) -> CommandResult {
     };
     session::log(global)?;
     let projects = if args.online {
-        session::runtime()?.block_on(online(&config))?
+        session::runtime(1)?.block_on(online(&config))?
     } else {
         Vec::new()
     };

@@ -58,7 +58,7 @@ holds:
 pub(super) fn demo(args: &Demo, global: &Global) -> CommandResult {
     session::log(global)?;
     let place = Place::make()?;
-    session::runtime()?.block_on(async {
+    session::runtime(2)?.block_on(async {
         let simulator = super::simulator::start(super::simulator::options(&args.fleet)).await?;
         let code = if args.once {
             once(&place.configure(&simulator, "none")?, &simulator, global).await

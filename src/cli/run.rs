@@ -23,7 +23,7 @@ pub(super) fn run(global: &Global) -> CommandResult {
     let state_directory = std::env::var_os("STATE_DIRECTORY").filter(|dir| !dir.is_empty());
     let config = session::load_for(&global.config, state_directory.clone())?;
     log(global)?;
-    session::runtime()?.block_on(async {
+    session::runtime(2)?.block_on(async {
         let daemon = Daemon::bind(Options {
             config,
             surroundings: Surroundings {

@@ -116,10 +116,13 @@ pub fn state_dir(global: &Global) -> Result<PathBuf, Failure> {
     }
 }
 
-/// A runtime for one command. Two workers: one decides while the other talks.
-pub fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
+/// A runtime for one command.
+///
+/// `workers` beside the thread that waits, which works on the pass itself: one is enough to talk to the API, and more only wake each
+/// other up. What also serves takes two, so that no answer waits for another's.
+pub fn runtime(workers: usize) -> Result<tokio::runtime::Runtime, Failure> {
     tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
+        .worker_threads(workers)
         .enable_all()
         .build()
         .map_err(|error| Failure::new(exit::UNDONE, format!("cannot start the async runtime: {error}")))
