@@ -105,6 +105,17 @@ fn as_many_as_max_deletions_pass_and_one_more_stops_the_whole_plan() {
 }
 
 #[test]
+fn an_instance_that_is_left_alone_is_not_in_the_plan() {
+    let (one, two) = (instance("i1", "a"), instance("i2", "a"));
+    let mut plan = plan(
+        policy(limits(9, 100, OverLimit::Refuse)),
+        [due(&one, 0..2, 100), due(&two, 2..4, 100)],
+    );
+    plan.retain(|of| of.instance.id != one.id);
+    assert_eq!(guard(plan, &[]).0, ["b002", "b003"]);
+}
+
+#[test]
 fn approved_ids_are_exempt_and_the_others_face_the_limit_alone() {
     let one = instance("i1", "a");
     let make = || plan(policy(limits(2, 100, OverLimit::Refuse)), [due(&one, 0..5, 100)]);
