@@ -86,6 +86,8 @@ fn outcome(code: &Scalar<'_>, message: &Scalar<'_>) -> Outcome {
     match code.as_str() {
         "" => unanswered("the answer gives no error_code for this id"),
         "0" => Outcome::Accepted,
+        // Made fit for a log line it would be another code, `0` even.
+        code if code.contains(char::is_control) => unanswered("the answer gives an unreadable error_code for this id"),
         _ => Outcome::Rejected {
             code: tidy(&code),
             message: tidy(message.text().unwrap_or_default()),
@@ -133,14 +135,17 @@ mod tests {
             {"backup_id": "a", "error_code": 0},
             {"backup_id": "d", "error_code": "0"}, {"backup_id": "d", "error_code": "DBS.1"},
             {"backup_id": "e"}, {"backup_id": "f", "error_code": ["0"]},
-            {"error_code": "0"}, null, "g"
+            {"error_code": "0"}, null, "g",
+            {"backup_id": "h", "error_code": "0\u007f"}, {"backup_id": "i", "error_code": "\u0007"}
         ]}"#;
         assert_eq!(
-            short(&["a", "b", "c", "d", "e", "f", "g"], body),
+            short(&["a", "b", "c", "d", "e", "f", "g", "h", "i"], body),
             [
                 "accepted",
                 "unanswered",
                 "DBS.200054 the backup is in use",
+                "unanswered",
+                "unanswered",
                 "unanswered",
                 "unanswered",
                 "unanswered",
