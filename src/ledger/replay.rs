@@ -98,6 +98,10 @@ fn mark(row: &[&dyn Field]) -> u128 {
         .fold(0, |number, byte| (number << 8) | u128::from(*byte))
 }
 
+/// The rows of the chain about what people said; an index has them.
+pub(super) const WORDS: &str = "SELECT seq, at, kind, body, prev, hash FROM chain \
+    WHERE kind IN ('hold', 'release', 'freeze', 'thaw', 'approve', 'approve_listing') ORDER BY seq";
+
 #[derive(Default)]
 pub(super) struct Replay {
     created_at: String,
@@ -127,10 +131,7 @@ impl Replay {
     /// about them alone, which are few and never packed; that none is gone is for `audit verify` to find.
     pub(super) fn check_words(tx: &Transaction<'_>) -> Result<(), Error> {
         let mut replay = Self::default();
-        let mut statement = tx.prepare_cached(
-            "SELECT seq, at, kind, body, prev, hash FROM chain \
-             WHERE kind IN ('hold', 'release', 'freeze', 'thaw', 'approve', 'approve_listing') ORDER BY seq",
-        )?;
+        let mut statement = tx.prepare_cached(WORDS)?;
         let mut rows = statement.query([])?;
         while let Some(row) = rows.next()? {
             let row = Row::read(row)?;

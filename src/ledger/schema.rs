@@ -114,6 +114,10 @@ UPDATE request SET
 DROP INDEX request_open;
 CREATE INDEX request_unsettled ON request (seq) WHERE unsettled > 0;
 
+-- What people said, which each run reads before it begins, among all that runs did.
+CREATE INDEX chain_words ON chain (seq)
+WHERE kind IN ('hold', 'release', 'freeze', 'thaw', 'approve', 'approve_listing');
+
 -- How many of an instance's backups a row of the chain confirmed, until a listing after it is believed.
 CREATE TABLE confirmed (
     instance TEXT NOT NULL, seq INTEGER NOT NULL, ids INTEGER NOT NULL, PRIMARY KEY (instance, seq)

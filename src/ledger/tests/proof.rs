@@ -132,6 +132,16 @@ fn a_run_does_not_begin_on_changed_holds_freeze_or_approvals() {
     }
 }
 
+/// A year of runs is no reason to begin the next one later.
+#[test]
+fn what_people_said_is_found_without_reading_what_runs_did() {
+    let state = eventful();
+    let connection = rusqlite::Connection::open(state.ledger.path()).unwrap();
+    let explain = format!("EXPLAIN QUERY PLAN {}", super::super::replay::WORDS);
+    let plan: String = connection.query_row(&explain, [], |row| row.get(3)).unwrap();
+    assert!(plan.contains("INDEX chain_words"), "{plan}");
+}
+
 #[test]
 fn a_changed_row_is_found() {
     for column in ["at", "kind", "body", "prev", "hash"] {
