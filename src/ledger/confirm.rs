@@ -10,7 +10,7 @@ use super::chain::{self, Kind};
 use super::packed::Pieces;
 use super::past::DeletionState;
 use super::requests::RequestKey;
-use super::sheet::{Sheet, UnderWay};
+use super::sheet::{Place, Sheet, UnderWay};
 use super::{Error, Ledger};
 use crate::retention::{BackupId, InstanceId, PolicyName, ProjectName};
 
@@ -49,25 +49,6 @@ pub struct Unconfirmed {
     pub request: RequestKey,
 }
 
-/// An id that a listing settled.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Settled {
-    /// The deleting policy.
-    pub policy: PolicyName,
-    /// Its project.
-    pub project: ProjectName,
-    /// Its instance.
-    pub instance: InstanceId,
-    /// The backup.
-    pub backup: BackupId,
-    /// Its size.
-    pub size_bytes: u64,
-    /// Its request.
-    pub request: RequestKey,
-    /// Gone (`true`) or still there.
-    pub confirmed: bool,
-}
-
 #[derive(Serialize, Deserialize)]
 pub(super) struct SettledBody {
     run: String,
@@ -90,7 +71,7 @@ impl Ledger {
             for sheet in Sheet::unsettled(tx)? {
                 let Some(answer) = sheet.answer else { continue };
                 let answered_at = super::past::time_of(tx, &pieces, answer)?;
-                let mut places = sheet.places;
+                let mut places: Vec<&Place> = sheet.places.iter().collect();
                 places.sort_by(|a, b| a.backup.cmp(&b.backup));
                 for place in places {
                     let pending = match place.state {
@@ -99,10 +80,10 @@ impl Ledger {
                         _ => continue,
                     };
                     unconfirmed.push(Unconfirmed {
-                        policy: place.policy,
+                        policy: sheet.policy_of(place).clone(),
                         project: sheet.project.clone(),
-                        instance: place.instance,
-                        backup: place.backup,
+                        instance: sheet.instance_of(place).clone(),
+                        backup: place.backup.clone(),
                         size_bytes: place.size_bytes,
                         pending,
                         sent_at: sheet.at,
@@ -117,26 +98,26 @@ impl Ledger {
 
     /// Records what a believed listing says: `confirmed` are gone from it, `returned` are still in it. Ids whose last
     /// request is settled already, or that were never sent, are passed over. A rejected id of this run may be confirmed (the
-    /// API says "not found" of what is gone). The grace of what is gone is forgotten.
+    /// API says "not found" of what is gone). The grace of what is gone is forgotten. Says how many
+    /// were settled.
     pub fn settle(
         &self,
         run: &str,
         now: DateTime<Utc>,
         confirmed: &[BackupId],
         returned: &[BackupId],
-    ) -> Result<Vec<Settled>, Error> {
+    ) -> Result<usize, Error> {
         if confirmed.is_empty() && returned.is_empty() {
-            return Ok(Vec::new());
+            return Ok(0);
         }
         self.change(|tx, under_way| {
-            let mut settled = settle_as(tx, run, now, Kind::Confirmed, confirmed, under_way)?;
+            let confirmed_now = settle_as(tx, run, now, Kind::Confirmed, confirmed, under_way)?;
             if super::grace::is_any(tx)? {
                 for backup in confirmed {
                     super::grace::forget(tx, backup)?;
                 }
             }
-            settled.extend(settle_as(tx, run, now, Kind::Returned, returned, under_way)?);
-            Ok(settled)
+            Ok(confirmed_now + settle_as(tx, run, now, Kind::Returned, returned, under_way)?)
         })
     }
 }
@@ -148,7 +129,7 @@ fn settle_as(
     kind: Kind,
     backups: &[BackupId],
     under_way: &mut UnderWay,
-) -> Result<Vec<Settled>, Error> {
+) -> Result<usize, Error> {
     let confirmed = kind == Kind::Confirmed;
     let state = if confirmed {
         DeletionState::Confirmed
@@ -156,7 +137,6 @@ fn settle_as(
         DeletionState::Returned
     };
     let mut once = HashSet::new();
-    let mut all = Vec::new();
     let waits = backups.iter().filter(|backup| once.insert(*backup));
     let waits = waits.filter(|backup| {
         under_way
@@ -178,37 +158,25 @@ fn settle_as(
         let seq = chain::append(tx, now, kind, &body)?;
         if confirmed {
             // They come instance by instance.
-            let same =
-                |(a, x): &(&Sheet, usize), (b, y): &(&Sheet, usize)| a.places[*x].instance == b.places[*y].instance;
+            let same = |(a, x): &(&Sheet, usize), (b, y): &(&Sheet, usize)| {
+                a.instance_of(&a.places[*x]) == b.instance_of(&b.places[*y])
+            };
             let mut count = tx.prepare_cached(
                 "INSERT INTO confirmed (instance, seq, ids) VALUES (?1, ?2, ?3) ON CONFLICT DO UPDATE SET ids = ids + excluded.ids",
             )?;
             for of_one in found.chunk_by(same) {
                 if let Some((sheet, place)) = of_one.first() {
                     let ids = super::to_column(of_one.len() as u64);
-                    count.execute((sheet.places[*place].instance.as_str(), seq, ids))?;
+                    count.execute((sheet.instance_of(&sheet.places[*place]).as_str(), seq, ids))?;
                 }
             }
         }
-        let settled = |(sheet, place): &(&Sheet, usize)| {
-            let at = &sheet.places[*place];
-            Settled {
-                policy: at.policy.clone(),
-                project: sheet.project.clone(),
-                instance: at.instance.clone(),
-                backup: at.backup.clone(),
-                size_bytes: at.size_bytes,
-                request: RequestKey(sheet.seq),
-                confirmed,
-            }
-        };
-        all.extend(found.iter().map(settled));
         let places: Vec<(i64, usize)> = found.iter().map(|(sheet, place)| (sheet.seq, *place)).collect();
         for at in places {
             under_way.set(at, state, seq);
         }
     }
-    Ok(all)
+    Ok(waits.len())
 }
 
 /// Whether a listing can still settle the last request for an id.

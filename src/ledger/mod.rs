@@ -45,7 +45,7 @@ use rusqlite::{Connection, Transaction, TransactionBehavior};
 
 pub use approvals::RefusedPlan;
 pub use chain::Verification;
-pub use confirm::{Pending, Settled, Unconfirmed};
+pub use confirm::{Pending, Unconfirmed};
 pub use error::{Error, Fault};
 pub use grace::GraceStart;
 pub use holds::{PlacedFreeze, PlacedHold};

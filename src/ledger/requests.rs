@@ -415,20 +415,13 @@ fn record_intent(
     }
     let seq = chain::append(tx, intent.now, Kind::Intent, &body)?;
     let mut sheet = Sheet::new(seq, intent.run, intent.attempt, project, intent.now);
-    for item in body.items {
-        if let Some((earlier, place)) = under_way.last(&item.backup).filter(|_| !item.resends.is_empty()) {
+    for item in body.items.iter().filter(|item| !item.resends.is_empty()) {
+        if let Some((earlier, place)) = under_way.last(&item.backup) {
             let earlier = (earlier.seq, place);
             under_way.set(earlier, DeletionState::Resent, seq);
         }
-        sheet.places.push(Place {
-            backup: item.backup,
-            instance: item.instance,
-            policy: item.policy,
-            size_bytes: item.size_bytes,
-            state: DeletionState::Intended,
-            changed: seq,
-        });
     }
+    sheet.fill(body.items, std::iter::repeat((DeletionState::Intended, seq)))?;
     under_way.enter(sheet);
     Ok(RequestKey(seq))
 }
@@ -503,19 +496,19 @@ fn record_outcomes(
 }
 
 fn open_requests(tx: &Transaction<'_>) -> Result<Vec<OpenRequest>, Error> {
-    let item = |place: Place| OpenItem {
-        policy: place.policy,
-        instance: place.instance,
-        backup: place.backup,
+    let item = |sheet: &Sheet, place: &Place| OpenItem {
+        policy: sheet.policy_of(place).clone(),
+        instance: sheet.instance_of(place).clone(),
+        backup: place.backup.clone(),
         size_bytes: place.size_bytes,
     };
     let request = |sheet: Sheet| OpenRequest {
         request: RequestKey(sheet.seq),
+        items: sheet.places.iter().map(|place| item(&sheet, place)).collect(),
         run: sheet.run,
         attempt: sheet.attempt,
         project: sheet.project,
         at: sheet.at,
-        items: sheet.places.into_iter().map(item).collect(),
     };
     let open = Sheet::unsettled(tx)?.into_iter().filter(|sheet| sheet.answer.is_none());
     Ok(open.map(request).collect())

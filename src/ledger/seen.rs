@@ -281,9 +281,9 @@ impl Ledger {
                  FROM believed b WHERE b.project = ?1",
             )?;
             let mut unsettled: HashMap<InstanceId, u64> = HashMap::new();
-            for place in Sheet::unsettled(tx)?.into_iter().flat_map(|sheet| sheet.places) {
-                if place.state.is_unsettled() {
-                    *unsettled.entry(place.instance).or_default() += 1;
+            for sheet in Sheet::unsettled(tx)? {
+                for place in sheet.places.iter().filter(|place| place.state.is_unsettled()) {
+                    *unsettled.entry(sheet.instance_of(place).clone()).or_default() += 1;
                 }
             }
             let mut rows = statement.query([project.as_str()])?;

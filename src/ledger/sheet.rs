@@ -14,16 +14,17 @@ use super::requests::{IntendedItem, IntentBody};
 use super::{Error, Stamp, chain};
 use crate::retention::{BackupId, InstanceId, PolicyName, ProjectName};
 
-/// One id of a request.
+/// One id of a request. A large run has as many in memory as it deletes.
 #[derive(Clone, Debug)]
 pub(super) struct Place {
     pub(super) backup: BackupId,
-    pub(super) instance: InstanceId,
-    pub(super) policy: PolicyName,
     pub(super) size_bytes: u64,
-    pub(super) state: DeletionState,
     /// The row of the chain that gave it its state.
     pub(super) changed: i64,
+    pub(super) state: DeletionState,
+    /// Which of the sheet's instances and policies.
+    instance: u16,
+    policy: u16,
 }
 
 /// One request and where its ids stand.
@@ -38,6 +39,8 @@ pub(super) struct Sheet {
     /// The outcomes' row of the chain.
     pub(super) answer: Option<i64>,
     pub(super) places: Vec<Place>,
+    instances: Vec<InstanceId>,
+    policies: Vec<PolicyName>,
 }
 
 const COLUMNS: &str = "seq, run, attempt, project, at, answer, states";
@@ -52,6 +55,15 @@ fn letter(state: DeletionState) -> char {
         DeletionState::Confirmed => 'c',
         DeletionState::Returned => 'b',
     }
+}
+
+/// Where a value is in a list that holds each once.
+fn place_of<T: PartialEq>(list: &mut Vec<T>, value: T) -> Result<u16, Error> {
+    let place = list.iter().position(|known| *known == value).unwrap_or_else(|| {
+        list.push(value);
+        list.len() - 1
+    });
+    u16::try_from(place).map_err(|_| Error::corrupt("a request of more instances or policies than one can have"))
 }
 
 /// The columns `states` and `unsettled`.
@@ -109,7 +121,41 @@ impl Sheet {
             at,
             answer: None,
             places: Vec::new(),
+            instances: Vec::new(),
+            policies: Vec::new(),
         }
+    }
+
+    /// Takes in the ids of its intent, each with its state and the row that gave it.
+    pub(super) fn fill(
+        &mut self,
+        items: Vec<IntendedItem>,
+        states: impl Iterator<Item = (DeletionState, i64)>,
+    ) -> Result<(), Error> {
+        self.places.reserve_exact(items.len());
+        for (item, (state, changed)) in items.into_iter().zip(states) {
+            let place = Place {
+                instance: place_of(&mut self.instances, item.instance)?,
+                policy: place_of(&mut self.policies, item.policy)?,
+                backup: item.backup,
+                size_bytes: item.size_bytes,
+                changed,
+                state,
+            };
+            self.places.push(place);
+        }
+        self.instances.shrink_to_fit();
+        Ok(())
+    }
+
+    /// The instance of one of its ids.
+    pub(super) fn instance_of(&self, place: &Place) -> &InstanceId {
+        &self.instances[usize::from(place.instance)]
+    }
+
+    /// The deleting policy of one of its ids.
+    pub(super) fn policy_of(&self, place: &Place) -> &PolicyName {
+        &self.policies[usize::from(place.policy)]
     }
 
     fn read(tx: &Transaction<'_>, row: &Row<'_>) -> Result<Self, Error> {
@@ -122,23 +168,19 @@ impl Sheet {
                 states.len()
             )));
         }
-        let place = |(item, (state, changed)): (IntendedItem, (DeletionState, i64))| Place {
-            backup: item.backup,
-            instance: item.instance,
-            policy: item.policy,
-            size_bytes: item.size_bytes,
-            state,
-            changed,
-        };
-        Ok(Self {
+        let mut sheet = Self {
             seq,
             run: row.get(1)?,
             attempt: row.get(2)?,
             project: ProjectName::from(row.get::<_, String>(3)?),
             at: row.get::<_, Stamp>(4)?.0,
             answer: row.get(5)?,
-            places: intent.items.into_iter().zip(states).map(place).collect(),
-        })
+            places: Vec::new(),
+            instances: Vec::new(),
+            policies: Vec::new(),
+        };
+        sheet.fill(intent.items, states.into_iter())?;
+        Ok(sheet)
     }
 
     /// Every request of which something waits for an answer or a listing, in order.

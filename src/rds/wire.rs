@@ -217,7 +217,7 @@ impl Entry<'_> {
             status: if whole {
                 BackupStatus::Completed
             } else {
-                BackupStatus::Other(Arc::from(""))
+                BackupStatus::Other("".into())
             },
             begin,
             size_bytes: self.bytes(),

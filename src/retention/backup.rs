@@ -5,6 +5,7 @@
 
 use std::borrow::Borrow;
 use std::fmt;
+use std::ops::Deref;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
@@ -68,6 +69,29 @@ name_type! {
     PolicyName
 }
 
+/// A word of the API's that this program does not know. One pointer wide: every backup has room for three, and hardly one
+/// needs them.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct Word(Arc<Box<str>>);
+
+impl From<&str> for Word {
+    fn from(text: &str) -> Self {
+        Self(Arc::new(Box::from(text)))
+    }
+}
+impl Deref for Word {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.0
+    }
+}
+impl fmt::Debug for Word {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&**self, f)
+    }
+}
+
 /// State of a backup (`ListBackups`: `BUILDING`, `COMPLETED`, `FAILED`, `DELETING`).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum BackupStatus {
@@ -80,7 +104,7 @@ pub enum BackupStatus {
     /// A deletion was accepted and is under way.
     Deleting,
     /// Anything else, kept and never touched. Empty when the API gave none.
-    Other(Arc<str>),
+    Other(Word),
 }
 
 impl BackupStatus {
@@ -91,7 +115,7 @@ impl BackupStatus {
             "COMPLETED" => Self::Completed,
             "FAILED" => Self::Failed,
             "DELETING" => Self::Deleting,
-            other => Self::Other(Arc::from(other)),
+            other => Self::Other(Word::from(other)),
         }
     }
 
@@ -119,7 +143,7 @@ pub enum BackupKind {
     /// Automated incremental backup.
     Incremental,
     /// Anything else, kept and never touched. Empty when the API gave none.
-    Other(Arc<str>),
+    Other(Word),
 }
 
 impl BackupKind {
@@ -130,7 +154,7 @@ impl BackupKind {
             "manual" => Self::Manual,
             "fragment" => Self::Fragment,
             "incremental" => Self::Incremental,
-            other => Self::Other(Arc::from(other)),
+            other => Self::Other(Word::from(other)),
         }
     }
 
@@ -152,7 +176,7 @@ pub enum Engine {
     /// RDS for SQL Server.
     SqlServer,
     /// Any other engine, or none given (empty).
-    Other(Arc<str>),
+    Other(Word),
 }
 
 impl Engine {
@@ -161,7 +185,7 @@ impl Engine {
         if text.eq_ignore_ascii_case("sqlserver") {
             Self::SqlServer
         } else {
-            Self::Other(Arc::from(text))
+            Self::Other(Word::from(text))
         }
     }
 }
@@ -172,7 +196,7 @@ pub enum Databases {
     /// It names none: a full backup.
     All,
     /// A partial backup of these databases: sorted, distinct, never empty.
-    Named(Arc<[Arc<str>]>),
+    Named(Arc<Vec<Arc<str>>>),
     /// Not known (a retained backup of a deleted instance that was never seen in a listing). Kept.
     Unknown,
 }
@@ -186,7 +210,7 @@ impl Databases {
         if names.is_empty() {
             Self::All
         } else {
-            Self::Named(names.into())
+            Self::Named(Arc::new(names))
         }
     }
 }

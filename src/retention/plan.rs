@@ -410,7 +410,7 @@ fn refusal_of_instance(policy: &Policy, instance: &InstanceDue, conditions: &Con
 }
 
 fn sort_oldest_first(due: &mut [Candidate]) {
-    due.sort_by(|a, b| a.begin.cmp(&b.begin).then_with(|| a.id.cmp(&b.id)));
+    due.sort_unstable_by(|a, b| a.begin.cmp(&b.begin).then_with(|| a.id.cmp(&b.id)));
 }
 
 impl ApprovedPlan {
@@ -427,37 +427,33 @@ impl ApprovedPlan {
     /// Cuts approved plans into batches: of one project each, at most [`Batch::LIMIT`] ids, oldest first, every id once
     /// (the first plan that names it deletes it), across instances and policies.
     pub fn batches(plans: Vec<Self>) -> Vec<Batch> {
-        let mut seen: HashSet<BackupId> = HashSet::new();
-        let mut by_project: BTreeMap<ProjectName, Vec<Doomed>> = BTreeMap::new();
+        let total = plans.iter().map(|plan| plan.due.len()).sum();
+        let mut seen: HashSet<BackupId> = HashSet::with_capacity(total);
+        let mut doomed: Vec<Doomed> = Vec::with_capacity(total);
         for plan in plans {
-            for candidate in plan.due {
-                if seen.insert(candidate.id.clone()) {
-                    let doomed = Doomed {
-                        policy: plan.policy.name.clone(),
-                        candidate,
-                    };
-                    by_project
-                        .entry(doomed.candidate.instance.project.clone())
-                        .or_default()
-                        .push(doomed);
-                }
-            }
+            let fresh = plan
+                .due
+                .into_iter()
+                .filter(|candidate| seen.insert(candidate.id.clone()));
+            doomed.extend(fresh.map(|candidate| Doomed {
+                policy: plan.policy.name.clone(),
+                candidate,
+            }));
         }
+        drop(seen);
+        doomed.sort_unstable_by(|a, b| a.order().cmp(&b.order()));
         let mut batches = Vec::new();
-        for (project, mut doomed) in by_project {
-            doomed.sort_by(|a, b| (a.candidate.begin, &a.candidate.id).cmp(&(b.candidate.begin, &b.candidate.id)));
-            // Taken from an iterator, so that no batch keeps the room of all that were left.
-            let mut left = doomed.into_iter();
-            loop {
-                let items: Vec<Doomed> = left.by_ref().take(Batch::LIMIT).collect();
-                if items.is_empty() {
-                    break;
-                }
-                batches.push(Batch {
-                    project: project.clone(),
-                    items,
-                });
+        let mut left = doomed.into_iter().peekable();
+        while let Some(first) = left.next() {
+            let project = first.candidate.instance.project.clone();
+            let mut items = Vec::with_capacity(Batch::LIMIT.min(left.len() + 1));
+            items.push(first);
+            while items.len() < Batch::LIMIT
+                && let Some(next) = left.next_if(|next| next.candidate.instance.project == project)
+            {
+                items.push(next);
             }
+            batches.push(Batch { project, items });
         }
         batches
     }
@@ -470,6 +466,14 @@ pub struct Doomed {
     pub policy: PolicyName,
     /// The backup.
     pub candidate: Candidate,
+}
+
+impl Doomed {
+    /// By project, oldest first.
+    fn order(&self) -> (&ProjectName, DateTime<Utc>, &BackupId) {
+        let candidate = &self.candidate;
+        (&candidate.instance.project, candidate.begin, &candidate.id)
+    }
 }
 
 /// Ids for one request: approved, of one project, at most [`Batch::LIMIT`]. Can only shrink.

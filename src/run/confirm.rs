@@ -33,7 +33,7 @@ const FIRST_LOOK: Duration = Duration::from_secs(20);
 const NOT_FOUND: [&str; 2] = ["DBS.280214", "DBS.201010"];
 
 /// So many confirmed ids are written down in one transaction.
-const IDS_A_TRANSACTION: usize = 25_000;
+const IDS_A_TRANSACTION: usize = 10_000;
 
 /// Looks until every accepted id is gone, the time is over, or the program is told to stop.
 pub(super) async fn confirm(
@@ -164,7 +164,7 @@ async fn asked_for(of: &Touched) -> Option<HashSet<BackupId>> {
 }
 
 fn is_open(item: &Item) -> bool {
-    match &item.fate {
+    match item.fate.as_deref() {
         Some(Fate::Answered(Outcome::Accepted | Outcome::Unanswered { .. })) => true,
         Some(Fate::Answered(Outcome::Rejected { code, .. })) => NOT_FOUND.contains(&code.as_str()),
         Some(Fate::Confirmed | Fate::Returned) | None => false,
@@ -177,8 +177,9 @@ fn settle(items: &mut [Item], gone: &mut Vec<(usize, BackupId)>, world: &World, 
     if let Some(ledger) = &world.ledger {
         blocking(|| ledger.settle(run_id, crate::clock::now(), &ids, &[]))?;
     }
+    let confirmed = Arc::new(Fate::Confirmed);
     for place in places {
-        items[place].fate = Some(Fate::Confirmed);
+        items[place].fate = Some(Arc::clone(&confirmed));
     }
     Ok(())
 }

@@ -319,7 +319,7 @@ fn settle(report: &mut RunReport, sent: send::Sending) {
         else {
             continue;
         };
-        let Some(fate) = &item.fate else {
+        let Some(fate) = item.fate.as_deref() else {
             policy.left += 1;
             continue;
         };
@@ -339,15 +339,10 @@ fn settle(report: &mut RunReport, sent: send::Sending) {
     if report.policies.iter().all(|policy| policy.rows.is_empty()) {
         return;
     }
-    let confirmed = Arc::new(Fate::Confirmed);
-    let shared = |fate: Fate| match fate {
-        Fate::Confirmed => Arc::clone(&confirmed),
-        fate => Arc::new(fate),
-    };
     let fates: HashMap<BackupId, Arc<Fate>> = sent
         .items
         .into_iter()
-        .filter_map(|item| Some((item.doomed.candidate.id, shared(item.fate?))))
+        .filter_map(|item| Some((item.doomed.candidate.id, item.fate?)))
         .collect();
     report.mark(&fates);
 }

@@ -39,8 +39,8 @@ const LAST_WAIT: Duration = Duration::from_secs(22);
 /// One approved id and what became of it.
 pub(super) struct Item {
     pub(super) doomed: Doomed,
-    /// `None`: it was not sent.
-    pub(super) fate: Option<Fate>,
+    /// `None`: it was not sent. Shared, for most of a run's ids have one of a few fates.
+    pub(super) fate: Option<Arc<Fate>>,
 }
 
 /// Everything that was approved, after the sending.
@@ -240,8 +240,12 @@ impl Lane {
         }
         // What was held meanwhile is kept, not left undone.
         everything.retain(|doomed| !held.contains(&doomed.candidate.id));
+        let mut last: Option<Arc<Fate>> = None;
         let item = |doomed: Doomed| {
-            let fate = fates.get(&doomed.candidate.id).cloned();
+            let fate = fates.remove(&doomed.candidate.id).map(|fate| match &last {
+                Some(same) if **same == fate => Arc::clone(same),
+                _ => Arc::clone(last.insert(Arc::new(fate))),
+            });
             Item { doomed, fate }
         };
         Ok(everything.into_iter().map(item).collect())
