@@ -64,9 +64,8 @@ struct Touched {
     instance: Arc<Instance>,
     /// Places among the sent items.
     open: Vec<usize>,
-    ids: Vec<BackupId>,
-    /// Asking for each id is fewer calls than listing all of the instance.
-    one_by_one: bool,
+    /// Their ids, where asking for each is fewer calls than listing all of the instance.
+    one_by_one: Vec<BackupId>,
 }
 
 /// The instances with ids that wait, each once.
@@ -82,19 +81,20 @@ fn touched(items: &[Item], world: &World, listings: &HashMap<InstanceId, Listing
             client: client.clone(),
             instance: Arc::clone(instance),
             open: Vec::new(),
-            ids: Vec::new(),
-            one_by_one: false,
+            one_by_one: Vec::new(),
         });
         of.open.push(place);
-        of.ids.push(candidate.id.clone());
     }
     for (id, of) in &mut touched {
         let listed = listings.get(*id).map_or(0, |listing| listing.count);
         let left = usize::try_from(listed)
             .unwrap_or(usize::MAX)
-            .saturating_sub(of.ids.len());
+            .saturating_sub(of.open.len());
         // What a deleted instance left is listed by another call, which takes no id.
-        of.one_by_one = of.instance.life == InstanceLife::Listed && of.ids.len() < left.div_ceil(PAGE);
+        if of.instance.life == InstanceLife::Listed && of.open.len() < left.div_ceil(PAGE) {
+            let id = |place: &usize| items[*place].doomed.candidate.id.clone();
+            of.one_by_one = of.open.iter().map(id).collect();
+        }
     }
     touched.into_values().collect()
 }
@@ -131,7 +131,8 @@ async fn look(
         let Some(joined) = looks.join_next().await else { break };
         // A listing that cannot be believed confirms nothing; the next look, or the next run, will.
         if let (of, Some(there)) = joined? {
-            let open = of.open.into_iter().zip(of.ids);
+            let id = |place: usize| (place, items[place].doomed.candidate.id.clone());
+            let open = of.open.into_iter().map(id);
             gone.extend(open.filter(|(_, id)| !there.contains(id)));
         }
         if gone.len() >= IDS_A_TRANSACTION {
@@ -143,7 +144,7 @@ async fn look(
 
 /// Which of the waiting ids are still there, and maybe others; `None` when that could not be found out.
 async fn still_there(of: &Touched) -> Option<HashSet<BackupId>> {
-    if of.one_by_one
+    if !of.one_by_one.is_empty()
         && let Some(there) = asked_for(of).await
     {
         return Some(there);
@@ -155,7 +156,7 @@ async fn still_there(of: &Touched) -> Option<HashSet<BackupId>> {
 /// The same by asking for each id; `None` when an answer does not agree.
 async fn asked_for(of: &Touched) -> Option<HashSet<BackupId>> {
     let mut there = HashSet::new();
-    for id in &of.ids {
+    for id in &of.one_by_one {
         if of.client.has_backup(&of.instance.id, id).await.ok()? {
             there.insert(id.clone());
         }
