@@ -85,7 +85,10 @@ pub(super) fn batch(numbers: impl IntoIterator<Item = usize>) -> Batch {
         clocks: &BTreeMap::from([(project(), ClockCheck::Skew(TimeDelta::zero()))]),
         approved: &HashSet::new(),
     });
-    let mut batches = ApprovedPlan::batches(vec![approval.plan]);
+    let mut batches = ApprovedPlan::batches(vec![approval.plan])
+        .into_iter()
+        .flatten()
+        .collect::<Vec<_>>();
     assert_eq!(batches.len(), 1, "{:?}", approval.refusals);
     batches.remove(0)
 }

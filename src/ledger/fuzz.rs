@@ -319,7 +319,12 @@ fn batch(numbers: std::ops::Range<i64>) -> Batch {
         clocks: &BTreeMap::from([("prod".into(), ClockCheck::Skew(TimeDelta::zero()))]),
         approved: &HashSet::new(),
     });
-    ApprovedPlan::batches(vec![approval.plan]).pop().expect("one batch")
+    ApprovedPlan::batches(vec![approval.plan])
+        .into_iter()
+        .flatten()
+        .collect::<Vec<_>>()
+        .pop()
+        .expect("one batch")
 }
 
 fn fill(ledger: &Ledger, lock: &DeletionLock) {

@@ -585,7 +585,7 @@ fn check_batches(passed: Vec<ApprovedPlan>) {
         .flat_map(ApprovedPlan::due)
         .map(|due| due.id.clone())
         .collect();
-    let batches = ApprovedPlan::batches(passed);
+    let batches = ApprovedPlan::batches(passed).into_iter().flatten().collect::<Vec<_>>();
     let mut sent = BTreeSet::new();
     for batch in &batches {
         assert!(!batch.is_empty() && batch.len() <= Batch::LIMIT);

@@ -424,38 +424,65 @@ impl ApprovedPlan {
         &self.due
     }
 
-    /// Cuts approved plans into batches: of one project each, at most [`Batch::LIMIT`] ids, oldest first, every id once
-    /// (the first plan that names it deletes it), across instances and policies.
-    pub fn batches(plans: Vec<Self>) -> Vec<Batch> {
-        let total = plans.iter().map(|plan| plan.due.len()).sum();
-        let mut seen: HashSet<BackupId> = HashSet::with_capacity(total);
-        let mut doomed: Vec<Doomed> = Vec::with_capacity(total);
+    /// Approved plans by project, to be cut into batches: every id once (the first plan that names it deletes it), across
+    /// instances and policies.
+    pub fn batches(plans: Vec<Self>) -> Vec<Batches> {
+        let mut seen: HashSet<BackupId> = HashSet::with_capacity(plans.iter().map(|plan| plan.due.len()).sum());
+        let mut by_project: BTreeMap<ProjectName, Vec<Doomed>> = BTreeMap::new();
         for plan in plans {
-            let fresh = plan
-                .due
-                .into_iter()
-                .filter(|candidate| seen.insert(candidate.id.clone()));
-            doomed.extend(fresh.map(|candidate| Doomed {
-                policy: plan.policy.name.clone(),
-                candidate,
-            }));
-        }
-        drop(seen);
-        doomed.sort_unstable_by(|a, b| a.order().cmp(&b.order()));
-        let mut batches = Vec::new();
-        let mut left = doomed.into_iter().peekable();
-        while let Some(first) = left.next() {
-            let project = first.candidate.instance.project.clone();
-            let mut items = Vec::with_capacity(Batch::LIMIT.min(left.len() + 1));
-            items.push(first);
-            while items.len() < Batch::LIMIT
-                && let Some(next) = left.next_if(|next| next.candidate.instance.project == project)
-            {
-                items.push(next);
+            for candidate in plan.due {
+                if seen.insert(candidate.id.clone()) {
+                    let doomed = Doomed {
+                        policy: plan.policy.name.clone(),
+                        candidate,
+                    };
+                    let project = doomed.candidate.instance.project.clone();
+                    by_project.entry(project).or_default().push(doomed);
+                }
             }
-            batches.push(Batch { project, items });
         }
-        batches
+        let cut = |(project, mut left): (ProjectName, Vec<Doomed>)| {
+            left.sort_unstable_by(|a, b| b.order().cmp(&a.order()));
+            Batches { project, left }
+        };
+        by_project.into_iter().map(cut).collect()
+    }
+}
+
+/// What is to be deleted in one project, cut into batches of at most [`Batch::LIMIT`] ids, oldest first.
+#[derive(Debug)]
+pub struct Batches {
+    project: ProjectName,
+    /// The youngest first, so that the room of what was cut off can be given back: whoever sends writes down as much elsewhere.
+    left: Vec<Doomed>,
+}
+
+/// So much room may be left unused.
+const SPARE: usize = 4_096;
+
+impl Batches {
+    /// The project whose API is asked.
+    pub fn project(&self) -> &ProjectName {
+        &self.project
+    }
+
+    /// How many ids are left.
+    pub fn ids(&self) -> usize {
+        self.left.len()
+    }
+}
+
+impl Iterator for Batches {
+    type Item = Batch;
+
+    fn next(&mut self) -> Option<Batch> {
+        let mut items = self.left.split_off(self.left.len().saturating_sub(Batch::LIMIT));
+        items.reverse();
+        if self.left.capacity() - self.left.len() > SPARE {
+            self.left.shrink_to_fit();
+        }
+        let project = self.project.clone();
+        (!items.is_empty()).then_some(Batch { project, items })
     }
 }
 
@@ -469,10 +496,9 @@ pub struct Doomed {
 }
 
 impl Doomed {
-    /// By project, oldest first.
-    fn order(&self) -> (&ProjectName, DateTime<Utc>, &BackupId) {
-        let candidate = &self.candidate;
-        (&candidate.instance.project, candidate.begin, &candidate.id)
+    /// Oldest first.
+    fn order(&self) -> (DateTime<Utc>, &BackupId) {
+        (self.candidate.begin, &self.candidate.id)
     }
 }
 

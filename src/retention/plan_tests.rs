@@ -372,7 +372,7 @@ fn batches_are_of_one_project_fifty_at_most_oldest_first_each_id_once() {
         passed("first", [due(&one, (0..60).rev(), 100), due(&other, [500], 100)]),
         passed("second", [due(&two, [60, 61], 100), due(&one, [0, 59], 100)]),
     ];
-    let batches = ApprovedPlan::batches(plans);
+    let batches = ApprovedPlan::batches(plans).into_iter().flatten().collect::<Vec<_>>();
     let sizes: Vec<(&str, usize)> = batches
         .iter()
         .map(|batch| (batch.project().as_str(), batch.len()))
@@ -410,7 +410,11 @@ fn batches_are_of_one_project_fifty_at_most_oldest_first_each_id_once() {
 #[test]
 fn a_batch_only_shrinks_and_is_split_down_to_one() {
     let one = instance("i1", "a");
-    let mut batch = ApprovedPlan::batches(vec![passed("p", [due(&one, 0..5, 100)])]).remove(0);
+    let mut batch = ApprovedPlan::batches(vec![passed("p", [due(&one, 0..5, 100)])])
+        .into_iter()
+        .flatten()
+        .collect::<Vec<_>>()
+        .remove(0);
     batch.retain(|item| item.candidate.id.as_str() != "b002");
     assert_eq!(batch.len(), 4);
     let (first, second) = batch.split().unwrap();

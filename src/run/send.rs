@@ -18,11 +18,9 @@ use super::listing::{SeenDatabases, backups_of};
 use super::{Error, Progress, Steady, World, blocking, skip_of, told_to_stop};
 use crate::ledger::{Clearance, Entered, Entry, Ledger, Listing, RequestKey};
 use crate::rds::{Answer, Client};
-use crate::retention::plan::Doomed;
+use crate::retention::plan::{Batches, Doomed};
 use crate::retention::report::{Skip, SkipReason};
-use crate::retention::{
-    ApprovedPlan, BackupId, BackupStatus, Batch, Fate, InstanceId, Outcome, PolicyName, ProjectName,
-};
+use crate::retention::{ApprovedPlan, BackupId, BackupStatus, Batch, Fate, InstanceId, Outcome, PolicyName};
 use crate::telemetry;
 
 /// How often an unanswered id is sent again in one run (contract, guarantee 6).
@@ -82,7 +80,7 @@ pub(super) async fn send(
 ) -> Result<Sending, Error> {
     let (ledger, lock) = world.ledger.clone().zip(world.lock.clone()).ok_or(Error::NoLedger)?;
     let batches = ApprovedPlan::batches(approved);
-    progress.of_sent = batches.iter().map(Batch::len).sum();
+    progress.of_sent = batches.iter().map(Batches::ids).sum();
     let (desk, clerk) = Desk::open(Clerk {
         world: world.clone(),
         ledger: Arc::clone(&ledger),
@@ -101,13 +99,9 @@ pub(super) async fn send(
         sent: AtomicUsize::new(0),
         progress,
     });
-    let mut by_project: BTreeMap<ProjectName, Vec<Batch>> = BTreeMap::new();
-    for batch in batches {
-        by_project.entry(batch.project().clone()).or_default().push(batch);
-    }
     let mut lanes = JoinSet::new();
-    for (project, batches) in by_project {
-        let Some(client) = world.projects.get(&project).cloned() else {
+    for batches in batches {
+        let Some(client) = world.projects.get(batches.project()).cloned() else {
             continue;
         };
         let lane = Arc::new(Lane {
@@ -149,9 +143,8 @@ pub(super) async fn send(
 }
 
 /// Sends the batches of one project, as many at once as the project allows, begun oldest first.
-async fn run_lane(lane: Arc<Lane>, batches: Vec<Batch>) -> Result<(Vec<Item>, Option<Skip>), Error> {
-    let mut items = Vec::with_capacity(batches.iter().map(Batch::len).sum());
-    let mut batches = batches.into_iter();
+async fn run_lane(lane: Arc<Lane>, mut batches: Batches) -> Result<(Vec<Item>, Option<Skip>), Error> {
+    let mut items = Vec::with_capacity(batches.ids());
     let mut under_way: JoinSet<Result<Vec<Item>, Error>> = JoinSet::new();
     let mut broken = None;
     // A few more than there are slots for requests, so that intents are written while others wait for answers.
@@ -159,7 +152,7 @@ async fn run_lane(lane: Arc<Lane>, batches: Vec<Batch>) -> Result<(Vec<Item>, Op
     let places = Arc::new(Semaphore::new(places));
     loop {
         // After an error nothing new is begun, and what is under way is finished and recorded as far as it can be.
-        let more = broken.is_none() && batches.len() > 0;
+        let more = broken.is_none() && batches.ids() > 0;
         tokio::select! {
             biased;
             Some(joined) = under_way.join_next() => match joined.map_err(Error::from).flatten() {

@@ -84,7 +84,13 @@ pub fn batches(backups: Range<usize>) -> (Vec<Batch>, HashMap<InstanceId, Listin
         clocks: &BTreeMap::from([("prod".into(), ClockCheck::Skew(TimeDelta::zero()))]),
         approved: &HashSet::new(),
     });
-    (ApprovedPlan::batches(vec![approval.plan]), listings)
+    (
+        ApprovedPlan::batches(vec![approval.plan])
+            .into_iter()
+            .flatten()
+            .collect::<Vec<_>>(),
+        listings,
+    )
 }
 
 /// Enters what a run has to write down at the same time. Each batch and the answers before it are taken.

@@ -279,5 +279,9 @@ pub fn batch(ids: &[&str]) -> Batch {
     };
     let approval = plan.approve(&conditions);
     assert!(approval.refusals.is_empty(), "{:?}", approval.refusals);
-    ApprovedPlan::batches(vec![approval.plan]).remove(0)
+    ApprovedPlan::batches(vec![approval.plan])
+        .into_iter()
+        .flatten()
+        .collect::<Vec<_>>()
+        .remove(0)
 }
