@@ -458,7 +458,7 @@ pub struct Batches {
 }
 
 /// So much room may be left unused.
-const SPARE: usize = 4_096;
+const SPARE: usize = 4_000;
 
 impl Batches {
     /// The project whose API is asked.

@@ -352,7 +352,7 @@ fn check_words(all: &[Words<'_>]) {
 fn passed(name: &str, instances: impl IntoIterator<Item = InstanceDue>) -> ApprovedPlan {
     let policy = Policy {
         name: name.into(),
-        ..policy(limits(1_000, 100, OverLimit::Refuse))
+        ..policy(limits(100_000, 100, OverLimit::Refuse))
     };
     let good = ClockCheck::Skew(TimeDelta::zero());
     plan(policy, instances)
@@ -405,6 +405,24 @@ fn batches_are_of_one_project_fifty_at_most_oldest_first_each_id_once() {
         .map(|instance| instance.id.to_string())
         .collect();
     assert_eq!(instances, ["i1", "i2"]);
+}
+
+#[test]
+fn what_was_cut_off_is_counted_and_its_room_given_back() {
+    let one = instance("i1", "a");
+    let mut batches = ApprovedPlan::batches(vec![passed("p", [due(&one, 0..10_000, 10_000)])]).remove(0);
+    assert_eq!(batches.ids(), 10_000);
+    batches.left.shrink_to_fit();
+    let room = batches.left.capacity();
+    for cut in 1..=200 {
+        assert_eq!(batches.next().map(|batch| batch.len()), Some(50));
+        assert_eq!(batches.ids(), 10_000 - 50 * cut);
+        assert!(batches.left.capacity() - batches.left.len() <= SPARE, "after {cut}");
+        // Not each time: that would be a copy for each batch.
+        let is_given_back = batches.left.capacity() < room;
+        assert_eq!(is_given_back, room - batches.left.len() > SPARE, "after {cut}");
+    }
+    assert!(batches.next().is_none());
 }
 
 #[test]
