@@ -50,6 +50,9 @@ pub enum Error {
         /// The row of the open intent.
         request: i64,
     },
+    /// A batch whose transaction, shared with others, the disk refused.
+    #[error("{0}; the batch that was to be written with others is not sent")]
+    NotTried(String),
     /// The lock of another state directory, or one whose file is no longer there.
     #[error(
         "{}: the right to delete is lost: deletions.lock was removed or replaced, or is of another state directory; nothing \

@@ -322,8 +322,7 @@ fn batch(numbers: std::ops::Range<i64>) -> Batch {
     ApprovedPlan::batches(vec![approval.plan])
         .into_iter()
         .flatten()
-        .collect::<Vec<_>>()
-        .pop()
+        .last()
         .expect("one batch")
 }
 

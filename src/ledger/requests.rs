@@ -62,9 +62,9 @@ impl fmt::Display for RequestKey {
 #[derive(Debug)]
 #[must_use = "only a cleared batch may be sent"]
 pub enum Clearance {
-    /// The intent is on disk: send what is left of the batch, then `record`.
+    /// The intent is on disk: send what is left of the batch, then enter the answer.
     Cleared {
-        /// For `record`.
+        /// For its answer.
         request: RequestKey,
         /// What was held meanwhile and is no longer in the batch.
         dropped: Vec<(BackupId, Hold)>,
@@ -195,33 +195,59 @@ pub enum Entered {
     Answer(Vec<(BackupId, Outcome)>),
 }
 
+/// One at a time, for tests.
+#[cfg(any(test, fuzzing))]
 impl Ledger {
-    /// Enters batches and answers that wait at the same time in one transaction, which costs as much of a disk's time as one of
-    /// them would. Each is treated as [`Self::intend`] and [`Self::record`] treat it, in the order given; one that cannot
-    /// be entered harms no other, for then each is tried by itself.
+    pub(super) fn intend(&self, intent: &Intent<'_>, batch: &mut Batch) -> Result<Clearance, Error> {
+        let clearance = self.change(|tx, under_way| self.clear(tx, under_way, intent, batch))?;
+        drop_held(batch, &clearance);
+        Ok(clearance)
+    }
+
+    pub(super) fn record(
+        &self,
+        request: RequestKey,
+        now: DateTime<Utc>,
+        api_request_id: Option<&str>,
+        outcomes: &[(BackupId, Outcome)],
+    ) -> Result<(), Error> {
+        self.change(|tx, under_way| record_outcomes(tx, request, now, api_request_id, outcomes, under_way))
+    }
+}
+
+impl Ledger {
+    /// Enters batches that are to be sent and answers to what was, in the order given, in one transaction that is on disk
+    /// when this returns: it costs as much of a disk's time as one of them would.
+    ///
+    /// A batch is cleared for sending: holds and freeze are read again, what is held is dropped from it, and the intent is
+    /// recorded with every id that is left. Of an answer exactly one outcome is recorded for each id of its intent.
+    ///
+    /// Of what is an error nothing was recorded, and nothing may be sent. It harms no other: each is then tried by itself,
+    /// except that no batch is where it was the disk that failed.
     pub fn enter(&self, intent: &Intent<'_>, entries: Vec<Entry>) -> Vec<Result<Entered, Error>> {
         let together = self.change(|tx, under_way| {
             let one = |entry: &Entry| self.enter_one(tx, under_way, intent, entry);
             entries.iter().map(one).collect::<Result<Vec<_>, Error>>()
         });
-        match together {
-            Ok(cleared) => entries
-                .into_iter()
-                .zip(cleared)
-                .map(|(entry, of)| Ok(entered(entry, of)))
-                .collect(),
-            Err(error) if entries.len() == 1 => vec![Err(error)],
-            Err(_) => {
-                let alone = |entry: Entry| {
-                    let of = self.change(|tx, under_way| self.enter_one(tx, under_way, intent, &entry))?;
-                    Ok(entered(entry, of))
-                };
-                entries.into_iter().map(alone).collect()
+        let failed = match together {
+            Ok(cleared) => {
+                let both = entries.into_iter().zip(cleared);
+                return both.map(|(entry, of)| Ok(entered(entry, of))).collect();
             }
-        }
+            Err(error) if entries.len() == 1 => return vec![Err(error)],
+            Err(error) => error.fault().map(|_| error.to_string()),
+        };
+        let alone = |entry: Entry| {
+            if let (Entry::Intent { .. }, Some(why)) = (&entry, &failed) {
+                return Err(Error::NotTried(why.clone()));
+            }
+            let of = self.change(|tx, under_way| self.enter_one(tx, under_way, intent, &entry))?;
+            Ok(entered(entry, of))
+        };
+        entries.into_iter().map(alone).collect()
     }
 
-    /// `None` for an answer.
+    /// Whether a batch is cleared; `None` for an answer.
     fn enter_one(
         &self,
         tx: &Transaction<'_>,
@@ -244,16 +270,6 @@ impl Ledger {
                 outcomes,
             } => record_outcomes(tx, *request, *at, api_request_id.as_deref(), outcomes, under_way).map(|()| None),
         }
-    }
-
-    /// Clears a batch for sending, in one transaction that is on disk when this returns: holds and freeze are read again,
-    /// what is held is dropped from the batch, and the intent is recorded with every id that is left.
-    ///
-    /// After an error nothing was recorded and nothing may be sent.
-    pub fn intend(&self, intent: &Intent<'_>, batch: &mut Batch) -> Result<Clearance, Error> {
-        let clearance = self.change(|tx, under_way| self.clear(tx, under_way, intent, batch))?;
-        drop_held(batch, &clearance);
-        Ok(clearance)
     }
 
     fn clear(
@@ -293,18 +309,6 @@ impl Ledger {
         }
         let request = record_intent(tx, intent, batch.project(), &left, under_way)?;
         Ok(Clearance::Cleared { request, dropped })
-    }
-
-    /// Records what became of a request: exactly one outcome for each id of its intent, or nothing is recorded.
-    /// `api_request_id` is the id that the API gave its answer.
-    pub fn record(
-        &self,
-        request: RequestKey,
-        now: DateTime<Utc>,
-        api_request_id: Option<&str>,
-        outcomes: &[(BackupId, Outcome)],
-    ) -> Result<(), Error> {
-        self.change(|tx, under_way| record_outcomes(tx, request, now, api_request_id, outcomes, under_way))
     }
 
     /// The intents without outcomes. While another process has the deletion lock they may be its own, under way.

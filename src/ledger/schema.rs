@@ -10,7 +10,7 @@ use super::{Error, Fault};
 pub(super) const APPLICATION_ID: i64 = 0x7264_7372;
 
 /// Each brings the format before it up by one.
-pub(super) const STEPS: &[&str] = &[STEP_1, STEP_2];
+pub(super) const STEPS: &[&str] = &[STEP_1, STEP_2, STEP_3];
 
 const STEP_1: &str = "
 -- created_at; rows and head of the chain, so that a cut tail is noticed; probes.
@@ -114,10 +114,6 @@ UPDATE request SET
 DROP INDEX request_open;
 CREATE INDEX request_unsettled ON request (seq) WHERE unsettled > 0;
 
--- What people said, which each run reads before it begins, among all that runs did.
-CREATE INDEX chain_words ON chain (seq)
-WHERE kind IN ('hold', 'release', 'freeze', 'thaw', 'approve', 'approve_listing');
-
 -- How many of an instance's backups a row of the chain confirmed, until a listing after it is believed.
 CREATE TABLE confirmed (
     instance TEXT NOT NULL, seq INTEGER NOT NULL, ids INTEGER NOT NULL, PRIMARY KEY (instance, seq)
@@ -132,6 +128,12 @@ CREATE TRIGGER chain_no_delete BEFORE DELETE ON chain
 WHEN OLD.kind NOT IN ('intent', 'outcome', 'confirmed', 'returned')
     OR NOT EXISTS (SELECT 1 FROM packed WHERE OLD.seq BETWEEN first AND last)
 BEGIN SELECT RAISE(ABORT, 'the chain is append-only'); END;
+";
+
+const STEP_3: &str = "
+-- What people said, which each run reads before it begins, among all that runs did.
+CREATE INDEX chain_words ON chain (seq)
+WHERE kind IN ('hold', 'release', 'freeze', 'thaw', 'approve', 'approve_listing');
 ";
 
 /// The format of an open file, after checking that it is a file of this program and not a newer one's.

@@ -101,13 +101,13 @@ impl Ledger {
 
     /// Visits every backup that the last listings showed, with the instance whose listing it was. Reads the whole table, and
     /// keeps nothing of it.
-    pub fn each_listed(&self, mut visit: impl FnMut(&BackupId, &str)) -> Result<(), Error> {
+    pub fn each_listed(&self, mut visit: impl FnMut(&str, &str)) -> Result<(), Error> {
         self.read(|tx| {
             let mut statement = tx.prepare_cached("SELECT backup, instance FROM seen_backup")?;
             let mut rows = statement.query([])?;
             while let Some(row) = rows.next()? {
                 let text = |column| row.get_ref(column)?.as_str().map_err(rusqlite::Error::from);
-                visit(&BackupId::from(text(0)?), text(1)?);
+                visit(text(0)?, text(1)?);
             }
             Ok(())
         })

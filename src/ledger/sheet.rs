@@ -168,17 +168,9 @@ impl Sheet {
                 states.len()
             )));
         }
-        let mut sheet = Self {
-            seq,
-            run: row.get(1)?,
-            attempt: row.get(2)?,
-            project: ProjectName::from(row.get::<_, String>(3)?),
-            at: row.get::<_, Stamp>(4)?.0,
-            answer: row.get(5)?,
-            places: Vec::new(),
-            instances: Vec::new(),
-            policies: Vec::new(),
-        };
+        let (run, project): (String, String) = (row.get(1)?, row.get(3)?);
+        let mut sheet = Self::new(seq, &run, row.get(2)?, &project.into(), row.get::<_, Stamp>(4)?.0);
+        sheet.answer = row.get(5)?;
         sheet.fill(intent.items, states.into_iter())?;
         Ok(sheet)
     }

@@ -431,8 +431,8 @@ fn a_batch_only_shrinks_and_is_split_down_to_one() {
     let mut batch = ApprovedPlan::batches(vec![passed("p", [due(&one, 0..5, 100)])])
         .into_iter()
         .flatten()
-        .collect::<Vec<_>>()
-        .remove(0);
+        .next()
+        .unwrap();
     batch.retain(|item| item.candidate.id.as_str() != "b002");
     assert_eq!(batch.len(), 4);
     let (first, second) = batch.split().unwrap();

@@ -12,7 +12,7 @@ use super::survey::{Survey, skip_job};
 use super::{Error, World, blocking};
 use crate::retention::policy::Knowledge;
 use crate::retention::report::{Skip, SkipReason};
-use crate::retention::{BackupId, Instance, InstanceId, InstanceLife, ProjectName};
+use crate::retention::{Instance, InstanceId, InstanceLife, ProjectName};
 
 /// One instance of one project.
 type Of = (ProjectName, InstanceId);
@@ -45,17 +45,17 @@ pub(super) fn leave_backups_alone(world: &World, survey: &mut Survey, accounts: 
 /// The contested instances, each with what is wrong.
 fn contested(world: &World, survey: &Survey, accounts: &Accounts) -> Result<BTreeMap<Of, String>, Error> {
     let mut contested = BTreeMap::new();
-    let mut note = |backup: &BackupId, one: Of, other: &InstanceId| {
+    let mut note = |backup: &str, one: Of, other: &InstanceId| {
         let message = format!(
             "backup {backup} is listed as one of this instance and as one of {other}: one of the two listings is wrong"
         );
         contested.entry(one).or_insert(message);
     };
     let of = |instance: &Instance| (instance.project.clone(), instance.id.clone());
-    let mut due: HashMap<&BackupId, &Arc<Instance>> = HashMap::new();
+    let mut due: HashMap<&str, &Arc<Instance>> = HashMap::new();
     let instances = accounts.iter().flat_map(|account| account.plan().instances());
     for candidate in instances.flat_map(|instance| &instance.due) {
-        let (backup, instance) = (&candidate.id, &candidate.instance);
+        let (backup, instance) = (candidate.id.as_str(), &candidate.instance);
         let first = *due.entry(backup).or_insert(instance);
         if of(first) != of(instance) {
             note(backup, of(first), &instance.id);

@@ -54,7 +54,7 @@ pub(super) struct Clerk {
     pub(super) run_id: String,
     /// The listings that justify the deletions.
     pub(super) listings: Arc<HashMap<InstanceId, Listing>>,
-    /// How many requests may be under way, in all projects.
+    /// How many requests may be under way in all projects that are sent to.
     pub(super) slots: usize,
 }
 

@@ -81,13 +81,15 @@ pub(super) async fn send(
     let (ledger, lock) = world.ledger.clone().zip(world.lock.clone()).ok_or(Error::NoLedger)?;
     let batches = ApprovedPlan::batches(approved);
     progress.of_sent = batches.iter().map(Batches::ids).sum();
+    let client = |batches: &Batches| world.projects.get(batches.project());
+    let slots = batches.iter().filter_map(client).map(Client::concurrency).sum();
     let (desk, clerk) = Desk::open(Clerk {
         world: world.clone(),
         ledger: Arc::clone(&ledger),
         lock,
         run_id: run_id.to_owned(),
         listings,
-        slots: world.projects.iter().map(|(_, client)| client.concurrency()).sum(),
+        slots,
     });
     let sender = Arc::new(Sender {
         world: world.clone(),
@@ -101,7 +103,7 @@ pub(super) async fn send(
     });
     let mut lanes = JoinSet::new();
     for batches in batches {
-        let Some(client) = world.projects.get(batches.project()).cloned() else {
+        let Some(client) = client(&batches).cloned() else {
             continue;
         };
         let lane = Arc::new(Lane {

@@ -102,7 +102,7 @@ fn a_newer_format_is_refused_unchanged() {
     for access in [Access::Create, Access::Existing, Access::ReadOnly] {
         let error = Ledger::open(state.dir.path(), access, noon()).unwrap_err();
         assert!(
-            matches!(error.fault(), Some(Fault::Newer { found: 99, known: 2 })),
+            matches!(error.fault(), Some(Fault::Newer { found: 99, known: 3 })),
             "{error}"
         );
         assert!(error.to_string().contains("format 99"), "{error}");
@@ -113,19 +113,38 @@ fn a_newer_format_is_refused_unchanged() {
 fn a_later_step_is_applied_to_an_older_format_only() {
     let state = State::new();
     let mut connection = state.ledger.connection.lock().unwrap();
-    let [first, second] = schema::STEPS else {
-        panic!("two steps")
+    let [first, second, third] = schema::STEPS else {
+        panic!("three steps")
     };
-    let steps = [*first, *second, "CREATE TABLE later (a TEXT) STRICT"];
-    assert_eq!(schema::version(&connection, &steps).unwrap(), 2);
-    let tx = connection.transaction().unwrap();
-    schema::migrate(&tx, 2, &steps).unwrap();
-    tx.commit().unwrap();
+    let steps = [*first, *second, *third, "CREATE TABLE later (a TEXT) STRICT"];
     assert_eq!(schema::version(&connection, &steps).unwrap(), 3);
+    let tx = connection.transaction().unwrap();
+    schema::migrate(&tx, 3, &steps).unwrap();
+    tx.commit().unwrap();
+    assert_eq!(schema::version(&connection, &steps).unwrap(), 4);
     let rows: i64 = connection
         .query_row("SELECT COUNT(*) FROM chain", [], |row| row.get(0))
         .unwrap();
     assert_eq!(rows, 1, "what was there stays");
+}
+
+#[test]
+fn a_ledger_of_the_second_format_gets_the_index_of_what_people_said() {
+    let state = State::new();
+    state.ledger.set_freeze(&freeze(), "root", noon()).unwrap();
+    state.tamper("DROP INDEX chain_words; PRAGMA user_version = 2");
+    let ledger = state.again(Access::Existing);
+    let connection = ledger.connection.lock().unwrap();
+    assert_eq!(schema::version(&connection, schema::STEPS).unwrap(), 3);
+    let indexes = "SELECT COUNT(*) FROM sqlite_schema WHERE name = 'chain_words'";
+    let found: i64 = connection.query_row(indexes, [], |row| row.get(0)).unwrap();
+    assert_eq!(found, 1);
+    drop(connection);
+    assert_eq!(
+        ledger.freeze().unwrap().unwrap().freeze,
+        freeze(),
+        "what was there stays"
+    );
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Intents and answers that share a transaction.
 
 use super::super::fixtures::{State, batch, freeze, hold_on, id, noon};
-use super::super::{Access, Clearance, Entered, Entry, Error, Intent, RequestKey, Verification};
+use super::super::{Access, Clearance, Entered, Entry, Error, Fault, Intent, RequestKey, Verification};
 use crate::retention::{BackupId, HoldTarget, Outcome};
 
 fn intent_of(numbers: impl IntoIterator<Item = usize>) -> Entry {
@@ -28,6 +28,14 @@ fn cleared(entered: &Result<Entered, Error>) -> (RequestKey, Vec<BackupId>) {
     }
 }
 
+/// The open requests as another process sees them, in a ledger that is intact.
+fn open_on_disk(state: &State) -> Vec<RequestKey> {
+    let on_disk = state.again(Access::Existing);
+    assert!(matches!(on_disk.verify(None).unwrap(), Verification::Intact { .. }));
+    let open = on_disk.open_requests().unwrap();
+    open.into_iter().map(|it| it.request).collect()
+}
+
 #[test]
 fn batches_and_answers_that_wait_together_are_each_entered() {
     let state = State::new();
@@ -37,15 +45,8 @@ fn batches_and_answers_that_wait_together_are_each_entered() {
     let (third, fourth) = (cleared(&entered[0]), cleared(&entered[2]));
     assert_eq!((third.1, fourth.1), (vec![id(3)], vec![id(4), id(5)]));
     assert!(matches!(&entered[1], Ok(Entered::Answer(outcomes)) if outcomes.len() == 2));
-    let on_disk = state.again(Access::Existing);
-    let open: Vec<_> = on_disk
-        .open_requests()
-        .unwrap()
-        .into_iter()
-        .map(|it| it.request)
-        .collect();
+    let open = open_on_disk(&state);
     assert_eq!(open, [third.0, fourth.0]);
-    assert!(matches!(on_disk.verify(None).unwrap(), Verification::Intact { .. }));
 }
 
 #[test]
@@ -64,15 +65,8 @@ fn one_that_cannot_be_entered_harms_no_other() {
     assert!(matches!(entered[1], Err(Error::StillOpen { .. })), "{:?}", entered[1]);
     assert!(matches!(entered[2], Err(Error::NotOpen(_))), "{:?}", entered[2]);
     assert!(matches!(entered[3], Ok(Entered::Answer(_))), "{:?}", entered[3]);
-    let on_disk = state.again(Access::Existing);
-    let open: Vec<_> = on_disk
-        .open_requests()
-        .unwrap()
-        .into_iter()
-        .map(|it| it.request)
-        .collect();
+    let open = open_on_disk(&state);
     assert_eq!(open, [second], "nothing of what failed is left");
-    assert!(matches!(on_disk.verify(None).unwrap(), Verification::Intact { .. }));
     // What is in memory is what is on disk.
     state.intend([3]);
     state
@@ -136,4 +130,26 @@ fn another_ledger_s_lock_clears_nothing_and_records_answers() {
         .enter(&intent, vec![intent_of([2]), answer_to(first, &[1])]);
     assert!(matches!(entered[0], Err(Error::WrongLock { .. })), "{:?}", entered[0]);
     assert!(entered[1].is_ok(), "{:?}", entered[1]);
+}
+
+#[test]
+fn no_batch_is_tried_again_where_the_disk_failed_and_what_was_answered_is() {
+    let state = State::new();
+    let first = state.intend([1]);
+    let (file, aside) = (state.ledger.path(), state.dir.path().join("aside"));
+    std::fs::rename(file, &aside).unwrap();
+    let entries = vec![intent_of([2]), answer_to(first, &[1]), intent_of([3])];
+    let entered = state.ledger.enter(&state.intent(), entries);
+    for batch in [0, 2] {
+        assert!(
+            matches!(&entered[batch], Err(Error::NotTried(why)) if why.contains("moved")),
+            "{entered:?}"
+        );
+    }
+    assert!(
+        matches!(&entered[1], Err(error) if matches!(error.fault(), Some(Fault::Replaced))),
+        "{entered:?}"
+    );
+    std::fs::rename(&aside, file).unwrap();
+    assert_eq!(open_on_disk(&state), [first], "nothing of it is on disk");
 }

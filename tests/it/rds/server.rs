@@ -282,6 +282,6 @@ pub fn batch(ids: &[&str]) -> Batch {
     ApprovedPlan::batches(vec![approval.plan])
         .into_iter()
         .flatten()
-        .collect::<Vec<_>>()
-        .remove(0)
+        .next()
+        .unwrap()
 }
