@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::args::{Apply, Format, Global};
 use super::render::Kind;
+use super::told::Told;
 use super::{CommandResult, Failure, exit, plan, session, show_report};
 use crate::config::Config;
 use crate::daemon::gauges::{self, Remembered};
@@ -26,11 +27,12 @@ pub(super) fn apply(args: &Apply, global: &Global) -> CommandResult {
     session::needs_projects(&config)?;
     // Before anything is made on disk: a misspelt name leaves no state behind.
     run::know_all(plan::policies(&args.policies).as_deref(), &config)?;
-    let report = session::runtime(1)?.block_on(run_once(args, &config))?;
-    show_report(&report, Kind::Apply, &args.show, global)
+    let told = Told::default();
+    let report = session::runtime(1)?.block_on(run_once(args, &config, &told))?;
+    show_report(&report, &told, Kind::Apply, &args.show, global)
 }
 
-async fn run_once(args: &Apply, config: &Arc<Config>) -> Result<RunReport, Failure> {
+async fn run_once(args: &Apply, config: &Arc<Config>, told: &Told) -> Result<RunReport, Failure> {
     let mut stop = session::stop_signal()?;
     let started_at = crate::clock::now();
     let ledger = Arc::new(Ledger::open(&config.state_dir, Access::Create, started_at)?);
@@ -49,7 +51,8 @@ async fn run_once(args: &Apply, config: &Arc<Config>) -> Result<RunReport, Failu
         now: crate::clock::now(),
         rows: match args.show.format {
             Format::Table if !args.show.all => run::Rows::Going,
-            Format::Table | Format::Json => run::Rows::All,
+            Format::Table => run::Rows::All,
+            Format::Json => told.rows(),
         },
         trigger: "apply",
         budget: BUDGET,

@@ -11,6 +11,7 @@ use std::time::Duration;
 use super::args::{Demo, Format, Global, Show};
 use super::out::Out;
 use super::render::Kind;
+use super::told::Told;
 use super::{CommandResult, Failure, exit, plan, session, show_report};
 use crate::config::{Config, Surroundings};
 use crate::daemon::{Daemon, Options};
@@ -130,7 +131,7 @@ async fn once(config: &Arc<Config>, simulator: &Simulator, global: &Global) -> C
         all: true,
         wide: false,
     };
-    show_report(&report?, Kind::Apply, &show, global)
+    show_report(&report?, &Told::default(), Kind::Apply, &show, global)
 }
 
 fn introduce(simulator: &Simulator, global: &Global) -> Result<(), Failure> {

@@ -110,7 +110,7 @@ pub fn gravest(refusals: &[Refusal]) -> Option<&Refusal> {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
+    use std::collections::{BTreeMap, HashMap};
 
     use chrono::DateTime;
 
@@ -131,6 +131,7 @@ mod tests {
             calls: 0,
             ledger_head: None,
             settled_earlier: Vec::new(),
+            fates: HashMap::new(),
         }
     }
 

@@ -1,6 +1,6 @@
 //! Reports as JSON, exactly as the contract names them (section 3).
 //!
-//! Everything is serialised by reference, row by row: a million rows are not built a second time. Not for the API's JSON
+//! Everything is serialised by reference; a pass tells its decisions one by one (`told`), and none is held. Not for the API's JSON
 //! (`rds::wire`), the ledger's, or lists of other things (`listing`). Keys that the contract does not name are added only where absence says nothing.
 
 use std::borrow::Cow;
@@ -13,15 +13,16 @@ use serde::ser::{SerializeMap, Serializer};
 
 use super::exit;
 use super::sentences::timestamp;
+use super::told::{Fates, Told};
 use crate::retention::report::{Action, InstanceCounts, Outcome, PolicyReport, Row, Sent, Skip, Summary};
 use crate::retention::{
     BackupId, ExpireReason, Fate, Hold, Instance, InstanceId, KeepReason, Keeper, PolicyName, ProjectName, Refusal,
     RunReport, Series,
 };
 
-/// Writes a report and a line feed.
-pub fn write_report(out: &mut dyn Write, report: &RunReport) -> io::Result<()> {
-    write(out, &Report::of(report))
+/// Writes a report with the decisions that its pass told, and a line feed.
+pub fn write_report(out: &mut dyn Write, report: &RunReport, told: &Told) -> io::Result<()> {
+    write(out, &Report::of(report, told))
 }
 
 /// Writes any value as one line.
@@ -80,6 +81,37 @@ impl Serialize for Stamp {
     }
 }
 
+/// What each policy found, one after another.
+struct Policies<'a> {
+    report: &'a RunReport,
+    told: &'a Told,
+}
+
+impl Serialize for Policies<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Self { report, told } = self;
+        serializer.collect_seq(
+            report
+                .policies
+                .iter()
+                .map(|policy| Policy::of(policy, &report.fates, told)),
+        )
+    }
+}
+
+/// The decisions of one policy.
+struct Decisions<'a> {
+    policy: &'a PolicyName,
+    fates: &'a Fates,
+    told: &'a Told,
+}
+
+impl Serialize for Decisions<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.told.serialize(self.policy, self.fates, serializer)
+    }
+}
+
 /// A list whose entries are made while they are written.
 struct Each<'a, T, J>(&'a [T], fn(&'a T) -> J);
 
@@ -94,7 +126,7 @@ struct Report<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     run_id: Option<&'a str>,
     at: Stamp,
-    policies: Each<'a, PolicyReport, Policy<'a>>,
+    policies: Policies<'a>,
     unmanaged: Each<'a, std::sync::Arc<Instance>, InstanceJson<'a>>,
     overlaps: Vec<OverlapJson<'a>>,
     skipped: Each<'a, Skip, SkipJson<'a>>,
@@ -109,7 +141,7 @@ struct Report<'a> {
 }
 
 impl<'a> Report<'a> {
-    fn of(report: &'a RunReport) -> Self {
+    fn of(report: &'a RunReport, told: &'a Told) -> Self {
         let overlaps = report.overlaps.iter().map(|overlap| OverlapJson {
             policies: &overlap.policies,
             instances: overlap.instances,
@@ -117,7 +149,7 @@ impl<'a> Report<'a> {
         Self {
             run_id: report.run_id.as_deref(),
             at: Stamp(report.at),
-            policies: Each(&report.policies, Policy::of),
+            policies: Policies { report, told },
             unmanaged: Each(&report.unmanaged, |instance| InstanceJson {
                 project: &instance.project,
                 instance_id: &instance.id,
@@ -170,7 +202,7 @@ struct Policy<'a> {
     verdict: &'static str,
     refusal: Option<RefusalJson<'a>>,
     summary: SummaryJson,
-    decisions: Each<'a, Row, DecisionJson<'a>>,
+    decisions: Decisions<'a>,
     // Beyond the contract.
     refusals: Each<'a, Refusal, RefusalJson<'a>>,
     result: &'static str,
@@ -180,7 +212,7 @@ struct Policy<'a> {
 }
 
 impl<'a> Policy<'a> {
-    fn of(report: &'a PolicyReport) -> Self {
+    fn of(report: &'a PolicyReport, fates: &'a Fates, told: &'a Told) -> Self {
         Self {
             policy: &report.policy,
             mode: report.mode.as_str(),
@@ -192,7 +224,11 @@ impl<'a> Policy<'a> {
             },
             refusal: exit::gravest(&report.refusals).map(RefusalJson::of),
             summary: SummaryJson::of(&report.summary),
-            decisions: Each(&report.rows, DecisionJson::of),
+            decisions: Decisions {
+                policy: &report.policy,
+                fates,
+                told,
+            },
             refusals: Each(&report.refusals, RefusalJson::of),
             result: report.result.as_str(),
             left: report.left,
@@ -250,8 +286,9 @@ impl SummaryJson {
     }
 }
 
+/// One decision, without what became of the backup: that comes behind it ([`FateJson`]).
 #[derive(Serialize)]
-struct DecisionJson<'a> {
+pub(super) struct DecisionJson<'a> {
     project: &'a ProjectName,
     instance_id: &'a InstanceId,
     instance_name: &'a str,
@@ -268,14 +305,10 @@ struct DecisionJson<'a> {
     grace_since: Option<Stamp>,
     #[serde(skip_serializing_if = "Option::is_none")]
     due_at: Option<Stamp>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    outcome: Option<&'static str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    error: Option<ErrorJson<'a>>,
 }
 
 impl<'a> DecisionJson<'a> {
-    fn of(row: &'a Row) -> Self {
+    pub(super) fn of(row: &'a Row) -> Self {
         let (grace_since, due_at) = match &row.action {
             Action::Wait { since, due_at, .. } => (*since, *due_at),
             Action::Keep(_) | Action::Delete(_) => (None, None),
@@ -294,8 +327,23 @@ impl<'a> DecisionJson<'a> {
             expires_at: row.expires_at.map(Stamp),
             grace_since: grace_since.map(Stamp),
             due_at: due_at.map(Stamp),
-            outcome: row.fate.as_deref().map(Fate::key),
-            error: row.fate.as_deref().and_then(ErrorJson::of),
+        }
+    }
+}
+
+/// What became of a backup that was sent.
+#[derive(Serialize)]
+pub(super) struct FateJson<'a> {
+    outcome: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<ErrorJson<'a>>,
+}
+
+impl<'a> FateJson<'a> {
+    pub(super) fn of(fate: &'a Fate) -> Self {
+        Self {
+            outcome: fate.key(),
+            error: ErrorJson::of(fate),
         }
     }
 }

@@ -31,6 +31,7 @@ mod session;
 mod simulator;
 mod state;
 pub mod text;
+pub mod told;
 mod values;
 mod why;
 
@@ -43,6 +44,7 @@ use clap::Parser;
 use self::args::{Cli, Command, Format, Global, Show};
 use self::out::{Out, forgive_broken_pipe};
 use self::render::Kind;
+use self::told::Told;
 use crate::retention::RunReport;
 
 /// Why a command ended without its result: what to say, and the exit code.
@@ -136,15 +138,15 @@ fn print_man(dir: Option<&Path>) -> CommandResult {
         .map_err(|error| Failure::new(exit::UNDONE, format!("{}: {error}", dir.display())))
 }
 
-/// Shows a report as asked for and returns the exit code it deserves.
-pub fn show_report(report: &RunReport, kind: Kind, show: &Show, global: &Global) -> CommandResult {
+/// Shows a report as asked for, as JSON with what its pass told, and returns the exit code it deserves.
+pub fn show_report(report: &RunReport, told: &Told, kind: Kind, show: &Show, global: &Global) -> CommandResult {
     let code = match kind {
         Kind::Plan | Kind::Offline => exit::of_plan(report),
         Kind::Apply => exit::of_run(report),
     };
     let mut out = Out::of(show.format, global.color);
     let written = match show.format {
-        Format::Json => json::write_report(&mut out, report),
+        Format::Json => json::write_report(&mut out, report, told),
         Format::Table => {
             let look = out.look_of_report(global, show);
             render::report(&mut out, report, kind, &look)

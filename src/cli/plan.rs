@@ -4,9 +4,10 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::args::{Global, Plan};
+use super::args::{Format, Global, Plan};
 use super::progress::{Progress, Values};
 use super::render::Kind;
+use super::told::Told;
 use super::{CommandResult, Failure, exit, session, show_report};
 use crate::config::Config;
 use crate::retention::report::InstanceCounts;
@@ -19,12 +20,16 @@ const BUDGET: Duration = Duration::from_secs(6 * 3_600);
 pub(super) fn plan(args: &Plan, global: &Global) -> CommandResult {
     let config = session::configuration(global)?;
     session::log(global)?;
+    let told = Told::default();
     let order = Order {
         purpose: Purpose::Plan,
         policies: policies(&args.policies),
         instance: args.instance.as_deref().map(InstanceId::from),
         now: args.at.unwrap_or_else(crate::clock::now),
-        rows: run::Rows::All,
+        rows: match args.show.format {
+            Format::Table => run::Rows::All,
+            Format::Json => told.rows(),
+        },
         trigger: "plan",
         budget: BUDGET,
     };
@@ -35,18 +40,16 @@ pub(super) fn plan(args: &Plan, global: &Global) -> CommandResult {
     if let Some(wanted) = &args.instance {
         must_be_there(wanted, &report)?;
     }
-    let shown = show_report(&report, kind, &args.show, global);
+    let shown = show_report(&report, &told, kind, &args.show, global);
     // The process ends now: giving back the memory of a million rows one by one would only take time.
-    std::mem::forget(report);
+    std::mem::forget((report, told));
     shown
 }
 
 /// A name that nothing bears is a mistake of whoever typed it, unless a project could not be asked.
 fn must_be_there(wanted: &str, report: &RunReport) -> Result<(), Failure> {
     let counts: InstanceCounts = report.instances.values().sum();
-    let is_there =
-        counts.managed + counts.unmanaged > 0 || report.policies.iter().any(|policy| !policy.rows.is_empty());
-    if is_there || !report.skipped.is_empty() {
+    if counts.managed + counts.unmanaged > 0 || !report.skipped.is_empty() {
         return Ok(());
     }
     Err(Failure::new(

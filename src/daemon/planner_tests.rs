@@ -91,6 +91,7 @@ fn report(order: &Order, world: &World) -> RunReport {
         calls: 0,
         ledger_head: None,
         settled_earlier: Vec::new(),
+        fates: HashMap::new(),
     }
 }
 

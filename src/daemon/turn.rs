@@ -225,5 +225,6 @@ pub(super) fn stand_in(turn: &Turn, result: RunResult, finished_at: DateTime<Utc
         calls: 0,
         ledger_head: None,
         settled_earlier: Vec::new(),
+        fates: std::collections::HashMap::new(),
     }
 }

@@ -337,6 +337,8 @@ pub struct RunReport {
     pub ledger_head: Option<String>,
     /// Deletions of earlier runs that this run's listings settled.
     pub settled_earlier: Vec<Settled>,
+    /// What became of the ids that were sent, where single decisions are wanted and the report holds no rows of them.
+    pub fates: HashMap<BackupId, Arc<Fate>>,
 }
 
 impl RunReport {

@@ -163,6 +163,7 @@ fn a_report_sums_over_policies_and_projects_and_marks_every_row_of_a_backup() {
         calls: 0,
         ledger_head: None,
         settled_earlier: Vec::new(),
+        fates: HashMap::new(),
     };
     assert_eq!(
         ["accepted", "rejected", "confirmed"].map(|fate| report.sent(fate)),

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 
-use super::{Order, Rows};
+use super::{Order, Rows, Teller};
 use crate::retention::plan::InstanceDue;
 use crate::retention::policy::Knowledge;
 use crate::retention::report::{Action, PolicyReport, Row, RunResult, Summary};
@@ -52,7 +52,7 @@ impl Accounts {
             holds,
             now: order.now,
             most_rows: match order.rows {
-                Rows::All | Rows::Going => usize::MAX,
+                Rows::All | Rows::Going | Rows::Told(_) => usize::MAX,
                 Rows::UpTo(most) => most,
                 Rows::None => 0,
             },
@@ -222,14 +222,10 @@ impl Account {
             let is_wanted = match self.wanted {
                 Rows::None => false,
                 Rows::Going => !self.is_large || !matches!(action, Action::Keep(_)),
-                Rows::All | Rows::UpTo(_) => true,
+                Rows::All | Rows::UpTo(_) | Rows::Told(_) => true,
             };
             if is_wanted {
-                if self.rows.len() == self.rows.capacity() {
-                    // By an eighth, not twice: the rows are the most of what a report holds.
-                    self.rows.reserve_exact(64.max(self.rows.len() / 8));
-                }
-                self.rows.push(Row {
+                self.show(Row {
                     instance: Arc::clone(instance),
                     backup: backup.clone(),
                     action,
@@ -239,7 +235,7 @@ impl Account {
             }
         }
         let is_kept = |row: &Row| matches!(row.action, Action::Keep(_));
-        if self.wanted == Rows::Going
+        if matches!(self.wanted, Rows::Going)
             && !self.is_large
             && self.rows.iter().filter(|row| is_kept(row)).nth(Rows::FEW).is_some()
         {
@@ -252,6 +248,18 @@ impl Account {
             newest_recovery_point: None,
             due,
         }
+    }
+
+    /// Tells a decision, or holds it for the report.
+    fn show(&mut self, row: Row) {
+        if let Rows::Told(Teller(tell)) = &self.wanted {
+            return tell(&self.policy.name, &row);
+        }
+        if self.rows.len() == self.rows.capacity() {
+            // By an eighth, not twice: the rows are the most of what a report holds.
+            self.rows.reserve_exact(64.max(self.rows.len() / 8));
+        }
+        self.rows.push(row);
     }
 
     /// Forgets the grace of what an edit took out of the policy's scope: it is not expired any more.

@@ -25,6 +25,7 @@ mod steady;
 mod survey;
 
 use std::collections::{BTreeMap, HashMap};
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -39,7 +40,7 @@ pub use projects::Projects;
 use crate::config::Config;
 use crate::ledger::{self, DeletionLock, Ledger};
 use crate::rds::Client;
-use crate::retention::report::{InstanceCounts, PolicyReport, RunReport, RunResult, Sent, Skip, SkipReason};
+use crate::retention::report::{InstanceCounts, PolicyReport, Row, RunReport, RunResult, Sent, Skip, SkipReason};
 use crate::retention::{BackupId, Fate, Hold, InstanceId, Mode, Policy, PolicyName, ProjectName, Refusal};
 use account::{Account, Accounts};
 use guard::guard;
@@ -59,7 +60,7 @@ pub enum Purpose {
 }
 
 /// Which decisions a report holds, one by one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub enum Rows {
     /// All of them.
     All,
@@ -68,6 +69,8 @@ pub enum Rows {
     /// All, as long as few are kept; of more than [`Rows::FEW`] those of backups that go, so that a report grows with what is
     /// deleted and not with the fleet.
     Going,
+    /// None: each is told as soon as it is made, and what became of the ids that were sent is in [`RunReport::fates`].
+    Told(Teller),
     /// None.
     None,
 }
@@ -75,6 +78,26 @@ pub enum Rows {
 impl Rows {
     /// So many kept backups are few.
     pub const FEW: usize = 200;
+}
+
+/// Told each decision of each policy that runs, in the order in which they are made, before the guard has spoken; must return at
+/// once.
+#[derive(Clone)]
+pub struct Teller(Arc<Tell>);
+
+type Tell = dyn Fn(&PolicyName, &Row) + Send + Sync;
+
+impl Teller {
+    /// Tells this function.
+    pub fn new(tell: impl Fn(&PolicyName, &Row) + Send + Sync + 'static) -> Self {
+        Self(Arc::new(tell))
+    }
+}
+
+impl fmt::Debug for Teller {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Teller")
+    }
 }
 
 /// What to do in one pass.
@@ -190,6 +213,7 @@ pub async fn pass(order: &Order, world: &World) -> Result<RunReport, Error> {
         calls: 0,
         ledger_head: None,
         settled_earlier: survey.settled,
+        fates: HashMap::new(),
     };
     if let (Purpose::Apply { confirm_for }, Some(run_id)) = (order.purpose, &run_id) {
         let listings = survey
@@ -207,7 +231,7 @@ pub async fn pass(order: &Order, world: &World) -> Result<RunReport, Error> {
         )
         .await?;
         let sent = confirm::confirm(sent, world, run_id, &listings, Instant::now() + confirm_for).await?;
-        settle(&mut report, sent);
+        settle(&mut report, sent, &order.rows);
     }
     report.calls = calls() - calls_before;
     finish(world, &mut report, &survey.hit)?;
@@ -304,13 +328,13 @@ fn open_accounts(order: &Order, world: &World, running: Vec<usize>) -> Result<Ac
     }
     let open = |policy: &Arc<Policy>| {
         let grace = Grace::Known(graces.remove(&policy.name).unwrap_or_default());
-        Account::new(Arc::clone(policy), grace, order.now, order.rows)
+        Account::new(Arc::clone(policy), grace, order.now, order.rows.clone())
     };
     Ok(Accounts::new(all, running, holds(world, order.now)?, order, open))
 }
 
 /// Enters what became of the sent ids into the report.
-fn settle(report: &mut RunReport, sent: send::Sending) {
+fn settle(report: &mut RunReport, sent: send::Sending, rows: &Rows) {
     for item in &sent.items {
         let Some(policy) = report
             .policies
@@ -336,7 +360,8 @@ fn settle(report: &mut RunReport, sent: send::Sending) {
         }
     }
     report.skipped.extend(sent.skipped);
-    if report.policies.iter().all(|policy| policy.rows.is_empty()) {
+    let is_told = matches!(rows, Rows::Told(_));
+    if !is_told && report.policies.iter().all(|policy| policy.rows.is_empty()) {
         return;
     }
     let fates: HashMap<BackupId, Arc<Fate>> = sent
@@ -345,6 +370,9 @@ fn settle(report: &mut RunReport, sent: send::Sending) {
         .filter_map(|item| Some((item.doomed.candidate.id, item.fate?)))
         .collect();
     report.mark(&fates);
+    if is_told {
+        report.fates = fates;
+    }
 }
 
 /// Names the results, writes the summary down and takes the head of the chain.

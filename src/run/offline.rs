@@ -1,6 +1,6 @@
 //! `plan --backups FILE`: the same decision without a network, credentials or state.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use chrono::TimeDelta;
@@ -31,7 +31,7 @@ pub fn decide_file(order: &Order, config: &Config, backups: BackupsOfFile) -> Re
         instances.entry(id).or_default().append(&mut backups);
     }
     let all: Vec<Arc<Policy>> = config.policies.iter().map(|entry| Arc::clone(&entry.policy)).collect();
-    let open = |policy: &Arc<Policy>| Account::new(Arc::clone(policy), Grace::Over, order.now, order.rows);
+    let open = |policy: &Arc<Policy>| Account::new(Arc::clone(policy), Grace::Over, order.now, order.rows.clone());
     let mut accounts = Accounts::new(all, running, config.holds.clone(), order, open);
     let mut claims = Vec::new();
     let mut unmanaged = Vec::new();
@@ -75,6 +75,7 @@ pub fn decide_file(order: &Order, config: &Config, backups: BackupsOfFile) -> Re
         calls: 0,
         ledger_head: None,
         settled_earlier: Vec::new(),
+        fates: HashMap::new(),
     })
 }
 

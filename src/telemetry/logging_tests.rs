@@ -1,6 +1,6 @@
 //! Lines as they are written, read back.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex};
 
@@ -101,6 +101,7 @@ fn report(result: RunResult, refusals: Vec<Refusal>) -> RunReport {
         calls: 25,
         ledger_head: Some("beef".to_owned()),
         settled_earlier: Vec::new(),
+        fates: HashMap::new(),
     }
 }
 

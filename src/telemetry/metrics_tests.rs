@@ -1,6 +1,6 @@
 //! The metrics against the contract's table, over a policy's life, and in both text formats.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -155,6 +155,7 @@ fn report(result: RunResult) -> RunReport {
         calls: 25,
         ledger_head: Some("beef".to_owned()),
         settled_earlier: Vec::new(),
+        fates: HashMap::new(),
     }
 }
 

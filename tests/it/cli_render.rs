@@ -12,6 +12,7 @@ use chrono_tz::Tz;
 use rds_retentiond::cli::listing::{HistoryEntry, HoldEntry};
 use rds_retentiond::cli::out::Look;
 use rds_retentiond::cli::render::Kind;
+use rds_retentiond::cli::told::Told;
 use rds_retentiond::cli::{json, listing, render};
 use rds_retentiond::retention::plan::ClockCheck;
 use rds_retentiond::retention::report::{
@@ -283,6 +284,7 @@ fn plan() -> RunReport {
         calls: 1_412,
         ledger_head: None,
         settled_earlier: Vec::new(),
+        fates: HashMap::new(),
     }
 }
 
@@ -453,8 +455,17 @@ fn a_large_report_shows_what_goes_unless_all_is_asked_for() {
 }
 
 fn json_of(report: &RunReport) -> serde_json::Value {
+    // As a pass does it: each decision is told, and what became of the ids comes later.
+    let (told, mut report) = (Told::default(), report.clone());
+    for policy in &report.policies {
+        for row in &policy.rows {
+            told.tell(&policy.policy, row);
+            let fate = row.fate.clone().map(|fate| (row.backup.id.clone(), fate));
+            report.fates.extend(fate);
+        }
+    }
     let mut written = Vec::new();
-    json::write_report(&mut written, report).unwrap();
+    json::write_report(&mut written, &report, &told).unwrap();
     assert!(written.ends_with(b"}\n"));
     serde_json::from_slice(&written).unwrap()
 }

@@ -1,7 +1,7 @@
 //! The page as text: hostile names, size, what it says. How it looks and whether everybody can use it is checked in a
 //! browser by `tests/ops/check-page`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -100,6 +100,7 @@ fn status(instances: u32, backups: u32) -> Status {
         calls: 1,
         ledger_head: None,
         settled_earlier: Vec::new(),
+        fates: HashMap::new(),
     };
     Status {
         version: "0.0.0",
