@@ -1,6 +1,6 @@
 //! Reports as JSON, exactly as the contract names them (section 3).
 //!
-//! Everything is serialised by reference; a pass tells its decisions one by one (`told`), and none is held. Not for the API's JSON
+//! Everything is serialised by reference; what a pass tells one by one is taken from `told`. Not for the API's JSON
 //! (`rds::wire`), the ledger's, or lists of other things (`listing`). Keys that the contract does not name are added only where absence says nothing.
 
 use std::borrow::Cow;
@@ -20,7 +20,7 @@ use crate::retention::{
     RunReport, Series,
 };
 
-/// Writes a report with the decisions that its pass told, and a line feed.
+/// Writes a report and a line feed, with the decisions that its pass told where it holds none itself.
 pub fn write_report(out: &mut dyn Write, report: &RunReport, told: &Told) -> io::Result<()> {
     write(out, &Report::of(report, told))
 }
@@ -99,16 +99,20 @@ impl Serialize for Policies<'_> {
     }
 }
 
-/// The decisions of one policy.
+/// The decisions of one policy: those that the report holds, or those that its pass told.
 struct Decisions<'a> {
-    policy: &'a PolicyName,
+    policy: &'a PolicyReport,
     fates: &'a Fates,
     told: &'a Told,
 }
 
 impl Serialize for Decisions<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        self.told.serialize(self.policy, self.fates, serializer)
+        if self.policy.rows.is_empty() {
+            self.told.serialize(&self.policy.policy, self.fates, serializer)
+        } else {
+            Each(&self.policy.rows, DecisionJson::of).serialize(serializer)
+        }
     }
 }
 
@@ -225,7 +229,7 @@ impl<'a> Policy<'a> {
             refusal: exit::gravest(&report.refusals).map(RefusalJson::of),
             summary: SummaryJson::of(&report.summary),
             decisions: Decisions {
-                policy: &report.policy,
+                policy: report,
                 fates,
                 told,
             },
@@ -286,7 +290,7 @@ impl SummaryJson {
     }
 }
 
-/// One decision, without what became of the backup: that comes behind it ([`FateJson`]).
+/// One decision. What became of the backup comes last, so that it can be added to one that was told before ([`FateJson`]).
 #[derive(Serialize)]
 pub(super) struct DecisionJson<'a> {
     project: &'a ProjectName,
@@ -305,6 +309,10 @@ pub(super) struct DecisionJson<'a> {
     grace_since: Option<Stamp>,
     #[serde(skip_serializing_if = "Option::is_none")]
     due_at: Option<Stamp>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    outcome: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<ErrorJson<'a>>,
 }
 
 impl<'a> DecisionJson<'a> {
@@ -327,6 +335,8 @@ impl<'a> DecisionJson<'a> {
             expires_at: row.expires_at.map(Stamp),
             grace_since: grace_since.map(Stamp),
             due_at: due_at.map(Stamp),
+            outcome: row.fate.as_deref().map(Fate::key),
+            error: row.fate.as_deref().and_then(ErrorJson::of),
         }
     }
 }

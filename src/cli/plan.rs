@@ -26,9 +26,10 @@ pub(super) fn plan(args: &Plan, global: &Global) -> CommandResult {
         policies: policies(&args.policies),
         instance: args.instance.as_deref().map(InstanceId::from),
         now: args.at.unwrap_or_else(crate::clock::now),
-        rows: match args.show.format {
-            Format::Table => run::Rows::All,
-            Format::Json => told.rows(),
+        rows: match (args.show.format, &args.backups) {
+            (Format::Json, None) => told.rows(),
+            // A table is sorted; and a file's backups are in memory already, so that packing their decisions saves nothing but takes time.
+            (Format::Table, _) | (Format::Json, Some(_)) => run::Rows::All,
         },
         trigger: "plan",
         budget: BUDGET,

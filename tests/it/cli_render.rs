@@ -454,19 +454,29 @@ fn a_large_report_shows_what_goes_unless_all_is_asked_for() {
     );
 }
 
-fn json_of(report: &RunReport) -> serde_json::Value {
-    // As a pass does it: each decision is told, and what became of the ids comes later.
+/// As `apply` does it: each decision is told and none is held, and what became of the ids comes later.
+fn told_json_of(report: &RunReport) -> Vec<u8> {
     let (told, mut report) = (Told::default(), report.clone());
-    for policy in &report.policies {
-        for row in &policy.rows {
-            told.tell(&policy.policy, row);
-            let fate = row.fate.clone().map(|fate| (row.backup.id.clone(), fate));
+    for policy in &mut report.policies {
+        for mut row in std::mem::take(&mut policy.rows) {
+            let fate = row.fate.take().map(|fate| (row.backup.id.clone(), fate));
             report.fates.extend(fate);
+            told.tell(&policy.policy, &row);
         }
     }
     let mut written = Vec::new();
     json::write_report(&mut written, &report, &told).unwrap();
+    written
+}
+
+fn json_of(report: &RunReport) -> serde_json::Value {
+    let mut written = Vec::new();
+    json::write_report(&mut written, report, &Told::default()).unwrap();
     assert!(written.ends_with(b"}\n"));
+    assert!(
+        written == told_json_of(report),
+        "a report that was told is the same to the byte"
+    );
     serde_json::from_slice(&written).unwrap()
 }
 
