@@ -10,7 +10,7 @@ use super::render::Kind;
 use super::told::Told;
 use super::{CommandResult, Failure, exit, session, show_report};
 use crate::config::Config;
-use crate::retention::report::InstanceCounts;
+use crate::retention::report::{InstanceCounts, Summary};
 use crate::retention::{InstanceId, PolicyName, RunReport};
 use crate::run::{self, Order, Purpose, Watcher};
 
@@ -50,7 +50,10 @@ pub(super) fn plan(args: &Plan, global: &Global) -> CommandResult {
 /// A name that nothing bears is a mistake of whoever typed it, unless a project could not be asked.
 fn must_be_there(wanted: &str, report: &RunReport) -> Result<(), Failure> {
     let counts: InstanceCounts = report.instances.values().sum();
-    if counts.managed + counts.unmanaged > 0 || !report.skipped.is_empty() {
+    // A deleted instance is in no list, and has backups.
+    let mut decided = report.policies.iter().map(|policy| policy.summary);
+    let is_there = counts.managed + counts.unmanaged > 0 || decided.any(|summary| summary != Summary::default());
+    if is_there || !report.skipped.is_empty() {
         return Ok(());
     }
     Err(Failure::new(

@@ -52,6 +52,23 @@ async fn include_applies_the_same_rules_to_what_is_left() {
 }
 
 #[tokio::test]
+async fn a_plan_of_it_alone_finds_it_although_no_list_names_it() {
+    let world = missed_for_a_day(DeletedListing::NotFound).await;
+    for format in ["json", "table"] {
+        let plan = world
+            .run(&["plan", "--instance", &instance_id(1), "--format", format])
+            .await;
+        assert_eq!(plan.code, 0, "{}", plan.stderr);
+        if format == "json" {
+            let decisions = &plan.json()["policies"][0]["decisions"];
+            assert_eq!(decisions.as_array().map(Vec::len), Some(8), "{decisions:#}");
+        } else {
+            assert!(plan.stdout.contains("deleted, missed since"), "{}", plan.stdout);
+        }
+    }
+}
+
+#[tokio::test]
 async fn ignore_leaves_it_alone() {
     let world = missed_for_a_day(DeletedListing::NotFound).await;
     world.policies(&policy(3, "ignore"));
