@@ -10,7 +10,7 @@ use super::{Error, Fault};
 pub(super) const APPLICATION_ID: i64 = 0x7264_7372;
 
 /// Each brings the format before it up by one.
-pub(super) const STEPS: &[&str] = &[STEP_1, STEP_2, STEP_3];
+pub(super) const STEPS: &[&str] = &[STEP_1, STEP_2, STEP_3, STEP_4];
 
 const STEP_1: &str = "
 -- created_at; rows and head of the chain, so that a cut tail is noticed; probes.
@@ -134,6 +134,18 @@ const STEP_3: &str = "
 -- What people said, which each run reads before it begins, among all that runs did.
 CREATE INDEX chain_words ON chain (seq)
 WHERE kind IN ('hold', 'release', 'freeze', 'thaw', 'approve', 'approve_listing');
+";
+
+const STEP_4: &str = "
+-- Grace periods.
+
+-- Requests.
+
+-- Observations.
+
+-- Operators: holds, freezes, approvals.
+
+-- Runs and keys.
 ";
 
 /// The format of an open file, after checking that it is a file of this program and not a newer one's.
