@@ -28,7 +28,7 @@ pub(super) fn apply(args: &Apply, global: &Global) -> CommandResult {
     // Before anything is made on disk: a misspelt name leaves no state behind.
     run::know_all(plan::policies(&args.policies).as_deref(), &config)?;
     let told = Told::default();
-    let report = session::runtime(1)?.block_on(run_once(args, &config, &told))?;
+    let report = session::block_on(1, run_once(args, &config, &told))?;
     show_report(&report, &told, Kind::Apply, &args.show, global)
 }
 

@@ -37,7 +37,7 @@ pub(super) fn check(args: &Check, global: &Global) -> CommandResult {
     };
     session::log(global)?;
     let projects = if args.online {
-        session::runtime(1)?.block_on(online(&config))?
+        session::block_on(1, online(&config))?
     } else {
         Vec::new()
     };

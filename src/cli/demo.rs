@@ -59,7 +59,7 @@ holds:
 pub(super) fn demo(args: &Demo, global: &Global) -> CommandResult {
     session::log(global)?;
     let place = Place::make()?;
-    session::runtime(2)?.block_on(async {
+    session::block_on(2, async {
         let simulator = super::simulator::start(super::simulator::options(&args.fleet)).await?;
         let code = if args.once {
             once(&place.configure(&simulator, "none")?, &simulator, global).await

@@ -101,7 +101,7 @@ impl Fleet {
             trigger: "plan",
             budget: BUDGET,
         };
-        let report = session::runtime(1)?.block_on(async {
+        let report = session::block_on(1, async {
             let stop = session::stop_signal()?;
             let (progress, watcher) = plan::progress();
             let observer = session::no_observer();

@@ -75,7 +75,7 @@ fn offline(order: &Order, config: &Config, file: &Path) -> Result<RunReport, Fai
 
 fn online(order: &Order, config: &Arc<Config>) -> Result<RunReport, Failure> {
     let ledger = session::ledger_to_read(config, order.now)?.map(Arc::new);
-    session::runtime(1)?.block_on(async {
+    session::block_on(1, async {
         let stop = session::stop_signal()?;
         let (progress, watcher) = progress();
         let world = session::world(config, ledger, None, stop, &session::no_observer(), watcher)?;

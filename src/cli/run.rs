@@ -13,8 +13,9 @@ impl From<daemon::Error> for Failure {
         match error {
             daemon::Error::NoProjects(_) => Self::of(exit::CONFIGURATION, &error),
             daemon::Error::Client(error) => error.into(),
-            // The service manager may try again: an address becomes free.
-            daemon::Error::Listen { .. } | daemon::Error::Signals(_) => Self::of(exit::UNDONE, &error),
+            // The service manager tries again: a port becomes free.
+            daemon::Error::Listen { .. } => Self::of(exit::UNAVAILABLE, &error),
+            daemon::Error::Signals(_) => Self::of(exit::UNDONE, &error),
         }
     }
 }
@@ -23,7 +24,7 @@ pub(super) fn run(global: &Global) -> CommandResult {
     let state_directory = std::env::var_os("STATE_DIRECTORY").filter(|dir| !dir.is_empty());
     let config = session::load_for(&global.config, state_directory.clone())?;
     log(global)?;
-    session::runtime(2)?.block_on(async {
+    session::block_on(2, async {
         let daemon = Daemon::bind(Options {
             config,
             surroundings: Surroundings {

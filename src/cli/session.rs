@@ -116,16 +116,22 @@ pub fn state_dir(global: &Global) -> Result<PathBuf, Failure> {
     }
 }
 
-/// A runtime for one command.
+/// Runs one command on a runtime of its own.
 ///
-/// `workers` beside the thread that waits, which works on the pass itself: one is enough to talk to the API, and more only wake each
+/// `workers` beside the calling thread, which works on the command itself: one is enough to talk to the API, and more only wake each
 /// other up. What also serves takes two, so that no answer waits for another's.
-pub fn runtime(workers: usize) -> Result<tokio::runtime::Runtime, Failure> {
-    tokio::runtime::Builder::new_multi_thread()
+///
+/// Returns when the command is done, whatever still blocks in the background: a look-up with name servers that do not answer
+/// (`getaddrinfo` cannot be cancelled) must not keep a stopped process alive.
+pub fn block_on<T>(workers: usize, command: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(workers)
         .enable_all()
         .build()
-        .map_err(|error| Failure::new(exit::UNDONE, format!("cannot start the async runtime: {error}")))
+        .map_err(|error| Failure::new(exit::UNDONE, format!("cannot start the async runtime: {error}")))?;
+    let done = runtime.block_on(command);
+    runtime.shutdown_background();
+    done
 }
 
 /// The state as far as a command that only looks may have it: `None` where there is none.

@@ -18,7 +18,7 @@ pub(super) fn simulator(args: &Simulator, global: &Global) -> CommandResult {
                 .map_err(|error| Failure::new(exit::USAGE, format!("--fault {text}: {error}\n{}", Fault::GRAMMAR)))
         })
         .collect::<Result<Vec<_>, _>>()?;
-    session::runtime(2)?.block_on(async {
+    session::block_on(2, async {
         let mut stop = session::stop_signal()?;
         let options = Options {
             listen: args.listen,

@@ -73,7 +73,7 @@ fn one_of_these(section: &Section) -> Vec<&'static str> {
 fn pattern(key: &str) -> Option<&'static str> {
     Some(match key {
         "schedule" => r"^\s*(@(hourly|daily|weekly|monthly)|\S+(\s+\S+){4,5})\s*$",
-        "listen" => r"^(none|.+:[0-9]+)$",
+        "listen" => r"^(none|.*:[0-9]+)$",
         "endpoint" | "iam_endpoint" => "^https?://",
         _ => return None,
     })

@@ -1,6 +1,6 @@
 //! Single values with a meaning of their own: names, durations, times, globs, zones, addresses.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::num::NonZeroU32;
 use std::str::FromStr;
 
@@ -207,7 +207,17 @@ impl At<'_> {
         if text == "none" {
             return Some(None);
         }
-        if let Ok(address) = text.parse::<SocketAddr>() {
+        // Names are not looked up, but for the one that always means the same; a port alone means all addresses, as in Prometheus.
+        let port_of = |prefix| {
+            text.strip_prefix(prefix)
+                .and_then(|port: &str| port.parse::<u16>().ok())
+        };
+        let address = match (port_of("localhost:"), port_of(":")) {
+            (Some(port), _) => Some(SocketAddr::from((Ipv4Addr::LOCALHOST, port))),
+            (_, Some(port)) => Some(SocketAddr::from((Ipv4Addr::UNSPECIFIED, port))),
+            _ => text.parse().ok(),
+        };
+        if let Some(address) = address {
             if !address.ip().is_loopback() {
                 self.warn(
                     format!("`{address}` can be reached from outside this machine, without a password"),
@@ -217,8 +227,8 @@ impl At<'_> {
             return Some(Some(address));
         }
         let hint = match text.rsplit_once(':') {
-            Some(("localhost", port)) => format!("write the address: 127.0.0.1:{}", clip(port)),
-            Some(("" | "*", port)) => format!("for all addresses write 0.0.0.0:{}", clip(port)),
+            Some(("" | "localhost", port)) => format!("`{}` is not a port: 1 to 65535", clip(port)),
+            Some(("*", port)) => format!("for all addresses write 0.0.0.0:{}", clip(port)),
             Some(_) => "names are not looked up; an IPv6 address stands in brackets, as [::1]:9465".to_owned(),
             None if is_digits(text) => format!("write the address too: 127.0.0.1:{}", clip(text)),
             None => "for example 127.0.0.1:9465".to_owned(),

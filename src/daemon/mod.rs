@@ -31,8 +31,10 @@ mod systemd;
 mod turn;
 mod watch;
 
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use tokio::net::TcpListener;
@@ -46,6 +48,11 @@ pub use store::say_when_new;
 use crate::config::{Config, Surroundings};
 use crate::rds;
 use planner::Planner;
+
+/// An address that is not there yet is tried again after this, then after twice as long each time,
+const FIRST_WAIT: Duration = Duration::from_millis(500);
+/// but at least this often.
+const LONGEST_WAIT: Duration = Duration::from_secs(15);
 
 /// The time.
 pub type Clock = Arc<dyn Fn() -> DateTime<Utc> + Send + Sync>;
@@ -72,8 +79,8 @@ pub enum Error {
     /// Nothing to talk to.
     #[error("{}: the configuration has no `projects`, so there is nothing to ask", .0.display())]
     NoProjects(std::path::PathBuf),
-    /// The address is taken, or not ours.
-    #[error("cannot listen on {address}: {source}; `listen` names another address, or `none`")]
+    /// The port is taken, or may not be used.
+    #[error("cannot listen on {address}; set `listen` to another address or to `none`")]
     Listen {
         /// The address.
         address: SocketAddr,
@@ -101,7 +108,49 @@ pub enum Ended {
 #[derive(Debug)]
 pub struct Daemon {
     planner: Planner,
-    listener: Option<TcpListener>,
+    listening: Option<Listening>,
+}
+
+/// Where metrics and page are served.
+#[derive(Debug)]
+enum Listening {
+    Bound(TcpListener),
+    /// The address does not exist on this host yet. Deletions do not wait for it, and neither does the service: at boot an
+    /// interface may come up minutes later.
+    Awaited(SocketAddr),
+}
+
+impl Listening {
+    async fn begin(address: SocketAddr) -> Result<Self, Error> {
+        match TcpListener::bind(address).await {
+            Ok(listener) => Ok(Self::Bound(listener)),
+            Err(error) if error.kind() == ErrorKind::AddrNotAvailable => {
+                tracing::warn!(
+                    %address,
+                    "this host has no such address yet: runs go on, metrics and status page follow when it is there"
+                );
+                Ok(Self::Awaited(address))
+            }
+            Err(source) => Err(Error::Listen { address, source }),
+        }
+    }
+
+    /// Waits until there is a listener.
+    async fn listener(self) -> TcpListener {
+        let address = match self {
+            Self::Bound(listener) => return listener,
+            Self::Awaited(address) => address,
+        };
+        let mut wait = FIRST_WAIT;
+        loop {
+            tokio::time::sleep(wait).await;
+            match TcpListener::bind(address).await {
+                Ok(listener) => return listener,
+                Err(error) => tracing::debug!(%address, %error, "cannot listen yet"),
+            }
+            wait = (wait * 2).min(LONGEST_WAIT);
+        }
+    }
 }
 
 impl Daemon {
@@ -111,37 +160,43 @@ impl Daemon {
         if config.projects.is_empty() {
             return Err(Error::NoProjects(config.path.clone()));
         }
-        let listener = match config.listen {
+        let listening = match config.listen {
             None => None,
-            Some(address) => {
-                let bound = TcpListener::bind(address).await;
-                Some(bound.map_err(|source| Error::Listen { address, source })?)
-            }
+            Some(address) => Some(Listening::begin(address).await?),
         };
         Ok(Self {
             planner: Planner::new(options, turn::by_run())?,
-            listener,
+            listening,
         })
     }
 
-    /// Where metrics and page are served.
+    /// Where metrics and page are served; `None` for nowhere, or nowhere yet.
     pub fn address(&self) -> Option<SocketAddr> {
-        self.listener.as_ref()?.local_addr().ok()
+        match self.listening.as_ref()? {
+            Listening::Bound(listener) => listener.local_addr().ok(),
+            Listening::Awaited(_) => None,
+        }
     }
 
     /// Runs until it is told to stop, and what is under way is finished.
     pub async fn run(self) -> Result<Ended, Error> {
         let (closing, closed) = channel::channel(false);
-        let serving = self.listener.map(|listener| {
-            if let Ok(address) = listener.local_addr() {
-                tracing::info!(address = %address, "listening on http://{address}/");
-            }
-            let mut closed = closed;
-            let stop = async move {
-                // A dropped sender means the same.
-                let _ = closed.wait_for(|closed| *closed).await;
-            };
-            tokio::spawn(crate::web::serve(listener, self.planner.board(), stop))
+        let serving = self.listening.map(|listening| {
+            let (board, mut closed) = (self.planner.board(), closed);
+            tokio::spawn(async move {
+                let mut stop = Box::pin(async move {
+                    // A dropped sender means the same.
+                    let _ = closed.wait_for(|closed| *closed).await;
+                });
+                let listener = tokio::select! {
+                    listener = listening.listener() => listener,
+                    () = &mut stop => return,
+                };
+                if let Ok(address) = listener.local_addr() {
+                    tracing::info!(address = %address, "listening on http://{address}/");
+                }
+                crate::web::serve(listener, board, stop).await;
+            })
         });
         let ended = self.planner.run().await;
         // Nobody listening is fine: `listen: none`.

@@ -522,6 +522,30 @@ fn what_is_legal_but_hardly_meant_draws_a_warning() {
 }
 
 #[test]
+fn listen_takes_localhost_and_a_port_alone() {
+    for (text, address, warnings) in [
+        ("localhost:9465", "127.0.0.1:9465", 0),
+        ("\":9465\"", "0.0.0.0:9465", 1),
+        ("\"[::1]:9465\"", "[::1]:9465", 0),
+    ] {
+        let config = load_text(&MINIMAL.replace("version: 1", &format!("version: 1\nlisten: {text}"))).unwrap();
+        assert_eq!(config.listen, Some(address.parse().unwrap()), "{text}");
+        let warned = config
+            .warnings
+            .iter()
+            .filter(|warning| warning.path == "listen")
+            .count();
+        assert_eq!(warned, warnings, "{text}");
+    }
+    for text in ["localhost", "\":x\"", "localhost:70000", "example.com:9465"] {
+        assert!(
+            load_text(&MINIMAL.replace("version: 1", &format!("version: 1\nlisten: {text}"))).is_err(),
+            "{text}"
+        );
+    }
+}
+
+#[test]
 fn a_secret_in_the_wrong_place_is_not_repeated() {
     let text = MINIMAL.replace("region: ap-southeast-3", "region: x_y, credentials: {source: files, secret_key: hunter2, security-token: hunter2}, endpoint: \"https://u:hunter2@h\"");
     let problems = load_text(&text).unwrap_err();

@@ -205,3 +205,49 @@ async fn hostile_clients_delay_nobody() {
     assert!(!daemon.log().contains("panic"), "{}", daemon.log());
     assert!(daemon.stop().await.success());
 }
+
+/// At boot an interface may come up minutes after the service: deletions do not wait for it.
+#[tokio::test(flavor = "multi_thread")]
+async fn runs_go_on_while_the_address_to_listen_on_is_missing() {
+    let lab = Lab::start(5).await;
+    lab.configure(&policy("p", "* * * * * *", ""));
+    // Of TEST-NET-3 (RFC 5737): no host has it.
+    let text = fs::read_to_string(lab.file())
+        .unwrap()
+        .replace("127.0.0.1:0", "203.0.113.7:9465");
+    fs::write(lab.file(), text).unwrap();
+    let mut daemon = lab.command().arg("run").stderr(Stdio::null()).spawn().unwrap();
+    eventually("the run", async || (deleted(&lab.simulator).len() == 2).then_some(())).await;
+    let id = daemon.id().to_string();
+    assert!(
+        Command::new("kill")
+            .args(["-s", "TERM", &id])
+            .status()
+            .unwrap()
+            .success()
+    );
+    let status = eventually("the end", async || daemon.try_wait().unwrap()).await;
+    assert!(status.success(), "{status}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_port_that_is_taken_is_said_once() {
+    let lab = Lab::start(3).await;
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    lab.configure(&policy("p", NEVER, ""));
+    let address = taken.local_addr().unwrap();
+    // A name that always means the same.
+    let localhost = format!("localhost:{}", address.port());
+    let text = fs::read_to_string(lab.file())
+        .unwrap()
+        .replace("127.0.0.1:0", &localhost);
+    fs::write(lab.file(), text).unwrap();
+    let ran = lab.command().arg("run").output().unwrap();
+    let said = String::from_utf8(ran.stderr).unwrap();
+    assert_eq!(ran.status.code(), Some(69), "{said}");
+    assert_eq!(said.matches("Address already in use").count(), 1, "{said}");
+    assert!(
+        said.contains(&format!("cannot listen on {address}; set `listen`")),
+        "{said}"
+    );
+}
