@@ -229,25 +229,3 @@ async fn runs_go_on_while_the_address_to_listen_on_is_missing() {
     let status = eventually("the end", async || daemon.try_wait().unwrap()).await;
     assert!(status.success(), "{status}");
 }
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_port_that_is_taken_is_said_once() {
-    let lab = Lab::start(3).await;
-    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    lab.configure(&policy("p", NEVER, ""));
-    let address = taken.local_addr().unwrap();
-    // A name that always means the same.
-    let localhost = format!("localhost:{}", address.port());
-    let text = fs::read_to_string(lab.file())
-        .unwrap()
-        .replace("127.0.0.1:0", &localhost);
-    fs::write(lab.file(), text).unwrap();
-    let ran = lab.command().arg("run").output().unwrap();
-    let said = String::from_utf8(ran.stderr).unwrap();
-    assert_eq!(ran.status.code(), Some(69), "{said}");
-    assert_eq!(said.matches("Address already in use").count(), 1, "{said}");
-    assert!(
-        said.contains(&format!("cannot listen on {address}; set `listen`")),
-        "{said}"
-    );
-}

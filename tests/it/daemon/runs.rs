@@ -325,12 +325,17 @@ async fn an_address_that_is_taken_and_a_bad_configuration_end_the_start() {
     let lab = Lab::start(1).await;
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let text = lab.text(&policy("p", NEVER, ""), "");
-    let address = taken.local_addr().unwrap().to_string();
-    fs::write(lab.file(), text.replace("127.0.0.1:0", &address)).unwrap();
+    let address = taken.local_addr().unwrap();
+    let localhost = format!("localhost:{}", address.port());
+    fs::write(lab.file(), text.replace("127.0.0.1:0", &localhost)).unwrap();
     let output = lab.command().arg("run").output().unwrap();
     let words = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert_eq!(output.status.code(), Some(1), "{words}");
-    assert!(words.contains(&format!("cannot listen on {address}")), "{words}");
+    assert_eq!(output.status.code(), Some(69), "{words}");
+    assert!(
+        words.contains(&format!("cannot listen on {address}; set `listen`")),
+        "{words}"
+    );
+    assert_eq!(words.matches("Address already in use").count(), 1, "{words}");
     fs::write(lab.file(), text.replace("last: 3", "lats: 3")).unwrap();
     assert_eq!(lab.command().arg("run").output().unwrap().status.code(), Some(78));
 }
