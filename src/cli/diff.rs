@@ -19,7 +19,7 @@ use super::text::paragraph;
 use super::{CommandResult, exit, finish, note, session};
 use crate::config::Config;
 use crate::retention::diff::{self, Changed, Fate, Group, Groups, Side};
-use crate::retention::report::Tally;
+use crate::retention::report::{Skip, Tally};
 use crate::retention::{InstanceId, Mode, PolicyName, ProjectName};
 
 /// More changes than this are not all listed unless asked for.
@@ -51,6 +51,7 @@ pub(super) fn diff(args: &Diff, global: &Global) -> CommandResult {
         at,
         now: &config,
         then: &against,
+        fleet: &fleet,
     };
     let mut out = Out::of(args.show.format, global.color);
     let written = match args.show.format {
@@ -60,7 +61,7 @@ pub(super) fn diff(args: &Diff, global: &Global) -> CommandResult {
             shown.draw(&mut out, &look)
         }
     };
-    finish(out, written, exit::combine([code, fleet.code]))
+    finish(out, written, exit::combine([code, fleet.code_of_all()]))
 }
 
 /// The changes, by the policy that lets the backup go in the one configuration or the other.
@@ -115,6 +116,7 @@ struct Shown<'a> {
     at: DateTime<Utc>,
     now: &'a Config,
     then: &'a Config,
+    fleet: &'a Fleet,
 }
 
 impl Shown<'_> {
@@ -129,9 +131,12 @@ impl Shown<'_> {
     fn draw(&self, out: &mut dyn Write, look: &Look) -> io::Result<()> {
         let names = [self.now, self.then].map(|config| clean(&config.path.to_string_lossy()).into_owned());
         let say = |out: &mut dyn Write, style: Style, text: &str| paragraph(out, look, 0, 0, style, text);
+        let unread = self.fleet.unread();
         if self.groups.is_empty() {
-            let text = format!("No backup changes fate between {} and {}.", names[0], names[1]);
-            return say(out, Style::new(), &text);
+            let of = if unread.is_some() { " that could be read" } else { "" };
+            let text = format!("No backup{of} changes fate between {} and {}.", names[0], names[1]);
+            say(out, Style::new(), &text)?;
+            return unread.map_or(Ok(()), |text| say(out, BOLD, &text));
         }
         let rows: usize = self.groups.values().map(|group| group.changes.len()).sum();
         let listed = look.all || rows <= MOST_ROWS;
@@ -158,7 +163,8 @@ impl Shown<'_> {
         let text = format!("On {}: {}.", count(instances.len() as u64, "instance"), totals(&all));
         say(out, BOLD, &text)?;
         let text = format!("With {} instead of {}; grace counted as over.", names[1], names[0]);
-        say(out, Style::new(), &text)
+        say(out, Style::new(), &text)?;
+        unread.map_or(Ok(()), |text| say(out, BOLD, &text))
     }
 
     fn to_json(&self) -> DiffJson<'_> {
@@ -168,6 +174,7 @@ impl Shown<'_> {
             config: self.now.path.to_string_lossy(),
             against: self.then.path.to_string_lossy(),
             policies: self.groups.iter().map(group).collect(),
+            skipped: &self.fleet.skipped,
         }
     }
 
@@ -259,6 +266,7 @@ struct DiffJson<'a> {
     config: Cow<'a, str>,
     against: Cow<'a, str>,
     policies: Vec<GroupJson<'a>>,
+    skipped: &'a [Skip],
 }
 
 #[derive(Serialize)]

@@ -3,7 +3,7 @@
 //! What is long is cut, unless everything was asked for: the machine-readable report has it all. Sentences are wrapped at
 //! the terminal's end; commands to type are not.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::io::{self, Write};
 
 use anstyle::{AnsiColor, Style};
@@ -15,7 +15,7 @@ use super::render::{BOLD, Kind};
 use super::sentences::{believe, clean, count, number, remedy, size, timestamp};
 use super::text::paragraph;
 use crate::retention::policy::Mode;
-use crate::retention::report::{PolicyReport, Sent, Skip, SkipReason};
+use crate::retention::report::{GuardVerdict, PolicyReport, Sent, Skip, SkipReason};
 use crate::retention::{Fate, Refusal, RunReport};
 
 /// So many lines of each kind, unless everything was asked for.
@@ -32,6 +32,8 @@ pub(super) fn draw(out: &mut dyn Write, report: &RunReport, kind: Kind, look: &L
         .flat_map(|policy| refusal_lines(policy, look))
         .collect();
     section(out, look, "Refused by the guard", refused)?;
+    let enforced = report.policies.iter().flat_map(when_enforced_lines).collect();
+    section(out, look, "What the guard would refuse if it were enforced", enforced)?;
     section(out, look, "Left alone", skip_lines(report, look))?;
     section(out, look, "Instances that no policy selects", unmanaged_lines(report))?;
     section(out, look, "Policies that overlap", overlap_lines(report))?;
@@ -75,14 +77,15 @@ fn summary(out: &mut dyn Write, report: &RunReport, look: &Look) -> io::Result<(
 }
 
 fn verdict(policy: &PolicyReport) -> Cell<'static> {
-    let whole = |refusal: &Refusal| matches!(refusal, Refusal::Freeze { .. } | Refusal::MaxDeletions { .. });
-    if policy.refusals.is_empty() {
-        Cell::styled("approved", AnsiColor::Green.on_default())
-    } else if policy.refusals.iter().any(whole) {
-        Cell::styled("refused", AnsiColor::Red.on_default())
-    } else {
+    match policy.verdict() {
+        GuardVerdict::Unknown => Cell::styled("unknown", AnsiColor::Red.on_default()),
+        GuardVerdict::Approved if policy.when_enforced.as_ref().is_some_and(|all| !all.is_empty()) => {
+            Cell::styled("refused when enforced", AnsiColor::Yellow.on_default())
+        }
+        GuardVerdict::Approved => Cell::styled("approved", AnsiColor::Green.on_default()),
+        GuardVerdict::Refused if policy.is_wholly_refused() => Cell::styled("refused", AnsiColor::Red.on_default()),
         // What concerns an instance or a project holds that back and lets the others go on.
-        Cell::styled("refused in part", AnsiColor::Yellow.on_default())
+        GuardVerdict::Refused => Cell::styled("refused in part", AnsiColor::Yellow.on_default()),
     }
 }
 
@@ -178,6 +181,22 @@ fn refusal_lines(policy: &PolicyReport, look: &Look) -> Vec<Line> {
     lines
 }
 
+/// What a dry run does not show by itself. Alike refusals of many instances are one line.
+fn when_enforced_lines(policy: &PolicyReport) -> Vec<Line> {
+    let refusals = policy.when_enforced.as_deref().unwrap_or_default();
+    let new = refusals.iter().filter(|refusal| !policy.refusals.contains(refusal));
+    let mut by_limit: BTreeMap<&str, Vec<&Refusal>> = BTreeMap::new();
+    for refusal in new {
+        by_limit.entry(refusal.limit()).or_default().push(refusal);
+    }
+    let name = clean(policy.policy.as_str());
+    let line = |(limit, refusals): (&str, Vec<&Refusal>)| match refusals.as_slice() {
+        [one] => format!("{name}: {}", clean(&one.to_string())),
+        many => format!("{name}: {limit} would refuse {}", count(many.len() as u64, "instance")),
+    };
+    by_limit.into_iter().map(line).map(Line::from).collect()
+}
+
 fn skip_line(skip: &Skip, look: &Look) -> Line {
     let project = clean(skip.project.as_str());
     let what = match &skip.instance {
@@ -237,10 +256,10 @@ fn overlap_lines(report: &RunReport) -> Vec<Line> {
 
 fn closing(out: &mut dyn Write, report: &RunReport, kind: Kind, look: &Look) -> io::Result<()> {
     for (project, unconfirmed) in report.unconfirmed.iter().filter(|(_, unconfirmed)| **unconfirmed > 0) {
-        let deletions = count(*unconfirmed, "accepted deletion");
+        let deletions = count(*unconfirmed, "deletion");
         writeln!(
             out,
-            "{deletions} in {} not confirmed by a listing yet.",
+            "{deletions} in {}, accepted or unanswered, not confirmed by a listing yet.",
             clean(project.as_str())
         )?;
     }

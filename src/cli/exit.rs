@@ -2,9 +2,9 @@
 //!
 //! Not for messages. The codes are the contract's (section 3), after BSD's `sysexits.h` where it has a name for them.
 
+use crate::retention::RunReport;
 use crate::retention::policy::Mode;
 use crate::retention::report::{PolicyReport, RunResult, Skip, SkipReason};
-use crate::retention::{Refusal, RunReport};
 
 /// Done, also when there was nothing to do.
 pub const DONE: u8 = 0;
@@ -96,18 +96,6 @@ fn of_skip(skip: &Skip) -> u8 {
     }
 }
 
-/// The refusal to name when only one can be: what stops a whole plan before what stops a project, and that before what
-/// stops an instance.
-pub fn gravest(refusals: &[Refusal]) -> Option<&Refusal> {
-    refusals.iter().min_by_key(|refusal| match refusal {
-        Refusal::Freeze { .. } => 0,
-        Refusal::MaxDeletions { .. } => 1,
-        Refusal::Clock { .. } => 2,
-        Refusal::Shrink { instance: None, .. } => 3,
-        Refusal::Shrink { .. } | Refusal::MaxPercent { .. } | Refusal::RequireBackupWithin { .. } => 4,
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use std::collections::{BTreeMap, HashMap};
@@ -115,6 +103,7 @@ mod tests {
     use chrono::DateTime;
 
     use super::*;
+    use crate::retention::Refusal;
     use crate::retention::report::{Sent, Summary};
 
     fn report() -> RunReport {
@@ -146,6 +135,8 @@ mod tests {
             rows: Vec::new(),
             sent: BTreeMap::new(),
             left: 0,
+            approved: 0,
+            when_enforced: None,
         }
     }
 
@@ -263,22 +254,5 @@ mod tests {
         let mut failed = report();
         failed.policies = vec![policy(Mode::Enforce, RunResult::Failed)];
         assert_eq!(of_run(&failed), 1);
-    }
-
-    #[test]
-    fn the_gravest_refusal_stops_the_most() {
-        let percent = Refusal::MaxPercent {
-            instance: "i".into(),
-            planned: 6,
-            of: 9,
-            percent: 50,
-        };
-        let freeze = Refusal::Freeze {
-            reason: "audit".to_owned(),
-            until: None,
-        };
-        assert_eq!(gravest(&[]), None);
-        assert_eq!(gravest(&[percent.clone(), REFUSAL]), Some(&REFUSAL));
-        assert_eq!(gravest(&[percent, REFUSAL, freeze.clone()]), Some(&freeze));
     }
 }

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
+use super::sentences::count;
 use super::{Failure, exit, note, plan, session};
 use crate::config::{Config, PolicyEntry};
 use crate::ledger::Ledger;
@@ -39,6 +40,8 @@ pub(super) struct Fleet {
     pub(super) placed_holds: Vec<Hold>,
     /// The state, where there is one.
     pub(super) ledger: Option<Arc<Ledger>>,
+    /// What could not be read.
+    pub(super) skipped: Vec<Skip>,
     /// The exit code that the gathering itself deserves.
     pub(super) code: u8,
 }
@@ -72,6 +75,7 @@ impl Fleet {
             knowledge: Knowledge::IdsOnly,
             placed_holds: Vec::new(),
             ledger: None,
+            skipped: Vec::new(),
             code: exit::DONE,
         })
     }
@@ -112,8 +116,9 @@ impl Fleet {
         })?;
         let code = exit::of_plan(&report);
         // What the guard refuses was read and decided all the same: here it is asked what policies mean.
-        let unread = |skip: &&Skip| !matches!(skip.reason, SkipReason::Guard(_));
-        for skip in report.skipped.iter().filter(unread) {
+        let mut skipped = report.skipped;
+        skipped.retain(|skip| !matches!(skip.reason, SkipReason::Guard(_)));
+        for skip in &skipped {
             let whole = || format!("project {}", skip.project);
             let what = skip.instance.as_ref().map_or_else(whole, |id| format!("instance {id}"));
             note(&format!("left out: {what}: {}", skip.message));
@@ -138,8 +143,32 @@ impl Fleet {
             knowledge: Knowledge::Full,
             placed_holds,
             ledger,
+            skipped,
             code,
         })
+    }
+
+    /// The exit code of an answer about all of it: something is left undone where something could not be read.
+    pub(super) fn code_of_all(&self) -> u8 {
+        let undone = if self.skipped.is_empty() {
+            exit::DONE
+        } else {
+            exit::UNDONE
+        };
+        exit::combine([self.code, undone])
+    }
+
+    /// What an answer about all of it must say beside.
+    pub(super) fn unread(&self) -> Option<String> {
+        let (projects, instances): (Vec<&Skip>, Vec<&Skip>) =
+            self.skipped.iter().partition(|skip| skip.instance.is_none());
+        let parts = [(projects.len(), "project"), (instances.len(), "instance")];
+        let parts: Vec<String> = parts
+            .into_iter()
+            .filter(|(number, _)| *number > 0)
+            .map(|(number, what)| count(number as u64, what))
+            .collect();
+        (!parts.is_empty()).then(|| format!("Not read, so left out here: {}.", parts.join(" and ")))
     }
 
     /// The holds in force under a configuration: its own and those placed by command.

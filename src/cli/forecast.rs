@@ -20,7 +20,7 @@ use super::text::paragraph;
 use super::{CommandResult, Failure, exit, finish, session};
 use crate::config::{Config, PolicyEntry};
 use crate::retention::forecast::{Departure, Future, Outlook, Week, Weeks, forecast as simulate, is_in_scope};
-use crate::retention::report::Tally;
+use crate::retention::report::{Skip, Tally};
 use crate::retention::{BackupId, Hold, Instance, Mode, Policy, PolicyName};
 
 /// More departures than this are not all listed unless asked for.
@@ -40,7 +40,7 @@ pub(super) struct Fates {
 type Going<'a> = (&'a Instance, &'a Future, &'a Departure);
 
 /// What a forecast says.
-pub(super) struct Prophecy {
+pub(super) struct Prophecy<'a> {
     from: DateTime<Utc>,
     until: DateTime<Utc>,
     every: Option<TimeDelta>,
@@ -48,6 +48,9 @@ pub(super) struct Prophecy {
     now: Tally,
     weeks: Vec<Week>,
     dry: Vec<PolicyName>,
+    /// What could not be read, and the sentence that says so.
+    skipped: &'a [Skip],
+    unread: Option<String>,
 }
 
 pub(super) fn forecast(args: &Forecast, global: &Global) -> CommandResult {
@@ -84,6 +87,8 @@ pub(super) fn forecast(args: &Forecast, global: &Global) -> CommandResult {
             .filter(|policy| policy.mode == Mode::DryRun)
             .map(|policy| policy.name.clone())
             .collect(),
+        skipped: &fleet.skipped,
+        unread: fleet.unread(),
     };
     let mut out = Out::of(args.show.format, global.color);
     let written = match args.show.format {
@@ -93,7 +98,7 @@ pub(super) fn forecast(args: &Forecast, global: &Global) -> CommandResult {
             prophecy.draw(&mut out, &look, speaks_unicode())
         }
     };
-    finish(out, written, fleet.code)
+    finish(out, written, fleet.code_of_all())
 }
 
 /// Places of the policies that are asked about.
@@ -244,11 +249,13 @@ fn speaks_unicode() -> bool {
     })
 }
 
-impl Prophecy {
+impl Prophecy<'_> {
     fn draw(&self, out: &mut dyn Write, look: &Look, unicode: bool) -> io::Result<()> {
         self.draw_departures(out, look)?;
         self.draw_weeks(out, look, unicode)?;
-        self.draw_assumptions(out, look)
+        self.draw_assumptions(out, look)?;
+        let unread = self.unread.as_ref();
+        unread.map_or(Ok(()), |text| paragraph(out, look, 0, 0, BOLD, text))
     }
 
     fn departures(&self) -> Vec<Going<'_>> {
@@ -431,6 +438,7 @@ impl Prophecy {
             now: self.now,
             weeks: self.weeks.iter().map(week).collect(),
             backups,
+            skipped: self.skipped,
         }
     }
 }
@@ -493,6 +501,7 @@ struct ForecastJson<'a> {
     now: Tally,
     weeks: Vec<WeekJson>,
     backups: Vec<FutureJson<'a>>,
+    skipped: &'a [Skip],
 }
 
 #[derive(Serialize)]

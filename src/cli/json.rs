@@ -11,10 +11,9 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 use serde::ser::{SerializeMap, Serializer};
 
-use super::exit;
 use super::sentences::timestamp;
 use super::told::{Fates, Told};
-use crate::retention::report::{Action, InstanceCounts, Outcome, PolicyReport, Row, Sent, Skip, Summary};
+use crate::retention::report::{Action, GuardVerdict, InstanceCounts, Outcome, PolicyReport, Row, Sent, Skip, Summary};
 use crate::retention::{
     BackupId, ExpireReason, Fate, Hold, Instance, InstanceId, KeepReason, Keeper, PolicyName, ProjectName, Refusal,
     RunReport, Series,
@@ -133,7 +132,7 @@ struct Report<'a> {
     policies: Policies<'a>,
     unmanaged: Each<'a, std::sync::Arc<Instance>, InstanceJson<'a>>,
     overlaps: Vec<OverlapJson<'a>>,
-    skipped: Each<'a, Skip, SkipJson<'a>>,
+    skipped: &'a [Skip],
     // Beyond the contract.
     finished_at: Stamp,
     instances: InstanceCounts,
@@ -160,12 +159,7 @@ impl<'a> Report<'a> {
                 instance_name: &instance.name,
             }),
             overlaps: overlaps.collect(),
-            skipped: Each(&report.skipped, |skip| SkipJson {
-                project: &skip.project,
-                instance_id: skip.instance.as_ref(),
-                reason: skip.reason.key(),
-                message: &skip.message,
-            }),
+            skipped: &report.skipped,
             finished_at: Stamp(report.finished_at),
             instances: report.instances.values().sum(),
             calls: report.calls,
@@ -189,15 +183,6 @@ struct OverlapJson<'a> {
 }
 
 #[derive(Serialize)]
-struct SkipJson<'a> {
-    project: &'a ProjectName,
-    /// `null` for a whole project.
-    instance_id: Option<&'a InstanceId>,
-    reason: &'static str,
-    message: &'a str,
-}
-
-#[derive(Serialize)]
 #[expect(clippy::struct_field_names, reason = "the contract's names")]
 struct Policy<'a> {
     policy: &'a PolicyName,
@@ -205,6 +190,8 @@ struct Policy<'a> {
     timezone: &'static str,
     verdict: &'static str,
     refusal: Option<RefusalJson<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    when_enforced: Option<WhenEnforced<'a>>,
     summary: SummaryJson,
     decisions: Decisions<'a>,
     // Beyond the contract.
@@ -221,12 +208,12 @@ impl<'a> Policy<'a> {
             policy: &report.policy,
             mode: report.mode.as_str(),
             timezone: report.zone.name(),
-            verdict: if report.refusals.is_empty() {
-                "approved"
-            } else {
-                "refused"
-            },
-            refusal: exit::gravest(&report.refusals).map(RefusalJson::of),
+            verdict: report.verdict().as_str(),
+            refusal: report.refusals.first().map(RefusalJson::of),
+            when_enforced: report.when_enforced.as_deref().map(|refusals| WhenEnforced {
+                verdict: GuardVerdict::of(!refusals.is_empty(), report.result.has_read()).as_str(),
+                refusal: refusals.first().map(RefusalJson::of),
+            }),
             summary: SummaryJson::of(&report.summary),
             decisions: Decisions {
                 policy: report,
@@ -239,6 +226,13 @@ impl<'a> Policy<'a> {
             sent: &report.sent,
         }
     }
+}
+
+/// What the guard would say of a dry-run policy's plan if it were enforced and every grace period were over.
+#[derive(Serialize)]
+struct WhenEnforced<'a> {
+    verdict: &'static str,
+    refusal: Option<RefusalJson<'a>>,
 }
 
 #[derive(Serialize)]

@@ -5,7 +5,7 @@
 //! many ask; who asks while another's reading is under way gets what was known before, for a ledger can be slow and there
 //! are few threads.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ use super::store::Slot;
 use crate::clock::now;
 use crate::config::{Config, PolicyEntry};
 use crate::ledger::{self, Ledger, RunFilter};
-use crate::retention::report::InstanceCounts;
+use crate::retention::report::{InstanceCounts, Skip};
 use crate::retention::{Freeze, Hold, PolicyName, ProjectName, RunReport};
 use crate::telemetry::Metrics;
 
@@ -273,6 +273,7 @@ impl Board {
             unmanaged: instances.map(|counts| counts.unmanaged),
             instances,
             unconfirmed: facts.unconfirmed.clone(),
+            skipped: skipped(&facts),
             storage,
             reports: facts.reports.clone(),
         }
@@ -292,6 +293,12 @@ fn policy(facts: &Facts, entry: &PolicyEntry) -> PolicyStatus {
         last_run: facts.last.get(name).cloned(),
         last_success: facts.last_success.get(name).copied(),
     }
+}
+
+fn skipped(facts: &Facts) -> Vec<Skip> {
+    let all = facts.reports.values().flat_map(|report| &report.skipped);
+    let mut seen = HashSet::new();
+    all.filter(|skip| seen.insert(*skip)).cloned().collect()
 }
 
 /// What keeps the daemon from doing its work.

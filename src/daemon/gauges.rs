@@ -59,7 +59,7 @@ pub struct Remembered {
     pub runs: BTreeMap<PolicyName, LastRuns>,
     /// Each project's instances: the newest of the last runs that listed them says it.
     pub instances: BTreeMap<ProjectName, InstanceCounts>,
-    /// Accepted deletions that no listing has confirmed yet, by project.
+    /// Deletions, accepted or unanswered, that no listing has confirmed yet, by project.
     pub unconfirmed: BTreeMap<ProjectName, u64>,
 }
 

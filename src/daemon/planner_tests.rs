@@ -76,6 +76,8 @@ fn report(order: &Order, world: &World) -> RunReport {
             rows: Vec::new(),
             sent: std::collections::BTreeMap::new(),
             left: 0,
+            approved: 0,
+            when_enforced: None,
         }
     };
     RunReport {

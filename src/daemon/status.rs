@@ -10,8 +10,8 @@ use chrono::{DateTime, NaiveDate, Utc};
 use serde::Serialize;
 
 use crate::ledger::RunRow;
-use crate::retention::report::{InstanceCounts, PolicyReport, RunResult, Sent, Summary};
-use crate::retention::{Freeze, Hold, PolicyName, ProjectName, Refusal, RunReport};
+use crate::retention::report::{GuardVerdict, InstanceCounts, PolicyReport, RunResult, Sent, Skip, Summary};
+use crate::retention::{Freeze, Hold, PolicyName, ProjectName, RunReport};
 
 /// Everything there is to show.
 #[derive(Clone, Debug, Serialize)]
@@ -38,8 +38,10 @@ pub struct Status {
     pub unmanaged: Option<u64>,
     /// Instances by how policies see them, as of the last run.
     pub instances: Option<InstanceCounts>,
-    /// Accepted deletions that no listing has confirmed yet, by project.
+    /// Deletions, accepted or unanswered, that no listing has confirmed yet, by project.
     pub unconfirmed: BTreeMap<ProjectName, u64>,
+    /// What the last runs left alone, and why; the same in several policies is said once.
+    pub skipped: Vec<Skip>,
     /// Storage by day (UTC), oldest first, as far as the ledger's last runs tell.
     pub storage: Vec<StorageDay>,
     /// The last pass of each policy, whole; with every decision where the fleet is small enough to be kept in memory.
@@ -148,7 +150,7 @@ pub struct LastRun {
     pub finished_at: DateTime<Utc>,
     /// `success`, `partial`, `failed`, `refused` or `skipped`.
     pub result: String,
-    /// `approved` or `refused`.
+    /// `approved`, `refused`, or `unknown` where nothing of the policy could be read.
     pub verdict: &'static str,
     /// The gravest refusal.
     pub refusal: Option<RefusalStatus>,
@@ -216,21 +218,16 @@ impl Counts {
     }
 }
 
-fn verdict(refused: bool) -> &'static str {
-    if refused { "refused" } else { "approved" }
-}
-
 impl LastRun {
     /// From the report of a pass.
     pub fn of(report: &RunReport, policy: &PolicyReport) -> Self {
-        let waits = |refusal: &&Refusal| refusal.waits_for_approval();
-        let gravest = policy.refusals.iter().find(waits).or(policy.refusals.first());
+        let gravest = policy.refusals.first();
         Self {
             run_id: report.run_id.clone().filter(|id| !id.is_empty()),
             at: report.at,
             finished_at: report.finished_at,
             result: policy.result.as_str().to_owned(),
-            verdict: verdict(gravest.is_some()),
+            verdict: policy.verdict().as_str(),
             refusal: gravest.map(|refusal| RefusalStatus {
                 limit: refusal.limit().to_owned(),
                 message: refusal.to_string(),
@@ -254,7 +251,7 @@ impl LastRun {
             at: row.started_at,
             finished_at: row.finished_at?,
             result: row.result?,
-            verdict: verdict(limit.is_some()),
+            verdict: GuardVerdict::of(limit.is_some(), has_read).as_str(),
             refusal: limit.map(|limit| RefusalStatus {
                 limit,
                 message: String::new(),

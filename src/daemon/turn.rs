@@ -209,6 +209,8 @@ pub(super) fn stand_in(turn: &Turn, result: RunResult, finished_at: DateTime<Utc
             rows: Vec::new(),
             sent: std::collections::BTreeMap::new(),
             left: 0,
+            approved: 0,
+            when_enforced: None,
         })
     };
     RunReport {

@@ -167,6 +167,18 @@ impl Refusal {
         "require_backup_within",
     ];
 
+    /// Reports name the gravest first (the lowest number): what stops a whole plan before what stops a project, and that
+    /// before what stops an instance.
+    pub fn gravity(&self) -> u8 {
+        match self {
+            Self::Freeze { .. } => 0,
+            Self::MaxDeletions { .. } => 1,
+            Self::Clock { .. } => 2,
+            Self::Shrink { instance: None, .. } => 3,
+            Self::Shrink { .. } | Self::MaxPercent { .. } | Self::RequireBackupWithin { .. } => 4,
+        }
+    }
+
     /// Whether `approve POLICY` lifts it.
     pub fn waits_for_approval(&self) -> bool {
         matches!(self, Self::MaxDeletions { .. } | Self::MaxPercent { .. })

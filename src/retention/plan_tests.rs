@@ -452,3 +452,21 @@ fn a_batch_only_shrinks_and_is_split_down_to_one() {
     one.retain(|_| false);
     assert!(one.is_empty() && one.split().is_err());
 }
+
+#[test]
+fn the_gravest_refusal_stops_the_most() {
+    let percent = Refusal::MaxPercent {
+        instance: "i".into(),
+        planned: 6,
+        of: 9,
+        percent: 50,
+    };
+    let deletions = Refusal::MaxDeletions { planned: 9, limit: 8 };
+    let freeze = Refusal::Freeze {
+        reason: "audit".to_owned(),
+        until: None,
+    };
+    let mut refusals = [percent.clone(), deletions.clone(), freeze.clone()];
+    refusals.sort_by_key(Refusal::gravity);
+    assert_eq!(refusals, [freeze, deletions, percent]);
+}

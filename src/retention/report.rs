@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
 use super::{Backup, BackupId, ExpireReason, Instance, InstanceId, KeepReason, Mode, PolicyName, ProjectName, Refusal};
 
@@ -191,7 +191,7 @@ pub struct PolicyReport {
     pub zone: Tz,
     /// How it ended.
     pub result: RunResult,
-    /// What the guard held back; empty means approved.
+    /// What the guard held back, the gravest first; empty means that it held back nothing.
     pub refusals: Vec<Refusal>,
     /// Its decisions in numbers.
     pub summary: Summary,
@@ -201,6 +201,53 @@ pub struct PolicyReport {
     pub sent: BTreeMap<ProjectName, Sent>,
     /// Approved, but not sent in this run (time budget, stop, a project that stopped answering, held meanwhile).
     pub left: u64,
+    /// How many of the due the guard let pass.
+    pub approved: u64,
+    /// Of a dry-run policy: what the guard would hold back if the policy were enforced and every grace period were over.
+    pub when_enforced: Option<Vec<Refusal>>,
+}
+
+/// What the guard said of a policy's plan, as reports call it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GuardVerdict {
+    /// It held nothing back.
+    Approved,
+    /// It held something back, or all of it.
+    Refused,
+    /// There was no plan to judge: nothing of the policy could be read.
+    Unknown,
+}
+
+impl GuardVerdict {
+    /// Of what was refused, by a run that ended so.
+    pub fn of(is_refused: bool, has_read: bool) -> Self {
+        match (has_read, is_refused) {
+            (false, _) => Self::Unknown,
+            (true, true) => Self::Refused,
+            (true, false) => Self::Approved,
+        }
+    }
+
+    /// The name in JSON.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Approved => "approved",
+            Self::Refused => "refused",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+impl PolicyReport {
+    /// What the guard said of its plan.
+    pub fn verdict(&self) -> GuardVerdict {
+        GuardVerdict::of(!self.refusals.is_empty(), self.result.has_read())
+    }
+
+    /// Whether the guard let nothing of what is due pass.
+    pub fn is_wholly_refused(&self) -> bool {
+        !self.refusals.is_empty() && self.approved == 0 && self.summary.delete.count > 0
+    }
 }
 
 /// What became of the ids a policy sent to one project.
@@ -251,17 +298,23 @@ impl SkipReason {
     }
 }
 
-/// An instance, or a whole project, that was left alone.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// An instance, or a whole project, that was left alone; as JSON in the contract's form.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
 pub struct Skip {
     /// The project.
     pub project: ProjectName,
     /// The instance; `None` for the whole project.
+    #[serde(rename = "instance_id")]
     pub instance: Option<InstanceId>,
     /// Why.
+    #[serde(serialize_with = "by_key")]
     pub reason: SkipReason,
     /// The details, for a reader.
     pub message: String,
+}
+
+fn by_key<S: Serializer>(reason: &SkipReason, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(reason.key())
 }
 
 /// Policies that claim the same instances.
@@ -329,7 +382,7 @@ pub struct RunReport {
     pub skipped: Vec<Skip>,
     /// Instances in numbers, by project: those of the projects whose list was believed.
     pub instances: BTreeMap<ProjectName, InstanceCounts>,
-    /// Accepted deletions that no listing has confirmed yet, by project, earlier runs included.
+    /// Deletions, accepted or unanswered, that no listing has confirmed yet, by project, earlier runs included.
     pub unconfirmed: BTreeMap<ProjectName, u64>,
     /// Requests made to the API.
     pub calls: u64,

@@ -139,6 +139,8 @@ fn policy(sent: [(&str, &[(&str, u64)]); 2], rows: Vec<Row>) -> PolicyReport {
             .map(|(project, sent)| (project.into(), fates(sent)))
             .collect(),
         left: 0,
+        approved: 0,
+        when_enforced: None,
     }
 }
 

@@ -12,7 +12,8 @@ use crate::retention::plan::InstanceDue;
 use crate::retention::policy::Knowledge;
 use crate::retention::report::{Action, PolicyReport, Row, RunResult, Summary};
 use crate::retention::{
-    Backup, BackupId, BackupStatus, Candidate, Decision, ExpireReason, Hold, Instance, Plan, Policy, Verdict, decide,
+    Backup, BackupId, BackupStatus, Candidate, Decision, ExpireReason, Hold, Instance, InstanceId, Mode, Plan, Policy,
+    Verdict, decide,
 };
 
 /// Since when which backups have been expired under a policy.
@@ -111,13 +112,19 @@ impl Accounts {
 
     /// Adds what is due on one instance to the plan that the guard will see.
     pub(super) fn add(&mut self, nth: usize, due: InstanceDue) {
-        self.open[nth].plan.add(due);
+        self.open[nth].add(due);
+    }
+
+    /// Whether something is in the grace period on an instance that would be due if a dry-run policy had been enforced.
+    pub(super) fn would_be_due(&self, nth: usize, instance: &InstanceId) -> bool {
+        self.open[nth].waiting.contains_key(instance)
     }
 
     /// Takes these instances out of the plans, and begins no grace there.
     pub(super) fn leave_out(&mut self, left_out: impl Fn(&Instance) -> bool) {
         for account in &mut self.open {
             account.plan.retain(|of| !left_out(&of.instance));
+            account.if_enforced.retain(|of| !left_out(&of.instance));
             account.started.retain(|start| !left_out(&start.instance));
         }
     }
@@ -143,6 +150,10 @@ pub(super) struct Account {
     summary: Summary,
     rows: Vec<Row>,
     plan: Plan,
+    /// Of a dry-run policy: the plan as if it were enforced and every grace period were over.
+    if_enforced: Plan,
+    /// What that plan has beside what is due, by instance, until it is added.
+    waiting: HashMap<InstanceId, Vec<Candidate>>,
     /// Expired for the first time: their grace begins.
     started: Vec<Started>,
     /// Kept again: their grace is forgotten.
@@ -158,7 +169,7 @@ pub(super) struct Started {
 
 impl Account {
     pub(super) fn new(policy: Arc<Policy>, grace: Grace, now: DateTime<Utc>, wanted: Rows) -> Self {
-        let plan = Plan::new(Arc::clone(&policy));
+        let [plan, if_enforced] = [(); 2].map(|()| Plan::new(Arc::clone(&policy)));
         Self {
             policy,
             grace,
@@ -168,6 +179,8 @@ impl Account {
             summary: Summary::default(),
             rows: Vec::new(),
             plan,
+            if_enforced,
+            waiting: HashMap::new(),
             started: Vec::new(),
             cleared: Vec::new(),
         }
@@ -200,7 +213,7 @@ impl Account {
     ) -> InstanceDue {
         self.clear_out_of_scope(backups, &decisions);
         let mut counted = 0;
-        let mut due = Vec::new();
+        let (mut due, mut waiting) = (Vec::new(), Vec::new());
         for Decision {
             backup,
             verdict,
@@ -212,7 +225,12 @@ impl Account {
             let action = self.act(instance, backup, verdict, pending);
             let tally = match &action {
                 Action::Keep(_) => &mut self.summary.keep,
-                Action::Wait { .. } => &mut self.summary.wait,
+                Action::Wait { reason, .. } => {
+                    if self.policy.mode == Mode::DryRun {
+                        waiting.extend(candidate(instance, backup, *reason));
+                    }
+                    &mut self.summary.wait
+                }
                 Action::Delete(reason) => {
                     due.extend(candidate(instance, backup, *reason));
                     &mut self.summary.delete
@@ -242,12 +260,26 @@ impl Account {
             self.is_large = true;
             self.rows.retain(|row| !is_kept(row));
         }
+        if !waiting.is_empty() {
+            self.waiting.insert(instance.id.clone(), waiting);
+        }
         InstanceDue {
             instance: Arc::clone(instance),
             counted,
             newest_recovery_point: None,
             due,
         }
+    }
+
+    fn add(&mut self, due: InstanceDue) {
+        if self.policy.mode == Mode::DryRun {
+            let mut if_enforced = due.clone();
+            if_enforced
+                .due
+                .extend(self.waiting.remove(&due.instance.id).unwrap_or_default());
+            self.if_enforced.add(if_enforced);
+        }
+        self.plan.add(due);
     }
 
     /// Tells a decision, or holds it for the report.
@@ -322,8 +354,8 @@ impl Account {
         }
     }
 
-    /// The numbers and rows so far, and the plan for the guard.
-    pub(super) fn close(self) -> (PolicyReport, Plan) {
+    /// The numbers and rows so far, the plan for the guard, and the one to judge as if a dry-run policy were enforced.
+    pub(super) fn close(self) -> (PolicyReport, Plan, Plan) {
         let report = PolicyReport {
             policy: self.policy.name.clone(),
             mode: self.policy.mode,
@@ -334,8 +366,10 @@ impl Account {
             rows: self.rows,
             sent: std::collections::BTreeMap::new(),
             left: 0,
+            approved: 0,
+            when_enforced: None,
         };
-        (report, self.plan)
+        (report, self.plan, self.if_enforced)
     }
 }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 
-use super::account::Accounts;
+use super::account::{Account, Accounts};
 use super::{Error, Order, World, blocking, survey};
 use crate::ledger::RefusedPlan;
 use crate::retention::plan::{Approval, Conditions};
@@ -48,8 +48,8 @@ pub(super) fn guard(
             Some(ledger) => blocking(|| ledger.approvals(&policy.name, order.now))?,
             None => HashSet::new(),
         };
-        let (mut report, plan) = account.close();
-        let planned: HashMap<InstanceId, (ProjectName, Vec<BackupId>)> = plan
+        let planned: HashMap<InstanceId, (ProjectName, Vec<BackupId>)> = account
+            .plan()
             .instances()
             .iter()
             .map(|of| {
@@ -63,13 +63,12 @@ pub(super) fn guard(
             clocks: &survey.clocks,
             approved: &by_hand,
         };
-        let Approval { plan, refusals } = plan.approve(&conditions);
-        for refusal in &refusals {
+        let (report, plan) = ask_guard(account, &conditions, &survey.shrunk_for(nth));
+        for refusal in &report.refusals {
             survey.note_refusal(refusal, |instance| {
                 planned.get(instance).map(|(project, _)| project.clone())
             });
         }
-        report.refusals = survey.shrunk_for(nth).into_iter().chain(refusals).collect();
         if let (Some(run), Mode::Enforce, Some(ledger)) = (run_id, policy.mode, &world.ledger) {
             let waiting = waiting_for_approval(run, &report.refusals, &planned, order.now);
             // What waits goes on waiting through a freeze, a wrong clock or a day without listings: the limits were not
@@ -88,6 +87,28 @@ pub(super) fn guard(
         .skipped
         .sort_by(|a, b| (&a.project, &a.instance).cmp(&(&b.project, &b.instance)));
     Ok((reports, approved))
+}
+
+/// Asks the guard about one policy's whole plan, and of a dry-run policy what it would say if the policy were enforced.
+/// `before` was refused already.
+pub(super) fn ask_guard(
+    account: Account,
+    conditions: &Conditions<'_>,
+    before: &[Refusal],
+) -> (PolicyReport, ApprovedPlan) {
+    let (mut report, plan, if_enforced) = account.close();
+    let gravest_first = |refusals: Vec<Refusal>| {
+        let mut all = [before, &refusals].concat();
+        all.sort_by_key(Refusal::gravity);
+        all
+    };
+    if report.mode == Mode::DryRun {
+        report.when_enforced = Some(gravest_first(if_enforced.approve(conditions).refusals));
+    }
+    let Approval { plan, refusals } = plan.approve(conditions);
+    report.approved = plan.due().len() as u64;
+    report.refusals = gravest_first(refusals);
+    (report, plan)
 }
 
 /// What `approve POLICY` would approve: the whole plan where `max_deletions` refused it, else the instances that

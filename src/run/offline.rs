@@ -6,6 +6,7 @@ use std::sync::Arc;
 use chrono::TimeDelta;
 
 use super::account::{Account, Accounts, Grace};
+use super::guard::ask_guard;
 use super::survey::{Overlaps, newest_recovery_point};
 use super::{Error, Order, count_instances, running_policies};
 use crate::config::Config;
@@ -92,8 +93,7 @@ fn guard(order: &Order, config: &Config, project: &ProjectName, accounts: Accoun
     let mut skipped = Vec::new();
     let mut policies = Vec::new();
     for account in accounts.into_accounts() {
-        let (mut report, plan) = account.close();
-        report.refusals = plan.approve(&conditions).refusals;
+        let (mut report, _) = ask_guard(account, &conditions, &[]);
         report.result = if report.refusals.is_empty() {
             RunResult::Success
         } else {

@@ -304,7 +304,8 @@ fn judge(
             continue;
         };
         due.newest_recovery_point = newest_recovery_point(backups, order.now);
-        if wants_automated(policy, &due, order.now) {
+        let is_any_due = !due.due.is_empty() || accounts.would_be_due(nth, &due.instance.id);
+        if is_any_due && wants_automated(policy, &due, order.now) {
             recency.push(Recency {
                 client: client.clone(),
                 nth,
@@ -336,10 +337,8 @@ fn wants_automated(policy: &Policy, due: &InstanceDue, now: DateTime<Utc>) -> bo
         return false;
     };
     let edge = within.before(now, policy.zone);
-    !due.due.is_empty()
-        && due
-            .newest_recovery_point
-            .is_none_or(|newest| edge.is_some_and(|edge| newest < edge))
+    due.newest_recovery_point
+        .is_none_or(|newest| edge.is_some_and(|edge| newest < edge))
 }
 
 /// What this listing says of deletions sent by earlier runs; returns the ids that are still pending.

@@ -107,7 +107,7 @@ impl Families {
             deletions: m.counters("deletions_total", "Backups sent for deletion, by what became of them: first the API's answer (accepted, rejected, unanswered), later what the listing says of accepted ones (confirmed, returned).", &["policy", "project", "outcome"])?,
             deletion_errors: m.counters("deletion_errors_total", "Rejected deletions by the API's error code; codes beyond the first 50 kinds are counted as other.", &["project", "code"])?,
             deleted_bytes: m.counters("deleted_bytes_total", "Size of the backups whose deletion was confirmed.", &["policy", "project"])?,
-            unconfirmed: m.gauges("deletions_unconfirmed", "Accepted deletions that no listing has confirmed yet.", &["project"])?,
+            unconfirmed: m.gauges("deletions_unconfirmed", "Deletions, accepted or unanswered, that no listing has confirmed yet.", &["project"])?,
             guard_refusals: m.counters("guard_refusals_total", "What the guard held back, by the limit that did.", &["policy", "limit"])?,
             guard_open: m.gauges("guard_open", "1 while a refused plan of a policy waits for approval.", &["policy"])?,
             holds: m.gauge("holds", "Holds in force.")?,

@@ -79,6 +79,8 @@ fn report(result: RunResult, refusals: Vec<Refusal>) -> RunReport {
                 },
             )]),
             left: 11,
+            approved: 0,
+            when_enforced: None,
         }],
         unmanaged: Vec::new(),
         overlaps: Vec::new(),

@@ -133,6 +133,8 @@ fn report(result: RunResult) -> RunReport {
                 ),
             ]),
             left: 13,
+            approved: 0,
+            when_enforced: None,
         }],
         unmanaged: Vec::new(),
         overlaps: Vec::new(),

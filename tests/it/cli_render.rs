@@ -214,6 +214,8 @@ fn policy(name: &str, mode: Mode, zone: Tz) -> PolicyReport {
         rows: Vec::new(),
         sent: BTreeMap::new(),
         left: 0,
+        approved: 0,
+        when_enforced: None,
     }
 }
 
@@ -232,15 +234,15 @@ fn plan() -> RunReport {
     let tally = |count, bytes| Tally { count, bytes };
     let production = PolicyReport {
         refusals: vec![
+            Refusal::MaxDeletions {
+                planned: 1_501,
+                limit: 500,
+            },
             Refusal::MaxPercent {
                 instance: "inst-one-in04".into(),
                 planned: 7,
                 of: 12,
                 percent: 50,
-            },
-            Refusal::MaxDeletions {
-                planned: 1_501,
-                limit: 500,
             },
         ],
         summary: Summary {
@@ -312,6 +314,7 @@ fn apply() -> RunReport {
         check: ClockCheck::NoDate,
     }];
     production.left = 4;
+    production.approved = 10;
     let count = |pairs: &[(&str, u64)]| pairs.iter().map(|(key, count)| ((*key).to_owned(), *count)).collect();
     let sent = Sent {
         fates: count(&[("confirmed", 1), ("rejected", 2), ("unanswered", 3)]),
@@ -497,7 +500,7 @@ fn the_contracts_names_and_types() {
         policy["refusal"]["limit"], "max_deletions",
         "what stops the whole plan is named first"
     );
-    assert_eq!(policy["refusals"][0]["limit"], "max_percent");
+    assert_eq!(policy["refusals"][1]["limit"], "max_percent");
     assert_eq!(
         policy["summary"],
         serde_json::json!({"keep": 6, "wait": 2, "delete": 3,

@@ -23,4 +23,5 @@ mod rds;
 mod secrets;
 mod simulator;
 mod state;
+mod verdicts;
 mod world;

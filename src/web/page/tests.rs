@@ -91,6 +91,8 @@ fn status(instances: u32, backups: u32) -> Status {
             rows: rows(instances, backups),
             sent: BTreeMap::new(),
             left: 0,
+            approved: 0,
+            when_enforced: None,
         }],
         unmanaged: Vec::new(),
         overlaps: Vec::new(),
@@ -131,6 +133,7 @@ fn status(instances: u32, backups: u32) -> Status {
         unmanaged: None,
         instances: None,
         unconfirmed: BTreeMap::new(),
+        skipped: Vec::new(),
         storage: (1..=3)
             .map(|day| crate::daemon::StorageDay {
                 day: chrono::NaiveDate::from_ymd_opt(2026, 11, 20 + day).unwrap(),
