@@ -109,8 +109,8 @@ pub struct Apply {
 #[command(after_help = "Examples:\n  rds-retentiond why 63ad3439af9776054br04\n  \
                   rds-retentiond why 63ad3439af9776054br04 --format json | jq .backup.fate")]
 pub struct Why {
-    /// The backup's id, as `plan --wide` shows it.
-    #[arg(value_name = "BACKUP_ID")]
+    /// The backup: its id in any case, a unique start of it, or its unique name; a deleted one, too.
+    #[arg(value_name = "BACKUP")]
     pub backup: String,
     /// Decide as of this moment: RFC 3339, or a date (midnight UTC).
     #[arg(long, value_name = "TIME", value_parser = parse_time)]

@@ -3,6 +3,7 @@
 //!
 //! This file finds the backup and asks floor 0 about it; the words are made in `because`.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -14,7 +15,7 @@ use super::out::Out;
 use super::sentences::{clean, shell_word};
 use super::{CommandResult, Failure, exit, finish, forecast, note, session};
 use crate::config::{Config, PolicyEntry};
-use crate::ledger::{DeletionState, PastDeletion};
+use crate::ledger::{DeletionState, Ledger, PastDeletion};
 use crate::retention::edit::{self, Bound, Case, Change};
 use crate::retention::forecast::Departure;
 use crate::retention::{
@@ -156,6 +157,7 @@ fn online(config: &Config, answer: &mut Answer, code: &mut u8) -> Result<Option<
     let ledger = session::ledger_to_read(config, answer.at)?;
     let mut known = None;
     if let Some(ledger) = &ledger {
+        resolve_in(ledger, answer)?;
         answer.past = ledger.backup_history(&answer.id)?;
         answer.knows_past = true;
         known = ledger.known_backup(&answer.id)?;
@@ -191,6 +193,74 @@ fn online(config: &Config, answer: &mut Answer, code: &mut u8) -> Result<Option<
         }
         None => format!("no listing shows it and the ledger has never seen it deleted{hint}"),
     }))
+}
+
+/// The backups that somebody may have meant by what was typed.
+#[derive(Default)]
+struct Meant {
+    /// Its id, in another case.
+    ids: BTreeMap<BackupId, String>,
+    names: BTreeMap<BackupId, String>,
+    starts: BTreeMap<BackupId, String>,
+}
+
+impl Meant {
+    /// Shorter starts of an id are none.
+    const SHORTEST_START: usize = 4;
+
+    fn look_at(&mut self, typed: &str, id: &BackupId, name: &str) {
+        let start = id.as_str().get(..typed.len());
+        let of = match start {
+            Some(start) if start.eq_ignore_ascii_case(typed) && start.len() == id.as_str().len() => &mut self.ids,
+            _ if name == typed => &mut self.names,
+            Some(start) if start.eq_ignore_ascii_case(typed) && typed.len() >= Self::SHORTEST_START => &mut self.starts,
+            _ => return,
+        };
+        if !of.contains_key(id) {
+            of.insert(id.clone(), name.to_owned());
+        }
+    }
+
+    /// The one that was meant, or all that may have been: an id before a name, a name before the start of an id.
+    fn decide(self) -> Result<Option<BackupId>, BTreeMap<BackupId, String>> {
+        let mut found = [self.ids, self.names, self.starts]
+            .into_iter()
+            .filter(|ids| !ids.is_empty());
+        match found.next() {
+            None => Ok(None),
+            Some(mut ids) if ids.len() == 1 => Ok(ids.pop_first().map(|(id, _)| id)),
+            Some(several) => Err(several),
+        }
+    }
+}
+
+/// Takes what was typed for the one backup of the ledger that it can mean.
+fn resolve_in(ledger: &Ledger, answer: &mut Answer) -> Result<(), Failure> {
+    if ledger.known_backup(&answer.id)?.is_some() {
+        return Ok(());
+    }
+    let typed = answer.id.as_str().to_owned();
+    let mut meant = Meant::default();
+    for seen in ledger.known_backups()? {
+        meant.look_at(&typed, &seen.backup, &seen.name);
+    }
+    ledger.each_intended(|id, name| meant.look_at(&typed, id, name))?;
+    match meant.decide() {
+        Ok(found) => {
+            answer.id = found.unwrap_or_else(|| answer.id.clone());
+            Ok(())
+        }
+        Err(several) => {
+            let all: String = several
+                .iter()
+                .take(MOST_HINTS)
+                .map(|(id, name)| format!("\n  {id}  {}", clean(name)))
+                .collect();
+            let more = if several.len() > MOST_HINTS { "\n  and more" } else { "" };
+            let message = format!("`{}` may mean several backups; type the id:{all}{more}", clean(&typed));
+            Err(Failure::new(exit::USAGE, message))
+        }
+    }
 }
 
 /// What may have been meant: an instance, a backup by its name, or an id that was cut.
@@ -230,6 +300,14 @@ fn hint(fleet: &Fleet, typed: &str) -> String {
 
 /// Finds the backup in the fleet and asks every policy about it; if it is not there, returns what may have been meant.
 fn find(config: &Config, mut fleet: Fleet, answer: &mut Answer) -> Result<Option<String>, Failure> {
+    let mut meant = Meant::default();
+    let backups = fleet.residents.iter().flat_map(|resident| &resident.backups);
+    for backup in backups.clone() {
+        meant.look_at(answer.id.as_str(), &backup.id, &backup.name);
+    }
+    if let (false, Ok(Some(id))) = (backups.clone().any(|backup| backup.id == answer.id), meant.decide()) {
+        answer.id = id;
+    }
     let (id, at) = (answer.id.clone(), answer.at);
     let has = |resident: &Resident| resident.backups.iter().any(|backup| backup.id == id);
     if !fleet.residents.iter().any(has) {

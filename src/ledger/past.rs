@@ -120,6 +120,21 @@ pub(super) fn time_of(tx: &Transaction<'_>, pieces: &Pieces, seq: i64) -> Result
 }
 
 impl Ledger {
+    /// Calls `visit` with the id and the name of every backup whose deletion was ever intended, the newest request first. Reads the
+    /// whole history, for someone who does not know the id.
+    pub fn each_intended(&self, mut visit: impl FnMut(&BackupId, &str)) -> Result<(), Error> {
+        self.read(|tx| {
+            let pieces = Pieces::default();
+            let mut statement = tx.prepare_cached("SELECT seq FROM request ORDER BY seq DESC")?;
+            let mut rows = statement.query([])?;
+            while let Some(row) = rows.next()? {
+                let intent: IntentBody = serde_json::from_str(&chain::row(tx, &pieces, row.get(0)?)?.body)?;
+                intent.items.iter().for_each(|item| visit(&item.backup, &item.name));
+            }
+            Ok(())
+        })
+    }
+
     /// Every deletion of this backup that was requested, oldest first; from the chain's rows.
     pub fn backup_history(&self, backup: &BackupId) -> Result<Vec<PastDeletion>, Error> {
         self.read(|tx| {

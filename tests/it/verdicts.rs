@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::world::{World, ids, instance_id};
+use super::world::{World, backup_id, ids, instance_id};
 
 /// Keeps the last three of everything; `rest` is more of the policy.
 fn keep_3(mode: &str, rest: &str) -> String {
@@ -124,4 +124,33 @@ async fn an_instance_that_could_not_be_read_is_said_by_diff_and_forecast() {
         let said = world.run(command).await.exits(1).stdout;
         assert!(said.contains("Not read, so left out here: 1 instance."), "{said}");
     }
+}
+
+/// Whoever asks about a deleted backup has its name from an old mail, or an id in capitals from a ticket.
+#[tokio::test]
+async fn why_knows_a_deleted_backup_by_its_name_a_start_of_its_id_and_in_capitals() {
+    let world = World::new(&[5]).await;
+    world.apply().await.exits(0);
+    world.deleted_exactly(&ids(1, 3..5));
+    let id = backup_id(1, 4);
+    // The start that no other id has.
+    let start = &id[..32];
+    for typed in ["nightly-4", &id.to_uppercase(), start, &id] {
+        let json = world.run(&["why", typed, "--format", "json"]).await.exits(0).json();
+        assert_eq!(json["backup_id"], id.as_str(), "{typed}");
+        assert_eq!(json["deletions"][0]["policy"], "p", "{typed}: {json}");
+    }
+    // One that is still there, the same ways; and what may be several.
+    let there = world
+        .run(&["why", "nightly-1", "--format", "json"])
+        .await
+        .exits(0)
+        .json();
+    assert_eq!(there["backup_id"], backup_id(1, 1).as_str());
+    world
+        .run(&["why", &id[..8]])
+        .await
+        .exits(64)
+        .says("may mean several backups");
+    world.run(&["why", "nightly-77"]).await.exits(64);
 }
