@@ -10,7 +10,6 @@ use std::fmt::Write as _;
 use chrono::{DateTime, Datelike, NaiveDateTime, SecondsFormat, TimeDelta, Timelike, Utc};
 use chrono_tz::Tz;
 
-use crate::retention::plan::ClockCheck;
 use crate::retention::report::Action;
 use crate::retention::{ExpireReason, Fate, Hold, HoldTarget, KeepReason, KeepRule, Keeper, Outcome, Refusal, Series};
 
@@ -308,14 +307,8 @@ pub fn remedy(refusal: &Refusal, policy: &str, program: &str) -> String {
             format!("{program} approve {}", shell_word(policy))
         }
         Refusal::RequireBackupWithin { .. } => "find out why no backup was made, and make one".to_owned(),
-        Refusal::Clock {
-            check: ClockCheck::Skew(_),
-            ..
-        } => "compare this host's clock with a time server: timedatectl timesync-status".to_owned(),
-        Refusal::Clock {
-            check: ClockCheck::NoDate,
-            ..
-        } => format!("{program} check --online"),
+        // It shows how far the clocks are apart, or that the API sends no time.
+        Refusal::Clock { .. } => format!("{program} check --online"),
         Refusal::Freeze { .. } => format!("{program} thaw (or take `freeze` out of the configuration)"),
         Refusal::Shrink { project, instance, .. } => {
             let target = instance.as_ref().map_or(project.as_str(), |instance| instance.as_str());

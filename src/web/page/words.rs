@@ -189,7 +189,8 @@ pub(super) fn remedy_of(limit: &str, policy: &str, program: &str) -> Option<(boo
     match limit {
         "max_deletions" | "max_percent" => Some((true, format!("{program} approve {}", shell(policy)))),
         "require_backup_within" => Some((false, "make a backup, and find out why there was none".to_owned())),
-        "clock" => Some((true, "timedatectl timesync-status".to_owned())),
+        // It shows how far the clocks are apart, or that the API sends no time.
+        "clock" => Some((true, format!("{program} check --online"))),
         "freeze" => Some((true, format!("{program} thaw"))),
         _ => None,
     }
