@@ -251,16 +251,29 @@ fn resolve_in(ledger: &Ledger, answer: &mut Answer) -> Result<(), Failure> {
             Ok(())
         }
         Err(several) => {
-            let all: String = several
+            let all: Vec<String> = several
                 .iter()
                 .take(MOST_HINTS)
                 .map(|(id, name)| format!("\n  {id}  {}", clean(name)))
                 .collect();
+            let all = all.concat();
             let more = if several.len() > MOST_HINTS { "\n  and more" } else { "" };
             let message = format!("`{}` may mean several backups; type the id:{all}{more}", clean(&typed));
             Err(Failure::new(exit::USAGE, message))
         }
     }
+}
+
+/// The one backup of the listings that was meant, if what was typed is no id of them and can mean only one.
+fn resolve_among(fleet: &Fleet, typed: &BackupId) -> Option<BackupId> {
+    let mut meant = Meant::default();
+    for backup in fleet.residents.iter().flat_map(|resident| &resident.backups) {
+        if backup.id == *typed {
+            return None;
+        }
+        meant.look_at(typed.as_str(), &backup.id, &backup.name);
+    }
+    meant.decide().ok().flatten()
 }
 
 /// What may have been meant: an instance, a backup by its name, or an id that was cut.
@@ -300,12 +313,7 @@ fn hint(fleet: &Fleet, typed: &str) -> String {
 
 /// Finds the backup in the fleet and asks every policy about it; if it is not there, returns what may have been meant.
 fn find(config: &Config, mut fleet: Fleet, answer: &mut Answer) -> Result<Option<String>, Failure> {
-    let mut meant = Meant::default();
-    let backups = fleet.residents.iter().flat_map(|resident| &resident.backups);
-    for backup in backups.clone() {
-        meant.look_at(answer.id.as_str(), &backup.id, &backup.name);
-    }
-    if let (false, Ok(Some(id))) = (backups.clone().any(|backup| backup.id == answer.id), meant.decide()) {
+    if let Some(id) = resolve_among(&fleet, &answer.id) {
         answer.id = id;
     }
     let (id, at) = (answer.id.clone(), answer.at);
