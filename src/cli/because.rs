@@ -447,6 +447,7 @@ fn became(state: DeletionState) -> (&'static str, AnsiColor) {
         DeletionState::Rejected => ("a deletion was rejected", AnsiColor::Yellow),
         DeletionState::Unanswered => ("a deletion was never answered", AnsiColor::Yellow),
         DeletionState::Intended => ("a deletion is under way, or its process was killed", AnsiColor::Yellow),
+        DeletionState::Withdrawn => ("a deletion was planned and not sent", AnsiColor::Yellow),
         DeletionState::Resent => ("a deletion was asked for, and asked for again later", AnsiColor::Yellow),
         DeletionState::Returned => ("a deletion was accepted, and yet it is still there", AnsiColor::Yellow),
     }
@@ -506,7 +507,7 @@ fn draw_past(out: &mut dyn Write, past: &PastDeletion, present: bool, look: &Loo
 /// When it was asked for, what was answered, and what a listing said later.
 fn draw_request(lines: &mut Lines<'_>, past: &PastDeletion) -> io::Result<()> {
     lines.say(
-        "asked for",
+        if past.was_sent() { "asked for" } else { "planned" },
         &format!(
             "{} in run {}, attempt {}",
             timestamp(past.sent_at),

@@ -52,7 +52,8 @@ impl Answer {
                 DeletionState::Intended | DeletionState::Accepted | DeletionState::Unanswered
             )
         };
-        self.past.last().filter(|last| open(last.state))
+        let mut sent = self.past.iter().filter(|past| past.was_sent());
+        sent.next_back().filter(|last| open(last.state))
     }
 }
 
@@ -170,7 +171,8 @@ fn online(config: &Config, answer: &mut Answer, code: &mut u8) -> Result<Option<
     }
     if answer
         .past
-        .last()
+        .iter()
+        .rfind(|past| past.was_sent())
         .is_some_and(|last| last.state == DeletionState::Confirmed)
     {
         // It is gone for good: nobody needs to be asked.

@@ -29,6 +29,7 @@ pub(super) enum Kind {
     RunBegun,
     Intent,
     Outcome,
+    Withdrawn,
     Confirmed,
     Returned,
     RunFinished,
@@ -41,11 +42,12 @@ pub(super) enum Kind {
 }
 
 impl Kind {
-    pub(super) const ALL: [Self; 13] = [
+    pub(super) const ALL: [Self; 14] = [
         Self::Created,
         Self::RunBegun,
         Self::Intent,
         Self::Outcome,
+        Self::Withdrawn,
         Self::Confirmed,
         Self::Returned,
         Self::RunFinished,
@@ -63,6 +65,7 @@ impl Kind {
             Self::RunBegun => "run_begun",
             Self::Intent => "intent",
             Self::Outcome => "outcome",
+            Self::Withdrawn => "withdrawn",
             Self::Confirmed => "confirmed",
             Self::Returned => "returned",
             Self::RunFinished => "run_finished",

@@ -185,6 +185,6 @@ fn can_settle(was: DeletionState, confirmed: bool) -> bool {
         DeletionState::Accepted | DeletionState::Unanswered => true,
         // A returned one may go after all; a rejected one may have been gone already.
         DeletionState::Rejected | DeletionState::Returned => confirmed,
-        DeletionState::Intended | DeletionState::Confirmed | DeletionState::Resent => false,
+        DeletionState::Intended | DeletionState::Withdrawn | DeletionState::Confirmed | DeletionState::Resent => false,
     }
 }

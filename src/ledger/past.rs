@@ -6,9 +6,10 @@ use chrono::{DateTime, Utc};
 use rusqlite::{OptionalExtension, Transaction};
 use serde::{Deserialize, Serialize};
 
+use super::chain::{self, Kind};
 use super::packed::{self, Pieces};
 use super::requests::{IntendedItem, IntentBody, Listing, OutcomeBody, RequestKey};
-use super::{Error, Ledger, chain, sheet};
+use super::{Error, Ledger, sheet};
 use crate::retention::{BackupId, InstanceId, Outcome, PolicyName, ProjectName};
 
 /// Where a requested deletion stands.
@@ -23,6 +24,8 @@ pub enum DeletionState {
     Rejected,
     /// It is not known whether the API acted.
     Unanswered,
+    /// Its request did not begin in time: nothing was sent.
+    Withdrawn,
     /// A later request for the same id stands in for it.
     Resent,
     /// Gone from the listing.
@@ -32,11 +35,12 @@ pub enum DeletionState {
 }
 
 impl DeletionState {
-    pub(super) const ALL: [Self; 7] = [
+    pub(super) const ALL: [Self; 8] = [
         Self::Intended,
         Self::Accepted,
         Self::Rejected,
         Self::Unanswered,
+        Self::Withdrawn,
         Self::Resent,
         Self::Confirmed,
         Self::Returned,
@@ -54,6 +58,7 @@ impl DeletionState {
             Self::Accepted => "accepted",
             Self::Rejected => "rejected",
             Self::Unanswered => "unanswered",
+            Self::Withdrawn => "withdrawn",
             Self::Resent => "resent",
             Self::Confirmed => "confirmed",
             Self::Returned => "returned",
@@ -98,7 +103,7 @@ pub struct PastDeletion {
     pub request_id: Option<String>,
     /// When the intent was recorded.
     pub sent_at: DateTime<Utc>,
-    /// When the answer was recorded.
+    /// When the answer was recorded; `None` also of what was withdrawn.
     pub answered_at: Option<DateTime<Utc>>,
     /// The answer.
     #[serde(flatten)]
@@ -107,6 +112,13 @@ pub struct PastDeletion {
     pub settled_at: Option<DateTime<Utc>>,
     /// Where it stands now.
     pub state: DeletionState,
+}
+
+impl PastDeletion {
+    /// Whether its request may have reached the API.
+    pub fn was_sent(&self) -> bool {
+        self.state != DeletionState::Withdrawn
+    }
 }
 
 pub(super) fn read_time(text: &str) -> Result<DateTime<Utc>, Error> {
@@ -143,10 +155,13 @@ impl Ledger {
             for seq in packed::intents_of(tx, backup)? {
                 let request = Request::load(tx, &pieces, seq)?;
                 let answer = match request.answer {
-                    Some(answer) => {
-                        let row = chain::row(tx, &pieces, answer)?;
-                        Some((read_time(&row.at)?, serde_json::from_str::<OutcomeBody>(&row.body)?))
-                    }
+                    Some(answer) => Some(chain::row(tx, &pieces, answer)?),
+                    None => None,
+                };
+                // What was withdrawn has no answer.
+                let answer = answer.filter(|row| row.kind == Kind::Outcome.as_str());
+                let answer = match answer {
+                    Some(row) => Some((read_time(&row.at)?, serde_json::from_str::<OutcomeBody>(&row.body)?)),
                     None => None,
                 };
                 let place = request.intent.items.iter().position(|item| item.backup == *backup);

@@ -17,7 +17,7 @@ use super::chain::{Kind, NOT_SEALED, Row};
 use super::confirm::SettledBody;
 use super::holds::{FreezeBody, HoldBody, PlacedFreeze, PlacedHold, ReleaseBody};
 use super::past::{DeletionState, read_time};
-use super::requests::{IntentBody, OutcomeBody, state_of};
+use super::requests::{IntentBody, OutcomeBody, WithdrawnBody, state_of};
 use super::runs::{RunBegunBody, RunFinishedBody};
 use crate::retention::{BackupId, PolicyName};
 
@@ -114,7 +114,7 @@ pub(super) struct Replay {
     /// What the chain says of the states of deletions, and what the table of requests does.
     states: Sum,
     there: Sum,
-    /// The outcomes' row of each request.
+    /// The row of each request with its outcomes, or its withdrawal.
     answers: HashMap<i64, i64>,
     /// Those that came back, with the row that said so.
     returned: HashMap<(BackupId, i64), i64>,
@@ -165,6 +165,7 @@ impl Replay {
             Kind::RunFinished => self.run_finished(seq, when, &serde_json::from_str(body)?),
             Kind::Intent => self.intended(tx, seq, when, serde_json::from_str(body)?)?,
             Kind::Outcome => self.answered(seq, &serde_json::from_str(body)?),
+            Kind::Withdrawn => self.withdrawn(seq, serde_json::from_str(body)?),
             Kind::Confirmed => self.settled(seq, DeletionState::Confirmed, serde_json::from_str(body)?),
             Kind::Returned => self.settled(seq, DeletionState::Returned, serde_json::from_str(body)?),
             Kind::Hold => {
@@ -252,6 +253,31 @@ impl Replay {
         for item in &body.outcomes {
             let now = state_of(&item.outcome);
             self.change(&item.backup, body.request, DeletionState::Intended, now, seq);
+        }
+        self.answered.add(&[&body.request, &seq]);
+        self.answers.insert(body.request, seq);
+    }
+
+    fn withdrawn(&mut self, seq: i64, body: WithdrawnBody) {
+        for backup in &body.backups {
+            self.change(
+                backup,
+                body.request,
+                DeletionState::Intended,
+                DeletionState::Withdrawn,
+                seq,
+            );
+        }
+        // The earlier requests that it stood in for are as they were before its intent.
+        for (backup, request, was) in body.restored {
+            self.states.take_away(&[
+                &request,
+                &backup.as_str(),
+                &DeletionState::Resent.as_str(),
+                &body.request,
+            ]);
+            let changed = self.answers.get(&request).copied().unwrap_or(request);
+            self.states.add(&[&request, &backup.as_str(), &was.as_str(), &changed]);
         }
         self.answered.add(&[&body.request, &seq]);
         self.answers.insert(body.request, seq);

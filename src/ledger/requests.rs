@@ -147,6 +147,18 @@ pub(super) struct OutcomeBody {
     pub(super) outcomes: Vec<OutcomeItem>,
 }
 
+/// A request that did not begin in time, and was not sent.
+#[derive(Serialize, Deserialize)]
+pub(super) struct WithdrawnBody {
+    pub(super) request: i64,
+    pub(super) run: String,
+    pub(super) why: String,
+    pub(super) backups: Vec<BackupId>,
+    /// Earlier requests that it stood in for, each with the state that it is in again.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub(super) restored: Vec<(BackupId, i64, DeletionState)>,
+}
+
 #[derive(Serialize, Deserialize)]
 pub(super) struct OutcomeItem {
     pub(super) backup: BackupId,
@@ -183,6 +195,15 @@ pub enum Entry {
         /// Exactly one outcome for each id of the intent.
         outcomes: Vec<(BackupId, Outcome)>,
     },
+    /// A request that did not begin: nothing was sent.
+    Withdrawal {
+        /// The request.
+        request: RequestKey,
+        /// When that was certain.
+        at: DateTime<Utc>,
+        /// What it waited for.
+        why: String,
+    },
 }
 
 /// An entry that is on disk.
@@ -193,6 +214,8 @@ pub enum Entered {
     Intent(Batch, Clearance),
     /// The outcomes as they were given.
     Answer(Vec<(BackupId, Outcome)>),
+    /// A request that was withdrawn.
+    Withdrawal,
 }
 
 /// One at a time, for tests.
@@ -247,7 +270,7 @@ impl Ledger {
         entries.into_iter().map(alone).collect()
     }
 
-    /// Whether a batch is cleared; `None` for an answer.
+    /// Whether a batch is cleared; `None` for an answer or a withdrawal.
     fn enter_one(
         &self,
         tx: &Transaction<'_>,
@@ -269,6 +292,9 @@ impl Ledger {
                 api_request_id,
                 outcomes,
             } => record_outcomes(tx, *request, *at, api_request_id.as_deref(), outcomes, under_way).map(|()| None),
+            Entry::Withdrawal { request, at, why } => {
+                record_withdrawal(tx, *request, *at, why, under_way).map(|()| None)
+            }
         }
     }
 
@@ -365,6 +391,7 @@ fn entered(entry: Entry, cleared: Option<Clearance>) -> Entered {
             Entered::Intent(batch, clearance)
         }
         Entry::Answer { outcomes, .. } => Entered::Answer(outcomes),
+        Entry::Withdrawal { .. } => Entered::Withdrawal,
     }
 }
 
@@ -441,9 +468,11 @@ fn unsettled_request(under_way: &UnderWay, backup: &BackupId) -> Result<Option<(
             request: sheet.seq,
         }),
         state @ (DeletionState::Accepted | DeletionState::Unanswered) => Ok(Some((sheet.seq, state))),
-        DeletionState::Rejected | DeletionState::Resent | DeletionState::Confirmed | DeletionState::Returned => {
-            Ok(None)
-        }
+        DeletionState::Rejected
+        | DeletionState::Withdrawn
+        | DeletionState::Resent
+        | DeletionState::Confirmed
+        | DeletionState::Returned => Ok(None),
     }
 }
 
@@ -497,6 +526,32 @@ fn record_outcomes(
     }
     under_way.changed(request);
     Ok(())
+}
+
+/// Records that a request was not sent: earlier ones that it stood in for are again what they were.
+fn record_withdrawal(
+    tx: &Transaction<'_>,
+    RequestKey(request): RequestKey,
+    now: DateTime<Utc>,
+    why: &str,
+    under_way: &mut UnderWay,
+) -> Result<(), Error> {
+    let sheet = under_way.sheet(tx, request)?.filter(|sheet| sheet.answer.is_none());
+    let run = sheet.ok_or(Error::NotOpen(request))?.run.clone();
+    let intent: IntentBody = chain::body(tx, request)?;
+    let stood_in = |item: &IntendedItem| {
+        let one = |(earlier, was): &(i64, DeletionState)| (item.backup.clone(), *earlier, *was);
+        item.resends.iter().map(one).collect::<Vec<_>>()
+    };
+    let body = WithdrawnBody {
+        request,
+        run,
+        why: why.to_owned(),
+        restored: intent.items.iter().flat_map(stood_in).collect(),
+        backups: intent.items.into_iter().map(|item| item.backup).collect(),
+    };
+    let row = chain::append(tx, now, Kind::Withdrawn, &body)?;
+    under_way.withdraw(tx, (request, row), &body.restored)
 }
 
 fn open_requests(tx: &Transaction<'_>) -> Result<Vec<OpenRequest>, Error> {

@@ -36,7 +36,7 @@ pub(super) struct Sheet {
     pub(super) attempt: u32,
     pub(super) project: ProjectName,
     pub(super) at: DateTime<Utc>,
-    /// The outcomes' row of the chain.
+    /// The row of the chain with the outcomes, or with the withdrawal.
     pub(super) answer: Option<i64>,
     pub(super) places: Vec<Place>,
     instances: Vec<InstanceId>,
@@ -51,6 +51,7 @@ fn letter(state: DeletionState) -> char {
         DeletionState::Accepted => 'a',
         DeletionState::Rejected => 'r',
         DeletionState::Unanswered => 'u',
+        DeletionState::Withdrawn => 'w',
         DeletionState::Resent => 's',
         DeletionState::Confirmed => 'c',
         DeletionState::Returned => 'b',
@@ -215,9 +216,14 @@ impl Sheet {
         Ok(())
     }
 
-    /// Whether no later row of the chain can change it.
+    /// Whether no later row of the chain can change it, but for a withdrawal of what was sent again.
     fn is_over(&self) -> bool {
-        let over = |place: &Place| matches!(place.state, DeletionState::Confirmed | DeletionState::Resent);
+        let over = |place: &Place| {
+            matches!(
+                place.state,
+                DeletionState::Confirmed | DeletionState::Resent | DeletionState::Withdrawn
+            )
+        };
         self.places.iter().all(over)
     }
 }
@@ -254,7 +260,8 @@ impl UnderWay {
     }
 
     fn know(&mut self, sheet: Sheet) {
-        for (index, place) in sheet.places.iter().enumerate() {
+        let sent = |place: &&(usize, &Place)| place.1.state != DeletionState::Withdrawn;
+        for (index, place) in sheet.places.iter().enumerate().filter(|place| sent(&place)) {
             let last = self.last.entry(place.backup.clone()).or_insert((sheet.seq, index));
             if last.0 <= sheet.seq {
                 *last = (sheet.seq, index);
@@ -290,6 +297,46 @@ impl UnderWay {
             (place.state, place.changed) = (state, row);
             self.changed.insert(seq);
         }
+    }
+
+    /// A request was never sent: the last one for each of its ids is again the one before it, which for the ids in `restored` is again
+    /// in the state it had (the request, and that state).
+    pub(super) fn withdraw(
+        &mut self,
+        tx: &Transaction<'_>,
+        (seq, row): (i64, i64),
+        restored: &[(BackupId, i64, DeletionState)],
+    ) -> Result<(), Error> {
+        let Some(sheet) = self.sheet(tx, seq)? else {
+            return Ok(());
+        };
+        sheet.answer = Some(row);
+        for place in &mut sheet.places {
+            (place.state, place.changed) = (DeletionState::Withdrawn, row);
+        }
+        let ids: Vec<BackupId> = sheet.places.iter().map(|place| place.backup.clone()).collect();
+        self.changed.insert(seq);
+        for (backup, earlier, state) in restored {
+            let Some(sheet) = self.sheet(tx, *earlier)? else {
+                continue;
+            };
+            let answer = sheet.answer.unwrap_or(*earlier);
+            for place in sheet.places.iter_mut().filter(|place| place.backup == *backup) {
+                (place.state, place.changed) = (*state, answer);
+            }
+            self.changed.insert(*earlier);
+        }
+        for backup in ids {
+            let of = |(earlier, sheet): (&i64, &Sheet)| {
+                let place = sheet.places.iter().position(|place| place.backup == backup)?;
+                (*earlier < seq && sheet.places[place].state != DeletionState::Withdrawn).then_some((*earlier, place))
+            };
+            match self.sheets.iter().filter_map(of).max() {
+                Some(earlier) => self.last.insert(backup, earlier),
+                None => self.last.remove(&backup),
+            };
+        }
+        Ok(())
     }
 
     /// Writes what has changed, each request once, and forgets what no later row can change.

@@ -6,7 +6,6 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use serde::Serialize;
 use tokio::sync::OnceCell;
 
 use super::auth::{Env, Wallet, process_env};
@@ -18,9 +17,9 @@ use super::scalar::Many;
 use super::sources::Reader;
 use super::throttle::Throttle;
 use super::wire::{BackupPage, Entry, InstancePage, ProjectList};
-use super::{Answer, InstanceEntry, KeyGuard, Listed, Observer, Operation, Settings, delete, transport};
+use super::{InstanceEntry, KeyGuard, Listed, Observer, Operation, Settings, transport};
 use crate::retention::plan::ClockCheck;
-use crate::retention::{Backup, BackupId, BackupKind, Batch, InstanceId, ProjectName};
+use crate::retention::{Backup, BackupId, BackupKind, InstanceId, ProjectName};
 
 /// What only tests change.
 #[derive(Clone)]
@@ -287,62 +286,14 @@ impl Client {
         believed(self, ask, |body| retained_page(body, instance)).await
     }
 
-    /// Sends one batch, once. Only a 401 is followed by a second attempt, with renewed credentials: nothing happened then.
-    ///
-    /// `Err` means that nothing was deleted.
-    pub async fn delete(&self, batch: &Batch) -> Result<Answer, Error> {
-        #[derive(Serialize)]
-        struct Body<'a> {
-            backup_ids: &'a [BackupId],
-        }
-        if batch.project() != self.project() {
-            let message = format!(
-                "a batch of project {} was given to this project's client",
-                batch.project()
-            );
-            return Err(Error::Configuration {
-                project: self.project().clone(),
-                message,
-                source: None,
-            });
-        }
-        let ids: Vec<BackupId> = batch.ids().cloned().collect();
-        if ids.is_empty() {
-            return Ok(Answer::Results {
-                outcomes: Vec::new(),
-                request_id: None,
-            });
-        }
-        let body = serde_json::to_vec(&Body { backup_ids: &ids }).map_err(|source| Error::Configuration {
-            project: self.project().clone(),
-            message: "the batch cannot be written as JSON".to_owned(),
-            source: Some(source.into()),
-        })?;
-        let mut ask = self
-            .ask(Operation::BatchDelete, None, &["backups", "batch-delete"], Vec::new())
-            .await?;
-        ask.body = Some(body);
-        match self.0.exchange.send(&ask).await? {
-            Ok(reply) => delete::answer(&ask.place, &ids, &reply),
-            Err(failure) if failure.not_sent => Err(Error::Unreachable {
-                place: ask.place,
-                why: failure.why,
-                attempts: 1,
-                source: failure.source,
-            }),
-            Err(failure) => {
-                let lost = Error::Unreachable {
-                    place: ask.place,
-                    why: failure.why,
-                    attempts: 1,
-                    source: failure.source,
-                };
-                Ok(Answer::Unanswered {
-                    why: lost.chain(),
-                    request_id: None,
-                })
-            }
-        }
+    pub(super) fn exchange(&self) -> &Exchange {
+        &self.0.exchange
+    }
+
+    /// A deletion without its body.
+    pub(super) async fn deletion(&self) -> Result<Ask, Error> {
+        self.ask(Operation::BatchDelete, None, &["backups", "batch-delete"], Vec::new())
+            .await
     }
 
     /// A read: tried again after 429, 5xx, time-outs, broken connections and answers that cannot be read.

@@ -1,7 +1,7 @@
 //! One signed request and its answer: slot, turn, credentials, the key's gate, signature, body, observer.
 //!
-//! A 401 is settled here, because nothing happened: credentials are renewed once and the request is sent once more, alone (contract, 4.7). Not
-//! for any other retry: reads are retried by `client`, deletions by `run`.
+//! A read's 401 is settled here, because nothing happened: credentials are renewed once and the request is sent once more, alone (contract,
+//! 4.7). Not for any other retry: reads are retried by `client`, deletions, which take a permit (`permit`), by `run`.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -16,7 +16,7 @@ use super::error::{Cause, Error, Place};
 use super::keys::{KeyGuard, Pass};
 use super::reply::{Reply, http_date, retry_after, tidy};
 use super::sign::Signable;
-use super::throttle::Throttle;
+use super::throttle::{Slot, Throttle};
 use super::transport::Target;
 use super::{Event, Observer, Operation};
 use crate::clock;
@@ -42,10 +42,22 @@ pub(super) struct Ask {
 /// There was no answer, or none that could be read to its end.
 #[derive(Debug)]
 pub(super) struct Failure {
-    /// No connection: the request cannot have been acted on.
-    pub(super) not_sent: bool,
     pub(super) why: String,
     pub(super) source: Option<Cause>,
+}
+
+/// The right to send one request now.
+pub(super) struct Admission {
+    pub(super) credentials: Arc<Credentials>,
+    pass: Pass,
+    _slot: Slot,
+}
+
+impl Admission {
+    /// The name of the key that it uses.
+    pub(super) fn fingerprint(&self) -> String {
+        self.credentials.fingerprint().to_owned()
+    }
 }
 
 pub(super) struct Exchange {
@@ -63,40 +75,67 @@ pub(super) struct Exchange {
 }
 
 impl Exchange {
-    /// Sends and reads one answer; the inner `Err` when there was none. A 401 is an [`Error`], all other statuses are answers.
+    /// Reads: sends and reads one answer; the inner `Err` when there was none. A 401 is an [`Error`], all other statuses are answers.
     pub(super) async fn send(&self, ask: &Ask) -> Result<Result<Reply, Failure>, Error> {
-        let mut refused: Option<Arc<Credentials>> = None;
+        let mut refused: Option<String> = None;
         loop {
-            let _slot = self.throttle.slot().await;
-            let turn = self.throttle.turn().await;
-            let (credentials, pass) = self.admit(&ask.place).await?;
-            let request = self.request(ask, &credentials)?;
-            drop(turn);
+            let admission = self.admission(&ask.place).await?;
+            let request = self.request(ask, &admission.credentials)?;
             let reply = match self.attempt(ask, request).await {
                 Ok(reply) => reply,
                 Err(failure) => return Ok(Err(failure)),
             };
-            match reply.status {
-                401 => {
-                    let again = refused
-                        .as_ref()
-                        .is_some_and(|old| old.fingerprint() == credentials.fingerprint());
-                    // Before the pass ends, so that whoever goes next goes with renewed credentials.
-                    self.wallet.doubt_if(&credentials);
-                    let blocked = pass.refused(again, clock::now());
-                    if refused.is_some() {
-                        return Err(not_authenticated(&ask.place, &credentials, blocked, &reply));
-                    }
-                    refused = Some(credentials);
-                }
-                // These may come from in front of the authentication and prove nothing.
-                429 | 500.. => return Ok(Ok(reply)),
-                _ => {
-                    pass.proven();
-                    return Ok(Ok(reply));
-                }
+            let fingerprint = admission.fingerprint();
+            if self.settle_key(&ask.place, admission, refused.as_deref(), &reply)? {
+                return Ok(Ok(reply));
             }
+            refused = Some(fingerprint);
         }
+    }
+
+    /// Waits for everything that a request waits for before it is sent: a slot, the rate's turn, credentials, the key.
+    pub(super) async fn admission(&self, place: &Place) -> Result<Admission, Error> {
+        let slot = self.throttle.slot().await;
+        // Held until the key lets this one go, so that those behind are paced from then on.
+        let turn = self.throttle.turn().await;
+        let (credentials, pass) = self.admit(place).await?;
+        drop(turn);
+        Ok(Admission {
+            credentials,
+            pass,
+            _slot: slot,
+        })
+    }
+
+    /// What an answer says about the key it was asked with; `refused` is the key that answered 401 to the same request before. False
+    /// after a first 401: the same request once more, with renewed credentials.
+    pub(super) fn settle_key(
+        &self,
+        place: &Place,
+        admission: Admission,
+        refused: Option<&str>,
+        reply: &Reply,
+    ) -> Result<bool, Error> {
+        let Admission {
+            credentials,
+            pass,
+            _slot,
+        } = admission;
+        match reply.status {
+            401 => {
+                // Before the pass ends, so that whoever goes next goes with renewed credentials.
+                self.wallet.doubt_if(&credentials);
+                let blocked = pass.refused(refused == Some(credentials.fingerprint()), clock::now());
+                if refused.is_some() {
+                    return Err(not_authenticated(place, &credentials, blocked, reply));
+                }
+                return Ok(false);
+            }
+            // These may come from in front of the authentication and prove nothing.
+            429 | 500.. => {}
+            _ => pass.proven(),
+        }
+        Ok(true)
     }
 
     /// Credentials, and the right to use them now.
@@ -126,7 +165,7 @@ impl Exchange {
         }
     }
 
-    fn request(&self, ask: &Ask, credentials: &Credentials) -> Result<reqwest::RequestBuilder, Error> {
+    pub(super) fn request(&self, ask: &Ask, credentials: &Credentials) -> Result<reqwest::RequestBuilder, Error> {
         let (endpoint, http) = if ask.project_id.is_some() { &self.rds } else { &self.iam };
         let wrong = |message: String| Error::Configuration {
             project: ask.place.project.clone(),
@@ -181,7 +220,7 @@ impl Exchange {
         Ok(request.headers(sent).body(body.to_vec()))
     }
 
-    async fn attempt(&self, ask: &Ask, request: reqwest::RequestBuilder) -> Result<Reply, Failure> {
+    pub(super) async fn attempt(&self, ask: &Ask, request: reqwest::RequestBuilder) -> Result<Reply, Failure> {
         self.calls.fetch_add(1, Ordering::Relaxed);
         let sent = Instant::now();
         let reply = self.answer(ask, request).await;
@@ -272,11 +311,7 @@ async fn body(answer: &mut reqwest::Response) -> Result<Vec<u8>, Failure> {
     while let Some(chunk) = answer.chunk().await.map_err(failure)? {
         if body.len() + chunk.len() > LARGEST_BODY {
             let why = format!("the answer is larger than {} MiB", LARGEST_BODY >> 20);
-            return Err(Failure {
-                not_sent: false,
-                why,
-                source: None,
-            });
+            return Err(Failure { why, source: None });
         }
         body.extend_from_slice(&chunk);
     }
@@ -284,8 +319,7 @@ async fn body(answer: &mut reqwest::Response) -> Result<Vec<u8>, Failure> {
 }
 
 fn failure(error: reqwest::Error) -> Failure {
-    let not_sent = error.is_connect() || error.is_builder();
-    let why = if not_sent {
+    let why = if error.is_connect() || error.is_builder() {
         "no connection"
     } else if error.is_timeout() {
         "time-out"
@@ -296,7 +330,6 @@ fn failure(error: reqwest::Error) -> Failure {
     };
     // The place says what was asked; the URL would only repeat it.
     Failure {
-        not_sent,
         why: why.to_owned(),
         source: Some(error.without_url().into()),
     }

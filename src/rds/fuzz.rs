@@ -266,6 +266,7 @@ pub fn answers(data: &[u8]) {
         }
         Ok(Answer::Unanswered { why, .. }) => tidy(&why),
         Ok(Answer::Throttled { .. }) => assert_eq!(status, 429),
+        Ok(Answer::KeyRefused { .. } | Answer::Late { .. }) => panic!("no answer to a batch says that"),
         Err(error) => said(&error),
     }
     for operation in [Operation::ListBackups, Operation::ListRetainedBackups] {

@@ -6,7 +6,7 @@
 //!
 //! The way through it: [`Client::list_instances`] and [`Client::list_backups`] ask `listing`, which asks `client`'s retrying read, which asks
 //! `exchange` for one signed request and answer; `throttle` and [`KeyGuard`] say when that request may start; `wire` reads
-//! the JSON. [`Client::delete`] goes to `exchange` directly.
+//! the JSON. A deletion waits for all of that in [`Client::permit_deletion`], before its intent, and is then sent with the [`DeletionPermit`].
 
 pub mod auth;
 mod client;
@@ -15,6 +15,7 @@ mod error;
 mod exchange;
 mod keys;
 mod listing;
+mod permit;
 mod reply;
 mod scalar;
 pub mod sign;
@@ -35,6 +36,7 @@ pub use client::{Client, Tuning};
 pub use error::{Cause, Class, Error, Place, Said};
 pub use keys::{BLOCKED_FOR, KeyGuard, OnBlock};
 pub use listing::LIMIT as PAGE;
+pub use permit::{BEGINS_WITHIN, Delay, DeletionPermit, IntendedAt};
 
 use crate::retention::{BackupId, Engine, Instance, Outcome, ProjectName};
 
@@ -183,5 +185,15 @@ pub enum Answer {
         why: String,
         /// The API's request id, where there was one.
         request_id: Option<String>,
+    },
+    /// 401 for the first time: nothing happened, and credentials are renewed before a repeat.
+    KeyRefused {
+        /// The key's, for the repeat's permit.
+        fingerprint: String,
+    },
+    /// The request did not begin within five seconds of its intent, or stop was requested before: nothing was sent.
+    Late {
+        /// What it waited for.
+        by: Delay,
     },
 }

@@ -1,8 +1,8 @@
 //! The ledger's desk: what batches have to write down at the same time is written in one transaction.
 //!
-//! A transaction that is on disk costs an `fsync`, and a batch needs two. While every slot for requests is taken nothing is
-//! lost by waiting a little for the fellows of an intent or an answer; once one may be idle, what is there is written at
-//! once. The clerk is a thread of its own, so that nobody who waits for the disk keeps a thread of the runtime.
+//! A transaction that is on disk costs an `fsync`, and a batch needs two. An intent is written at once, for its request has a
+//! slot and five seconds to begin; an answer waits a little for an intent to share the `fsync` with. The clerk is a thread
+//! of its own, so that nobody who waits for the disk keeps a thread of the runtime.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -14,9 +14,10 @@ use tokio::task::{JoinHandle, spawn_blocking};
 
 use super::{Error, World};
 use crate::ledger::{self, Clearance, DeletionLock, Entered, Entry, Intent, Ledger, Listing};
-use crate::retention::InstanceId;
+use crate::rds::IntendedAt;
+use crate::retention::{Batch, InstanceId};
 
-/// An answer is on disk so long after it came, at the latest.
+/// An answer waits at most this long for an intent to share a transaction with.
 const LONGEST_WAIT: Duration = Duration::from_millis(10);
 
 /// So many intents and answers are written together, at most: what they hold is in memory until then.
@@ -28,7 +29,24 @@ pub(super) struct Desk(Sender<Job>);
 
 struct Job {
     entry: Entry,
-    reply: oneshot::Sender<Result<Entered, ledger::Error>>,
+    may_begin: MayBegin,
+    reply: oneshot::Sender<Reply>,
+}
+
+/// Whether a batch may still be sent, asked just before its intent is recorded.
+type MayBegin = Box<dyn Fn() -> bool + Send>;
+
+/// What was entered; of a batch that may not be sent nothing was, and it comes back.
+type Reply = Result<(Result<Entered, Batch>, IntendedAt), ledger::Error>;
+
+/// What became of a batch whose intent was to be recorded.
+pub(super) struct Intended {
+    /// What is left of it.
+    pub(super) batch: Batch,
+    /// `None`: it may no longer be sent, and nothing was recorded.
+    pub(super) clearance: Option<Clearance>,
+    /// What its request's five seconds count from.
+    pub(super) at: IntendedAt,
 }
 
 impl Desk {
@@ -38,10 +56,45 @@ impl Desk {
         (Self(desk), spawn_blocking(move || clerk.work(&jobs)))
     }
 
-    /// Waits until an entry is on disk.
+    /// Waits until the intent of a batch is on disk. `may_begin` is asked last of all.
+    pub(super) async fn intend(
+        &self,
+        batch: Batch,
+        attempt: u32,
+        may_begin: impl Fn() -> bool + Send + 'static,
+    ) -> Result<Intended, Error> {
+        let (entered, at) = self
+            .hand_in(Entry::Intent { attempt, batch }, Box::new(may_begin))
+            .await?;
+        match entered {
+            Ok(Entered::Intent(batch, clearance)) => Ok(Intended {
+                batch,
+                clearance: Some(clearance),
+                at,
+            }),
+            Err(batch) => Ok(Intended {
+                batch,
+                clearance: None,
+                at,
+            }),
+            Ok(Entered::Answer(_) | Entered::Withdrawal) => Err(Error::NoClerk),
+        }
+    }
+
+    /// Waits until what became of a request is on disk.
     pub(super) async fn enter(&self, entry: Entry) -> Result<Entered, Error> {
+        let (entered, _) = self.hand_in(entry, Box::new(|| true)).await?;
+        entered.map_err(|_| Error::NoClerk)
+    }
+
+    async fn hand_in(&self, entry: Entry, may_begin: MayBegin) -> Result<(Result<Entered, Batch>, IntendedAt), Error> {
         let (reply, replied) = oneshot::channel();
-        self.0.send(Job { entry, reply }).map_err(|_| Error::NoClerk)?;
+        let job = Job {
+            entry,
+            may_begin,
+            reply,
+        };
+        self.0.send(job).map_err(|_| Error::NoClerk)?;
         Ok(replied.await.map_err(|_| Error::NoClerk)??)
     }
 }
@@ -54,57 +107,65 @@ pub(super) struct Clerk {
     pub(super) run_id: String,
     /// The listings that justify the deletions.
     pub(super) listings: Arc<HashMap<InstanceId, Listing>>,
-    /// How many requests may be under way in all projects that are sent to.
-    pub(super) slots: usize,
 }
 
 impl Clerk {
     fn work(&self, jobs: &Receiver<Job>) {
-        // Intended and not answered: with their slot, or waiting for one.
-        let mut under_way = 0_usize;
         while let Ok(first) = jobs.recv() {
             let until = Instant::now() + LONGEST_WAIT;
             let mut together = Vec::new();
             let mut next = Some(first);
+            let mut wait = LONGEST_WAIT;
             while let Some(job) = next {
-                under_way -= usize::from(matches!(job.entry, Entry::Answer { .. })).min(under_way);
+                if matches!(job.entry, Entry::Intent { .. }) {
+                    wait = Duration::ZERO;
+                }
                 together.push(job);
-                let wait = if under_way > self.slots {
-                    until.saturating_duration_since(Instant::now())
-                } else {
-                    Duration::ZERO
-                };
                 next = if together.len() < MOST {
-                    jobs.recv_timeout(wait).ok()
+                    jobs.recv_timeout(wait.min(until.saturating_duration_since(Instant::now())))
+                        .ok()
                 } else {
                     None
                 };
             }
-            under_way += self.write(together);
+            self.write(together);
         }
     }
 
-    /// Writes them together; how many were cleared for sending.
-    fn write(&self, jobs: Vec<Job>) -> usize {
+    /// Writes them together.
+    fn write(&self, jobs: Vec<Job>) {
+        // Read before all that can forbid a batch, so that no request begins later than five seconds after that was looked at.
+        let at = IntendedAt::now();
         let live = self.world.live.borrow().clone();
         let intent = Intent {
             lock: &self.lock,
             run: &self.run_id,
             attempt: 1,
             config_sha256: &self.world.config.sha256,
-            now: crate::clock::now(),
+            now: at.wall(),
             config_holds: &live.holds,
             config_freeze: live.freeze.as_ref(),
             listings: &self.listings,
             rule: |reason| reason.key(),
         };
-        let (entries, replies): (Vec<_>, Vec<_>) = jobs.into_iter().map(|job| (job.entry, job.reply)).unzip();
-        let mut cleared = 0;
-        for (entered, reply) in self.ledger.enter(&intent, entries).into_iter().zip(replies) {
-            cleared += usize::from(matches!(entered, Ok(Entered::Intent(_, Clearance::Cleared { .. }))));
-            // Who no longer waits has been told to stop; the next run's listing tells what became of it.
-            let _ = reply.send(entered);
+        let (mut entries, mut replies) = (Vec::with_capacity(jobs.len()), Vec::with_capacity(jobs.len()));
+        for job in jobs {
+            match job.entry {
+                Entry::Intent { batch, .. } if !(job.may_begin)() => {
+                    let _ = job.reply.send(Ok((Err(batch), at)));
+                }
+                entry => {
+                    entries.push(entry);
+                    replies.push(job.reply);
+                }
+            }
         }
-        cleared
+        if entries.is_empty() {
+            return;
+        }
+        for (entered, reply) in self.ledger.enter(&intent, entries).into_iter().zip(replies) {
+            // Who no longer waits has been told to stop; the next run's listing tells what became of it.
+            let _ = reply.send(entered.map(|entered| (Ok(entered), at)));
+        }
     }
 }

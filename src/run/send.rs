@@ -1,7 +1,8 @@
 //! Deletion. Takes approved plans, and nothing else; the only caller of the client's delete.
 //!
-//! For each batch: intent on disk → one request → one outcome per id on disk. Batches of a project run a few at once,
-//! oldest first. What is not answered is listed before it is sent again; what the guard, a hold, a freeze, a wrong clock,
+//! For each request: wait for all that it has to wait for (slot, rate, `Retry-After`, credentials, key) → stop, clock, freeze and
+//! holds read and intent on disk in one transaction → the request begins within five seconds, or is withdrawn → one
+//! outcome per id on disk. Batches of a project run a few at once, oldest first. What is not answered is listed before it is sent again; what the guard, a hold, a freeze, a wrong clock,
 //! the time budget or a stop prevents is left to the next run.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -17,7 +18,7 @@ use super::desk::{Clerk, Desk};
 use super::listing::{SeenDatabases, backups_of};
 use super::{Error, Progress, Steady, World, blocking, skip_of, told_to_stop};
 use crate::ledger::{Clearance, Entered, Entry, Ledger, Listing, RequestKey};
-use crate::rds::{Answer, Client};
+use crate::rds::{Answer, Class, Client, Delay, DeletionPermit, IntendedAt};
 use crate::retention::plan::{Batches, Doomed};
 use crate::retention::report::{Skip, SkipReason};
 use crate::retention::{ApprovedPlan, BackupId, BackupStatus, Batch, Fate, InstanceId, Outcome, PolicyName};
@@ -27,6 +28,8 @@ use crate::telemetry;
 const MOST_RESENDS: u32 = 3;
 /// How often a throttled batch is tried in one run; with growing waits that is some minutes.
 const MOST_THROTTLED: u32 = 12;
+/// How often a batch is tried whose request did not begin in time.
+const MOST_LATE: u32 = 3;
 /// A throttled batch waits at most so long without being told to.
 const LONGEST_BACKOFF: Duration = Duration::from_secs(30);
 
@@ -82,14 +85,12 @@ pub(super) async fn send(
     let batches = ApprovedPlan::batches(approved);
     progress.of_sent = batches.iter().map(Batches::ids).sum();
     let client = |batches: &Batches| world.projects.get(batches.project());
-    let slots = batches.iter().filter_map(client).map(Client::concurrency).sum();
     let (desk, clerk) = Desk::open(Clerk {
         world: world.clone(),
         ledger: Arc::clone(&ledger),
         lock,
         run_id: run_id.to_owned(),
         listings,
-        slots,
     });
     let sender = Arc::new(Sender {
         world: world.clone(),
@@ -149,7 +150,7 @@ async fn run_lane(lane: Arc<Lane>, mut batches: Batches) -> Result<(Vec<Item>, O
     let mut items = Vec::with_capacity(batches.ids());
     let mut under_way: JoinSet<Result<Vec<Item>, Error>> = JoinSet::new();
     let mut broken = None;
-    // A few more than there are slots for requests, so that intents are written while others wait for answers.
+    // A few more than there are slots for requests, so that some wait for a slot while the answers of others are written.
     let places = lane.client.concurrency() + lane.client.concurrency() / 2;
     let places = Arc::new(Semaphore::new(places));
     loop {
@@ -188,27 +189,56 @@ enum Step {
     Unanswered(Vec<BackupId>),
     /// Nothing happened: the same batch again after a while.
     Again(Option<Duration>),
+    /// The key was refused for the first time, and nothing happened: the same batch again with renewed credentials.
+    Renew(String),
+    /// The request did not begin in time: the same batch again.
+    Late(Delay),
     /// Refused as a whole: look for the id that spoils it.
     Split,
     /// Nothing was sent, and nothing will be.
     Left,
 }
 
+/// What became of one batch so far.
+struct Delivery {
+    /// Its place among those that the project sends at once; given back when the last answer came.
+    place: Option<OwnedSemaphorePermit>,
+    fates: BTreeMap<BackupId, Fate>,
+    held: HashSet<BackupId>,
+}
+
 impl Lane {
     /// Sends one batch until every id of it has an outcome or is left to the next run.
-    async fn deliver(&self, batch: Batch, place: OwnedSemaphorePermit) -> Result<Vec<Item>, Error> {
+    async fn deliver(self: &Arc<Self>, batch: Batch, place: OwnedSemaphorePermit) -> Result<Vec<Item>, Error> {
         let mut place = Some(place);
-        let mut fates: BTreeMap<BackupId, Fate> = BTreeMap::new();
+        let mut delivery = Delivery {
+            place: None,
+            fates: BTreeMap::new(),
+            held: HashSet::new(),
+        };
         let mut everything: Vec<Doomed> = batch.items().to_vec();
         let mut todo: Vec<(Batch, u32)> = vec![(batch, 0)];
         let mut was_split = false;
-        let mut held = HashSet::new();
         while let Some((mut batch, resends)) = todo.pop() {
-            let (mut kept, is_last) = (None, todo.is_empty());
-            let place = if is_last { &mut place } else { &mut kept };
-            match self.attempt(&mut batch, resends, &mut fates, &mut held, place).await? {
+            if todo.is_empty() {
+                delivery.place = place.take();
+            }
+            match self.attempt(&mut batch, resends, &mut delivery).await? {
                 Step::Done | Step::Left => {}
-                Step::Again(_) => self.close("the API kept throttling: what is left is the next run's"),
+                Step::Again(_) | Step::Renew(_) => {
+                    self.close("the API kept throttling: what is left is the next run's");
+                }
+                Step::Late(by) => {
+                    let reason = match by {
+                        Delay::Connection => SkipReason::Unreachable,
+                        Delay::Ledger | Delay::Stop => SkipReason::Budget,
+                    };
+                    let by = by.as_str();
+                    self.close_with(self.skip(
+                        reason,
+                        format!("{MOST_LATE} requests did not begin in time ({by}): what is left is the next run's"),
+                    ));
+                }
                 Step::Split => {
                     was_split = true;
                     // The older half is sent first. One alone was the one that spoiled it.
@@ -218,13 +248,16 @@ impl Lane {
                 }
                 Step::Unanswered(ids) => {
                     batch.retain(|doomed| ids.contains(&doomed.candidate.id));
-                    if resends < MOST_RESENDS && self.drop_what_went(&mut batch, &mut fates).await? && !batch.is_empty()
+                    if resends < MOST_RESENDS
+                        && self.drop_what_went(&mut batch, &mut delivery.fates).await?
+                        && !batch.is_empty()
                     {
                         todo.push((batch, resends + 1));
                     }
                 }
             }
         }
+        let Delivery { mut fates, held, .. } = delivery;
         if was_split
             && fates
                 .values()
@@ -246,17 +279,16 @@ impl Lane {
         Ok(everything.into_iter().map(item).collect())
     }
 
-    /// Tries a batch, waiting out throttling.
+    /// Tries a batch, waiting out throttling. Each try has a permit and an intent of its own.
     async fn attempt(
-        &self,
+        self: &Arc<Self>,
         batch: &mut Batch,
         resends: u32,
-        fates: &mut BTreeMap<BackupId, Fate>,
-        held: &mut HashSet<BackupId>,
-        place: &mut Option<OwnedSemaphorePermit>,
+        delivery: &mut Delivery,
     ) -> Result<Step, Error> {
-        for throttled in 0..MOST_THROTTLED {
-            match self.once(batch, resends, fates, held, place).await? {
+        let (mut throttled, mut late, mut refused) = (0, 0, None);
+        loop {
+            match self.once(batch, resends, refused.clone(), delivery).await? {
                 Step::Again(wait) => {
                     let backoff = Duration::from_millis(500 << throttled.min(6)).min(LONGEST_BACKOFF);
                     // Full jitter on our own waits; the API's word is taken as it is.
@@ -264,11 +296,21 @@ impl Lane {
                     if Instant::now() + wait >= self.sender.deadline || !self.rest(wait).await {
                         return Ok(Step::Left);
                     }
+                    throttled += 1;
+                    if throttled == MOST_THROTTLED {
+                        return Ok(Step::Again(None));
+                    }
+                }
+                Step::Renew(fingerprint) => refused = Some(fingerprint),
+                Step::Late(by) => {
+                    late += 1;
+                    if late == MOST_LATE {
+                        return Ok(Step::Late(by));
+                    }
                 }
                 step => return Ok(step),
             }
         }
-        Ok(Step::Again(None))
     }
 
     /// Sleeps unless the program is told to stop.
@@ -285,50 +327,100 @@ impl Lane {
         tokio::time::sleep(LAST_WAIT).await;
     }
 
-    /// One request: conditions, intent, request, outcomes.
+    /// One request: permit, conditions and intent, request, outcomes. All waiting comes before the intent.
     async fn once(
-        &self,
+        self: &Arc<Self>,
         batch: &mut Batch,
         resends: u32,
-        fates: &mut BTreeMap<BackupId, Fate>,
-        held: &mut HashSet<BackupId>,
-        place: &mut Option<OwnedSemaphorePermit>,
+        refused: Option<String>,
+        delivery: &mut Delivery,
     ) -> Result<Step, Error> {
-        if let Some(skip) = self.obstacle() {
-            self.close_with(skip);
-        }
-        if self.closed.load(Ordering::Acquire) {
-            return Ok(Step::Left);
-        }
-        let Some(request) = self.intend(batch, resends, held).await? else {
+        let Some(permit) = self.permit(refused).await else {
             return Ok(Step::Left);
         };
-        self.sender.sent.fetch_add(batch.len(), Ordering::Relaxed);
+        let Some((request, intended)) = self.intend(batch, resends, &mut delivery.held).await? else {
+            return Ok(Step::Left);
+        };
         let answer = tokio::select! {
-            answer = self.client.delete(batch) => answer,
-            // It may still have waited for its turn.
+            answer = permit.delete(batch, intended, told_to_stop(&self.sender.world)) => answer,
+            // Longer than a request may take.
             () = self.told_long_ago() => {
                 let why = "told to stop, and no answer came in time".to_owned();
                 Ok(Answer::Unanswered { why, request_id: None })
             }
         };
+        let not_sent = match &answer {
+            Ok(Answer::Late { by }) => Some((Step::Late(*by), by.as_str().to_owned())),
+            // No connection at all: the next batch would fare no better.
+            Err(error) if error.class() != Class::NotAllowed => {
+                self.close_with(skip_of(self.client.project(), None, error));
+                Some((Step::Left, error.chain()))
+            }
+            _ => None,
+        };
+        if let Some((step, why)) = not_sent {
+            self.withdraw(request, batch.len(), why).await?;
+            return Ok(step);
+        }
+        self.sender.sent.fetch_add(batch.len(), Ordering::Relaxed);
         self.tell();
-        let said_nothing = answer
-            .as_ref()
-            .err()
-            .is_some_and(|error| error.class() != crate::rds::Class::NotAllowed);
         let (step, api_request, outcomes) = self.read_answer(batch, answer);
         if matches!(step, Step::Done) {
             // The next batch need not wait until this answer is on disk.
-            place.take();
+            delivery.place.take();
         }
         let outcomes = self.record(request, api_request, outcomes).await?;
         self.log(batch, &outcomes);
-        // Throttled, or no connection: nothing was asked of the API, so nothing became of the ids.
-        if !said_nothing && !matches!(step, Step::Again(_)) {
-            fates.extend(outcomes.into_iter().map(|(id, outcome)| (id, Fate::Answered(outcome))));
+        // Throttled, or the key to be renewed: nothing became of the ids.
+        if !matches!(step, Step::Again(_) | Step::Renew(_)) {
+            let answered = outcomes.into_iter().map(|(id, outcome)| (id, Fate::Answered(outcome)));
+            delivery.fates.extend(answered);
         }
         Ok(step)
+    }
+
+    /// Waits for all that a request has to wait for; `None` when nothing may be sent any more.
+    async fn permit(&self, refused: Option<String>) -> Option<DeletionPermit> {
+        if self.is_stopped() {
+            return None;
+        }
+        let permit = tokio::select! {
+            biased;
+            () = told_to_stop(&self.sender.world) => None,
+            () = tokio::time::sleep_until(self.sender.deadline) => None,
+            permit = self.client.permit_deletion(refused) => Some(permit),
+        };
+        match permit {
+            Some(Ok(permit)) => Some(permit),
+            Some(Err(error)) => {
+                self.close_with(skip_of(self.client.project(), None, &error));
+                None
+            }
+            None => {
+                self.is_stopped();
+                None
+            }
+        }
+    }
+
+    /// Whether nothing more may be sent to this project in this run; notes why.
+    fn is_stopped(&self) -> bool {
+        if let Some(skip) = self.obstacle() {
+            self.close_with(skip);
+        }
+        self.closed.load(Ordering::Acquire)
+    }
+
+    /// Closes an intent whose request did not begin: nothing was sent.
+    async fn withdraw(&self, request: RequestKey, ids: usize, why: String) -> Result<(), Error> {
+        let run_id = &self.sender.run_id;
+        tracing::warn!(run_id, project = %self.client.project(), ids, why, "a deletion request did not begin in time and was withdrawn: nothing was sent");
+        let at = crate::clock::now();
+        let entry = Entry::Withdrawal { request, at, why };
+        match self.sender.desk.enter(entry).await? {
+            Entered::Withdrawal => Ok(()),
+            Entered::Answer(_) | Entered::Intent(..) => Err(Error::NoClerk),
+        }
     }
 
     /// One line a request and policy: run id, ids and what the API said of each.
@@ -344,15 +436,7 @@ impl Lane {
 
     /// Why no batch may be sent now, if so: stop, time, clock.
     fn obstacle(&self) -> Option<Skip> {
-        let project = self.client.project().clone();
-        let skip = |reason, message: String| {
-            Some(Skip {
-                project: project.clone(),
-                instance: None,
-                reason,
-                message,
-            })
-        };
+        let skip = |reason, message: String| Some(self.skip(reason, message));
         if *self.sender.world.stop.borrow() {
             return skip(
                 SkipReason::Budget,
@@ -368,7 +452,7 @@ impl Lane {
         let check = self.sender.steady.check(self.client.clock());
         if !check.is_good() {
             let refusal = crate::retention::Refusal::Clock {
-                project: project.clone(),
+                project: self.client.project().clone(),
                 check,
             };
             return skip(SkipReason::Guard("clock"), refusal.to_string());
@@ -376,43 +460,36 @@ impl Lane {
         None
     }
 
-    /// Puts the intent on disk; what is held or frozen meanwhile is dropped in the same transaction.
+    /// Reads again what could forbid the batch and puts its intent on disk, in one transaction: what is held meanwhile is dropped.
+    /// `None`: nothing is to be sent.
     async fn intend(
-        &self,
+        self: &Arc<Self>,
         batch: &mut Batch,
         resends: u32,
         held: &mut HashSet<BackupId>,
-    ) -> Result<Option<RequestKey>, Error> {
-        let entry = Entry::Intent {
-            attempt: resends + 1,
-            batch: batch.take(),
-        };
-        let Entered::Intent(left, clearance) = self.sender.desk.enter(entry).await? else {
-            return Err(Error::NoClerk);
-        };
-        *batch = left;
-        Ok(match clearance {
-            Clearance::Cleared { request, dropped } => {
+    ) -> Result<Option<(RequestKey, IntendedAt)>, Error> {
+        let lane = Arc::clone(self);
+        let may_begin = move || !lane.is_stopped();
+        let intended = self.sender.desk.intend(batch.take(), resends + 1, may_begin).await?;
+        *batch = intended.batch;
+        Ok(match intended.clearance {
+            Some(Clearance::Cleared { request, dropped }) => {
                 held.extend(dropped.into_iter().map(|(id, _)| id));
-                Some(request)
+                Some((request, intended.at))
             }
-            Clearance::Empty { dropped } => {
+            Some(Clearance::Empty { dropped }) => {
                 held.extend(dropped.into_iter().map(|(id, _)| id));
                 None
             }
-            Clearance::Frozen(freeze) => {
+            Some(Clearance::Frozen(freeze)) => {
                 let refusal = crate::retention::Refusal::Freeze {
                     reason: freeze.reason,
                     until: freeze.until,
                 };
-                self.close_with(Skip {
-                    project: self.client.project().clone(),
-                    instance: None,
-                    reason: SkipReason::Guard("freeze"),
-                    message: refusal.to_string(),
-                });
+                self.close_with(self.skip(SkipReason::Guard("freeze"), refusal.to_string()));
                 None
             }
+            None => None,
         })
     }
 
@@ -431,7 +508,7 @@ impl Lane {
         };
         match self.sender.desk.enter(entry).await? {
             Entered::Answer(outcomes) => Ok(outcomes),
-            Entered::Intent(..) => Err(Error::NoClerk),
+            Entered::Intent(..) | Entered::Withdrawal => Err(Error::NoClerk),
         }
     }
 
@@ -460,6 +537,14 @@ impl Lane {
                 let (code, message) = ("429".to_owned(), "throttled".to_owned());
                 (Step::Again(retry_after), None, all(Outcome::Rejected { code, message }))
             }
+            Ok(Answer::KeyRefused { fingerprint }) => {
+                let (code, message) = ("401".to_owned(), "not authenticated".to_owned());
+                (Step::Renew(fingerprint), None, all(Outcome::Rejected { code, message }))
+            }
+            Ok(Answer::Late { by }) => {
+                let why = by.as_str().to_owned();
+                (Step::Left, None, all(Outcome::Unanswered { why }))
+            }
             Ok(Answer::RefusedWhole {
                 status,
                 code,
@@ -476,7 +561,7 @@ impl Lane {
                 (Step::Unanswered(ids), request_id, all(Outcome::Unanswered { why }))
             }
             Err(error) => {
-                // Not allowed, or no connection at all: nothing happened, and the next batch would fare no better.
+                // Not allowed: nothing happened, and the next batch would fare no better.
                 self.close_with(skip_of(self.client.project(), None, &error));
                 let (code, message) = (error.code(), error.chain());
                 (Step::Done, None, all(Outcome::Rejected { code, message }))
@@ -518,12 +603,16 @@ impl Lane {
     }
 
     fn close(&self, message: &str) {
-        self.close_with(Skip {
+        self.close_with(self.skip(SkipReason::Refused, message.to_owned()));
+    }
+
+    fn skip(&self, reason: SkipReason, message: String) -> Skip {
+        Skip {
             project: self.client.project().clone(),
             instance: None,
-            reason: SkipReason::Refused,
-            message: message.to_owned(),
-        });
+            reason,
+            message,
+        }
     }
 
     fn close_with(&self, skip: Skip) {

@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use rds_retentiond::clock;
 use rds_retentiond::rds::auth::{Env, Source, fingerprint};
-use rds_retentiond::rds::{Answer, Class, Error, KeyGuard, Observer, Settings};
+use rds_retentiond::rds::{Answer, Class, Client, Delay, Error, IntendedAt, KeyGuard, Observer, Settings};
 use rds_retentiond::retention::plan::ClockCheck;
-use rds_retentiond::retention::{InstanceId, Outcome};
+use rds_retentiond::retention::{Batch, InstanceId, Outcome};
 use tokio::net::TcpListener;
 
 use self::server::{
@@ -302,11 +302,17 @@ async fn retained_backups_are_read_in_their_own_shape() {
     );
 }
 
+/// One deletion request whose intent is made now.
+async fn delete(client: &Client, batch: &Batch) -> Result<Answer, Error> {
+    let permit = client.permit_deletion(None).await?;
+    permit.delete(batch, IntendedAt::now(), std::future::pending()).await
+}
+
 #[tokio::test]
 async fn a_batch_is_sent_once_and_answered_id_by_id() {
     let body = r#"{"delete_results": [{"backup_id": "y", "error_code": "DBS.200054", "error_msg": "in use"}, {"backup_id": "x", "error_code": "0"}]}"#;
     let server = Server::new([Play::Say(200, "X-Request-Id: req-5\r\n", body.into())]).await;
-    let answer = client(&server).delete(&batch(&["x", "y", "z"])).await.unwrap();
+    let answer = delete(&client(&server), &batch(&["x", "y", "z"])).await.unwrap();
     let Answer::Results { outcomes, request_id } = answer else {
         panic!("{answer:?}")
     };
@@ -345,9 +351,8 @@ async fn a_batch_is_never_sent_again_by_itself() {
     let batch = batch(&["x"]);
     // A client each: the pause after the 429 is the pace's business.
     let send = || async {
-        tuned(settings.clone(), KeyGuard::default(), Arc::new(|_| {}), keys())
-            .delete(&batch)
-            .await
+        let client = tuned(settings.clone(), KeyGuard::default(), Arc::new(|_| {}), keys());
+        delete(&client, &batch).await
     };
     assert_eq!(
         send().await.unwrap(),
@@ -380,7 +385,7 @@ async fn without_a_connection_nothing_was_sent() {
         url: closed,
         script: Server::new([]).await.script,
     };
-    let error = client(&server).delete(&batch(&["x"])).await.unwrap_err();
+    let error = delete(&client(&server), &batch(&["x"])).await.unwrap_err();
     assert_eq!(error.class(), Class::Unreachable);
     assert!(
         error.chain().to_lowercase().contains("connection refused"),
@@ -453,7 +458,7 @@ async fn two_401_block_the_key_for_everybody_and_are_reported() {
     );
     assert_eq!(*told.lock().unwrap(), [fingerprint(AK)]);
     one.begin_run();
-    let error = one.delete(&batch(&["x"])).await.unwrap_err();
+    let error = delete(&one, &batch(&["x"])).await.unwrap_err();
     assert!(matches!(error, Error::KeyBlocked { .. }), "{error}");
     for (shown, secret) in [(error.chain(), SK), (format!("{error:?} {one:?} {guard:?}"), TOKEN)] {
         assert!(

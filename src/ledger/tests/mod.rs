@@ -6,3 +6,4 @@ mod memory;
 mod packed;
 mod proof;
 mod together;
+mod withdrawn;
