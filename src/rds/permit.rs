@@ -14,8 +14,9 @@ use serde::Serialize;
 use tokio::time::Instant;
 
 use super::client::Client;
-use super::exchange::{Admission, Ask};
-use super::{Answer, Error, delete};
+use super::exchange::{Admission, Ask, Exchange, Failure};
+use super::reply::Reply;
+use super::{Answer, Error, Place, delete};
 use crate::retention::{BackupId, Batch};
 
 /// A request begins this long after its intent at the latest (contract, 4.5).
@@ -164,20 +165,6 @@ impl DeletionPermit {
         intended: IntendedAt,
         withdrawn: impl Future<Output = ()>,
     ) -> Result<Answer, Error> {
-        #[derive(Serialize)]
-        struct Body<'a> {
-            backup_ids: &'a [BackupId],
-        }
-        let (client, place) = (&self.client, self.ask.place.clone());
-        let wrong = |message: String, source| Error::Configuration {
-            project: client.project().clone(),
-            message,
-            source,
-        };
-        if batch.project() != client.project() {
-            let message = format!("a batch of project {} has this project's permit", batch.project());
-            return Err(wrong(message, None));
-        }
         let ids: Vec<BackupId> = batch.ids().cloned().collect();
         if ids.is_empty() {
             return Ok(Answer::Results {
@@ -185,9 +172,10 @@ impl DeletionPermit {
                 request_id: None,
             });
         }
-        let body = serde_json::to_vec(&Body { backup_ids: &ids });
-        let body =
-            body.map_err(|source| wrong("the batch cannot be written as JSON".to_owned(), Some(source.into())))?;
+        let ask = Ask {
+            body: Some(self.body(batch, &ids)?),
+            ..self.ask
+        };
         if intended.is_over() {
             return Ok(Answer::Late { by: Delay::Ledger });
         }
@@ -195,64 +183,131 @@ impl DeletionPermit {
             intended,
             begun: Arc::default(),
         };
-        let ask = Ask {
-            body: Some(body.clone()),
-            ..self.ask
+        let exchange = self.client.exchange();
+        let reply = match send(exchange, &ask, &self.admission, &gate, withdrawn).await? {
+            Ok(reply) => reply,
+            Err(by) => return Ok(Answer::Late { by }),
         };
-        let request = client.exchange().request(&ask, &self.admission.credentials)?;
-        // Signed with the same bytes.
-        let request = request.body(reqwest::Body::wrap(GatedBody {
-            gate: gate.clone(),
-            data: Some(body.into()),
-        }));
-        let too_late = async {
-            tokio::select! {
-                () = withdrawn => Delay::Stop,
-                () = tokio::time::sleep_until(intended.deadline()) => Delay::Connection,
-            }
-        };
-        let sending = client.exchange().attempt(&ask, request);
-        tokio::pin!(sending);
-        let reply = tokio::select! {
-            biased;
-            reply = &mut sending => reply,
-            by = too_late => {
-                if gate.withdraw() {
-                    return Ok(Answer::Late { by });
-                }
-                sending.await
-            }
-        };
-        let failure = match reply {
+        match reply {
             Ok(reply) => {
                 let fingerprint = self.admission.fingerprint();
-                let settled = client
-                    .exchange()
-                    .settle_key(&place, self.admission, self.refused.as_deref(), &reply);
-                return if settled? {
-                    delete::answer(&place, &ids, &reply)
+                if exchange.settle_key(&ask.place, self.admission, self.refused.as_deref(), &reply)? {
+                    delete::answer(&ask.place, &ids, &reply)
                 } else {
                     Ok(Answer::KeyRefused { fingerprint })
-                };
+                }
             }
-            Err(failure) => failure,
-        };
-        let has_not_begun = gate.withdraw();
-        if has_not_begun && intended.is_over() {
-            return Ok(Answer::Late { by: Delay::Connection });
+            Err(failure) => lost(ask.place, failure, &gate),
         }
-        let lost = Error::Unreachable {
-            place,
-            why: failure.why,
-            attempts: 1,
-            source: failure.source,
-        };
-        if has_not_begun {
-            return Err(lost);
+    }
+
+    fn body(&self, batch: &Batch, backup_ids: &[BackupId]) -> Result<Vec<u8>, Error> {
+        #[derive(Serialize)]
+        struct Body<'a> {
+            backup_ids: &'a [BackupId],
         }
-        Ok(Answer::Unanswered {
-            why: lost.chain(),
-            request_id: None,
-        })
+        let project = self.client.project();
+        let wrong = |message: String, source| Error::Configuration {
+            project: project.clone(),
+            message,
+            source,
+        };
+        if batch.project() != project {
+            let message = format!("a batch of project {} has this project's permit", batch.project());
+            return Err(wrong(message, None));
+        }
+        let body = serde_json::to_vec(&Body { backup_ids });
+        body.map_err(|source| wrong("the batch cannot be written as JSON".to_owned(), Some(source.into())))
+    }
+}
+
+/// Sends it and reads what is answered; the inner `Err` where it did not begin.
+async fn send(
+    exchange: &Exchange,
+    ask: &Ask,
+    admission: &Admission,
+    gate: &Gate,
+    withdrawn: impl Future<Output = ()>,
+) -> Result<Result<Result<Reply, Failure>, Delay>, Error> {
+    // Signed with the same bytes.
+    let data = ask.body.clone().map(Bytes::from);
+    let request = exchange.request(ask, &admission.credentials)?;
+    let request = request.body(reqwest::Body::wrap(GatedBody {
+        gate: gate.clone(),
+        data,
+    }));
+    let too_late = async {
+        tokio::select! {
+            () = withdrawn => Delay::Stop,
+            () = tokio::time::sleep_until(gate.intended.deadline()) => Delay::Connection,
+        }
+    };
+    let sending = exchange.attempt(ask, request);
+    tokio::pin!(sending);
+    tokio::select! {
+        biased;
+        reply = &mut sending => Ok(Ok(reply)),
+        by = too_late => Ok(if gate.withdraw() { Err(by) } else { Ok(sending.await) }),
+    }
+}
+
+/// What it means that there was no answer.
+fn lost(place: Place, failure: Failure, gate: &Gate) -> Result<Answer, Error> {
+    let has_not_begun = gate.withdraw();
+    if has_not_begun && gate.intended.is_over() {
+        return Ok(Answer::Late { by: Delay::Connection });
+    }
+    let lost = Error::Unreachable {
+        place,
+        why: failure.why,
+        attempts: 1,
+        source: failure.source,
+    };
+    if has_not_begun {
+        return Err(lost);
+    }
+    Ok(Answer::Unanswered {
+        why: lost.chain(),
+        request_id: None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn gate(intended: IntendedAt) -> Gate {
+        Gate {
+            intended,
+            begun: Arc::default(),
+        }
+    }
+
+    #[test]
+    fn whether_a_request_begins_is_decided_once() {
+        let begun = gate(IntendedAt::now());
+        assert!(
+            begun.begins() && !begun.withdraw(),
+            "what has begun cannot be withdrawn"
+        );
+        let withdrawn = gate(IntendedAt::now());
+        assert!(
+            withdrawn.withdraw() && !withdrawn.begins(),
+            "what was withdrawn never begins"
+        );
+    }
+
+    /// A suspended machine stops one clock, and anybody can set the other.
+    #[test]
+    fn either_clock_ends_the_time_to_begin() {
+        let now = IntendedAt::now();
+        let monotonic = now.monotonic.checked_sub(BEGINS_WITHIN).expect("five seconds ago");
+        let ago = IntendedAt { monotonic, ..now };
+        assert!(!gate(ago).begins());
+        for seconds in [-6, 6] {
+            let wall = now.wall + TimeDelta::seconds(seconds);
+            assert!(!gate(IntendedAt { wall, ..now }).begins(), "{seconds}");
+        }
+        assert!(gate(IntendedAt::now()).begins());
     }
 }

@@ -23,5 +23,6 @@ mod rds;
 mod secrets;
 mod simulator;
 mod state;
+mod stopping;
 mod verdicts;
 mod world;

@@ -1,5 +1,6 @@
 //! The API client against a scripted server on loopback: what is sent, what is believed, what is tried again.
 
+mod begin;
 mod server;
 
 use std::sync::{Arc, Mutex};
@@ -7,7 +8,7 @@ use std::time::Duration;
 
 use rds_retentiond::clock;
 use rds_retentiond::rds::auth::{Env, Source, fingerprint};
-use rds_retentiond::rds::{Answer, Class, Client, Delay, Error, IntendedAt, KeyGuard, Observer, Settings};
+use rds_retentiond::rds::{Answer, Class, Client, Error, IntendedAt, KeyGuard, Observer, Settings};
 use rds_retentiond::retention::plan::ClockCheck;
 use rds_retentiond::retention::{Batch, InstanceId, Outcome};
 use tokio::net::TcpListener;

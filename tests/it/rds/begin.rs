@@ -1,0 +1,142 @@
+//! When a deletion request may begin: within five seconds of its intent, and never once it was withdrawn.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use rds_retentiond::rds::{Answer, BEGINS_WITHIN, Client, Delay, IntendedAt};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpSocket};
+
+use super::server::{Server, batch, client, status};
+
+/// An address that lets nobody in until [`Door::open`]: its backlog is full, as if a firewall dropped packets.
+struct Door {
+    listener: TcpListener,
+    address: SocketAddr,
+    crowd: Vec<std::net::TcpStream>,
+}
+
+impl Door {
+    fn shut() -> Self {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let listener = socket.listen(1).unwrap();
+        let address = listener.local_addr().unwrap();
+        let mut crowd = Vec::new();
+        while let Ok(one) = std::net::TcpStream::connect_timeout(&address, Duration::from_millis(300)) {
+            crowd.push(one);
+            assert!(crowd.len() < 100, "the backlog is never full");
+        }
+        Self {
+            listener,
+            address,
+            crowd,
+        }
+    }
+
+    async fn client(&self) -> Client {
+        let server = Server {
+            url: format!("http://{}", self.address),
+            script: Server::new([]).await.script,
+        };
+        client(&server)
+    }
+
+    /// Lets everybody in who still waits, and says what each sent; answers each request.
+    async fn open(self) -> Vec<String> {
+        drop(self.crowd);
+        let mut heard = Vec::new();
+        while let Ok(Ok((mut stream, _))) = tokio::time::timeout(Duration::from_secs(4), self.listener.accept()).await {
+            let mut bytes = vec![0; 4096];
+            let mut text = String::new();
+            loop {
+                let read = stream.read(&mut bytes).await.unwrap_or(0);
+                text.push_str(&String::from_utf8_lossy(&bytes[..read]));
+                if read == 0 {
+                    break;
+                }
+                if text.ends_with("]}") {
+                    let body = r#"{"delete_results": [{"backup_id": "x", "error_code": "0"}]}"#;
+                    let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+                    let _ = stream.write_all(answer.as_bytes()).await;
+                    break;
+                }
+            }
+            heard.push(text);
+            if heard.last().is_some_and(|text| !text.is_empty()) {
+                break;
+            }
+        }
+        heard.retain(|text| !text.is_empty());
+        heard
+    }
+}
+
+#[tokio::test]
+async fn without_a_connection_in_time_no_byte_is_sent() {
+    let door = Door::shut();
+    let permit = door.client().await.permit_deletion(None).await.unwrap();
+    let begun = Instant::now();
+    let answer = permit
+        .delete(&batch(&["x"]), IntendedAt::now(), std::future::pending())
+        .await;
+    assert_eq!(answer.unwrap(), Answer::Late { by: Delay::Connection });
+    assert!(begun.elapsed() >= Duration::from_secs(4), "{:?}", begun.elapsed());
+    assert!(begun.elapsed() < Duration::from_secs(15), "{:?}", begun.elapsed());
+    assert_eq!(door.open().await, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_stop_withdraws_a_request_that_waits_for_its_connection() {
+    let door = Door::shut();
+    let permit = door.client().await.permit_deletion(None).await.unwrap();
+    let begun = Instant::now();
+    let stop = tokio::time::sleep(Duration::from_millis(200));
+    let answer = permit.delete(&batch(&["x"]), IntendedAt::now(), stop).await;
+    assert_eq!(answer.unwrap(), Answer::Late { by: Delay::Stop });
+    assert!(begun.elapsed() < Duration::from_secs(4), "{:?}", begun.elapsed());
+    assert_eq!(door.open().await, Vec::<String>::new());
+}
+
+/// The twin: the connection takes its time, and comes within five seconds.
+#[tokio::test]
+async fn a_connection_that_takes_a_second_is_in_time() {
+    let door = Door::shut();
+    let permit = door.client().await.permit_deletion(None).await.unwrap();
+    let batch = batch(&["x"]);
+    let deletion = permit.delete(&batch, IntendedAt::now(), std::future::pending());
+    let (answer, heard) = tokio::join!(deletion, async {
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        door.open().await
+    });
+    assert!(matches!(answer, Ok(Answer::Results { .. })), "{answer:?}");
+    assert!(heard[0].contains("content-length: 20"), "{heard:?}");
+}
+
+/// A request that has begun is waited for: a stop cannot call it back, and must not forget it.
+#[tokio::test]
+async fn a_stop_does_not_drop_a_request_that_has_begun() {
+    let server = Server::gated([status(500, "{}")]).await;
+    let permit = client(&server).permit_deletion(None).await.unwrap();
+    let batch = batch(&["x"]);
+    let stop = server.until_seen(1);
+    let deletion = permit.delete(&batch, IntendedAt::now(), stop);
+    let (answer, ()) = tokio::join!(deletion, async {
+        server.until_seen(1).await;
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        server.script.gate.add_permits(1);
+    });
+    assert!(matches!(answer, Ok(Answer::Unanswered { .. })), "{answer:?}");
+}
+
+/// The ledger may be slow: an fsync that stalls, a foreign lock.
+#[tokio::test(start_paused = true)]
+async fn an_intent_that_was_on_disk_too_late_is_not_sent() {
+    let server = Server::new([]).await;
+    let permit = client(&server).permit_deletion(None).await.unwrap();
+    let intended = IntendedAt::now();
+    tokio::time::advance(BEGINS_WITHIN).await;
+    let answer = permit.delete(&batch(&["x"]), intended, std::future::pending()).await;
+    assert_eq!(answer.unwrap(), Answer::Late { by: Delay::Ledger });
+    assert!(server.seen().is_empty());
+}
