@@ -71,6 +71,8 @@ fn backups(group: usize, size: usize) -> Vec<Backup> {
             begin: Some(newest - TimeDelta::hours(6 * offset(number))),
             size_bytes: 10 << 30,
             databases: Databases::All,
+            end: None,
+            doubt: None,
         })
         .collect()
 }

@@ -219,7 +219,10 @@ fn draw_saying(
             for (nth, text) in kept_by(saying, reasons).iter().enumerate() {
                 lines.say(if nth == 0 { "kept by" } else { "" }, text)?;
             }
-            if let Some(would_go) = &saying.would_go {
+            if reasons.iter().any(|reason| reason.keeper == Keeper::Changed) {
+                let id = shell_word(present.instance.id.as_str());
+                lines.command("to accept it", &format!("{} approve --listing {id}", answer.program))?;
+            } else if let Some(would_go) = &saying.would_go {
                 draw_to_let_go(&mut lines, answer, would_go, policy.min_backups.get())?;
             }
         }

@@ -126,8 +126,8 @@ impl Fleet {
         let mut residents: BTreeMap<(ProjectName, Arc<str>, InstanceId), Resident> = BTreeMap::new();
         let mut seen = HashSet::new();
         for row in report.policies.into_iter().flat_map(|policy| policy.rows) {
-            // A backup in two scopes has two rows.
-            if !seen.insert(row.backup.id.clone()) {
+            // A backup in two scopes has two rows. An id of two instances is two backups.
+            if !seen.insert((row.instance.id.clone(), row.backup.id.clone())) {
                 continue;
             }
             let Instance { project, name, id, .. } = &*row.instance;

@@ -449,6 +449,8 @@ fn rule(keeper: &Keeper) -> Cow<'static, str> {
         Keeper::UnknownEngine => "unknown_engine",
         Keeper::UnknownTime => "unknown_time",
         Keeper::FutureDated => "future_dated",
+        Keeper::Changed => "changed",
+        Keeper::Contested => "contested",
         Keeper::TooNewFailed => "too_new_failed",
         Keeper::Policy(name) => return Cow::Owned(format!("policy:{name}")),
     })

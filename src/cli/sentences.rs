@@ -255,8 +255,10 @@ fn keeper(reason: &KeepReason) -> String {
         Keeper::InProgress => "in progress".to_owned(),
         Keeper::UnknownStatus => "unknown status, type or databases".to_owned(),
         Keeper::UnknownEngine => "not a SQL Server backup".to_owned(),
-        Keeper::UnknownTime => "its time cannot be read".to_owned(),
+        Keeper::UnknownTime => "its time cannot be read or believed".to_owned(),
         Keeper::FutureDated => "dated in the future".to_owned(),
+        Keeper::Changed => "changed since an earlier run".to_owned(),
+        Keeper::Contested => "listed by two instances".to_owned(),
         Keeper::TooNewFailed => "FAILED, but too new or without a newer COMPLETED one".to_owned(),
         Keeper::Policy(name) => format!("policy {} keeps it", clean(name.as_str())),
     }

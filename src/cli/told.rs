@@ -29,8 +29,11 @@ pub struct Told(Arc<Mutex<HashMap<PolicyName, Text>>>);
 impl Told {
     /// What a pass is to do with its decisions so that they arrive here.
     pub(super) fn rows(&self) -> Rows {
-        let told = self.clone();
-        Rows::Told(Teller::new(move |policy, row| told.tell(policy, row)))
+        let (told, void) = (self.clone(), self.clone());
+        Rows::Told(Teller::new(
+            move |policy, row| told.tell(policy, row),
+            move || void.open().clear(),
+        ))
     }
 
     /// Writes one decision down.

@@ -27,6 +27,8 @@ fn row(number: usize, action: Action) -> Row {
             begin: None,
             size_bytes: number as u64,
             databases: Databases::All,
+            end: None,
+            doubt: None,
         },
         action,
         expires_at: None,

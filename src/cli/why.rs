@@ -498,6 +498,8 @@ mod tests {
             begin: Some(newest - TimeDelta::minutes(minutes)),
             size_bytes: 1,
             databases: Databases::All,
+            end: None,
+            doubt: None,
         };
         let daily: Vec<Backup> = [0, 1442, 2880, 4325, 9000].map(backup).into();
         assert_eq!(usual_interval(&daily), Some(TimeDelta::hours(24)));

@@ -142,6 +142,16 @@ const STEP_4: &str = "
 -- Requests.
 
 -- Observations.
+-- What a backup said as COMPLETED or FAILED, NULL before; databases are unknown before that, too. gone_since: when it was last listed,
+-- NULL while it is. last_listing: when an instance's backups were last listed; what it listed longer ago contests nothing.
+ALTER TABLE seen_backup ADD COLUMN status TEXT;
+ALTER TABLE seen_backup ADD COLUMN begin INTEGER;
+ALTER TABLE seen_backup ADD COLUMN gone_since INTEGER;
+CREATE INDEX seen_backup_by_id ON seen_backup (backup);
+CREATE TABLE last_listing (instance TEXT PRIMARY KEY, at INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+INSERT INTO last_listing
+    SELECT s.instance, COALESCE((SELECT MAX(at) FROM believed b WHERE b.instance = s.instance), (SELECT MAX(at) FROM believed), 0)
+    FROM (SELECT DISTINCT instance FROM seen_backup) s;
 
 -- Operators: holds, freezes, approvals.
 

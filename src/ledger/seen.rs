@@ -1,7 +1,6 @@
-//! What listings showed: instances, databases of backups, counts that were believed; and keys that must not be used.
+//! What listings showed: instances, counts that were believed; and keys that must not be used. Of backups: `observed`.
 //!
-//! Plain state, not in the chain. What is forgotten with it makes the program keep more, never less: a backup whose
-//! databases are not known is kept, and an instance must be missed anew.
+//! Plain state, not in the chain.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -12,7 +11,7 @@ use rusqlite::OptionalExtension;
 use super::requests::IntentBody;
 use super::sheet::Sheet;
 use super::{Error, Ledger, Stamp, chain, from_column, to_column};
-use crate::retention::{Backup, BackupId, Databases, Instance, InstanceId, InstanceLife, ProjectName};
+use crate::retention::{BackupId, Instance, InstanceId, InstanceLife, ProjectName};
 
 /// An instance as it was last listed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -86,8 +85,9 @@ impl Ledger {
     /// Every backup that the last listings showed.
     pub fn known_backups(&self) -> Result<Vec<SeenBackup>, Error> {
         self.read(|tx| {
-            let mut statement =
-                tx.prepare_cached("SELECT instance, backup, name FROM seen_backup ORDER BY instance, backup")?;
+            let mut statement = tx.prepare_cached(
+                "SELECT instance, backup, name FROM seen_backup WHERE gone_since IS NULL ORDER BY instance, backup",
+            )?;
             let rows = statement.query_map([], |row| {
                 Ok(SeenBackup {
                     instance: InstanceId::from(row.get::<_, String>(0)?),
@@ -96,20 +96,6 @@ impl Ledger {
                 })
             })?;
             Ok(rows.collect::<Result<_, _>>()?)
-        })
-    }
-
-    /// Visits every backup that the last listings showed, with the instance whose listing it was. Reads the whole table, and
-    /// keeps nothing of it.
-    pub fn each_listed(&self, mut visit: impl FnMut(&str, &str)) -> Result<(), Error> {
-        self.read(|tx| {
-            let mut statement = tx.prepare_cached("SELECT backup, instance FROM seen_backup")?;
-            let mut rows = statement.query([])?;
-            while let Some(row) = rows.next()? {
-                let text = |column| row.get_ref(column)?.as_str().map_err(rusqlite::Error::from);
-                visit(text(0)?, text(1)?);
-            }
-            Ok(())
         })
     }
 
@@ -182,74 +168,19 @@ impl Ledger {
                 tx.execute("DELETE FROM seen_instance WHERE project = ?1 AND instance = ?2", key)?;
                 tx.execute("DELETE FROM believed WHERE project = ?1 AND instance = ?2", key)?;
                 tx.execute("DELETE FROM seen_backup WHERE instance = ?1", [instance.as_str()])?;
+                tx.execute("DELETE FROM last_listing WHERE instance = ?1", [instance.as_str()])?;
             }
             Ok(())
         })
-    }
-
-    /// Takes in a believed listing of one instance's backups; those it does not show are forgotten. Writes only what
-    /// changed. What a deleted instance left comes with the databases seen before.
-    pub fn remember_backups(
-        &self,
-        project: &ProjectName,
-        instance: &InstanceId,
-        listed: &[Backup],
-    ) -> Result<(), Error> {
-        let mut gone = self.seen_rows(instance)?;
-        let mut changed = Vec::new();
-        for backup in listed {
-            let row = (backup.name.to_string(), databases_column(&backup.databases)?);
-            if gone.remove(&backup.id).as_ref() != Some(&row) {
-                changed.push((&backup.id, row));
-            }
-        }
-        if changed.is_empty() && gone.is_empty() {
-            return Ok(());
-        }
-        self.write_soon(|tx| {
-            let mut upsert = tx.prepare_cached(
-                "INSERT OR REPLACE INTO seen_backup (instance, backup, project, name, databases) VALUES (?1, ?2, ?3, ?4, ?5)",
-            )?;
-            for (backup, (name, databases)) in &changed {
-                upsert.execute((instance.as_str(), backup.as_str(), project.as_str(), name, databases))?;
-            }
-            let mut forget = tx.prepare_cached("DELETE FROM seen_backup WHERE instance = ?1 AND backup = ?2")?;
-            for backup in gone.keys() {
-                forget.execute((instance.as_str(), backup.as_str()))?;
-            }
-            Ok(())
-        })
-    }
-
-    fn seen_rows(&self, instance: &InstanceId) -> Result<HashMap<BackupId, (String, Option<String>)>, Error> {
-        self.read(|tx| {
-            let mut statement =
-                tx.prepare_cached("SELECT backup, name, databases FROM seen_backup WHERE instance = ?1")?;
-            let rows = statement.query_map([instance.as_str()], |row| {
-                Ok((BackupId::from(row.get::<_, String>(0)?), (row.get(1)?, row.get(2)?)))
-            })?;
-            Ok(rows.collect::<Result<_, _>>()?)
-        })
-    }
-
-    /// The databases of an instance's backups as last seen. One that is missing was never seen: its databases are unknown.
-    pub fn seen_databases(&self, instance: &InstanceId) -> Result<HashMap<BackupId, Databases>, Error> {
-        let mut seen = HashMap::new();
-        for (backup, (_, databases)) in self.seen_rows(instance)? {
-            let databases = match databases {
-                Some(names) => Databases::from_names(serde_json::from_str::<Vec<String>>(&names)?),
-                None => Databases::Unknown,
-            };
-            seen.insert(backup, databases);
-        }
-        Ok(seen)
     }
 
     /// Whether a backup was ever listed or sent, and where: `hold` of an id never seen needs `--force`.
     pub fn known_backup(&self, backup: &BackupId) -> Result<Option<KnownBackup>, Error> {
         self.read(|tx| {
             let listed = tx
-                .prepare_cached("SELECT project, instance FROM seen_backup WHERE backup = ?1 LIMIT 1")?
+                .prepare_cached(
+                    "SELECT project, instance FROM seen_backup WHERE backup = ?1 AND gone_since IS NULL LIMIT 1",
+                )?
                 .query_row([backup.as_str()], |row| {
                     Ok(KnownBackup {
                         project: ProjectName::from(row.get::<_, String>(0)?),
@@ -378,16 +309,4 @@ impl Ledger {
             Ok(())
         })
     }
-}
-
-/// A JSON array, empty for a full backup; NULL when they are not known.
-fn databases_column(databases: &Databases) -> Result<Option<String>, Error> {
-    Ok(match databases {
-        Databases::All => Some("[]".to_owned()),
-        Databases::Named(names) => {
-            let names: Vec<&str> = names.iter().map(|name| &**name).collect();
-            Some(serde_json::to_string(&names)?)
-        }
-        Databases::Unknown => None,
-    })
 }

@@ -188,8 +188,10 @@ impl Entry<'_> {
             engine: self.datastore.engine(),
             status: BackupStatus::parse(self.status.text().unwrap_or_default()),
             begin: self.begin_time.text().and_then(parse_time),
+            end: self.end_time.text().and_then(parse_time),
             size_bytes: self.bytes(),
             databases: self.databases.databases(),
+            doubt: None,
         })
     }
 
@@ -220,8 +222,10 @@ impl Entry<'_> {
                 BackupStatus::Other("".into())
             },
             begin,
+            end,
             size_bytes: self.bytes(),
             databases: Databases::Unknown,
+            doubt: None,
         })
     }
 

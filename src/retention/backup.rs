@@ -8,8 +8,10 @@ use std::fmt;
 use std::ops::Deref;
 use std::sync::Arc;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, Datelike, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
+
+use super::decide::FUTURE_TOLERANCE;
 
 macro_rules! name_type {
     ($(#[$doc:meta])* $name:ident) => {
@@ -230,10 +232,53 @@ pub struct Backup {
     pub status: BackupStatus,
     /// `begin_time`, by which every decision is made; `None` when it could not be read.
     pub begin: Option<DateTime<Utc>>,
+    /// `end_time`; `None` when there is none or it could not be read.
+    pub end: Option<DateTime<Utc>>,
     /// Its size in bytes (the API gives KB).
     pub size_bytes: u64,
     /// What it holds.
     pub databases: Databases,
+    /// Why this entry is not believed; set where listings are compared with earlier ones and with each other.
+    pub doubt: Option<Doubt>,
+}
+
+/// Why an entry of a believed listing is not believed. Such a backup is kept and not counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Doubt {
+    /// It says something else than an earlier run saw of it as COMPLETED or FAILED.
+    Changed,
+    /// Another instance lists it, too, or did within the last seven days.
+    Contested,
+}
+
+impl Backup {
+    /// No RDS backup is older than the service, so no earlier time is believed.
+    const FIRST_YEAR: i32 = 2010;
+    /// No backup takes longer.
+    const LONGEST: TimeDelta = TimeDelta::days(7);
+
+    /// `begin_time`, where it can be read and agrees with `end_time`. A backup that ended before it began, or that took more than
+    /// a week, has one wrong time of two, and nothing tells which.
+    pub fn believed_begin(&self) -> Option<DateTime<Utc>> {
+        let begin = self.begin.filter(|begin| begin.year() >= Self::FIRST_YEAR)?;
+        let took = self
+            .end
+            .map_or(TimeDelta::zero(), |end| end.signed_duration_since(begin));
+        (TimeDelta::zero() <= took && took <= Self::LONGEST).then_some(begin)
+    }
+
+    /// Whether it can be restored from at `now`, as far as a listing tells: a finished full backup of a known engine.
+    pub fn is_recovery_point(&self, now: DateTime<Utc>) -> bool {
+        let is_past = |at: DateTime<Utc>| at.signed_duration_since(now) <= FUTURE_TOLERANCE;
+        self.status == BackupStatus::Completed
+            && matches!(self.kind, BackupKind::Manual | BackupKind::Auto)
+            && self.engine == Engine::SqlServer
+            && self.databases == Databases::All
+            && self.size_bytes > 0
+            && self.doubt.is_none()
+            && self.believed_begin().is_some_and(is_past)
+            && self.end.is_some_and(is_past)
+    }
 }
 
 /// Whether an instance is there.

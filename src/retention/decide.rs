@@ -15,8 +15,8 @@ use chrono_tz::Tz;
 use super::bucket::Bucket;
 use super::policy::Count;
 use super::{
-    Backup, BackupKind, BackupStatus, Databases, DeletedInstances, Engine, Hold, Instance, InstanceLife, KeepRule,
-    Policy, PolicyName,
+    Backup, BackupKind, BackupStatus, Databases, DeletedInstances, Doubt, Engine, Hold, Instance, InstanceLife,
+    KeepRule, Policy, PolicyName,
 };
 
 /// A backup dated further ahead than this is not believed.
@@ -52,10 +52,14 @@ pub enum Keeper {
     UnknownStatus,
     /// An engine that has no batch deletion.
     UnknownEngine,
-    /// A `begin_time` that cannot be read.
+    /// A `begin_time` that cannot be read or believed.
     UnknownTime,
     /// Dated more than five minutes ahead.
     FutureDated,
+    /// It says something else than an earlier run saw of it.
+    Changed,
+    /// Two instances list it.
+    Contested,
     /// FAILED, but not long enough ago, or with no newer COMPLETED one.
     TooNewFailed,
     /// Another policy that selects it and keeps it.
@@ -110,11 +114,26 @@ impl ExpireReason {
         }
     }
 
+    /// Whether `max_percent` limits what goes for this reason.
+    pub fn is_limited(self) -> bool {
+        match self {
+            Self::NotKept | Self::MaxAge => true,
+            Self::Failed | Self::InstanceDeleted => false,
+        }
+    }
+
     /// Reads [`Self::key`].
     pub fn from_key(key: &str) -> Option<Self> {
         [Self::NotKept, Self::MaxAge, Self::Failed, Self::InstanceDeleted]
             .into_iter()
             .find(|reason| reason.key() == key)
+    }
+}
+
+impl Keeper {
+    /// Whether a backup that this keeps was counted: it took part in the rules and the floor.
+    pub fn counts(&self) -> bool {
+        matches!(self, Self::Rule(_) | Self::Floor | Self::Policy(_))
     }
 }
 
@@ -125,6 +144,18 @@ pub enum Verdict {
     Keep(Vec<KeepReason>),
     /// Policy says it may go.
     Expire(ExpireReason),
+}
+
+impl Verdict {
+    /// Whether the backup is one of those that `max_percent` is a percentage of: COMPLETED, counted by the rules, and not about to
+    /// go with all of a deleted instance.
+    pub fn is_limited(&self, backup: &Backup) -> bool {
+        backup.status == BackupStatus::Completed
+            && match self {
+                Self::Keep(reasons) => reasons.iter().all(|reason| reason.keeper.counts()),
+                Self::Expire(reason) => reason.is_limited(),
+            }
+    }
 }
 
 /// What one policy decides of one backup in its scope.
@@ -358,12 +389,19 @@ impl Judge<'_> {
         if backup.engine != Engine::SqlServer {
             reasons.push(KeepReason::of(Keeper::UnknownEngine));
         }
+        match backup.doubt {
+            None => {}
+            Some(Doubt::Changed) => reasons.push(KeepReason::of(Keeper::Changed)),
+            Some(Doubt::Contested) => reasons.push(KeepReason::of(Keeper::Contested)),
+        }
         let Some(begin) = backup.begin else {
             reasons.push(KeepReason::of(Keeper::UnknownTime));
             return Standing::Untouched(reasons);
         };
         if begin.signed_duration_since(at) > FUTURE_TOLERANCE {
             reasons.push(KeepReason::of(Keeper::FutureDated));
+        } else if backup.believed_begin().is_none() {
+            reasons.push(KeepReason::of(Keeper::UnknownTime));
         }
         match backup.status {
             _ if !reasons.is_empty() => Standing::Untouched(reasons),

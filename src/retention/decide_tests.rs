@@ -40,6 +40,8 @@ pub(super) fn backup(id: &str, begin: &str) -> Backup {
         begin: Some(utc(begin)),
         size_bytes: 1024,
         databases: Databases::All,
+        end: None,
+        doubt: None,
     }
 }
 

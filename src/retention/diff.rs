@@ -253,6 +253,8 @@ mod tests {
             begin: Some(at - chrono::TimeDelta::days(day)),
             size_bytes: 1 << day,
             databases: Databases::All,
+            end: None,
+            doubt: None,
         };
         let backups: Vec<Backup> = (1..6).map(backup).collect();
         let mut groups = Groups::new();

@@ -26,6 +26,8 @@ fn days(number: i64) -> Vec<Backup> {
         begin: Some(utc(NOW) - TimeDelta::days(day) - TimeDelta::hours(1)),
         size_bytes: 1,
         databases: Databases::All,
+        end: None,
+        doubt: None,
     };
     (0..number).map(backup).collect()
 }

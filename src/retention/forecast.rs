@@ -285,8 +285,10 @@ impl Arrivals {
             engine: Engine::SqlServer,
             status: BackupStatus::Completed,
             begin: None,
+            end: None,
             size_bytes: 0,
             databases: Databases::All,
+            doubt: None,
         });
         let every = outlook.every.filter(|every| *every > TimeDelta::zero());
         let next = every.and_then(|every| {
@@ -309,6 +311,8 @@ impl Arrivals {
             arrived.push(Backup {
                 id: BackupId::from(format!("assumed-{:06}", self.made)),
                 begin: Some(begin),
+                end: None,
+                doubt: None,
                 ..self.template.clone()
             });
             self.next = begin.checked_add_signed(every);

@@ -37,6 +37,8 @@ fn backup(id: &str, begin: DateTime<Utc>) -> Backup {
         begin: Some(begin),
         size_bytes: 1024,
         databases: Databases::All,
+        end: None,
+        doubt: None,
     }
 }
 

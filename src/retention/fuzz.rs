@@ -19,8 +19,8 @@ use super::oracle::{minus, oracle};
 use super::plan::{ClockCheck, Conditions, InstanceDue};
 use super::{
     ApprovedPlan, Backup, BackupId, BackupKind, BackupStatus, Batch, Candidate, Count, Databases, Decision,
-    DeletedInstances, Engine, ExpireReason, Freeze, Hold, HoldTarget, Instance, InstanceLife, KeepRule, KeepRules,
-    Limits, Mode, OverLimit, Pattern, Period, Plan, Policy, Selector, Span, Verdict, decide,
+    DeletedInstances, Doubt, Engine, ExpireReason, Freeze, Hold, HoldTarget, Instance, InstanceLife, KeepRule,
+    KeepRules, Limits, Mode, OverLimit, Pattern, Period, Plan, Policy, Selector, Span, Verdict, decide,
 };
 
 /// Bytes as a source of choices.
@@ -236,6 +236,7 @@ fn policy(tape: &mut Tape<'_>, nth: u8) -> Policy {
 
 fn backup(tape: &mut Tape<'_>, nth: u8) -> Backup {
     let odd = tape.byte();
+    let begin = (odd != 252).then(|| moment(tape));
     Backup {
         // Not in the order of making, and one often a prefix of another.
         id: format!("{:x}b{nth}", nth.wrapping_mul(37)).into(),
@@ -257,13 +258,24 @@ fn backup(tape: &mut Tape<'_>, nth: u8) -> Backup {
             224..=227 => BackupStatus::Other("ODD".into()),
             _ => BackupStatus::Completed,
         },
-        begin: (odd != 252).then(|| moment(tape)),
+        begin,
+        end: match odd {
+            249 => begin.map(|begin| begin - TimeDelta::seconds(1)),
+            250 => begin.map(|begin| begin + TimeDelta::days(7) + TimeDelta::nanoseconds(1)),
+            41..=60 => begin.map(|begin| begin + TimeDelta::days(7)),
+            _ => None,
+        },
         size_bytes: 1024,
         databases: match odd {
             251 => Databases::Unknown,
             0..=40 => Databases::from_names([["sales", "hr", "hr2"][usize::from(odd) % 3]]),
             41..=50 => Databases::from_names(["sales", "hr"]),
             _ => Databases::All,
+        },
+        doubt: match odd {
+            247 => Some(Doubt::Changed),
+            248 => Some(Doubt::Contested),
+            _ => None,
         },
     }
 }
@@ -567,7 +579,8 @@ fn check_approval(whole: &Plan, approved: &ApprovedPlan, conditions: &Conditions
             policy.require_backup_within.as_ref().is_none_or(recent),
             "no recent backup"
         );
-        let facing = sent.iter().copied().filter(faces_limits).count();
+        let limited = |candidate: &&Candidate| candidate.reason.is_limited();
+        let facing = sent.iter().copied().filter(faces_limits).filter(limited).count();
         let percent = usize::from(policy.limits.max_percent);
         assert!(
             facing <= 5 || facing * 100 <= percent * instance.counted,

@@ -26,8 +26,8 @@ pub mod fuzz;
 pub mod oracle;
 
 pub use backup::{
-    Backup, BackupId, BackupKind, BackupStatus, Databases, Engine, Instance, InstanceId, InstanceLife, PolicyName,
-    ProjectName,
+    Backup, BackupId, BackupKind, BackupStatus, Databases, Doubt, Engine, Instance, InstanceId, InstanceLife,
+    PolicyName, ProjectName,
 };
 pub use decide::{Decision, ExpireReason, KeepReason, Keeper, Series, Verdict, decide};
 pub use hold::{Freeze, Hold, HoldTarget};

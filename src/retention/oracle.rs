@@ -61,6 +61,8 @@ fn kept_alone(
             && backup.engine == Engine::SqlServer
             && backup.databases != Databases::Unknown
             && [BackupStatus::Completed, BackupStatus::Failed].contains(&backup.status)
+            && backup.doubt.is_none()
+            && is_plausible(backup)
             && backup.begin.is_some_and(|begin| begin <= now + TimeDelta::minutes(5))
             && !policy.keep.names().iter().any(|glob| glob.matches(&backup.name))
             && !holds
@@ -120,6 +122,17 @@ fn kept_alone(
         }
     }
     kept
+}
+
+/// Not before 2010, not ended before it began nor more than a week later.
+fn is_plausible(backup: &Backup) -> bool {
+    let seconds = |at: DateTime<Utc>| at.timestamp();
+    backup.begin.is_some_and(|begin| {
+        let ended_well = backup.end.is_none_or(|end| {
+            begin <= end && (seconds(end) - seconds(begin) < 7 * 86_400 || end - begin == TimeDelta::days(7))
+        });
+        seconds(begin) >= 1_262_304_000 && ended_well
+    })
 }
 
 fn is_newer(a: &Backup, b: &Backup) -> bool {

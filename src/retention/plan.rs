@@ -38,10 +38,11 @@ pub struct Candidate {
 pub struct InstanceDue {
     /// The instance.
     pub instance: Arc<Instance>,
-    /// How many in-scope COMPLETED and FAILED backups it has: what `max_percent` is a percentage of.
+    /// How many of its backups `max_percent` is a percentage of: in scope, COMPLETED, counted ([`Verdict::is_limited`]).
+    ///
+    /// [`Verdict::is_limited`]: super::Verdict::is_limited
     pub counted: usize,
-    /// The newest COMPLETED backup, manual or automated, that is not dated in the future; asked for only where the
-    /// policy has `require_backup_within`.
+    /// The newest finished full backup, manual or automated; asked for only where the policy has `require_backup_within`.
     pub newest_recovery_point: Option<DateTime<Utc>>,
     /// What is due; never empty in a plan.
     pub due: Vec<Candidate>,
@@ -218,8 +219,8 @@ impl fmt::Display for Refusal {
                 within,
             } => write!(
                 f,
-                "instance {instance}: no COMPLETED backup, manual or automated, within {within} (newest: {}): the instance \
-                 is left alone until one is made",
+                "instance {instance}: no finished full backup, manual or automated, within {within} (newest: {}): the \
+                 instance is left alone until one is made",
                 newest.map_or_else(|| "none".to_owned(), timestamp)
             ),
             Self::Clock {
@@ -406,11 +407,9 @@ fn refusal_of_instance(policy: &Policy, instance: &InstanceDue, conditions: &Con
             });
         }
     }
-    let planned = instance
-        .due
-        .iter()
-        .filter(|candidate| !conditions.approved.contains(&candidate.id))
-        .count();
+    let faces_limit =
+        |candidate: &&Candidate| candidate.reason.is_limited() && !conditions.approved.contains(&candidate.id);
+    let planned = instance.due.iter().filter(faces_limit).count();
     let percent = policy.limits.max_percent;
     let over = planned * 100 > usize::from(percent) * instance.counted;
     (over && planned > Limits::PERCENT_FREE).then(|| Refusal::MaxPercent {

@@ -286,7 +286,7 @@ fn refusals_say_what_is_concerned_and_what_to_do() {
                 within: "3d".to_owned(),
             },
             ("require_backup_within", Some("i2"), false),
-            "instance i2: no COMPLETED backup, manual or automated, within 3d (newest: 2026-11-23T12:00:00Z): the instance is \
+            "instance i2: no finished full backup, manual or automated, within 3d (newest: 2026-11-23T12:00:00Z): the instance is \
              left alone until one is made",
         ),
         (

@@ -147,6 +147,8 @@ fn backups_are_taken_by_name() {
         begin: None,
         size_bytes: 0,
         databases: Databases::All,
+        end: None,
+        doubt: None,
     };
     let selector = Selector {
         backup_names: Some(globs(&["nightly*", "weekly*"])),

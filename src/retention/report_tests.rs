@@ -114,6 +114,8 @@ fn row(id: &str) -> Row {
             begin: None,
             size_bytes: 1,
             databases: Databases::All,
+            end: None,
+            doubt: None,
         },
         action: Action::Keep(Vec::new()),
         expires_at: None,

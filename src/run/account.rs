@@ -12,8 +12,7 @@ use crate::retention::plan::InstanceDue;
 use crate::retention::policy::Knowledge;
 use crate::retention::report::{Action, PolicyReport, Row, RunResult, Summary};
 use crate::retention::{
-    Backup, BackupId, BackupStatus, Candidate, Decision, ExpireReason, Hold, Instance, InstanceId, Mode, Plan, Policy,
-    Verdict, decide,
+    Backup, BackupId, Candidate, Decision, ExpireReason, Hold, Instance, InstanceId, Mode, Plan, Policy, Verdict, decide,
 };
 
 /// Since when which backups have been expired under a policy.
@@ -190,11 +189,6 @@ impl Account {
         &self.policy
     }
 
-    /// What is due, before the guard.
-    pub(super) fn plan(&self) -> &Plan {
-        &self.plan
-    }
-
     pub(super) fn started(&self) -> &[Started] {
         &self.started
     }
@@ -221,7 +215,7 @@ impl Account {
         } in decisions
         {
             let backup = &backups[backup];
-            counted += usize::from(matches!(backup.status, BackupStatus::Completed | BackupStatus::Failed));
+            counted += usize::from(verdict.is_limited(backup));
             let action = self.act(instance, backup, verdict, pending);
             let tally = match &action {
                 Action::Keep(_) => &mut self.summary.keep,
@@ -284,7 +278,7 @@ impl Account {
 
     /// Tells a decision, or holds it for the report.
     fn show(&mut self, row: Row) {
-        if let Rows::Told(Teller(tell)) = &self.wanted {
+        if let Rows::Told(Teller { tell, .. }) = &self.wanted {
             return tell(&self.policy.name, &row);
         }
         if self.rows.len() == self.rows.capacity() {

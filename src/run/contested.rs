@@ -1,35 +1,139 @@
-//! What two instances list: one of the two listings is wrong, nobody can tell which, and so both instances are left alone.
+//! What two instances list: one of the two listings is wrong, nothing tells which, and so nothing of either instance is deleted.
 //!
-//! Looked for is what is due, among all else that is due and in all that the ledger remembers of the last listings: so no
-//! id of the fleet has to be kept in memory, and a listing of another policy's pass counts as well.
+//! Every listed id is compared, due or not: an id of another instance fills slots, too. In a run the ledger has what every
+//! instance listed, in this run and in the last seven days, so that memory does not grow with the fleet. A plan writes no ledger and keeps
+//! eight bytes for each id.
 
-use std::collections::{BTreeMap, HashMap};
-use std::sync::Arc;
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::hash::{BuildHasher, RandomState};
+
+use chrono::{DateTime, Utc};
 
 use super::account::Accounts;
 use super::instances::Job;
 use super::survey::{Survey, skip_job};
-use super::{Error, World, blocking};
-use crate::retention::policy::Knowledge;
+use super::{Error, Order, Purpose, World, blocking};
+use crate::ledger::{REMEMBERED, Remembered};
 use crate::retention::report::{Skip, SkipReason};
-use crate::retention::{Instance, InstanceId, InstanceLife, ProjectName};
+use crate::retention::{Backup, BackupId, Doubt, Instance, InstanceId, InstanceLife, ProjectName};
 
-/// One instance of one project.
-type Of = (ProjectName, InstanceId);
+/// Which instances of a pass list what another instance lists.
+#[derive(Default)]
+pub(super) struct Contested {
+    hasher: RandomState,
+    /// Of every id that was listed; only in a plan.
+    hashes: Vec<u64>,
+    /// Of ids that are known to be contested before anything is decided.
+    known: HashSet<u64>,
+    /// Who lists a known one.
+    first: HashMap<BackupId, InstanceId>,
+    /// What was decided, with its running policies.
+    judged: HashMap<InstanceId, (ProjectName, Vec<usize>)>,
+    /// What is left alone, and why.
+    left_alone: BTreeMap<InstanceId, String>,
+    /// A conflict came out after one of its instances was decided.
+    is_late: bool,
+}
 
-/// Takes out of the plans what is due on instances that share a due backup with another one.
-pub(super) fn leave_backups_alone(world: &World, survey: &mut Survey, accounts: &mut Accounts) -> Result<(), Error> {
-    let contested = contested(world, survey, accounts)?;
-    for (of, message) in &contested {
-        let (project, instance) = of;
+impl Contested {
+    /// Compares a believed listing with those of other instances and marks what both have.
+    pub(super) fn compare(
+        &mut self,
+        order: &Order,
+        world: &World,
+        instance: &Instance,
+        running: Vec<usize>,
+        backups: &mut [Backup],
+        remembered: &Remembered,
+    ) -> Result<(), Error> {
+        let mut contested: HashSet<BackupId> = HashSet::new();
+        if let Some(ledger) = &world.ledger {
+            let since = |at: Option<DateTime<Utc>>| at.is_none_or(|at| order.now - at < REMEMBERED);
+            let listed: HashSet<&BackupId> = backups.iter().map(|backup| &backup.id).collect();
+            // What it listed within the last days counts although it is gone.
+            let gone = remembered
+                .backups
+                .iter()
+                .filter(|(id, said)| !listed.contains(id) && since(said.gone_since.or(remembered.last)));
+            let ids = listed.iter().copied().chain(gone.map(|(id, _)| id));
+            for other in blocking(|| ledger.listed_elsewhere(&instance.id, ids))? {
+                let is_decided = other.is_listed && self.judged.contains_key(&other.instance);
+                if !is_decided && !since(other.at) {
+                    continue;
+                }
+                self.leave_alone(&other.backup, &instance.id, &other.instance);
+                self.is_late |= is_decided && self.known.insert(self.hasher.hash_one(&other.backup));
+                contested.insert(other.backup);
+            }
+        }
+        for backup in backups {
+            let hash = self.hasher.hash_one(&backup.id);
+            if order.purpose == Purpose::Plan {
+                self.hashes.push(hash);
+            }
+            let is_known = self.known.contains(&hash);
+            if is_known || contested.contains(&backup.id) {
+                backup.doubt = Some(Doubt::Contested);
+            }
+            if is_known {
+                let first = self
+                    .first
+                    .entry(backup.id.clone())
+                    .or_insert_with(|| instance.id.clone())
+                    .clone();
+                if first != instance.id {
+                    self.leave_alone(&backup.id, &instance.id, &first);
+                }
+            }
+        }
+        self.judged
+            .insert(instance.id.clone(), (instance.project.clone(), running));
+        Ok(())
+    }
+
+    /// What was decided in this pass.
+    pub(super) fn judged(&self) -> impl Iterator<Item = (&InstanceId, &ProjectName)> {
+        self.judged.iter().map(|(instance, (project, _))| (instance, project))
+    }
+
+    fn leave_alone(&mut self, backup: &BackupId, one: &InstanceId, other: &InstanceId) {
+        for (one, other) in [(one, other), (other, one)] {
+            self.left_alone.entry(one.clone()).or_insert_with(|| {
+                format!(
+                    "backup {backup} is listed as one of this instance and as one of {other}, now or within the last 7 days: one of \
+                     the two listings is wrong, and nothing of either instance is deleted"
+                )
+            });
+        }
+    }
+
+    /// What to know before everything is decided once more, where a conflict came out too late for what was decided before it.
+    pub(super) fn once_more(&mut self) -> Option<Self> {
+        self.hashes.sort_unstable();
+        let twice = self.hashes.windows(2).filter(|pair| pair[0] == pair[1]);
+        for pair in twice {
+            self.is_late |= self.known.insert(pair[0]);
+        }
+        self.is_late.then(|| Self {
+            hasher: self.hasher.clone(),
+            known: std::mem::take(&mut self.known),
+            ..Self::default()
+        })
+    }
+}
+
+/// Takes out of the plans what is due on contested instances.
+pub(super) fn leave_backups_alone(survey: &mut Survey, contested: &Contested, accounts: &mut Accounts) {
+    for (instance, message) in &contested.left_alone {
+        // One that was not listed in this pass has nothing to be left alone.
+        let Some((project, running)) = contested.judged.get(instance) else {
+            continue;
+        };
         // Not believed: it justifies no deletion, and its count is not remembered.
         survey.listings.remove(instance);
         survey.counts.entry(project.clone()).or_default().failed += 1;
-        let listed = survey.listed.iter().find(|(name, _)| name == project);
-        let found = listed.and_then(|(_, instances)| instances.iter().find(|listed| listed.id == *instance));
-        let claiming = found.map_or_else(Vec::new, |found| accounts.claims(found, Knowledge::Full));
-        for nth in accounts.running_among(&claiming) {
-            survey.hit.missed(nth);
+        for nth in running {
+            survey.hit.missed(*nth);
         }
         survey.skipped.push(Skip {
             project: project.clone(),
@@ -38,49 +142,10 @@ pub(super) fn leave_backups_alone(world: &World, survey: &mut Survey, accounts: 
             message: message.clone(),
         });
     }
-    accounts.leave_out(|instance| contested.contains_key(&(instance.project.clone(), instance.id.clone())));
-    Ok(())
+    accounts.leave_out(|instance| contested.left_alone.contains_key(&instance.id));
 }
 
-/// The contested instances, each with what is wrong.
-fn contested(world: &World, survey: &Survey, accounts: &Accounts) -> Result<BTreeMap<Of, String>, Error> {
-    let mut contested = BTreeMap::new();
-    let mut note = |backup: &str, one: Of, other: &InstanceId| {
-        let message = format!(
-            "backup {backup} is listed as one of this instance and as one of {other}: one of the two listings is wrong"
-        );
-        contested.entry(one).or_insert(message);
-    };
-    let of = |instance: &Instance| (instance.project.clone(), instance.id.clone());
-    let mut due: HashMap<&str, &Arc<Instance>> = HashMap::new();
-    let instances = accounts.iter().flat_map(|account| account.plan().instances());
-    for candidate in instances.flat_map(|instance| &instance.due) {
-        let (backup, instance) = (candidate.id.as_str(), &candidate.instance);
-        let first = *due.entry(backup).or_insert(instance);
-        if of(first) != of(instance) {
-            note(backup, of(first), &instance.id);
-            note(backup, of(instance), &first.id);
-        }
-    }
-    if let Some(ledger) = world.ledger.as_ref().filter(|_| !due.is_empty()) {
-        blocking(|| {
-            ledger.each_listed(|backup, other| {
-                let Some(instance) = due.get(backup).filter(|instance| instance.id.as_str() != other) else {
-                    return;
-                };
-                let other = InstanceId::from(other);
-                note(backup, of(instance), &other);
-                // One that was not listed in this pass has nothing to be left alone.
-                if let Some((project, _)) = survey.listings.get(&other) {
-                    note(backup, (project.clone(), other), &instance.id);
-                }
-            })
-        })?;
-    }
-    Ok(contested)
-}
-
-/// Takes out of what is to be read the instances that two projects list.
+/// Takes out of what is to be read the instances that two projects list, and those that lack what they had.
 pub(super) fn leave_instances_alone(survey: &mut Survey, accounts: &Accounts, jobs: &mut Vec<Job>) {
     let mut projects: HashMap<InstanceId, Vec<ProjectName>> = HashMap::new();
     let listed = survey.listed.iter().flat_map(|(_, instances)| instances);
@@ -95,14 +160,20 @@ pub(super) fn leave_instances_alone(survey: &mut Survey, accounts: &Accounts, jo
     }
     jobs.retain(|job| {
         let (project, id) = (&job.instance.project, &job.instance.id);
-        let Some(other) = projects
+        let other = projects
             .get(id)
-            .and_then(|all| all.iter().find(|other| *other != project))
-        else {
-            return true;
+            .and_then(|all| all.iter().find(|other| *other != project));
+        let message = match (other, &job.lacks) {
+            (Some(other), _) => {
+                format!("project {other} lists this instance, too: one of the two listings is wrong")
+            }
+            (None, Some(what)) => format!(
+                "its {what} not in the list of instances any more: it is left alone until they are back, or until `approve --listing \
+                 {id}`"
+            ),
+            (None, None) => return true,
         };
         survey.counts.entry(project.clone()).or_default().failed += 1;
-        let message = format!("project {other} lists this instance, too: one of the two listings is wrong");
         skip_job(accounts, survey, job, SkipReason::Listing, &message);
         false
     });

@@ -31,6 +31,16 @@ pub(super) struct Job {
     pub(super) claiming: Vec<usize>,
     /// What was last seen of its backups' databases; asked for deleted instances only.
     pub(super) databases: SeenDatabases,
+    /// What the list of instances said of it before and does not say any more; it is left alone then.
+    pub(super) lacks: Option<String>,
+}
+
+/// An instance to be claimed, as it is listed or as it was last seen.
+struct Found {
+    instance: Instance,
+    databases: SeenDatabases,
+    /// What it lacks, and how it is listed; `instance` has what was last seen.
+    lacks: Option<(String, Instance)>,
 }
 
 /// What the ledger remembers that the survey needs.
@@ -44,6 +54,8 @@ pub(super) struct Memory {
     approved: HashSet<String>,
     /// Instances that were missed by three listings over at least a day.
     long_missed: HashMap<ProjectName, Vec<SeenInstance>>,
+    /// Every instance as last seen.
+    seen: HashMap<(ProjectName, InstanceId), Instance>,
 }
 
 impl Memory {
@@ -57,6 +69,8 @@ impl Memory {
                     .believed
                     .extend(counts.instances.map(|believed| ((project.clone(), None), believed)));
                 let mut seen = ledger.seen_instances(project)?;
+                let of = |seen: &SeenInstance| ((project.clone(), seen.instance.id.clone()), seen.instance.clone());
+                memory.seen.extend(seen.iter().map(of));
                 seen.retain(SeenInstance::is_long_missed);
                 memory.long_missed.insert(project.clone(), seen);
                 let of_instance = |(id, believed)| ((project.clone(), Some(id)), believed);
@@ -68,6 +82,32 @@ impl Memory {
             memory.approved = ledger.listing_approvals(order.now)?;
             Ok(memory)
         })
+    }
+
+    /// Whether a person said that the next listing of an instance is right, whatever it says.
+    pub(super) fn is_approved(&self, instance: &InstanceId) -> bool {
+        self.approved.contains(instance.as_str())
+    }
+
+    /// A listed instance with what it had and lacks now, and what that is. Policies select by it: without it, one that protects the
+    /// instance claims it no more. The API lists an empty array where there are no tags, and so may an answer that lost them.
+    fn completed(&self, listed: &Instance) -> Option<(Instance, String)> {
+        let seen = self.seen.get(&(listed.project.clone(), listed.id.clone()))?;
+        let mut whole = listed.clone();
+        let mut lacks = Vec::new();
+        if listed.tags.is_empty() && !seen.tags.is_empty() {
+            whole.tags.clone_from(&seen.tags);
+            lacks.push("tags are");
+        }
+        if listed.enterprise_project.is_none() && seen.enterprise_project.is_some() {
+            whole.enterprise_project.clone_from(&seen.enterprise_project);
+            lacks.push("enterprise project is");
+        }
+        if listed.name.is_empty() && !seen.name.is_empty() {
+            whole.name = Arc::clone(&seen.name);
+            lacks.push("name is");
+        }
+        (!lacks.is_empty() && !self.is_approved(&listed.id)).then(|| (whole, lacks.join(", its ")))
     }
 
     /// The shrink guard: a listing that fell by more than half, and by more than three, below what was believed less
@@ -125,16 +165,31 @@ pub(super) async fn list_instances(
     listed.sort_by(|(a, _), (b, _)| a.project().cmp(b.project()));
     let mut claims = Claims::default();
     for (client, listed) in listed {
-        let Some(instances) = believe(order, accounts, memory, survey, &client, listed) else {
+        let Some(mut instances) = believe(order, accounts, memory, survey, &client, listed) else {
             continue;
         };
         let deleted = deleted_instances(world, accounts, memory, survey, &client, &instances, deadline).await?;
-        for (instance, databases) in instances
-            .iter()
-            .map(|one| (one.clone(), SeenDatabases::new()))
-            .chain(deleted)
-        {
-            claims.enter(order, accounts, memory, survey, &client, instance, databases);
+        for instance in &mut instances {
+            let mut lacks = None;
+            if let Some((whole, what)) = memory.completed(instance) {
+                // It is remembered with what it had.
+                lacks = Some((what, std::mem::replace(instance, whole)));
+            }
+            let (instance, databases) = (instance.clone(), SeenDatabases::new());
+            let found = Found {
+                instance,
+                databases,
+                lacks,
+            };
+            claims.enter(order, accounts, memory, survey, &client, found);
+        }
+        for (instance, databases) in deleted {
+            let found = Found {
+                instance,
+                databases,
+                lacks: None,
+            };
+            claims.enter(order, accounts, memory, survey, &client, found);
         }
         let counts = count_instances(&std::mem::take(&mut claims.counts));
         survey.counts.insert(client.project().clone(), counts);
@@ -193,7 +248,6 @@ struct Claims {
 }
 
 impl Claims {
-    #[expect(clippy::too_many_arguments, reason = "the pass's own state and one instance")]
     fn enter(
         &mut self,
         order: &Order,
@@ -201,14 +255,24 @@ impl Claims {
         memory: &Memory,
         survey: &mut Survey,
         client: &Client,
-        instance: Instance,
-        databases: SeenDatabases,
+        found: Found,
     ) {
+        let Found {
+            instance,
+            databases,
+            lacks,
+        } = found;
         let wanted = |id: &InstanceId| *id == instance.id || id.as_str() == &*instance.name;
         if order.instance.as_ref().is_some_and(|id| !wanted(id)) {
             return;
         }
-        let claiming = accounts.claims(&instance, Knowledge::Full);
+        let mut claiming = accounts.claims(&instance, Knowledge::Full);
+        let lacks = lacks.map(|(what, listed)| {
+            claiming.extend(accounts.claims(&listed, Knowledge::Full));
+            claiming.sort_unstable();
+            claiming.dedup();
+            what
+        });
         let instance = Arc::new(instance);
         let living = instance.life == InstanceLife::Listed;
         if living {
@@ -226,6 +290,7 @@ impl Claims {
                 instance,
                 claiming,
                 databases,
+                lacks,
             });
         }
     }

@@ -43,6 +43,7 @@ use crate::rds::Client;
 use crate::retention::report::{InstanceCounts, PolicyReport, Row, RunReport, RunResult, Sent, Skip, SkipReason};
 use crate::retention::{BackupId, Fate, Hold, InstanceId, Mode, Policy, PolicyName, ProjectName, Refusal};
 use account::{Account, Accounts};
+use contested::Contested;
 use guard::guard;
 use instances::may_select;
 use steady::Steady;
@@ -78,19 +79,35 @@ pub enum Rows {
 impl Rows {
     /// So many kept backups are few.
     pub const FEW: usize = 200;
+
+    /// Everything is decided once more: what was told is void.
+    fn forget(&self) {
+        if let Self::Told(teller) = self {
+            (teller.forget)();
+        }
+    }
 }
 
 /// Told each decision of each policy that runs, in the order in which they are made, before the guard has spoken; must return at
 /// once.
 #[derive(Clone)]
-pub struct Teller(Arc<Tell>);
+pub struct Teller {
+    tell: Arc<Tell>,
+    forget: Arc<dyn Fn() + Send + Sync>,
+}
 
 type Tell = dyn Fn(&PolicyName, &Row) + Send + Sync;
 
 impl Teller {
-    /// Tells this function.
-    pub fn new(tell: impl Fn(&PolicyName, &Row) + Send + Sync + 'static) -> Self {
-        Self(Arc::new(tell))
+    /// Tells the first function. The second forgets what was told, where a pass decides everything once more.
+    pub fn new(
+        tell: impl Fn(&PolicyName, &Row) + Send + Sync + 'static,
+        forget: impl Fn() + Send + Sync + 'static,
+    ) -> Self {
+        Self {
+            tell: Arc::new(tell),
+            forget: Arc::new(forget),
+        }
     }
 }
 
@@ -193,11 +210,19 @@ pub async fn pass(order: &Order, world: &World) -> Result<RunReport, Error> {
     let calls_before = calls();
     asked.iter().for_each(Client::begin_run);
     let run_id = begin(order, world, &running)?;
-    let mut accounts = open_accounts(order, world, running)?;
-    let mut survey = survey::survey(order, world, &mut accounts, deadline, steady).await?;
-    contested::leave_backups_alone(world, &mut survey, &mut accounts)?;
+    let mut contested = Contested::default();
+    let mut accounts = open_accounts(order, world, running.clone())?;
+    let mut survey = survey::survey(order, world, &mut accounts, deadline, steady, &mut contested).await?;
+    if let Some(known) = contested.once_more() {
+        // Some listings were decided before it came out that others contradict them. Rare, so all of it is done again.
+        contested = known;
+        order.rows.forget();
+        accounts = open_accounts(order, world, running)?;
+        survey = survey::survey(order, world, &mut accounts, deadline, steady, &mut contested).await?;
+    }
+    contested::leave_backups_alone(&mut survey, &contested, &mut accounts);
     if let Some(run_id) = &run_id {
-        survey::write_down(order, world, run_id, &survey, &accounts)?;
+        survey::write_down(order, world, run_id, &survey, &contested, &accounts)?;
     }
     let (reports, approved) = guard(order, world, run_id.as_deref(), &mut survey, accounts)?;
     let mut report = RunReport {

@@ -10,18 +10,18 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::account::Accounts;
+use super::contested::Contested;
 use super::cut::{CUT, skip_or_cut, until_told};
 use super::instances::{Job, Memory, list_instances, may_select, shrink_skip};
 use super::listing::backups_of;
 use super::{Error, Order, Progress, Purpose, Steady, World, blocking};
-use crate::ledger::{GraceStart, Listing, Pending, Unconfirmed};
+use crate::ledger::{GraceStart, Listing, Pending, Remembered, Unconfirmed};
 use crate::rds::{Client, Listed};
-use crate::retention::decide::FUTURE_TOLERANCE;
 use crate::retention::plan::{ClockCheck, InstanceDue};
 use crate::retention::policy::Knowledge;
 use crate::retention::report::{InstanceCounts, Overlap, Settled, Skip, SkipReason};
 use crate::retention::{
-    Backup, BackupId, BackupStatus, Fate, Instance, InstanceId, InstanceLife, Mode, Policy, ProjectName, Refusal,
+    Backup, BackupId, BackupStatus, Doubt, Fate, Instance, InstanceId, InstanceLife, Mode, Policy, ProjectName, Refusal,
 };
 
 /// Accepted, and still COMPLETED so long after: it came back.
@@ -140,13 +140,10 @@ impl Overlaps {
     }
 }
 
-/// The newest COMPLETED backup that is not dated in the future, whatever its type.
+/// When the newest finished full backup was begun, manual or automated.
 pub(super) fn newest_recovery_point(backups: &[Backup], now: DateTime<Utc>) -> Option<DateTime<Utc>> {
-    let completed = backups.iter().filter(|backup| backup.status == BackupStatus::Completed);
-    completed
-        .filter_map(|backup| backup.begin)
-        .filter(|begin| *begin <= now + FUTURE_TOLERANCE)
-        .max()
+    let points = backups.iter().filter(|backup| backup.is_recovery_point(now));
+    points.filter_map(|backup| backup.begin).max()
 }
 
 /// Lists and decides everything that the running policies claim.
@@ -156,12 +153,17 @@ pub(super) async fn survey(
     accounts: &mut Accounts,
     deadline: Instant,
     steady: Steady,
+    contested: &mut Contested,
 ) -> Result<Survey, Error> {
     let mut memory = Memory::load(order, world)?;
     let mut survey = Survey::default();
     let jobs = list_instances(order, world, accounts, &memory, &mut survey, deadline).await?;
     survey.progress.of_instances = jobs.len();
-    let recency = list_backups(order, world, accounts, &mut memory, &mut survey, jobs, deadline).await?;
+    let mut minds = Minds {
+        memory: &mut memory,
+        contested,
+    };
+    let recency = list_backups(order, world, accounts, &mut minds, &mut survey, jobs, deadline).await?;
     ask_recency(order, world, accounts, &mut survey, recency, deadline).await?;
     for (name, check) in &mut survey.clocks {
         *check = world
@@ -179,12 +181,18 @@ struct Recency {
     due: InstanceDue,
 }
 
+/// What listings are compared with.
+struct Minds<'a> {
+    memory: &'a mut Memory,
+    contested: &'a mut Contested,
+}
+
 /// Reads the backups of the claimed instances, a few at a time, and decides each as it comes.
 async fn list_backups(
     order: &Order,
     world: &World,
     accounts: &mut Accounts,
-    memory: &mut Memory,
+    minds: &mut Minds<'_>,
     survey: &mut Survey,
     jobs: Vec<Job>,
     deadline: Instant,
@@ -219,7 +227,7 @@ async fn list_backups(
         match listed {
             Some(Ok(backups)) => {
                 survey.progress.backups += backups.len();
-                recency.extend(judge(order, world, accounts, memory, survey, job, &backups)?);
+                recency.extend(judge(order, world, accounts, minds, survey, job, backups)?);
             }
             missing => {
                 survey.counts.entry(job.instance.project.clone()).or_default().failed += 1;
@@ -246,15 +254,15 @@ pub(super) fn skip_job(accounts: &Accounts, survey: &mut Survey, job: &Job, reas
     });
 }
 
-/// One believed listing: settles earlier deletions, minds the shrink guard, decides.
+/// One believed listing: compares it with earlier ones and with those of other instances, settles earlier deletions, decides.
 fn judge(
     order: &Order,
     world: &World,
     accounts: &mut Accounts,
-    memory: &mut Memory,
+    Minds { memory, contested }: &mut Minds<'_>,
     survey: &mut Survey,
     job: Job,
-    backups: &[Backup],
+    mut backups: Vec<Backup>,
 ) -> Result<Vec<Recency>, Error> {
     let Job {
         client,
@@ -282,10 +290,19 @@ fn judge(
     survey
         .listings
         .insert(instance.id.clone(), (instance.project.clone(), listing));
-    // What it showed makes `hold ID` and `why ID` know the backup, and tells which databases it held when the instance is
-    // gone. Nobody can decide by it, so it may be written while the survey goes on.
+    let remembered = match &world.ledger {
+        Some(ledger) => blocking(|| ledger.remembered(&instance.id))?,
+        None => Remembered::default(),
+    };
+    if !memory.is_approved(&instance.id) {
+        doubt_changed(&instance, &remembered, &mut backups);
+    }
+    let running = accounts.running_among(&claiming).collect();
+    contested.compare(order, world, &instance, running, &mut backups, &remembered)?;
+    // Also makes `hold ID` and `why ID` know the backup.
     if let (Purpose::Apply { .. }, Some(ledger)) = (order.purpose, &world.ledger) {
-        blocking(|| ledger.remember_backups(&instance.project, &instance.id, backups))?;
+        let now = client.clock().is_good().then_some(order.now);
+        blocking(|| ledger.remember_backups(&instance.project, &instance.id, &backups, remembered, now))?;
         if backups.is_empty() && instance.life != InstanceLife::Listed {
             survey.emptied.push((instance.project.clone(), instance.id.clone()));
         }
@@ -294,9 +311,9 @@ fn judge(
         order,
         survey,
         memory.unconfirmed.remove(&instance.id).unwrap_or_default(),
-        backups,
+        &backups,
     );
-    let backups = &*being_deleted(backups, &pending);
+    let backups = &*being_deleted(&backups, &pending);
     let mut recency = Vec::new();
     for (nth, mut due) in accounts.enter(&instance, backups, &claiming, &pending) {
         survey.hit.read(nth);
@@ -316,6 +333,27 @@ fn judge(
         }
     }
     Ok(recency)
+}
+
+/// Marks what says something else than an earlier run saw.
+fn doubt_changed(instance: &Instance, remembered: &Remembered, backups: &mut [Backup]) {
+    let names_status = instance.life == InstanceLife::Listed;
+    let mut changed = 0;
+    for backup in backups {
+        let said = remembered.backups.get(&backup.id);
+        if said.is_some_and(|said| said.differs(backup, names_status)) {
+            backup.doubt = Some(Doubt::Changed);
+            changed += 1;
+        }
+    }
+    if changed > 0 {
+        tracing::warn!(
+            project = %instance.project,
+            instance = %instance.id,
+            backups = changed,
+            "backups say something else than an earlier run saw: they are kept until `approve --listing` with the instance's id"
+        );
+    }
 }
 
 /// The backups with those whose deletion was accepted as what they are, whatever the listing still calls them: they
@@ -430,6 +468,7 @@ pub(super) fn write_down(
     world: &World,
     run_id: &str,
     survey: &Survey,
+    contested: &Contested,
     accounts: &Accounts,
 ) -> Result<(), Error> {
     let Some(ledger) = &world.ledger else { return Ok(()) };
@@ -481,6 +520,8 @@ pub(super) fn write_down(
             // A run asked for one instance still listed all of the project's.
             ledger.believe(project, Some(instances.len() as u64), &counts, order.now)?;
         }
+        let judged = contested.judged().filter(|(_, project)| good.contains(project));
+        ledger.remember_listings(judged.map(|(instance, _)| instance), order.now)?;
         for (project, instance) in survey.disbelieved.iter().filter(|(project, _)| good.contains(project)) {
             ledger.disbelieve(project, instance.as_ref(), order.now)?;
         }

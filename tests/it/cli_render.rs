@@ -50,6 +50,8 @@ fn row(instance: &Arc<Instance>, id: &str, name: &str, begin: Option<&str>, size
             begin: begin.map(at),
             size_bytes,
             databases: Databases::All,
+            end: None,
+            doubt: None,
         },
         action,
         expires_at: None,

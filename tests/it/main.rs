@@ -4,6 +4,7 @@ mod cli_render;
 mod clocks;
 mod config;
 mod confirming;
+mod contradictions;
 mod daemon;
 mod deleted;
 mod doubts;

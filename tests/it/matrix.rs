@@ -378,7 +378,7 @@ async fn world_for(cell: Cell) -> World {
                 simulator.remove_backup(&super::world::backup_id(1, number));
             }
             let mut recent = backup(1, 5000);
-            (recent.kind, recent.begin) = (BackupKind::Auto, begun(0));
+            (recent.kind, recent.begin, recent.end) = (BackupKind::Auto, begun(0), Some(begun(0)));
             simulator.add_backup(recent);
             world.policies(&policy("    require_backup_within: 36h\n"));
         }

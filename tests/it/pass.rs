@@ -145,7 +145,7 @@ async fn nothing_goes_where_no_backup_is_recent_manual_or_automated() {
     assert_eq!(automated.len(), 1, "asked only where no manual one is recent");
     assert_eq!(automated[0].instance, Some(instance_id(1)));
     let mut recent = backup(1, 99);
-    (recent.kind, recent.begin) = (BackupKind::Auto, begun(0));
+    (recent.kind, recent.begin, recent.end) = (BackupKind::Auto, begun(0), Some(begun(0)));
     world.simulator.add_backup(recent);
     world.apply().await.exits(0);
     let all = ids(1, 6..8).union(&ids(2, 3..8)).cloned().collect();

@@ -258,6 +258,8 @@ fn databases_are_remembered_as_last_seen() {
         begin: Some(noon()),
         size_bytes: 1,
         databases,
+        end: None,
+        doubt: None,
     };
     let instance = InstanceId::from(INSTANCE);
     let first = [
@@ -266,11 +268,18 @@ fn databases_are_remembered_as_last_seen() {
         listed(3, Databases::Unknown),
         listed(4, Databases::All),
     ];
-    state.ledger.remember_backups(&project(), &instance, &first).unwrap();
-    state
-        .ledger
-        .remember_backups(&project(), &instance, &first[..3])
-        .unwrap();
+    let remember = |listed: &[Backup], at| {
+        let before = state.ledger.remembered(&instance).unwrap();
+        state
+            .ledger
+            .remember_backups(&project(), &instance, listed, before, Some(at))
+            .unwrap();
+    };
+    remember(&first, noon());
+    remember(&first[..3], noon() + TimeDelta::hours(24));
+    let seen = state.ledger.seen_databases(&instance).unwrap();
+    assert_eq!(seen.len(), 4, "what is gone is remembered for a while");
+    remember(&first[..3], noon() + TimeDelta::days(7));
     let seen = state.ledger.seen_databases(&instance).unwrap();
     assert_eq!(seen.len(), 3);
     assert_eq!(seen[&id(1)], Databases::All);

@@ -28,6 +28,8 @@ fn reads_the_documented_entry() {
         begin: Some("2026-08-06T04:41:14Z".parse().unwrap()),
         size_bytes: 2803 * 1024,
         databases: Databases::from_names(["db1", "db2"]),
+        end: Some("2026-08-06T12:43:14Z".parse().unwrap()),
+        doubt: None,
     };
     assert_eq!(backup, expected);
 }

@@ -33,6 +33,8 @@ fn row(instance: &Arc<Instance>, nth: u32, action: Action) -> Row {
             begin: Some(now() - TimeDelta::hours(i64::from(nth) * 24 + 7)),
             size_bytes: 3 << 30,
             databases: Databases::All,
+            end: None,
+            doubt: None,
         },
         action,
         expires_at: None,

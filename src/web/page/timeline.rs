@@ -48,6 +48,8 @@ impl Kind {
                     | Keeper::UnknownEngine
                     | Keeper::UnknownTime
                     | Keeper::FutureDated
+                    | Keeper::Changed
+                    | Keeper::Contested
             )
         };
         match &row.action {

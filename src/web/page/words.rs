@@ -153,8 +153,10 @@ fn kept(reason: &KeepReason, slots: bool) -> String {
         Keeper::InProgress => "in progress".to_owned(),
         Keeper::UnknownStatus => "unknown status, type or databases".to_owned(),
         Keeper::UnknownEngine => "not a SQL Server backup".to_owned(),
-        Keeper::UnknownTime => "its time cannot be read".to_owned(),
+        Keeper::UnknownTime => "its time cannot be read or believed".to_owned(),
         Keeper::FutureDated => "dated in the future".to_owned(),
+        Keeper::Changed => "changed since an earlier run".to_owned(),
+        Keeper::Contested => "listed by two instances".to_owned(),
         Keeper::TooNewFailed => "FAILED, not yet over failed_after".to_owned(),
         Keeper::Policy(name) => format!("policy {} keeps it", text(name.as_str())),
     };

@@ -101,6 +101,8 @@ fn main() {
                         .checked_sub_signed(TimeDelta::seconds(now.timestamp() - time(group, number))),
                     size_bytes: 1 << 30,
                     databases: Databases::All,
+                    end: None,
+                    doubt: None,
                 })
                 .collect()
         })
