@@ -282,9 +282,15 @@ fn resolve_among(fleet: &Fleet, typed: &BackupId) -> Option<BackupId> {
 fn hint(fleet: &Fleet, typed: &str) -> String {
     let of_instance =
         |resident: &&Resident| resident.instance.id.as_str() == typed || &*resident.instance.name == typed;
-    if let Some(resident) = fleet.residents.iter().find(of_instance) {
-        let id = shell_word(resident.instance.id.as_str()).into_owned();
-        return format!("; that is an instance: `plan --instance {id} --wide` shows the ids of its backups");
+    // Names are not unique: an instance may have been made again under the name of another.
+    let instances: Vec<_> = fleet.residents.iter().filter(of_instance).collect();
+    if let Some(first) = instances.first() {
+        let (what, named, whose) = match instances.len() {
+            1 => ("an instance".to_owned(), first.instance.id.as_str(), "its"),
+            several => (format!("the name of {several} instances"), typed, "their"),
+        };
+        let named = shell_word(named);
+        return format!("; that is {what}: `plan --instance {named} --wide` shows the ids of {whose} backups");
     }
     let is_like =
         |backup: &Backup| &*backup.name == typed || (typed.len() >= 4 && backup.id.as_str().starts_with(typed));
