@@ -266,8 +266,9 @@ pub enum Command {
     #[command(
         long_about = "Approve what the guard refused, for 48 hours. With a policy: exactly the backups of the plan that \
                   max_deletions or max_percent refused are exempt from these two limits in the next runs; what is new \
-                  since then faces the limits alone. With --listing: the next listing of an instance or a project is believed, although it fell by more than half or says something \
-                  else than before of backups, tags, enterprise project or name. What two instances list stays contested.\n\n\
+                  since then faces the limits alone. With --listing: the next listing of an instance or a project is \
+                  believed, although it fell by more than half or says something else than before of backups, tags, \
+                  enterprise project or name. What two instances list stays contested.\n\n\
                   Nothing else can be overridden. Look at `plan` first."
     )]
     Approve(Approve),

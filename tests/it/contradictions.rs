@@ -307,13 +307,13 @@ async fn only_a_finished_full_backup_of_a_known_engine_is_recent() {
             world.simulator.patch(&backup_id(1, 0), patch.clone());
             let is_honest = *patch == json!({});
             let ran = world.apply().await.exits(if is_honest { 0 } else { 3 });
-            if !is_honest {
+            if is_honest {
+                let kept = if is_automated { 8 } else { 7 };
+                world.deleted_exactly(&ids(1, kept..12));
+            } else {
                 let refusal = &ran.json()["policies"][0]["refusal"];
                 assert_eq!(refusal["limit"], "require_backup_within", "{patch}");
                 world.deleted_exactly(&BTreeSet::new());
-            } else {
-                let kept = if is_automated { 8 } else { 7 };
-                world.deleted_exactly(&ids(1, kept..12));
             }
         }
     }
@@ -329,7 +329,7 @@ async fn tagged() -> World {
     let world = World::new(&[8, 8]).await;
     world.simulator.change_instance(&instance_id(1), |instance| {
         instance.tags = vec![("tier".to_owned(), "gold".to_owned())];
-        instance.enterprise_project = "7".to_owned();
+        "7".clone_into(&mut instance.enterprise_project);
     });
     world
 }
