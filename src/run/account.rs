@@ -12,7 +12,8 @@ use crate::retention::plan::InstanceDue;
 use crate::retention::policy::Knowledge;
 use crate::retention::report::{Action, PolicyReport, Row, RunResult, Summary};
 use crate::retention::{
-    Backup, BackupId, Candidate, Decision, ExpireReason, Hold, Instance, InstanceId, Mode, Plan, Policy, Verdict, decide,
+    Backup, BackupId, Candidate, Decision, ExpireReason, Hold, Instance, InstanceId, Mode, Plan, Policy, Verdict,
+    decide,
 };
 
 /// Since when which backups have been expired under a policy.
@@ -187,6 +188,11 @@ impl Account {
 
     pub(super) fn policy(&self) -> &Arc<Policy> {
         &self.policy
+    }
+
+    /// What is due, before the guard.
+    pub(super) fn plan(&self) -> &Plan {
+        &self.plan
     }
 
     pub(super) fn started(&self) -> &[Started] {
