@@ -11,7 +11,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group};
 use rds_retentiond::retention::{
     Backup, BackupKind, BackupStatus, Count, Databases, Engine, Hold, HoldTarget, Instance, InstanceLife, KeepRule,
-    KeepRules, Limits, Mode, Period, Policy, Selector, Span, decide,
+    KeepRules, Limits, Mode, Period, Policy, Selector, Span, Zone, decide,
 };
 
 fn now() -> DateTime<Utc> {
@@ -34,7 +34,7 @@ fn policy() -> Policy {
     Policy {
         name: "bench".into(),
         mode: Mode::Enforce,
-        zone: chrono_tz::Asia::Singapore,
+        zone: Zone::compiled("Asia/Singapore").expect("a zone"),
         select: Selector::default(),
         keep: KeepRules::new(rules, Vec::new()).expect("rules"),
         max_age: None,

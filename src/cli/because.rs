@@ -9,7 +9,6 @@ use std::io::{self, Write};
 
 use anstyle::AnsiColor;
 use chrono::{DateTime, Utc};
-use chrono_tz::Tz;
 
 use super::forecast::length;
 use super::out::Look;
@@ -20,7 +19,7 @@ use super::why::{Answer, Pace, Present, Saying, acts, keepers};
 use crate::ledger::{DeletionState, PastDeletion};
 use crate::retention::edit::{Bound, Change, Edit};
 use crate::retention::policy::Count;
-use crate::retention::{Databases, ExpireReason, KeepReason, KeepRule, Keeper, Outcome, Series, Verdict};
+use crate::retention::{Databases, ExpireReason, KeepReason, KeepRule, Keeper, Outcome, Series, Verdict, Zone};
 
 /// Where the second column begins.
 const LABEL: usize = 14;
@@ -296,7 +295,7 @@ fn draw_grace(lines: &mut Lines<'_>, now: DateTime<Utc>, saying: &Saying) -> io:
 }
 
 fn draw_until(out: &mut dyn Write, present: &Present, look: &Look) -> io::Result<()> {
-    let zone = present.sayings.first().map_or(Tz::UTC, |saying| saying.policy.zone);
+    let zone = present.sayings.first().map_or(Zone::UTC, |saying| saying.policy.zone);
     let mut lines = Lines { out, look };
     let alone = match present.expires_at {
         Some(at) => format!("{}, if no new backups are made", moment(at, zone)),

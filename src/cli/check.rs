@@ -8,6 +8,7 @@ use std::io::{self, Write};
 use std::sync::Arc;
 
 use anstyle::{AnsiColor, Style};
+use chrono::Datelike;
 use serde::Serialize;
 use tokio::task::JoinSet;
 
@@ -18,10 +19,11 @@ use super::render::BOLD;
 use super::sentences::clean;
 use super::text::paragraph;
 use super::{CommandResult, Failure, exit, finish, session};
+use crate::config::zones::ZoneSource;
 use crate::config::{Config, PolicyEntry, Problem};
 use crate::rds::{self, Client, Listed};
 use crate::retention::policy::Knowledge;
-use crate::retention::{Engine, Instance, PolicyName};
+use crate::retention::{Engine, Instance, PolicyName, Zone};
 use crate::run::Projects;
 
 pub(super) fn check(args: &Check, global: &Global) -> CommandResult {
@@ -41,7 +43,8 @@ pub(super) fn check(args: &Check, global: &Global) -> CommandResult {
     } else {
         Vec::new()
     };
-    let warnings = config.warnings.len() + projects.iter().map(Reached::warnings).sum::<usize>();
+    let written_down: Vec<Problem> = config.warnings.iter().cloned().chain(outdated_zones(&config)).collect();
+    let warnings = written_down.len() + projects.iter().map(Reached::warnings).sum::<usize>();
     let strict = (args.strict && warnings > 0).then_some(exit::CONFIGURATION);
     let failed = projects
         .iter()
@@ -50,10 +53,10 @@ pub(super) fn check(args: &Check, global: &Global) -> CommandResult {
     let code = exit::combine(failed.chain(strict));
     let mut out = Out::of(args.format, global.color);
     let written = match args.format {
-        Format::Json => json::write(&mut out, &CheckJson::good(&config, &projects)),
+        Format::Json => json::write(&mut out, &CheckJson::good(&config, &written_down, &projects)),
         Format::Table => {
             let look = out.look(global);
-            draw(&mut out, &look, &config, &projects, warnings, args.strict)
+            draw(&mut out, &look, &config, (&written_down, &projects), args.strict)
         }
     };
     finish(out, written, code)
@@ -85,12 +88,11 @@ fn draw(
     out: &mut dyn Write,
     look: &Look,
     config: &Config,
-    projects: &[Reached],
-    warnings: usize,
+    (warnings, projects): (&[Problem], &[Reached]),
     strict: bool,
 ) -> io::Result<()> {
     draw_policies(out, look, config)?;
-    for warning in &config.warnings {
+    for warning in warnings {
         writeln!(out)?;
         draw_warning(out, look, warning)?;
     }
@@ -98,6 +100,7 @@ fn draw(
         writeln!(out)?;
         draw_project(out, look, project)?;
     }
+    let warnings = warnings.len() + projects.iter().map(Reached::warnings).sum::<usize>();
     if warnings > 0 {
         let are = if strict { ", which --strict makes errors" } else { "" };
         let text = format!("\n{}{are}.", counted(warnings, "warning", "warnings"));
@@ -150,6 +153,8 @@ fn draw_policies(out: &mut dyn Write, look: &Look, config: &Config) -> io::Resul
         );
         paragraph(out, look, 2, 2, Style::new(), &text)?;
     }
+    let text = format!("time zone rules: {}", config.zones);
+    paragraph(out, look, 2, 2, Style::new(), &text)?;
     for policy in excluding(config) {
         let text = format!(
             "note: `backups.exclude_names` of {policy} only takes them out of its own scope; it keeps no other policy from \
@@ -158,6 +163,20 @@ fn draw_policies(out: &mut dyn Write, look: &Look, config: &Config) -> io::Resul
         paragraph(out, look, 2, 2, Style::new(), &text)?;
     }
     Ok(())
+}
+
+/// A warning where policies follow the rules compiled in, and those are old.
+fn outdated_zones(config: &Config) -> Option<Problem> {
+    let now = crate::clock::now();
+    let is_outdated = ZoneSource::is_compiled_outdated(now.year(), now.month());
+    let needs_rules = config.policies.iter().any(|entry| entry.policy.zone != Zone::UTC);
+    (needs_rules && is_outdated && config.zones.is_compiled()).then(|| {
+        Problem::with_file(
+            &config.path,
+            format!("time zones follow rules that are older than a year: {}", config.zones),
+            Some("upgrade the host's tzdata, or this program"),
+        )
+    })
 }
 
 /// Policies that leave backups out by name, which some take for protection.
@@ -298,10 +317,38 @@ struct CheckJson<'a> {
     good: bool,
     sha256: Option<&'a str>,
     problems: Vec<ProblemJson<'a>>,
+    /// Whose time zone rules are followed.
+    zones: Option<ZonesJson<'a>>,
     warnings: Vec<ProblemJson<'a>>,
     policies: Vec<PolicyJson<'a>>,
     /// Empty without `--online`.
     projects: Vec<ProjectJson<'a>>,
+}
+
+#[derive(Serialize)]
+struct ZonesJson<'a> {
+    /// `host` or `compiled`.
+    source: &'static str,
+    /// `null` where the host's zoneinfo does not say.
+    edition: Option<&'a str>,
+    host_dir: Option<String>,
+    host_edition: Option<&'a str>,
+    compiled_edition: &'static str,
+}
+
+impl<'a> ZonesJson<'a> {
+    fn of(zones: &'a ZoneSource) -> Self {
+        let host = zones.host.as_ref();
+        let (host_edition, compiled) = (host.and_then(|host| host.edition.as_deref()), Zone::compiled_edition());
+        let is_compiled = zones.is_compiled();
+        Self {
+            source: if is_compiled { "compiled" } else { "host" },
+            edition: if is_compiled { Some(compiled) } else { host_edition },
+            host_dir: host.map(|host| host.dir.to_string_lossy().into_owned()),
+            host_edition,
+            compiled_edition: compiled,
+        }
+    }
 }
 
 #[derive(Serialize)]
@@ -357,19 +404,21 @@ impl<'a> CheckJson<'a> {
             good: false,
             sha256: None,
             problems,
+            zones: None,
             warnings: Vec::new(),
             policies: Vec::new(),
             projects: Vec::new(),
         }
     }
 
-    fn good(config: &'a Config, projects: &'a [Reached]) -> Self {
+    fn good(config: &'a Config, warnings: &'a [Problem], projects: &'a [Reached]) -> Self {
         Self {
             config: config.path.to_string_lossy().into_owned(),
             good: true,
             sha256: Some(&config.sha256),
             problems: Vec::new(),
-            warnings: config.warnings.iter().map(ProblemJson::of).collect(),
+            zones: Some(ZonesJson::of(&config.zones)),
+            warnings: warnings.iter().map(ProblemJson::of).collect(),
             policies: config.policies.iter().map(PolicyJson::of).collect(),
             projects: projects.iter().map(ProjectJson::of).collect(),
         }

@@ -20,7 +20,7 @@ use super::{CommandResult, exit, finish, note, session};
 use crate::config::Config;
 use crate::retention::diff::{self, Changed, Fate, Group, Groups, Side};
 use crate::retention::report::{Skip, Tally};
-use crate::retention::{InstanceId, Mode, PolicyName, ProjectName};
+use crate::retention::{InstanceId, Mode, PolicyName, ProjectName, Zone};
 
 /// More changes than this are not all listed unless asked for.
 const MOST_ROWS: usize = 200;
@@ -243,7 +243,7 @@ fn draw_changes(out: &mut dyn Write, look: &Look, group: &Group) -> io::Result<(
             size(backup.size_bytes).into(),
             backup
                 .begin
-                .map_or_else(|| "?".to_owned(), |begin| day(begin, chrono_tz::Tz::UTC))
+                .map_or_else(|| "?".to_owned(), |begin| day(begin, Zone::UTC))
                 .into(),
             Cell::styled(word, colour.on_default()),
             why(now, then).into(),

@@ -103,8 +103,8 @@ mod tests {
     use chrono::DateTime;
 
     use super::*;
-    use crate::retention::Refusal;
     use crate::retention::report::{Sent, Summary};
+    use crate::retention::{Refusal, Zone};
 
     fn report() -> RunReport {
         RunReport {
@@ -128,7 +128,7 @@ mod tests {
         PolicyReport {
             policy: "p".into(),
             mode,
-            zone: chrono_tz::Tz::UTC,
+            zone: Zone::UTC,
             result,
             refusals: Vec::new(),
             summary: Summary::default(),

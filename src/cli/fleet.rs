@@ -17,7 +17,7 @@ use crate::retention::policy::{Count, Knowledge, Limits, Mode};
 use crate::retention::report::{Skip, SkipReason};
 use crate::retention::{
     Backup, DeletedInstances, Hold, Instance, InstanceId, InstanceLife, KeepRule, KeepRules, Policy, ProjectName,
-    Selector, Span,
+    Selector, Span, Zone,
 };
 use crate::run::{self, Order, Purpose};
 
@@ -197,7 +197,7 @@ pub(super) fn everything() -> Option<PolicyEntry> {
         policy: Arc::new(Policy {
             name: "*".into(),
             mode: Mode::DryRun,
-            zone: chrono_tz::Tz::UTC,
+            zone: Zone::UTC,
             select: Selector {
                 projects: None,
                 instance_names: None,

@@ -21,7 +21,7 @@ use super::{CommandResult, Failure, exit, finish, session};
 use crate::config::{Config, PolicyEntry};
 use crate::retention::forecast::{Departure, Future, Outlook, Week, Weeks, forecast as simulate, is_in_scope};
 use crate::retention::report::{Skip, Tally};
-use crate::retention::{BackupId, Hold, Instance, Mode, Policy, PolicyName};
+use crate::retention::{BackupId, Hold, Instance, Mode, Policy, PolicyName, Zone};
 
 /// More departures than this are not all listed unless asked for.
 const MOST_ROWS: usize = 100;
@@ -328,7 +328,7 @@ impl Prophecy<'_> {
     }
 
     fn draw_total(&self, out: &mut dyn Write, look: &Look, going: u64, stays: u64) -> io::Result<()> {
-        let horizon = day(self.until, chrono_tz::Tz::UTC);
+        let horizon = day(self.until, Zone::UTC);
         let text = if going == 0 {
             format!("None of today's {} goes until {horizon}.", count(stays, "backup"))
         } else {
@@ -356,7 +356,7 @@ impl Prophecy<'_> {
         let mut grid = Grid::new(columns, 2);
         let mut rows = vec![(self.now, self.week_cells("now".to_owned(), None, self.now))];
         rows.extend(self.weeks.iter().map(|week| {
-            let from = day(week.from, chrono_tz::Tz::UTC);
+            let from = day(week.from, Zone::UTC);
             (week.left, self.week_cells(from, Some(week), week.left))
         }));
         for (_, row) in &rows {
@@ -444,7 +444,7 @@ impl Prophecy<'_> {
 }
 
 fn departure_cells((instance, future, departure): &Going<'_>, wide: bool) -> Vec<Cell<'static>> {
-    let utc = chrono_tz::Tz::UTC;
+    let utc = Zone::UTC;
     let backup = &future.backup;
     let mut cells: Vec<Cell<'static>> = vec![
         Cell::styled(day(departure.at, utc), AnsiColor::Red.on_default()),

@@ -7,7 +7,6 @@ use std::io::{self, Write};
 
 use anstyle::AnsiColor;
 use chrono::{DateTime, Utc};
-use chrono_tz::Tz;
 use serde::Serialize;
 
 use super::grid::{Cell, Column, Grid};
@@ -18,7 +17,7 @@ use super::sentences::{clean, count, day, moment, number, size, target};
 use super::text::paragraph;
 use crate::retention::policy::Mode;
 use crate::retention::report::{RunResult, Summary, Tally};
-use crate::retention::{BackupId, Hold, HoldTarget, Pattern, PolicyName};
+use crate::retention::{BackupId, Hold, HoldTarget, Pattern, PolicyName, Zone};
 
 /// A hold and what is known of it.
 #[derive(Clone, Debug)]
@@ -85,7 +84,7 @@ pub fn holds(out: &mut dyn Write, holds: &[HoldEntry], look: &Look) -> io::Resul
     let cells = |entry: &HoldEntry| -> Vec<Cell<'static>> {
         let state = match (entry.active, entry.released_at) {
             (true, _) => Cell::styled("active", AnsiColor::Green.on_default()),
-            (false, Some(at)) => Cell::styled(format!("released {}", day(at, Tz::UTC)), DIM),
+            (false, Some(at)) => Cell::styled(format!("released {}", day(at, Zone::UTC)), DIM),
             (false, None) => Cell::styled("ended", DIM),
         };
         vec![
@@ -100,7 +99,7 @@ pub fn holds(out: &mut dyn Write, holds: &[HoldEntry], look: &Look) -> io::Resul
             entry
                 .hold
                 .until
-                .map_or_else(|| "no end".to_owned(), |until| moment(until, Tz::UTC))
+                .map_or_else(|| "no end".to_owned(), |until| moment(until, Zone::UTC))
                 .into(),
             state,
             entry
@@ -115,7 +114,7 @@ pub fn holds(out: &mut dyn Write, holds: &[HoldEntry], look: &Look) -> io::Resul
     let active = || holds.iter().filter(|entry| entry.active);
     let next = active().filter_map(|entry| entry.hold.until).min();
     let next = next.map_or_else(String::new, |until| {
-        format!("; the next one ends at {} UTC", moment(until, Tz::UTC))
+        format!("; the next one ends at {} UTC", moment(until, Zone::UTC))
     });
     let text = format!("{} in force{next}.", count(active().count() as u64, "hold"));
     writeln!(out)?;
@@ -154,7 +153,7 @@ pub fn history(out: &mut dyn Write, runs: &[HistoryEntry], look: &Look) -> io::R
         }
         sent.extend(run.message.as_deref().map(|message| clean(message).into_owned()));
         vec![
-            moment(run.at, Tz::UTC).into(),
+            moment(run.at, Zone::UTC).into(),
             clean(run.policy.as_str()).into_owned().into(),
             run.mode.as_str().into(),
             run.result

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use super::args::{Global, LogFormat, LogLevel};
 use super::{CommandResult, Failure, exit, session};
-use crate::config::Surroundings;
 use crate::daemon::{self, Daemon, Options};
 use crate::telemetry;
 
@@ -27,9 +26,7 @@ pub(super) fn run(global: &Global) -> CommandResult {
     session::block_on(2, async {
         let daemon = Daemon::bind(Options {
             config,
-            surroundings: Surroundings {
-                state_directory: state_directory.map(Into::into),
-            },
+            surroundings: session::surroundings(state_directory),
             stop: session::stop_signal()?,
             clock: Arc::new(crate::clock::now),
             host: daemon::host_name(),

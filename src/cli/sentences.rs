@@ -8,10 +8,11 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use chrono::{DateTime, Datelike, NaiveDateTime, SecondsFormat, TimeDelta, Timelike, Utc};
-use chrono_tz::Tz;
 
 use crate::retention::report::Action;
-use crate::retention::{ExpireReason, Fate, Hold, HoldTarget, KeepReason, KeepRule, Keeper, Outcome, Refusal, Series};
+use crate::retention::{
+    ExpireReason, Fate, Hold, HoldTarget, KeepReason, KeepRule, Keeper, Outcome, Refusal, Series, Zone,
+};
 
 /// So many databases are named in a sentence, the others counted.
 const MOST_DATABASES: usize = 3;
@@ -97,7 +98,7 @@ pub fn age(now: DateTime<Utc>, at: DateTime<Utc>) -> String {
 }
 
 /// A day on a zone's calendar.
-pub fn day(at: DateTime<Utc>, zone: Tz) -> String {
+pub fn day(at: DateTime<Utc>, zone: Zone) -> String {
     let wall = at.with_timezone(&zone).naive_local();
     let mut text = String::with_capacity(10);
     push_day(&mut text, wall);
@@ -105,7 +106,7 @@ pub fn day(at: DateTime<Utc>, zone: Tz) -> String {
 }
 
 /// A moment on a zone's wall clock, to the minute.
-pub fn moment(at: DateTime<Utc>, zone: Tz) -> String {
+pub fn moment(at: DateTime<Utc>, zone: Zone) -> String {
     let wall = at.with_timezone(&zone).naive_local();
     let mut text = String::with_capacity(16);
     push_day(&mut text, wall);

@@ -79,10 +79,15 @@ pub fn load_for(path: &Path, state_directory: Option<OsString>) -> Result<Arc<Co
 }
 
 fn load(path: &Path, state_directory: Option<OsString>) -> Result<Arc<Config>, config::Problems> {
-    let surroundings = Surroundings {
+    Ok(Arc::new(config::load(path, &surroundings(state_directory))?))
+}
+
+/// What surrounds this process, for a service manager that gives that state directory, or none.
+pub fn surroundings(state_directory: Option<OsString>) -> Surroundings {
+    Surroundings {
         state_directory: state_directory.map(Into::into),
-    };
-    Ok(Arc::new(config::load(path, &surroundings)?))
+        tzdir: std::env::var_os("TZDIR").map(Into::into),
+    }
 }
 
 /// Reads what `--backups` names; `-` is stdin, for what another program lists.

@@ -10,10 +10,12 @@ use sha2::{Digest, Sha256};
 
 use super::diagnose::{Problem, Source, sort};
 use super::files::{self, Loaded};
+use super::policy::Known;
 use super::project::{self, Projects};
 use super::raw::{INCLUDED, MAIN, Section};
 use super::read::{At, Fields, Findings};
 use super::tree::{self, Document, Flaw, Spot};
+use super::zones::{ZoneSource, Zones};
 use super::{Config, PolicyEntry, Problems, Surroundings, holds, lint, policy};
 use crate::retention::{Freeze, Hold};
 
@@ -62,13 +64,16 @@ pub(super) fn load(path: &Path, surroundings: &Surroundings) -> Result<Config, P
         .skip(1)
         .filter_map(|file| parse(file, &findings))
         .collect();
+    let zones = Zones::new(ZoneSource::find(surroundings.tzdir.as_deref()));
     let draft = fields
         .as_ref()
-        .map(|fields| draft(fields, &base, surroundings, &others, &findings));
+        .map(|fields| draft(fields, &base, surroundings, &others, &zones, &findings));
     let file_names: Vec<PathBuf> = loaded.iter().map(|file| file.file.clone()).collect();
 
     // Fields borrow from the findings' sources; they end here.
     drop(fields);
+    let (zones, odd_zones) = zones.into_parts();
+    odd_zones.into_iter().for_each(|odd| findings.warning(odd));
     let (problems, mut warnings, dropped) = findings.into_parts();
     let state_is_known = dropped == 0
         && !problems
@@ -94,6 +99,7 @@ pub(super) fn load(path: &Path, surroundings: &Surroundings) -> Result<Config, P
         policies: draft.policies,
         holds: draft.holds,
         freeze: draft.freeze,
+        zones,
         warnings,
     })
 }
@@ -199,6 +205,7 @@ fn draft<'t>(
     base: &Path,
     surroundings: &Surroundings,
     others: &'t [Parsed],
+    zones: &Zones,
     findings: &'t Findings,
 ) -> Draft {
     version(fields);
@@ -220,10 +227,14 @@ fn draft<'t>(
             .collect(),
         None => Vec::new(),
     };
+    let known = Known {
+        projects: projects.names.as_deref(),
+        zones,
+    };
     Draft {
         state_dir: state_dir(fields, base, surroundings),
         listen: fields.get("listen").map_or(Some(Some(LISTEN)), At::listen).flatten(),
-        policies: policies(fields, others, projects.names.as_deref(), findings),
+        policies: policies(fields, others, known, findings),
         projects,
         holds,
         freeze: fields.get("freeze").and_then(holds::freeze),
@@ -285,14 +296,14 @@ fn same(a: &Path, b: &Path) -> bool {
 fn policies<'t>(
     fields: &Fields<'t>,
     others: &'t [Parsed],
-    projects: Option<&[String]>,
+    known: Known<'_>,
     findings: &'t Findings,
 ) -> Vec<PolicyEntry> {
     let mut good: Vec<(At<'t>, PolicyEntry)> = Vec::new();
     let mut seen: HashMap<String, String> = HashMap::new();
     let mut count = 0;
     if let Some(list) = fields.get("policies") {
-        count += policies_of(list, projects, &mut seen, &mut good);
+        count += policies_of(list, known, &mut seen, &mut good);
     }
     for other in others {
         if other.document.root.is_none() {
@@ -301,7 +312,7 @@ fn policies<'t>(
         }
         match root(other, &INCLUDED, findings) {
             Some(fields) => match fields.get("policies") {
-                Some(list) => count += policies_of(list, projects, &mut seen, &mut good),
+                Some(list) => count += policies_of(list, known, &mut seen, &mut good),
                 None => empty(other, findings),
             },
             // It was noted; that there are no policies would be a second message about the same.
@@ -335,7 +346,7 @@ fn empty(file: &Parsed, findings: &Findings) {
 /// How many were typed, good or not.
 fn policies_of<'t>(
     list: &At<'t>,
-    projects: Option<&[String]>,
+    known: Known<'_>,
     seen: &mut HashMap<String, String>,
     good: &mut Vec<(At<'t>, PolicyEntry)>,
 ) -> usize {
@@ -356,7 +367,7 @@ fn policies_of<'t>(
                 }
             }
         }
-        good.extend(policy::compile(item, projects).map(|entry| (item.clone(), entry)));
+        good.extend(policy::compile(item, known).map(|entry| (item.clone(), entry)));
     }
     items.len()
 }

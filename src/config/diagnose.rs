@@ -32,7 +32,7 @@ pub struct Problem {
 
 impl Problem {
     /// A problem with a file as a whole.
-    pub(super) fn with_file(file: &Path, message: impl Into<String>, hint: Option<&str>) -> Self {
+    pub(crate) fn with_file(file: &Path, message: impl Into<String>, hint: Option<&str>) -> Self {
         Self {
             file: file.to_owned(),
             line: 0,

@@ -9,8 +9,8 @@ use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use crate::retention::Zone;
 use chrono::{DateTime, Offset, TimeDelta, TimeZone, Utc};
-use chrono_tz::Tz;
 
 use super::{Config, Problem, Problems, Schedule, Surroundings, load};
 use crate::retention::fuzz::{Tape, moment, zone};
@@ -129,7 +129,7 @@ fn check_config(config: &Config) {
     }
 }
 
-fn next_is_later(schedule: &Schedule, after: DateTime<Utc>, zone: Tz) -> Option<DateTime<Utc>> {
+fn next_is_later(schedule: &Schedule, after: DateTime<Utc>, zone: Zone) -> Option<DateTime<Utc>> {
     let next = schedule.next_after(after, zone)?;
     assert!(next > after, "{:?} in {zone} after {after} is {next}", schedule.text());
     Some(next)
@@ -169,12 +169,12 @@ pub fn cron(data: &[u8]) {
     }
 }
 
-fn offset(zone: Tz, at: DateTime<Utc>) -> i32 {
+fn offset(zone: Zone, at: DateTime<Utc>) -> i32 {
     zone.offset_from_utc_datetime(&at.naive_utc()).fix().local_minus_utc()
 }
 
 /// Asks moment after moment, for some thousands of them, where wall-clock times are plain.
-fn nothing_before(schedule: &Schedule, after: DateTime<Utc>, next: DateTime<Utc>, zone: Tz, said: &str) {
+fn nothing_before(schedule: &Schedule, after: DateTime<Utc>, next: DateTime<Utc>, zone: Zone, said: &str) {
     let by_second = schedule.text().split_whitespace().count() == 6;
     let step = if by_second { 1 } else { 60 };
     let mut at = after + TimeDelta::seconds(step - after.timestamp().rem_euclid(step));

@@ -18,6 +18,7 @@ mod schedule;
 mod schema;
 mod tree;
 mod values;
+pub mod zones;
 
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
@@ -33,6 +34,8 @@ pub use diagnose::{Problem, Problems};
 pub use schedule::{Schedule, ScheduleError};
 pub use schema::{included_schema, schema};
 
+use zones::ZoneSource;
+
 use crate::retention::{Freeze, Hold, Policy, ProjectName, Span};
 
 /// What surrounds the process and has a say in the configuration.
@@ -40,6 +43,8 @@ use crate::retention::{Freeze, Hold, Policy, ProjectName, Span};
 pub struct Surroundings {
     /// `$STATE_DIRECTORY`, as systemd sets it.
     pub state_directory: Option<PathBuf>,
+    /// `$TZDIR`, where the zoneinfo is if not where hosts have it.
+    pub tzdir: Option<PathBuf>,
 }
 
 /// Reads the configuration file and all it includes.
@@ -72,6 +77,8 @@ pub struct Config {
     pub holds: Vec<Hold>,
     /// The freeze of the configuration.
     pub freeze: Option<Freeze>,
+    /// Whose rules the time zones follow.
+    pub zones: ZoneSource,
     /// What is legal but hardly meant.
     pub warnings: Vec<Problem>,
 }

@@ -3,8 +3,6 @@
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
-use chrono_tz::Tz;
-
 use super::PolicyEntry;
 use super::diagnose::nearest;
 use super::lint;
@@ -12,9 +10,10 @@ use super::raw::{DELETED_INSTANCES, KEEP, LIMITS, POLICY, SELECT, SELECT_BACKUPS
 use super::read::{At, Fields};
 use super::tree::{Kind, clip};
 use super::values::Zero;
+use super::zones::Zones;
 use crate::retention::{
     DeletedInstances, InstanceId, KeepRule, KeepRules, Limits, Mode, OverLimit, Pattern, Period, Policy, PolicyName,
-    ProjectName, Selector, Span, TagFilter,
+    ProjectName, Selector, Span, TagFilter, Zone,
 };
 
 /// The keys of the counted rules, in the order of [`Period::ALL`].
@@ -31,13 +30,22 @@ const WITHIN: [&str; 6] = [
 /// What a `within` of zero would mean.
 const KEEPS_NOTHING: Zero = Zero::Refused("the rule could never keep a backup");
 
-/// One policy; `None` when something in it was noted. `projects` are the known names, if any are.
-pub(super) fn compile(at: &At<'_>, projects: Option<&[String]>) -> Option<PolicyEntry> {
+/// What is known outside of the policies.
+#[derive(Clone, Copy)]
+pub(super) struct Known<'a> {
+    /// The names of the projects, if any are.
+    pub(super) projects: Option<&'a [String]>,
+    /// The time zones.
+    pub(super) zones: &'a Zones,
+}
+
+/// One policy; `None` when something in it was noted.
+pub(super) fn compile(at: &At<'_>, known: Known<'_>) -> Option<PolicyEntry> {
     let fields = at.section(&POLICY)?;
     let name = fields.get("name").and_then(At::name);
     let mode = fields.get("mode").and_then(mode);
     let schedule = or_default(&fields, "schedule", None, |at| at.schedule().map(Some));
-    let zone = or_default(&fields, "timezone", Tz::UTC, At::zone);
+    let zone = or_default(&fields, "timezone", Zone::UTC, |at| at.zone(known.zones));
     let span = |key: &str, default: Span| or_default(&fields, key, default, |at| at.span(Zero::Allowed));
     let jitter = span("jitter", Span::ZERO);
     let failed_after = span("failed_after", Span::days(7));
@@ -54,7 +62,9 @@ pub(super) fn compile(at: &At<'_>, projects: Option<&[String]>) -> Option<Policy
     let catch_up = or_default(&fields, "catch_up", true, At::boolean);
     let min_backups = or_default(&fields, "min_backups", NonZeroU32::MIN, |at| positive(at, u32::MAX));
     let limits = or_default(&fields, "limits", Limits::default(), limits);
-    let select = or_default(&fields, "select", Selector::default(), |at| selector(at, projects));
+    let select = or_default(&fields, "select", Selector::default(), |at| {
+        selector(at, known.projects)
+    });
     let keep = fields.get("keep").and_then(keep);
     let entry = PolicyEntry {
         policy: Arc::new(Policy {

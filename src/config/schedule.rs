@@ -9,12 +9,12 @@ use std::fmt;
 use std::ops::Range;
 
 use chrono::{DateTime, Datelike, Duration, LocalResult, NaiveDateTime, Offset, SubsecRound, TimeZone, Utc};
-use chrono_tz::Tz;
 use croner::Cron;
 use croner::parser::{CronParser, Seconds, Year};
 
 use super::diagnose::{nearest, one_of};
 use super::tree::clip;
+use crate::retention::Zone;
 
 /// How far the wall clock is searched around a transition. Zones jump by at most two hours in our days; one jump of a
 /// whole day (Samoa, 2011) is past.
@@ -140,7 +140,7 @@ impl Schedule {
 
     /// The first time it is due after `after`, in the zone; always later than `after`. `None` when there is none before
     /// the end of the calendar.
-    pub fn next_after(&self, after: DateTime<Utc>, zone: Tz) -> Option<DateTime<Utc>> {
+    pub fn next_after(&self, after: DateTime<Utc>, zone: Zone) -> Option<DateTime<Utc>> {
         if !YEARS.contains(&after.year()) {
             return None;
         }
@@ -173,13 +173,13 @@ impl Schedule {
 
     /// Whether the zone's wall clock shows a time of the schedule at that moment: what fuzzing checks the search by.
     #[cfg(any(test, fuzzing))]
-    pub(super) fn is_on_wall_clock(&self, at: DateTime<Utc>, zone: Tz) -> bool {
+    pub(super) fn is_on_wall_clock(&self, at: DateTime<Utc>, zone: Zone) -> bool {
         let wall = at.with_timezone(&zone).naive_local();
         self.cron.is_time_matching(&wall).unwrap_or(false)
     }
 
     /// The ordinary case, without a transition between `after` and the next time it is due.
-    fn next_on_a_plain_stretch(&self, after: DateTime<Utc>, wall: NaiveDateTime, zone: Tz) -> Option<DateTime<Utc>> {
+    fn next_on_a_plain_stretch(&self, after: DateTime<Utc>, wall: NaiveDateTime, zone: Zone) -> Option<DateTime<Utc>> {
         let offset = |at: DateTime<Utc>| zone.offset_from_utc_datetime(&at.naive_utc()).fix();
         let due = self.cron.find_next_occurrence(&wall, false).ok()?;
         let due = zone.from_local_datetime(&due).single()?.to_utc();
@@ -194,7 +194,7 @@ impl Schedule {
     }
 
     /// The instants that a wall-clock time means.
-    fn instants(&self, wall: NaiveDateTime, zone: Tz) -> [Option<DateTime<Utc>>; 2] {
+    fn instants(&self, wall: NaiveDateTime, zone: Zone) -> [Option<DateTime<Utc>>; 2] {
         match zone.from_local_datetime(&wall) {
             LocalResult::Single(at) => [Some(at.to_utc()), None],
             LocalResult::Ambiguous(a, b) => {
@@ -230,7 +230,7 @@ fn is_ever_due(cron: &Cron) -> bool {
 }
 
 /// The first instant after the gap in which `wall` lies.
-fn end_of_gap(wall: NaiveDateTime, zone: Tz) -> Option<DateTime<Utc>> {
+fn end_of_gap(wall: NaiveDateTime, zone: Zone) -> Option<DateTime<Utc>> {
     // Under the offset before the gap the wall time lies after the transition, under the one after it before.
     let wall_utc = wall.and_utc();
     let offset = |at: DateTime<Utc>| zone.offset_from_utc_datetime(&at.naive_utc()).fix();

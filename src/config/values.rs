@@ -2,17 +2,16 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::num::NonZeroU32;
-use std::str::FromStr;
 
 use chrono::{DateTime, Days, NaiveDate, Utc};
-use chrono_tz::{TZ_VARIANTS, Tz};
 use url::{Host, Url};
 
 use super::diagnose::nearest;
 use super::read::{At, is_digits};
 use super::schedule::Schedule;
 use super::tree::{Kind, clip};
-use crate::retention::{Count, Pattern, Span};
+use super::zones::Zones;
+use crate::retention::{Count, Pattern, Span, Zone};
 
 /// Longest name of a project or policy; they become metric labels.
 const NAME_LENGTH: usize = 64;
@@ -153,16 +152,16 @@ impl At<'_> {
     }
 
     /// An IANA zone.
-    pub fn zone(&self) -> Option<Tz> {
+    pub fn zone(&self, zones: &Zones) -> Option<Zone> {
         let text = self.text()?;
-        if let Ok(zone) = Tz::from_str(text) {
+        if let Some(zone) = zones.get(text) {
             return Some(zone);
         }
         if self.findings.is_full() {
             self.fail("", "");
             return None;
         }
-        let names = || TZ_VARIANTS.iter().map(|zone| zone.name());
+        let names = Zone::compiled_names;
         let by_city = || {
             names().find(|name| {
                 name.rsplit('/')

@@ -10,11 +10,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, TimeDelta, Utc};
-use chrono_tz::Tz;
 use sha2::{Digest, Sha256};
 
 use crate::config::{PolicyEntry, Schedule};
-use crate::retention::{PolicyName, ProjectName};
+use crate::retention::{PolicyName, ProjectName, Zone};
 
 /// A tick noticed later than this was missed: the host slept, or its clock was set forward. It is made up for only where
 /// the policy wants that.
@@ -78,7 +77,7 @@ pub struct Timing {
     /// Its schedule; `None`: only `apply` runs it.
     pub schedule: Option<Schedule>,
     /// The zone of the schedule.
-    pub zone: Tz,
+    pub zone: Zone,
     /// How long after a tick it rings.
     pub delay: TimeDelta,
     /// Whether a missed tick is made up for.

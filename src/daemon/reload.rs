@@ -62,11 +62,23 @@ fn judge(current: &Config, new: Config) -> Found {
     }
     if !refused.is_empty() {
         Found::Bad(refused)
-    } else if current.sha256 == new.sha256 {
+    } else if current.sha256 == new.sha256 && same_zones(current, &new) {
         Found::Unchanged
     } else {
         Found::New(Arc::new(new))
     }
+}
+
+/// Whether every policy's zone has the rules it had: the host's zoneinfo may have been upgraded under the same files.
+fn same_zones(current: &Config, new: &Config) -> bool {
+    let zones = |config: &Config| {
+        config
+            .policies
+            .iter()
+            .map(|entry| entry.policy.zone)
+            .collect::<Vec<_>>()
+    };
+    zones(current) == zones(new)
 }
 
 /// Logs what a new configuration changes.
@@ -199,6 +211,7 @@ fn backups(seen: &BTreeMap<PolicyName, Arc<RunReport>>) -> Known {
 
 /// Logs what is legal but hardly meant.
 pub fn log_warnings(config: &Config) {
+    tracing::info!("time zone rules: {}", config.zones);
     for warning in &config.warnings {
         tracing::warn!("{}", warning.one_line());
     }

@@ -11,6 +11,7 @@ use crate::retention::plan::{ClockCheck, Conditions, InstanceDue};
 use crate::retention::{
     ApprovedPlan, BackupId, BackupStatus, Batch, Candidate, Count, ExpireReason, Freeze, Hold, HoldTarget, Instance,
     InstanceId, InstanceLife, KeepRule, KeepRules, Limits, Mode, Outcome, Plan, Policy, ProjectName, Selector, Span,
+    Zone,
 };
 
 pub(super) const INSTANCE: &str = "0000in04";
@@ -35,7 +36,7 @@ fn policy() -> Policy {
     Policy {
         name: "production".into(),
         mode: Mode::Enforce,
-        zone: chrono_tz::UTC,
+        zone: Zone::UTC,
         select: Selector::default(),
         keep: KeepRules::new(vec![KeepRule::Last(Count::All)], Vec::new()).expect("a rule"),
         max_age: None,

@@ -20,7 +20,7 @@ use crate::retention::fuzz::Tape;
 use crate::retention::plan::{ClockCheck, Conditions, InstanceDue};
 use crate::retention::{
     ApprovedPlan, BackupId, BackupStatus, Batch, Candidate, Count, ExpireReason, Freeze, Hold, HoldTarget, Instance,
-    InstanceId, InstanceLife, KeepRule, KeepRules, Limits, Mode, Outcome, Plan, Policy, Selector, Span,
+    InstanceId, InstanceLife, KeepRule, KeepRules, Limits, Mode, Outcome, Plan, Policy, Selector, Span, Zone,
 };
 
 const INSTANCE: &str = "i1in04";
@@ -296,7 +296,7 @@ fn batch(numbers: std::ops::Range<i64>) -> Batch {
     let mut plan = Plan::new(Arc::new(Policy {
         name: "production".into(),
         mode: Mode::Enforce,
-        zone: chrono_tz::UTC,
+        zone: Zone::UTC,
         select: Selector::default(),
         keep: KeepRules::new(vec![KeepRule::Last(Count::All)], Vec::new()).expect("a rule"),
         max_age: None,

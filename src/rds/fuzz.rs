@@ -23,7 +23,7 @@ use super::{Answer, Error, Operation, Place, delete};
 use crate::retention::fuzz::Tape;
 use crate::retention::{
     Backup, BackupId, BackupKind, BackupStatus, Count, Databases, Engine, Instance, InstanceId, InstanceLife, KeepRule,
-    KeepRules, Limits, Mode, Outcome, Policy, ProjectName, Selector, Span, Verdict, decide,
+    KeepRules, Limits, Mode, Outcome, Policy, ProjectName, Selector, Span, Verdict, Zone, decide,
 };
 
 /// Pages of an answer stand between lines of this.
@@ -185,7 +185,7 @@ fn only_understood_ones_go(backups: &[Backup]) {
     let policy = Policy {
         name: "p".into(),
         mode: Mode::Enforce,
-        zone: chrono_tz::UTC,
+        zone: Zone::UTC,
         select: Selector::default(),
         keep: KeepRules::new(
             vec![KeepRule::Last(Count::AtMost(std::num::NonZeroU32::MIN))],

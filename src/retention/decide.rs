@@ -9,14 +9,13 @@ use std::iter::Peekable;
 use std::sync::Arc;
 use std::vec;
 
-use chrono::{DateTime, NaiveDateTime, Offset, TimeDelta, TimeZone, Utc};
-use chrono_tz::Tz;
+use chrono::{DateTime, NaiveDateTime, TimeDelta, Utc};
 
 use super::bucket::Bucket;
 use super::policy::Count;
 use super::{
     Backup, BackupKind, BackupStatus, Databases, DeletedInstances, Doubt, Engine, Hold, Instance, InstanceLife,
-    KeepRule, Policy, PolicyName,
+    KeepRule, Policy, PolicyName, Zone,
 };
 
 /// A backup dated further ahead than this is not believed.
@@ -525,11 +524,10 @@ struct Member {
 }
 
 impl Member {
-    fn new(begin: DateTime<Utc>, index: usize, zone: Tz) -> Self {
-        let offset = zone.offset_from_utc_datetime(&begin.naive_utc()).fix();
+    fn new(begin: DateTime<Utc>, index: usize, zone: Zone) -> Self {
         Self {
             begin,
-            wall: begin.with_timezone(&offset).naive_local(),
+            wall: zone.wall(begin),
             index,
         }
     }
@@ -583,7 +581,14 @@ fn settle_deleted_instance(fate: &mut Option<Fate>, ends_at: Option<DateTime<Utc
     fate.ages_out_at = ends_at;
 }
 
-fn apply_rule(rule: KeepRule, zone: Tz, members: &[Member], places: &[usize], series: &Series, reasons: &mut Reasons) {
+fn apply_rule(
+    rule: KeepRule,
+    zone: Zone,
+    members: &[Member],
+    places: &[usize],
+    series: &Series,
+    reasons: &mut Reasons,
+) {
     let Some(newest) = places.first().map(|place| members[*place].begin) else {
         return;
     };

@@ -197,7 +197,7 @@ mod tests {
     use super::super::policy::{Count, Limits, Selector};
     use super::super::{
         BackupKind, BackupStatus, Databases, DeletedInstances, Engine, InstanceId, InstanceLife, KeepRule, KeepRules,
-        ProjectName, Span,
+        ProjectName, Span, Zone,
     };
     use super::*;
     use std::num::NonZeroU32;
@@ -206,7 +206,7 @@ mod tests {
         Arc::new(Policy {
             name: name.into(),
             mode,
-            zone: chrono_tz::Tz::UTC,
+            zone: Zone::UTC,
             select: Selector {
                 projects: None,
                 instance_names: None,

@@ -1,6 +1,6 @@
 //! Proposals are decided again here, by what they say and not by what the code did.
 
-use chrono_tz::Tz;
+use super::super::Zone;
 
 use super::super::policy::{Limits, Mode, Selector};
 use super::super::{
@@ -36,7 +36,7 @@ fn policy(rules: &[KeepRule]) -> Arc<Policy> {
     Arc::new(Policy {
         name: PolicyName::from("p"),
         mode: Mode::Enforce,
-        zone: Tz::UTC,
+        zone: Zone::UTC,
         select: Selector {
             projects: None,
             instance_names: None,
@@ -138,7 +138,7 @@ fn a_rule_within_a_span_becomes_as_short_as_it_must() {
     for days in [1, 2] {
         let within = KeepRule::Within(Span::days(days));
         let berlin = Arc::new(Policy {
-            zone: Tz::Europe__Berlin,
+            zone: Zone::of("Europe/Berlin"),
             ..Policy::clone(&policy(&[within, last]))
         });
         let change = ask(&backups, 1, &berlin, lets_go).unwrap();

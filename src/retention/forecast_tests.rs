@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 
-use chrono_tz::Tz;
 use proptest::prelude::*;
 
+use super::super::Zone;
 use super::super::policy::{Count, Limits, Mode, Selector};
 use super::super::{
     DeletedInstances, HoldTarget, InstanceId, InstanceLife, KeepRule, KeepRules, Pattern, Period, ProjectName, Span,
@@ -50,7 +50,7 @@ fn policy(name: &str, rules: &[KeepRule], grace: &str) -> Policy {
     Policy {
         name: name.into(),
         mode: Mode::Enforce,
-        zone: Tz::Europe__Berlin,
+        zone: Zone::of("Europe/Berlin"),
         select: Selector {
             projects: None,
             instance_names: None,

@@ -10,17 +10,16 @@
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fmt::Write as _;
 use std::num::NonZeroU32;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use chrono::{DateTime, TimeDelta, Utc};
-use chrono_tz::Tz;
 
 use super::oracle::{minus, oracle};
 use super::plan::{ClockCheck, Conditions, InstanceDue};
 use super::{
     ApprovedPlan, Backup, BackupId, BackupKind, BackupStatus, Batch, Candidate, Count, Databases, Decision,
     DeletedInstances, Doubt, Engine, ExpireReason, Freeze, Hold, HoldTarget, Instance, InstanceLife, KeepRule,
-    KeepRules, Limits, Mode, OverLimit, Pattern, Period, Plan, Policy, Selector, Span, Verdict, decide,
+    KeepRules, Limits, Mode, OverLimit, Pattern, Period, Plan, Policy, Selector, Span, Verdict, Zone, decide,
 };
 
 /// Bytes as a source of choices.
@@ -73,21 +72,27 @@ impl<'a> Tape<'a> {
 }
 
 /// Any zone there is; mostly those with odd transitions.
-pub fn zone(tape: &mut Tape<'_>) -> Tz {
-    const ODD: [Tz; 10] = [
-        Tz::UTC,
-        Tz::Europe__Berlin,
-        Tz::Asia__Kolkata,
-        Tz::Australia__Lord_Howe,
-        Tz::America__St_Johns,
-        Tz::Asia__Singapore,
-        Tz::America__Asuncion,
-        Tz::Africa__Cairo,
-        Tz::Asia__Beirut,
-        Tz::Pacific__Apia,
-    ];
+pub fn zone(tape: &mut Tape<'_>) -> Zone {
+    static ODD: LazyLock<Vec<Zone>> = LazyLock::new(|| {
+        [
+            "Europe/Berlin",
+            "Asia/Kolkata",
+            "Australia/Lord_Howe",
+            "America/St_Johns",
+            "Asia/Singapore",
+            "America/Asuncion",
+            "Africa/Cairo",
+            "Asia/Beirut",
+            "Pacific/Apia",
+        ]
+        .map(Zone::of)
+        .into_iter()
+        .chain([Zone::UTC])
+        .collect()
+    });
+    static ALL: LazyLock<Vec<Zone>> = LazyLock::new(|| Zone::compiled_names().map(Zone::of).collect());
     if tape.once_in(3) {
-        tape.pick(&chrono_tz::TZ_VARIANTS)
+        tape.pick(&ALL)
     } else {
         tape.pick(&ODD)
     }
@@ -171,7 +176,7 @@ pub fn spans(data: &[u8]) {
 }
 
 /// The boundary is the first second at which subtraction reaches the moment.
-fn check_boundary(span: Span, at: DateTime<Utc>, zone: Tz, end: DateTime<Utc>) {
+fn check_boundary(span: Span, at: DateTime<Utc>, zone: Zone, end: DateTime<Utc>) {
     let reached = |end: DateTime<Utc>| span.before(end, zone).is_some_and(|before| before >= at);
     assert!(reached(end), "{span} after {at} in {zone} is not over at {end}");
     for step in [1, 60, 600, 1_800, 3_600, 7_200, 43_200, 86_400, 2 * 86_400, 3 * 86_400] {

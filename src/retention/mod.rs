@@ -19,6 +19,8 @@ pub mod plan;
 pub mod policy;
 pub mod report;
 pub mod span;
+mod tzif;
+pub mod zone;
 
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
@@ -39,3 +41,4 @@ pub use policy::{
 };
 pub use report::{Fate, Outcome, RunReport};
 pub use span::Span;
+pub use zone::Zone;

@@ -6,12 +6,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Datelike, NaiveDate, Offset, TimeDelta, TimeZone, Utc};
-use chrono_tz::Tz;
 
 use super::policy::Count;
 use super::{
     Backup, BackupKind, BackupStatus, Databases, DeletedInstances, Engine, Hold, Instance, InstanceLife, KeepRule,
-    Period, Policy, Span,
+    Period, Policy, Span, Zone,
 };
 
 /// For each policy the fate of every backup, in the order given: kept, gone, or (`None`) not in its scope.
@@ -140,7 +139,7 @@ fn is_newer(a: &Backup, b: &Backup) -> bool {
 }
 
 /// Whether one rule keeps one backup of a series.
-fn keeps(rule: KeepRule, zone: Tz, backup: &Backup, members: &[&Backup]) -> bool {
+fn keeps(rule: KeepRule, zone: Zone, backup: &Backup, members: &[&Backup]) -> bool {
     let newest = members.iter().filter_map(|member| member.begin).max();
     let inside = |span: &Span| {
         let edge = newest.and_then(|newest| minus(newest, span, zone));
@@ -172,7 +171,7 @@ fn keeps(rule: KeepRule, zone: Tz, backup: &Backup, members: &[&Backup]) -> bool
 }
 
 /// The bucket of a backup, as text.
-pub fn label(backup: &Backup, period: Period, zone: Tz) -> Option<String> {
+pub fn label(backup: &Backup, period: Period, zone: Zone) -> Option<String> {
     let local = backup.begin?.with_timezone(&zone);
     Some(match period {
         // The offset in the label tells the two passes of a repeated hour apart.
@@ -186,7 +185,7 @@ pub fn label(backup: &Backup, period: Period, zone: Tz) -> Option<String> {
 }
 
 /// Subtraction by search on the wall clock, instead of chrono's month arithmetic; `None` before the beginning of time.
-pub fn minus(at: DateTime<Utc>, span: &Span, zone: Tz) -> Option<DateTime<Utc>> {
+pub fn minus(at: DateTime<Utc>, span: &Span, zone: Zone) -> Option<DateTime<Utc>> {
     let amounts = amounts(&span.to_string());
     let get = |unit: &str| amounts.get(unit).copied().unwrap_or(0);
     let (months, days) = (get("y") * 12 + get("mo"), get("w") * 7 + get("d"));

@@ -2,7 +2,7 @@
 
 use std::num::NonZeroU32;
 
-use super::super::{Count, InstanceLife, KeepRule, KeepRules, Mode, Selector, Span};
+use super::super::{Count, InstanceLife, KeepRule, KeepRules, Mode, Selector, Span, Zone};
 use super::*;
 
 fn now() -> DateTime<Utc> {
@@ -46,7 +46,7 @@ fn policy(limits: Limits) -> Policy {
     Policy {
         name: "production".into(),
         mode: Mode::Enforce,
-        zone: chrono_tz::UTC,
+        zone: Zone::UTC,
         select: Selector::default(),
         keep: KeepRules::new(vec![KeepRule::Last(Count::All)], Vec::new()).unwrap(),
         max_age: None,

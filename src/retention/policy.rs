@@ -5,9 +5,7 @@
 
 use std::num::NonZeroU32;
 
-use chrono_tz::Tz;
-
-use super::{Backup, Instance, InstanceId, InstanceLife, Pattern, PolicyName, ProjectName, Span};
+use super::{Backup, Instance, InstanceId, InstanceLife, Pattern, PolicyName, ProjectName, Span, Zone};
 
 /// Whether a policy acts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -277,7 +275,7 @@ pub struct Policy {
     /// Whether it acts.
     pub mode: Mode,
     /// The zone of its buckets and calendar spans.
-    pub zone: Tz,
+    pub zone: Zone,
     /// Whom it selects.
     pub select: Selector,
     /// What it keeps.

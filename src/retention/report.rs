@@ -7,10 +7,11 @@ use std::iter::Sum;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use chrono_tz::Tz;
 use serde::{Deserialize, Serialize, Serializer};
 
-use super::{Backup, BackupId, ExpireReason, Instance, InstanceId, KeepReason, Mode, PolicyName, ProjectName, Refusal};
+use super::{
+    Backup, BackupId, ExpireReason, Instance, InstanceId, KeepReason, Mode, PolicyName, ProjectName, Refusal, Zone,
+};
 
 /// What the API said of one id that was sent.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -188,7 +189,7 @@ pub struct PolicyReport {
     /// Whether it acts.
     pub mode: Mode,
     /// The zone it decided in.
-    pub zone: Tz,
+    pub zone: Zone,
     /// How it ended.
     pub result: RunResult,
     /// What the guard held back, the gravest first; empty means that it held back nothing.

@@ -131,7 +131,7 @@ fn policy(sent: [(&str, &[(&str, u64)]); 2], rows: Vec<Row>) -> PolicyReport {
     PolicyReport {
         policy: "production".into(),
         mode: Mode::Enforce,
-        zone: Tz::UTC,
+        zone: Zone::UTC,
         result: RunResult::Success,
         refusals: Vec::new(),
         summary: Summary::default(),

@@ -6,10 +6,10 @@
 
 use std::fmt::{self, Write as _};
 
+use super::Zone;
 use chrono::{
     DateTime, Days, LocalResult, Months, NaiveDate, NaiveDateTime, NaiveTime, Offset, TimeDelta, TimeZone, Utc,
 };
-use chrono_tz::Tz;
 use serde::{Deserialize, Serialize};
 
 /// A duration in calendar units. Equal spans are written equally: `12mo` and `1y` differ.
@@ -178,7 +178,7 @@ impl Span {
     }
 
     /// `instant` less this span, in the zone; `None` when that lies before the beginning of time, which keeps.
-    pub fn before(&self, instant: DateTime<Utc>, zone: Tz) -> Option<DateTime<Utc>> {
+    pub fn before(&self, instant: DateTime<Utc>, zone: Zone) -> Option<DateTime<Utc>> {
         let civil = if self.has_civil_part() {
             let (months, days) = self.civil()?;
             let wall = instant.with_timezone(&zone).naive_local();
@@ -194,7 +194,7 @@ impl Span {
     /// `within`, the boundary of a `max_age`. `None` when it lies beyond the end of time.
     ///
     /// Not simply `instant` plus the span: clamping and wall clocks make subtraction the only definition.
-    pub fn boundary_after(&self, instant: DateTime<Utc>, zone: Tz) -> Option<DateTime<Utc>> {
+    pub fn boundary_after(&self, instant: DateTime<Utc>, zone: Zone) -> Option<DateTime<Utc>> {
         // What is left of the moment when the calendar units are gone must reach this.
         let target = instant.checked_add_signed(self.exact())?;
         if !self.has_civil_part() {
@@ -249,14 +249,14 @@ fn first_between(mut low: i64, mut high: i64, good: impl Fn(i64) -> bool) -> i64
     high
 }
 
-fn offset_at(zone: Tz, at: i64) -> Option<i32> {
+fn offset_at(zone: Zone, at: i64) -> Option<i32> {
     let at = DateTime::from_timestamp(at, 0)?.naive_utc();
     Some(zone.offset_from_utc_datetime(&at).fix().local_minus_utc())
 }
 
 /// The earlier of the instants that a wall-clock time may mean in a zone. A repeated time is its first pass; a skipped
 /// one is taken with the offset that begins at the gap, an instant before it (Temporal calls this `earlier`).
-pub fn earliest(zone: Tz, wall: NaiveDateTime) -> Option<DateTime<Utc>> {
+pub fn earliest(zone: Zone, wall: NaiveDateTime) -> Option<DateTime<Utc>> {
     match zone.from_local_datetime(&wall) {
         LocalResult::Single(at) => Some(at.with_timezone(&Utc)),
         LocalResult::Ambiguous(a, b) => Some(a.min(b).with_timezone(&Utc)),
@@ -321,7 +321,7 @@ mod tests {
         text.parse().unwrap()
     }
 
-    fn before(span: &str, at: &str, zone: Tz) -> String {
+    fn before(span: &str, at: &str, zone: Zone) -> String {
         Span::parse(span)
             .unwrap()
             .before(utc(at), zone)
@@ -383,7 +383,7 @@ mod tests {
 
     #[test]
     fn months_clamp_restic_rolled_over() {
-        let zone = Tz::UTC;
+        let zone = Zone::UTC;
         assert_eq!(before("1mo", "2026-03-31T10:00:00Z", zone), "2026-02-28T10:00:00Z");
         assert_eq!(before("1mo", "2028-03-31T10:00:00Z", zone), "2028-02-29T10:00:00Z");
         assert_eq!(before("1y", "2028-02-29T10:00:00Z", zone), "2027-02-28T10:00:00Z");
@@ -393,7 +393,7 @@ mod tests {
 
     #[test]
     fn days_are_civil_and_hours_exact_across_dst() {
-        let berlin = Tz::Europe__Berlin;
+        let berlin = Zone::of("Europe/Berlin");
         // 29 March 2026: 02:00 CET becomes 03:00 CEST.
         assert_eq!(before("1d", "2026-03-29T10:00:00Z", berlin), "2026-03-28T11:00:00Z");
         assert_eq!(before("24h", "2026-03-29T10:00:00Z", berlin), "2026-03-28T10:00:00Z");
@@ -402,31 +402,31 @@ mod tests {
     #[test]
     fn every_unit_counts() {
         let at = "2026-06-30T12:00:00Z";
-        assert_eq!(before("1y2mo", at, Tz::UTC), "2025-04-30T12:00:00Z");
-        assert_eq!(before("2w1d", at, Tz::UTC), "2026-06-15T12:00:00Z");
-        assert_eq!(before("3h20min7s", at, Tz::UTC), "2026-06-30T08:39:53Z");
-        assert_eq!(before("3w", at, Tz::UTC), "2026-06-09T12:00:00Z");
+        assert_eq!(before("1y2mo", at, Zone::UTC), "2025-04-30T12:00:00Z");
+        assert_eq!(before("2w1d", at, Zone::UTC), "2026-06-15T12:00:00Z");
+        assert_eq!(before("3h20min7s", at, Zone::UTC), "2026-06-30T08:39:53Z");
+        assert_eq!(before("3w", at, Zone::UTC), "2026-06-09T12:00:00Z");
         // As many of one as of another.
-        assert_eq!(before("1y1mo", at, Tz::UTC), "2025-05-30T12:00:00Z");
-        assert_eq!(before("1mo1w", at, Tz::UTC), "2026-05-23T12:00:00Z");
-        assert_eq!(before("2w2d", at, Tz::UTC), "2026-06-14T12:00:00Z");
+        assert_eq!(before("1y1mo", at, Zone::UTC), "2025-05-30T12:00:00Z");
+        assert_eq!(before("1mo1w", at, Zone::UTC), "2026-05-23T12:00:00Z");
+        assert_eq!(before("2w2d", at, Zone::UTC), "2026-06-14T12:00:00Z");
     }
 
     #[test]
     fn a_skipped_wall_clock_time_means_the_earlier_instant() {
         // 30 March 02:30 CEST less a day is 29 March 02:30, which does not exist: 01:30 CET, not 03:30 CEST.
         assert_eq!(
-            before("1d", "2026-03-30T00:30:00Z", Tz::Europe__Berlin),
+            before("1d", "2026-03-30T00:30:00Z", Zone::of("Europe/Berlin")),
             "2026-03-29T00:30:00Z"
         );
         // Half-hour change: Lord Howe skips 02:00 to 02:30 on 4 October 2026.
         assert_eq!(
-            before("1d", "2026-10-04T15:15:00Z", Tz::Australia__Lord_Howe),
+            before("1d", "2026-10-04T15:15:00Z", Zone::of("Australia/Lord_Howe")),
             "2026-10-03T15:15:00Z"
         );
         // Samoa had no 30 December 2011 at all.
         assert_eq!(
-            before("1d", "2011-12-30T22:00:00Z", Tz::Pacific__Apia),
+            before("1d", "2011-12-30T22:00:00Z", Zone::of("Pacific/Apia")),
             "2011-12-29T22:00:00Z"
         );
     }
@@ -435,16 +435,16 @@ mod tests {
     fn a_repeated_wall_clock_time_means_the_first_pass() {
         // 26 October 2026 02:30 CET less a day is 25 October 02:30, twice: 00:30Z and 01:30Z.
         assert_eq!(
-            before("1d", "2026-10-26T01:30:00Z", Tz::Europe__Berlin),
+            before("1d", "2026-10-26T01:30:00Z", Zone::of("Europe/Berlin")),
             "2026-10-25T00:30:00Z"
         );
         // Exact units never ask the wall clock.
         assert_eq!(
-            before("1h", "2026-10-25T01:30:00Z", Tz::Europe__Berlin),
+            before("1h", "2026-10-25T01:30:00Z", Zone::of("Europe/Berlin")),
             "2026-10-25T00:30:00Z"
         );
         assert_eq!(
-            before("0s", "2026-10-25T01:30:00Z", Tz::Europe__Berlin),
+            before("0s", "2026-10-25T01:30:00Z", Zone::of("Europe/Berlin")),
             "2026-10-25T01:30:00Z"
         );
     }
@@ -454,23 +454,23 @@ mod tests {
         assert_eq!(
             Span::parse("9999y")
                 .unwrap()
-                .before(utc("2016-01-01T00:00:00Z"), Tz::UTC)
+                .before(utc("2016-01-01T00:00:00Z"), Zone::UTC)
                 .map(|t| t < utc("2016-01-01T00:00:00Z")),
             Some(true)
         );
         let ancient = DateTime::<Utc>::MIN_UTC + TimeDelta::days(1);
-        assert_eq!(Span::parse("1y").unwrap().before(ancient, Tz::UTC), None);
-        assert_eq!(Span::parse("100h").unwrap().before(ancient, Tz::UTC), None);
+        assert_eq!(Span::parse("1y").unwrap().before(ancient, Zone::UTC), None);
+        assert_eq!(Span::parse("100h").unwrap().before(ancient, Zone::UTC), None);
     }
 
     #[test]
     fn the_boundary_is_where_subtraction_reaches_the_instant() {
         let zones = [
-            Tz::UTC,
-            Tz::Europe__Berlin,
-            Tz::Asia__Singapore,
-            Tz::America__St_Johns,
-            Tz::Australia__Lord_Howe,
+            Zone::UTC,
+            Zone::of("Europe/Berlin"),
+            Zone::of("Asia/Singapore"),
+            Zone::of("America/St_Johns"),
+            Zone::of("Australia/Lord_Howe"),
         ];
         for zone in zones {
             for span in ["1h", "1d", "7d", "1mo", "1y", "1y6mo2d3h"] {
@@ -491,14 +491,14 @@ mod tests {
             }
         }
         assert_eq!(
-            Span::days(7).boundary_after(utc("2026-01-01T00:00:00Z"), Tz::UTC),
+            Span::days(7).boundary_after(utc("2026-01-01T00:00:00Z"), Zone::UTC),
             Some(utc("2026-01-08T00:00:00Z"))
         );
     }
 
     #[test]
     fn the_boundary_is_a_whole_second() {
-        let boundary = |span: &str, at| Span::parse(span).unwrap().boundary_after(utc(at), Tz::UTC).unwrap();
+        let boundary = |span: &str, at| Span::parse(span).unwrap().boundary_after(utc(at), Zone::UTC).unwrap();
         assert_eq!(boundary("1h", "2026-10-01T12:00:00Z"), utc("2026-10-01T13:00:00Z"));
         assert_eq!(boundary("1h", "2026-10-01T12:00:00.5Z"), utc("2026-10-01T13:00:01Z"));
         assert_eq!(boundary("1d", "2026-10-01T12:00:00.5Z"), utc("2026-10-02T12:00:01Z"));
@@ -514,21 +514,21 @@ mod tests {
         // Found by fuzzing. Less a month, 30 and 31 October are both 30 September: the first of them is meant.
         let boundary = |span: &str, at, zone| Span::parse(span).unwrap().boundary_after(utc(at), zone).unwrap();
         assert_eq!(
-            boundary("1mo", "2026-09-30T12:30:00Z", Tz::Europe__Berlin),
+            boundary("1mo", "2026-09-30T12:30:00Z", Zone::of("Europe/Berlin")),
             utc("2026-10-30T13:30:00Z")
         );
         // 02:30 on 25 October comes twice; less a day, both are 02:30 on the 24th, and so is the first.
         assert_eq!(
-            boundary("1d", "2026-10-24T00:30:00Z", Tz::Europe__Berlin),
+            boundary("1d", "2026-10-24T00:30:00Z", Zone::of("Europe/Berlin")),
             utc("2026-10-25T00:30:00Z")
         );
         // Less a day, 01:59:59 on 30 March is an hour later than 02:00, which the day before did not have.
         assert_eq!(
-            boundary("1d", "2026-03-29T00:59:00Z", Tz::Europe__Berlin),
+            boundary("1d", "2026-03-29T00:59:00Z", Zone::of("Europe/Berlin")),
             utc("2026-03-29T23:59:00Z")
         );
         assert_eq!(
-            boundary("7d", "2026-03-29T00:59:00Z", Tz::Europe__Berlin),
+            boundary("7d", "2026-03-29T00:59:00Z", Zone::of("Europe/Berlin")),
             utc("2026-04-04T23:59:00Z")
         );
     }

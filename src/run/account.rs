@@ -390,10 +390,11 @@ fn candidate(instance: &Arc<Instance>, backup: &Backup, reason: ExpireReason) ->
 mod tests {
     use super::*;
     use crate::retention::Span;
+    use crate::retention::Zone;
 
     #[test]
     fn a_zero_grace_is_over_at_once_also_on_a_new_state() {
         let now: DateTime<Utc> = "2026-11-23T03:00:00Z".parse().unwrap();
-        assert_eq!(Span::ZERO.before(now, chrono_tz::Tz::UTC), Some(now));
+        assert_eq!(Span::ZERO.before(now, Zone::UTC), Some(now));
     }
 }

@@ -5,7 +5,6 @@ use std::io::{self, Write};
 use std::sync::{Arc, Mutex};
 
 use chrono::{DateTime, TimeDelta, Utc};
-use chrono_tz::Tz;
 use serde_json::{Value, json};
 use tracing_subscriber::layer::SubscriberExt;
 
@@ -13,7 +12,7 @@ use super::{Format, Lines, deletion_line, logging, run_line};
 use crate::retention::report::{
     InstanceCounts, Outcome, PolicyReport, RunResult, Sent, Skip, SkipReason, Summary, Tally,
 };
-use crate::retention::{BackupId, InstanceId, Mode, PolicyName, ProjectName, Refusal, RunReport};
+use crate::retention::{BackupId, InstanceId, Mode, PolicyName, ProjectName, Refusal, RunReport, Zone};
 
 #[derive(Clone, Default)]
 struct Buffer(Arc<Mutex<Vec<u8>>>);
@@ -53,7 +52,7 @@ fn report(result: RunResult, refusals: Vec<Refusal>) -> RunReport {
         policies: vec![PolicyReport {
             policy: PolicyName::from("production"),
             mode: Mode::Enforce,
-            zone: Tz::UTC,
+            zone: Zone::UTC,
             result,
             refusals,
             summary: Summary {

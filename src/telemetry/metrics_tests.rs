@@ -4,13 +4,12 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use chrono_tz::Tz;
 
 use super::metrics::with_start_time;
 use super::{LastRun, Metrics, openmetrics};
 use crate::retention::plan::ClockCheck;
 use crate::retention::report::{InstanceCounts, PolicyReport, RunResult, Sent, Skip, SkipReason, Summary, Tally};
-use crate::retention::{Fate, Mode, PolicyName, ProjectName, Refusal, RunReport};
+use crate::retention::{Fate, Mode, PolicyName, ProjectName, Refusal, RunReport, Zone};
 
 /// Section 6 of the contract, typed off by hand: name without prefix, type, labels.
 const CONTRACT: [(&str, &str, &str); 29] = [
@@ -110,7 +109,7 @@ fn report(result: RunResult) -> RunReport {
         policies: vec![PolicyReport {
             policy: policy("a"),
             mode: Mode::Enforce,
-            zone: Tz::UTC,
+            zone: Zone::UTC,
             result,
             refusals: vec![Refusal::MaxDeletions {
                 planned: 501,

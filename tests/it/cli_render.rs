@@ -8,7 +8,6 @@ use std::process::{Command, Output, Stdio};
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use chrono_tz::Tz;
 use rds_retentiond::cli::listing::{HistoryEntry, HoldEntry};
 use rds_retentiond::cli::out::Look;
 use rds_retentiond::cli::render::Kind;
@@ -20,7 +19,7 @@ use rds_retentiond::retention::report::{
 };
 use rds_retentiond::retention::{
     Backup, BackupKind, BackupStatus, Count, Databases, Engine, ExpireReason, Fate, Hold, HoldTarget, Instance,
-    InstanceLife, KeepReason, KeepRule, Keeper, Mode, Outcome, Pattern, Period, Refusal, RunReport, Series, Span,
+    InstanceLife, KeepReason, KeepRule, Keeper, Mode, Outcome, Pattern, Period, Refusal, RunReport, Series, Span, Zone,
 };
 
 fn at(text: &str) -> DateTime<Utc> {
@@ -205,7 +204,7 @@ fn expired_rows(one: &Arc<Instance>) -> Vec<Row> {
     rows
 }
 
-fn policy(name: &str, mode: Mode, zone: Tz) -> PolicyReport {
+fn policy(name: &str, mode: Mode, zone: Zone) -> PolicyReport {
     PolicyReport {
         policy: name.into(),
         mode,
@@ -253,7 +252,11 @@ fn plan() -> RunReport {
             delete: tally(3, 24_000),
         },
         rows,
-        ..policy("production", Mode::Enforce, Tz::Asia__Singapore)
+        ..policy(
+            "production",
+            Mode::Enforce,
+            Zone::compiled("Asia/Singapore").expect("a zone"),
+        )
     };
     let skip = |instance: Option<&str>, reason, message: &str| Skip {
         project: "dr".into(),
@@ -265,7 +268,7 @@ fn plan() -> RunReport {
         run_id: None,
         at: at("2026-11-23T03:00:00Z"),
         finished_at: at("2026-11-23T03:00:04Z"),
-        policies: vec![production, policy("wide", Mode::DryRun, Tz::UTC)],
+        policies: vec![production, policy("wide", Mode::DryRun, Zone::UTC)],
         unmanaged: vec![instance("prod", "inst-none-in04", "scratch\n", InstanceLife::Listed)],
         overlaps: vec![Overlap {
             policies: vec!["production".into(), "wide".into()],

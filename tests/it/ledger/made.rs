@@ -11,14 +11,14 @@ use rds_retentiond::ledger::{Clearance, DeletionLock, Entered, Entry, Intent, Le
 use rds_retentiond::retention::plan::{ClockCheck, Conditions, InstanceDue};
 use rds_retentiond::retention::{
     ApprovedPlan, BackupId, BackupStatus, Batch, Candidate, Count, ExpireReason, Instance, InstanceId, InstanceLife,
-    KeepRule, KeepRules, Limits, Mode, Outcome, Plan, Policy, Selector, Span,
+    KeepRule, KeepRules, Limits, Mode, Outcome, Plan, Policy, Selector, Span, Zone,
 };
 
 fn policy() -> Policy {
     Policy {
         name: "production".into(),
         mode: Mode::Enforce,
-        zone: chrono_tz::UTC,
+        zone: Zone::UTC,
         select: Selector::default(),
         keep: KeepRules::new(vec![KeepRule::Last(Count::All)], Vec::new()).unwrap(),
         max_age: None,

@@ -11,7 +11,7 @@ use rds_retentiond::rds::{Client, Error, KeyGuard, Listed, Observer, Settings, T
 use rds_retentiond::retention::plan::{ClockCheck, Conditions, InstanceDue};
 use rds_retentiond::retention::{
     ApprovedPlan, Backup, BackupStatus, Batch, Candidate, Count, ExpireReason, Instance, InstanceLife, KeepRule,
-    KeepRules, Limits, Mode, Plan, Policy, Selector, Span,
+    KeepRules, Limits, Mode, Plan, Policy, Selector, Span, Zone,
 };
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
@@ -232,7 +232,7 @@ pub fn batch(ids: &[&str]) -> Batch {
     let policy = Policy {
         name: "daily".into(),
         mode: Mode::Enforce,
-        zone: chrono_tz::UTC,
+        zone: Zone::UTC,
         select: Selector::default(),
         keep: KeepRules::new(vec![KeepRule::Last(Count::All)], Vec::new()).unwrap(),
         max_age: None,

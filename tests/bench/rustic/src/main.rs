@@ -70,7 +70,7 @@ fn main() {
     let policies = [Arc::new(Policy {
         name: "bench".into(),
         mode: Mode::Enforce,
-        zone: chrono_tz::Asia::Singapore,
+        zone: zone("Asia/Singapore"),
         select: Selector::default(),
         keep: KeepRules::new(rules, Vec::new()).expect("rules"),
         max_age: None,
