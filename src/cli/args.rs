@@ -4,10 +4,12 @@
 //! globs are compiled.
 
 use std::path::PathBuf;
+use std::sync::LazyLock;
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
 pub use super::flags::*;
+use crate::config::zones::ZoneSource;
 
 /// Where the configuration is when nobody says otherwise.
 pub const DEFAULT_CONFIG: &str = "/etc/rds-retentiond/config.yaml";
@@ -29,6 +31,7 @@ Exit codes: 0 done, 1 something left undone, 3 a guard refused, 64 usage,
 #[command(
     name = "rds-retentiond",
     version,
+    long_version = long_version(),
     about = "Expires manual backups of Huawei Cloud RDS for SQL Server by policy; in doubt it keeps",
     long_about = "Expires manual backups of Huawei Cloud RDS for SQL Server by policy.\n\n\
                   Policies in a YAML file say which backups of which instances are kept (daily, weekly, within 30d, ...). \
@@ -46,6 +49,16 @@ pub struct Cli {
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
+}
+
+/// What `--version` says beyond `-V`: whose time zone rules are followed.
+fn long_version() -> &'static str {
+    static TEXT: LazyLock<String> = LazyLock::new(|| {
+        let tzdir = std::env::var_os("TZDIR").map(PathBuf::from);
+        let zones = ZoneSource::find(tzdir.as_deref());
+        format!("{}\ntime zone rules: {zones}", env!("CARGO_PKG_VERSION"))
+    });
+    &TEXT
 }
 
 /// Flags that every command takes.

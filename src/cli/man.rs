@@ -63,7 +63,8 @@ fn man(command: clap::Command, name: &str) -> Man {
 
 /// Writes one page with all commands.
 pub fn page(out: &mut dyn Write) -> io::Result<()> {
-    let mut root = Cli::command();
+    // A page is made where the package is built: what that machine has of zoneinfo is nobody's.
+    let mut root = Cli::command().long_version(None::<&str>);
     root.build();
     let man = man(root.clone(), "rds-retentiond");
     let mut page = Vec::new();

@@ -73,7 +73,9 @@ pub(super) fn load(path: &Path, surroundings: &Surroundings) -> Result<Config, P
     // Fields borrow from the findings' sources; they end here.
     drop(fields);
     let (zones, odd_zones) = zones.into_parts();
-    odd_zones.into_iter().for_each(|odd| findings.warning(odd));
+    for odd in odd_zones {
+        findings.warning(odd);
+    }
     let (problems, mut warnings, dropped) = findings.into_parts();
     let state_is_known = dropped == 0
         && !problems

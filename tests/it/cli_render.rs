@@ -221,6 +221,10 @@ fn policy(name: &str, mode: Mode, zone: Zone) -> PolicyReport {
 }
 
 /// What `plan` would return.
+fn singapore() -> Zone {
+    Zone::compiled("Asia/Singapore").unwrap()
+}
+
 fn plan() -> RunReport {
     let missed_since = at("2026-11-02T00:00:00Z");
     let one = instance("prod", "inst-one-in04", "mssql-prod-1", InstanceLife::Listed);
@@ -252,11 +256,7 @@ fn plan() -> RunReport {
             delete: tally(3, 24_000),
         },
         rows,
-        ..policy(
-            "production",
-            Mode::Enforce,
-            Zone::compiled("Asia/Singapore").expect("a zone"),
-        )
+        ..policy("production", Mode::Enforce, singapore())
     };
     let skip = |instance: Option<&str>, reason, message: &str| Skip {
         project: "dr".into(),

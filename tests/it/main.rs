@@ -27,3 +27,4 @@ mod state;
 mod stopping;
 mod verdicts;
 mod world;
+mod zones;
