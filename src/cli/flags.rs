@@ -260,6 +260,9 @@ pub struct Freeze {
     /// When it ends: RFC 3339, or a date (the end of that day, UTC). By default it lasts until `thaw`.
     #[arg(long, value_name = "TIME", value_parser = parse_until)]
     pub until: Option<DateTime<Utc>>,
+    /// Do not wait until the deletion requests under way are answered.
+    #[arg(long)]
+    pub no_wait: bool,
 }
 
 /// `thaw`

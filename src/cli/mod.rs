@@ -32,6 +32,7 @@ mod simulator;
 mod state;
 pub mod text;
 pub mod told;
+mod under_way;
 mod values;
 mod why;
 

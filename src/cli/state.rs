@@ -11,7 +11,7 @@ use super::args::{Approve, Format, Freeze, Global, Hold, Holds, Release};
 use super::listing::HoldEntry;
 use super::out::Out;
 use super::sentences::{clean, timestamp};
-use super::{CommandResult, Failure, exit, finish, listing, session};
+use super::{CommandResult, Failure, exit, finish, listing, session, under_way};
 use crate::ledger::{Access, Ledger, SeenBackup};
 use crate::retention::{self, BackupId, HoldTarget, InstanceId, PolicyName};
 
@@ -78,7 +78,13 @@ pub(super) fn hold(args: &Hold, global: &Global) -> CommandResult {
         owner: args.owner.clone(),
         until: args.until,
     };
+    if let HoldTarget::Backup(id) = &hold.target
+        && let Some(why) = under_way::deleted(&ledger, id)?
+    {
+        return Err(Failure::new(exit::UNDONE, why));
+    }
     let placed = ledger.add_hold(&hold, &who(), now)?;
+    let late = under_way::too_late_for(&ledger, &placed)?;
     let covered = match &placed.target {
         HoldTarget::Backup(_) => String::new(),
         HoldTarget::Matching { .. } => covered(&ledger, &placed)?,
@@ -88,10 +94,12 @@ pub(super) fn hold(args: &Hold, global: &Global) -> CommandResult {
     say(
         global,
         &format!(
-            "hold {id} is placed until {until}, in {}{covered}",
-            ledger.path().display()
+            "hold {id} is placed until {until}, in {}{covered}{}",
+            ledger.path().display(),
+            late.as_ref().map_or_else(String::new, |late| format!("\n{late}"))
         ),
-    )
+    )?;
+    Ok(if late.is_some() { exit::UNDONE } else { exit::DONE })
 }
 
 /// What a hold by patterns covers at present: whoever misspelt one must not go away believing that something is held.
@@ -178,8 +186,9 @@ pub(super) fn freeze(args: &Freeze, global: &Global) -> CommandResult {
     say(
         global,
         &format!(
-            "frozen until {until}: no batch is sent from now on, in {}",
-            ledger.path().display()
+            "frozen until {until}: no batch is sent from now on, in {}\n{}",
+            ledger.path().display(),
+            under_way::after_freeze(&ledger, !args.no_wait)?
         ),
     )
 }

@@ -129,6 +129,16 @@ impl Ledger {
     }
 }
 
+impl Ledger {
+    /// Whether some process has the right to delete at this moment; in doubt it has.
+    pub fn is_deleting(&self) -> bool {
+        match File::open(self.dir.join(LOCK)) {
+            Ok(file) => file.try_lock_shared().is_err(),
+            Err(error) => error.kind() != ErrorKind::NotFound,
+        }
+    }
+}
+
 /// Device and inode of the file of that name.
 pub(super) fn identity(path: &Path) -> Option<(u64, u64)> {
     let found = fs::symlink_metadata(path).ok()?;

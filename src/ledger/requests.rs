@@ -337,6 +337,18 @@ impl Ledger {
         Ok(Clearance::Cleared { request, dropped })
     }
 
+    /// The present state of each id of some requests.
+    pub fn states_of(&self, requests: &[RequestKey]) -> Result<Vec<DeletionState>, Error> {
+        self.read(|tx| {
+            let mut states = Vec::new();
+            for request in requests {
+                let of = super::sheet::states_of(tx, request.0)?.unwrap_or_default();
+                states.extend(of.into_iter().map(|(state, _)| state));
+            }
+            Ok(states)
+        })
+    }
+
     /// The intents without outcomes. While another process has the deletion lock they may be its own, under way.
     pub fn open_requests(&self) -> Result<Vec<OpenRequest>, Error> {
         self.read(open_requests)

@@ -25,6 +25,7 @@ mod secrets;
 mod simulator;
 mod state;
 mod stopping;
+mod under_way;
 mod verdicts;
 mod world;
 mod zones;
