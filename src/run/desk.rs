@@ -13,8 +13,8 @@ use tokio::sync::oneshot;
 use tokio::task::{JoinHandle, spawn_blocking};
 
 use super::{Error, World};
-use crate::ledger::{self, Clearance, DeletionLock, Entered, Entry, Intent, Ledger, Listing};
-use crate::rds::IntendedAt;
+use crate::ledger::{self, Clearance, DeletionLock, Entered, Entry, Intent, Ledger, Listing, RequestKey};
+use crate::rds::{Delay, IntendedAt};
 use crate::retention::{Batch, InstanceId};
 
 /// An answer waits at most this long for an intent to share a transaction with.
@@ -163,9 +163,30 @@ impl Clerk {
         if entries.is_empty() {
             return;
         }
+        let mut unheard = Vec::new();
         for (entered, reply) in self.ledger.enter(&intent, entries).into_iter().zip(replies) {
-            // Who no longer waits has been told to stop; the next run's listing tells what became of it.
-            let _ = reply.send(entered.map(|entered| (Ok(entered), at)));
+            let reply = reply.send(entered.map(|entered| (Ok(entered), at)));
+            if let Err(Ok((Ok(Entered::Intent(_, Clearance::Cleared { request, .. })), _))) = reply {
+                unheard.push(request);
+            }
+        }
+        self.withdraw(&intent, unheard);
+    }
+
+    /// Closes intents that nobody waited for until they were on disk, because stop was requested: they are not sent.
+    fn withdraw(&self, intent: &Intent<'_>, requests: Vec<RequestKey>) {
+        let entry = |request| Entry::Withdrawal {
+            request,
+            at: crate::clock::now(),
+            why: Delay::Stop.as_str().to_owned(),
+        };
+        let entries: Vec<Entry> = requests.into_iter().map(entry).collect();
+        if entries.is_empty() {
+            return;
+        }
+        for error in self.ledger.enter(intent, entries).into_iter().filter_map(Result::err) {
+            // The next run closes it as unanswered.
+            tracing::warn!(run_id = self.run_id, %error, "an intent that is not sent could not be closed");
         }
     }
 }

@@ -470,7 +470,15 @@ impl Lane {
     ) -> Result<Option<(RequestKey, IntendedAt)>, Error> {
         let lane = Arc::clone(self);
         let may_begin = move || !lane.is_stopped();
-        let intended = self.sender.desk.intend(batch.take(), resends + 1, may_begin).await?;
+        let intended = tokio::select! {
+            biased;
+            intended = self.sender.desk.intend(batch.take(), resends + 1, may_begin) => intended?,
+            // However slow the disk is: what is on disk after that is withdrawn.
+            () = told_to_stop(&self.sender.world) => {
+                self.is_stopped();
+                return Ok(None);
+            }
+        };
         *batch = intended.batch;
         Ok(match intended.clearance {
             Some(Clearance::Cleared { request, dropped }) => {

@@ -223,6 +223,9 @@ async fn an_intent_that_waited_too_long_for_the_ledger_is_not_sent_after_a_stop(
     let ledger = world.ledger();
     assert_eq!(ledger.open_requests().unwrap(), []);
     assert_eq!(ledger.unconfirmed().unwrap(), []);
+    let past = ledger.backup_history(&backup_id(1, 5).as_str().into()).unwrap();
+    let states: Vec<DeletionState> = past.iter().map(|past| past.state).collect();
+    assert_eq!(states, [DeletionState::Rejected, DeletionState::Withdrawn]);
     // The twin: the next run sends them.
     world.apply().await.exits(0);
     world.deleted_exactly(&ids(1, 3..8));
