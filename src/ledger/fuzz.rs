@@ -14,7 +14,7 @@ use std::sync::Arc;
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::{
-    Access, Clearance, DeletionLock, FinishedPolicy, Intent, Ledger, Listing, NewRun, RunFilter, Verification,
+    Access, Clearance, DeletionLock, Entry, FinishedPolicy, Intent, Ledger, Listing, NewRun, RunFilter, Verification,
 };
 use crate::retention::fuzz::Tape;
 use crate::retention::plan::{ClockCheck, Conditions, InstanceDue};
@@ -337,15 +337,20 @@ fn fill(ledger: &Ledger, lock: &DeletionLock) {
     };
     ledger.begin_run(&run).expect("written");
     let listings = listings();
-    for numbers in [1..3, 3..5, 9..10] {
+    for numbers in [1..3, 3..5, 5..6, 9..10] {
         let mut batch = batch(numbers.clone());
         let cleared = ledger.intend(&intent(lock, &listings), &mut batch).expect("written");
         let Clearance::Cleared { request, .. } = cleared else {
             panic!("{cleared:?}")
         };
         let outcomes: Vec<_> = batch.ids().map(|id| (id.clone(), Outcome::Accepted)).collect();
-        // The last one stays open, as a killed process leaves it.
-        if numbers.start < 9 {
+        // The last one stays open, as a killed process leaves it, and the one before it did not begin in time.
+        if numbers.start == 5 {
+            let (at, why) = (noon(), "no connection".to_owned());
+            let entry = Entry::Withdrawal { request, at, why };
+            let entered = ledger.enter(&intent(lock, &listings), vec![entry]).remove(0);
+            assert!(entered.is_ok(), "{entered:?}");
+        } else if numbers.start < 9 {
             ledger
                 .record(request, noon(), Some("req-1"), &outcomes)
                 .expect("written");
