@@ -35,7 +35,7 @@ pub(super) fn after_freeze(ledger: &Ledger, wait: bool) -> Result<String, Failur
             are(ids),
             LONGEST_WAIT.as_secs()
         ));
-        session::runtime(1)?.block_on(until_answered(ledger, &requests))?;
+        session::block_on(1, until_answered(ledger, &requests))?;
     }
     became(ledger, &requests, ids)
 }

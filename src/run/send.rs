@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{Mutex, OwnedMutexGuard, OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
@@ -153,6 +153,13 @@ async fn run_lane(lane: Arc<Lane>, mut batches: Batches) -> Result<(Vec<Item>, O
     // A few more than there are slots for requests, so that some wait for a slot while the answers of others are written.
     let places = lane.client.concurrency() + lane.client.concurrency() / 2;
     let places = Arc::new(Semaphore::new(places));
+    let order = Arc::new(Mutex::new(()));
+    let next = async || {
+        (
+            Arc::clone(&places).acquire_owned().await,
+            Arc::clone(&order).lock_owned().await,
+        )
+    };
     loop {
         // After an error nothing new is begun, and what is under way is finished and recorded as far as it can be.
         let more = broken.is_none() && batches.ids() > 0;
@@ -165,10 +172,10 @@ async fn run_lane(lane: Arc<Lane>, mut batches: Batches) -> Result<(Vec<Item>, O
                     broken = Some(error);
                 }
             },
-            Ok(place) = Arc::clone(&places).acquire_owned(), if more => {
+            (Ok(place), order) = next(), if more => {
                 if let Some(batch) = batches.next() {
                     let lane = Arc::clone(&lane);
-                    under_way.spawn(async move { lane.deliver(batch, place).await });
+                    under_way.spawn(async move { lane.deliver(batch, place, order).await });
                 }
             }
             else => break,
@@ -203,16 +210,24 @@ enum Step {
 struct Delivery {
     /// Its place among those that the project sends at once; given back when the last answer came.
     place: Option<OwnedSemaphorePermit>,
+    /// Being the next to ask for a permit, so that older batches get theirs first.
+    order: Option<OwnedMutexGuard<()>>,
     fates: BTreeMap<BackupId, Fate>,
     held: HashSet<BackupId>,
 }
 
 impl Lane {
     /// Sends one batch until every id of it has an outcome or is left to the next run.
-    async fn deliver(self: &Arc<Self>, batch: Batch, place: OwnedSemaphorePermit) -> Result<Vec<Item>, Error> {
+    async fn deliver(
+        self: &Arc<Self>,
+        batch: Batch,
+        place: OwnedSemaphorePermit,
+        order: OwnedMutexGuard<()>,
+    ) -> Result<Vec<Item>, Error> {
         let mut place = Some(place);
         let mut delivery = Delivery {
             place: None,
+            order: Some(order),
             fates: BTreeMap::new(),
             held: HashSet::new(),
         };
@@ -335,9 +350,9 @@ impl Lane {
         refused: Option<String>,
         delivery: &mut Delivery,
     ) -> Result<Step, Error> {
-        let Some(permit) = self.permit(refused).await else {
-            return Ok(Step::Left);
-        };
+        let permit = self.permit(refused).await;
+        delivery.order.take();
+        let Some(permit) = permit else { return Ok(Step::Left) };
         let Some((request, intended)) = self.intend(batch, resends, &mut delivery.held).await? else {
             return Ok(Step::Left);
         };
