@@ -21,7 +21,7 @@ use super::text::paragraph;
 use super::{CommandResult, Failure, exit, finish, session};
 use crate::config::zones::ZoneSource;
 use crate::config::{Config, PolicyEntry, Problem};
-use crate::rds::{self, Client, Listed};
+use crate::rds::{self, Client};
 use crate::retention::policy::Knowledge;
 use crate::retention::{Engine, Instance, PolicyName, Zone};
 use crate::run::Projects;
@@ -279,7 +279,7 @@ async fn reach(client: &Client) -> Result<Vec<Instance>, rds::Error> {
     entries.retain(|entry| entry.engine == Engine::SqlServer && !entry.is_replica);
     let instances: Vec<Instance> = entries.into_iter().map(|entry| entry.instance).collect();
     if let Some(first) = instances.first() {
-        client.list_backups(&first.id, Listed::Manual).await?;
+        client.may_list_backups(&first.id).await?;
     }
     Ok(instances)
 }

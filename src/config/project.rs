@@ -77,8 +77,28 @@ fn is_same(a: &Project, b: &Project) -> bool {
 
 fn project(fields: &Fields<'_>, name: Option<String>) -> Option<Project> {
     let region = fields.get("region").and_then(region);
-    let endpoint = service(fields, "endpoint", "rds", region.as_deref());
-    let iam_endpoint = service(fields, "iam_endpoint", "iam", region.as_deref());
+    let endpoint = service(fields, "endpoint", region.as_deref().and_then(default_endpoint));
+    let iam_endpoint = service(fields, "iam_endpoint", region.as_deref().and_then(default_iam_endpoint));
+    if let (Some(at), Some(region)) = (fields.get("region"), &region) {
+        let mut missing = Vec::new();
+        if endpoint.is_none() && fields.get("endpoint").is_none() {
+            missing.push("`endpoint`");
+        }
+        // With the project's id IAM is never asked.
+        if iam_endpoint.is_none() && fields.get("iam_endpoint").is_none() && fields.get("project_id").is_none() {
+            missing.push("`iam_endpoint`");
+        }
+        if !missing.is_empty() {
+            at.fail(
+                format!("no endpoints are known for region `{region}`"),
+                format!("write {}, or correct the region", missing.join(" and ")),
+            );
+        }
+    }
+    let iam_endpoint = iam_endpoint.or_else(|| {
+        let unused = fields.get("iam_endpoint").is_none() && fields.get("project_id").is_some();
+        unused.then(|| endpoint.clone()).flatten()
+    });
     let limit = |key: &str, most: u32, default: NonZeroU32| match fields.get(key) {
         Some(at) => at.integer(1, most).and_then(NonZeroU32::new),
         None => Some(default),
@@ -131,21 +151,45 @@ fn project_id(at: &At<'_>) -> Option<String> {
     Some(text.to_owned())
 }
 
-fn service(fields: &Fields<'_>, key: &str, service: &str, region: Option<&str>) -> Option<Url> {
+fn service(fields: &Fields<'_>, key: &str, default: Option<Url>) -> Option<Url> {
     match fields.get(key) {
         Some(at) => at.endpoint(PlainHttp::Loopback),
-        None => default_endpoint(service, region?),
+        None => default,
     }
 }
 
-/// Endpoints by region. Source: the regions and endpoints pages of Huawei Cloud and Open Telekom Cloud.
-fn default_endpoint(service: &str, region: &str) -> Option<Url> {
-    let domain = match region {
-        "eu-west-101" => "myhuaweicloud.eu",
-        "eu-de" | "eu-nl" => "otc.t-systems.com",
-        _ => "myhuaweicloud.com",
+/// The domain of a region's endpoints; `None` where it is not known. Source: the regions and endpoints pages of Huawei Cloud and
+/// Open Telekom Cloud.
+fn domain(region: &str) -> Option<&'static str> {
+    match region {
+        "eu-west-101" => Some("myhuaweicloud.eu"),
+        "eu-de" | "eu-nl" => Some("otc.t-systems.com"),
+        // All others, those to come too, are called as cn-north-4. What is called otherwise, as the Swiss eu-ch2, is another cloud.
+        _ => {
+            let mut parts = region.split('-');
+            let area = parts.next()?;
+            let (side, number) = (parts.next()?, parts.next()?);
+            let letters = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_lowercase());
+            let is_number = !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit());
+            let is_usual = area.len() == 2 && letters(area) && letters(side) && is_number && parts.next().is_none();
+            is_usual.then_some("myhuaweicloud.com")
+        }
+    }
+}
+
+fn default_endpoint(region: &str) -> Option<Url> {
+    Url::parse(&format!("https://rds.{region}.{}", domain(region)?)).ok()
+}
+
+/// IAM has an endpoint in most regions; some are served by the global one (API reference, section 9).
+fn default_iam_endpoint(region: &str) -> Option<Url> {
+    let host = match region {
+        "af-north-1" | "ap-southeast-5" | "cn-north-11" | "cn-south-4" | "cn-southwest-3" | "ru-northwest-2" => {
+            "iam.myhuaweicloud.com".to_owned()
+        }
+        _ => format!("iam.{region}.{}", domain(region)?),
     };
-    Url::parse(&format!("https://{service}.{region}.{domain}")).ok()
+    Url::parse(&format!("https://{host}")).ok()
 }
 
 fn credentials(at: &At<'_>) -> Option<Credentials> {
@@ -220,4 +264,43 @@ fn secret_file(at: &At<'_>) -> Option<PathBuf> {
     let file = PathBuf::from(at.text()?);
     files::check_secret(at, &file);
     Some(file)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn endpoints_are_made_of_regions_that_are_known() {
+        let rds = |region: &str| default_endpoint(region).map(|url| url.host_str().unwrap().to_owned());
+        let iam = |region: &str| default_iam_endpoint(region).map(|url| url.host_str().unwrap().to_owned());
+        let some = |host: &str| Some(host.to_owned());
+        assert_eq!(rds("cn-north-4"), some("rds.cn-north-4.myhuaweicloud.com"));
+        assert_eq!(iam("cn-north-4"), some("iam.cn-north-4.myhuaweicloud.com"));
+        assert_eq!(rds("my-kualalumpur-1"), some("rds.my-kualalumpur-1.myhuaweicloud.com"));
+        assert_eq!(iam("eu-west-101"), some("iam.eu-west-101.myhuaweicloud.eu"));
+        assert_eq!(iam("eu-nl"), some("iam.eu-nl.otc.t-systems.com"));
+        for global in [
+            "af-north-1",
+            "ap-southeast-5",
+            "cn-north-11",
+            "cn-south-4",
+            "cn-southwest-3",
+            "ru-northwest-2",
+        ] {
+            assert_eq!(iam(global), some("iam.myhuaweicloud.com"), "{global}");
+            assert_eq!(rds(global), Some(format!("rds.{global}.myhuaweicloud.com")));
+        }
+        for unknown in [
+            "eu-ch2",
+            "r1",
+            "cn-north",
+            "cn--1",
+            "cn-north-4a",
+            "europe-west-1",
+            "cn-north-4-1",
+        ] {
+            assert_eq!((rds(unknown), iam(unknown)), (None, None), "{unknown}");
+        }
+    }
 }

@@ -153,7 +153,7 @@ pub static PROJECT: Section = Section {
         key(
             "endpoint",
             Shape::Text,
-            "The RDS endpoint; default made from the region.",
+            "The RDS endpoint; default made from the region, where that is one of Huawei Cloud or Open Telekom Cloud (not eu-ch2).",
         ),
         key(
             "iam_endpoint",

@@ -58,6 +58,14 @@ pub enum Source {
 /// Why there are no credentials. Never holds a secret.
 #[derive(Debug, Error)]
 pub enum AuthError {
+    /// A file is longer than any secret.
+    #[error("{} is larger than {} KiB, so it is no file of credentials", path.display(), most >> 10)]
+    TooLong {
+        /// The file.
+        path: PathBuf,
+        /// So many bytes are read.
+        most: u64,
+    },
     /// A source lacks something.
     #[error("{0}")]
     Missing(String),
@@ -106,6 +114,8 @@ pub struct Credentials {
     pub(super) security_token: Option<SecretString>,
     /// When temporary keys of the metadata service run out.
     pub(super) expires: Option<DateTime<Utc>>,
+    /// The project id that stands beside the keys. It decides nothing; one that differs draws a warning.
+    pub(super) project_id: Option<String>,
     fingerprint: String,
 }
 
@@ -122,8 +132,14 @@ impl Credentials {
             secret_key,
             security_token,
             expires,
+            project_id: None,
             fingerprint,
         }
+    }
+
+    pub(super) fn with_project_id(mut self, id: Option<String>) -> Self {
+        self.project_id = id;
+        self
     }
 
     /// The name of the access key for [`super::KeyGuard`].

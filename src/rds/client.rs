@@ -2,7 +2,7 @@
 //!
 //! Not for HTTP (that is `exchange`) nor for whether pages agree (`listing`).
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -11,13 +11,15 @@ use tokio::sync::OnceCell;
 use super::auth::{Env, Wallet, process_env};
 use super::error::{Error, Place};
 use super::exchange::{Ask, Exchange, back_off};
+use super::failure::{Failure, Kind};
 use super::listing::{Page, believed};
-use super::reply::Reply;
+use super::reply::{Reply, tidy};
 use super::scalar::Many;
 use super::sources::Reader;
 use super::throttle::Throttle;
+use super::transport::Http;
 use super::wire::{BackupPage, Entry, InstancePage, ProjectList};
-use super::{InstanceEntry, KeyGuard, Listed, Observer, Operation, Settings, transport};
+use super::{InstanceEntry, KeyGuard, Listed, Observer, Operation, Settings, proxy};
 use crate::retention::plan::ClockCheck;
 use crate::retention::{Backup, BackupId, BackupKind, InstanceId, ProjectName};
 
@@ -54,7 +56,13 @@ struct Inner {
     tuning: Tuning,
     exchange: Exchange,
     project_id: OnceCell<String>,
+    /// Reads in a row that were not answered in time.
+    silent: AtomicU32,
 }
+
+/// After so many reads in a row that were not answered in time, a run asks no more: a server that sends a byte now and then would
+/// else hold it for as long as it may take, at [`Settings::TIMEOUT`] for each attempt on each instance.
+const MOST_SILENT: u32 = 16;
 
 impl std::fmt::Debug for Client {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -84,15 +92,16 @@ impl Client {
     /// As [`Self::new`], with another environment and other back-offs.
     pub fn tuned(settings: Settings, keys: KeyGuard, observer: Observer, tuning: Tuning) -> Result<Self, Error> {
         let http = |endpoint: &url::Url| {
-            transport::client(endpoint, settings.timeout)
-                .map(|client| (endpoint.clone(), client))
-                .map_err(|source| Error::Configuration {
-                    project: settings.project.clone(),
-                    message: format!(
-                        "no HTTP client for {endpoint}: is a CA store (package ca-certificates) installed?"
-                    ),
-                    source: Some(source.into()),
-                })
+            let proxy = proxy::variable(endpoint, &tuning.env).map_err(|message| Error::Configuration {
+                project: settings.project.clone(),
+                message,
+                source: None,
+            })?;
+            Http::new(endpoint.clone(), settings.timeout, proxy).map_err(|source| Error::Configuration {
+                project: settings.project.clone(),
+                message: format!("no HTTP client for {endpoint}: is a CA store (package ca-certificates) installed?"),
+                source: Some(source.into()),
+            })
         };
         let reader = Reader {
             source: settings.source.clone(),
@@ -108,6 +117,7 @@ impl Client {
             alone_next: AtomicBool::new(true),
             calls: AtomicU64::new(0),
             api_clock: Mutex::default(),
+            project_compared: AtomicBool::new(false),
         };
         let project_id = OnceCell::new_with(settings.project_id.clone());
         Ok(Self(Arc::new(Inner {
@@ -115,6 +125,7 @@ impl Client {
             tuning,
             exchange,
             project_id,
+            silent: AtomicU32::new(0),
         })))
     }
 
@@ -127,6 +138,13 @@ impl Client {
     pub fn begin_run(&self) {
         self.0.exchange.wallet.doubt();
         self.0.exchange.alone_next.store(true, Ordering::SeqCst);
+        self.0.silent.store(0, Ordering::Relaxed);
+    }
+
+    /// Reads the CA certificates again, which may have been renewed. Requests under way are not touched.
+    pub fn renew_connections(&self) {
+        self.0.exchange.rds.renew();
+        self.0.exchange.iam.renew();
     }
 
     /// How the local clock compares at this moment with the API's latest `Date`.
@@ -277,6 +295,22 @@ impl Client {
         }
     }
 
+    /// Whether manual backups of an instance may be listed: one page is asked for, and must be one.
+    pub async fn may_list_backups(&self, instance: &InstanceId) -> Result<(), Error> {
+        let kind = BackupKind::Manual;
+        let query = vec![
+            ("instance_id", instance.as_str().to_owned()),
+            ("backup_type", kind.as_str().to_owned()),
+            ("offset", "0".to_owned()),
+            ("limit", "1".to_owned()),
+        ];
+        let ask = self
+            .ask(Operation::ListBackups, Some(instance), &["backups"], query)
+            .await?;
+        self.read(&ask, |body| listed_page(body, instance, &kind).map(drop))
+            .await
+    }
+
     /// The backups that a deleted instance left.
     pub async fn retained_backups(&self, instance: &InstanceId) -> Result<Vec<Backup>, Error> {
         let segments = ["instances", instance.as_str(), "retain-backups"];
@@ -301,7 +335,18 @@ impl Client {
         let tuning = self.tuning();
         let (mut failed, mut throttled) = (0, 0);
         loop {
-            let (why, source, wait) = match self.0.exchange.send(ask).await? {
+            let (mut at_once, mut lasts) = (false, false);
+            if self.0.silent.load(Ordering::Relaxed) >= MOST_SILENT {
+                return Err(Error::Unreachable {
+                    place: ask.place.clone(),
+                    why: format!("{MOST_SILENT} reads in a row were not answered in time, so this run asks no more"),
+                    attempts: failed,
+                    source: None,
+                });
+            }
+            let sent = self.0.exchange.send(ask).await?;
+            self.note_silence(&sent);
+            let (why, source, wait) = match sent {
                 Ok(reply) if (200..=299).contains(&reply.status) => match parse(&reply.body) {
                     Ok(value) => return Ok(value),
                     Err(why) => (format!("the answer cannot be read: {why}"), None, None),
@@ -325,10 +370,14 @@ impl Client {
                     reply.retry_after,
                 ),
                 Ok(reply) => return Err(refusal(&ask.place, &reply)),
-                Err(failure) => (failure.why, failure.source, None),
+                Err(failure) => {
+                    at_once = failure.kind == Kind::Broke;
+                    lasts = matches!(failure.kind, Kind::Certificate | Kind::Final);
+                    (failure.why, failure.source, None)
+                }
             };
             failed += 1;
-            if failed >= tuning.attempts {
+            if lasts || failed >= tuning.attempts {
                 return Err(Error::Unreachable {
                     place: ask.place.clone(),
                     why,
@@ -336,7 +385,18 @@ impl Client {
                     source,
                 });
             }
-            tokio::time::sleep(back_off(tuning.back_off, failed, wait)).await;
+            if !at_once || failed > 1 {
+                tokio::time::sleep(back_off(tuning.back_off, failed, wait)).await;
+            }
+        }
+    }
+
+    fn note_silence(&self, sent: &Result<Reply, Failure>) {
+        match sent {
+            Err(failure) if failure.kind == Kind::TimeOut => {
+                self.0.silent.fetch_add(1, Ordering::Relaxed);
+            }
+            _ => self.0.silent.store(0, Ordering::Relaxed),
         }
     }
 
@@ -378,7 +438,7 @@ pub(super) fn instance_page(body: &[u8], project: &ProjectName) -> Result<Page<I
         let entry = fields.listed(project).ok_or(NO_ID)?;
         let id = entry.instance.id.to_string();
         match fields.doubt() {
-            Some(what) => Err(format!("the {what} of instance {id} cannot be read")),
+            Some(what) => Err(format!("the {what} of instance {} cannot be read", tidy(&id))),
             None => Ok((id, entry)),
         }
     })
@@ -391,14 +451,14 @@ pub(super) fn listed_page(body: &[u8], instance: &InstanceId, kind: &BackupKind)
         if entry.instance_id.word() != Some(instance.as_str()) {
             return Err(format!(
                 "backup {} does not belong to the instance asked for",
-                backup.id
+                tidy(backup.id.as_str())
             ));
         }
         if backup.kind != *kind {
             return Err(format!(
                 "backup {} is of type {:?}, not {}",
-                backup.id,
-                backup.kind.as_str(),
+                tidy(backup.id.as_str()),
+                tidy(backup.kind.as_str()),
                 kind.as_str()
             ));
         }
@@ -413,7 +473,7 @@ pub(super) fn retained_page(body: &[u8], instance: &InstanceId) -> Result<Page<B
         match entry.instance_id.word() {
             Some(other) if other != instance.as_str() => Err(format!(
                 "backup {} does not belong to the instance asked for",
-                backup.id
+                tidy(backup.id.as_str())
             )),
             _ => Ok(backup),
         }
@@ -425,7 +485,10 @@ fn backup_page(body: &[u8], row: impl Fn(&Entry<'_>) -> Result<Backup, String>) 
     Page::new(page.is_object, page.items, &page.total, |entry| {
         let backup = row(&entry)?;
         match entry.doubt() {
-            Some(what) => Err(format!("the {what} of backup {} cannot be read", backup.id)),
+            Some(what) => Err(format!(
+                "the {what} of backup {} cannot be read",
+                tidy(backup.id.as_str())
+            )),
             None => Ok((backup.id.to_string(), backup)),
         }
     })

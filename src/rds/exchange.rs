@@ -12,18 +12,19 @@ use secrecy::ExposeSecret;
 use tokio::time::Instant;
 
 use super::auth::{Credentials, Wallet};
-use super::error::{Cause, Error, Place};
+use super::error::{Error, Place};
+use super::failure::{Failure, Kind};
 use super::keys::{KeyGuard, Pass};
 use super::reply::{Reply, http_date, retry_after, tidy};
 use super::sign::Signable;
 use super::throttle::{Slot, Throttle};
-use super::transport::Target;
+use super::transport::{Http, Target, body};
 use super::{Event, Observer, Operation};
 use crate::clock;
 use crate::retention::plan::ClockCheck;
 
-/// No answer of the API comes near this.
-const LARGEST_BODY: usize = 32 * 1024 * 1024;
+/// Of an error's body no more is read than this: its first sentences are shown.
+const LARGEST_ERROR: usize = 64 * 1024;
 
 /// What is asked.
 #[derive(Clone, Debug)]
@@ -37,13 +38,6 @@ pub(super) struct Ask {
     pub(super) body: Option<Vec<u8>>,
     /// Sent as X-Project-Id; without one it is IAM that is asked.
     pub(super) project_id: Option<String>,
-}
-
-/// There was no answer, or none that could be read to its end.
-#[derive(Debug)]
-pub(super) struct Failure {
-    pub(super) why: String,
-    pub(super) source: Option<Cause>,
 }
 
 /// The right to send one request now.
@@ -61,8 +55,8 @@ impl Admission {
 }
 
 pub(super) struct Exchange {
-    pub(super) rds: (url::Url, reqwest::Client),
-    pub(super) iam: (url::Url, reqwest::Client),
+    pub(super) rds: Http,
+    pub(super) iam: Http,
     pub(super) throttle: Throttle,
     pub(super) wallet: Wallet,
     pub(super) keys: KeyGuard,
@@ -72,6 +66,8 @@ pub(super) struct Exchange {
     pub(super) calls: AtomicU64,
     /// The API's latest time.
     pub(super) api_clock: Mutex<ApiClock>,
+    /// Whether it was said already that the credentials name another project.
+    pub(super) project_compared: AtomicBool,
 }
 
 impl Exchange {
@@ -80,8 +76,8 @@ impl Exchange {
         let mut refused: Option<String> = None;
         loop {
             let admission = self.admission(&ask.place).await?;
-            let request = self.request(ask, &admission.credentials)?;
-            let reply = match self.attempt(ask, request).await {
+            let (request, generation) = self.request(ask, &admission.credentials)?;
+            let reply = match self.attempt(ask, request, generation).await {
                 Ok(reply) => reply,
                 Err(failure) => return Ok(Err(failure)),
             };
@@ -165,8 +161,34 @@ impl Exchange {
         }
     }
 
-    pub(super) fn request(&self, ask: &Ask, credentials: &Credentials) -> Result<reqwest::RequestBuilder, Error> {
-        let (endpoint, http) = if ask.project_id.is_some() { &self.rds } else { &self.iam };
+    /// Who is asked: RDS, or without a project id IAM.
+    fn http(&self, ask: &Ask) -> &Http {
+        if ask.project_id.is_some() { &self.rds } else { &self.iam }
+    }
+
+    /// Says once that the credentials' own source names another project than the one that is used.
+    fn compare_project(&self, ask: &Ask, credentials: &Credentials) {
+        let (Some(used), Some(named)) = (&ask.project_id, &credentials.project_id) else {
+            return;
+        };
+        if used != named && !self.project_compared.swap(true, Ordering::Relaxed) {
+            tracing::warn!(
+                project = %ask.place.project, used, named,
+                "HUAWEICLOUD_SDK_PROJECT_ID or the SDK profile's project_id names another project id than the one that is used here; \
+                 only project_id in the configuration counts"
+            );
+        }
+    }
+
+    /// The signed request, and the generation of the HTTP client that sends it.
+    pub(super) fn request(
+        &self,
+        ask: &Ask,
+        credentials: &Credentials,
+    ) -> Result<(reqwest::RequestBuilder, u64), Error> {
+        self.compare_project(ask, credentials);
+        let endpoint = &self.http(ask).endpoint;
+        let (http, generation) = self.http(ask).client();
         let wrong = |message: String| Error::Configuration {
             project: ask.place.project.clone(),
             message,
@@ -217,13 +239,25 @@ impl Exchange {
         } else {
             http.get(target.url)
         };
-        Ok(request.headers(sent).body(body.to_vec()))
+        Ok((request.headers(sent).body(body.to_vec()), generation))
     }
 
-    pub(super) async fn attempt(&self, ask: &Ask, request: reqwest::RequestBuilder) -> Result<Reply, Failure> {
+    pub(super) async fn attempt(
+        &self,
+        ask: &Ask,
+        request: reqwest::RequestBuilder,
+        generation: u64,
+    ) -> Result<Reply, Failure> {
         self.calls.fetch_add(1, Ordering::Relaxed);
         let sent = Instant::now();
-        let reply = self.answer(ask, request).await;
+        let mut reply = self.answer(ask, request).await;
+        if let Err(failure) = &mut reply {
+            match failure.kind {
+                Kind::Broke => self.http(ask).broke(generation),
+                Kind::Certificate if self.http(ask).renew_after(generation) => failure.kind = Kind::Passing,
+                _ => {}
+            }
+        }
         let status = reply.as_ref().ok().map(|reply| reply.status);
         let throttled = status == Some(429);
         match &reply {
@@ -242,6 +276,7 @@ impl Exchange {
     }
 
     async fn answer(&self, ask: &Ask, request: reqwest::RequestBuilder) -> Result<Reply, Failure> {
+        let failure = |error| Failure::of(error, self.http(ask).proxy);
         let mut answer = request.send().await.map_err(failure)?;
         let now = clock::now();
         let status = answer.status().as_u16();
@@ -251,9 +286,16 @@ impl Exchange {
         let header = |name: &str| answer.headers().get(name).and_then(|value| value.to_str().ok());
         let request_id = header("x-request-id").or_else(|| header("x-iam-trace-id")).map(tidy);
         let wait = header(RETRY_AFTER.as_str()).and_then(|text| retry_after(text, now));
-        let body = match body(&mut answer).await {
-            Ok(body) => body,
-            Err(failure) if answer.status().is_success() => return Err(failure),
+        let success = answer.status().is_success();
+        let most = if success {
+            ask.place.operation.largest_answer()
+        } else {
+            LARGEST_ERROR
+        };
+        let body = match body(&mut answer, most).await {
+            Ok((body, whole)) if whole || !success => body,
+            Ok(_) => return Err(Failure::too_long(most)),
+            Err(error) if success => return Err(failure(error)),
             // The status alone says enough: a 401 must count although its text broke off.
             Err(_) => Vec::new(),
         };
@@ -270,7 +312,7 @@ impl Exchange {
         let date = answer
             .headers()
             .get(DATE)
-            .and_then(|value| http_date(value.to_str().ok()?));
+            .and_then(|value| http_date(value.to_str().ok()?, clock::now()));
         let latest = match date {
             Some(date) => ApiClock::Read(date, Instant::now()),
             None if answer.status().is_success() => ApiClock::Missing,
@@ -304,35 +346,6 @@ pub(super) enum ApiClock {
     Missing,
     /// The API's time, and the moment it was read.
     Read(chrono::DateTime<chrono::Utc>, Instant),
-}
-
-async fn body(answer: &mut reqwest::Response) -> Result<Vec<u8>, Failure> {
-    let mut body = Vec::new();
-    while let Some(chunk) = answer.chunk().await.map_err(failure)? {
-        if body.len() + chunk.len() > LARGEST_BODY {
-            let why = format!("the answer is larger than {} MiB", LARGEST_BODY >> 20);
-            return Err(Failure { why, source: None });
-        }
-        body.extend_from_slice(&chunk);
-    }
-    Ok(body)
-}
-
-fn failure(error: reqwest::Error) -> Failure {
-    let why = if error.is_connect() || error.is_builder() {
-        "no connection"
-    } else if error.is_timeout() {
-        "time-out"
-    } else if error.is_decode() {
-        "the answer cannot be decoded"
-    } else {
-        "the connection broke"
-    };
-    // The place says what was asked; the URL would only repeat it.
-    Failure {
-        why: why.to_owned(),
-        source: Some(error.without_url().into()),
-    }
 }
 
 fn not_authenticated(place: &Place, credentials: &Credentials, blocked: bool, reply: &Reply) -> Error {

@@ -13,8 +13,8 @@ use super::scalar::{Many, Scalar};
 pub const LIMIT: usize = 100;
 /// A listing is read this often in all: once, and three times again.
 const READS: u32 = 4;
-/// A server that never ends is not believed either (two million records).
-const MOST_PAGES: usize = 20_000;
+/// A server that never ends is not believed either, nor is a count beyond this (200,000 records: a hundred times what was ever seen).
+const MOST_PAGES: usize = 2_000;
 
 /// One page: its rows by id, or why a row spoils it.
 pub(super) struct Page<T> {
@@ -26,7 +26,7 @@ impl<T> Page<T> {
     /// From a parsed page. `Err` when it is no page at all.
     pub(super) fn new<E>(
         is_object: bool,
-        items: Many<E>,
+        items: Many<E, LIMIT>,
         total: &Scalar<'_>,
         row: impl FnMut(E) -> Result<(String, T), String>,
     ) -> Result<Self, String> {
@@ -123,6 +123,12 @@ impl<T: PartialEq> Reading<T> {
         if page_total != total {
             return Err(format!(
                 "the total count changed from {total} to {page_total} between pages"
+            ));
+        }
+        if total > (MOST_PAGES * LIMIT) as u64 {
+            return Err(format!(
+                "the total count is {total}, more than the {} that are read",
+                MOST_PAGES * LIMIT
             ));
         }
         let empty = page.rows.is_empty();

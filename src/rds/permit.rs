@@ -14,7 +14,8 @@ use serde::Serialize;
 use tokio::time::Instant;
 
 use super::client::Client;
-use super::exchange::{Admission, Ask, Exchange, Failure};
+use super::exchange::{Admission, Ask, Exchange};
+use super::failure::Failure;
 use super::reply::Reply;
 use super::{Answer, Error, Place, delete};
 use crate::retention::{BackupId, Batch};
@@ -231,7 +232,7 @@ async fn send(
 ) -> Result<Result<Result<Reply, Failure>, Delay>, Error> {
     // Signed with the same bytes.
     let data = ask.body.clone().map(Bytes::from);
-    let request = exchange.request(ask, &admission.credentials)?;
+    let (request, generation) = exchange.request(ask, &admission.credentials)?;
     let request = request.body(reqwest::Body::wrap(GatedBody {
         gate: gate.clone(),
         data,
@@ -242,7 +243,7 @@ async fn send(
             () = tokio::time::sleep_until(gate.intended.deadline()) => Delay::Connection,
         }
     };
-    let sending = exchange.attempt(ask, request);
+    let sending = exchange.attempt(ask, request, generation);
     tokio::pin!(sending);
     tokio::select! {
         biased;

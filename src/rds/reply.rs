@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, Datelike, Months, NaiveDateTime, Utc};
 use serde_json::Value;
 
 use super::error::Said;
@@ -12,6 +12,9 @@ use super::throttle::LONGEST_PAUSE;
 
 /// The longest message or body excerpt that is kept, in characters.
 const LONGEST: usize = 300;
+
+/// The longest body that is read for its code and words, in bytes.
+const LONGEST_TREE: usize = 64 * 1024;
 
 /// One answer, read to its end.
 #[derive(Debug)]
@@ -50,7 +53,11 @@ pub(super) fn tidy(text: &str) -> String {
 }
 
 fn said(body: &[u8]) -> Said {
-    let Ok(value) = serde_json::from_slice::<Value>(body) else {
+    // As a tree of values JSON takes many times its own size, so that a long one is not read as such.
+    let value = (body.len() <= LONGEST_TREE)
+        .then(|| serde_json::from_slice::<Value>(body).ok())
+        .flatten();
+    let Some(value) = value else {
         // A firewall in front may answer in HTML.
         let excerpt = &body[..body.len().min(4 * LONGEST)];
         return Said {
@@ -89,11 +96,25 @@ fn word(object: &Value, keys: &[&str]) -> Option<String> {
     })
 }
 
-/// An HTTP date (`Sun, 06 Nov 1994 08:49:37 GMT`).
-pub(super) fn http_date(text: &str) -> Option<DateTime<Utc>> {
-    DateTime::parse_from_rfc2822(text.trim())
-        .ok()
-        .map(|date| date.with_timezone(&Utc))
+/// An HTTP date in any of the three forms of RFC 9110, 5.6.7: `Sun, 06 Nov 1994 08:49:37 GMT`, and the older
+/// `Sunday, 06-Nov-94 08:49:37 GMT` and `Sun Nov  6 08:49:37 1994`.
+pub(super) fn http_date(text: &str, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+    let text = text.trim();
+    let form = |text: &str, form: &str| NaiveDateTime::parse_from_str(text, form).ok();
+    let current = || DateTime::parse_from_rfc2822(text).ok().map(|date| date.to_utc());
+    let asctime = || form(text, "%a %b %e %H:%M:%S %Y").map(|at| at.and_utc());
+    current().or_else(asctime).or_else(|| {
+        // Without the day of the week, which belongs to a century that is not known yet.
+        let (_, rest) = text.split_once(", ")?;
+        let (day, time) = rest.strip_suffix(" GMT")?.split_once(' ')?;
+        let (day, year) = day.rsplit_once('-')?;
+        let year = (year.len() == 2).then(|| year.parse::<i32>().ok()).flatten()?;
+        let year = now.year() - now.year().rem_euclid(100) + year;
+        let at = |year: i32| form(&format!("{day}-{year} {time}"), "%d-%b-%Y %H:%M:%S").map(|at| at.and_utc());
+        // More than 50 years ahead means the latest year in the past with these digits.
+        let most = now.checked_add_months(Months::new(50 * 12))?;
+        at(year).filter(|at| *at <= most).or_else(|| at(year - 100))
+    })
 }
 
 /// `Retry-After`: seconds or an HTTP date, never more than a minute.
@@ -102,7 +123,7 @@ pub(super) fn retry_after(text: &str, now: DateTime<Utc>) -> Option<Duration> {
     let wait = if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
         Duration::from_secs(text.parse().unwrap_or(u64::MAX))
     } else {
-        (http_date(text)? - now).to_std().unwrap_or(Duration::ZERO)
+        (http_date(text, now)? - now).to_std().unwrap_or(Duration::ZERO)
     };
     Some(wait.min(LONGEST_PAUSE))
 }
@@ -158,8 +179,53 @@ mod tests {
     }
 
     #[test]
+    fn a_date_is_read_in_each_of_the_three_forms_of_rfc_9110() {
+        let read = |text: &str, now: &str| http_date(text, now.parse().unwrap()).map(|at| at.to_rfc3339());
+        let wanted = Some("1994-11-06T08:49:37+00:00".to_owned());
+        for text in [
+            "Sun, 06 Nov 1994 08:49:37 GMT",
+            "Sunday, 06-Nov-94 08:49:37 GMT",
+            "Sun Nov  6 08:49:37 1994",
+        ] {
+            assert_eq!(read(text, "1994-12-01T00:00:00Z"), wanted, "{text}");
+        }
+        for (text, now, wanted) in [
+            (
+                "Saturday, 28-Nov-26 12:00:00 GMT",
+                "2026-11-28T12:00:01Z",
+                Some("2026-11-28T12:00:00+00:00"),
+            ),
+            (
+                "Friday, 01-Jan-99 00:00:00 GMT",
+                "2026-11-28T12:00:01Z",
+                Some("1999-01-01T00:00:00+00:00"),
+            ),
+            (
+                "Friday, 01-Jan-76 00:00:00 GMT",
+                "2026-11-28T12:00:01Z",
+                Some("2076-01-01T00:00:00+00:00"),
+            ),
+            (
+                "Friday, 01-Jan-00 00:00:00 GMT",
+                "2099-12-31T23:59:59Z",
+                Some("2000-01-01T00:00:00+00:00"),
+            ),
+            (
+                "Sat Nov 28 12:00:00 2026",
+                "2026-11-28T12:00:01Z",
+                Some("2026-11-28T12:00:00+00:00"),
+            ),
+            ("Saturday, 28-Nov-026 12:00:00 GMT", "2026-11-28T12:00:01Z", None),
+            ("Saturday, 31-Nov-26 12:00:00 GMT", "2026-11-28T12:00:01Z", None),
+            ("Saturday, 28-Nov-26 12:00:00 PST", "2026-11-28T12:00:01Z", None),
+        ] {
+            assert_eq!(read(text, now).as_deref(), wanted, "{text}");
+        }
+    }
+
+    #[test]
     fn retry_after_is_seconds_or_a_date_and_at_most_a_minute() {
-        let now = http_date("Sun, 06 Nov 1994 08:49:37 GMT").unwrap();
+        let now: DateTime<Utc> = "1994-11-06T08:49:37Z".parse().unwrap();
         let seconds = |text| retry_after(text, now).map(|wait| wait.as_secs());
         assert_eq!(seconds("7"), Some(7));
         assert_eq!(seconds(" 3600 "), Some(60));

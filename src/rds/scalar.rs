@@ -9,6 +9,9 @@ use std::fmt;
 use serde::Deserialize;
 use serde::de::{Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
+/// No text of the API comes near so many bytes; a longer one is not kept.
+pub(super) const LONGEST_TEXT: usize = 4096;
+
 /// A value that should be text or a number.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) enum Scalar<'a> {
@@ -135,10 +138,18 @@ impl<'de: 'a, 'a> Deserialize<'de> for Scalar<'a> {
                 f.write_str("any value")
             }
             fn visit_borrowed_str<E: Error>(self, text: &'de str) -> Result<Scalar<'de>, E> {
-                Ok(Scalar::Text(Cow::Borrowed(text)))
+                Ok(if text.len() > LONGEST_TEXT {
+                    Scalar::Odd
+                } else {
+                    Scalar::Text(Cow::Borrowed(text))
+                })
             }
             fn visit_str<E: Error>(self, text: &str) -> Result<Scalar<'de>, E> {
-                Ok(Scalar::Text(Cow::Owned(text.to_owned())))
+                Ok(if text.len() > LONGEST_TEXT {
+                    Scalar::Odd
+                } else {
+                    Scalar::Text(Cow::Owned(text.to_owned()))
+                })
             }
             fn visit_u64<E: Error>(self, number: u64) -> Result<Scalar<'de>, E> {
                 Ok(Scalar::Whole(number))
@@ -207,9 +218,10 @@ macro_rules! lenient_object {
 }
 pub(super) use lenient_object;
 
-/// An array, or with `LONE` one object in its place.
+/// An array of at most `MOST` elements, or with `LONE` one object in its place. One element more is an error that ends the reading there:
+/// an answer of a few kilobytes may unpack into millions.
 #[derive(Debug, Default, PartialEq)]
-pub(super) enum Many<T, const LONE: bool = true> {
+pub(super) enum Many<T, const MOST: usize, const LONE: bool = true> {
     /// Missing or null.
     #[default]
     Absent,
@@ -219,7 +231,7 @@ pub(super) enum Many<T, const LONE: bool = true> {
     Odd,
 }
 
-impl<T: PartialEq, const LONE: bool> Merge for Many<T, LONE> {
+impl<T: PartialEq, const MOST: usize, const LONE: bool> Merge for Many<T, MOST, LONE> {
     fn merge(&mut self, other: Self) {
         if *self == Self::Absent {
             *self = other;
@@ -229,11 +241,11 @@ impl<T: PartialEq, const LONE: bool> Merge for Many<T, LONE> {
     }
 }
 
-impl<'de, T: Deserialize<'de>, const LONE: bool> Deserialize<'de> for Many<T, LONE> {
+impl<'de, T: Deserialize<'de>, const MOST: usize, const LONE: bool> Deserialize<'de> for Many<T, MOST, LONE> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Any<T, const LONE: bool>(std::marker::PhantomData<T>);
-        impl<'de, T: Deserialize<'de>, const LONE: bool> Visitor<'de> for Any<T, LONE> {
-            type Value = Many<T, LONE>;
+        struct Any<T, const MOST: usize, const LONE: bool>(std::marker::PhantomData<T>);
+        impl<'de, T: Deserialize<'de>, const MOST: usize, const LONE: bool> Visitor<'de> for Any<T, MOST, LONE> {
+            type Value = Many<T, MOST, LONE>;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("an array")
@@ -241,14 +253,17 @@ impl<'de, T: Deserialize<'de>, const LONE: bool> Deserialize<'de> for Many<T, LO
             visit_as!(Many::Odd =>
                 visit_bool: bool, visit_i64: i64, visit_u64: u64, visit_f64: f64, visit_str: &str);
             visit_null!(Many::Absent);
-            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Many<T, LONE>, A::Error> {
+            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Many<T, MOST, LONE>, A::Error> {
                 let mut items = Vec::new();
                 while let Some(item) = seq.next_element()? {
+                    if items.len() == MOST {
+                        return Err(A::Error::custom(format_args!("a list has more than {MOST} entries")));
+                    }
                     items.push(item);
                 }
                 Ok(Many::Items(items))
             }
-            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Many<T, LONE>, A::Error> {
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Many<T, MOST, LONE>, A::Error> {
                 if !LONE {
                     return drain_map(map).map(|()| Many::Odd);
                 }
@@ -256,6 +271,6 @@ impl<'de, T: Deserialize<'de>, const LONE: bool> Deserialize<'de> for Many<T, LO
                 Ok(Many::Items(vec![one]))
             }
         }
-        deserializer.deserialize_any(Any::<T, LONE>(std::marker::PhantomData))
+        deserializer.deserialize_any(Any::<T, MOST, LONE>(std::marker::PhantomData))
     }
 }

@@ -6,16 +6,26 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use reqwest::StatusCode;
 use secrecy::SecretString;
 use serde::Deserialize;
 use url::Url;
 
 use super::auth::{AuthError, Credentials, Env, Source};
+use super::exchange::back_off;
 use super::wire::parse_time;
 
 /// The metadata service of an ECS; link-local, so plain http and never through a proxy.
 const METADATA: &str = "http://169.254.169.254";
+/// For one request and its whole answer.
 const METADATA_TIMEOUT: Duration = Duration::from_secs(3);
+/// It is one hop away: an address that is not there is known by then.
+const METADATA_CONNECT: Duration = Duration::from_secs(2);
+/// How often it is asked, and the first pause; the pause doubles.
+const METADATA_ATTEMPTS: u32 = 4;
+const METADATA_PAUSE: Duration = Duration::from_millis(250);
+/// Its longest answer, the keys with their token, has some 4 KB.
+const METADATA_LARGEST: usize = 64 * 1024;
 /// A secret longer than this is some other file.
 const LONGEST_SECRET: u64 = 64 * 1024;
 
@@ -96,7 +106,10 @@ impl Reader {
         match (self.var("HUAWEICLOUD_SDK_AK"), self.var("HUAWEICLOUD_SDK_SK")) {
             (Some(access), Some(secret)) => {
                 let token = self.var("HUAWEICLOUD_SDK_SECURITY_TOKEN").map(SecretString::from);
-                Ok(Some(Credentials::new(access, secret.into(), token, None)))
+                let id = self.var("HUAWEICLOUD_SDK_PROJECT_ID");
+                Ok(Some(
+                    Credentials::new(access, secret.into(), token, None).with_project_id(id),
+                ))
             }
             (None, None) => Ok(None),
             (Some(_), None) => Err(AuthError::Missing(
@@ -132,12 +145,10 @@ impl Reader {
             value(key).ok_or_else(|| AuthError::Missing(format!("{}: [{section}] has no {key}", path.display())))
         };
         let secret = needed("sk")?.into();
-        Ok(Credentials::new(
-            needed("ak")?,
-            secret,
-            value("security_token").map(Into::into),
-            None,
-        ))
+        Ok(
+            Credentials::new(needed("ak")?, secret, value("security_token").map(Into::into), None)
+                .with_project_id(value("project_id")),
+        )
     }
 
     /// One secret, without the line end an editor leaves.
@@ -208,7 +219,15 @@ fn read_guarded(path: &Path) -> Result<String, AuthError> {
         tracing::warn!(file = %path.display(), mode = format_args!("{mode:04o}"), "everybody may read this secret file: chmod o-r");
     }
     let mut text = String::new();
-    file.take(LONGEST_SECRET).read_to_string(&mut text).map_err(failed)?;
+    file.take(LONGEST_SECRET + 1)
+        .read_to_string(&mut text)
+        .map_err(failed)?;
+    if text.len() as u64 > LONGEST_SECRET {
+        return Err(AuthError::TooLong {
+            path: path.to_owned(),
+            most: LONGEST_SECRET,
+        });
+    }
     Ok(text)
 }
 
@@ -253,51 +272,88 @@ struct MetadataKeys {
 #[serde(transparent)]
 struct SecretText(String);
 
-/// Keys of the agency, by the token variant where the service has it.
+/// The metadata service gave no keys: whether asking again makes sense, and why.
+type NoKeys = (bool, String, Option<reqwest::Error>);
+
+/// Keys of the agency. What passes (a reset, 429, 5xx) is tried again, as any read.
 async fn ecs(endpoint: &Url) -> Result<Credentials, AuthError> {
-    let failed = |why: &str, source: Option<reqwest::Error>| AuthError::Metadata {
+    let failed = |(_, why, source): NoKeys| AuthError::Metadata {
         endpoint: endpoint.to_string(),
-        why: why.to_owned(),
+        why,
         source: source.map(|error| error.without_url().into()),
     };
     let client = super::transport::builder()
         .no_proxy()
         .tls_certs_only([])
-        .connect_timeout(METADATA_TIMEOUT)
+        .connect_timeout(METADATA_CONNECT)
         .timeout(METADATA_TIMEOUT)
         .build()
-        .map_err(|error| failed("no client", Some(error)))?;
-    let base = endpoint.as_str().trim_end_matches('/');
+        .map_err(|error| failed((false, "no client".to_owned(), Some(error))))?;
+    let mut attempt = 1;
+    loop {
+        match agency_keys(&client, endpoint.as_str().trim_end_matches('/')).await {
+            Ok(keys) => return Ok(keys),
+            Err(no_keys) if no_keys.0 && attempt < METADATA_ATTEMPTS => {
+                tokio::time::sleep(back_off(METADATA_PAUSE, attempt, None)).await;
+                attempt += 1;
+            }
+            Err(no_keys) => return Err(failed(no_keys)),
+        }
+    }
+}
+
+/// One attempt, by the token variant where the service has it.
+async fn agency_keys(client: &reqwest::Client, base: &str) -> Result<Credentials, NoKeys> {
     let token = client
         .put(format!("{base}/meta-data/latest/api/token"))
         .header("X-Metadata-Token-Ttl-Seconds", "21600")
-        .send()
-        .await;
+        // Some servers wait for a body, or refuse, where a PUT does not say that it has none.
+        .header(reqwest::header::CONTENT_LENGTH, "0");
     // 404, 405 and 503 mean that there is no such variant; whatever else goes wrong here, the plain request says it better.
-    let token = match token {
-        Ok(answer) if answer.status().is_success() => answer.text().await.ok(),
-        Ok(_) | Err(_) => None,
+    let (token, token_may_come) = match ask(token).await {
+        Ok((status, body)) if status.is_success() => (String::from_utf8(body).ok(), false),
+        Ok((status, _)) => (None, passes(status)),
+        Err((again, ..)) => (None, again),
     };
     let mut request = client.get(format!("{base}/openstack/latest/securitykey"));
     if let Some(token) = &token {
         request = request.header("X-Metadata-Token", token.trim());
     }
-    let answer = request.send().await.map_err(|error| failed("no answer", Some(error)))?;
-    let status = answer.status();
-    let body = answer
-        .bytes()
-        .await
-        .map_err(|error| failed("the answer broke off", Some(error)))?;
+    let (status, body) = ask(request).await?;
     if !status.is_success() {
-        return Err(failed(&format!("HTTP {}", status.as_u16()), None));
+        let again = passes(status) || (status == StatusCode::UNAUTHORIZED && token_may_come);
+        return Err((again, format!("HTTP {}", status.as_u16()), None));
     }
     // The parser's own error may quote the answer, which holds secrets.
     let keys: SecurityKey =
-        serde_json::from_slice(&body).map_err(|_| failed("its answer is not the documented JSON", None))?;
+        serde_json::from_slice(&body).map_err(|_| (false, "its answer is not the documented JSON".to_owned(), None))?;
     let keys = keys.credential;
     let expires = keys.expires_at.as_deref().and_then(parse_time);
     let token = keys.securitytoken.map(|token| token.0.into());
     Ok(Credentials::new(keys.access, keys.secret.0.into(), token, expires))
+}
+
+fn passes(status: StatusCode) -> bool {
+    status.is_server_error() || matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT)
+}
+
+/// One request to the metadata service and its bounded answer.
+async fn ask(request: reqwest::RequestBuilder) -> Result<(StatusCode, Vec<u8>), NoKeys> {
+    // Where nothing answers at all, as on a machine that is no ECS, asking again only takes longer.
+    let again = |error: &reqwest::Error| !error.is_timeout();
+    let mut answer = request
+        .send()
+        .await
+        .map_err(|error| (again(&error), "no answer".to_owned(), Some(error)))?;
+    let (body, whole) = super::transport::body(&mut answer, METADATA_LARGEST)
+        .await
+        .map_err(|error| (again(&error), "the answer broke off".to_owned(), Some(error)))?;
+    if whole {
+        Ok((answer.status(), body))
+    } else {
+        let why = format!("its answer is larger than {} KiB", METADATA_LARGEST >> 10);
+        Err((false, why, None))
+    }
 }
 
 #[cfg(test)]

@@ -1,15 +1,23 @@
-//! The HTTP clients, and the URL that is sent byte for byte as it was signed.
+//! The HTTP clients, the URL that is sent byte for byte as it was signed, and bodies of bounded size.
 //!
 //! Not for what is sent or what the answer means: that is `exchange`.
 
 use std::net::IpAddr;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use tokio::time::Instant;
 use url::{Host, Url};
 
 use super::sign::{encode_query, encode_segment};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// An idle connection is closed after this time: well before a server or a gateway does so without notice.
+const IDLE: Duration = Duration::from_secs(10);
+/// After a reused connection broke, every request has a connection of its own for this time.
+const UNPOOLED_FOR: Duration = Duration::from_secs(300);
+/// After a certificate was refused the CA certificates are read again, but not more often than this.
+const RENEW_EVERY: Duration = Duration::from_secs(60);
 
 /// What all clients have in common: no redirects (reqwest would carry tokens to another host), no silent retries, the ring provider.
 pub(super) fn builder() -> reqwest::ClientBuilder {
@@ -21,9 +29,121 @@ pub(super) fn builder() -> reqwest::ClientBuilder {
         .user_agent(concat!("rds-retentiond/", env!("CARGO_PKG_VERSION")))
 }
 
+/// The HTTP client of one endpoint. It is rebuilt when the CA certificates may have changed, and reuses no connections for a
+/// while after one broke.
+pub(super) struct Http {
+    pub(super) endpoint: Url,
+    /// The environment variable that names the proxy on the way, if there is one.
+    pub(super) proxy: Option<&'static str>,
+    timeout: Duration,
+    made: Mutex<Made>,
+}
+
+struct Made {
+    client: reqwest::Client,
+    /// Counts rebuilds, so that a request knows whether its client is still the current one.
+    generation: u64,
+    unpooled_until: Option<Instant>,
+    /// When a refused certificate last led to a rebuild.
+    renewed: Option<Instant>,
+}
+
+impl Http {
+    pub(super) fn new(endpoint: Url, timeout: Duration, proxy: Option<&'static str>) -> Result<Self, reqwest::Error> {
+        let made = Made {
+            client: client(&endpoint, timeout, true)?,
+            generation: 0,
+            unpooled_until: None,
+            renewed: None,
+        };
+        Ok(Self {
+            endpoint,
+            proxy,
+            timeout,
+            made: Mutex::new(made),
+        })
+    }
+
+    /// The client to use now, and its generation.
+    pub(super) fn client(&self) -> (reqwest::Client, u64) {
+        let mut made = self.made();
+        if made.unpooled_until.is_some_and(|until| Instant::now() >= until) {
+            made.unpooled_until = None;
+            self.rebuild(&mut made);
+        }
+        (made.client.clone(), made.generation)
+    }
+
+    /// A connection of this generation broke before any answer: the next requests reuse none.
+    pub(super) fn broke(&self, generation: u64) {
+        let mut made = self.made();
+        if made.generation == generation && made.unpooled_until.is_none() {
+            made.unpooled_until = Some(Instant::now() + UNPOOLED_FOR);
+            self.rebuild(&mut made);
+        }
+    }
+
+    /// Reads the CA certificates again.
+    pub(super) fn renew(&self) {
+        self.rebuild(&mut self.made());
+    }
+
+    /// A certificate was refused by a client of this generation: reads the CA certificates again. Whether another try makes sense.
+    pub(super) fn renew_after(&self, generation: u64) -> bool {
+        let mut made = self.made();
+        if made.generation != generation {
+            return true;
+        }
+        if made.renewed.is_some_and(|at| at.elapsed() < RENEW_EVERY) {
+            return false;
+        }
+        made.renewed = Some(Instant::now());
+        self.rebuild(&mut made)
+    }
+
+    /// Connections that are in use are not touched; idle ones are closed.
+    fn rebuild(&self, made: &mut Made) -> bool {
+        match client(&self.endpoint, self.timeout, made.unpooled_until.is_none()) {
+            Ok(client) => {
+                made.client = client;
+                made.generation += 1;
+                true
+            }
+            Err(error) => {
+                tracing::warn!(endpoint = %self.endpoint, %error, "the HTTP client cannot be rebuilt; the old one, with the CA certificates it read, stays in use");
+                false
+            }
+        }
+    }
+
+    fn made(&self) -> MutexGuard<'_, Made> {
+        self.made.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Reads a body up to `most` bytes, decoded; and whether that is all of it. No more than that is ever held.
+pub(super) async fn body(answer: &mut reqwest::Response, most: usize) -> Result<(Vec<u8>, bool), reqwest::Error> {
+    let mut body = Vec::new();
+    while let Some(chunk) = answer.chunk().await? {
+        let room = most - body.len();
+        body.extend_from_slice(&chunk[..chunk.len().min(room)]);
+        if chunk.len() > room {
+            return Ok((body, false));
+        }
+    }
+    Ok((body, true))
+}
+
 /// A client for one endpoint.
-pub(super) fn client(endpoint: &Url, timeout: Duration) -> Result<reqwest::Client, reqwest::Error> {
-    let mut builder = builder().connect_timeout(CONNECT_TIMEOUT).timeout(timeout).gzip(true);
+fn client(endpoint: &Url, timeout: Duration, pooled: bool) -> Result<reqwest::Client, reqwest::Error> {
+    let mut builder = builder()
+        .connect_timeout(CONNECT_TIMEOUT)
+        .timeout(timeout)
+        .pool_idle_timeout(IDLE)
+        .gzip(true);
+    if !pooled {
+        builder = builder.pool_max_idle_per_host(0);
+    }
     if is_loopback(endpoint) {
         // A proxy would look for the simulator on its own machine.
         builder = builder.no_proxy();
@@ -35,7 +155,7 @@ pub(super) fn client(endpoint: &Url, timeout: Duration) -> Result<reqwest::Clien
     builder.build()
 }
 
-fn is_loopback(endpoint: &Url) -> bool {
+pub(super) fn is_loopback(endpoint: &Url) -> bool {
     match endpoint.host() {
         Some(Host::Domain(name)) => name.eq_ignore_ascii_case("localhost"),
         Some(Host::Ipv4(ip)) => IpAddr::V4(ip).is_loopback(),

@@ -15,10 +15,20 @@ pub(super) use file::both_ways;
 pub use file::{BackupsOfInstance, backups_from_json};
 
 use super::InstanceEntry;
-use super::scalar::{Many, Merge, Scalar, lenient_object};
+use super::listing::LIMIT;
+use super::scalar::{LONGEST_TEXT, Many, Merge, Scalar, lenient_object};
 use crate::retention::{
     Backup, BackupId, BackupKind, BackupStatus, Databases, Engine, Instance, InstanceId, InstanceLife, ProjectName,
 };
+
+/// Tags of one instance; the API takes 20.
+const MOST_TAGS: usize = 1_000;
+/// Databases that one backup names; an instance has some hundred.
+const MOST_DATABASES: usize = 4_096;
+/// Projects of one account and region name; IAM gives a page of at most so many.
+const MOST_PROJECTS: usize = 5_000;
+/// Results of one batch; 50 are asked for, and each may come twice.
+const MOST_RESULTS: usize = 200;
 
 lenient_object! {
     /// `datastore` of a backup or an instance.
@@ -54,17 +64,17 @@ lenient_object! {
         name: Scalar<'a> = "name",
         kind: Scalar<'a> = "type",
         datastore: Datastore<'a> = "datastore",
-        tags: Many<Tag<'a>> = "tags",
+        tags: Many<Tag<'a>, MOST_TAGS> = "tags",
         enterprise_project: Scalar<'a> = "enterprise_project_id",
     }
 }
 lenient_object! {
     /// A page of backups; `total` is what `ListRetainBackups` calls its count.
-    BackupPage { items: Many<Entry<'a>> = "backups", total: Scalar<'a> = "total_count" | "total" }
+    BackupPage { items: Many<Entry<'a>, LIMIT> = "backups", total: Scalar<'a> = "total_count" | "total" }
 }
 lenient_object! {
     /// A page of instances.
-    InstancePage { items: Many<InstanceFields<'a>> = "instances", total: Scalar<'a> = "total_count" }
+    InstancePage { items: Many<InstanceFields<'a>, LIMIT> = "instances", total: Scalar<'a> = "total_count" }
 }
 lenient_object! {
     /// One project of IAM.
@@ -72,7 +82,7 @@ lenient_object! {
 }
 lenient_object! {
     /// IAM's answer.
-    ProjectList { projects: Many<ProjectFields<'a>> = "projects" }
+    ProjectList { projects: Many<ProjectFields<'a>, MOST_PROJECTS> = "projects" }
 }
 lenient_object! {
     /// What became of one id.
@@ -84,7 +94,7 @@ lenient_object! {
 }
 lenient_object! {
     /// The answer to a batch.
-    DeleteResults { results: Many<DeleteResult<'a>> = "delete_results" }
+    DeleteResults { results: Many<DeleteResult<'a>, MOST_RESULTS> = "delete_results" }
 }
 
 impl Merge for Datastore<'_> {
@@ -135,7 +145,8 @@ impl<'de> Deserialize<'de> for DatabaseNames {
                         f.write_str("a database")
                     }
                     fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Element, E> {
-                        Ok(Element(Some(text.to_owned()).filter(|text| !text.is_empty())))
+                        let is_name = !text.is_empty() && text.len() <= LONGEST_TEXT;
+                        Ok(Element(is_name.then(|| text.to_owned())))
                     }
                     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Element, A::Error> {
                         let name = Name::deserialize(serde::de::value::MapAccessDeserializer::new(map))?;
@@ -154,17 +165,19 @@ impl<'de> Deserialize<'de> for DatabaseNames {
             }
         }
         // A lone object in place of the list is not understood: unknown, so kept.
-        Ok(match Many::<Element, false>::deserialize(deserializer)? {
-            Many::Absent => Self::Absent,
-            Many::Odd => Self::Odd,
-            Many::Items(items) => match items.into_iter().map(|element| element.0).collect::<Option<Vec<_>>>() {
-                Some(mut names) => {
-                    names.sort_unstable();
-                    Self::Names(names)
-                }
-                None => Self::Odd,
+        Ok(
+            match Many::<Element, MOST_DATABASES, false>::deserialize(deserializer)? {
+                Many::Absent => Self::Absent,
+                Many::Odd => Self::Odd,
+                Many::Items(items) => match items.into_iter().map(|element| element.0).collect::<Option<Vec<_>>>() {
+                    Some(mut names) => {
+                        names.sort_unstable();
+                        Self::Names(names)
+                    }
+                    None => Self::Odd,
+                },
             },
-        })
+        )
     }
 }
 

@@ -40,6 +40,11 @@ impl Projects {
         })
     }
 
+    /// Reads the CA certificates again for all of them: somebody may have renewed the bundle.
+    pub fn renew_connections(&self) {
+        self.clients.values().for_each(Client::renew_connections);
+    }
+
     /// The client of a project.
     pub fn get(&self, name: &ProjectName) -> Option<&Client> {
         self.clients.get(name)

@@ -339,7 +339,7 @@ fn included_policies_follow_in_sorted_order_and_their_directories_are_watched() 
         |name: &str| format!("policies: [{{name: {name}, mode: dry-run, schedule: \"@daily\", keep: {{last: 1}}}}]");
     let files = [policy("main"), policy("b"), policy("c"), policy("a")];
     let main = format!(
-        "version: 1\nprojects: [{{name: p, region: r-1}}]\ninclude: [\"two/*.yaml\", \"one/*.y?ml\", \"two/b.yaml\", \"none/*\"]\n{}",
+        "version: 1\nprojects: [{{name: p, region: cn-north-4}}]\ninclude: [\"two/*.yaml\", \"one/*.y?ml\", \"two/b.yaml\", \"none/*\"]\n{}",
         files[0]
     );
     let dir = directory(&[
@@ -421,7 +421,7 @@ fn files_that_others_may_write_are_refused() {
 fn an_included_file_and_a_secret_that_others_may_write_are_refused() {
     let dir = directory(&[("d/p.yaml", b"policies: []\n"), ("ak", b"x"), ("sk", b"y")]);
     let main = format!(
-        "version: 1\ninclude: [\"d/*\"]\nprojects:\n  - name: p\n    region: r-1\n    credentials:\n      source: files\n      \
+        "version: 1\ninclude: [\"d/*\"]\nprojects:\n  - name: p\n    region: cn-north-4\n    credentials:\n      source: files\n      \
          access_key_file: {0}/ak\n      secret_key_file: {0}/sk\n      security_token_file: {0}/none\n\
          policies: [{{name: a, mode: dry-run, schedule: \"@daily\", keep: {{last: 1}}}}]\n",
         dir.path().display()

@@ -5,7 +5,7 @@ use super::people::Desk;
 /// The warnings of one policy, without the file's name and snippet.
 fn lints(policy: &str) -> Vec<String> {
     let desk = Desk::new();
-    let text = format!("version: 1\nprojects: [{{name: prod, region: r}}]\npolicies:\n{policy}");
+    let text = format!("version: 1\nprojects: [{{name: prod, region: cn-north-4}}]\npolicies:\n{policy}");
     desk.write("lint.yaml", &text);
     let output = desk.ask("check --config lint.yaml");
     assert_eq!(

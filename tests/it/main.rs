@@ -11,6 +11,7 @@ mod doubts;
 mod field;
 mod first_steps;
 mod floors;
+mod hostile;
 mod http;
 mod keys;
 mod kill;

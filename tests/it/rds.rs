@@ -1,7 +1,7 @@
 //! The API client against a scripted server on loopback: what is sent, what is believed, what is tried again.
 
 mod begin;
-mod server;
+pub mod server;
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -304,7 +304,7 @@ async fn retained_backups_are_read_in_their_own_shape() {
 }
 
 /// One deletion request whose intent is made now.
-async fn delete(client: &Client, batch: &Batch) -> Result<Answer, Error> {
+pub async fn delete(client: &Client, batch: &Batch) -> Result<Answer, Error> {
     let permit = client.permit_deletion(None).await?;
     permit.delete(batch, IntendedAt::now(), std::future::pending()).await
 }

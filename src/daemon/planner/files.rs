@@ -120,6 +120,9 @@ impl Planner {
         });
         self.fingerprint = seen;
         let now = (self.clock)();
+        if by_hand || matches!(found, Found::New(_)) {
+            off_the_runtime(|| self.projects.renew_connections());
+        }
         match found {
             Found::Bad(problems) => self.refuse(problems, by_hand),
             Found::Unchanged => {

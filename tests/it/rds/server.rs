@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::num::NonZeroU32;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -42,6 +43,30 @@ pub enum Play {
     Truncate,
     /// Answers 200 without a Date.
     NoDate(String),
+    /// Status, extra header lines, a body of any bytes.
+    Bytes(u16, &'static str, Vec<u8>),
+    /// Status, and a body of these bytes again and again, without end.
+    Endless(u16, &'static [u8]),
+    /// Status 200 and a body of which one byte comes now and then.
+    Drip(Duration),
+}
+
+/// A gzip body of this text, repeated; see [`unpacked`].
+pub fn packed(head: &str, part: &str, times: usize, tail: &str) -> Vec<u8> {
+    use std::io::Write as _;
+    let mut packer = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+    packer.write_all(head.as_bytes()).unwrap();
+    let many = part.repeat(1_000);
+    for _ in 0..times / 1_000 {
+        packer.write_all(many.as_bytes()).unwrap();
+    }
+    packer.write_all(tail.as_bytes()).unwrap();
+    packer.finish().unwrap()
+}
+
+/// The answer that a client must unpack.
+pub fn unpacked(body: &[u8]) -> Play {
+    Play::Bytes(200, "Content-Encoding: gzip\r\n", body.to_vec())
 }
 
 pub fn ok(body: impl Into<String>) -> Play {
@@ -55,6 +80,10 @@ pub fn status(status: u16, body: &str) -> Play {
 pub struct Script {
     plays: Mutex<VecDeque<Play>>,
     seen: Mutex<Vec<Seen>>,
+    /// How many connections were opened.
+    pub connections: AtomicUsize,
+    /// Every connection is closed, without an answer, when a second request comes on it.
+    pub once_each: AtomicBool,
     /// When closed to begin with, answers wait for a permit each.
     pub gate: Semaphore,
     under_way: Mutex<(usize, usize)>,
@@ -78,6 +107,8 @@ impl Server {
         let script = Arc::new(Script {
             plays: Mutex::new(plays.into_iter().collect()),
             seen: Mutex::default(),
+            connections: AtomicUsize::new(0),
+            once_each: AtomicBool::new(false),
             gate: Semaphore::new(0),
             under_way: Mutex::default(),
         });
@@ -112,7 +143,13 @@ impl Server {
 
 async fn serve(stream: TcpStream, script: Arc<Script>) {
     let mut stream = BufReader::new(stream);
+    script.connections.fetch_add(1, Ordering::SeqCst);
+    let mut answered = 0;
     while let Some(seen) = request(&mut stream).await {
+        if answered > 0 && script.once_each.load(Ordering::SeqCst) {
+            return;
+        }
+        answered += 1;
         {
             let mut under_way = script.under_way.lock().unwrap();
             under_way.0 += 1;
@@ -130,6 +167,33 @@ async fn serve(stream: TcpStream, script: Arc<Script>) {
             Some(Play::NoDate(body)) => (200, String::new(), body),
             Some(Play::Reset) => return,
             Some(Play::Hang) => return std::future::pending().await,
+            Some(Play::Bytes(status, headers, body)) => {
+                let length = body.len();
+                let head = format!("HTTP/1.1 {status} X\r\n{date}{headers}Content-Length: {length}\r\n\r\n");
+                let sent = stream.write_all(&[head.into_bytes(), body].concat()).await;
+                if sent.is_err() {
+                    return;
+                }
+                continue;
+            }
+            Some(Play::Endless(status, part)) => {
+                let head = format!("HTTP/1.1 {status} X\r\n{date}\r\n");
+                let mut sent = stream.write_all(head.as_bytes()).await;
+                let many = part.repeat(8_192);
+                while sent.is_ok() {
+                    sent = stream.write_all(&many).await;
+                }
+                return;
+            }
+            Some(Play::Drip(every)) => {
+                let head = format!("HTTP/1.1 200 X\r\n{date}Content-Length: 100000\r\n\r\n");
+                let mut sent = stream.write_all(head.as_bytes()).await;
+                while sent.is_ok() {
+                    tokio::time::sleep(every).await;
+                    sent = stream.write_all(b" ").await;
+                }
+                return;
+            }
             Some(Play::Truncate) => {
                 let _ = stream
                     .write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n{\"tot")
