@@ -258,8 +258,12 @@ fn expected(cell: Cell) -> Vec<(u8, Gone)> {
         // A token that is no token is refused by the service.
         At::MetadataToken if fault.starts_with("body=") => vec![(77, Gone::Nothing)],
         At::MetadataToken => good,
+        // Keys need no more than 64 KiB, and who sends more is not heard to the end.
+        At::SecurityKey if fault.starts_with("huge") => vec![(77, Gone::Nothing)],
         At::SecurityKey => match class {
             Class::Harmless | Class::Date | Class::Disagrees => good,
+            // It is a read like any other; only where nothing comes in time it is not asked again at once.
+            Class::Retried if once && !fault.starts_with("delay") && !fault.starts_with("drip") => good,
             // The keys are asked for anew with the next request.
             _ if once => vec![(0, Gone::All), (77, Gone::Nothing)],
             _ => vec![(77, Gone::Nothing)],
