@@ -275,7 +275,7 @@ struct SecretText(String);
 /// The metadata service gave no keys: whether asking again makes sense, and why.
 type NoKeys = (bool, String, Option<reqwest::Error>);
 
-/// Keys of the agency. What passes (a reset, 429, 5xx) is tried again, as any read.
+/// Keys of the agency. What passes (a reset, 429, 5xx, an answer that cannot be read) is tried again, as any read.
 async fn ecs(endpoint: &Url) -> Result<Credentials, AuthError> {
     let failed = |(_, why, source): NoKeys| AuthError::Metadata {
         endpoint: endpoint.to_string(),
@@ -326,7 +326,7 @@ async fn agency_keys(client: &reqwest::Client, base: &str) -> Result<Credentials
     }
     // The parser's own error may quote the answer, which holds secrets.
     let keys: SecurityKey =
-        serde_json::from_slice(&body).map_err(|_| (false, "its answer is not the documented JSON".to_owned(), None))?;
+        serde_json::from_slice(&body).map_err(|_| (true, "its answer is not the documented JSON".to_owned(), None))?;
     let keys = keys.credential;
     let expires = keys.expires_at.as_deref().and_then(parse_time);
     let token = keys.securitytoken.map(|token| token.0.into());
