@@ -31,6 +31,7 @@ pub use body::Body;
 pub use hyper::body::Bytes;
 pub use hyper::{HeaderMap, Method, Request, Response, StatusCode, header};
 use seats::{Seat, Seats};
+pub use seats::{open_files_limit, places};
 
 /// What one server grants its clients.
 #[derive(Debug, Clone)]

@@ -14,7 +14,7 @@
 //! | 2 | [`run`] | one pass, from listing to report |
 //! | 1 | [`config`] [`rds`] [`ledger`] [`telemetry`] | each talks to one outside |
 //! | 0 | [`retention`] | pure: what is a backup, what may go, and why |
-//! | · | [`clock`] [`http`] | tools: the wall clock, the HTTP server's plumbing |
+//! | · | [`clock`] [`http`] [`wording`] | tools: the wall clock, the HTTP server's plumbing, text made fit to be shown |
 //! | · | [`simulator`] | across the road: an RDS API on loopback; known to `cli` and tests only |
 //!
 //! # Words
@@ -39,6 +39,7 @@ pub mod cli;
 // tools
 pub mod clock;
 pub mod http;
+pub mod wording;
 // across the road
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;

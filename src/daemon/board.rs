@@ -122,6 +122,11 @@ impl Board {
         self.facts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// The configuration in force.
+    pub fn config(&self) -> Arc<Config> {
+        self.live.borrow().clone()
+    }
+
     /// The metrics, as they are now.
     pub fn metrics(&self, openmetrics: bool) -> String {
         self.refresh(false);

@@ -10,6 +10,26 @@ use tokio::sync::Notify;
 use tokio::task::Id;
 use tokio::time::Instant;
 
+/// How few places there are even where descriptors are scarce: a scraper and a person.
+const FEWEST: usize = 2;
+
+/// How many files this process may have open (the soft `RLIMIT_NOFILE`), where the kernel says so.
+pub fn open_files_limit() -> Option<u64> {
+    let limits = std::fs::read_to_string("/proc/self/limits").ok()?;
+    let line = limits.lines().find_map(|line| line.strip_prefix("Max open files"))?;
+    match line.split_whitespace().next()? {
+        "unlimited" => None,
+        number => number.parse().ok(),
+    }
+}
+
+/// How many connections may be open when so many descriptors are there and so many are needed for other things; at most `most`.
+pub fn places(limit: u64, needed: u64, most: usize) -> usize {
+    usize::try_from(limit.saturating_sub(needed))
+        .unwrap_or(most)
+        .clamp(FEWEST, most)
+}
+
 /// One connection's place, as the accept loop and the connection see it.
 #[derive(Debug)]
 pub(super) struct Seat {
@@ -76,5 +96,18 @@ impl Seats {
     /// The task has ended.
     pub(super) fn give_back(&mut self, task: Id) {
         self.0.remove(&task);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places_follow_the_limit_of_open_files() {
+        assert_eq!(places(1024, 66, 256), 256);
+        assert_eq!(places(128, 66, 256), 62);
+        assert_eq!(places(24, 66, 256), 2, "a scraper and a person get in all the same");
+        assert!(open_files_limit().is_none_or(|limit| limit > 0));
     }
 }

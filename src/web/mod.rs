@@ -12,6 +12,7 @@
 //! and must come soon, bodies are not read, places are counted ([`crate::http`]), and pages are drawn one at a time, each
 //! once a second however many ask.
 
+mod encoding;
 pub mod page;
 
 use std::future::Future;
@@ -27,6 +28,7 @@ use crate::daemon::{Board, off_the_runtime};
 use crate::http::header::HeaderValue;
 use crate::http::{self, Answer, Body, Bytes, Limits, Request, Response, StatusCode, header};
 use crate::telemetry::openmetrics;
+use crate::wording::sanitize;
 
 const TEXT: &str = "text/plain; charset=utf-8";
 const JSON: &str = "application/json";
@@ -48,8 +50,37 @@ const MOST_PAGES: usize = 8;
 /// Readers who may wait for a page to be drawn; each page takes a core some tens of milliseconds.
 const MOST_WAITING: usize = 16;
 
+/// Clients that may be connected at once, where there are descriptors enough.
+const MOST_CLIENTS: usize = 256;
+/// Descriptors that a process has or may need besides connections: the ledger, files that are read, the log, timers, signals. An idle
+/// daemon holds some 20.
+const OF_THE_PROCESS: u64 = 48;
+
+/// How many clients may be connected: strangers must not take the descriptors that a run needs.
+fn most_clients(board: &Board) -> usize {
+    // A run has a connection for each request under way, and another to IAM or the metadata service; and so again after a reload.
+    let of_runs: u64 = board
+        .config()
+        .projects
+        .iter()
+        .map(|project| 2 * (u64::from(project.concurrency.get()) + 1))
+        .sum();
+    let Some(limit) = http::open_files_limit() else {
+        return MOST_CLIENTS;
+    };
+    let places = http::places(limit, OF_THE_PROCESS + of_runs, MOST_CLIENTS);
+    if places < MOST_CLIENTS {
+        tracing::info!(
+            limit,
+            places,
+            "few files may be open, so fewer clients may be connected than 256; LimitNOFILE= raises the limit"
+        );
+    }
+    places
+}
+
 /// What this server grants: its clients are a scraper, a probe and a few browsers.
-fn limits() -> Limits {
+fn limits(max_connections: usize) -> Limits {
     Limits {
         header_timeout: Duration::from_secs(5),
         body_timeout: Duration::from_secs(2),
@@ -59,7 +90,7 @@ fn limits() -> Limits {
         // No request here has a body.
         max_body: 0,
         max_head: 16 * 1024,
-        max_connections: 256,
+        max_connections,
         drain: Duration::from_secs(2),
         date_header: true,
     }
@@ -81,30 +112,29 @@ struct Pages {
 /// Serves until `stop`, then finishes the requests under way.
 pub async fn serve(listener: TcpListener, board: Arc<Board>, stop: impl Future<Output = ()>) {
     let pages = Arc::new(Pages::none());
+    let places = most_clients(&board);
     let service = move |request: Request<Bytes>| {
         let (board, pages) = (Arc::clone(&board), Arc::clone(&pages));
         async move { Answer::from(answer(&request, &board, &pages).await) }
     };
-    http::serve(listener, limits(), service, stop).await;
+    http::serve(listener, limits(places), service, stop).await;
 }
 
 async fn answer(request: &Request<Bytes>, board: &Board, pages: &Pages) -> Response<Body> {
     match request.uri().path() {
         "/metrics" => {
-            // The header may come in several lines, which mean the same as one.
-            let accept: Vec<&str> = request
-                .headers()
-                .get_all(header::ACCEPT)
-                .iter()
-                .filter_map(|value| value.to_str().ok())
-                .collect();
-            let wanted = openmetrics::is_wanted(&accept.join(","));
+            let accept = said(request, &header::ACCEPT);
+            let wanted = openmetrics::is_wanted(&accept);
             let kind = if wanted {
                 openmetrics::OPENMETRICS_TYPE
             } else {
                 openmetrics::TEXT_TYPE
             };
-            response(StatusCode::OK, kind, board.metrics(wanted))
+            metrics(
+                kind,
+                board.metrics(wanted),
+                encoding::wants_gzip(&said(request, &header::ACCEPT_ENCODING)),
+            )
         }
         "/healthz" => match board.stands_still() {
             None => response(StatusCode::OK, TEXT, "ok\n"),
@@ -121,13 +151,16 @@ async fn answer(request: &Request<Bytes>, board: &Board, pages: &Pages) -> Respo
             let lines = obstacles.iter().map(|it| format!("{}: {}\n", it.about, it.message));
             response(StatusCode::SERVICE_UNAVAILABLE, TEXT, lines.collect::<String>())
         }
-        "/api/v1/status" => match serde_json::to_vec(&board.status()) {
-            Ok(json) => response(StatusCode::OK, JSON, json),
-            Err(error) => {
-                tracing::error!(%error, "the status cannot be written as JSON");
-                response(StatusCode::INTERNAL_SERVER_ERROR, TEXT, "the log says more\n")
+        "/api/v1/status" => {
+            let mut json = Vec::new();
+            match sanitize::write_json(&mut json, &board.status()) {
+                Ok(()) => response(StatusCode::OK, JSON, json),
+                Err(error) => {
+                    tracing::error!(%error, "the status cannot be written as JSON");
+                    response(StatusCode::INTERNAL_SERVER_ERROR, TEXT, "the log says more\n")
+                }
             }
-        },
+        }
         "/" => {
             let view = View::of(request.uri().query());
             match pages.page(view.clone(), || page::render(&board.status(), &view)).await {
@@ -141,6 +174,27 @@ async fn answer(request: &Request<Bytes>, board: &Board, pages: &Pages) -> Respo
             "not found; there are /, /metrics, /healthz, /readyz and /api/v1/status\n",
         ),
     }
+}
+
+/// A header's value; it may come in several lines, which mean the same as one.
+fn said(request: &Request<Bytes>, name: &header::HeaderName) -> String {
+    let lines = request.headers().get_all(name).iter();
+    let lines: Vec<&str> = lines.filter_map(|value| value.to_str().ok()).collect();
+    lines.join(",")
+}
+
+/// The metrics, packed where that is asked for: those of 200 policies are half a megabyte, every few seconds.
+fn metrics(kind: &'static str, text: impl Into<Bytes>, wants_gzip: bool) -> Response<Body> {
+    let text = text.into();
+    let packed = wants_gzip.then(|| off_the_runtime(|| encoding::gzip(&text))).flatten();
+    let is_packed = packed.is_some();
+    let mut response = response(StatusCode::OK, kind, packed.map_or(text, Bytes::from));
+    let headers = response.headers_mut();
+    headers.insert(header::VARY, HeaderValue::from_static("accept, accept-encoding"));
+    if is_packed {
+        headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+    }
+    response
 }
 
 impl Pages {

@@ -4,16 +4,25 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// What each room may use besides itself. The tools `clock` and `http` are open to floors 1 and up.
-const MAY_USE: [(&str, &[&str]); 14] = [
+/// What each room may use besides itself. The tools `clock`, `http` and `wording` are open to floors 1 and up.
+const MAY_USE: [(&str, &[&str]); 15] = [
     ("retention", &[]),
-    ("config", &["retention", "clock", "http"]),
-    ("rds", &["retention", "clock", "http"]),
-    ("ledger", &["retention", "clock", "http"]),
-    ("telemetry", &["retention", "clock", "http"]),
+    ("config", &["retention", "clock", "http", "wording"]),
+    ("rds", &["retention", "clock", "http", "wording"]),
+    ("ledger", &["retention", "clock", "http", "wording"]),
+    ("telemetry", &["retention", "clock", "http", "wording"]),
     (
         "run",
-        &["retention", "config", "rds", "ledger", "telemetry", "clock", "http"],
+        &[
+            "retention",
+            "config",
+            "rds",
+            "ledger",
+            "telemetry",
+            "clock",
+            "http",
+            "wording",
+        ],
     ),
     (
         "daemon",
@@ -26,6 +35,7 @@ const MAY_USE: [(&str, &[&str]); 14] = [
             "telemetry",
             "clock",
             "http",
+            "wording",
             "web",
         ],
     ),
@@ -40,6 +50,7 @@ const MAY_USE: [(&str, &[&str]); 14] = [
             "telemetry",
             "clock",
             "http",
+            "wording",
             "daemon",
         ],
     ),
@@ -56,10 +67,12 @@ const MAY_USE: [(&str, &[&str]); 14] = [
             "telemetry",
             "clock",
             "http",
+            "wording",
             "simulator",
         ],
     ),
     ("main", &["cli", "rds_retentiond"]),
+    ("wording", &[]),
     ("clock", &[]),
     ("http", &[]),
     ("simulator", &["http"]),

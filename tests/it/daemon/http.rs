@@ -229,3 +229,70 @@ async fn runs_go_on_while_the_address_to_listen_on_is_missing() {
     let status = eventually("the end", async || daemon.try_wait().unwrap()).await;
     assert!(status.success(), "{status}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn metrics_are_packed_for_who_asks_for_it() {
+    let lab = Lab::start(3).await;
+    lab.configure(&policy("p", NEVER, ""));
+    let mut daemon = lab.run().await;
+    daemon.is_ready().await;
+    for (accept, packed) in [
+        ("Accept-Encoding: gzip\r\n", true),
+        ("Accept-Encoding: br;q=1.0, gzip;q=0.8, *;q=0.1\r\n", true),
+        ("Accept-Encoding: br\r\nAccept-Encoding: gzip\r\n", true),
+        ("Accept-Encoding: gzip;q=0\r\n", false),
+        ("Accept-Encoding: identity\r\n", false),
+        ("", false),
+    ] {
+        for method in ["GET", "HEAD"] {
+            let request = format!("{method} /metrics HTTP/1.1\r\nHost: h\r\nConnection: close\r\n{accept}\r\n");
+            let answer = raw(&daemon, request.as_bytes()).await;
+            let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+            assert_eq!(head.contains("content-encoding: gzip"), packed, "{accept}: {head}");
+            assert!(head.contains("vary: accept, accept-encoding"), "{head}");
+            assert_eq!(body.starts_with("# HELP"), method == "GET" && !packed, "{accept}");
+        }
+    }
+    // A client that unpacks reads the same.
+    assert!(daemon.get("/metrics").await.1.starts_with("# HELP"));
+    assert!(daemon.stop().await.success());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn strangers_do_not_take_the_descriptors_that_a_run_needs() {
+    let lab = Lab::start(8).await;
+    lab.configure(&policy("p", "* * * * * *", ""));
+    let plain = lab.command();
+    let mut command = Command::new("sh");
+    command
+        .args(["-c", "ulimit -n 64 && exec \"$0\" \"$@\""])
+        .arg(plain.get_program())
+        .args(plain.get_args());
+    command
+        .args(["run", "--log-format", "json"])
+        .env_clear()
+        .envs(lab.simulator.environment());
+    command.stdin(Stdio::null());
+    let mut daemon = Running::start(command).await;
+    let mut strangers = Vec::new();
+    for _ in 0..150 {
+        strangers.push(
+            TcpStream::connect(daemon.url.trim_start_matches("http://"))
+                .await
+                .unwrap(),
+        );
+    }
+    let calls = lab.simulator.calls().len();
+    eventually("runs go on", async || {
+        (lab.simulator.calls().len() > calls + 5).then_some(())
+    })
+    .await;
+    eventually("what is due is deleted", async || {
+        (deleted(&lab.simulator).len() == 5).then_some(())
+    })
+    .await;
+    assert!(!daemon.log().contains("Too many open files"), "{}", daemon.log());
+    assert_eq!(daemon.get("/healthz").await.0, 200, "who asks gets in");
+    drop(strangers);
+    assert!(daemon.stop().await.success());
+}

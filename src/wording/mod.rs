@@ -1,0 +1,5 @@
+//! A tool for every floor: words that mean the same wherever they are shown.
+//!
+//! Not for sentences of a command (`cli`), the page (`web`) or the log (`telemetry`).
+
+pub mod sanitize;
