@@ -18,6 +18,7 @@ use crate::retention::{
     BackupId, ExpireReason, Fate, Hold, Instance, InstanceId, KeepReason, Keeper, PolicyName, ProjectName, Refusal,
     RunReport, Series,
 };
+use crate::wording::sanitize;
 
 /// Writes a report and a line feed, with the decisions that its pass told where it holds none itself.
 pub fn write_report(out: &mut dyn Write, report: &RunReport, told: &Told) -> io::Result<()> {
@@ -32,7 +33,7 @@ pub fn write(out: &mut dyn Write, value: &impl Serialize) -> io::Result<()> {
         out,
     };
     // The conversion keeps the kind of an I/O error, so that a broken pipe stays one.
-    serde_json::to_writer(&mut pieces, value).map_err(io::Error::from)?;
+    sanitize::write_json(&mut pieces, value).map_err(io::Error::from)?;
     pieces.made.push(b'\n');
     pieces.flush()
 }

@@ -47,6 +47,7 @@ use self::out::{Out, forgive_broken_pipe};
 use self::render::Kind;
 use self::told::Told;
 use crate::retention::RunReport;
+use crate::telemetry::logging;
 
 /// Why a command ended without its result: what to say, and the exit code.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -95,6 +96,8 @@ pub fn main() -> ExitCode {
         Ok(cli) => dispatch(&cli).unwrap_or_else(|failure| complain(&failure)),
         Err(error) => answer(&error),
     };
+    // What is not written by then is lost: the end of the process waits for no reader.
+    logging::flush();
     ExitCode::from(code)
 }
 
@@ -168,7 +171,9 @@ pub fn finish(out: Out, written: io::Result<()>, code: u8) -> CommandResult {
 /// Says something beside a result, on stderr: which state is used, that nothing can be deleted yet.
 pub fn note(text: &str) {
     // As with the error at the end: without stderr there is nobody to tell.
-    let _ = writeln!(anstream::stderr(), "{}", sentences::clean(text));
+    if logging::flush() {
+        let _ = writeln!(anstream::stderr(), "{}", sentences::clean(text));
+    }
 }
 
 /// Help and version go to stdout with 0; anything else that clap says is a usage error.
@@ -187,7 +192,9 @@ fn complain(failure: &Failure) -> u8 {
     } else {
         "rds-retentiond: "
     };
-    // There is nobody left to tell when stderr is gone.
-    let _ = writeln!(anstream::stderr(), "{name}{first}{rest}");
+    // There is nobody left to tell when stderr is gone, or nobody reads it.
+    if logging::flush() {
+        let _ = writeln!(anstream::stderr(), "{name}{first}{rest}");
+    }
     failure.code
 }

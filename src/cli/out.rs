@@ -9,6 +9,7 @@ use anstream::{AutoStream, ColorChoice};
 use anstyle::Style;
 
 use super::args::{Color, Format, Global, Show};
+use crate::telemetry::logging;
 
 /// How tables are drawn.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -66,6 +67,8 @@ impl Write for Stream {
 impl Out {
     /// For tables, in colour as asked for; `Auto` looks at the terminal and at `NO_COLOR`.
     pub fn table(color: Color) -> Self {
+        // What was logged on the way to a result stands before it.
+        logging::flush();
         let stdout = io::stdout();
         let choice = match color {
             Color::Auto => AutoStream::choice(&stdout),
@@ -86,6 +89,7 @@ impl Out {
 
     /// For JSON, scripts and man pages.
     pub fn raw() -> Self {
+        logging::flush();
         Self {
             stream: BufWriter::new(Stream::Raw(io::stdout().lock())),
             choice: ColorChoice::Never,

@@ -17,28 +17,7 @@ use crate::retention::{
 /// So many databases are named in a sentence, the others counted.
 const MOST_DATABASES: usize = 3;
 
-/// The text with everything escaped that steers a terminal or hides in it: control characters (C0, C1, DEL), line and
-/// paragraph separators, marks that turn the direction of writing, and characters without width.
-pub fn clean(text: &str) -> Cow<'_, str> {
-    let plain = |byte: u8| (b' '..=b'~').contains(&byte);
-    if text.bytes().all(plain) || !text.chars().any(is_hostile) {
-        return Cow::Borrowed(text);
-    }
-    let mut cleaned = String::with_capacity(text.len() + 8);
-    for c in text.chars() {
-        if is_hostile(c) {
-            cleaned.extend(c.escape_default());
-        } else {
-            cleaned.push(c);
-        }
-    }
-    Cow::Owned(cleaned)
-}
-
-fn is_hostile(c: char) -> bool {
-    c.is_control()
-        || matches!(c, '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
-}
+pub use crate::wording::sanitize::clean;
 
 /// A name as a shell takes it: quoted where it must be.
 pub fn shell_word(text: &str) -> Cow<'_, str> {

@@ -3,6 +3,7 @@
 //! Problems are for people first: a place, a sentence, the line with a pointer under it, a suggestion. For logs there is
 //! a form of one line. Not for deciding what is a problem: that is `read` and `compile`.
 
+use crate::wording::sanitize::is_unsafe;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
@@ -231,7 +232,7 @@ impl Source {
 fn printable(c: char) -> char {
     match c {
         '\t' => ' ',
-        c if c.is_control() || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}') => '\u{fffd}',
+        c if is_unsafe(c) => '\u{fffd}',
         c => c,
     }
 }

@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use super::error::Said;
 use super::throttle::LONGEST_PAUSE;
+use crate::wording::sanitize::is_unsafe;
 
 /// The longest message or body excerpt that is kept, in characters.
 const LONGEST: usize = 300;
@@ -43,7 +44,7 @@ impl Reply {
 pub(super) fn tidy(text: &str) -> String {
     let mut out: String = text
         .chars()
-        .map(|c| if c.is_control() { ' ' } else { c })
+        .map(|c| if is_unsafe(c) { ' ' } else { c })
         .take(LONGEST)
         .collect();
     if text.chars().nth(LONGEST).is_some() {

@@ -7,15 +7,18 @@ use serde_json::{Map, Value, json};
 use crate::retention::report::{InstanceCounts, Outcome, PolicyReport, RunResult, Sent, Skip, Summary};
 use crate::retention::{BackupId, Fate, InstanceId, PolicyName, ProjectName, Refusal, RunReport};
 
-/// A run as one line, the whole report as fields. ERROR where somebody must act: a run that failed, a plan that waits
-/// for approval.
+/// So many refusals of a policy stand in its line; those of single instances have lines of their own, too.
+const MOST_REFUSALS: usize = 5;
+/// So many different messages of the API stand in a deletion's line.
+const MOST_MESSAGES: usize = 5;
+
+/// A run as lines: one for each thing that was left alone, one for each policy, and the sums. ERROR where somebody must act: a run that
+/// failed, a plan that waits for approval. None grows with the fleet, for the journal takes long lines apart.
 pub fn run_line(report: &RunReport) {
-    let waits = report
-        .policies
-        .iter()
-        .flat_map(|policy| &policy.refusals)
-        .any(Refusal::waits_for_approval);
+    report.skipped.iter().for_each(|skip| skip_line(report, skip));
+    report.policies.iter().for_each(|policy| policy_line(report, policy));
     let any = |result| report.policies.iter().any(|policy| policy.result == result);
+    let waits = report.policies.iter().any(waits);
     let count =
         |decision: fn(&Summary) -> u64| -> u64 { report.policies.iter().map(|policy| decision(&policy.summary)).sum() };
     let bytes: u64 = sent(report)
@@ -46,8 +49,8 @@ pub fn run_line(report: &RunReport) {
                 failed = instances.failed,
                 calls = report.calls,
                 ledger_head = report.ledger_head.as_deref(),
-                policies.json = %policies(report),
-                skipped.json = %skipped(report),
+                policies = report.policies.len(),
+                skipped = report.skipped.len(),
                 "run ended"
             )
         };
@@ -65,39 +68,54 @@ fn sent(report: &RunReport) -> impl Iterator<Item = &Sent> {
     report.policies.iter().flat_map(|policy| policy.sent.values())
 }
 
-fn policies(report: &RunReport) -> Value {
-    let one = |policy: &PolicyReport| {
-        let refusals: Vec<Value> = policy
-            .refusals
-            .iter()
-            .map(|refusal| json!({"limit": refusal.limit(), "message": refusal.to_string()}))
-            .collect();
-        json!({
-            "policy": policy.policy.as_str(),
-            "mode": policy.mode.as_str(),
-            "result": policy.result.as_str(),
-            "summary": policy.summary,
-            "left": policy.left,
-            "sent": policy.sent,
-            "refusals": refusals,
-        })
-    };
-    report.policies.iter().map(one).collect()
+fn waits(policy: &PolicyReport) -> bool {
+    policy.refusals.iter().any(Refusal::waits_for_approval)
 }
 
-fn skipped(report: &RunReport) -> Value {
-    let one = |skip: &Skip| {
-        json!({
-            "project": skip.project.as_str(),
-            "instance_id": skip.instance.as_ref().map(InstanceId::as_str),
-            "reason": skip.reason.key(),
-            "message": skip.message,
-        })
-    };
-    report.skipped.iter().map(one).collect()
+fn policy_line(report: &RunReport, policy: &PolicyReport) {
+    let refusals: Value = policy
+        .refusals
+        .iter()
+        .take(MOST_REFUSALS)
+        .map(|refusal| json!({"limit": refusal.limit(), "message": refusal.to_string()}))
+        .collect();
+    macro_rules! line {
+        ($level:ident) => {
+            tracing::$level!(
+                run_id = report.run_id.as_deref(),
+                policy = policy.policy.as_str(),
+                mode = policy.mode.as_str(),
+                result = policy.result.as_str(),
+                summary.json = %json!(policy.summary),
+                left = policy.left,
+                sent.json = %json!(policy.sent),
+                refused = policy.refusals.len(),
+                refusals.json = %refusals,
+                "policy done"
+            )
+        };
+    }
+    match policy.result {
+        RunResult::Failed => line!(error),
+        _ if waits(policy) => line!(error),
+        RunResult::Partial | RunResult::Refused => line!(warn),
+        _ => line!(info),
+    }
 }
 
-/// A deletion request as one line: run id, ids and what the API said of each. WARN where it did not accept all.
+fn skip_line(report: &RunReport, skip: &Skip) {
+    tracing::info!(
+        run_id = report.run_id.as_deref(),
+        project = skip.project.as_str(),
+        instance_id = skip.instance.as_ref().map(InstanceId::as_str),
+        reason = skip.reason.key(),
+        details = skip.message,
+        "left alone"
+    );
+}
+
+/// A deletion request as one line: run id, ids, the outcome of each, and what the API said of those that it did not accept, once for each
+/// code. WARN where it did not accept all.
 pub fn deletion_line(run_id: &str, policy: &PolicyName, project: &ProjectName, outcomes: &[(BackupId, Outcome)]) {
     let all_accepted = outcomes.iter().all(|(_, outcome)| *outcome == Outcome::Accepted);
     // Nobody reads it: not made, for a large run has a thousand of them.
@@ -110,16 +128,19 @@ pub fn deletion_line(run_id: &str, policy: &PolicyName, project: &ProjectName, o
             .filter(|(_, it)| Fate::Answered(it.clone()).key() == key)
             .count()
     };
-    let each: Map<String, Value> = outcomes
-        .iter()
-        .map(|(id, outcome)| {
-            (
-                id.as_str().to_owned(),
-                serde_json::to_value(outcome).unwrap_or(Value::Null),
-            )
-        })
-        .collect();
-    let each = Value::Object(each);
+    let (mut each, mut messages) = (Map::new(), Map::new());
+    for (id, outcome) in outcomes {
+        let (code, message) = match outcome {
+            Outcome::Accepted => ("accepted", None),
+            Outcome::Rejected { code, message } => (code.as_str(), Some(message)),
+            Outcome::Unanswered { why } => ("unanswered", Some(why)),
+        };
+        each.insert(id.as_str().to_owned(), json!(code));
+        if let Some(message) = message.filter(|_| messages.len() < MOST_MESSAGES) {
+            messages.entry(code).or_insert_with(|| json!(message));
+        }
+    }
+    let (each, messages) = (Value::Object(each), Value::Object(messages));
     macro_rules! line {
         ($level:ident) => {
             tracing::$level!(
@@ -130,6 +151,7 @@ pub fn deletion_line(run_id: &str, policy: &PolicyName, project: &ProjectName, o
                 rejected = count("rejected"),
                 unanswered = count("unanswered"),
                 outcomes.json = %each,
+                messages.json = %messages,
                 "deletion request"
             )
         };

@@ -10,6 +10,8 @@ use std::fmt::{self, Write as _};
 use std::io::{IsTerminal, Write};
 use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 use thiserror::Error;
@@ -22,6 +24,14 @@ use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::{Context, SubscriberExt};
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt;
+
+use super::queue::{MOST_WAITING, Queue};
+use crate::wording::sanitize::{push_clean, push_json};
+
+/// No line is longer, in bytes: the journal takes more apart, and so do others.
+const LONGEST_LINE: usize = 8_000;
+/// The queue to standard error, once logging has begun.
+static STDERR: OnceLock<Arc<Queue>> = OnceLock::new();
 
 /// How lines look.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -46,6 +56,9 @@ pub enum Error {
         /// Why.
         source: tracing_subscriber::filter::ParseError,
     },
+    /// Standard error, or a thread that writes to it, is not to be had.
+    #[error("cannot log to standard error: {0}")]
+    Stderr(std::io::Error),
     /// It was begun before.
     #[error("logging has begun already")]
     Twice,
@@ -62,16 +75,36 @@ pub fn init(format: Format, filter: &str, journald: bool) -> Result<(), Error> {
         && !journald
         && std::io::stderr().is_terminal()
         && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-    let lines = Lines {
-        json: format == Format::Json,
+    let json = format == Format::Json;
+    let of_note = Lines {
+        json,
         colours,
         journald,
-        writer: std::io::stderr,
+        writer: (),
+    };
+    let note = move |count| of_note.gap(count);
+    // A handle of its own: one that waits must not hold the lock of `std::io::stderr`.
+    let stderr = std::io::stderr().as_fd().try_clone_to_owned().map_err(Error::Stderr)?;
+    let queue = Queue::start(std::fs::File::from(stderr), MOST_WAITING, Box::new(note)).map_err(Error::Stderr)?;
+    let queue = Arc::new(queue);
+    let lines = Lines {
+        json,
+        colours,
+        journald,
+        writer: Arc::clone(&queue),
     };
     tracing_subscriber::registry()
         .with(lines.with_filter(targets))
         .try_init()
-        .map_err(|_| Error::Twice)
+        .map_err(|_| Error::Twice)?;
+    let _ = STDERR.set(queue);
+    Ok(())
+}
+
+/// Waits until the lines logged so far are written, at most a second. Whether they are; where nobody reads standard error, nothing else
+/// should be written there either.
+pub fn flush() -> bool {
+    STDERR.get().is_none_or(|queue| queue.flush(Duration::from_secs(1)))
 }
 
 /// Whether standard error is the journal's own socket: systemd names it in `$JOURNAL_STREAM` as `device:inode`, and the
@@ -108,15 +141,34 @@ impl<W> Lines<W> {
         }
     }
 
-    fn line(&self, event: &Event<'_>, fields: Map<String, Value>) -> String {
-        let level = *event.metadata().level();
+    /// One line, cut where it would be too long. What is cut says so, and JSON stays JSON.
+    fn line(&self, level: Level, target: &str, mut fields: Map<String, Value>) -> String {
+        loop {
+            let line = self.render(level, target, fields.clone());
+            if line.len() <= LONGEST_LINE || !cut_longest(&mut fields) {
+                return line;
+            }
+        }
+    }
+
+    /// The line that stands where lines are missing.
+    fn gap(&self, count: u64) -> String {
+        let message = format!("{count} log lines were dropped: standard error was not read");
+        let fields = Map::from_iter([
+            ("message".to_owned(), json!(message)),
+            ("dropped".to_owned(), json!(count)),
+        ]);
+        self.render(Level::WARN, module_path!(), fields)
+    }
+
+    fn render(&self, level: Level, target: &str, fields: Map<String, Value>) -> String {
         let time = crate::clock::now().to_rfc3339_opts(chrono::SecondsFormat::Millis, true);
         let mut out = String::with_capacity(256);
         if self.journald {
             let _ = write!(out, "<{}>", priority(level));
         }
         if self.json {
-            self.json_line(&mut out, &time, level, event.metadata().target(), fields);
+            self.json_line(&mut out, &time, level, target, fields);
         } else {
             self.human_line(&mut out, &time, level, fields);
         }
@@ -140,17 +192,8 @@ impl<W> Lines<W> {
                 None => object.insert(name, value),
             };
         }
-        // serde_json escapes what JSON demands; the rest of the control characters stand only inside strings.
-        for character in Value::Object(object).to_string().chars() {
-            if is_unfit(character) {
-                let mut units = [0_u16; 2];
-                for unit in character.encode_utf16(&mut units) {
-                    let _ = write!(out, "\\u{unit:04x}");
-                }
-            } else {
-                out.push(character);
-            }
-        }
+        // serde_json escapes what JSON demands; whatever else is unsafe stands only inside strings.
+        push_json(out, &Value::Object(object).to_string());
     }
 
     fn human_line(&self, out: &mut String, time: &str, level: Level, mut fields: Map<String, Value>) {
@@ -163,7 +206,7 @@ impl<W> Lines<W> {
             let _ = write!(out, "{time} {on}{:<5}{off} ", level.as_str());
         }
         if let Some(message) = fields.remove("message") {
-            write_clean(out, &text_of(&message));
+            push_clean(out, &text_of(&message));
         }
         let (dim, off) = if self.colours { ("\x1b[2m", "\x1b[0m") } else { ("", "") };
         for (name, value) in fields {
@@ -173,10 +216,10 @@ impl<W> Lines<W> {
             // Quotes only where the end of the value would be in doubt.
             if text.is_empty() || (text.contains([' ', '"', '=']) && !text.starts_with(['{', '['])) {
                 out.push('"');
-                write_clean(out, &text.replace('\\', "\\\\").replace('"', "\\\""));
+                push_clean(out, &text.replace('\\', "\\\\").replace('"', "\\\""));
                 out.push('"');
             } else {
-                write_clean(out, &text);
+                push_clean(out, &text);
             }
         }
     }
@@ -216,9 +259,10 @@ where
         }
         // The event's own fields last: the nearest says it best.
         event.record(&mut all);
-        let line = self.line(event, all.0);
+        let meta = event.metadata();
+        let line = self.line(*meta.level(), meta.target(), all.0);
         // One write a line, so that lines of two threads do not mix. A log that cannot be written is nobody's to log.
-        let _ = self.writer.make_writer_for(event.metadata()).write_all(line.as_bytes());
+        let _ = self.writer.make_writer_for(meta).write_all(line.as_bytes());
     }
 }
 
@@ -263,6 +307,28 @@ impl Visit for Fields {
     }
 }
 
+/// Cuts the longest text among the fields to half of it; whether there was one worth it.
+fn cut_longest(fields: &mut Map<String, Value>) -> bool {
+    const LEAST: usize = 64;
+    let length = |value: &Value| value.as_str().map_or(0, str::len);
+    let Some((_, longest)) = fields.iter_mut().max_by_key(|(_, value)| length(value)) else {
+        return false;
+    };
+    let text = longest.as_str().unwrap_or_default();
+    if text.len() <= LEAST {
+        return false;
+    }
+    // A text that was cut before says how long it was at first.
+    let (kept, whole) = text
+        .rsplit_once("… [cut from ")
+        .and_then(|(kept, rest)| Some((kept, rest.strip_suffix(" bytes]")?.parse().ok()?)))
+        .unwrap_or((text, text.len()));
+    let middle = (0..=kept.len() / 2).rev().find(|at| kept.is_char_boundary(*at));
+    let kept = &kept[..middle.unwrap_or_default()];
+    *longest = json!(format!("{kept}… [cut from {whole} bytes]"));
+    true
+}
+
 fn text_of(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
@@ -283,23 +349,5 @@ fn colour(level: Level) -> &'static str {
         Level::WARN => "\x1b[33m",
         Level::INFO => "\x1b[32m",
         _ => "\x1b[2m",
-    }
-}
-
-/// Control characters (escape sequences, line ends that would forge a line) and those that turn the direction of text.
-fn is_unfit(character: char) -> bool {
-    character.is_control()
-        || matches!(character, '\u{2028}' | '\u{2029}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-}
-
-fn write_clean(out: &mut String, text: &str) {
-    for character in text.chars() {
-        match character {
-            '\n' => out.push_str("\\n"),
-            '\r' => out.push_str("\\r"),
-            '\t' => out.push_str("\\t"),
-            unfit if is_unfit(unfit) => out.extend(unfit.escape_unicode()),
-            fine => out.push(fine),
-        }
     }
 }

@@ -10,6 +10,7 @@ pub mod lines;
 pub mod logging;
 pub mod metrics;
 pub mod openmetrics;
+mod queue;
 mod series;
 mod textfile;
 

@@ -26,7 +26,7 @@ pub(super) struct Known {
 
 /// The label for an error code: itself while there is room, else `other`.
 pub(super) fn code_label<'a>(seen: &mut BTreeSet<String>, code: &'a str) -> &'a str {
-    let odd = code.is_empty() || code.len() > 64 || code.chars().any(char::is_control);
+    let odd = code.is_empty() || code.len() > 64 || code.chars().any(crate::wording::sanitize::is_unsafe);
     if !odd && (seen.contains(code) || seen.len() < MAX_CODES) {
         seen.insert(code.to_owned());
         code

@@ -1,5 +1,6 @@
 //! The daemon as it is shipped: the built binary, signals, files and HTTP, against the simulator.
 
+mod certificates;
 mod files;
 mod http;
 mod runs;

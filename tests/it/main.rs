@@ -23,6 +23,7 @@ mod pass;
 mod people;
 mod rds;
 mod secrets;
+mod shown;
 mod simulator;
 mod state;
 mod stopping;

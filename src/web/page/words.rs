@@ -8,6 +8,7 @@ use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 
 use crate::retention::report::Action;
 use crate::retention::{ExpireReason, KeepReason, KeepRule, Keeper, Refusal, Series};
+use crate::wording::sanitize::is_unsafe;
 
 /// Text for an element or a quoted attribute: markup is escaped; what steers, hides or turns text is spelled out.
 pub(super) fn text(raw: &str) -> String {
@@ -19,10 +20,7 @@ pub(super) fn text(raw: &str) -> String {
             '>' => out.push_str("&gt;"),
             '"' => out.push_str("&quot;"),
             '\'' => out.push_str("&#39;"),
-            '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}' => {
-                out.extend(c.escape_unicode());
-            }
-            c if c.is_control() => out.extend(c.escape_default()),
+            c if is_unsafe(c) => out.extend(c.escape_default()),
             c => out.push(c),
         }
     }
