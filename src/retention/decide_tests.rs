@@ -889,3 +889,50 @@ fn a_failed_one_goes_when_it_is_older_than_failed_after_and_a_newer_one_is_compl
     );
     assert!(!expires("2026-10-01T00:00:00Z", "2026-09-30T00:00:00Z"));
 }
+
+#[test]
+fn only_what_the_rules_counted_is_what_max_percent_is_a_percentage_of() {
+    use super::super::{Doubt, Keeper};
+    let completed = backup("a", "2026-01-01T00:00:00Z");
+    let keep = |keeper: Keeper| Verdict::Keep(vec![KeepReason::of(keeper)]);
+    for (verdict, counts) in [
+        (keep(Keeper::Floor), true),
+        (keep(Keeper::Policy("other".into())), true),
+        (keep(Keeper::Names), false),
+        (keep(Keeper::Changed), false),
+        (keep(Keeper::Contested), false),
+        (keep(Keeper::UnknownTime), false),
+        (Verdict::Expire(ExpireReason::NotKept), true),
+        (Verdict::Expire(ExpireReason::MaxAge), true),
+        (Verdict::Expire(ExpireReason::InstanceDeleted), false),
+    ] {
+        assert_eq!(verdict.is_limited(&completed), counts, "{verdict:?}");
+        assert!(!verdict.is_limited(&failed("b", "2026-01-01T00:00:00Z")));
+    }
+    // Whatever is in doubt is kept as that.
+    for (doubt, keeper) in [(Doubt::Changed, Keeper::Changed), (Doubt::Contested, Keeper::Contested)] {
+        let doubtful = Backup {
+            doubt: Some(doubt),
+            ..completed.clone()
+        };
+        assert!(!doubtful.is_recovery_point(utc("2026-01-02T00:00:00Z")));
+        assert!(!keeper.counts());
+    }
+}
+
+#[test]
+fn a_time_is_believed_from_2010_on_and_up_to_a_week_before_its_end() {
+    let ended = |begin: &str, end: Option<&str>| {
+        let one = Backup {
+            end: end.map(utc),
+            ..backup("a", begin)
+        };
+        one.believed_begin().is_some()
+    };
+    assert!(ended("2010-01-01T00:00:00Z", None));
+    assert!(!ended("2009-12-31T23:59:59Z", None));
+    assert!(ended("2026-01-01T00:00:00Z", Some("2026-01-08T00:00:00Z")));
+    assert!(!ended("2026-01-01T00:00:00Z", Some("2026-01-08T00:00:01Z")));
+    assert!(ended("2026-01-01T00:00:00Z", Some("2026-01-01T00:00:00Z")));
+    assert!(!ended("2026-01-01T00:00:01Z", Some("2026-01-01T00:00:00Z")));
+}

@@ -166,6 +166,26 @@ fn max_percent_is_a_share_of_the_instance_and_five_are_free() {
 }
 
 #[test]
+fn what_failed_and_what_goes_with_a_deleted_instance_faces_no_max_percent() {
+    let one = instance("i1", "a");
+    for (reason, passes) in [
+        (ExpireReason::NotKept, false),
+        (ExpireReason::MaxAge, false),
+        (ExpireReason::Failed, true),
+        (ExpireReason::InstanceDeleted, true),
+    ] {
+        let mut due = due(&one, 0..20, 0);
+        due.due.iter_mut().for_each(|candidate| candidate.reason = reason);
+        let (passed, refusals) = guard(plan(policy(limits(500, 50, OverLimit::Refuse)), [due]), &[]);
+        assert_eq!(
+            (passed.len() == 20, refusals.is_empty()),
+            (passes, passes),
+            "{reason:?}"
+        );
+    }
+}
+
+#[test]
 fn a_recent_recovery_point_is_asked_for_to_the_second() {
     let one = instance("i1", "a");
     let outcome = |newest: Option<&str>| {

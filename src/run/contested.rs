@@ -57,7 +57,9 @@ impl Contested {
                 .filter(|(id, said)| !listed.contains(id) && since(said.gone_since.or(remembered.last)));
             let ids = listed.iter().copied().chain(gone.map(|(id, _)| id));
             for other in blocking(|| ledger.listed_elsewhere(&instance.id, ids))? {
-                let is_decided = other.is_listed && self.judged.contains_key(&other.instance);
+                // What a plan reads is not in the ledger.
+                let is_decided =
+                    order.purpose != Purpose::Plan && other.is_listed && self.judged.contains_key(&other.instance);
                 if !is_decided && !since(other.at) {
                     continue;
                 }

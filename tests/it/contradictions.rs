@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use rds_retentiond::cli::exit;
+use rds_retentiond::run::Purpose;
 use rds_retentiond::simulator::{Fleet, Instance, Status};
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
@@ -116,6 +117,9 @@ async fn what_was_listed_longer_than_seven_days_ago_contests_nothing() {
         assert_eq!(run(&world, 0).await, 1);
         world.simulator.patch(&backup_id(liar, 7), json!({}));
         world.policies(KEEP_3);
+        let mut plan = world.pass().later(TimeDelta::days(8));
+        plan.purpose = Some(Purpose::Plan);
+        assert_eq!(plan.run().await.skipped, []);
         assert_eq!(run(&world, 8 * 24).await, 0);
         world.deleted_exactly(&ids(1, 3..8).into_iter().chain(ids(2, 3..8)).collect());
     }

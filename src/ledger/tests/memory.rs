@@ -7,8 +7,8 @@ use chrono::TimeDelta;
 use super::super::fixtures::{INSTANCE, State, hold_on, id, noon, project};
 use super::super::{Access, Error, FinishedPolicy, GraceStart, NewRun, RefusedPlan, RunFilter};
 use crate::retention::{
-    Backup, BackupKind, BackupStatus, Databases, Engine, HoldTarget, Instance, InstanceId, InstanceLife, Mode, Pattern,
-    PolicyName,
+    Backup, BackupKind, BackupStatus, Databases, Doubt, Engine, HoldTarget, Instance, InstanceId, InstanceLife, Mode,
+    Pattern, PolicyName,
 };
 
 fn policy() -> PolicyName {
@@ -289,6 +289,87 @@ fn databases_are_remembered_as_last_seen() {
     assert_eq!(state.ledger.known_backup(&id(4)).unwrap(), None);
     state.accept([4]);
     assert_eq!(state.ledger.known_backup(&id(4)).unwrap().unwrap().project, project());
+}
+
+#[test]
+fn what_was_said_first_stays_and_what_is_gone_is_remembered_for_a_week() {
+    let state = State::new();
+    let (one, two) = (InstanceId::from(INSTANCE), InstanceId::from("another0000in04"));
+    let listed = |status: BackupStatus, hour: i64, doubt| Backup {
+        id: id(1),
+        name: "nightly".into(),
+        kind: BackupKind::Manual,
+        engine: Engine::SqlServer,
+        status,
+        begin: Some(noon() + TimeDelta::hours(hour) + TimeDelta::nanoseconds(1)),
+        end: None,
+        size_bytes: 1,
+        databases: Databases::All,
+        doubt,
+    };
+    let remember = |instance: &InstanceId, listed: &[Backup], days: Option<i64>| {
+        let before = state.ledger.remembered(instance).unwrap();
+        let now = days.map(|days| noon() + TimeDelta::days(days));
+        state
+            .ledger
+            .remember_backups(&project(), instance, listed, before, now)
+            .unwrap();
+    };
+    let said = |instance: &InstanceId| state.ledger.remembered(instance).unwrap().backups.remove(&id(1));
+    // While it is being made it may say what it likes.
+    remember(&one, &[listed(BackupStatus::Building, 0, None)], Some(0));
+    let good = listed(BackupStatus::Completed, 1, None);
+    assert!(!said(&one).unwrap().differs(&good, true));
+    remember(&one, std::slice::from_ref(&good), Some(0));
+    assert!(!said(&one).unwrap().differs(&good, true), "a nanosecond is not kept");
+    for other in [
+        listed(BackupStatus::Completed, 2, None),
+        listed(BackupStatus::Failed, 1, None),
+    ] {
+        assert!(said(&one).unwrap().differs(&other, true));
+    }
+    assert!(
+        !said(&one)
+            .unwrap()
+            .differs(&listed(BackupStatus::Failed, 1, None), false)
+    );
+    assert!(
+        !said(&one)
+            .unwrap()
+            .differs(&listed(BackupStatus::Deleting, 2, None), true)
+    );
+    // What is in doubt is not what it said.
+    let before = said(&one);
+    remember(
+        &one,
+        &[listed(BackupStatus::Completed, 2, Some(Doubt::Changed))],
+        Some(1),
+    );
+    assert_eq!(said(&one), before);
+    // Another instance lists it and ceases to: a week later that is forgotten, but not by a clock in doubt.
+    remember(&two, std::slice::from_ref(&good), Some(1));
+    let elsewhere = || {
+        let found = state.ledger.listed_elsewhere(&one, [id(1)].iter()).unwrap();
+        found.first().map(|found| (found.is_listed, found.at))
+    };
+    let day = |day: i64| Some(noon() + TimeDelta::days(day));
+    assert_eq!(elsewhere(), Some((true, day(1))));
+    state
+        .ledger
+        .remember_listings([&two].into_iter(), day(2).unwrap())
+        .unwrap();
+    remember(&two, &[], Some(3));
+    assert_eq!(elsewhere(), Some((false, day(2))), "when it was last listed");
+    remember(&two, &[], None);
+    remember(&two, &[], Some(8));
+    assert_eq!(elsewhere(), Some((false, day(2))));
+    remember(&two, &[], Some(9));
+    assert_eq!(elsewhere(), None);
+    // A time of a wrong clock ahead is not believed longer than its own length.
+    remember(&two, std::slice::from_ref(&good), Some(4_000));
+    remember(&two, &[], Some(4_001));
+    remember(&two, &[], Some(10));
+    assert_eq!(elsewhere(), Some((false, day(10))));
 }
 
 #[test]
