@@ -291,11 +291,8 @@ fn databases_are_remembered_as_last_seen() {
     assert_eq!(state.ledger.known_backup(&id(4)).unwrap().unwrap().project, project());
 }
 
-#[test]
-fn what_was_said_first_stays_and_what_is_gone_is_remembered_for_a_week() {
-    let state = State::new();
-    let (one, two) = (InstanceId::from(INSTANCE), InstanceId::from("another0000in04"));
-    let listed = |status: BackupStatus, hour: i64, doubt| Backup {
+fn listed(status: BackupStatus, hour: i64, doubt: Option<Doubt>) -> Backup {
+    Backup {
         id: id(1),
         name: "nightly".into(),
         kind: BackupKind::Manual,
@@ -306,69 +303,72 @@ fn what_was_said_first_stays_and_what_is_gone_is_remembered_for_a_week() {
         size_bytes: 1,
         databases: Databases::All,
         doubt,
-    };
-    let remember = |instance: &InstanceId, listed: &[Backup], days: Option<i64>| {
-        let before = state.ledger.remembered(instance).unwrap();
-        let now = days.map(|days| noon() + TimeDelta::days(days));
-        state
-            .ledger
-            .remember_backups(&project(), instance, listed, before, now)
-            .unwrap();
-    };
-    let said = |instance: &InstanceId| state.ledger.remembered(instance).unwrap().backups.remove(&id(1));
-    // While it is being made it may say what it likes.
-    remember(&one, &[listed(BackupStatus::Building, 0, None)], Some(0));
-    let good = listed(BackupStatus::Completed, 1, None);
-    assert!(!said(&one).unwrap().differs(&good, true));
-    remember(&one, std::slice::from_ref(&good), Some(0));
-    assert!(!said(&one).unwrap().differs(&good, true), "a nanosecond is not kept");
-    for other in [
-        listed(BackupStatus::Completed, 2, None),
-        listed(BackupStatus::Failed, 1, None),
-    ] {
-        assert!(said(&one).unwrap().differs(&other, true));
     }
-    assert!(
-        !said(&one)
-            .unwrap()
-            .differs(&listed(BackupStatus::Failed, 1, None), false)
-    );
-    assert!(
-        !said(&one)
-            .unwrap()
-            .differs(&listed(BackupStatus::Deleting, 2, None), true)
-    );
+}
+
+/// A listing of an instance so many days after noon; `None` is a clock in doubt.
+fn remember(state: &State, instance: &InstanceId, listed: &[Backup], days: Option<i64>) {
+    let before = state.ledger.remembered(instance).unwrap();
+    let now = days.map(|days| noon() + TimeDelta::days(days));
+    state
+        .ledger
+        .remember_backups(&project(), instance, listed, before, now)
+        .unwrap();
+}
+
+#[test]
+fn what_a_backup_said_first_as_finished_stays() {
+    let state = State::new();
+    let one = InstanceId::from(INSTANCE);
+    let said = || {
+        let mut remembered = state.ledger.remembered(&one).unwrap();
+        remembered.backups.remove(&id(1)).unwrap()
+    };
+    // While it is being made it may say what it likes.
+    remember(&state, &one, &[listed(BackupStatus::Building, 0, None)], Some(0));
+    let good = listed(BackupStatus::Completed, 1, None);
+    assert!(!said().differs(&good, true));
+    remember(&state, &one, std::slice::from_ref(&good), Some(0));
+    assert!(!said().differs(&good, true), "a nanosecond is not kept");
+    assert!(said().differs(&listed(BackupStatus::Completed, 2, None), true));
+    assert!(said().differs(&listed(BackupStatus::Failed, 1, None), true));
+    assert!(!said().differs(&listed(BackupStatus::Failed, 1, None), false));
+    assert!(!said().differs(&listed(BackupStatus::Deleting, 2, None), true));
     // What is in doubt is not what it said.
-    let before = said(&one);
-    remember(
-        &one,
-        &[listed(BackupStatus::Completed, 2, Some(Doubt::Changed))],
-        Some(1),
-    );
-    assert_eq!(said(&one), before);
-    // Another instance lists it and ceases to: a week later that is forgotten, but not by a clock in doubt.
-    remember(&two, std::slice::from_ref(&good), Some(1));
+    let before = said();
+    let doubtful = listed(BackupStatus::Completed, 2, Some(Doubt::Changed));
+    remember(&state, &one, &[doubtful], Some(1));
+    assert_eq!(said(), before);
+}
+
+#[test]
+fn what_is_gone_is_remembered_for_a_week() {
+    let state = State::new();
+    let (one, two) = (InstanceId::from(INSTANCE), InstanceId::from("another0000in04"));
+    let good = [listed(BackupStatus::Completed, 1, None)];
+    let day = |day: i64| Some(noon() + TimeDelta::days(day));
     let elsewhere = || {
         let found = state.ledger.listed_elsewhere(&one, [id(1)].iter()).unwrap();
         found.first().map(|found| (found.is_listed, found.at))
     };
-    let day = |day: i64| Some(noon() + TimeDelta::days(day));
+    remember(&state, &two, &good, Some(1));
     assert_eq!(elsewhere(), Some((true, day(1))));
     state
         .ledger
         .remember_listings([&two].into_iter(), day(2).unwrap())
         .unwrap();
-    remember(&two, &[], Some(3));
+    remember(&state, &two, &[], Some(3));
     assert_eq!(elsewhere(), Some((false, day(2))), "when it was last listed");
-    remember(&two, &[], None);
-    remember(&two, &[], Some(8));
+    // A clock in doubt forgets nothing.
+    remember(&state, &two, &[], None);
+    remember(&state, &two, &[], Some(8));
     assert_eq!(elsewhere(), Some((false, day(2))));
-    remember(&two, &[], Some(9));
+    remember(&state, &two, &[], Some(9));
     assert_eq!(elsewhere(), None);
-    // A time of a wrong clock ahead is not believed longer than its own length.
-    remember(&two, std::slice::from_ref(&good), Some(4_000));
-    remember(&two, &[], Some(4_001));
-    remember(&two, &[], Some(10));
+    // A time ahead, of a wrong clock, is not believed longer than its own length.
+    remember(&state, &two, &good, Some(4_000));
+    remember(&state, &two, &[], Some(4_001));
+    remember(&state, &two, &[], Some(10));
     assert_eq!(elsewhere(), Some((false, day(10))));
 }
 
