@@ -27,7 +27,7 @@ use crate::retention::{Engine, Instance, PolicyName, Zone};
 use crate::run::Projects;
 
 pub(super) fn check(args: &Check, global: &Global) -> CommandResult {
-    let config = match session::try_configuration(global) {
+    let config = match session::own_configuration(global) {
         Ok(config) => config,
         Err(problems) if args.format == Format::Json => {
             let mut out = Out::raw();

@@ -185,7 +185,7 @@ impl Place {
             state.display(),
             holds()
         );
-        session::load_for(&self.write("config.yaml", &text)?, None)
+        session::load_other(&self.write("config.yaml", &text)?)
     }
 
     fn write(&self, name: &str, text: &str) -> Result<PathBuf, Failure> {

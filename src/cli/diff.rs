@@ -28,7 +28,7 @@ const MOST_ROWS: usize = 200;
 pub(super) fn diff(args: &Diff, global: &Global) -> CommandResult {
     let config = session::configuration(global)?;
     // The other file is not this service's: its state directory is not compared with systemd's.
-    let against = session::load_for(&args.against, None)?;
+    let against = session::load_other(&args.against)?;
     session::log(global)?;
     let at = args.at.unwrap_or_else(crate::clock::now);
     let fleet = if let Some(file) = &args.backups {

@@ -20,13 +20,12 @@ impl From<daemon::Error> for Failure {
 }
 
 pub(super) fn run(global: &Global) -> CommandResult {
-    let state_directory = std::env::var_os("STATE_DIRECTORY").filter(|dir| !dir.is_empty());
-    let config = session::load_for(&global.config, state_directory.clone())?;
+    let config = session::own_configuration(global)?;
     log(global)?;
     session::block_on(2, async {
         let daemon = Daemon::bind(Options {
             config,
-            surroundings: session::surroundings(state_directory),
+            surroundings: session::surroundings(true),
             stop: session::stop_signal()?,
             clock: Arc::new(crate::clock::now),
             host: daemon::host_name(),

@@ -2,7 +2,6 @@
 //!
 //! Errors become a [`Failure`] here: the exit code is decided once.
 
-use std::ffi::OsString;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -32,6 +31,7 @@ impl From<ledger::Error> for Failure {
     fn from(error: ledger::Error) -> Self {
         let code = match &error {
             ledger::Error::NoSuchHold(_) | ledger::Error::SeveralHolds { .. } => exit::USAGE,
+            error if error.is_lost() => exit::REFUSED,
             // Nothing was deleted: something is left undone.
             _ => exit::UNDONE,
         };
@@ -54,40 +54,46 @@ impl From<run::Error> for Failure {
     fn from(error: run::Error) -> Self {
         let code = match &error {
             run::Error::NoSuchPolicy { .. } => exit::USAGE,
+            run::Error::Ledger(error) if error.is_lost() => exit::REFUSED,
             _ => exit::UNDONE,
         };
         Self::of(code, &error)
     }
 }
 
-/// Loads and compiles the configuration that the flags name.
+/// Loads and compiles the configuration that the flags name, for a command that deletes nothing: files that others may
+/// write are told of.
 pub fn configuration(global: &Global) -> Result<Arc<Config>, Failure> {
-    Ok(try_configuration(global)?)
-}
-
-/// The same, for a command that shows the problems itself.
-pub fn try_configuration(global: &Global) -> Result<Arc<Config>, config::Problems> {
-    load(
-        &global.config,
-        std::env::var_os("STATE_DIRECTORY").filter(|dir| !dir.is_empty()),
-    )
-}
-
-/// Loads and compiles a configuration, for a service manager that gives that state directory, or none.
-pub fn load_for(path: &Path, state_directory: Option<OsString>) -> Result<Arc<Config>, Failure> {
-    Ok(load(path, state_directory)?)
-}
-
-fn load(path: &Path, state_directory: Option<OsString>) -> Result<Arc<Config>, config::Problems> {
-    Ok(Arc::new(config::load(path, &surroundings(state_directory))?))
-}
-
-/// What surrounds this process, for a service manager that gives that state directory, or none.
-pub fn surroundings(state_directory: Option<OsString>) -> Surroundings {
-    Surroundings {
-        state_directory: state_directory.map(Into::into),
-        tzdir: std::env::var_os("TZDIR").map(Into::into),
+    let config = Arc::new(config::load(&global.config, &surroundings(false))?);
+    for foreign in &config.foreign {
+        super::note(&format!("warning: {}", foreign.one_line()));
     }
+    Ok(config)
+}
+
+/// The same for a command that deletes, or says whether one may: such files are problems. It shows them itself.
+pub fn own_configuration(global: &Global) -> Result<Arc<Config>, config::Problems> {
+    Ok(Arc::new(config::load(&global.config, &surroundings(true))?))
+}
+
+/// What surrounds this process.
+pub fn surroundings(enforce_ownership: bool) -> Surroundings {
+    Surroundings {
+        state_directory: std::env::var_os("STATE_DIRECTORY")
+            .filter(|dir| !dir.is_empty())
+            .map(Into::into),
+        tzdir: std::env::var_os("TZDIR").map(Into::into),
+        enforce_ownership,
+    }
+}
+
+/// Loads and compiles a configuration that is not this service's: no service manager has a say in it.
+pub fn load_other(path: &Path) -> Result<Arc<Config>, Failure> {
+    let other = Surroundings {
+        state_directory: None,
+        ..surroundings(false)
+    };
+    Ok(Arc::new(config::load(path, &other)?))
 }
 
 /// Reads what `--backups` names; `-` is stdin, for what another program lists.
@@ -106,8 +112,8 @@ pub fn backups_of_file(file: &Path) -> Result<Vec<wire::BackupsOfInstance>, Fail
 /// The state directory, for what only ever keeps backups (`hold`, `freeze`): a daemon goes on with the configuration it has
 /// when the file on disk is bad, and must be stopped from deleting also then.
 pub fn state_dir(global: &Global) -> Result<PathBuf, Failure> {
-    match try_configuration(global) {
-        Ok(config) => Ok(config.state_dir.clone()),
+    match config::load(&global.config, &surroundings(false)) {
+        Ok(config) => Ok(config.state_dir),
         Err(problems) => {
             let Some(dir) = problems.state_dir().map(Path::to_owned) else {
                 return Err(problems.into());
@@ -190,10 +196,10 @@ pub fn key_guard(ledger: Option<&Arc<Ledger>>, config: &Config, now: DateTime<Ut
     // One that lasts longer than blocks do was written by a wrong clock, which is why the key was refused: with that
     // clock's year it would last for decades.
     blocked.retain(|_, until| *until - now <= rds::BLOCKED_FOR);
-    let state_dir = config.state_dir.clone();
+    let (state_dir, known) = (config.state_dir.clone(), ledger.known_head());
     let guard = KeyGuard::new(Arc::new(move |fingerprint: &str, until| {
         let now = crate::clock::now();
-        let written = Ledger::open(&state_dir, Access::Existing, now)
+        let written = Ledger::open_known(&state_dir, Access::Existing, now, &known)
             .and_then(|ledger| ledger.block_key(fingerprint, until, now));
         if let Err(error) = written {
             let message = Failure::of(exit::UNDONE, &error).message;

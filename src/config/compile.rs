@@ -16,7 +16,7 @@ use super::raw::{INCLUDED, MAIN, Section};
 use super::read::{At, Fields, Findings};
 use super::tree::{self, Document, Flaw, Spot};
 use super::zones::{ZoneSource, Zones};
-use super::{Config, PolicyEntry, Problems, Surroundings, holds, lint, policy};
+use super::{Config, PolicyEntry, Problems, Surroundings, holds, lint, ownership, policy};
 use crate::retention::{Freeze, Hold};
 
 /// Where the ledger is unless the configuration says otherwise.
@@ -55,8 +55,9 @@ pub(super) fn load(path: &Path, surroundings: &Surroundings) -> Result<Config, P
     } else {
         base.clone()
     }];
+    let mut searched = Vec::new();
     if let Some(list) = fields.as_ref().and_then(|fields| fields.get("include")) {
-        let included = include(list, &base, &mut loaded, &mut sum, &mut watch_dirs);
+        let included = include(list, &base, &mut loaded, &mut sum, &mut watch_dirs, &mut searched);
         loaded.extend(included);
     }
     let others: Vec<Parsed> = loaded
@@ -68,6 +69,8 @@ pub(super) fn load(path: &Path, surroundings: &Surroundings) -> Result<Config, P
     let draft = fields
         .as_ref()
         .map(|fields| draft(fields, &base, surroundings, &others, &zones, &findings));
+    let foreign = foreign(&loaded, &searched, draft.as_ref());
+    let mut may_be_elsewhere = fields.as_ref().is_none_or(|fields| fields.get("state_dir").is_none());
     let file_names: Vec<PathBuf> = loaded.iter().map(|file| file.file.clone()).collect();
 
     // Fields borrow from the findings' sources; they end here.
@@ -76,11 +79,16 @@ pub(super) fn load(path: &Path, surroundings: &Surroundings) -> Result<Config, P
     for odd in odd_zones {
         findings.warning(odd);
     }
-    let (problems, mut warnings, dropped) = findings.into_parts();
-    let state_is_known = dropped == 0
-        && !problems
-            .iter()
-            .any(|problem| problem.path.is_empty() || problem.path == "state_dir");
+    let (mut problems, mut warnings, dropped) = findings.into_parts();
+    // Where it is not written, a key that is misspelt may be the one that says it.
+    may_be_elsewhere &= problems.iter().any(|problem| is_of_the_top(&problem.path));
+    let hides_state = |problem: &Problem| {
+        problem.path == "state_dir" || (problem.path.is_empty() && problem.line > 0 && problem.file == path)
+    };
+    let state_is_known = dropped == 0 && !may_be_elsewhere && !problems.iter().any(hides_state);
+    if surroundings.enforce_ownership {
+        problems.extend(foreign.iter().cloned());
+    }
     if let Some(mut problems) = Problems::new(problems, dropped, &file_names) {
         problems.state_dir = draft.map(|draft| draft.state_dir).filter(|_| state_is_known);
         return Err(problems);
@@ -103,6 +111,31 @@ pub(super) fn load(path: &Path, surroundings: &Surroundings) -> Result<Config, P
         freeze: draft.freeze,
         zones,
         warnings,
+        foreign: if surroundings.enforce_ownership {
+            Vec::new()
+        } else {
+            foreign
+        },
+    })
+}
+
+/// Whether a problem's path is a key of the main file's own.
+fn is_of_the_top(path: &str) -> bool {
+    !path.is_empty() && !path.contains(['.', '['])
+}
+
+/// What others own or may write of all that was read and of the state.
+fn foreign(loaded: &[Loaded], searched: &[PathBuf], draft: Option<&Draft>) -> Vec<Problem> {
+    let of = |is_named: bool| {
+        let files = loaded.iter().enumerate();
+        let wanted = files.filter(move |(nth, file)| (*nth == 0 || file.is_named) == is_named);
+        wanted.map(|(_, file)| file.file.as_path()).collect()
+    };
+    ownership::problems(&ownership::Places {
+        named: of(true),
+        matched: of(false),
+        searched: searched.iter().map(PathBuf::as_path).collect(),
+        state_dir: draft.map_or(Path::new(STATE_DIR), |draft| &draft.state_dir),
     })
 }
 
@@ -169,24 +202,31 @@ fn include(
     loaded: &mut [Loaded],
     sum: &mut u64,
     watch_dirs: &mut Vec<PathBuf>,
+    searched: &mut Vec<PathBuf>,
 ) -> Vec<Loaded> {
-    let mut named: Vec<(PathBuf, At<'_>)> = Vec::new();
+    let mut named: Vec<(PathBuf, bool, At<'_>)> = Vec::new();
     for item in list.items("a list of file patterns").unwrap_or_default() {
         let Some(included) = files::resolve(&item, base) else {
             continue;
         };
+        if !included.is_named {
+            searched.push(included.directory.clone());
+        }
         if !watch_dirs.contains(&included.directory) && !included.directory.as_os_str().is_empty() {
             watch_dirs.push(included.directory);
         }
-        named.extend(included.files.into_iter().map(|file| (file, item.clone())));
+        let files = included.files.into_iter();
+        named.extend(files.map(|file| (file, included.is_named, item.clone())));
     }
-    named.sort_by(|(a, _), (b, _)| a.cmp(b));
-    named.dedup_by(|(a, _), (b, _)| a == b);
+    // What a pattern finds, too, is not named alone.
+    named.sort_by(|(a, is_named, _), (b, other, _)| (a, is_named).cmp(&(b, other)));
+    named.dedup_by(|(a, ..), (b, ..)| a == b);
     let mut read: Vec<Loaded> = Vec::new();
-    for (file, item) in named {
-        let Some(one) = files::read(&file, "`include` names it", item.findings, sum) else {
+    for (file, is_named, item) in named {
+        let Some(mut one) = files::read(&file, "`include` names it", item.findings, sum) else {
             continue;
         };
+        one.is_named = is_named;
         if loaded.first().is_some_and(|main| main.identity == one.identity) {
             item.fail(
                 "the pattern matches this file itself",

@@ -22,10 +22,11 @@ pub(super) struct Loaded {
     pub bytes: Vec<u8>,
     /// Device and inode: two names of one file are one file.
     pub identity: (u64, u64),
+    /// By its own name, not by a pattern.
+    pub is_named: bool,
 }
 
-/// Reads a file, or notes why not. A file that others may write is noted and read all the same, so that its other
-/// problems are shown too. `origin` says where the name comes from.
+/// Reads a file, or notes why not. `origin` says where the name comes from.
 pub(super) fn read(file: &Path, origin: &str, findings: &Findings, sum: &mut u64) -> Option<Loaded> {
     let fail = |message: String, hint: &str| findings.problem(Problem::with_file(file, message, Some(hint)));
     // Looked at before it is opened, for opening a pipe waits until somebody writes; and again after it.
@@ -59,7 +60,6 @@ pub(super) fn read(file: &Path, origin: &str, findings: &Findings, sum: &mut u64
             return None;
         }
     };
-    refuse_foreign_writers(file, &metadata, "a configuration file", findings);
     let mut bytes = Vec::new();
     if let Err(error) = opened.take(MAX_FILE + 1).read_to_end(&mut bytes) {
         fail(
@@ -88,6 +88,7 @@ pub(super) fn read(file: &Path, origin: &str, findings: &Findings, sum: &mut u64
         file: file.to_owned(),
         bytes,
         identity: (metadata.dev(), metadata.ino()),
+        is_named: false,
     })
 }
 
@@ -106,25 +107,21 @@ fn plain_words(error: &std::io::Error) -> String {
     }
 }
 
-/// Whoever may write the configuration decides what is deleted.
-fn refuse_foreign_writers(file: &Path, metadata: &Metadata, what: &str, findings: &Findings) {
+/// Who else may write a file with a secret.
+fn foreign_writers(metadata: &Metadata) -> Option<String> {
     // Bits of a pipe say nothing.
     if !metadata.is_file() {
-        return;
+        return None;
     }
     let who = match (metadata.mode(), metadata.gid()) {
         (mode, _) if mode & 0o002 != 0 => "everybody".to_owned(),
         (mode, group) if mode & 0o020 != 0 && group != 0 => format!("the group {group}"),
-        _ => return,
+        _ => return None,
     };
-    findings.problem(Problem::with_file(
-        file,
-        format!(
-            "{who} may write this file (mode {:04o}), and {what} is for its owner and root alone",
-            metadata.mode() & 0o7777
-        ),
-        Some("chmod go-w it"),
-    ));
+    Some(format!(
+        "{who} may write this file (mode {:04o}), and a file with a secret is for its owner and root alone",
+        metadata.mode() & 0o7777
+    ))
 }
 
 /// A file with a secret in it, named by the configuration. One that is not there yet is the business of the run.
@@ -134,13 +131,8 @@ pub(super) fn check_secret(at: &At<'_>, file: &Path) {
         return;
     }
     let Ok(metadata) = fs::metadata(file) else { return };
-    let private = Findings::default();
-    refuse_foreign_writers(file, &metadata, "a file with a secret", &private);
-    for problem in private.into_parts().0 {
-        at.fail(
-            format!("{}: {}", file.display(), problem.message),
-            problem.hint.unwrap_or_default(),
-        );
+    if let Some(who) = foreign_writers(&metadata) {
+        at.fail(format!("{}: {who}", file.display()), "chmod go-w it");
     }
     if metadata.is_file() && metadata.mode() & 0o004 != 0 {
         at.warn(
@@ -160,6 +152,8 @@ pub(super) struct Included {
     pub directory: PathBuf,
     /// Existing matches, sorted.
     pub files: Vec<PathBuf>,
+    /// It is one file's name and not a pattern.
+    pub is_named: bool,
 }
 
 /// Resolves one include pattern against the directory of the main file.
@@ -186,6 +180,7 @@ pub(super) fn resolve(at: &At<'_>, base: &Path) -> Option<Included> {
         return Some(Included {
             files: vec![full],
             directory,
+            is_named: true,
         });
     }
     let pattern = match Pattern::parse(last) {
@@ -217,7 +212,11 @@ pub(super) fn resolve(at: &At<'_>, base: &Path) -> Option<Included> {
             "check the name, or remove the pattern",
         );
     }
-    Some(Included { directory, files })
+    Some(Included {
+        directory,
+        files,
+        is_named: false,
+    })
 }
 
 fn list(directory: &Path, pattern: &Pattern) -> std::io::Result<Vec<PathBuf>> {

@@ -10,6 +10,7 @@ mod diagnose;
 mod files;
 mod holds;
 mod lint;
+mod ownership;
 mod policy;
 mod project;
 pub mod raw;
@@ -45,6 +46,9 @@ pub struct Surroundings {
     pub state_directory: Option<PathBuf>,
     /// `$TZDIR`, where the zoneinfo is if not where hosts have it.
     pub tzdir: Option<PathBuf>,
+    /// Files and directories that others own or may write make the configuration bad. Else they are only told of, for what
+    /// deletes nothing.
+    pub enforce_ownership: bool,
 }
 
 /// Reads the configuration file and all it includes.
@@ -81,6 +85,8 @@ pub struct Config {
     pub zones: ZoneSource,
     /// What is legal but hardly meant.
     pub warnings: Vec<Problem>,
+    /// Files and directories that others own or may write, where that is not enforced.
+    pub foreign: Vec<Problem>,
 }
 
 /// A project and how it is reached.

@@ -1,0 +1,152 @@
+//! Whose the configuration and the state are: whoever may write them decides what is deleted.
+//!
+//! A file, the directory it lies in, and the state's directory belong to root or to the user that runs, and nobody else may
+//! write there. Root, beside a service user, also takes files of the user who owns the state. `run`, `apply` and `check`
+//! refuse anything else; what deletes nothing says it and goes on.
+
+use std::fs::{self, Metadata};
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+use rustix::fs::StatVfsMountFlags;
+use rustix::process::{getegid, geteuid};
+
+use super::Problem;
+
+const ROOT: u32 = 0;
+const GROUP_WRITES: u32 = 0o020;
+const OTHERS_WRITE: u32 = 0o002;
+const STICKY: u32 = 0o1000;
+
+/// Who may own and write what.
+struct Trusted {
+    users: Vec<u32>,
+    groups: Vec<u32>,
+}
+
+impl Trusted {
+    fn of(state_dir: &Path) -> Self {
+        let (user, group) = (geteuid().as_raw(), getegid().as_raw());
+        let (mut users, mut groups) = (vec![ROOT, user], vec![ROOT, group]);
+        if user == ROOT
+            && let Ok(state) = fs::metadata(state_dir)
+        {
+            users.push(state.uid());
+            groups.extend(own_group(state.uid()));
+        }
+        Self { users, groups }
+    }
+
+    /// What is wrong with the owner or the mode of a file or directory. `is_sticky_good`: in a sticky directory nobody can
+    /// take the place of another's file.
+    fn objection(&self, path: &Path, found: &Metadata, is_sticky_good: bool) -> Option<String> {
+        if !self.users.contains(&found.uid()) {
+            return Some(format!("belongs to {}", name_of(found.uid())));
+        }
+        let mode = found.mode();
+        let is_safe = is_sticky_good && found.is_dir() && mode & STICKY != 0;
+        let who = if mode & OTHERS_WRITE != 0 {
+            "everybody".to_owned()
+        } else if mode & GROUP_WRITES != 0 && !self.groups.contains(&found.gid()) {
+            format!("the group {}", found.gid())
+        } else {
+            return None;
+        };
+        (!is_safe && !is_read_only(path)).then(|| format!("{who} may write it (mode {:04o})", mode & 0o7777))
+    }
+}
+
+/// The group that a user has for itself, as far as the host's own files tell; where they know no such user (a dynamic one of
+/// systemd's, a container's), the group of the same number.
+fn own_group(user: u32) -> Option<u32> {
+    entry_of(user).map_or(Some(user), |entry| entry.split(':').nth(3)?.parse().ok())
+}
+
+fn name_of(user: u32) -> String {
+    let name = entry_of(user).and_then(|entry| Some(entry.split(':').next()?.to_owned()));
+    name.map_or_else(|| format!("user {user}"), |name| format!("{name} (user {user})"))
+}
+
+fn entry_of(user: u32) -> Option<String> {
+    let users = fs::read_to_string("/etc/passwd").ok()?;
+    let is_of = |line: &&str| line.split(':').nth(2).and_then(|id| id.parse().ok()) == Some(user);
+    users.lines().find(is_of).map(str::to_owned)
+}
+
+/// What cannot be asked counts as writable.
+fn is_read_only(path: &Path) -> bool {
+    rustix::fs::statvfs(path).is_ok_and(|found| found.f_flag.contains(StatVfsMountFlags::RDONLY))
+}
+
+/// What the configuration consists of.
+pub(super) struct Places<'a> {
+    /// Files that were named one by one.
+    pub named: Vec<&'a Path>,
+    /// Files that a pattern found.
+    pub matched: Vec<&'a Path>,
+    /// Directories in which patterns look for files.
+    pub searched: Vec<&'a Path>,
+    /// The state's.
+    pub state_dir: &'a Path,
+}
+
+/// Everything that is not root's or the running user's alone.
+pub(super) fn problems(places: &Places<'_>) -> Vec<Problem> {
+    let trusted = Trusted::of(places.state_dir);
+    let mut found = Found(Vec::new());
+    for (file, is_named) in
+        (places.named.iter().map(|file| (file, true))).chain(places.matched.iter().map(|file| (file, false)))
+    {
+        // What cannot be read is told of elsewhere; a pipe was handed over by whoever called.
+        let Ok(resolved) = fs::canonicalize(file) else { continue };
+        let Ok(metadata) = fs::metadata(&resolved) else {
+            continue;
+        };
+        if !metadata.is_file() {
+            continue;
+        }
+        found.note(file, &resolved, trusted.objection(&resolved, &metadata, false));
+        // Whoever may replace the file, or the link to it, may write it.
+        for directory in [resolved.parent(), Some(directory_of(file))].into_iter().flatten() {
+            found.directory(directory, &trusted, is_named);
+        }
+    }
+    for directory in &places.searched {
+        found.directory(directory, &trusted, false);
+    }
+    // One that is not there yet is made by this program, for its user alone.
+    found.directory(places.state_dir, &trusted, false);
+    found.0
+}
+
+fn directory_of(file: &Path) -> &Path {
+    file.parent()
+        .filter(|parent| !parent.as_os_str().is_empty())
+        .unwrap_or(Path::new("."))
+}
+
+struct Found(Vec<Problem>);
+
+impl Found {
+    fn directory(&mut self, directory: &Path, trusted: &Trusted, is_sticky_good: bool) {
+        let Ok(resolved) = fs::canonicalize(directory) else {
+            return;
+        };
+        let Ok(metadata) = fs::metadata(&resolved) else { return };
+        let objection = trusted.objection(&resolved, &metadata, is_sticky_good);
+        self.note(directory, &resolved, objection);
+    }
+
+    fn note(&mut self, named: &Path, resolved: &Path, objection: Option<String>) {
+        let Some(objection) = objection else { return };
+        let hint = format!(
+            "whoever may write here decides what is deleted: chown it to root or to the user that runs, chmod go-w {}",
+            resolved.display()
+        );
+        let problem = Problem::with_file(named, objection, Some(&hint));
+        let is_said = |known: &Problem| known.hint == problem.hint && known.message == problem.message;
+        if !self.0.iter().any(is_said) {
+            self.0.push(problem);
+        }
+    }
+}
