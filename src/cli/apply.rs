@@ -1,20 +1,18 @@
 //! `apply`: one run now, as the daemon would do it. For cron jobs and hands.
 
-use std::fs::{self, Permissions};
-use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::args::{Apply, Format, Global};
 use super::render::Kind;
 use super::told::Told;
-use super::{CommandResult, Failure, exit, plan, session, show_report};
+use super::{CommandResult, Failure, metrics_file, plan, session, show_report};
 use crate::config::Config;
 use crate::daemon::gauges::{self, Remembered};
 use crate::daemon::say_when_new;
-use crate::ledger::{Access, Ledger};
-use crate::retention::RunReport;
+use crate::ledger::{self, Access, Ledger};
+use crate::retention::report::RunResult;
+use crate::retention::{PolicyName, Refusal, RunReport};
 use crate::run::{self, Order, Purpose};
 use crate::telemetry::{self, Metrics};
 
@@ -22,10 +20,11 @@ use crate::telemetry::{self, Metrics};
 const BUDGET: Duration = Duration::from_secs(4 * 3_600);
 
 pub(super) fn apply(args: &Apply, global: &Global) -> CommandResult {
-    let config = session::configuration(global)?;
+    let config = session::own_configuration(global)?;
     session::log(global)?;
     session::needs_projects(&config)?;
     // Before anything is made on disk: a misspelt name leaves no state behind.
+    args.metrics_file.as_deref().map_or(Ok(()), metrics_file::check)?;
     run::know_all(plan::policies(&args.policies).as_deref(), &config)?;
     let told = Told::default();
     let report = session::block_on(1, run_once(args, &config, &told))?;
@@ -60,7 +59,17 @@ async fn run_once(args: &Apply, config: &Arc<Config>, told: &Told) -> Result<Run
     let begun = Instant::now();
     let report = run::pass(&order, &world).await;
     progress.finish();
-    let report = report?;
+    let report = match report {
+        Ok(report) => report,
+        Err(run::Error::Ledger(error)) if error.is_lost() => {
+            if let Some(file) = &args.metrics_file {
+                observe_loss(&metrics, &order, config, &error, begun.elapsed());
+                metrics_file::write(&metrics, file)?;
+            }
+            return Err(error.into());
+        }
+        Err(error) => return Err(error.into()),
+    };
     // Table and JSON say all of it already, the ledger's head included; the line is for those who asked for logs.
     if tracing::enabled!(tracing::Level::INFO) {
         telemetry::run_line(&report);
@@ -70,26 +79,21 @@ async fn run_once(args: &Apply, config: &Arc<Config>, told: &Told) -> Result<Run
         metrics.observe_run(&report, begun.elapsed());
         gauges::show_clocks(&metrics, &world.projects);
         gauges::show_decided(&metrics, config, &ledger, order.now)?;
-        write_metrics(&metrics, file)?;
+        metrics_file::write(&metrics, file)?;
     }
     Ok(report)
 }
 
-/// Written beside and renamed over, so that a collector never reads half a file. Who may read the file before may read the
-/// new one; the first may be read by everybody, for the collector is another user, and no secret is in it.
-fn write_metrics(metrics: &Metrics, file: &Path) -> Result<(), Failure> {
-    let fail =
-        |error: std::io::Error| Failure::new(exit::UNDONE, format!("--metrics-file {}: {error}", file.display()));
-    let before = fs::read_to_string(file).unwrap_or_default();
-    let mode = fs::metadata(file).map_or(0o644, |metadata| metadata.permissions().mode());
-    let mut beside = file.as_os_str().to_owned();
-    beside.push(format!(".{}.tmp", std::process::id()));
-    let written = fs::write(&beside, metrics.textfile(&before))
-        .and_then(|()| fs::set_permissions(&beside, Permissions::from_mode(mode)))
-        .and_then(|()| fs::rename(&beside, file));
-    written.map_err(|error| {
-        // Not even that may work, where nothing does.
-        let _ = fs::remove_file(&beside);
-        fail(error)
-    })
+/// Counts a run that lost its state as refused.
+fn observe_loss(metrics: &Metrics, order: &Order, config: &Config, error: &ledger::Error, took: Duration) {
+    let ran = |name: &PolicyName| order.policies.as_ref().is_none_or(|only| only.contains(name));
+    let policies = config.policies.iter().map(|entry| &*entry.policy);
+    let times = (order.now, crate::clock::now());
+    let refusal = Refusal::Ledger {
+        message: error.to_string(),
+    };
+    let policies = policies.filter(|policy| ran(&policy.name));
+    let report = RunReport::stand_in(policies, times, RunResult::Refused, Some(&refusal));
+    metrics.observe_run(&report, took);
+    metrics.ledger_rewound(true);
 }

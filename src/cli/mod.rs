@@ -19,6 +19,7 @@ pub mod grid;
 pub mod json;
 pub mod listing;
 pub mod man;
+mod metrics_file;
 pub mod out;
 mod past;
 mod plan;
