@@ -291,6 +291,7 @@ pub fn remedy(refusal: &Refusal, policy: &str, program: &str) -> String {
         Refusal::RequireBackupWithin { .. } => "find out why no backup was made, and make one".to_owned(),
         // It shows how far the clocks are apart, or that the API sends no time.
         Refusal::Clock { .. } => format!("{program} check --online"),
+        Refusal::Ledger { .. } => "put the state back".to_owned(),
         Refusal::Freeze { .. } => format!("{program} thaw (or take `freeze` out of the configuration)"),
         Refusal::Shrink { project, instance, .. } => {
             let target = instance.as_ref().map_or(project.as_str(), |instance| instance.as_str());

@@ -2,19 +2,20 @@
 //!
 //! A reader never waits for the planner and never makes it wait: both hold the lock for a copy. Holds, the freeze and
 //! approvals are typed in other processes, so a reader has them read from the ledger, at most every two seconds however
-//! many ask; who asks while another's reading is under way gets what was known before, for a ledger can be slow and there
-//! are few threads.
+//! many ask. A ledger can be slow, so that is a task of its own: whoever asks gets what was known before, and how old it is,
+//! when the ledger does not answer at once.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use tokio::sync::watch;
-use tokio::time::Instant;
+use tokio::task::spawn_blocking;
+use tokio::time::{Instant, timeout};
 
 use super::gauges::Remembered;
-use super::off_the_runtime;
 use super::status::{ConfigStatus, LastRun, PolicyStatus, Problem, Status, StorageDay};
 use super::store::Slot;
 use crate::clock::now;
@@ -26,6 +27,11 @@ use crate::telemetry::Metrics;
 
 /// Holds and freeze are read from the ledger no more often than this.
 const FRESH: Duration = Duration::from_secs(2);
+/// Whoever asks over HTTP waits so long for the ledger: an answer that is a little old is better than none, and probes give up
+/// after a second.
+const PATIENCE: Duration = Duration::from_millis(500);
+/// What was read longer ago, and could not be read since, is told of.
+const OLD: TimeDelta = TimeDelta::seconds(30);
 /// Past runs are read no more often than this.
 const STORAGE_FRESH: Duration = Duration::from_secs(60);
 /// So many runs tell of storage over time: a year of one daily policy, or forty days of ten.
@@ -63,6 +69,8 @@ pub(super) struct Facts {
 /// What other processes may have changed.
 #[derive(Debug, Default)]
 struct Held {
+    /// When it was read.
+    read_at: Option<DateTime<Utc>>,
     placed: Vec<Hold>,
     freeze: Option<Freeze>,
     storage: Vec<StorageDay>,
@@ -86,6 +94,8 @@ pub struct Board {
     facts: Mutex<Facts>,
     held: Mutex<Held>,
     reading: Mutex<Reading>,
+    /// What was read is out of date, whenever that was.
+    outdated: AtomicBool,
     turned_at: Mutex<Instant>,
 }
 
@@ -112,6 +122,7 @@ impl Board {
             facts: Mutex::new(facts),
             held: Mutex::default(),
             reading: Mutex::default(),
+            outdated: AtomicBool::new(false),
             turned_at: Mutex::new(Instant::now()),
         }
     }
@@ -127,9 +138,8 @@ impl Board {
         self.live.borrow().clone()
     }
 
-    /// The metrics, as they are now.
+    /// The metrics, as they are known.
     pub fn metrics(&self, openmetrics: bool) -> String {
-        self.refresh(false);
         self.metrics.render(openmetrics)
     }
 
@@ -138,9 +148,14 @@ impl Board {
         obstacles(&self.facts())
     }
 
-    /// A run has ended: what past runs say of storage is read anew by the next who asks.
-    pub(super) fn run_ended(&self) {
-        *off_the_runtime(|| self.reading.lock().unwrap_or_else(PoisonError::into_inner)) = Reading::default();
+    /// A run has ended, or the configuration is another one: all is read again for the next who asks.
+    pub(super) fn outdate(&self) {
+        self.outdated.store(true, Ordering::Release);
+    }
+
+    /// The holds placed by command, as they were read last.
+    pub(super) fn placed_holds(&self) -> Vec<Hold> {
+        self.held().placed.clone()
     }
 
     /// The planner has turned.
@@ -154,11 +169,30 @@ impl Board {
         Some(turned_at.elapsed()).filter(|still| *still > STANDSTILL)
     }
 
-    /// Has holds, freeze and approvals read anew; without `force` not when that was done just now, or is being done.
+    /// Has what may be out of date read again, and waits for it; but not long, and not for a reading that others wait for.
+    pub async fn refreshed(self: &Arc<Self>) {
+        let is_old = match self.reading.try_lock() {
+            Ok(reading) => self.is_old(&reading),
+            Err(TryLockError::Poisoned(_)) => true,
+            Err(TryLockError::WouldBlock) => false,
+        };
+        if is_old && self.slot.ledger().is_some() {
+            let board = Arc::clone(self);
+            // What is not read in time is there for the next who asks.
+            let _ = timeout(PATIENCE, spawn_blocking(move || board.refresh(false))).await;
+        }
+    }
+
+    fn is_old(&self, reading: &Reading) -> bool {
+        self.outdated.load(Ordering::Acquire) || reading.held_at.is_none_or(|at| at.elapsed() >= FRESH)
+    }
+
+    /// Reads holds, freeze and approvals again; without `force` not when that was done just now, or is being done. May wait
+    /// for the disk.
     pub(super) fn refresh(&self, force: bool) {
         let Some(ledger) = self.slot.ledger() else { return };
         let mut reading = if force {
-            off_the_runtime(|| self.reading.lock().unwrap_or_else(PoisonError::into_inner))
+            self.reading.lock().unwrap_or_else(PoisonError::into_inner)
         } else {
             match self.reading.try_lock() {
                 Ok(reading) => reading,
@@ -166,13 +200,20 @@ impl Board {
                 Err(TryLockError::WouldBlock) => return,
             }
         };
-        if !force && reading.held_at.is_some_and(|at| at.elapsed() < FRESH) {
+        if !force && !self.is_old(&reading) {
             return;
+        }
+        if self.outdated.swap(false, Ordering::AcqRel) {
+            *reading = Reading::default();
         }
         // Also after a failure: a state that cannot be read is not asked by every reader again.
         reading.held_at = Some(Instant::now());
-        if let Err(error) = off_the_runtime(|| self.read(&ledger, &mut reading)) {
+        if let Err(error) = self.read(&ledger, &mut reading) {
             self.metrics.ledger_error();
+            if error.is_lost() {
+                self.metrics.ledger_rewound(true);
+                self.facts().store_problem = Some(error.to_string());
+            }
             let error: &(dyn std::error::Error + 'static) = &error;
             tracing::error!(error, "holds and freeze could not be read");
         }
@@ -193,6 +234,7 @@ impl Board {
         {
             let mut held = self.held();
             (held.placed, held.freeze) = (placed, freeze);
+            held.read_at = Some(now);
             if let Some(storage) = storage {
                 held.storage = storage;
             }
@@ -245,14 +287,18 @@ impl Board {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Everything, as it is now.
+    /// Everything, as it is known.
     pub fn status(&self) -> Status {
-        self.refresh(false);
         let now = now();
         let config = self.live.borrow().clone();
-        let (placed, frozen, storage) = {
+        let (placed, frozen, storage, read_at) = {
             let held = self.held();
-            (held.placed.clone(), held.freeze.clone(), held.storage.clone())
+            (
+                held.placed.clone(),
+                held.freeze.clone(),
+                held.storage.clone(),
+                held.read_at,
+            )
         };
         let holds = config.holds.iter().cloned().chain(placed);
         let freeze = config.freeze.clone().filter(|freeze| freeze.is_active(now));
@@ -264,7 +310,12 @@ impl Board {
             started_at: self.started_at,
             at: now,
             ready: obstacles.is_empty(),
-            problems: obstacles.into_iter().chain(problems(&facts, &config)).collect(),
+            problems: obstacles
+                .into_iter()
+                .chain(old(read_at, now))
+                .chain(problems(&facts, &config))
+                .collect(),
+            ledger_read_at: read_at,
             config: ConfigStatus {
                 path: config.path.clone(),
                 sha256: config.sha256.clone(),
@@ -316,6 +367,17 @@ fn obstacles(facts: &Facts) -> Vec<Problem> {
     let state = facts.store_problem.iter().map(|why| problem("state", why));
     let stopping = facts.stopping.then(|| problem("stopping", "told to stop"));
     state.chain(stopping).collect()
+}
+
+/// That the ledger was not read for a while, although it was just asked to be.
+fn old(read_at: Option<DateTime<Utc>>, now: DateTime<Utc>) -> Option<Problem> {
+    let at = read_at.filter(|at| now - *at > OLD)?;
+    let at = at.to_rfc3339_opts(chrono::SecondsFormat::Secs, true);
+    Some(Problem {
+        about: "state",
+        policy: None,
+        message: format!("the ledger does not answer: holds, freeze and past runs are shown as of {at}"),
+    })
 }
 
 /// What else somebody should look at.

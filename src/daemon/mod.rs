@@ -4,7 +4,7 @@
 //! due        pure: what is known and what time it is → whom to run
 //! planner    the one loop: waits, rings, starts passes, reloads, drains
 //! turn       one pass as a task of its own: waits for, or shares, the right to delete, is cut when it hangs
-//! store      a ledger that may be missing, and comes back
+//! store      a ledger that may be missing, and comes back; ledger_probe: whether it works
 //! reload     a new configuration beside the old one; difference: what it changes, in words; watch: whether it changed
 //! board      what is known, for whoever asks; status: the shape in which they get it
 //! gauges     the metrics of a process, also for `apply`
@@ -23,6 +23,7 @@ mod board;
 mod difference;
 mod due;
 pub mod gauges;
+mod ledger_probe;
 mod planner;
 mod reload;
 mod status;

@@ -21,16 +21,17 @@ use files::Wanted;
 
 use super::board::Board;
 use super::due::{Agenda, Timing};
+use super::ledger_probe::{LedgerProbe, Look, Wanted as WantedLook};
 use super::reload::{self, Found};
-use super::store::{Look, Slot, Store, key_guard, say_when_new};
+use super::store::{Slot, key_guard, say_when_new};
 use super::systemd::Systemd;
 use super::turn::{Passer, Right, Turn, Walked};
 use super::watch::{Watch, fingerprint};
-use super::{Clock, Ended, Error, Options, gauges, off_the_runtime};
+use super::{Clock, Ended, Error, Options, gauges};
 use crate::config::{Config, Surroundings};
-use crate::ledger::{self, Ledger};
+use crate::ledger;
 use crate::rds::{KeyGuard, Observer};
-use crate::retention::PolicyName;
+use crate::retention::{PolicyName, Refusal};
 use crate::run::Projects;
 use crate::telemetry::Metrics;
 
@@ -48,6 +49,7 @@ enum Woken {
     Stop,
     Pass(Box<PassEnd>),
     Loaded(Result<Loaded, JoinError>),
+    Looked(Look),
     Hangup,
     Changed,
     Time,
@@ -79,9 +81,13 @@ pub(super) struct Planner {
     observer: Observer,
     keys: KeyGuard,
     projects: Arc<Projects>,
-    store: Store,
+    store: LedgerProbe,
     /// The state did something unexpected: look at it now.
     doubt: bool,
+    /// What the board shows of the state is out of date: have it read.
+    refresh: bool,
+    /// Why nothing runs, while the state that was known is gone, replaced or set back.
+    lost: Option<Refusal>,
 
     agenda: Agenda,
     /// The passes under way, by their tasks.
@@ -140,8 +146,10 @@ impl Planner {
             observer,
             keys,
             projects,
-            store: Store::new(slot),
+            store: LedgerProbe::new(slot),
             doubt: false,
+            refresh: false,
+            lost: None,
             agenda: Agenda::default(),
             turns: HashMap::new(),
             passes: JoinSet::new(),
@@ -178,6 +186,7 @@ impl Planner {
                 Woken::Stop => break,
                 Woken::Pass(ended) => self.pass_ended(*ended),
                 Woken::Loaded(loaded) => self.loaded(loaded),
+                Woken::Looked(found) => self.looked(found),
                 Woken::Hangup => {
                     tracing::info!("SIGHUP: looking at the configuration");
                     self.want_at_once();
@@ -207,7 +216,6 @@ impl Planner {
         if self.show {
             self.agenda.start_all();
         }
-        self.look_at_the_state(now);
         self.publish();
         // Also when the state does not work: the daemon is up, says so, and mends itself when the state does.
         self.systemd.ready();
@@ -232,6 +240,7 @@ impl Planner {
             Ok(_) = self.stop.wait_for(|stop| *stop) => Woken::Stop,
             Some(ended) = self.passes.join_next_with_id() => Woken::Pass(Box::new(ended)),
             loaded = loaded => Woken::Loaded(loaded),
+            found = self.store.looked() => Woken::Looked(found),
             Some(()) = hangup.recv() => Woken::Hangup,
             () = self.changed.notified() => Woken::Changed,
             () = sleep_until(wake) => Woken::Time,
@@ -247,13 +256,10 @@ impl Planner {
             self.look_for_changes();
         }
         self.begin_reload(instant);
-        // Beside passes the state is theirs to judge.
-        if self.turns.is_empty() {
-            self.look_at_the_state(now);
-        }
+        self.look_at_the_state(now, instant);
         self.ring(now);
         self.begin_pass();
-        self.warn_of_ending_holds(now);
+        self.want_holds(now);
         self.publish();
         self.ping(instant);
     }
@@ -270,7 +276,11 @@ impl Planner {
         let reload = wanted.map(|wanted| wanted.at);
         let whole = self.turns.values().filter(|turn| !turn.is_cut);
         let deadline = whole.map(|turn| turn.deadline).min();
-        for other in [ring, look, reload, deadline, self.next_ping].into_iter().flatten() {
+        let told = self.store.told_at().filter(|at| *at > instant);
+        for other in [ring, look, reload, deadline, told, self.next_ping]
+            .into_iter()
+            .flatten()
+        {
             wake = wake.min(other);
         }
         wake
@@ -293,50 +303,65 @@ impl Planner {
 
     // The state.
 
-    fn look_at_the_state(&mut self, now: DateTime<Utc>) {
-        let config = self.config();
-        let doubt = std::mem::take(&mut self.doubt);
-        match self.store.look(&config.state_dir, doubt, now) {
+    fn look_at_the_state(&mut self, now: DateTime<Utc>, instant: Instant) {
+        if self.store.told_at().is_some_and(|at| instant >= at) {
+            let problem =
+                "the ledger has not answered for 15 seconds: its disk is slow, or another process has locked it";
+            self.board.facts().store_problem.get_or_insert(problem.to_owned());
+        }
+        let wanted = WantedLook {
+            config: self.config(),
+            board: self.board(),
+            // The board may have found out first.
+            doubt: self.doubt || (self.lost.is_none() && self.metrics.is_ledger_rewound()),
+            refresh: self.refresh,
+            beside_runs: !self.turns.is_empty(),
+        };
+        if self.store.begin_look(wanted, now) {
+            (self.doubt, self.refresh) = (false, false);
+        }
+    }
+
+    fn looked(&mut self, found: Look) {
+        let now = (self.clock)();
+        self.store.plan_next(&found, now);
+        match found {
+            Look::Failed(error) => return self.state_failed(&error),
             Look::Same => {}
-            Look::Opened(ledger) => {
+            Look::Opened(ledger, past) => {
+                let config = self.config();
                 tracing::info!(state = %ledger.path().display(), "state opened");
                 say_when_new(&config, &ledger);
-                match off_the_runtime(|| self.remember(&config, &ledger, now)) {
-                    Ok(()) => self.board.facts().store_problem = None,
-                    Err(error) => {
-                        self.store.give_up(now);
-                        self.state_failed(&error);
+                self.keys.restore(past.blocked);
+                for (policy, begun) in past.begun {
+                    if self.agenda.catch_up(&policy, begun, now) {
+                        tracing::info!(policy = policy.as_str(), last = %begun, "a tick was missed: it is made up for now");
                     }
                 }
             }
-            Look::Failed(error) => self.state_failed(&error),
         }
+        if self.store.ledger().is_some() {
+            self.lost = None;
+            self.metrics.ledger_rewound(false);
+            self.board.facts().store_problem = None;
+        }
+        self.warn_of_ending_holds(now);
     }
 
     fn state_failed(&mut self, error: &ledger::Error) {
         self.metrics.ledger_error();
-        self.board.facts().store_problem = Some(error.to_string());
+        let is_news = self.board.facts().store_problem.replace(error.to_string()) != Some(error.to_string());
+        self.lost = error.is_lost().then(|| Refusal::Ledger {
+            message: error.to_string(),
+        });
+        self.metrics.ledger_rewound(self.lost.is_some());
         let error: &(dyn std::error::Error + 'static) = error;
-        tracing::error!(
-            error,
-            "the state does not work: nothing runs until it does; it is tried again each minute"
-        );
-    }
-
-    /// Takes from the ledger what earlier processes left: last runs, missed ticks, blocked keys.
-    fn remember(&mut self, config: &Config, ledger: &Ledger, now: DateTime<Utc>) -> Result<(), ledger::Error> {
-        self.keys.restore(ledger.blocked_keys(now)?);
-        for entry in &config.policies {
-            let name = &entry.policy.name;
-            if let Some(begun) = ledger.last_begun(name)?
-                && self.agenda.catch_up(name, begun, now)
-            {
-                tracing::info!(policy = name.as_str(), last = %begun, "a tick was missed: it is made up for now");
-            }
+        if is_news || self.lost.is_none() {
+            tracing::error!(
+                error,
+                "the state does not work: nothing runs until it does; it is tried again"
+            );
         }
-        self.board.recall(config, ledger)?;
-        self.board.refresh(true);
-        Ok(())
     }
 
     // Showing.
@@ -400,6 +425,7 @@ impl Planner {
             ended = Ended::Cut;
             self.passes_end(CUT).await;
         }
+        self.store.close().await;
         tracing::info!("stopped");
         ended
     }

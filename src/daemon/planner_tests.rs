@@ -11,6 +11,7 @@ use tokio::time::sleep;
 
 use super::*;
 use crate::config::load;
+use crate::ledger::Ledger;
 use crate::retention::RunReport;
 use crate::retention::report::{PolicyReport, RunResult, Summary};
 use crate::run::{Order, World};

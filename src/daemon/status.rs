@@ -38,6 +38,8 @@ pub struct Status {
     pub unmanaged: Option<u64>,
     /// Instances by how policies see them, as of the last run.
     pub instances: Option<InstanceCounts>,
+    /// When holds, freeze and past runs were last read from the ledger.
+    pub ledger_read_at: Option<DateTime<Utc>>,
     /// Deletions, accepted or unanswered, that no listing has confirmed yet, by project.
     pub unconfirmed: BTreeMap<ProjectName, u64>,
     /// What the last runs left alone, and why; the same in several policies is said once.
@@ -232,7 +234,7 @@ impl LastRun {
                 limit: refusal.limit().to_owned(),
                 message: refusal.to_string(),
             }),
-            summary: policy.result.has_read().then(|| policy.summary.into()),
+            summary: policy.has_read().then(|| policy.summary.into()),
             sent: policy.sent.clone(),
             left: policy.left,
         }

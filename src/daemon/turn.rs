@@ -14,8 +14,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 use super::Clock;
 use super::due::Pass;
 use crate::ledger::{self, DeletionLock, Ledger};
-use crate::retention::report::{PolicyReport, RunResult, Summary};
-use crate::retention::{PolicyName, RunReport};
+use crate::retention::{PolicyName, Refusal, RunReport};
 use crate::run::{self, Order, Purpose, Rows, World};
 
 /// A pass that takes longer leaves the rest to the next one.
@@ -59,7 +58,22 @@ pub(super) enum Failed {
 impl Failed {
     /// Whether the state may be broken.
     pub(super) fn is_of_the_ledger(&self) -> bool {
-        matches!(self, Self::Ledger(_) | Self::Run(run::Error::Ledger(_)))
+        self.of_the_ledger().is_some()
+    }
+
+    /// What the guard says where the state is lost.
+    pub(super) fn refusal(&self) -> Option<Refusal> {
+        let error = self.of_the_ledger().filter(|error| error.is_lost())?;
+        Some(Refusal::Ledger {
+            message: error.to_string(),
+        })
+    }
+
+    fn of_the_ledger(&self) -> Option<&ledger::Error> {
+        match self {
+            Self::Ledger(error) | Self::Run(run::Error::Ledger(error)) => Some(error),
+            _ => None,
+        }
     }
 }
 
@@ -130,9 +144,14 @@ impl Turn {
 
     /// The names of its policies, for a reader.
     pub(super) fn names(&self) -> String {
-        let names: Vec<&str> = self.pass.policies.iter().map(PolicyName::as_str).collect();
-        names.join(", ")
+        names(&self.pass)
     }
+}
+
+/// The names of a pass's policies, for a reader.
+pub(super) fn names(pass: &Pass) -> String {
+    let names: Vec<&str> = pass.policies.iter().map(PolicyName::as_str).collect();
+    names.join(", ")
 }
 
 /// Begins a pass as one of `tasks`. The world has no lock yet.
@@ -177,6 +196,10 @@ pub(super) fn begin(
 async fn walk(mut order: Order, mut world: World, pass: Passer, right: Right, clock: Clock) -> Walked {
     let deadline = Instant::now() + order.budget;
     let mut stop = world.stop.clone();
+    if let Some(ledger) = &world.ledger {
+        // Where the state is not there any more, not even the lock's file is made in its place.
+        super::off_the_runtime(|| ledger.head())?;
+    }
     let lock = tokio::select! {
         biased;
         Ok(_) = stop.wait_for(|stop| *stop) => return Err(Failed::Stopped),
@@ -188,45 +211,4 @@ async fn walk(mut order: Order, mut world: World, pass: Passer, right: Right, cl
     order.budget = deadline.saturating_duration_since(Instant::now());
     world.lock = Some(lock);
     Ok(pass(order, world).await?)
-}
-
-/// The report of a pass that has none of its own: every policy ended like this.
-pub(super) fn stand_in(turn: &Turn, result: RunResult, finished_at: DateTime<Utc>) -> RunReport {
-    let of = |name: &PolicyName| {
-        let entry = turn
-            .world
-            .config
-            .policies
-            .iter()
-            .find(|entry| entry.policy.name == *name)?;
-        Some(PolicyReport {
-            policy: name.clone(),
-            mode: entry.policy.mode,
-            zone: entry.policy.zone,
-            result,
-            refusals: Vec::new(),
-            summary: Summary::default(),
-            rows: Vec::new(),
-            sent: std::collections::BTreeMap::new(),
-            left: 0,
-            approved: 0,
-            when_enforced: None,
-        })
-    };
-    RunReport {
-        // It may have had one, which went down with it; the metrics count what has one.
-        run_id: Some(String::new()),
-        at: turn.at,
-        finished_at,
-        policies: turn.pass.policies.iter().filter_map(of).collect(),
-        unmanaged: Vec::new(),
-        overlaps: Vec::new(),
-        skipped: Vec::new(),
-        instances: std::collections::BTreeMap::new(),
-        unconfirmed: std::collections::BTreeMap::new(),
-        calls: 0,
-        ledger_head: None,
-        settled_earlier: Vec::new(),
-        fates: std::collections::HashMap::new(),
-    }
 }

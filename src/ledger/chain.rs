@@ -138,7 +138,8 @@ pub(super) fn tail(tx: &Transaction<'_>) -> Result<(i64, String), Error> {
     Ok((seq, hash))
 }
 
-fn noted(tx: &Transaction<'_>) -> Result<(i64, String), Error> {
+/// The number and hash of the row that was written last, by the note beside the chain.
+pub(super) fn noted(tx: &Transaction<'_>) -> Result<(i64, String), Error> {
     let text = |key: &str| -> Result<Option<String>, Error> {
         Ok(tx
             .prepare_cached("SELECT value FROM meta WHERE key = ?1")?
@@ -173,12 +174,15 @@ pub(super) fn body<T: serde::de::DeserializeOwned>(tx: &Transaction<'_>, seq: i6
 
 /// One row, packed or not.
 pub(super) fn row(tx: &Transaction<'_>, pieces: &Pieces, seq: i64) -> Result<Row, Error> {
+    row_if_any(tx, pieces, seq)?.ok_or_else(|| Error::corrupt(format!("row {seq} is missing")))
+}
+
+/// One row, packed or not, where it is there.
+pub(super) fn row_if_any(tx: &Transaction<'_>, pieces: &Pieces, seq: i64) -> Result<Option<Row>, Error> {
     let mut statement = tx.prepare_cached(&format!("SELECT {COLUMNS} FROM chain WHERE seq = ?1"))?;
     match statement.query_row([seq], Row::read).optional()? {
-        Some(row) => Ok(row),
-        None => pieces
-            .row(tx, seq)?
-            .ok_or_else(|| Error::corrupt(format!("row {seq} is missing"))),
+        Some(row) => Ok(Some(row)),
+        None => pieces.row(tx, seq),
     }
 }
 

@@ -115,15 +115,39 @@ pub enum Fault {
         /// The newest format known here.
         known: i64,
     },
-    /// Another file has its name now, or none.
+    /// Nothing is there any more.
     #[error(
-        "the file was moved or replaced while it was open, so nothing more is written into it and nothing is deleted: stop \
-         the daemon before the state is moved or restored, then start it again"
+        "the state is gone: this process had a ledger here, and now there is none. Nothing is deleted and no new one is \
+         made. Put the state back (mount it again, move it back): a daemon then goes on by itself. If the loss is final, \
+         restart the service: it makes a new state, without the holds and freezes placed by command"
+    )]
+    Gone,
+    /// Another file has its name now, or that of its log.
+    #[error(
+        "the ledger was replaced, or its -wal or -shm file removed, while it was open. Nothing is deleted and nothing more \
+         is written. Put the same state back: a daemon then goes on by itself. To go on with what is there now, restart \
+         the service; check `holds` and the freeze first"
     )]
     Replaced,
+    /// What this process has read or written is not in it.
+    #[error(
+        "the ledger was set back: row {row} of the audit chain, which this process has seen, is not in it, so an older copy \
+         or another ledger is in its place. Nothing is deleted. Put the newest state back: a daemon then goes on by \
+         itself. To go on with what is there now, restart the service; check `holds` and the freeze first"
+    )]
+    Rewound {
+        /// The last row that is known.
+        row: i64,
+    },
     /// Written by an older program, and opened for reading only.
     #[error("written by an older version of this program (format {0}): start the daemon once, which converts it")]
     Older(i64),
+    /// A link, a pipe or a device where a file of ours should be.
+    #[error(
+        "is not a plain file but a link, a directory, a pipe or a device, and is not followed or used: nothing of this \
+         program makes one; see who did, remove it, and run again"
+    )]
+    NotPlain,
     /// The file system.
     #[error("{0}")]
     Io(#[from] std::io::Error),
@@ -140,8 +164,13 @@ impl Error {
         }
     }
 
+    /// A fault of the file, made where its name is not known.
+    pub(super) fn of_file(fault: Fault) -> Self {
+        Self::storage(Path::new(""), fault)
+    }
+
     pub(super) fn corrupt(what: impl Into<String>) -> Self {
-        Self::storage(Path::new(""), Fault::Corrupt(what.into()))
+        Self::of_file(Fault::Corrupt(what.into()))
     }
 
     /// Names the file in an error that was made without knowing it.
@@ -154,12 +183,26 @@ impl Error {
         self
     }
 
+    /// Whether the state that this process knew is not there any more: gone, replaced or set back. The guard refuses then.
+    pub fn is_lost(&self) -> bool {
+        matches!(
+            self.fault(),
+            Some(Fault::Gone | Fault::Replaced | Fault::Rewound { .. })
+        )
+    }
+
     /// The fault of the file or disk, when that is what it is.
     pub fn fault(&self) -> Option<&Fault> {
         match self {
             Self::Storage { fault, .. } => Some(fault),
             _ => None,
         }
+    }
+}
+
+impl From<std::io::Error> for Error {
+    fn from(error: std::io::Error) -> Self {
+        Self::of_file(Fault::Io(error))
     }
 }
 

@@ -15,6 +15,7 @@
 pub mod approvals;
 pub mod chain;
 pub mod confirm;
+mod continuity;
 mod error;
 pub mod grace;
 pub mod holds;
@@ -47,6 +48,7 @@ use rusqlite::{Connection, Transaction, TransactionBehavior};
 pub use approvals::RefusedPlan;
 pub use chain::Verification;
 pub use confirm::{Pending, Unconfirmed};
+pub use continuity::KnownHead;
 pub use error::{Error, Fault};
 pub use grace::GraceStart;
 pub use holds::{PlacedFreeze, PlacedHold};
@@ -69,8 +71,12 @@ pub struct Ledger {
     /// The state directory, canonical.
     dir: PathBuf,
     path: PathBuf,
-    /// Device and inode of the file that is open.
-    file: Option<(u64, u64)>,
+    /// The files that are open.
+    files: continuity::Files,
+    /// The last head that this process knows.
+    known: KnownHead,
+    /// Opened for reading only.
+    reads_only: bool,
     is_new: bool,
     created_at: DateTime<Utc>,
 }
@@ -84,6 +90,11 @@ impl Ledger {
     /// Whether this very `open` made it: then no grace has begun and nothing can be due that needs one.
     pub fn is_new(&self) -> bool {
         self.is_new
+    }
+
+    /// The last head that this process knows; for opening the same state again.
+    pub fn known_head(&self) -> KnownHead {
+        self.known.clone()
     }
 
     /// When it was made.
@@ -146,17 +157,20 @@ impl Ledger {
     ) -> Result<T, Error> {
         // A panic while it was held rolled its transaction back, so what the lock protects is sound.
         let mut connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
+        // What is written into a file that was moved away is lost with it, and a hold in the one that took its place unseen.
+        self.files.check(&self.path, self.reads_only)?;
+        let writes = matches!(behavior, TransactionBehavior::Immediate);
         let attempt = |connection: &mut Connection| -> Result<T, Error> {
+            let (looked, is_touched) = self.files.look(&self.path, connection)?;
             let tx = connection.transaction_with_behavior(behavior)?;
+            self.known.check(&tx, is_touched)?;
             let value = work(&tx)?;
+            let seen = self.known.seen(&tx)?;
             tx.commit()?;
+            self.known.learn(seen);
+            self.files.accept(&self.path, looked, writes);
             Ok(value)
         };
-        // What is written into a file that was moved away is lost with it, and a hold in the one that took its place unseen.
-        let writes = matches!(behavior, TransactionBehavior::Immediate);
-        if writes && open::identity(&self.path) != self.file {
-            return Err(Error::storage(&self.path, Fault::Replaced));
-        }
         // Sure before each write and not put back after it: whatever became of the one before, an intent is on disk before its
         // request.
         let level = match durable {

@@ -4,10 +4,11 @@
 //! ledger's name is always damage and never "new": a new ledger has forgotten every hold.
 
 use std::ffi::OsString;
-use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
+use std::fs::{self, DirBuilder, File, Metadata, OpenOptions, TryLockError};
 use std::io::ErrorKind;
+use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, lchown};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, chown, fchown};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::AtomicU8;
@@ -15,9 +16,11 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
+use rustix::fs::OFlags;
 
 use super::chain::{self, Kind};
-use super::{Error, Fault, Ledger, schema};
+use super::continuity::Files;
+use super::{Error, Fault, KnownHead, Ledger, schema};
 
 const FILE: &str = "ledger.sqlite3";
 const LOCK: &str = "deletions.lock";
@@ -58,8 +61,22 @@ impl DeletionLock {
 impl Ledger {
     /// Opens the ledger of a state directory. `now` dates a ledger that is made.
     pub fn open(dir: &Path, access: Access, now: DateTime<Utc>) -> Result<Self, Error> {
+        Self::open_known(dir, access, now, &KnownHead::default())
+    }
+
+    /// The same for a process that may have had it open before: then none is made, and one that does not contain the known
+    /// head is refused.
+    pub fn open_known(dir: &Path, access: Access, now: DateTime<Utc>, known: &KnownHead) -> Result<Self, Error> {
         let path = dir.join(FILE);
-        if access == Access::Create {
+        let missing = |path: PathBuf| {
+            if known.is_known() {
+                Error::storage(&path, Fault::Gone)
+            } else {
+                Error::Missing { path }
+            }
+        };
+        let may_create = access == Access::Create && !known.is_known();
+        if may_create {
             DirBuilder::new()
                 .recursive(true)
                 .mode(0o700)
@@ -68,7 +85,7 @@ impl Ledger {
         }
         let dir = match fs::canonicalize(dir) {
             Ok(dir) => dir,
-            Err(error) if error.kind() == ErrorKind::NotFound => return Err(Error::Missing { path }),
+            Err(error) if error.kind() == ErrorKind::NotFound => return Err(missing(path)),
             Err(error) => return Err(Error::storage(dir, io_fault(error))),
         };
         let path = dir.join(FILE);
@@ -78,42 +95,59 @@ impl Ledger {
         };
         let mut is_new = false;
         if !exists()? {
-            if access != Access::Create {
-                return Err(Error::Missing { path });
+            if !may_create {
+                return Err(missing(path));
             }
             is_new = create(&dir, &path, now).map_err(|error| error.at(&path))?;
         }
+        check_files(&dir)?;
         let opened = match access {
             Access::ReadOnly => open_to_read(&path),
             Access::Create | Access::Existing => open_to_write(&path),
         };
         let (connection, created_at) = opened.map_err(|error| error.at(&path))?;
         give_to_owner(&dir);
-        Ok(Self {
+        let ledger = Self {
             under_way: Mutex::default(),
             connection: Mutex::new(connection),
             is_full: AtomicU8::new(super::UNKNOWN),
-            file: identity(&path),
+            files: Files::of(&path),
+            known: known.clone(),
+            reads_only: access == Access::ReadOnly,
             dir,
             path,
             is_new,
             created_at,
-        })
+        };
+        // From here on the head is known, or it is not the known state.
+        ledger.read(|_| Ok(()))?;
+        Ok(ledger)
     }
 
     /// Takes the right to delete; `None` while another process (or another part of this one) has it.
     pub fn lock_deletions(dir: &Path) -> Result<Option<DeletionLock>, Error> {
         let fail = |error: std::io::Error| Error::storage(&dir.join(LOCK), io_fault(error));
-        let dir = &fs::canonicalize(dir).map_err(fail)?;
+        let dir = &fs::canonicalize(dir).map_err(|error| match error.kind() {
+            // Whoever wants the right to delete has had the ledger open.
+            ErrorKind::NotFound => Error::storage(dir, Fault::Gone),
+            _ => fail(error),
+        })?;
         let path = dir.join(LOCK);
+        check_file(&path, &fs::metadata(dir).map_err(fail)?)?;
         let file = OpenOptions::new()
             .create(true)
             .write(true)
             .truncate(false)
             .mode(0o600)
+            // Looked at already; the directory may be another user's, who may have put something else there meanwhile.
+            .custom_flags(flags(OFlags::NOFOLLOW | OFlags::NONBLOCK))
             .open(&path)
             .map_err(fail)?;
-        give_to_owner(dir);
+        let (found, directory) = (file.metadata().map_err(fail)?, fs::metadata(dir).map_err(fail)?);
+        if !is_plain(&found, &directory) {
+            return Err(Error::storage(&path, Fault::NotPlain));
+        }
+        give_away(&file, &found, &directory);
         match file.try_lock() {
             // Taken away between opening and locking it: asked for again, there is another.
             Ok(()) if !is_at(&file, &path) => Ok(None),
@@ -181,12 +215,19 @@ fn create(dir: &Path, path: &Path, now: DateTime<Utc>) -> Result<bool, Error> {
             _ => {}
         }
     }
-    OpenOptions::new()
+    let file = OpenOptions::new()
         .create_new(true)
         .write(true)
         .mode(0o600)
         .open(&draft)
         .map_err(fail)?;
+    // SQLite gives its log to the owner of the file.
+    give_away(
+        &file,
+        &file.metadata().map_err(fail)?,
+        &directory.metadata().map_err(fail)?,
+    );
+    drop(file);
     let mut connection = connect(&draft, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
     let tx = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     schema::migrate(&tx, 0, schema::STEPS)?;
@@ -280,6 +321,9 @@ fn connect_uri(path: &Path, flags: OpenFlags) -> Result<Connection, Error> {
 fn set_up(connection: Connection, flags: OpenFlags) -> Result<Connection, Error> {
     connection.busy_timeout(BUSY)?;
     connection.set_prepared_statement_cache_capacity(64);
+    // What SQLite sorts or may have to undo stays in memory: there may be no directory for temporary files that can be
+    // written, and it is small.
+    connection.pragma_update(None, "temp_store", "MEMORY")?;
     // In KiB. Half of what is usual: rows are appended, or changed a moment after.
     connection.pragma_update(None, "cache_size", -1_024)?;
     if flags.contains(OpenFlags::SQLITE_OPEN_READ_WRITE) {
@@ -304,31 +348,76 @@ fn look_over(connection: &Connection) -> Result<DateTime<Utc>, Error> {
         .map_err(|error| Error::corrupt(format!("created_at: {error}")))
 }
 
-fn beside(path: &Path, suffix: &str) -> PathBuf {
+/// The name of a file of the same name and more.
+pub(super) fn beside(path: &Path, suffix: &str) -> PathBuf {
     let mut name = OsString::from(path);
     name.push(suffix);
     PathBuf::from(name)
 }
 
-/// Root beside a service user: our files become the directory owner's, or the daemon could not write them. Nobody else
-/// may change owners, so for others this does nothing; and whether the files can be used, SQLite finds out.
-///
-/// The directory is another user's, so its names are not trusted: only plain files of root with one name are given
-/// away, and no link is followed.
+const ROOT: u32 = 0;
+
+/// Whether a file in a state directory is one that this program or its owner can have put there: a regular file, and no
+/// second name of a file that is not the directory's owner's. The owner could lay links by which root would write, or give
+/// away, a file elsewhere.
+fn is_plain(found: &Metadata, directory: &Metadata) -> bool {
+    found.is_file() && (found.nlink() <= 1 || found.uid() == directory.uid())
+}
+
+/// Refuses a ledger of which a file is not plain, before SQLite opens it.
+fn check_files(dir: &Path) -> Result<(), Error> {
+    let directory = fs::metadata(dir).map_err(|error| Error::storage(dir, io_fault(error)))?;
+    files(dir).iter().try_for_each(|path| check_file(path, &directory))
+}
+
+fn check_file(path: &Path, directory: &Metadata) -> Result<(), Error> {
+    match fs::symlink_metadata(path) {
+        Ok(found) if !is_plain(&found, directory) => Err(Error::storage(path, Fault::NotPlain)),
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(Error::storage(path, io_fault(error))),
+        _ => Ok(()),
+    }
+}
+
+fn files(dir: &Path) -> [PathBuf; 4] {
+    let file = dir.join(FILE);
+    let [log, index, journal] = ["-wal", "-shm", "-journal"].map(|suffix| beside(&file, suffix));
+    [file, log, index, journal]
+}
+
+/// Root beside a service user: files of root's become the directory owner's, for example a ledger that root put back, or
+/// the daemon could not write them. Nobody else may change owners, so for others this does nothing; and whether the files
+/// can be used, SQLite finds out.
 fn give_to_owner(dir: &Path) {
-    const ROOT: u32 = 0;
     let Ok(directory) = fs::metadata(dir) else { return };
     if directory.uid() == ROOT {
         return;
     }
-    let file = dir.join(FILE);
-    for path in [dir.join(LOCK), beside(&file, "-wal"), beside(&file, "-shm"), file] {
-        if let Ok(found) = fs::symlink_metadata(&path)
-            && found.is_file()
-            && found.nlink() == 1
-            && found.uid() == ROOT
-        {
-            let _ = lchown(&path, Some(directory.uid()), Some(directory.gid()));
+    for path in files(dir) {
+        // Looked at and given away through one descriptor, so that no other file can take the name in between; one that is
+        // for nothing else, for closing any other releases the locks that SQLite has on the file.
+        let opened = OpenOptions::new()
+            .read(true)
+            .custom_flags(flags(OFlags::PATH | OFlags::NOFOLLOW))
+            .open(&path);
+        let Ok((file, found)) = opened.and_then(|file| file.metadata().map(|found| (file, found))) else {
+            continue;
+        };
+        if is_plain(&found, &directory) && found.uid() == ROOT {
+            let this = format!("/proc/self/fd/{}", file.as_raw_fd());
+            let _ = chown(this, Some(directory.uid()), Some(directory.gid()));
         }
     }
+}
+
+/// The same for a file that is open for writing.
+fn give_away(file: &File, found: &Metadata, directory: &Metadata) {
+    if found.uid() == ROOT && directory.uid() != ROOT {
+        let _ = fchown(file, Some(directory.uid()), Some(directory.gid()));
+    }
+}
+
+/// As `std` takes them.
+#[expect(clippy::cast_possible_wrap, reason = "bits, not a number")]
+fn flags(flags: OFlags) -> i32 {
+    flags.bits() as i32
 }

@@ -101,6 +101,9 @@ fn mark(row: &[&dyn Field]) -> u128 {
 /// The rows of the chain about what people said; an index has them.
 pub(super) const WORDS: &str = "SELECT seq, at, kind, body, prev, hash FROM chain \
     WHERE kind IN ('hold', 'release', 'freeze', 'thaw', 'approve', 'approve_listing') ORDER BY seq";
+/// How many of them there are after one row and up to another.
+pub(super) const COUNT_WORDS: &str = "SELECT COUNT(*) FROM chain \
+    WHERE kind IN ('hold', 'release', 'freeze', 'thaw', 'approve', 'approve_listing') AND seq > ?1 AND seq <= ?2";
 
 #[derive(Default)]
 pub(super) struct Replay {

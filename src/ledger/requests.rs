@@ -258,6 +258,8 @@ impl Ledger {
                 return both.map(|(entry, of)| Ok(entered(entry, of))).collect();
             }
             Err(error) if entries.len() == 1 => return vec![Err(error)],
+            // One that is lost says so to each.
+            Err(error) if error.is_lost() => None,
             Err(error) => error.fault().map(|_| error.to_string()),
         };
         let alone = |entry: Entry| {

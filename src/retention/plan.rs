@@ -142,6 +142,11 @@ pub enum Refusal {
         /// What was found.
         found: u64,
     },
+    /// The state that this process knew is gone, replaced or set back: everything.
+    Ledger {
+        /// What happened to it, and what to do.
+        message: String,
+    },
 }
 
 impl Refusal {
@@ -154,11 +159,12 @@ impl Refusal {
             Self::Clock { .. } => "clock",
             Self::Freeze { .. } => "freeze",
             Self::Shrink { .. } => "shrink",
+            Self::Ledger { .. } => "ledger",
         }
     }
 
     /// Every name [`Self::limit`] can give, and `listing`: the closed set of the metric's label.
-    pub const LIMITS: [&'static str; 7] = [
+    pub const LIMITS: [&'static str; 8] = [
         "max_deletions",
         "max_percent",
         "clock",
@@ -166,13 +172,14 @@ impl Refusal {
         "shrink",
         "freeze",
         "require_backup_within",
+        "ledger",
     ];
 
     /// Reports name the gravest first (the lowest number): what stops a whole plan before what stops a project, and that
     /// before what stops an instance.
     pub fn gravity(&self) -> u8 {
         match self {
-            Self::Freeze { .. } => 0,
+            Self::Freeze { .. } | Self::Ledger { .. } => 0,
             Self::MaxDeletions { .. } => 1,
             Self::Clock { .. } => 2,
             Self::Shrink { instance: None, .. } => 3,
@@ -190,7 +197,7 @@ impl Refusal {
         match self {
             Self::MaxPercent { instance, .. } | Self::RequireBackupWithin { instance, .. } => Some(instance),
             Self::Shrink { instance, .. } => instance.as_ref(),
-            Self::MaxDeletions { .. } | Self::Clock { .. } | Self::Freeze { .. } => None,
+            Self::MaxDeletions { .. } | Self::Clock { .. } | Self::Freeze { .. } | Self::Ledger { .. } => None,
         }
     }
 }
@@ -244,6 +251,7 @@ impl fmt::Display for Refusal {
                 let until = until.map_or_else(|| "`thaw`".to_owned(), timestamp);
                 write!(f, "frozen ({reason}) until {until}: nothing is sent")
             }
+            Self::Ledger { message } => f.write_str(message),
             Self::Shrink {
                 project,
                 instance,

@@ -10,7 +10,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize, Serializer};
 
 use super::{
-    Backup, BackupId, ExpireReason, Instance, InstanceId, KeepReason, Mode, PolicyName, ProjectName, Refusal, Zone,
+    Backup, BackupId, ExpireReason, Instance, InstanceId, KeepReason, Mode, Policy, PolicyName, ProjectName, Refusal, Zone,
 };
 
 /// What the API said of one id that was sent.
@@ -249,6 +249,12 @@ impl PolicyReport {
     pub fn is_wholly_refused(&self) -> bool {
         !self.refusals.is_empty() && self.approved == 0 && self.summary.delete.count > 0
     }
+
+    /// Whether it has read the world, so that its numbers mean something. A run that lost its state has none.
+    pub fn has_read(&self) -> bool {
+        let lost = |refusal: &Refusal| matches!(refusal, Refusal::Ledger { .. });
+        self.result.has_read() && !self.refusals.iter().any(lost)
+    }
 }
 
 /// What became of the ids a policy sent to one project.
@@ -396,6 +402,44 @@ pub struct RunReport {
 }
 
 impl RunReport {
+    /// The report of a run that has none of its own: every policy ended like this.
+    pub fn stand_in<'p>(
+        policies: impl Iterator<Item = &'p Policy>,
+        (at, finished_at): (DateTime<Utc>, DateTime<Utc>),
+        result: RunResult,
+        refusal: Option<&Refusal>,
+    ) -> Self {
+        let of = |policy: &Policy| PolicyReport {
+            policy: policy.name.clone(),
+            mode: policy.mode,
+            zone: policy.zone,
+            result,
+            refusals: refusal.cloned().into_iter().collect(),
+            summary: Summary::default(),
+            rows: Vec::new(),
+            sent: BTreeMap::new(),
+            left: 0,
+            approved: 0,
+            when_enforced: None,
+        };
+        Self {
+            // It may have had one, which went down with it; the metrics count what has one.
+            run_id: Some(String::new()),
+            at,
+            finished_at,
+            policies: policies.map(of).collect(),
+            unmanaged: Vec::new(),
+            overlaps: Vec::new(),
+            skipped: Vec::new(),
+            instances: BTreeMap::new(),
+            unconfirmed: BTreeMap::new(),
+            calls: 0,
+            ledger_head: None,
+            settled_earlier: Vec::new(),
+            fates: HashMap::new(),
+        }
+    }
+
     /// Ids sent in this run whose final outcome has this name.
     pub fn sent(&self, fate: &str) -> u64 {
         self.policies

@@ -46,6 +46,7 @@ pub(super) struct Families {
     pub(super) reload_timestamp: GaugeVec,
     pub(super) config_info: IntGaugeVec,
     pub(super) ledger_errors: IntCounter,
+    pub(super) ledger_rewound: IntGauge,
 }
 
 /// Makes metrics and registers them, so that none is made and forgotten.
@@ -120,6 +121,7 @@ impl Families {
             reload_timestamp: m.floats("config_last_reload_success_timestamp_seconds", "When the configuration in force was loaded.", &[])?,
             config_info: m.gauges("config_info", "Always 1; fingerprint of the configuration in force.", &["sha256"])?,
             ledger_errors: m.counter("ledger_errors_total", "Errors of the ledger; nothing is deleted that cannot be written down.")?,
+            ledger_rewound: m.gauge("ledger_rewound", "1 while the state that was known is gone, replaced or older than it was, and nothing is deleted.")?,
         })
     }
 }

@@ -137,7 +137,7 @@ impl Metrics {
                 .with_label_values(&[name])
                 .set(seconds(report.finished_at));
         }
-        if policy.result.has_read() {
+        if policy.has_read() {
             self.show_summary(name, policy.summary);
         }
     }
@@ -329,6 +329,16 @@ impl Metrics {
     /// The ledger could not be read or written.
     pub fn ledger_error(&self) {
         self.families.ledger_errors.inc();
+    }
+
+    /// Whether the state that this process knew is gone, replaced or set back, so that nothing is deleted.
+    pub fn ledger_rewound(&self, is_lost: bool) {
+        self.families.ledger_rewound.set(i64::from(is_lost));
+    }
+
+    /// What [`Self::ledger_rewound`] was told last.
+    pub fn is_ledger_rewound(&self) -> bool {
+        self.families.ledger_rewound.get() > 0
     }
 
     /// Everything, in the text format 0.0.4 or in `OpenMetrics` 1.0; their content types are

@@ -12,7 +12,7 @@ use crate::retention::report::{InstanceCounts, PolicyReport, RunResult, Sent, Sk
 use crate::retention::{Fate, Mode, PolicyName, ProjectName, Refusal, RunReport, Zone};
 
 /// Section 6 of the contract, typed off by hand: name without prefix, type, labels.
-const CONTRACT: [(&str, &str, &str); 29] = [
+const CONTRACT: [(&str, &str, &str); 30] = [
     ("build_info", "gauge", "revision,version"),
     ("runs_total", "counter", "policy,result"),
     ("run_duration_seconds", "histogram", "policy"),
@@ -39,6 +39,7 @@ const CONTRACT: [(&str, &str, &str); 29] = [
     ("config_last_reload_success_timestamp_seconds", "gauge", ""),
     ("config_info", "gauge", "sha256"),
     ("ledger_errors_total", "counter", ""),
+    ("ledger_rewound", "gauge", ""),
     // Not of the contract by name: `process_*`, "the usual", of which these are the ones dashboards use.
     ("process_cpu_seconds_total", "counter", ""),
     ("process_resident_memory_bytes", "gauge", ""),

@@ -120,7 +120,10 @@ pub async fn serve(listener: TcpListener, board: Arc<Board>, stop: impl Future<O
     http::serve(listener, limits(places), service, stop).await;
 }
 
-async fn answer(request: &Request<Bytes>, board: &Board, pages: &Pages) -> Response<Body> {
+async fn answer(request: &Request<Bytes>, board: &Arc<Board>, pages: &Pages) -> Response<Body> {
+    if matches!(request.uri().path(), "/metrics" | "/api/v1/status" | "/") {
+        board.refreshed().await;
+    }
     match request.uri().path() {
         "/metrics" => {
             let accept = said(request, &header::ACCEPT);

@@ -3,6 +3,7 @@
 mod certificates;
 mod files;
 mod http;
+mod lost_state;
 mod runs;
 mod systemd;
 

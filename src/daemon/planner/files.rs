@@ -186,26 +186,15 @@ impl Planner {
         reload::log_difference(&old, new);
         self.log_fates(&old, new, now);
         self.forget_the_gone(new);
-        if let Some(ledger) = self.store.ledger() {
-            // A policy that came back has a past.
-            if off_the_runtime(|| self.board.recall(new, &ledger)).is_err() {
-                self.doubt = true;
-            }
-            self.board.refresh(true);
-        }
+        // A policy that came back has a past.
+        self.board.outdate();
+        self.refresh = true;
         self.next_holds = None;
     }
 
     /// What the change means for the backups that the last runs saw.
     fn log_fates(&self, old: &Config, new: &Config, now: DateTime<Utc>) {
-        let placed = match self.store.ledger() {
-            Some(ledger) => match off_the_runtime(|| ledger.active_holds(now)) {
-                Ok(holds) => holds,
-                // The next look at the state says why; without holds more would seem to go than does.
-                Err(_) => return,
-            },
-            None => Vec::new(),
-        };
+        let placed = self.board.placed_holds();
         let seen = self.board.facts().reports.clone();
         off_the_runtime(|| reload::log_fates(old, new, &placed, &seen, now));
     }

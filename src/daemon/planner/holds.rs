@@ -2,7 +2,6 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::super::off_the_runtime;
 use super::Planner;
 use crate::retention::{Hold, HoldTarget, Pattern};
 
@@ -12,16 +11,19 @@ const ENDS_SOON: TimeDelta = TimeDelta::days(7);
 const HOLDS_EVERY: TimeDelta = TimeDelta::hours(1);
 
 impl Planner {
-    pub(super) fn warn_of_ending_holds(&mut self, now: DateTime<Utc>) {
+    /// From time to time the holds are read; their warnings follow when they were.
+    pub(super) fn want_holds(&mut self, now: DateTime<Utc>) {
         let early = self.next_holds.is_some_and(|at| now < at && at - now <= HOLDS_EVERY);
-        if early || !self.turns.is_empty() {
+        if early || !self.turns.is_empty() || self.store.ledger().is_none() {
             return;
         }
-        let Some(ledger) = self.store.ledger() else { return };
         self.next_holds = Some(now + HOLDS_EVERY);
-        self.board.refresh(true);
-        // A ledger that cannot be read is told of by `refresh`.
-        let placed = off_the_runtime(|| ledger.active_holds(now)).unwrap_or_default();
+        self.refresh = true;
+    }
+
+    /// Of those that were read last.
+    pub(super) fn warn_of_ending_holds(&mut self, now: DateTime<Utc>) {
+        let placed = self.board.placed_holds();
         let config = self.config();
         for hold in config.holds.iter().chain(&placed) {
             let Some(until) = hold.until.filter(|until| *until > now && *until - now <= ENDS_SOON) else {

@@ -7,19 +7,26 @@ use chrono::{DateTime, Utc};
 use tokio::task::JoinError;
 use tokio::time::Instant;
 
-use super::super::due::Passed;
+use super::super::due::{Pass, Passed};
 use super::super::gauges;
 use super::super::status::LastRun;
 use super::super::turn::{self, Failed};
 use super::{PassEnd, Planner};
+use crate::config::Config;
 use crate::retention::report::RunResult;
-use crate::retention::{Mode, PolicyName, Refusal, RunReport};
+use crate::retention::{Mode, Policy, PolicyName, Refusal, RunReport};
 use crate::run::{Rows, World};
 use crate::telemetry;
 
 /// Fleets up to this many backups, as far as the last runs tell, are kept in memory decision by decision, for the page;
 /// larger ones, and ones not yet seen, as numbers.
 const MOST_ROWS: usize = 50_000;
+
+/// The policies of a pass.
+fn of<'c>(pass: &Pass, config: &'c Config) -> impl Iterator<Item = &'c Policy> {
+    let entry = |name: &PolicyName| config.policies.iter().find(|entry| entry.policy.name == *name);
+    pass.policies.iter().filter_map(entry).map(|entry| &*entry.policy)
+}
 
 impl Planner {
     pub(super) fn ring(&mut self, now: DateTime<Utc>) {
@@ -46,6 +53,9 @@ impl Planner {
     }
 
     pub(super) fn begin_pass(&mut self) {
+        if let Some(refusal) = self.lost.clone() {
+            return self.refuse_passes(&refusal);
+        }
         let Some(ledger) = self.store.ledger() else { return };
         for pass in self.agenda.take() {
             let world = World {
@@ -67,6 +77,21 @@ impl Planner {
             let running = turn.pass.policies.iter().map(|policy| (policy.clone(), turn.at));
             self.board.facts().running.extend(running);
             self.turns.insert(turn.id(), turn);
+        }
+    }
+
+    /// What is due while the state is lost is refused; a tick that was missed is made up for when it is back.
+    fn refuse_passes(&mut self, refusal: &Refusal) {
+        let (config, now) = (self.config(), (self.clock)());
+        for pass in self.agenda.take() {
+            tracing::error!(
+                policies = turn::names(&pass),
+                limit = refusal.limit(),
+                "run refused: {refusal}"
+            );
+            let report = RunReport::stand_in(of(&pass, &config), (now, now), RunResult::Refused, Some(refusal));
+            self.agenda.done(pass.key);
+            self.record(report, Duration::ZERO, false);
         }
     }
 
@@ -110,6 +135,7 @@ impl Planner {
         let took = turn.began.elapsed();
         let now = (self.clock)();
         let policies = turn.names();
+        let mut refusal = None;
         let stand_in = match ended.map(|(_, walked)| walked) {
             Ok(Ok(report)) => {
                 telemetry::run_line(&report);
@@ -126,9 +152,11 @@ impl Planner {
                     self.metrics.ledger_error();
                     self.doubt = true;
                 }
+                refusal = error.refusal();
+                let result = refusal.as_ref().map_or(RunResult::Failed, |_| RunResult::Refused);
                 let error: &(dyn std::error::Error + 'static) = &error;
-                tracing::error!(policies, error, "run failed");
-                Some(RunResult::Failed)
+                tracing::error!(policies, error, "run {}", result.as_str());
+                Some(result)
             }
             Err(error) => {
                 tracing::error!(policies, %error, "run failed: it panicked or was cut; the daemon goes on");
@@ -142,10 +170,13 @@ impl Planner {
             }
         };
         if let Some(result) = stand_in {
-            self.record(turn::stand_in(&turn, result, now), took, false);
+            let policies = of(&turn.pass, &turn.world.config);
+            let report = RunReport::stand_in(policies, (turn.at, now), result, refusal.as_ref());
+            self.record(report, took, false);
         }
         gauges::show_clocks(&self.metrics, &turn.world.projects);
-        self.board.run_ended();
+        self.board.outdate();
+        self.refresh = true;
         self.next_holds = None;
     }
 

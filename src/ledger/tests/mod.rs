@@ -1,5 +1,6 @@
 //! Tries to break the ledger.
 
+mod continuity;
 mod deleting;
 mod files;
 mod memory;

@@ -133,6 +133,7 @@ fn status(instances: u32, backups: u32) -> Status {
         freeze: None,
         unmanaged: None,
         instances: None,
+        ledger_read_at: None,
         unconfirmed: BTreeMap::new(),
         skipped: Vec::new(),
         storage: (1..=3)

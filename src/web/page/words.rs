@@ -176,7 +176,8 @@ pub(super) fn remedy(refusal: &Refusal, policy: &str, program: &str) -> (bool, S
         | Refusal::MaxPercent { .. }
         | Refusal::RequireBackupWithin { .. }
         | Refusal::Clock { .. }
-        | Refusal::Freeze { .. } => remedy_of(refusal.limit(), policy, program).unwrap_or_default(),
+        | Refusal::Freeze { .. }
+        | Refusal::Ledger { .. } => remedy_of(refusal.limit(), policy, program).unwrap_or_default(),
         Refusal::Shrink { project, instance, .. } => {
             let target = instance.as_ref().map_or(project.as_str(), |instance| instance.as_str());
             (true, format!("{program} approve --listing {}", shell(target)))
@@ -192,6 +193,7 @@ pub(super) fn remedy_of(limit: &str, policy: &str, program: &str) -> Option<(boo
         // It shows how far the clocks are apart, or that the API sends no time.
         "clock" => Some((true, format!("{program} check --online"))),
         "freeze" => Some((true, format!("{program} thaw"))),
+        "ledger" => Some((false, "put the state back".to_owned())),
         _ => None,
     }
 }

@@ -1,0 +1,196 @@
+//! Whether the ledger works: opened when it can be, asked again from time to time, let go of when it does not.
+//!
+//! Whatever asks a ledger waits for the disk, and for others who write, so each look is a task of its own, and the daemon's
+//! loop learns of its end. A process that has had a ledger never makes another: it waits until the same one is back.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use tokio::task::{JoinError, JoinHandle, spawn_blocking};
+use tokio::time::{Instant, timeout};
+
+use super::board::Board;
+use super::store::Slot;
+use crate::config::Config;
+use crate::ledger::{Access, Error, KnownHead, Ledger};
+use crate::retention::PolicyName;
+
+/// How often a state that does not work is tried again,
+const AGAIN: TimeDelta = TimeDelta::seconds(60);
+/// and how often it is looked for when it is lost: it may be mounted again at any time.
+const LOST_AGAIN: TimeDelta = TimeDelta::seconds(10);
+/// How often it is asked whether it still is what it was: it can be moved away.
+const LOOK: TimeDelta = TimeDelta::seconds(30);
+/// How often one that works is asked whether it still can be written: a commit each, so not often.
+const PROBE: TimeDelta = TimeDelta::minutes(5);
+/// A look that takes longer is told of. A state that is only slow answers within the ledger's own wait.
+const PATIENCE: Duration = Duration::from_secs(15);
+/// The end does not wait longer for a state to be closed.
+const CLOSE: Duration = Duration::from_secs(2);
+
+/// What a look at the state found.
+#[derive(Debug)]
+pub enum Look {
+    /// It is as it was.
+    Same,
+    /// It is open now, and was not before.
+    Opened(Arc<Ledger>, Past),
+    /// It does not work, and is let go of.
+    Failed(Error),
+}
+
+/// What earlier processes left in the ledger.
+#[derive(Debug, Default)]
+pub struct Past {
+    /// When the last run of each policy began.
+    pub begun: Vec<(PolicyName, DateTime<Utc>)>,
+    /// The keys that are blocked.
+    pub blocked: HashMap<String, DateTime<Utc>>,
+}
+
+/// What a look is for.
+pub struct Wanted {
+    /// The configuration in force.
+    pub config: Arc<Config>,
+    /// Who shows what is read.
+    pub board: Arc<Board>,
+    /// The state did something unexpected: look now, and at whether it can be written.
+    pub doubt: bool,
+    /// What is shown of it is out of date: look now.
+    pub refresh: bool,
+    /// Runs are under way: whether it works is theirs to find out.
+    pub beside_runs: bool,
+}
+
+/// The state directory's ledger, opened when it can be. Whatever asks the ledger waits for the disk, and for others who
+/// write, so each look is a task of its own.
+#[derive(Debug)]
+pub struct LedgerProbe {
+    slot: Slot,
+    known: KnownHead,
+    next: Option<DateTime<Utc>>,
+    next_probe: Option<DateTime<Utc>>,
+    looking: Option<(JoinHandle<Look>, Instant)>,
+}
+
+impl LedgerProbe {
+    /// Not opened yet.
+    pub fn new(slot: Slot) -> Self {
+        Self {
+            slot,
+            known: KnownHead::default(),
+            next: None,
+            next_probe: None,
+            looking: None,
+        }
+    }
+
+    /// The ledger, if it is open.
+    pub fn ledger(&self) -> Option<Arc<Ledger>> {
+        self.slot.ledger()
+    }
+
+    /// When to look next; `None` while a look is under way.
+    pub fn next_look(&self) -> Option<DateTime<Utc>> {
+        self.next.filter(|_| self.looking.is_none())
+    }
+
+    /// When a look that is under way is told of.
+    pub fn told_at(&self) -> Option<Instant> {
+        self.looking.as_ref().map(|(_, since)| *since + PATIENCE)
+    }
+
+    /// Begins a look when it is time to, and none is under way; whether it did.
+    pub fn begin_look(&mut self, wanted: Wanted, now: DateTime<Utc>) -> bool {
+        // A clock that was set back must not put the look off for as long.
+        let early = |at: Option<DateTime<Utc>>| at.is_some_and(|at| now < at && at - now <= PROBE);
+        let is_time = !wanted.beside_runs && !early(self.next);
+        if self.looking.is_some() || !(is_time || wanted.doubt || wanted.refresh) {
+            return false;
+        }
+        let probe = !wanted.beside_runs && (wanted.doubt || !early(self.next_probe));
+        self.next_probe = if probe { Some(now + PROBE) } else { self.next_probe };
+        let (slot, known) = (self.slot.clone(), self.known.clone());
+        let task = spawn_blocking(move || look(&slot, &known, &wanted, probe, now));
+        self.looking = Some((task, Instant::now()));
+        true
+    }
+
+    /// Waits for the end of the look under way; for ever, if none is.
+    pub async fn looked(&mut self) -> Look {
+        let Some((task, _)) = &mut self.looking else {
+            return std::future::pending().await;
+        };
+        let ended = task.await;
+        self.looking = None;
+        ended.unwrap_or_else(|error| Look::Failed(panicked(&error)))
+    }
+
+    /// When to look again after what was found.
+    pub fn plan_next(&mut self, found: &Look, now: DateTime<Utc>) {
+        let wait = match found {
+            Look::Failed(error) if error.is_lost() => LOST_AGAIN,
+            Look::Failed(_) => AGAIN,
+            Look::Same | Look::Opened(..) => LOOK,
+        };
+        self.next = Some(now + wait);
+    }
+
+    /// Closes the ledger, which may have to wait for the disk, but not for long.
+    pub async fn close(self) {
+        let closing = spawn_blocking(move || self.slot.put(None));
+        if timeout(CLOSE, closing).await.is_err() {
+            tracing::warn!("the state is slow to close, and is left as it is: nothing in it is lost");
+        }
+    }
+}
+
+/// Looks; in a thread that may wait.
+fn look(slot: &Slot, known: &KnownHead, wanted: &Wanted, probe: bool, now: DateTime<Utc>) -> Look {
+    let found = match slot.ledger() {
+        Some(ledger) => make_sure(&ledger, probe).map_or_else(Look::Failed, |()| Look::Same),
+        // With a ledger that was let go of, runs under way have their own; a new one is opened when they are done.
+        None if wanted.beside_runs => return Look::Same,
+        None => open(known, wanted, now).unwrap_or_else(Look::Failed),
+    };
+    match &found {
+        Look::Failed(_) => slot.put(None),
+        Look::Opened(ledger, _) => {
+            slot.put(Some(Arc::clone(ledger)));
+            wanted.board.refresh(true);
+        }
+        Look::Same if wanted.refresh => wanted.board.refresh(true),
+        Look::Same => {}
+    }
+    found
+}
+
+fn make_sure(ledger: &Ledger, probe: bool) -> Result<(), Error> {
+    if probe {
+        ledger.probe()
+    } else {
+        ledger.head().map(|_| ())
+    }
+}
+
+fn open(known: &KnownHead, wanted: &Wanted, now: DateTime<Utc>) -> Result<Look, Error> {
+    let config = &wanted.config;
+    let ledger = Ledger::open_known(&config.state_dir, Access::Create, now, known)?;
+    ledger.probe()?;
+    let mut past = Past {
+        blocked: ledger.blocked_keys(now)?,
+        ..Past::default()
+    };
+    for entry in &config.policies {
+        let name = &entry.policy.name;
+        past.begun.extend(ledger.last_begun(name)?.map(|at| (name.clone(), at)));
+    }
+    wanted.board.recall(config, &ledger)?;
+    Ok(Look::Opened(Arc::new(ledger), past))
+}
+
+fn panicked(error: &JoinError) -> Error {
+    Error::from(std::io::Error::other(format!("looking at the state panicked: {error}")))
+}

@@ -1,0 +1,161 @@
+//! That the open file still is the state this process knows: not gone, not replaced, not an older copy of itself.
+//!
+//! A process remembers the last head that it committed or read. A ledger that does not contain it has lost what came
+//! after some earlier point, perhaps a hold; nothing is deleted on its word. What an earlier process knew is not known
+//! here.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use rusqlite::{Connection, Transaction};
+
+use super::open::{beside, identity};
+use super::packed::Pieces;
+use super::replay::Replay;
+use super::{Error, Fault, chain};
+
+/// The last head of a state's chain that this process committed or read. Clones share it: give it to every opening of the
+/// same state.
+#[derive(Clone, Debug, Default)]
+pub struct KnownHead(Arc<Mutex<Option<Head>>>);
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Head {
+    seq: i64,
+    hash: String,
+    /// How many rows of the chain up to this one are what people said: holds, freezes, approvals.
+    words: i64,
+}
+
+impl KnownHead {
+    /// Whether this process has had the state open.
+    pub fn is_known(&self) -> bool {
+        self.lock().is_some()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Head>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Fails where the ledger does not contain the known head. `is_touched`: something other than this process has written
+    /// the file itself. That is mostly a checkpoint; but a copy written over the file beside a log that was left can mix old
+    /// pages with new ones, so then what people said is compared, too.
+    pub(super) fn check(&self, tx: &Transaction<'_>, is_touched: bool) -> Result<(), Error> {
+        let Some(known) = self.lock().clone() else {
+            return Ok(());
+        };
+        let rewound = || Err(Error::of_file(Fault::Rewound { row: known.seq }));
+        let (rows, head) = chain::noted(tx)?;
+        if rows < known.seq {
+            return rewound();
+        }
+        if (rows, &head) != (known.seq, &known.hash)
+            && chain::row_if_any(tx, &Pieces::default(), known.seq)?.is_none_or(|row| row.hash != known.hash)
+        {
+            return rewound();
+        }
+        if is_touched {
+            if words(tx, 0, known.seq)? != known.words {
+                return rewound();
+            }
+            chain::tail(tx)?;
+            Replay::check_words(tx)?;
+        }
+        Ok(())
+    }
+
+    /// The head as this transaction sees it; to be kept with [`Self::learn`] once the transaction is committed.
+    pub(super) fn seen(&self, tx: &Transaction<'_>) -> Result<Seen, Error> {
+        let known = self.lock().clone();
+        let (seq, hash) = chain::noted(tx)?;
+        let words = match &known {
+            Some(known) if known.seq == seq => known.words,
+            Some(known) => known.words + words(tx, known.seq, seq)?,
+            None => words(tx, 0, seq)?,
+        };
+        Ok(Seen(Head { seq, hash, words }))
+    }
+
+    /// Keeps what a committed transaction saw, unless another one has seen more meanwhile.
+    pub(super) fn learn(&self, Seen(head): Seen) {
+        let mut known = self.lock();
+        if known.as_ref().is_none_or(|known| known.seq <= head.seq) {
+            *known = Some(head);
+        }
+    }
+}
+
+/// A head that a transaction saw.
+pub(super) struct Seen(Head);
+
+/// How many rows after the first and up to the second are what people said.
+fn words(tx: &Transaction<'_>, after: i64, to: i64) -> Result<i64, Error> {
+    Ok(tx
+        .prepare_cached(super::replay::COUNT_WORDS)?
+        .query_row([after, to], |row| row.get(0))?)
+}
+
+/// The files of an open ledger, as far as the file system tells them apart.
+#[derive(Debug)]
+pub(super) struct Files {
+    /// Device and inode of the file, its log and the log's index. A log that is removed while it is open takes what is
+    /// written after that with it, and hides what others write.
+    which: [Option<(u64, u64)>; 3],
+    /// The file itself as this process last wrote it, or found it good.
+    content: Mutex<Content>,
+}
+
+impl Files {
+    pub(super) fn of(path: &Path) -> Self {
+        Self {
+            which: which(path),
+            content: Mutex::new(content(path)),
+        }
+    }
+
+    /// Fails where a file is another one now. `reads_only`: somebody who only reads has no part in the log's existence.
+    pub(super) fn check(&self, path: &Path, reads_only: bool) -> Result<(), Error> {
+        let (now, count) = (which(path), if reads_only { 1 } else { 3 });
+        if now[..count] == self.which[..count] {
+            return Ok(());
+        }
+        let fault = if now[0].is_none() { Fault::Gone } else { Fault::Replaced };
+        Err(Error::storage(path, fault))
+    }
+
+    /// The file as it is now, and whether something other than this process has written it. Pages of it that are cached are
+    /// dropped then: SQLite does not notice what others than SQLite write.
+    pub(super) fn look(&self, path: &Path, connection: &Connection) -> Result<(Content, bool), Error> {
+        let now = content(path);
+        let is_touched = now != *self.content.lock().unwrap_or_else(PoisonError::into_inner);
+        if is_touched {
+            connection.release_memory()?;
+        }
+        Ok((now, is_touched))
+    }
+
+    /// The file was good as it was when [`Self::look`] was called; or, after a write, which may have moved the log into it,
+    /// as it is now.
+    pub(super) fn accept(&self, path: &Path, looked: Content, has_written: bool) {
+        let good = if has_written { content(path) } else { looked };
+        *self.content.lock().unwrap_or_else(PoisonError::into_inner) = good;
+    }
+}
+
+fn which(path: &Path) -> [Option<(u64, u64)>; 3] {
+    [
+        identity(path),
+        identity(&beside(path, "-wal")),
+        identity(&beside(path, "-shm")),
+    ]
+}
+
+/// Time of change and size.
+type Content = Option<(i64, i64, u64)>;
+
+fn content(path: &Path) -> Content {
+    let found = fs::symlink_metadata(path).ok()?;
+    Some((found.mtime(), found.mtime_nsec(), found.size()))
+}
