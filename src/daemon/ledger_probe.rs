@@ -25,8 +25,6 @@ const LOST_AGAIN: TimeDelta = TimeDelta::seconds(10);
 const LOOK: TimeDelta = TimeDelta::seconds(30);
 /// How often one that works is asked whether it still can be written: a commit each, so not often.
 const PROBE: TimeDelta = TimeDelta::minutes(5);
-/// A look that takes longer is told of. A state that is only slow answers within the ledger's own wait.
-const PATIENCE: Duration = Duration::from_secs(15);
 /// The end does not wait longer for a state to be closed.
 const CLOSE: Duration = Duration::from_secs(2);
 
@@ -76,6 +74,9 @@ pub struct LedgerProbe {
 }
 
 impl LedgerProbe {
+    /// A look that takes longer is told of. A state that is only slow answers within the ledger's own wait.
+    pub const PATIENCE: Duration = Duration::from_secs(15);
+
     /// Not opened yet.
     pub fn new(slot: Slot) -> Self {
         Self {
@@ -99,7 +100,7 @@ impl LedgerProbe {
 
     /// When a look that is under way is told of.
     pub fn told_at(&self) -> Option<Instant> {
-        self.looking.as_ref().map(|(_, since)| *since + PATIENCE)
+        self.looking.as_ref().map(|(_, since)| *since + Self::PATIENCE)
     }
 
     /// Begins a look when it is time to, and none is under way; whether it did.

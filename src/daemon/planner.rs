@@ -15,7 +15,7 @@ use chrono::{DateTime, Utc};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{Notify, watch};
 use tokio::task::{Id, JoinError, JoinHandle, JoinSet};
-use tokio::time::{Instant, sleep_until, timeout_at};
+use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
 use files::Wanted;
 
@@ -178,7 +178,7 @@ impl Planner {
     /// Runs until it is told to stop.
     pub(super) async fn run(mut self) -> Result<Ended, Error> {
         let mut hangup = signal(SignalKind::hangup()).map_err(Error::Signals)?;
-        self.begin();
+        self.begin().await;
         loop {
             self.attend();
             let wake = self.wake();
@@ -198,7 +198,7 @@ impl Planner {
         Ok(self.drain().await)
     }
 
-    fn begin(&mut self) {
+    async fn begin(&mut self) {
         let (config, now) = (self.config(), (self.clock)());
         tracing::info!(
             version = env!("CARGO_PKG_VERSION"),
@@ -215,6 +215,11 @@ impl Planner {
         self.adopt(&config, now);
         if self.show {
             self.agenda.start_all();
+        }
+        self.look_at_the_state(now, Instant::now());
+        // Whoever waits for the daemon to be up finds its state open; but a slow disk does not keep it down.
+        if let Ok(found) = timeout(LedgerProbe::PATIENCE, self.store.looked()).await {
+            self.looked(found);
         }
         self.publish();
         // Also when the state does not work: the daemon is up, says so, and mends itself when the state does.

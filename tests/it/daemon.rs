@@ -5,6 +5,7 @@ mod files;
 mod http;
 mod lost_state;
 mod runs;
+mod slow_ledger;
 mod systemd;
 
 use std::collections::BTreeSet;
