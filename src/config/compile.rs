@@ -70,7 +70,7 @@ pub(super) fn load(path: &Path, surroundings: &Surroundings) -> Result<Config, P
         .as_ref()
         .map(|fields| draft(fields, &base, surroundings, &others, &zones, &findings));
     let foreign = foreign(&loaded, &searched, draft.as_ref());
-    let mut may_be_elsewhere = fields.as_ref().is_none_or(|fields| fields.get("state_dir").is_none());
+    let names_state = fields.as_ref().is_some_and(|fields| fields.get("state_dir").is_some());
     let file_names: Vec<PathBuf> = loaded.iter().map(|file| file.file.clone()).collect();
 
     // Fields borrow from the findings' sources; they end here.
@@ -80,12 +80,7 @@ pub(super) fn load(path: &Path, surroundings: &Surroundings) -> Result<Config, P
         findings.warning(odd);
     }
     let (mut problems, mut warnings, dropped) = findings.into_parts();
-    // Where it is not written, a key that is misspelt may be the one that says it.
-    may_be_elsewhere &= problems.iter().any(|problem| is_of_the_top(&problem.path));
-    let hides_state = |problem: &Problem| {
-        problem.path == "state_dir" || (problem.path.is_empty() && problem.line > 0 && problem.file == path)
-    };
-    let state_is_known = dropped == 0 && !may_be_elsewhere && !problems.iter().any(hides_state);
+    let state_is_known = dropped == 0 && is_state_known(path, names_state, &problems);
     if surroundings.enforce_ownership {
         problems.extend(foreign.iter().cloned());
     }
@@ -119,9 +114,15 @@ pub(super) fn load(path: &Path, surroundings: &Surroundings) -> Result<Config, P
     })
 }
 
-/// Whether a problem's path is a key of the main file's own.
-fn is_of_the_top(path: &str) -> bool {
-    !path.is_empty() && !path.contains(['.', '['])
+/// Whether the state's place could be read in spite of the problems.
+fn is_state_known(main: &Path, names_state: bool, problems: &[Problem]) -> bool {
+    let hides_state = |problem: &Problem| match problem.path.as_str() {
+        "" => problem.line > 0 && problem.file == main,
+        "state_dir" => true,
+        // Where it is not written, a key that is misspelt may be the one that says it.
+        path => !names_state && !path.contains(['.', '[']),
+    };
+    !problems.iter().any(hides_state)
 }
 
 /// What others own or may write of all that was read and of the state.

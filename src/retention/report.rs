@@ -10,7 +10,8 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize, Serializer};
 
 use super::{
-    Backup, BackupId, ExpireReason, Instance, InstanceId, KeepReason, Mode, Policy, PolicyName, ProjectName, Refusal, Zone,
+    Backup, BackupId, ExpireReason, Instance, InstanceId, KeepReason, Mode, Policy, PolicyName, ProjectName, Refusal,
+    Zone,
 };
 
 /// What the API said of one id that was sent.
