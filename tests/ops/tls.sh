@@ -64,6 +64,8 @@ openssl req -x509 -newkey rsa:2048 -nodes -days 2 -keyout x.key -out stranger.pe
 code=0; SSL_CERT_FILE=$PWD/stranger.pem "$bin" --config good.yaml plan > out 2> err || code=$?
 [ "$code" = 69 ] || fail "a certificate that nobody signed: exit $code"
 grep -qi 'certificate' out err || fail "the reason is not said"
+grep -q 'SSL_CERT_FILE' out err || fail "what to do is not said"
+grep -q '(attempts: 2)' out err || fail "a certificate that nobody signed is tried again and again"
 
 # A proxy that tunnels to the TLS end above whatever host it is asked for, and writes down what it was asked.
 python3 - "$(cat port)" > proxy-port 2> asked <<'PYTHON' & pids+=($!)

@@ -139,6 +139,17 @@ async fn a_renewed_ca_bundle_is_read_on_sighup() {
     assert!(daemon.stop().await.success());
 }
 
+/// A child that is killed when the test ends, however it ends.
+struct Ended(Child);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        // It may have ended.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
 /// A pipe that is full: whoever writes to it waits.
 fn full_pipe() -> (PipeReader, Stdio) {
     let (reader, mut writer) = std::io::pipe().unwrap();
@@ -157,12 +168,11 @@ async fn a_standard_error_that_nobody_reads_stops_neither_runs_nor_the_end() {
         .replace("127.0.0.1:0", "none");
     fs::write(lab.file(), text).unwrap();
     let (mut unread, stderr) = full_pipe();
-    let mut child = lab
-        .command()
-        .args(["run", "--log-level", "debug"])
-        .stderr(stderr)
-        .spawn()
-        .unwrap();
+    let mut command = lab.command();
+    command.args(["run", "--log-level", "debug"]).stderr(stderr);
+    let mut child = Ended(command.spawn().unwrap());
+    // It holds the pipe's other end.
+    drop(command);
     eventually("what is due is deleted", async || {
         (deleted(&lab.simulator).len() == 5).then_some(())
     })
@@ -172,9 +182,9 @@ async fn a_standard_error_that_nobody_reads_stops_neither_runs_nor_the_end() {
         (lab.simulator.calls().len() > calls + 3).then_some(())
     })
     .await;
-    let sent = Command::new("kill").arg(child.id().to_string()).status().unwrap();
+    let sent = Command::new("kill").arg(child.0.id().to_string()).status().unwrap();
     assert!(sent.success());
-    let ended = eventually("the end", async || child.try_wait().unwrap()).await;
+    let ended = eventually("the end", async || child.0.try_wait().unwrap()).await;
     assert!(ended.success(), "{ended}");
     // The honest twin: what waited is there for whoever reads at last, as far as the pipe took it.
     drop(child);
