@@ -23,6 +23,7 @@ pub(super) fn apply(args: &Apply, global: &Global) -> CommandResult {
     let config = session::own_configuration(global)?;
     session::log(global)?;
     session::needs_projects(&config)?;
+    session::refuse_ended(&config)?;
     // Before anything is made on disk: a misspelt name leaves no state behind.
     args.metrics_file.as_deref().map_or(Ok(()), metrics_file::check)?;
     run::know_all(plan::policies(&args.policies).as_deref(), &config)?;

@@ -217,6 +217,7 @@ pub enum Command {
     Run(Run),
     /// Validate the configuration.
     #[command(
+        alias = "validate",
         long_about = "Validate the configuration. All problems are reported together, each with file, line and what was expected.\n\n\
                   It also says where policies overlap and what looks unintended."
     )]
@@ -277,21 +278,26 @@ pub enum Command {
     Holds(Holds),
     /// Approve what the guard refused.
     #[command(
-        long_about = "Approve what the guard refused, for 48 hours. With a policy: exactly the backups of the plan that \
-                  max_deletions or max_percent refused are exempt from these two limits in the next runs; what is new \
-                  since then faces the limits alone. With --listing: the next listing of an instance or a project is \
-                  believed, although it fell by more than half or says something else than before of backups, tags, \
-                  enterprise project or name. What two instances list stays contested.\n\n\
+        long_about = "Approve what the guard refused, for 48 hours. With a policy and the digest of a plan that max_deletions or \
+                  max_percent refused within the last 48 hours: exactly the backups of that plan are exempt from these two \
+                  limits in the next runs; others face the limits alone. The refusal and the status page print the \
+                  command. With --listing: the next listing of an instance or a project is believed, although it fell by \
+                  more than half or says something else than before of backups, tags, enterprise project or name. What \
+                  two instances list stays contested.\n\n\
                   Nothing else can be overridden. Look at `plan` first."
     )]
     Approve(Approve),
     /// Stop all deletions, everywhere.
     #[command(
-        long_about = "Stop all deletions, of all policies and projects, from the next batch on. Runs still look, decide and report."
+        long_about = "Stop all deletions, of all policies and projects, from the next batch on. Runs still look, decide and report.\n\n\
+                  A freeze ends no other one: several stand side by side."
     )]
     Freeze(Freeze),
-    /// End the freeze.
-    #[command(long_about = "End the freeze that was placed by command. A freeze in the configuration is ended there.")]
+    /// End a freeze.
+    #[command(
+        long_about = "End a freeze that was placed by command. Where several are in force, name one by its id, or end them all \
+                  with --all. A freeze in the configuration is ended there."
+    )]
     Thaw(Thaw),
     /// List past runs.
     #[command(long_about = "List past runs from the ledger, the latest first.")]

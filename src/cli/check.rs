@@ -24,7 +24,7 @@ use crate::config::{Config, PolicyEntry, Problem};
 use crate::rds::{self, Client};
 use crate::retention::policy::Knowledge;
 use crate::retention::{Engine, Instance, PolicyName, Zone};
-use crate::run::Projects;
+use crate::run::{self, Projects};
 
 pub(super) fn check(args: &Check, global: &Global) -> CommandResult {
     let config = match session::own_configuration(global) {
@@ -43,6 +43,26 @@ pub(super) fn check(args: &Check, global: &Global) -> CommandResult {
     } else {
         Vec::new()
     };
+    let ended = run::ended(&config, false, crate::clock::now());
+    let (ended, unread) = match ended {
+        Ok(ended) => (ended, None),
+        Err(error) => (run::Ended::default(), Some(Failure::from(error).message)),
+    };
+    if !ended.errors.is_empty() {
+        let problems: Vec<ProblemJson<'_>> = ended.errors.iter().map(ProblemJson::of).collect();
+        if args.format == Format::Json {
+            let mut out = Out::raw();
+            let written = json::write(&mut out, &CheckJson::bad(global, problems));
+            return finish(out, written, exit::CONFIGURATION);
+        }
+        session::refuse_ended(&config)?;
+    }
+    let mut config = Config::clone(&config);
+    config.warnings.extend(ended.warnings);
+    let config = Arc::new(config);
+    let mut notices = notices(&config);
+    notices
+        .extend(unread.map(|why| format!("whether holds of the configuration were over before is not known: {why}")));
     let written_down: Vec<Problem> = config.warnings.iter().cloned().chain(outdated_zones(&config)).collect();
     let warnings = written_down.len() + projects.iter().map(Reached::warnings).sum::<usize>();
     let strict = (args.strict && warnings > 0).then_some(exit::CONFIGURATION);
@@ -53,13 +73,34 @@ pub(super) fn check(args: &Check, global: &Global) -> CommandResult {
     let code = exit::combine(failed.chain(strict));
     let mut out = Out::of(args.format, global.color);
     let written = match args.format {
-        Format::Json => json::write(&mut out, &CheckJson::good(&config, &written_down, &projects)),
+        Format::Json => json::write(&mut out, &CheckJson::good(&config, &written_down, &projects, &notices)),
         Format::Table => {
             let look = out.look(global);
-            draw(&mut out, &look, &config, (&written_down, &projects), args.strict)
+            draw(
+                &mut out,
+                &look,
+                &config,
+                (&written_down, &projects, &notices),
+                args.strict,
+            )
         }
     };
     finish(out, written, code)
+}
+
+/// What covers nothing in the last listings of the state, as far as there is one to read: never an error.
+fn notices(config: &Config) -> Vec<String> {
+    let now = crate::clock::now();
+    let read = session::ledger_to_read(config, now).and_then(|ledger| match ledger {
+        Some(ledger) => Ok(run::notices(config, &ledger, now)?),
+        None => Ok(Vec::new()),
+    });
+    read.unwrap_or_else(|failure| {
+        vec![format!(
+            "whether each hold covers something is not known: {}",
+            failure.message
+        )]
+    })
 }
 
 /// One project, as its API shows it.
@@ -88,13 +129,16 @@ fn draw(
     out: &mut dyn Write,
     look: &Look,
     config: &Config,
-    (warnings, projects): (&[Problem], &[Reached]),
+    (warnings, projects, notices): (&[Problem], &[Reached], &[String]),
     strict: bool,
 ) -> io::Result<()> {
     draw_policies(out, look, config)?;
     for warning in warnings {
         writeln!(out)?;
         draw_warning(out, look, warning)?;
+    }
+    for notice in notices {
+        paragraph(out, look, 0, 2, Style::new(), &format!("note: {}", clean(notice)))?;
     }
     for project in projects {
         writeln!(out)?;
@@ -321,6 +365,8 @@ struct CheckJson<'a> {
     zones: Option<ZonesJson<'a>>,
     warnings: Vec<ProblemJson<'a>>,
     policies: Vec<PolicyJson<'a>>,
+    /// Holds and name patterns that cover nothing in the last listings of the state.
+    notices: &'a [String],
     /// Empty without `--online`.
     projects: Vec<ProjectJson<'a>>,
 }
@@ -407,11 +453,12 @@ impl<'a> CheckJson<'a> {
             zones: None,
             warnings: Vec::new(),
             policies: Vec::new(),
+            notices: &[],
             projects: Vec::new(),
         }
     }
 
-    fn good(config: &'a Config, warnings: &'a [Problem], projects: &'a [Reached]) -> Self {
+    fn good(config: &'a Config, warnings: &'a [Problem], projects: &'a [Reached], notices: &'a [String]) -> Self {
         Self {
             config: config.path.to_string_lossy().into_owned(),
             good: true,
@@ -420,6 +467,7 @@ impl<'a> CheckJson<'a> {
             zones: Some(ZonesJson::of(&config.zones)),
             warnings: warnings.iter().map(ProblemJson::of).collect(),
             policies: config.policies.iter().map(PolicyJson::of).collect(),
+            notices,
             projects: projects.iter().map(ProjectJson::of).collect(),
         }
     }

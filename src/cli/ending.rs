@@ -37,6 +37,8 @@ pub(super) fn draw(out: &mut dyn Write, report: &RunReport, kind: Kind, look: &L
     section(out, look, "Left alone", skip_lines(report, look))?;
     section(out, look, "Instances that no policy selects", unmanaged_lines(report))?;
     section(out, look, "Policies that overlap", overlap_lines(report))?;
+    let notices = report.notices.iter().map(|notice| clean(notice).into_owned().into());
+    section(out, look, "Notices", notices.collect())?;
     closing(out, report, kind, look)
 }
 
@@ -168,7 +170,7 @@ fn refusal_lines(policy: &PolicyReport, look: &Look) -> Vec<Line> {
     let name = policy.policy.as_str();
     let mut lines: Vec<Line> = Vec::with_capacity(policy.refusals.len());
     for refusal in &policy.refusals {
-        let remedy = Some(remedy(refusal, name, &look.program));
+        let remedy = Some(remedy(refusal, policy, &look.program));
         // One command lifts many refusals: it is named once, behind the last of a row of them.
         if let Some(previous) = lines.last_mut().filter(|previous| previous.next == remedy) {
             previous.next = None;

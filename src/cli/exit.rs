@@ -120,6 +120,7 @@ mod tests {
             calls: 0,
             ledger_head: None,
             settled_earlier: Vec::new(),
+            notices: Vec::new(),
             fates: HashMap::new(),
         }
     }
@@ -131,6 +132,7 @@ mod tests {
             zone: Zone::UTC,
             result,
             refusals: Vec::new(),
+            digest: None,
             summary: Summary::default(),
             rows: Vec::new(),
             sent: BTreeMap::new(),

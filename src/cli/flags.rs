@@ -11,7 +11,8 @@ use clap_complete::Shell;
 
 use super::args::Format;
 use super::values::{
-    parse_hash, parse_loopback, parse_pace, parse_pattern, parse_short, parse_span, parse_text, parse_time, parse_until,
+    parse_digest, parse_hash, parse_loopback, parse_pace, parse_pattern, parse_short, parse_span, parse_text,
+    parse_time, parse_until,
 };
 use crate::retention::{Pattern, Span};
 use crate::simulator::Fault;
@@ -202,7 +203,8 @@ pub struct Hold {
     /// Why; shown wherever the backup is.
     #[arg(long, value_name = "TEXT", value_parser = parse_text)]
     pub reason: String,
-    /// When it ends: RFC 3339, or a date (the end of that day, UTC). By default it lasts until `release`.
+    /// When it ends: RFC 3339, a date (the end of that day, UTC), or a duration from now as `7d`. By default it lasts until
+    /// `release`.
     #[arg(long, value_name = "TIME", value_parser = parse_until)]
     pub until: Option<DateTime<Utc>>,
     /// Who asked for it.
@@ -220,6 +222,9 @@ pub struct Release {
     /// The backup's id, or the hold's.
     #[arg(value_name = "BACKUP_ID|HOLD_ID")]
     pub id: String,
+    /// Why; kept in the ledger.
+    #[arg(long, value_name = "TEXT", value_parser = parse_text)]
+    pub reason: Option<String>,
 }
 
 /// `holds`
@@ -238,13 +243,20 @@ pub struct Holds {
 #[derive(Clone, Debug, Args)]
 #[command(
     group(ArgGroup::new("what").required(true).args(["policy", "listing"])),
-    after_help = "Examples:\n  rds-retentiond plan --policy production && rds-retentiond approve production\n  \
+    after_help = "Examples:\n  rds-retentiond approve production --plan 8f14e45fceea167a5a36dedd4bea2543\n  \
                   rds-retentiond approve --listing cd613e30d8f16adf91b7584a2265b1f5in04"
 )]
 pub struct Approve {
     /// The policy whose refused plan is approved.
     #[arg(value_name = "POLICY")]
     pub policy: Option<String>,
+    /// Which refused plan: the digest of its ids, which stands beside the refusal. Without it a terminal shows the plan and
+    /// asks.
+    #[arg(long, value_name = "DIGEST", value_parser = parse_digest, conflicts_with = "listing")]
+    pub plan: Option<String>,
+    /// Why; kept in the ledger.
+    #[arg(long, value_name = "TEXT", value_parser = parse_text)]
+    pub reason: Option<String>,
     /// The instance (or, for its list of instances, the project) whose shrunken listing is believed.
     #[arg(long, value_name = "INSTANCE_ID")]
     pub listing: Option<String>,
@@ -257,7 +269,8 @@ pub struct Freeze {
     /// Why; shown wherever a deletion would be.
     #[arg(long, value_name = "TEXT", value_parser = parse_text)]
     pub reason: String,
-    /// When it ends: RFC 3339, or a date (the end of that day, UTC). By default it lasts until `thaw`.
+    /// When it ends: RFC 3339, a date (the end of that day, UTC), or a duration from now as `7d`. By default it lasts until
+    /// `thaw`.
     #[arg(long, value_name = "TIME", value_parser = parse_until)]
     pub until: Option<DateTime<Utc>>,
     /// Do not wait until the deletion requests under way are answered.
@@ -266,9 +279,19 @@ pub struct Freeze {
 }
 
 /// `thaw`
-#[derive(Clone, Copy, Debug, Args)]
-#[command(after_help = "Example:\n  rds-retentiond thaw")]
-pub struct Thaw {}
+#[derive(Clone, Debug, Args)]
+#[command(after_help = "Examples:\n  rds-retentiond thaw\n  rds-retentiond thaw f2 --reason audited")]
+pub struct Thaw {
+    /// The freeze to end; needed where several are in force.
+    #[arg(value_name = "FREEZE_ID", conflicts_with = "all")]
+    pub id: Option<String>,
+    /// End all freezes that were placed by command.
+    #[arg(long)]
+    pub all: bool,
+    /// Why; kept in the ledger.
+    #[arg(long, value_name = "TEXT", value_parser = parse_text)]
+    pub reason: Option<String>,
+}
 
 /// `history`
 #[derive(Clone, Debug, Args)]

@@ -142,6 +142,8 @@ struct Report<'a> {
     unconfirmed: &'a BTreeMap<ProjectName, u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     ledger_head: Option<&'a str>,
+    /// Holds and name patterns that cover nothing.
+    notices: &'a [String],
 }
 
 impl<'a> Report<'a> {
@@ -166,6 +168,7 @@ impl<'a> Report<'a> {
             calls: report.calls,
             unconfirmed: &report.unconfirmed,
             ledger_head: report.ledger_head.as_deref(),
+            notices: &report.notices,
         }
     }
 }
@@ -196,7 +199,7 @@ struct Policy<'a> {
     summary: SummaryJson,
     decisions: Decisions<'a>,
     // Beyond the contract.
-    refusals: Each<'a, Refusal, RefusalJson<'a>>,
+    refusals: Vec<RefusalJson<'a>>,
     result: &'static str,
     left: u64,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
@@ -210,10 +213,10 @@ impl<'a> Policy<'a> {
             mode: report.mode.as_str(),
             timezone: report.zone.name(),
             verdict: report.verdict().as_str(),
-            refusal: report.refusals.first().map(RefusalJson::of),
+            refusal: report.refusals.first().map(|refusal| RefusalJson::of(refusal, report)),
             when_enforced: report.when_enforced.as_deref().map(|refusals| WhenEnforced {
                 verdict: GuardVerdict::of(!refusals.is_empty(), report.result.has_read()).as_str(),
-                refusal: refusals.first().map(RefusalJson::of),
+                refusal: refusals.first().map(|refusal| RefusalJson::of(refusal, report)),
             }),
             summary: SummaryJson::of(&report.summary),
             decisions: Decisions {
@@ -221,7 +224,11 @@ impl<'a> Policy<'a> {
                 fates,
                 told,
             },
-            refusals: Each(&report.refusals, RefusalJson::of),
+            refusals: report
+                .refusals
+                .iter()
+                .map(|refusal| RefusalJson::of(refusal, report))
+                .collect(),
             result: report.result.as_str(),
             left: report.left,
             sent: &report.sent,
@@ -240,15 +247,18 @@ struct WhenEnforced<'a> {
 struct RefusalJson<'a> {
     limit: &'static str,
     message: String,
+    /// What `approve --plan` takes; `null` where nothing can be approved.
+    digest: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     instance_id: Option<&'a InstanceId>,
 }
 
 impl<'a> RefusalJson<'a> {
-    fn of(refusal: &'a Refusal) -> Self {
+    fn of(refusal: &'a Refusal, policy: &'a PolicyReport) -> Self {
         Self {
             limit: refusal.limit(),
             message: refusal.to_string(),
+            digest: policy.digest.as_deref().filter(|_| refusal.waits_for_approval()),
             instance_id: refusal.instance(),
         }
     }

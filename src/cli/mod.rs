@@ -5,6 +5,7 @@
 //! made in [`sentences`], [`render`] (with `ending`) and [`listing`].
 
 mod apply;
+mod approve;
 pub mod args;
 mod because;
 mod check;
@@ -37,11 +38,12 @@ mod under_way;
 mod values;
 mod why;
 
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::error::{ContextKind, ContextValue};
+use clap::{CommandFactory, FromArgMatches};
 
 use self::args::{Cli, Command, Format, Global, Show};
 use self::out::{Out, forgive_broken_pipe};
@@ -93,13 +95,49 @@ pub type CommandResult = Result<u8, Failure>;
 
 /// The program.
 pub fn main() -> ExitCode {
-    let code = match Cli::try_parse() {
+    let parsed = command()
+        .try_get_matches()
+        .and_then(|matches| Cli::from_arg_matches(&matches));
+    let code = match parsed {
         Ok(cli) => dispatch(&cli).unwrap_or_else(|failure| complain(&failure)),
         Err(error) => answer(&error),
     };
     // What is not written by then is lost: the end of the process waits for no reader.
     logging::flush();
     ExitCode::from(code)
+}
+
+/// The command line, but for variables of the environment that are empty: those are not set.
+fn command() -> clap::Command {
+    let command = Cli::command();
+    let is_empty = |arg: &&clap::Arg| {
+        let value = arg.get_env().and_then(std::env::var_os);
+        value.is_some_and(|value| value.is_empty())
+    };
+    let empty: Vec<clap::Id> = command
+        .get_arguments()
+        .filter(is_empty)
+        .map(|arg| arg.get_id().clone())
+        .collect();
+    let choice = if out::is_coloured(io::stderr().is_terminal()) {
+        clap::ColorChoice::Always
+    } else {
+        clap::ColorChoice::Never
+    };
+    let without = |command: clap::Command, id: clap::Id| command.mut_arg(id, |arg| arg.env(None::<&str>));
+    empty.into_iter().fold(command.color(choice), without)
+}
+
+/// What other programs call what this one does otherwise.
+fn meant_by(command: &str) -> Option<&'static str> {
+    Some(match command {
+        "prune" | "forget" | "delete" | "expire" => {
+            "`apply` deletes what is due; `plan` shows first what that would be"
+        }
+        "explain" => "`why BACKUP` explains what happens to a backup",
+        "list" => "`plan --all` lists every backup with its decision; `holds` and `history` list holds and past runs",
+        _ => return None,
+    })
 }
 
 fn dispatch(cli: &Cli) -> CommandResult {
@@ -122,9 +160,9 @@ fn dispatch(cli: &Cli) -> CommandResult {
         Command::Hold(args) => state::hold(args, global),
         Command::Release(args) => state::release(args, global),
         Command::Holds(args) => state::holds(args, global),
-        Command::Approve(args) => state::approve(args, global),
+        Command::Approve(args) => approve::approve(args, global),
         Command::Freeze(args) => state::freeze(args, global),
-        Command::Thaw(_) => state::thaw(global),
+        Command::Thaw(args) => state::thaw(args, global),
         Command::History(args) => past::history(args, global),
         Command::Audit(args) => past::audit(args, global),
         Command::Simulator(args) => simulator::simulator(args, global),
@@ -179,6 +217,14 @@ pub fn note(text: &str) {
 
 /// Help and version go to stdout with 0; anything else that clap says is a usage error.
 fn answer(error: &clap::Error) -> u8 {
+    if let Some(ContextValue::String(typed)) = error.get(ContextKind::InvalidSubcommand)
+        && let Some(meant) = meant_by(typed)
+    {
+        return complain(&Failure::new(
+            exit::USAGE,
+            format!("there is no command `{typed}`: {meant}"),
+        ));
+    }
     // Whether somebody still reads the help cannot change the code.
     let _ = error.print();
     if error.use_stderr() { exit::USAGE } else { exit::DONE }

@@ -71,9 +71,9 @@ impl Out {
         logging::flush();
         let stdout = io::stdout();
         let choice = match color {
-            Color::Auto => AutoStream::choice(&stdout),
+            Color::Auto if is_coloured(stdout.is_terminal()) => ColorChoice::Always,
             Color::Always => ColorChoice::Always,
-            Color::Never => ColorChoice::Never,
+            Color::Never | Color::Auto => ColorChoice::Never,
         };
         // Without colour nothing here writes an escape sequence (`Look::paint`, `sentences::clean`), so that nothing need be
         // looked for and taken out.
@@ -143,6 +143,17 @@ impl Write for Out {
     fn flush(&mut self) -> io::Result<()> {
         self.stream.flush()
     }
+}
+
+/// Whether a stream is coloured unless told otherwise, by the usual variables; an empty one is none.
+pub fn is_coloured(is_terminal: bool) -> bool {
+    let set = |name| std::env::var_os(name).filter(|value| !value.is_empty());
+    if set("NO_COLOR").is_some() {
+        return false;
+    }
+    let forced = set("CLICOLOR_FORCE").is_some_and(|value| value != "0");
+    let is_dumb = set("TERM").is_some_and(|value| value == "dumb");
+    forced || (is_terminal && !is_dumb && set("CLICOLOR").is_none_or(|value| value != "0"))
 }
 
 /// A reader that went away has read all it wanted.

@@ -10,6 +10,7 @@ use super::{CommandResult, Failure, exit, finish, listing, session};
 use crate::ledger::{Access, Fault, Ledger, RunFilter, RunRow, Verification};
 use crate::retention::report::{RunResult, Sent};
 use crate::retention::{Mode, PolicyName};
+use crate::run;
 
 fn open(global: &Global) -> Result<Ledger, Failure> {
     let config = session::configuration(global)?;
@@ -17,12 +18,17 @@ fn open(global: &Global) -> Result<Ledger, Failure> {
 }
 
 pub(super) fn history(args: &History, global: &Global) -> CommandResult {
-    let ledger = open(global)?;
+    let config = session::configuration(global)?;
+    let ledger = Ledger::open(&config.state_dir, Access::ReadOnly, crate::clock::now())?;
     let filter = RunFilter {
         policy: args.policy.as_deref().map(PolicyName::from),
         limit: Some(args.limit),
     };
     let entries: Vec<HistoryEntry> = ledger.runs(&filter)?.into_iter().map(entry).collect();
+    if let Some(name) = filter.policy.filter(|_| entries.is_empty()) {
+        // One that the configuration does not have any more may have a past.
+        run::know_all(Some(&[name]), &config)?;
+    }
     let mut out = Out::of(args.format, global.color);
     let written = match args.format {
         Format::Json => listing::write_history(&mut out, &entries),

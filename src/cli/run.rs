@@ -22,6 +22,7 @@ impl From<daemon::Error> for Failure {
 pub(super) fn run(global: &Global) -> CommandResult {
     let config = session::own_configuration(global)?;
     log(global)?;
+    session::refuse_ended(&config)?;
     session::block_on(2, async {
         let daemon = Daemon::bind(Options {
             config,

@@ -9,7 +9,7 @@ use std::fmt::Write as _;
 
 use chrono::{DateTime, Datelike, NaiveDateTime, SecondsFormat, TimeDelta, Timelike, Utc};
 
-use crate::retention::report::Action;
+use crate::retention::report::{Action, PolicyReport};
 use crate::retention::{
     ExpireReason, Fate, Hold, HoldTarget, KeepReason, KeepRule, Keeper, Outcome, Refusal, Series, Zone,
 };
@@ -283,11 +283,16 @@ pub fn fate(fate: &Fate) -> String {
 }
 
 /// What to do about a refusal; `program` is how to call this program with the same configuration.
-pub fn remedy(refusal: &Refusal, policy: &str, program: &str) -> String {
+pub fn remedy(refusal: &Refusal, policy: &PolicyReport, program: &str) -> String {
     match refusal {
-        Refusal::MaxDeletions { .. } | Refusal::MaxPercent { .. } => {
-            format!("{program} approve {}", shell_word(policy))
-        }
+        Refusal::MaxDeletions { .. } | Refusal::MaxPercent { .. } => match &policy.digest {
+            Some(digest) => format!(
+                "{program} approve {} --plan {digest}",
+                shell_word(policy.policy.as_str())
+            ),
+            // No run was refused these ids, so there is nothing to approve yet.
+            None => "a run that is refused prints the command that approves its plan".to_owned(),
+        },
         Refusal::RequireBackupWithin { .. } => "find out why no backup was made, and make one".to_owned(),
         // It shows how far the clocks are apart, or that the API sends no time.
         Refusal::Clock { .. } => format!("{program} check --online"),

@@ -192,7 +192,22 @@ fn a_refusal_names_the_command_to_type() {
         expected: 9,
         found: 2,
     };
-    let remedy = |refusal: &Refusal| remedy(refusal, "my policy", "rds-retentiond --config c");
+    let mut policy = PolicyReport {
+        policy: "my policy".into(),
+        mode: crate::retention::Mode::Enforce,
+        zone: Zone::UTC,
+        result: crate::retention::report::RunResult::Refused,
+        refusals: Vec::new(),
+        when_enforced: None,
+        digest: Some("c0ffee".to_owned()),
+        approved: 0,
+        summary: crate::retention::report::Summary::default(),
+        rows: Vec::new(),
+        sent: BTreeMap::new(),
+        left: 0,
+    };
+    let of = |policy: &PolicyReport, refusal: &Refusal| remedy(refusal, policy, "rds-retentiond --config c");
+    let remedy = |refusal: &Refusal| of(&policy, refusal);
     assert_eq!(
         remedy(&shrink(None)),
         "rds-retentiond --config c approve --listing prod"
@@ -202,7 +217,15 @@ fn a_refusal_names_the_command_to_type() {
         "rds-retentiond --config c approve --listing i1"
     );
     let many = Refusal::MaxDeletions { planned: 9, limit: 8 };
-    assert_eq!(remedy(&many), "rds-retentiond --config c approve 'my policy'");
+    assert_eq!(
+        remedy(&many),
+        "rds-retentiond --config c approve 'my policy' --plan c0ffee"
+    );
+    policy.digest = None;
+    assert!(
+        !of(&policy, &many).contains("approve 'my policy'"),
+        "what no run was refused cannot be approved"
+    );
 }
 
 #[test]

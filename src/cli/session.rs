@@ -30,7 +30,10 @@ impl From<config::Problems> for Failure {
 impl From<ledger::Error> for Failure {
     fn from(error: ledger::Error) -> Self {
         let code = match &error {
-            ledger::Error::NoSuchHold(_) | ledger::Error::SeveralHolds { .. } => exit::USAGE,
+            ledger::Error::NoSuchHold(_)
+            | ledger::Error::SeveralHolds { .. }
+            | ledger::Error::NoSuchFreeze(_)
+            | ledger::Error::SeveralFreezes(_) => exit::USAGE,
             error if error.is_lost() => exit::REFUSED,
             // Nothing was deleted: something is left undone.
             _ => exit::UNDONE,
@@ -74,6 +77,23 @@ pub fn configuration(global: &Global) -> Result<Arc<Config>, Failure> {
 /// The same for a command that deletes, or says whether one may: such files are problems. It shows them itself.
 pub fn own_configuration(global: &Global) -> Result<Arc<Config>, config::Problems> {
     Ok(Arc::new(config::load(&global.config, &surroundings(true))?))
+}
+
+/// Refuses a hold or freeze that was over before this state saw it; of those that ended since it warns. For what makes the
+/// state where there is none.
+pub fn refuse_ended(config: &Config) -> Result<(), Failure> {
+    let ended = run::ended(config, true, crate::clock::now())?;
+    for warning in &ended.warnings {
+        tracing::warn!("{}", warning.one_line());
+    }
+    if ended.errors.is_empty() {
+        return Ok(());
+    }
+    let lines: Vec<String> = ended.errors.iter().map(ToString::to_string).collect();
+    Err(Failure {
+        begins_with_place: true,
+        ..Failure::new(exit::CONFIGURATION, lines.join("\n"))
+    })
 }
 
 /// What surrounds this process.

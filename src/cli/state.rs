@@ -1,38 +1,38 @@
-//! Commands that people type beside a running daemon: holds, freeze, approvals. They write the state the daemon has,
-//! create none, and say which one it is.
+//! Commands that people type beside a running daemon: holds and freezes (approvals: `approve`). They write the state the
+//! daemon has, and say which one it is; only what keeps backups makes one where there is none.
 
 use std::collections::BTreeSet;
 use std::io::Write;
 use std::path::Path;
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 
-use super::args::{Approve, Format, Freeze, Global, Hold, Holds, Release};
+use super::args::{Format, Freeze, Global, Hold, Holds, Release, Thaw};
 use super::listing::HoldEntry;
 use super::out::Out;
 use super::sentences::{clean, timestamp};
 use super::{CommandResult, Failure, exit, finish, listing, session, under_way};
-use crate::ledger::{Access, Ledger, SeenBackup};
-use crate::retention::{self, BackupId, HoldTarget, InstanceId, PolicyName};
-
-/// How long an approval lasts.
-const APPROVED_FOR: TimeDelta = TimeDelta::hours(48);
+use crate::ledger::{self, Access, Actor, Ledger};
+use crate::retention::{self, BackupId, HoldTarget};
+use crate::run;
 
 /// The state to write to, which must exist.
-fn open(state_dir: &Path, now: DateTime<Utc>) -> Result<Ledger, Failure> {
+pub(super) fn open(state_dir: &Path, now: DateTime<Utc>) -> Result<Ledger, Failure> {
     Ok(Ledger::open(state_dir, Access::Existing, now)?)
 }
 
 /// Who types: for the ledger, not for permission.
-fn who() -> String {
-    let user = ["SUDO_USER", "USER", "LOGNAME"]
-        .into_iter()
-        .find_map(|name| std::env::var(name).ok());
-    user.filter(|user| !user.is_empty())
-        .unwrap_or_else(|| "unknown".to_owned())
+pub(super) fn who() -> String {
+    let given = |name| std::env::var(name).ok().filter(|user| !user.is_empty());
+    let user = ["SUDO_USER", "USER", "LOGNAME"].into_iter().find_map(given);
+    user.unwrap_or_else(|| "unknown".to_owned())
 }
 
-fn say(global: &Global, text: &str) -> CommandResult {
+fn actor<'a>(by: &'a str, reason: Option<&'a str>) -> Actor<'a> {
+    Actor { by, reason }
+}
+
+pub(super) fn say(global: &Global, text: &str) -> CommandResult {
     let mut out = Out::table(global.color);
     let written = writeln!(out, "{text}");
     finish(out, written, exit::DONE)
@@ -47,25 +47,16 @@ pub(super) fn hold(args: &Hold, global: &Global) -> CommandResult {
             "--until lies in the past: such a hold would hold nothing",
         ));
     }
-    let ledger = open(&state_dir, now)?;
+    let ledger = match (&args.backup, args.force) {
+        // An id that no run has seen leaves no state behind.
+        (Some(id), false) => match Ledger::open(&state_dir, Access::Existing, now) {
+            Err(ledger::Error::Missing { .. }) => return Err(never_seen(id, None)),
+            opened => opened?,
+        },
+        _ => Ledger::open(&state_dir, Access::Create, now)?,
+    };
     let target = match &args.backup {
-        Some(id) => {
-            let mut id = BackupId::from(id.as_str());
-            let mut is_known = ledger.known_backup(&id)?.is_some();
-            if !is_known {
-                // The API's ids are in small letters.
-                let small = BackupId::from(id.as_str().to_ascii_lowercase());
-                is_known = ledger.known_backup(&small)?.is_some();
-                id = if is_known { small } else { id };
-            }
-            if !args.force && !is_known {
-                let message = format!(
-                    "no run has ever seen a backup {id}; check the id (`plan --wide` shows them), or add --force to hold it all the same"
-                );
-                return Err(Failure::new(exit::USAGE, message));
-            }
-            HoldTarget::Backup(id)
-        }
+        Some(id) => HoldTarget::Backup(known_id(id, args.force, &ledger)?),
         None => HoldTarget::Matching {
             instance: args.instance.clone(),
             name: args.name.clone(),
@@ -87,7 +78,7 @@ pub(super) fn hold(args: &Hold, global: &Global) -> CommandResult {
     let late = under_way::too_late_for(&ledger, &placed)?;
     let covered = match &placed.target {
         HoldTarget::Backup(_) => String::new(),
-        HoldTarget::Matching { .. } => covered(&ledger, &placed)?,
+        HoldTarget::Matching { .. } => covered(&ledger, &placed, global)?,
     };
     let id = placed.id.unwrap_or_default();
     let until = placed.until.map_or_else(|| format!("`release {id}`"), timestamp);
@@ -102,32 +93,74 @@ pub(super) fn hold(args: &Hold, global: &Global) -> CommandResult {
     Ok(if late.is_some() { exit::UNDONE } else { exit::DONE })
 }
 
-/// What a hold by patterns covers at present: whoever misspelt one must not go away believing that something is held.
-fn covered(ledger: &Ledger, hold: &retention::Hold) -> Result<String, Failure> {
-    let known = ledger.known_backups()?;
-    let covers = |known: &&SeenBackup| hold.covers_names(known.instance.as_str(), &known.backup, &known.name);
-    let found: Vec<&SeenBackup> = known.iter().filter(covers).collect();
-    let instances: BTreeSet<&InstanceId> = found.iter().map(|known| &known.instance).collect();
-    Ok(match (found.len(), instances.len()) {
-        (0, _) => "\nWARNING: of the backups that runs have seen it covers none. --instance is compared with ids, --name with \
-             names of backups, both letter by letter; `plan --wide` shows them"
-            .to_owned(),
-        (backups, instances) => {
-            format!("\nof the backups that runs have seen it covers {backups}, of {instances} instances, and new ones")
+/// The id as the ledger knows it, in whatever case it was typed.
+fn known_id(typed: &str, force: bool, ledger: &Ledger) -> Result<BackupId, Failure> {
+    let id = BackupId::from(typed);
+    // The API's ids are in small letters.
+    let small = BackupId::from(typed.to_ascii_lowercase());
+    for id in [&id, &small] {
+        if ledger.known_backup(id)?.is_some() {
+            return Ok(id.clone());
         }
-    })
+    }
+    if force {
+        return Ok(id);
+    }
+    let mut of_that_name = None;
+    ledger.each_known_backup(|known| {
+        if known.name == typed {
+            of_that_name = Some(known.backup.clone());
+        }
+        of_that_name.is_none()
+    })?;
+    Err(never_seen(typed, of_that_name.as_ref()))
+}
+
+fn never_seen(typed: &str, of_that_name: Option<&BackupId>) -> Failure {
+    let hint = match of_that_name {
+        Some(id) => format!("that is a backup's name; the backup's id is {id}"),
+        None => "check the id (`plan --wide` shows them), or add --force to hold it all the same".to_owned(),
+    };
+    Failure::new(exit::USAGE, format!("no run has ever seen a backup {typed}; {hint}"))
+}
+
+/// What a hold by patterns covers at present: whoever misspelt one must not go away believing that something is held.
+fn covered(ledger: &Ledger, hold: &retention::Hold, global: &Global) -> Result<String, Failure> {
+    let (mut backups, mut instances) = (0_u64, BTreeSet::new());
+    ledger.each_known_backup(|known| {
+        if hold.covers_names(known.instance.as_str(), &known.backup, &known.name) {
+            backups += 1;
+            instances.insert(known.instance.clone());
+        }
+        true
+    })?;
+    if backups == 0 {
+        let config = session::configuration(global).ok();
+        let projects = config.iter().flat_map(|config| &config.projects);
+        let projects: Vec<_> = projects.map(|project| project.name.clone()).collect();
+        let notice = run::notice_of_hold(hold, &projects, ledger)?;
+        let notice = notice.unwrap_or_else(|| "there may be none yet".to_owned());
+        return Ok(format!(
+            "\nWARNING: of the backups that runs have seen it covers none ({notice}). --instance is compared with ids, \
+             --name with names of backups, both letter by letter; `plan --wide` shows them"
+        ));
+    }
+    Ok(format!(
+        "\nof the backups that runs have seen it covers {backups}, of {} instances, and new ones",
+        instances.len()
+    ))
 }
 
 pub(super) fn release(args: &Release, global: &Global) -> CommandResult {
     let config = session::configuration(global)?;
     let now = crate::clock::now();
     let ledger = open(&config.state_dir, now)?;
-    let released = ledger.release(&args.id, &who(), now)?;
+    let released = ledger.release(&args.id, actor(&who(), args.reason.as_deref()), now)?;
     let id = released.id.unwrap_or_default();
     say(
         global,
         &format!(
-            "hold {id} ({}) is released, in {}; a grace that applies starts anew",
+            "hold {id} ({}) is released, in {}; a grace period that applies restarts",
             clean(&released.reason),
             ledger.path().display()
         ),
@@ -173,92 +206,79 @@ pub(super) fn freeze(args: &Freeze, global: &Global) -> CommandResult {
             "--until lies in the past: such a freeze would freeze nothing",
         ));
     }
-    let ledger = open(&state_dir, now)?;
-    ledger.set_freeze(
-        &retention::Freeze {
-            reason: args.reason.clone(),
-            until: args.until,
-        },
-        &who(),
-        now,
-    )?;
-    let until = args.until.map_or_else(|| "`thaw`".to_owned(), timestamp);
+    let ledger = Ledger::open(&state_dir, Access::Create, now)?;
+    let freeze = retention::Freeze {
+        reason: args.reason.clone(),
+        until: args.until,
+    };
+    let placed = ledger.set_freeze(&freeze, &who(), now)?;
+    let id = &placed.id;
+    let until = args.until.map_or_else(|| format!("`thaw {id}`"), timestamp);
+    let others = ledger.freezes()?;
+    let others = others
+        .iter()
+        .filter(|other| other.id != *id && other.freeze.is_active(now));
+    let beside: Vec<&str> = others.map(|other| other.id.as_str()).collect();
+    let beside = match beside.as_slice() {
+        [] => String::new(),
+        ids => format!("\nalso in force, and not changed by this: {}", ids.join(", ")),
+    };
     say(
         global,
         &format!(
-            "frozen until {until}: no batch is sent from now on, in {}\n{}",
+            "freeze {id} is in force until {until}: no batch is sent from now on, in {}{beside}\n{}",
             ledger.path().display(),
             under_way::after_freeze(&ledger, !args.no_wait)?
         ),
     )
 }
 
-pub(super) fn thaw(global: &Global) -> CommandResult {
+pub(super) fn thaw(args: &Thaw, global: &Global) -> CommandResult {
     let config = session::configuration(global)?;
     let now = crate::clock::now();
     let ledger = open(&config.state_dir, now)?;
-    let text = match ledger.thaw(&who(), now)? {
-        Some(freeze) => format!("thawed ({}), in {}", clean(&freeze.reason), ledger.path().display()),
-        None => format!("nothing was frozen by command, in {}", ledger.path().display()),
+    let which = match &args.id {
+        Some(id) => ledger::Thaw::Id(id),
+        None if args.all => ledger::Thaw::All,
+        None => ledger::Thaw::Only,
     };
-    let configured = config.freeze.as_ref().filter(|freeze| freeze.is_active(now));
-    let rest = configured.map_or_else(String::new, |freeze| {
+    let ended = ledger.thaw(which, actor(&who(), args.reason.as_deref()), now)?;
+    let mut lines: Vec<String> = ended
+        .iter()
+        .map(|placed| {
+            let (reason, at) = (clean(&placed.freeze.reason), timestamp(placed.placed_at));
+            format!("freeze {} ({reason}, placed {at}) is ended", placed.id)
+        })
+        .collect();
+    if lines.is_empty() {
+        lines.push("no freeze placed by command is in force".to_owned());
+    }
+    let left = ledger.freezes()?;
+    let left = left.iter().filter(|placed| placed.freeze.is_active(now));
+    lines.extend(left.map(|placed| {
         format!(
-            "\nthe configuration still freezes everything ({}): remove `freeze` from {}",
-            clean(&freeze.reason),
-            config.path.display()
+            "freeze {} ({}) is still in force",
+            placed.id,
+            clean(&placed.freeze.reason)
         )
-    });
-    say(global, &format!("{text}{rest}"))
-}
-
-pub(super) fn approve(args: &Approve, global: &Global) -> CommandResult {
-    let config = session::configuration(global)?;
-    let now = crate::clock::now();
-    let ledger = open(&config.state_dir, now)?;
-    let until = now + APPROVED_FOR;
-    if let Some(target) = &args.listing {
-        let is_project = config.projects.iter().any(|project| project.name.as_str() == target);
-        let mut is_instance = false;
-        for project in &config.projects {
-            is_instance |= ledger
-                .seen_instances(&project.name)?
-                .iter()
-                .any(|seen| seen.instance.id.as_str() == target);
-        }
-        if !is_project && !is_instance {
-            let message = format!(
-                "no run has ever seen an instance {target}, and no project has that name; check the id in `plan`"
-            );
-            return Err(Failure::new(exit::USAGE, message));
-        }
-        ledger.approve_listing(target, until, &who(), now)?;
-        let text = format!(
-            "the next listing of {} is believed, until {}, in {}",
-            clean(target),
-            timestamp(until),
-            ledger.path().display()
-        );
-        return say(global, &text);
+    }));
+    lines.push(format!("the state is {}", ledger.path().display()));
+    let configured = config.freeze.as_ref().filter(|freeze| freeze.is_active(now));
+    if let Some(freeze) = configured {
+        let place = config
+            .freeze_place
+            .as_ref()
+            .map_or_else(String::new, ToString::to_string);
+        let reason = clean(&freeze.reason);
+        lines.push(format!(
+            "{place}: the configuration still freezes everything ({reason}): remove `freeze` there to end it"
+        ));
     }
-    let name = PolicyName::from(args.policy.as_deref().unwrap_or_default());
-    if !config.policies.iter().any(|entry| entry.policy.name == name) {
-        return Err(Failure::new(exit::USAGE, format!("no policy is named `{name}`")));
-    }
-    let Some(refused) = ledger.refused(&name)? else {
-        return say(
-            global,
-            &format!("nothing of {name} waits for approval, in {}", ledger.path().display()),
-        );
-    };
-    ledger.approve_ids(&name, &refused.backups, until, &who(), now)?;
-    let text = format!(
-        "{} backups of {name}, refused by {} on {}, are exempt from max_deletions and max_percent until {}, in {}",
-        refused.backups.len(),
-        refused.limits.join(" and "),
-        timestamp(refused.at),
-        timestamp(until),
-        ledger.path().display()
-    );
-    say(global, &text)
+    let mut out = Out::table(global.color);
+    let written = writeln!(out, "{}", lines.join("\n"));
+    finish(
+        out,
+        written,
+        if configured.is_some() { exit::UNDONE } else { exit::DONE },
+    )
 }

@@ -3,31 +3,53 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use chrono::{DateTime, Days, NaiveDate, NaiveTime, Utc};
+use chrono::{DateTime, Datelike, Days, NaiveDate, NaiveTime, Utc};
 
-use crate::retention::{Pattern, Span};
+use crate::retention::{Pattern, Span, Zone};
 
-/// Reads RFC 3339, or a date, which means its midnight in UTC.
+/// Reads RFC 3339, the API's own form of it (`+0800`), or a date, which means its midnight in UTC.
 pub fn parse_time(text: &str) -> Result<DateTime<Utc>, String> {
-    if let Ok(at) = DateTime::parse_from_rfc3339(text) {
-        return Ok(at.with_timezone(&Utc));
+    let at = DateTime::parse_from_rfc3339(text).or_else(|_| DateTime::parse_from_str(text, "%Y-%m-%dT%H:%M:%S%z"));
+    if let Ok(at) = at {
+        return to_the_end(Some(at.with_timezone(&Utc)));
     }
-    NaiveDate::parse_from_str(text, "%Y-%m-%d")
-        .map(|date| date.and_time(NaiveTime::MIN).and_utc())
-        .map_err(|_| "expected RFC 3339, as in 2026-11-23T03:00:00Z, or a date, as in 2026-11-23".to_owned())
+    let date = NaiveDate::parse_from_str(text, "%Y-%m-%d")
+        .map_err(|_| "expected RFC 3339, as in 2026-11-23T03:00:00Z, or a date, as in 2026-11-23".to_owned())?;
+    to_the_end(Some(date.and_time(NaiveTime::MIN).and_utc()))
 }
 
-/// Reads when a hold or a freeze ends: RFC 3339, or a date, which means the end of that day in UTC. In doubt longer, and
-/// as `until` in the configuration.
+/// Reads when a hold or a freeze ends: as [`parse_time`], but a date means the end of that day in UTC (in doubt longer, and
+/// as `until` in the configuration), and a duration is counted from now.
 pub fn parse_until(text: &str) -> Result<DateTime<Utc>, String> {
-    let at = parse_time(text)?;
-    let is_date = NaiveDate::parse_from_str(text, "%Y-%m-%d").is_ok();
-    let end = if is_date {
-        at.checked_add_days(Days::new(1))
+    if let Ok(span) = Span::parse(text) {
+        let now = crate::clock::now();
+        // Whole seconds are rounded up, and no time at all is over at once.
+        let end = if span.is_zero() {
+            Some(now)
+        } else {
+            span.boundary_after(now, Zone::UTC)
+        };
+        return to_the_end(end);
+    }
+    let at = parse_time(text).map_err(|why| format!("{why}; or a duration, as in 7d"))?;
+    match NaiveDate::parse_from_str(text, "%Y-%m-%d") {
+        Ok(_) => to_the_end(at.checked_add_days(Days::new(1))),
+        Err(_) => Ok(at),
+    }
+}
+
+/// What RFC 3339 cannot write, and the ledger cannot keep, is no time.
+fn to_the_end(at: Option<DateTime<Utc>>) -> Result<DateTime<Utc>, String> {
+    at.filter(|at| (0..=9_999).contains(&at.year()))
+        .ok_or_else(|| "it lies beyond the year 9999; leave it out where there is no end".to_owned())
+}
+
+pub(super) fn parse_digest(text: &str) -> Result<String, String> {
+    if text.len() == 32 && text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        Ok(text.to_ascii_lowercase())
     } else {
-        Some(at)
-    };
-    end.ok_or_else(|| "that is beyond the end of the calendar".to_owned())
+        Err("expected the digest as the refusal prints it: 32 hex digits".to_owned())
+    }
 }
 
 pub(super) fn parse_span(text: &str) -> Result<Span, String> {

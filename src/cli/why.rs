@@ -162,12 +162,8 @@ fn online(config: &Config, answer: &mut Answer, code: &mut u8) -> Result<Option<
         answer.past = ledger.backup_history(&answer.id)?;
         answer.knows_past = true;
         known = ledger.known_backup(&answer.id)?;
-        let placed = ledger.freeze()?.map(|placed| placed.freeze);
-        answer.freeze = answer
-            .freeze
-            .take()
-            .filter(|freeze| freeze.is_active(answer.at))
-            .or(placed);
+        let configured = answer.freeze.take().filter(|freeze| freeze.is_active(answer.at));
+        answer.freeze = Freeze::longest(configured.into_iter().chain(ledger.frozen(answer.at)?));
     }
     if answer
         .past

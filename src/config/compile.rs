@@ -16,7 +16,7 @@ use super::raw::{INCLUDED, MAIN, Section};
 use super::read::{At, Fields, Findings};
 use super::tree::{self, Document, Flaw, Spot};
 use super::zones::{ZoneSource, Zones};
-use super::{Config, PolicyEntry, Problems, Surroundings, holds, lint, ownership, policy};
+use super::{Config, Place, PolicyEntry, Problems, Surroundings, holds, lint, ownership, policy};
 use crate::retention::{Freeze, Hold};
 
 /// Where the ledger is unless the configuration says otherwise.
@@ -36,8 +36,8 @@ struct Draft {
     listen: Option<SocketAddr>,
     projects: Projects,
     policies: Vec<PolicyEntry>,
-    holds: Vec<Hold>,
-    freeze: Option<Freeze>,
+    holds: Vec<(Hold, Place)>,
+    freeze: Option<(Freeze, Place)>,
 }
 
 /// Reads the main file and what it includes.
@@ -69,7 +69,7 @@ pub(super) fn load(path: &Path, surroundings: &Surroundings) -> Result<Config, P
     let draft = fields
         .as_ref()
         .map(|fields| draft(fields, &base, surroundings, &others, &zones, &findings));
-    let foreign = foreign(&loaded, &searched, draft.as_ref());
+    let mut foreign = foreign(&loaded, &searched, draft.as_ref());
     let names_state = fields.as_ref().is_some_and(|fields| fields.get("state_dir").is_some());
     let file_names: Vec<PathBuf> = loaded.iter().map(|file| file.file.clone()).collect();
 
@@ -82,7 +82,7 @@ pub(super) fn load(path: &Path, surroundings: &Surroundings) -> Result<Config, P
     let (mut problems, mut warnings, dropped) = findings.into_parts();
     let state_is_known = dropped == 0 && is_state_known(path, names_state, &problems);
     if surroundings.enforce_ownership {
-        problems.extend(foreign.iter().cloned());
+        problems.append(&mut foreign);
     }
     if let Some(mut problems) = Problems::new(problems, dropped, &file_names) {
         problems.state_dir = draft.map(|draft| draft.state_dir).filter(|_| state_is_known);
@@ -93,6 +93,8 @@ pub(super) fn load(path: &Path, surroundings: &Surroundings) -> Result<Config, P
         return Err(Problems::from(Problem::with_file(path, "could not be read", None)));
     };
     sort(&mut warnings, &file_names);
+    let (holds, hold_places) = draft.holds.into_iter().unzip();
+    let (freeze, freeze_place) = draft.freeze.unzip();
     Ok(Config {
         path: path.to_owned(),
         sha256: digest(&loaded, &base),
@@ -102,15 +104,13 @@ pub(super) fn load(path: &Path, surroundings: &Surroundings) -> Result<Config, P
         listen: draft.listen,
         projects: draft.projects.good,
         policies: draft.policies,
-        holds: draft.holds,
-        freeze: draft.freeze,
+        holds,
+        hold_places,
+        freeze,
+        freeze_place,
         zones,
         warnings,
-        foreign: if surroundings.enforce_ownership {
-            Vec::new()
-        } else {
-            foreign
-        },
+        foreign,
     })
 }
 
@@ -266,7 +266,7 @@ fn draft<'t>(
             .items_or_none("a list of holds")
             .unwrap_or_default()
             .iter()
-            .filter_map(holds::hold)
+            .filter_map(|item| Some((holds::hold(item)?, place(item))))
             .collect(),
         None => Vec::new(),
     };
@@ -280,7 +280,17 @@ fn draft<'t>(
         policies: policies(fields, others, known, findings),
         projects,
         holds,
-        freeze: fields.get("freeze").and_then(holds::freeze),
+        freeze: fields
+            .get("freeze")
+            .and_then(|item| Some((holds::freeze(item)?, place(item)))),
+    }
+}
+
+fn place(at: &At<'_>) -> Place {
+    Place {
+        file: at.source.file.clone(),
+        line: at.node.spot.line,
+        column: at.node.spot.column,
     }
 }
 

@@ -24,6 +24,7 @@ pub mod zones;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
@@ -79,14 +80,35 @@ pub struct Config {
     pub policies: Vec<PolicyEntry>,
     /// The holds of the configuration.
     pub holds: Vec<Hold>,
+    /// Where each of them stands.
+    pub hold_places: Vec<Place>,
     /// The freeze of the configuration.
     pub freeze: Option<Freeze>,
+    /// Where it stands.
+    pub freeze_place: Option<Place>,
     /// Whose rules the time zones follow.
     pub zones: ZoneSource,
     /// What is legal but hardly meant.
     pub warnings: Vec<Problem>,
     /// Files and directories that others own or may write, where that is not enforced.
     pub foreign: Vec<Problem>,
+}
+
+/// A line of a configuration file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// The file, as it was named.
+    pub file: PathBuf,
+    /// The line, from 1.
+    pub line: usize,
+    /// The column in characters, from 1.
+    pub column: usize,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.file.display(), self.line)
+    }
 }
 
 /// A project and how it is reached.

@@ -29,6 +29,8 @@ pub enum Shape {
     Choice(&'static [&'static str]),
     /// A list that is not empty.
     List(&'static Shape),
+    /// A list that may be empty.
+    ListOrNone(&'static Shape),
     /// A mapping with these keys.
     Section(&'static Section),
     /// Tag keys and values.
@@ -113,12 +115,12 @@ pub static MAIN: Section = Section {
         ),
         key(
             "policies",
-            Shape::List(&Shape::Section(&POLICY)),
+            Shape::ListOrNone(&Shape::Section(&POLICY)),
             "The retention policies.",
         ),
         key(
             "holds",
-            Shape::List(&Shape::Section(&HOLD)),
+            Shape::ListOrNone(&Shape::Section(&HOLD)),
             "Backups that are never deleted.",
         ),
         key(
@@ -134,7 +136,7 @@ pub static INCLUDED: Section = Section {
     name: "an included file",
     keys: &[key(
         "policies",
-        Shape::List(&Shape::Section(&POLICY)),
+        Shape::ListOrNone(&Shape::Section(&POLICY)),
         "The retention policies.",
     )],
 };

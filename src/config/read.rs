@@ -400,6 +400,12 @@ fn describe(node: &Node) -> String {
 }
 
 fn hint_for_key(section: &'static Section, key: &str) -> String {
+    // In braces YAML takes `{last:2}` for one key without a value.
+    if let Some((name, value)) = key.split_once(':')
+        && section.key(name).is_some()
+    {
+        return format!("write a blank behind the colon: `{name}: {}`", clip(value));
+    }
     let keys = || section.keys.iter().map(|key| key.name);
     let plain = key.to_ascii_lowercase().replace('-', "_");
     let trap = match plain.as_str() {

@@ -153,6 +153,7 @@ fn shape(of: Shape) -> Value {
         Shape::Time => json!({"type": "string", "anyOf": [{"format": "date-time"}, {"format": "date"}]}),
         Shape::Choice(words) => json!({"enum": words}),
         Shape::List(of) => json!({"type": "array", "items": shape(*of), "minItems": 1}),
+        Shape::ListOrNone(of) => json!({"type": "array", "items": shape(*of)}),
         Shape::Section(of) => section(of),
         Shape::Tags => {
             json!({"type": "object", "additionalProperties": {"type": ["string", "number"]}, "minProperties": 1})

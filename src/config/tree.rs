@@ -309,8 +309,23 @@ fn syntax(text: &str, error: &ScanError) -> Flaw {
         column: error.marker().col() + 1,
         length: 1,
     };
-    let line = lines(text).nth(spot.line.saturating_sub(1)).unwrap_or_default();
     let info = error.info();
+    // The parser may point at the line before or behind the tab that it stumbled over.
+    let is_tabbed = |line: &str| line.trim_start_matches(' ').starts_with('\t');
+    let mut near = lines(text)
+        .zip(1..)
+        .filter(|(line, _)| is_tabbed(line))
+        .map(|(_, number)| number);
+    if let Some(number) = near.find(|number| spot.line <= number + 1 && *number <= spot.line + 1)
+        && number != spot.line
+    {
+        spot = Spot {
+            line: number,
+            column: 1,
+            length: 1,
+        };
+    }
+    let line = lines(text).nth(spot.line.saturating_sub(1)).unwrap_or_default();
     // The parser points behind the value that it stumbled over; the value is what the reader must see.
     let value = value_of(line);
     let first = value.chars().next();
@@ -323,7 +338,7 @@ fn syntax(text: &str, error: &ScanError) -> Flaw {
                 value.split(" #").next().unwrap_or(value).trim_end()
             )
         }
-        _ if line.trim_start_matches(' ').starts_with('\t') => "indent with spaces; YAML allows no tabs".to_owned(),
+        _ if is_tabbed(line) => "indent with spaces; YAML allows no tabs".to_owned(),
         Some(first) if !"{[\"'".contains(first) && value.contains(": ") => {
             "a text that holds `: ` must be quoted".to_owned()
         }

@@ -3,7 +3,7 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::num::NonZeroU32;
 
-use chrono::{DateTime, Days, NaiveDate, Utc};
+use chrono::{DateTime, Datelike, Days, NaiveDate, Utc};
 use url::{Host, Url};
 
 use super::diagnose::nearest;
@@ -118,7 +118,7 @@ impl At<'_> {
         const EXPECTED: &str = "a time as `2027-06-30T12:00:00Z`, or a date as `2027-06-30`";
         let text = self.scalar(EXPECTED)?;
         if let Ok(time) = DateTime::parse_from_rfc3339(text) {
-            return Some(time.to_utc());
+            return self.within_calendar(time.to_utc());
         }
         let is_date = text.len() == 10 && text.is_ascii();
         let end_of_day = NaiveDate::parse_from_str(text, "%Y-%m-%d")
@@ -127,7 +127,7 @@ impl At<'_> {
             .and_then(|date| date.checked_add_days(Days::new(1)))
             .and_then(|date| date.and_hms_opt(0, 0, 0));
         if let Some(end) = end_of_day {
-            return Some(end.and_utc());
+            return self.within_calendar(end.and_utc());
         }
         let hint = if DateTime::parse_from_rfc3339(&format!("{text}Z")).is_ok() {
             "a time needs an offset: end it with `Z` for UTC, or with `+08:00`"
@@ -137,6 +137,18 @@ impl At<'_> {
             "check that the day exists, and that month and day have two digits"
         };
         self.mismatch(EXPECTED, hint);
+        None
+    }
+
+    /// What RFC 3339 cannot write, and the ledger cannot keep, is no time.
+    fn within_calendar(&self, time: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        if (0..=9_999).contains(&time.year()) {
+            return Some(time);
+        }
+        self.fail(
+            "the time lies beyond the year 9999",
+            "leave it out where there is no end",
+        );
         None
     }
 

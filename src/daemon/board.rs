@@ -16,13 +16,14 @@ use tokio::task::spawn_blocking;
 use tokio::time::{Instant, timeout};
 
 use super::gauges::Remembered;
-use super::status::{ConfigStatus, LastRun, PolicyStatus, Problem, Status, StorageDay};
+use super::status::{ConfigStatus, FreezeStatus, LastRun, PolicyStatus, Problem, Status, StorageDay};
 use super::store::Slot;
 use crate::clock::now;
 use crate::config::{Config, PolicyEntry};
-use crate::ledger::{self, Ledger, RunFilter};
+use crate::ledger::{self, Ledger, PlacedFreeze, RunFilter};
 use crate::retention::report::{InstanceCounts, Skip};
 use crate::retention::{Freeze, Hold, PolicyName, ProjectName, RunReport};
+use crate::run;
 use crate::telemetry::Metrics;
 
 /// Holds and freeze are read from the ledger no more often than this.
@@ -62,8 +63,12 @@ pub(super) struct Facts {
     /// By project, as of the last pass that listed its instances.
     pub instances: BTreeMap<ProjectName, InstanceCounts>,
     pub unconfirmed: BTreeMap<ProjectName, u64>,
-    /// Policies whose refused plan waits for approval.
-    pub guard_open: BTreeSet<PolicyName>,
+    /// What covers nothing, by the last run or reload.
+    pub notices: Vec<String>,
+    /// The configuration whose notices were told.
+    pub noticed: Option<String>,
+    /// Policies whose refused plan waits for approval, with the digest by which it can be approved.
+    pub guard_open: BTreeMap<PolicyName, Option<String>>,
 }
 
 /// What other processes may have changed.
@@ -72,7 +77,7 @@ struct Held {
     /// When it was read.
     read_at: Option<DateTime<Utc>>,
     placed: Vec<Hold>,
-    freeze: Option<Freeze>,
+    freezes: Vec<PlacedFreeze>,
     storage: Vec<StorageDay>,
 }
 
@@ -222,7 +227,7 @@ impl Board {
     fn read(&self, ledger: &Ledger, reading: &mut Reading) -> Result<(), ledger::Error> {
         let now = now();
         let placed = ledger.active_holds(now)?;
-        let freeze = ledger.freeze()?.map(|placed| placed.freeze);
+        let freezes = ledger.freezes()?;
         let mut storage = None;
         if reading.storage_at.is_none_or(|at| at.elapsed() >= STORAGE_FRESH) {
             reading.storage_at = Some(Instant::now());
@@ -233,13 +238,14 @@ impl Board {
         }
         {
             let mut held = self.held();
-            (held.placed, held.freeze) = (placed, freeze);
+            (held.placed, held.freezes) = (placed, freezes);
             held.read_at = Some(now);
             if let Some(storage) = storage {
                 held.storage = storage;
             }
         }
         let config = self.live.borrow().clone();
+        self.tell_notices(&config, ledger, now)?;
         let head = Some(ledger.head()?);
         if reading.head != head {
             self.recall(&config, ledger)?;
@@ -247,6 +253,22 @@ impl Board {
         }
         let waiting = super::gauges::show_decided(&self.metrics, &config, ledger, now)?;
         self.facts().guard_open = waiting;
+        Ok(())
+    }
+
+    /// Remembers the holds of a configuration that came into force, and names what covers nothing. Later each run does.
+    fn tell_notices(&self, config: &Config, ledger: &Ledger, now: DateTime<Utc>) -> Result<(), ledger::Error> {
+        if self.facts().noticed.as_ref() == Some(&config.sha256) {
+            return Ok(());
+        }
+        ledger.remember_configured(&config.holds, config.freeze.as_ref(), now)?;
+        let notices = run::notices(config, ledger, now)?;
+        for notice in &notices {
+            tracing::info!("{notice}");
+        }
+        let mut facts = self.facts();
+        facts.notices = notices;
+        facts.noticed = Some(config.sha256.clone());
         Ok(())
     }
 
@@ -295,13 +317,13 @@ impl Board {
             let held = self.held();
             (
                 held.placed.clone(),
-                held.freeze.clone(),
+                held.freezes.clone(),
                 held.storage.clone(),
                 held.read_at,
             )
         };
         let holds = config.holds.iter().cloned().chain(placed);
-        let freeze = config.freeze.clone().filter(|freeze| freeze.is_active(now));
+        let freezes = freezes(&config, frozen, now);
         let facts = self.facts();
         let obstacles = obstacles(&facts);
         let instances = (!facts.instances.is_empty()).then(|| facts.instances.values().sum::<InstanceCounts>());
@@ -325,19 +347,43 @@ impl Board {
             },
             policies: config.policies.iter().map(|entry| policy(&facts, entry)).collect(),
             holds: holds.filter(|hold| hold.is_active(now)).collect(),
-            freeze: freeze.or(frozen.filter(|freeze| freeze.is_active(now))),
+            freeze: Freeze::longest(freezes.iter().map(|of| of.freeze.clone())),
+            freezes,
             unmanaged: instances.map(|counts| counts.unmanaged),
             instances,
             unconfirmed: facts.unconfirmed.clone(),
             skipped: skipped(&facts),
             storage,
+            notices: facts.notices.clone(),
             reports: facts.reports.clone(),
         }
     }
 }
 
+/// The freezes in force: the configuration's and those placed by command.
+fn freezes(config: &Config, placed: Vec<PlacedFreeze>, now: DateTime<Utc>) -> Vec<FreezeStatus> {
+    let configured = config.freeze.iter().map(|freeze| FreezeStatus {
+        id: None,
+        place: config.freeze_place.as_ref().map(ToString::to_string),
+        freeze: freeze.clone(),
+    });
+    let placed = placed.into_iter().map(|placed| FreezeStatus {
+        id: Some(placed.id),
+        place: None,
+        freeze: placed.freeze,
+    });
+    let all = configured.chain(placed);
+    all.filter(|of| of.freeze.is_active(now)).collect()
+}
+
 fn policy(facts: &Facts, entry: &PolicyEntry) -> PolicyStatus {
     let name = &entry.policy.name;
+    let mut last_run = facts.last.get(name).cloned();
+    // An approval or two days may have passed since the run.
+    if let Some(refusal) = last_run.as_mut().and_then(|last| last.refusal.as_mut()) {
+        let waits = refusal.limit.starts_with("max_");
+        refusal.digest = facts.guard_open.get(name).cloned().flatten().filter(|_| waits);
+    }
     PolicyStatus {
         policy: name.clone(),
         mode: entry.policy.mode.as_str(),
@@ -346,7 +392,7 @@ fn policy(facts: &Facts, entry: &PolicyEntry) -> PolicyStatus {
         next_run: facts.next.get(name).copied().flatten(),
         waiting: facts.waiting.contains(name),
         running_since: facts.running.get(name).copied(),
-        last_run: facts.last.get(name).cloned(),
+        last_run,
         last_success: facts.last_success.get(name).copied(),
     }
 }
@@ -401,13 +447,14 @@ fn problems(facts: &Facts, config: &Config) -> Vec<Problem> {
                 message,
             });
         };
-        if facts.guard_open.contains(name) {
+        if let Some(digest) = facts.guard_open.get(name) {
             let why = last.refusal.as_ref().map_or("", |refusal| refusal.message.as_str());
             let colon = if why.is_empty() { "" } else { ": " };
-            add(
-                "guard",
-                format!("its plan was refused and waits for `approve {name}`{colon}{why}"),
-            );
+            let waits = match digest {
+                Some(digest) => format!("waits for `approve {name} --plan {digest}`"),
+                None => "was not approved within 48 hours; the next run decides again".to_owned(),
+            };
+            add("guard", format!("its plan was refused and {waits}{colon}{why}"));
         } else if let Some(refusal) = &last.refusal {
             // Of a run from before this process only the limit is known.
             let why = if refusal.message.is_empty() {

@@ -3,7 +3,7 @@
 //! Not for names and values (`telemetry`), which knows neither configuration nor ledger; here the rooms of floor 1 are
 //! brought together, for the daemon and for `apply --metrics-file`.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
@@ -107,31 +107,31 @@ fn part<T: DeserializeOwned>(run: &RunRow, key: &str) -> Option<T> {
     serde_json::from_value(run.summary.as_ref()?.get(key)?.clone()).ok()
 }
 
-/// Shows what people decide: holds and freeze, from configuration and ledger, and the policies whose refused plan waits
-/// for approval, which are returned. An approval that ran out unused makes a plan wait again.
+/// Shows what people decide: holds and freezes, from configuration and ledger, and the policies whose refused plan waits
+/// for approval. These are returned, each with the digest by which the plan can be approved, where it still can. An
+/// approval that ran out unused makes a plan wait again.
 pub fn show_decided(
     metrics: &Metrics,
     config: &Config,
     ledger: &Ledger,
     now: DateTime<Utc>,
-) -> Result<BTreeSet<PolicyName>, ledger::Error> {
+) -> Result<BTreeMap<PolicyName, Option<String>>, ledger::Error> {
     let configured = config.holds.iter().filter(|hold| hold.is_active(now)).count();
     metrics.holds(configured + ledger.active_holds(now)?.len());
-    let placed = ledger.freeze()?.is_some_and(|placed| placed.freeze.is_active(now));
+    let placed = ledger.frozen(now)?.is_some();
     metrics.frozen(placed || config.freeze.as_ref().is_some_and(|freeze| freeze.is_active(now)));
-    let mut waiting = BTreeSet::new();
+    let mut waiting = BTreeMap::new();
     for entry in &config.policies {
         let policy = &entry.policy.name;
-        let waits = match ledger.refused(policy)? {
-            None => false,
-            Some(refused) => {
-                let approved = ledger.approvals(policy, now)?;
-                refused.backups.iter().any(|backup| !approved.contains(backup))
-            }
-        };
-        metrics.guard_open(policy, waits);
-        if waits {
-            waiting.insert(policy.clone());
+        let mut refused = ledger.waiting(policy)?;
+        if refused.is_some() {
+            let approved = ledger.approvals(policy, now)?;
+            refused = refused.filter(|plan| plan.backups.iter().any(|backup| !approved.contains(backup)));
+        }
+        metrics.guard_open(policy, refused.is_some());
+        if let Some(plan) = refused {
+            let digest = plan.is_approvable(now).then_some(plan.digest);
+            waiting.insert(policy.clone(), digest);
         }
     }
     Ok(waiting)

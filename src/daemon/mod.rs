@@ -43,7 +43,9 @@ use tokio::sync::watch as channel;
 
 pub use board::Board;
 pub use difference::Keeps;
-pub use status::{ConfigStatus, Counts, LastRun, PolicyStatus, Problem, RefusalStatus, Sizes, Status, StorageDay};
+pub use status::{
+    ConfigStatus, Counts, FreezeStatus, LastRun, PolicyStatus, Problem, RefusalStatus, Sizes, Status, StorageDay,
+};
 pub use store::say_when_new;
 
 use crate::config::{Config, Surroundings};

@@ -73,6 +73,7 @@ fn report(order: &Order, world: &World) -> RunReport {
             zone: entry.policy.zone,
             result: RunResult::Success,
             refusals: Vec::new(),
+            digest: None,
             summary: Summary::default(),
             rows: Vec::new(),
             sent: std::collections::BTreeMap::new(),
@@ -94,6 +95,7 @@ fn report(order: &Order, world: &World) -> RunReport {
         calls: 0,
         ledger_head: None,
         settled_earlier: Vec::new(),
+        notices: Vec::new(),
         fates: HashMap::new(),
     }
 }

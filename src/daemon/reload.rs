@@ -12,6 +12,7 @@ use crate::config::{self, Config, Surroundings};
 use crate::retention::diff::{self, Groups, Side};
 use crate::retention::policy::Knowledge;
 use crate::retention::{Backup, Fate, Hold, Instance, InstanceId, Outcome, Policy, PolicyName, ProjectName, RunReport};
+use crate::run;
 
 /// So many ids of backups stand in a log line; the numbers are of all.
 const MOST_NAMED: usize = 20;
@@ -59,6 +60,13 @@ fn judge(current: &Config, new: Config) -> Found {
             "{}: projects: there is none left, so there is nothing to ask",
             current.path.display()
         ));
+    }
+    match run::ended(&new, true, crate::clock::now()) {
+        Ok(ended) => refused.extend(ended.errors.iter().map(config::Problem::one_line)),
+        // A state that cannot be read stops all runs, and says so.
+        Err(error) => {
+            tracing::warn!(error = %error, "whether holds of the configuration were over before is not known");
+        }
     }
     if !refused.is_empty() {
         Found::Bad(refused)

@@ -32,8 +32,10 @@ pub struct Status {
     pub policies: Vec<PolicyStatus>,
     /// The holds in force, those of the configuration first.
     pub holds: Vec<Hold>,
-    /// The freeze in force.
+    /// The freeze in force; of several the one that lasts longest.
     pub freeze: Option<Freeze>,
+    /// All freezes in force, those of the configuration first.
+    pub freezes: Vec<FreezeStatus>,
     /// Instances that no policy claims, as of the last run.
     pub unmanaged: Option<u64>,
     /// Instances by how policies see them, as of the last run.
@@ -46,9 +48,23 @@ pub struct Status {
     pub skipped: Vec<Skip>,
     /// Storage by day (UTC), oldest first, as far as the ledger's last runs tell.
     pub storage: Vec<StorageDay>,
+    /// Holds and name patterns that cover nothing, by the last run or reload.
+    pub notices: Vec<String>,
     /// The last pass of each policy, whole; with every decision where the fleet is small enough to be kept in memory.
     #[serde(skip)]
     pub reports: BTreeMap<PolicyName, Arc<RunReport>>,
+}
+
+/// A freeze in force.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct FreezeStatus {
+    /// Its id; `null` for one in the configuration.
+    pub id: Option<String>,
+    /// File and line of one in the configuration.
+    pub place: Option<String>,
+    /// Why, and until when.
+    #[serde(flatten)]
+    pub freeze: Freeze,
 }
 
 /// What one day's runs say of storage.
@@ -171,6 +187,8 @@ pub struct RefusalStatus {
     pub limit: String,
     /// In words; empty for a run from before this process started, of which only the limit is remembered.
     pub message: String,
+    /// What `approve --plan` calls the refused ids, while they wait for approval.
+    pub digest: Option<String>,
 }
 
 /// Decisions in numbers, in the shape of `plan --format json`.
@@ -233,6 +251,7 @@ impl LastRun {
             refusal: gravest.map(|refusal| RefusalStatus {
                 limit: refusal.limit().to_owned(),
                 message: refusal.to_string(),
+                digest: policy.digest.clone().filter(|_| refusal.waits_for_approval()),
             }),
             summary: policy.has_read().then(|| policy.summary.into()),
             sent: policy.sent.clone(),
@@ -257,6 +276,7 @@ impl LastRun {
             refusal: limit.map(|limit| RefusalStatus {
                 limit,
                 message: String::new(),
+                digest: None,
             }),
             summary: summary.filter(|_| has_read).map(Counts::from),
             sent: serde_json::from_value(numbers["sent"].clone()).unwrap_or_default(),

@@ -2,17 +2,23 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use chrono::{DateTime, Utc};
-use rusqlite::{OptionalExtension, Transaction};
+use chrono::{DateTime, TimeDelta, Utc};
+use rusqlite::Transaction;
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
 use super::chain::{self, Kind};
-use super::{Error, Ledger, Stamp};
+use super::{Actor, Error, Ledger, Stamp};
 use crate::retention::{BackupId, PolicyName};
 
-/// A plan that waits for `approve`.
+/// How long a refused plan can be approved, and how long an approval lasts.
+pub const APPROVABLE_FOR: TimeDelta = TimeDelta::hours(48);
+
+/// A plan that the guard refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RefusedPlan {
+    /// What `approve --plan` calls it: the first half of the SHA-256 of its sorted ids, one a line, in hex.
+    pub digest: String,
     /// The run that made it.
     pub run: String,
     /// The limits that refused it (`max_deletions`, `max_percent`).
@@ -21,6 +27,34 @@ pub struct RefusedPlan {
     pub backups: Vec<BackupId>,
     /// When.
     pub at: DateTime<Utc>,
+    /// Whether it is what the policy's latest run was refused for.
+    pub waits: bool,
+}
+
+impl RefusedPlan {
+    /// The plan that a run was refused.
+    pub fn new(run: &str, limits: Vec<String>, mut backups: Vec<BackupId>, at: DateTime<Utc>) -> Self {
+        backups.sort();
+        backups.dedup();
+        let mut digest = Sha256::new();
+        for id in &backups {
+            digest.update(id.as_str());
+            digest.update("\n");
+        }
+        Self {
+            digest: hex::encode(&digest.finalize()[..16]),
+            run: run.to_owned(),
+            limits,
+            backups,
+            at,
+            waits: true,
+        }
+    }
+
+    /// Whether it can be approved at `now`; one dated ahead of now cannot.
+    pub fn is_approvable(&self, now: DateTime<Utc>) -> bool {
+        (TimeDelta::zero()..=APPROVABLE_FOR).contains(&(now - self.at))
+    }
 }
 
 #[derive(Serialize, Deserialize)]
@@ -29,6 +63,10 @@ pub(super) struct ApproveBody {
     pub(super) backups: Vec<BackupId>,
     pub(super) until: DateTime<Utc>,
     by: String,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    digest: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    reason: Option<String>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -36,6 +74,8 @@ pub(super) struct ApproveListingBody {
     pub(super) target: String,
     pub(super) until: DateTime<Utc>,
     by: String,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    reason: Option<String>,
 }
 
 /// Every approved id with the end of its approval, in microseconds as the table keeps it.
@@ -56,19 +96,50 @@ pub(super) fn all_of_listings(tx: &Transaction<'_>) -> Result<BTreeMap<String, i
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
+fn refused(tx: &Transaction<'_>, which: &str, values: impl rusqlite::Params) -> Result<Vec<RefusedPlan>, Error> {
+    let mut statement = tx.prepare_cached(&format!(
+        "SELECT digest, run, limits, backups, at, waits FROM refused WHERE {which} ORDER BY at, digest"
+    ))?;
+    let mut rows = statement.query(values)?;
+    let mut refused = Vec::new();
+    while let Some(row) = rows.next()? {
+        refused.push(RefusedPlan {
+            digest: row.get(0)?,
+            run: row.get(1)?,
+            limits: serde_json::from_str(&row.get::<_, String>(2)?)?,
+            backups: serde_json::from_str(&row.get::<_, String>(3)?)?,
+            at: row.get::<_, Stamp>(4)?.0,
+            waits: row.get(5)?,
+        });
+    }
+    Ok(refused)
+}
+
+fn wait_no_more(tx: &Transaction<'_>, policy: &PolicyName) -> Result<(), Error> {
+    tx.prepare_cached("UPDATE refused SET waits = 0 WHERE policy = ?1 AND waits")?
+        .execute([policy.as_str()])?;
+    Ok(())
+}
+
 impl Ledger {
-    /// Remembers what `approve` would approve; replaces what an earlier run of the policy left.
+    /// Remembers a plan that `approve` may approve, beside what other runs were refused within the last 48 hours.
     pub fn record_refused(&self, policy: &PolicyName, refused: &RefusedPlan) -> Result<(), Error> {
         self.write(|tx| {
+            wait_no_more(tx, policy)?;
+            tx.prepare_cached("DELETE FROM refused WHERE policy = ?1 AND (at < ?2 OR at > ?3)")?
+                .execute((policy.as_str(), Stamp(refused.at - APPROVABLE_FOR), Stamp(refused.at)))?;
             tx.prepare_cached(
-                "INSERT OR REPLACE INTO refused (policy, run, limits, backups, at) VALUES (?1, ?2, ?3, ?4, ?5)",
+                "INSERT OR REPLACE INTO refused (policy, digest, run, limits, backups, at, waits) \
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
             )?
             .execute((
                 policy.as_str(),
+                &refused.digest,
                 &refused.run,
                 serde_json::to_string(&refused.limits)?,
                 serde_json::to_string(&refused.backups)?,
                 Stamp(refused.at),
+                refused.waits,
             ))?;
             Ok(())
         })
@@ -76,57 +147,51 @@ impl Ledger {
 
     /// Nothing of the policy waits any more.
     pub fn clear_refused(&self, policy: &PolicyName) -> Result<(), Error> {
-        self.write(|tx| {
-            tx.prepare_cached("DELETE FROM refused WHERE policy = ?1")?
-                .execute([policy.as_str()])?;
-            Ok(())
-        })
+        self.write(|tx| wait_no_more(tx, policy))
     }
 
-    /// The policy's plan that waits for approval.
-    pub fn refused(&self, policy: &PolicyName) -> Result<Option<RefusedPlan>, Error> {
-        self.read(|tx| {
-            let found: Option<(String, String, String, Stamp)> = tx
-                .prepare_cached("SELECT run, limits, backups, at FROM refused WHERE policy = ?1")?
-                .query_row([policy.as_str()], |row| {
-                    Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
-                })
-                .optional()?;
-            let Some((run, limits, backups, Stamp(at))) = found else {
-                return Ok(None);
-            };
-            Ok(Some(RefusedPlan {
-                run,
-                limits: serde_json::from_str(&limits)?,
-                backups: serde_json::from_str(&backups)?,
-                at,
-            }))
-        })
+    /// What the policy's latest run was refused for, if it was.
+    pub fn waiting(&self, policy: &PolicyName) -> Result<Option<RefusedPlan>, Error> {
+        self.read(|tx| Ok(refused(tx, "policy = ?1 AND waits", [policy.as_str()])?.pop()))
     }
 
-    /// Approves ids of a policy until then.
-    pub fn approve_ids(
+    /// One refused plan of the policy.
+    pub fn refused_plan(&self, policy: &PolicyName, digest: &str) -> Result<Option<RefusedPlan>, Error> {
+        let key = (policy.as_str(), digest);
+        self.read(|tx| Ok(refused(tx, "policy = ?1 AND digest = ?2", key)?.pop()))
+    }
+
+    /// The policy's refused plans, the oldest first.
+    pub fn refused_plans(&self, policy: &PolicyName) -> Result<Vec<RefusedPlan>, Error> {
+        self.read(|tx| refused(tx, "policy = ?1", [policy.as_str()]))
+    }
+
+    /// Approves the ids of a refused plan of a policy until then, no others.
+    pub fn approve_plan<'a>(
         &self,
         policy: &PolicyName,
-        backups: &[BackupId],
+        plan: &RefusedPlan,
         until: DateTime<Utc>,
-        by: &str,
+        actor: impl Into<Actor<'a>>,
         now: DateTime<Utc>,
     ) -> Result<(), Error> {
+        let actor = actor.into();
         self.write(|tx| {
             // Those that ran out say nothing any more; the chain keeps them.
             tx.prepare_cached("DELETE FROM approval WHERE until <= ?1")?
                 .execute([Stamp(now)])?;
             let mut insert =
                 tx.prepare_cached("INSERT OR REPLACE INTO approval (policy, backup, until) VALUES (?1, ?2, ?3)")?;
-            for backup in backups {
+            for backup in &plan.backups {
                 insert.execute((policy.as_str(), backup.as_str(), Stamp(until)))?;
             }
             let body = ApproveBody {
                 policy: policy.clone(),
-                backups: backups.to_vec(),
+                backups: plan.backups.clone(),
                 until,
-                by: by.to_owned(),
+                by: actor.by.to_owned(),
+                digest: Some(plan.digest.clone()),
+                reason: actor.reason.map(str::to_owned),
             };
             chain::append(tx, now, Kind::Approve, &body)?;
             Ok(())
@@ -146,20 +211,22 @@ impl Ledger {
 
     /// Approves the next listing of an instance (by its id) or a project (by its name), however much it shrank.
     /// [`Ledger::believe`] uses the approval up.
-    pub fn approve_listing(
+    pub fn approve_listing<'a>(
         &self,
         target: &str,
         until: DateTime<Utc>,
-        by: &str,
+        actor: impl Into<Actor<'a>>,
         now: DateTime<Utc>,
     ) -> Result<(), Error> {
+        let actor = actor.into();
         self.write(|tx| {
             tx.prepare_cached("INSERT OR REPLACE INTO listing_approval (target, until) VALUES (?1, ?2)")?
                 .execute((target, Stamp(until)))?;
             let body = ApproveListingBody {
                 target: target.to_owned(),
                 until,
-                by: by.to_owned(),
+                by: actor.by.to_owned(),
+                reason: actor.reason.map(str::to_owned),
             };
             chain::append(tx, now, Kind::ApproveListing, &body)?;
             Ok(())

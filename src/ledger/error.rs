@@ -2,8 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
+use chrono::{DateTime, SecondsFormat, Utc};
 use rusqlite::ErrorCode;
 
+use super::PlacedFreeze;
 use crate::retention::{BackupId, InstanceId};
 
 /// Why the ledger did not do what was asked. Whoever gets one deletes nothing on its strength.
@@ -77,6 +79,27 @@ pub enum Error {
         /// The holds' ids.
         holds: Vec<String>,
     },
+    /// No freeze of that id.
+    #[error("no freeze {0} is in force; `thaw` without an id names those that are")]
+    NoSuchFreeze(String),
+    /// More than one freeze, and none named.
+    #[error("several freezes are in force, so none was ended: name one, or add --all:{}", listed(.0))]
+    SeveralFreezes(Vec<PlacedFreeze>),
+}
+
+/// A line for each freeze.
+fn listed(freezes: &[PlacedFreeze]) -> String {
+    let line = |placed: &PlacedFreeze| {
+        let time = |at: DateTime<Utc>| at.to_rfc3339_opts(SecondsFormat::Secs, true);
+        let until = placed.freeze.until.map_or("`thaw`".to_owned(), time);
+        format!(
+            "\n  {}: {}, until {until}, placed {}",
+            placed.id,
+            placed.freeze.reason,
+            time(placed.placed_at)
+        )
+    };
+    freezes.iter().map(line).collect()
 }
 
 /// What is the matter with the file or its disk.

@@ -66,7 +66,7 @@ impl Said {
                 .into_iter()
                 .map(|placed| (placed.hold, placed.released_at.is_some()))
                 .collect(),
-            freeze: ledger.freeze()?.map(|placed| placed.freeze),
+            freeze: ledger.freezes()?.pop().map(|placed| placed.freeze),
         })
     }
 }
@@ -196,8 +196,8 @@ fn ask_everything(ledger: &Ledger) {
         ledger.grace(&"production".into()).map(drop),
         ledger.holds().map(drop),
         ledger.active_holds(noon()).map(drop),
-        ledger.freeze().map(drop),
-        ledger.refused(&"production".into()).map(drop),
+        ledger.freezes().map(drop),
+        ledger.refused_plans(&"production".into()).map(drop),
         ledger.approvals(&"production".into(), noon()).map(drop),
         ledger.listing_approvals(noon()).map(drop),
         ledger.seen_instances(&project).map(drop),

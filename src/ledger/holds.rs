@@ -1,14 +1,14 @@
-//! Holds and the freeze that people placed by command.
+//! Holds and freezes that people placed by command.
 //!
 //! Those of the configuration are not kept here: `intend` is given them.
 
 use chrono::{DateTime, SubsecRound, Utc};
-use rusqlite::{OptionalExtension, Transaction};
+use rusqlite::Transaction;
 use serde::{Deserialize, Serialize};
 
 use super::chain::{self, Kind};
 use super::{Error, Ledger, Stamp};
-use crate::retention::{BackupId, Freeze, Hold, HoldTarget};
+use crate::retention::{Freeze, Hold, HoldTarget};
 
 /// A hold that was placed by command, ended or not.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -32,11 +32,39 @@ impl PlacedHold {
 /// A freeze that was placed by command.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct PlacedFreeze {
+    /// `f` and a number.
+    pub id: String,
     /// The freeze.
     #[serde(flatten)]
     pub freeze: Freeze,
     /// When it was placed.
     pub placed_at: DateTime<Utc>,
+}
+
+/// Who releases, thaws or approves, and why; the person or account alone is good enough.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Actor<'a> {
+    /// The person or account.
+    pub by: &'a str,
+    /// What they said.
+    pub reason: Option<&'a str>,
+}
+
+impl<'a> From<&'a str> for Actor<'a> {
+    fn from(by: &'a str) -> Self {
+        Self { by, reason: None }
+    }
+}
+
+/// Which freezes a thaw ends, of those that are in force.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Thaw<'a> {
+    /// The only one; with several none.
+    Only,
+    /// The one with this id.
+    Id(&'a str),
+    /// All of them.
+    All,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -50,21 +78,35 @@ pub(super) struct HoldBody {
 pub(super) struct ReleaseBody {
     pub(super) number: i64,
     by: String,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    reason: Option<String>,
 }
 
+/// Rows of format 3 and older have no number: there was one freeze, and a new one replaced it.
 #[derive(Serialize, Deserialize)]
 pub(super) struct FreezeBody {
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub(super) number: Option<i64>,
     pub(super) freeze: Freeze,
     by: String,
 }
 
-#[derive(Serialize)]
-struct ThawBody<'a> {
-    by: &'a str,
+#[derive(Serialize, Deserialize)]
+pub(super) struct ThawBody {
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub(super) number: Option<i64>,
+    by: String,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    reason: Option<String>,
 }
 
 fn id_of(number: i64) -> String {
     format!("h{number}")
+}
+
+/// A freeze's id from its number.
+pub(super) fn freeze_id(number: i64) -> String {
+    format!("f{number}")
 }
 
 /// Every hold with its number, oldest first.
@@ -103,20 +145,29 @@ pub(super) fn active(tx: &Transaction<'_>, now: DateTime<Utc>) -> Result<Vec<Hol
         .collect())
 }
 
-/// The freeze that was placed and not thawed, ended or not.
-pub(super) fn frozen(tx: &Transaction<'_>) -> Result<Option<PlacedFreeze>, Error> {
-    Ok(tx
-        .prepare_cached("SELECT reason, until, placed_at FROM freeze")?
-        .query_row([], |row| {
-            Ok(PlacedFreeze {
-                freeze: Freeze {
-                    reason: row.get(0)?,
-                    until: row.get::<_, Option<Stamp>>(1)?.map(|at| at.0),
-                },
-                placed_at: row.get::<_, Stamp>(2)?.0,
-            })
-        })
-        .optional()?)
+/// Every freeze that was placed and not thawed, past its end or not, with its number, oldest first.
+pub(super) fn all_freezes(tx: &Transaction<'_>) -> Result<Vec<(i64, PlacedFreeze)>, Error> {
+    let mut statement = tx.prepare_cached("SELECT number, reason, until, placed_at FROM freeze ORDER BY number")?;
+    let rows = statement.query_map([], |row| {
+        let number = row.get(0)?;
+        let freeze = Freeze {
+            reason: row.get(1)?,
+            until: row.get::<_, Option<Stamp>>(2)?.map(|at| at.0),
+        };
+        let placed = PlacedFreeze {
+            id: freeze_id(number),
+            freeze,
+            placed_at: row.get::<_, Stamp>(3)?.0,
+        };
+        Ok((number, placed))
+    })?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// The freeze in force at `now`; of several the one that lasts longest.
+pub(super) fn frozen(tx: &Transaction<'_>, now: DateTime<Utc>) -> Result<Option<Freeze>, Error> {
+    let placed = all_freezes(tx)?.into_iter().map(|(_, placed)| placed.freeze);
+    Ok(Freeze::longest(placed.filter(|freeze| freeze.is_active(now))))
 }
 
 impl Ledger {
@@ -157,18 +208,21 @@ impl Ledger {
         })
     }
 
-    /// Ends a hold, named by its id or, where it is the only one that holds exactly that backup, by the backup's.
-    pub fn release(&self, name: &str, by: &str, now: DateTime<Utc>) -> Result<Hold, Error> {
+    /// Ends a hold, named by its id or, where it is the only one that holds exactly that backup, by the backup's. Ids
+    /// are taken in any case, as holds compare them.
+    pub fn release<'a>(&self, name: &str, actor: impl Into<Actor<'a>>, now: DateTime<Utc>) -> Result<Hold, Error> {
+        let Actor { by, reason } = actor.into();
         self.write(|tx| {
+            let is_this = |id: &str| id.eq_ignore_ascii_case(name);
             let active = all(tx)?.into_iter().filter(|(_, placed)| placed.is_active(now));
             let (by_id, others): (Vec<_>, Vec<_>) =
-                active.partition(|(_, placed)| placed.hold.id.as_deref() == Some(name));
-            let backup = HoldTarget::Backup(BackupId::from(name));
+                active.partition(|(_, placed)| placed.hold.id.as_deref().is_some_and(is_this));
+            let of_backup = |hold: &Hold| matches!(&hold.target, HoldTarget::Backup(id) if is_this(id.as_str()));
             let mut found = by_id;
             if found.is_empty() {
                 found = others
                     .into_iter()
-                    .filter(|(_, placed)| placed.hold.target == backup)
+                    .filter(|(_, placed)| of_backup(&placed.hold))
                     .collect();
             }
             if found.len() > 1 {
@@ -183,37 +237,80 @@ impl Ledger {
             tx.prepare_cached("UPDATE hold SET released_at = ?2 WHERE number = ?1")?
                 .execute((number, Stamp(now)))?;
             super::grace::forget_covered(tx, &placed.hold)?;
-            let by = by.to_owned();
-            chain::append(tx, now, Kind::Release, &ReleaseBody { number, by })?;
+            let (by, reason) = (by.to_owned(), reason.map(str::to_owned));
+            chain::append(tx, now, Kind::Release, &ReleaseBody { number, by, reason })?;
             Ok(placed.hold)
         })
     }
 
-    /// The freeze that was placed by command and not thawed; it may have ended.
-    pub fn freeze(&self) -> Result<Option<PlacedFreeze>, Error> {
-        self.read(frozen)
+    /// The freezes that were placed by command and not thawed, oldest first; some may be past their end.
+    pub fn freezes(&self) -> Result<Vec<PlacedFreeze>, Error> {
+        self.read(|tx| Ok(all_freezes(tx)?.into_iter().map(|(_, placed)| placed).collect()))
     }
 
-    /// Freezes; a freeze that is there already is replaced.
-    pub fn set_freeze(&self, freeze: &Freeze, by: &str, now: DateTime<Utc>) -> Result<(), Error> {
+    /// The freeze placed by command that is in force at `now`; of several the one that lasts longest.
+    pub fn frozen(&self, now: DateTime<Utc>) -> Result<Option<Freeze>, Error> {
+        self.read(|tx| frozen(tx, now))
+    }
+
+    /// Freezes; a freeze that is there already stays as it is, so that none ends another one early.
+    pub fn set_freeze(&self, freeze: &Freeze, by: &str, now: DateTime<Utc>) -> Result<PlacedFreeze, Error> {
         self.write(|tx| {
             let mut freeze = freeze.clone();
             freeze.until = freeze.until.map(round_up);
-            tx.prepare_cached("INSERT OR REPLACE INTO freeze (only, reason, until, placed_at) VALUES (1, ?1, ?2, ?3)")?
+            tx.prepare_cached("INSERT INTO freeze (reason, until, placed_at) VALUES (?1, ?2, ?3)")?
                 .execute((&freeze.reason, freeze.until.map(Stamp), Stamp(now)))?;
-            let by = by.to_owned();
-            chain::append(tx, now, Kind::Freeze, &FreezeBody { freeze, by })?;
-            Ok(())
+            let number = tx.last_insert_rowid();
+            let body = FreezeBody {
+                number: Some(number),
+                freeze,
+                by: by.to_owned(),
+            };
+            chain::append(tx, now, Kind::Freeze, &body)?;
+            Ok(PlacedFreeze {
+                id: freeze_id(number),
+                freeze: body.freeze,
+                placed_at: now,
+            })
         })
     }
 
-    /// Ends the freeze; what it was, or `None` where nothing was frozen by command.
-    pub fn thaw(&self, by: &str, now: DateTime<Utc>) -> Result<Option<Freeze>, Error> {
+    /// Ends freezes that are in force; what they were, none where nothing was frozen by command.
+    pub fn thaw<'a>(
+        &self,
+        which: Thaw<'_>,
+        actor: impl Into<Actor<'a>>,
+        now: DateTime<Utc>,
+    ) -> Result<Vec<PlacedFreeze>, Error> {
+        let Actor { by, reason } = actor.into();
         self.write(|tx| {
-            let Some(placed) = frozen(tx)? else { return Ok(None) };
-            tx.execute("DELETE FROM freeze", [])?;
-            chain::append(tx, now, Kind::Thaw, &ThawBody { by })?;
-            Ok(Some(placed.freeze))
+            let mut found = all_freezes(tx)?;
+            found.retain(|(_, placed)| placed.freeze.is_active(now));
+            match which {
+                Thaw::Only if found.len() > 1 => {
+                    return Err(Error::SeveralFreezes(
+                        found.into_iter().map(|(_, placed)| placed).collect(),
+                    ));
+                }
+                Thaw::Only | Thaw::All => {}
+                Thaw::Id(id) => {
+                    found.retain(|(_, placed)| placed.id.eq_ignore_ascii_case(id));
+                    if found.is_empty() {
+                        return Err(Error::NoSuchFreeze(id.to_owned()));
+                    }
+                }
+            }
+            for (number, _) in &found {
+                tx.prepare_cached("DELETE FROM freeze WHERE number = ?1")?
+                    .execute([number])?;
+                let body = ThawBody {
+                    number: Some(*number),
+                    by: by.to_owned(),
+                    reason: reason.map(str::to_owned),
+                };
+                chain::append(tx, now, Kind::Thaw, &body)?;
+            }
+            Ok(found.into_iter().map(|(_, placed)| placed).collect())
         })
     }
 }

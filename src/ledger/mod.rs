@@ -14,6 +14,7 @@
 
 pub mod approvals;
 pub mod chain;
+pub mod configured;
 pub mod confirm;
 mod continuity;
 mod error;
@@ -45,13 +46,14 @@ use chrono::{DateTime, Utc};
 use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, ValueRef};
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 
-pub use approvals::RefusedPlan;
+pub use approvals::{APPROVABLE_FOR, RefusedPlan};
 pub use chain::Verification;
+pub use configured::{freeze_key, hold_key};
 pub use confirm::{Pending, Unconfirmed};
 pub use continuity::KnownHead;
 pub use error::{Error, Fault};
 pub use grace::GraceStart;
-pub use holds::{PlacedFreeze, PlacedHold};
+pub use holds::{Actor, PlacedFreeze, PlacedHold, Thaw};
 pub use observed::{Elsewhere, REMEMBERED, Remembered, Said};
 pub use open::{Access, DeletionLock};
 pub use past::{DeletionState, PastDeletion};

@@ -15,7 +15,7 @@ use super::Error;
 use super::approvals::{ApproveBody, ApproveListingBody};
 use super::chain::{Kind, NOT_SEALED, Row};
 use super::confirm::SettledBody;
-use super::holds::{FreezeBody, HoldBody, PlacedFreeze, PlacedHold, ReleaseBody};
+use super::holds::{FreezeBody, HoldBody, PlacedFreeze, PlacedHold, ReleaseBody, ThawBody, freeze_id};
 use super::past::{DeletionState, read_time};
 use super::requests::{IntentBody, OutcomeBody, WithdrawnBody, state_of};
 use super::runs::{RunBegunBody, RunFinishedBody};
@@ -123,7 +123,7 @@ pub(super) struct Replay {
     returned: HashMap<(BackupId, i64), i64>,
     /// By number.
     holds: BTreeMap<i64, PlacedHold>,
-    freeze: Option<PlacedFreeze>,
+    freezes: BTreeMap<i64, PlacedFreeze>,
     /// In force at the last approval: until when, in microseconds.
     approvals: BTreeMap<(PolicyName, BackupId), i64>,
     listing_approvals: BTreeMap<String, i64>,
@@ -187,11 +187,22 @@ impl Replay {
                 }
             }
             Kind::Freeze => {
-                let FreezeBody { freeze, .. } = serde_json::from_str(body)?;
-                let placed_at = when;
-                self.freeze = Some(PlacedFreeze { freeze, placed_at });
+                let FreezeBody { number, freeze, .. } = serde_json::from_str(body)?;
+                if number.is_none() {
+                    self.freezes.clear();
+                }
+                let number = number.unwrap_or(1);
+                let placed = PlacedFreeze {
+                    id: freeze_id(number),
+                    freeze,
+                    placed_at: when,
+                };
+                self.freezes.insert(number, placed);
             }
-            Kind::Thaw => self.freeze = None,
+            Kind::Thaw => match serde_json::from_str::<ThawBody>(body)?.number {
+                Some(number) => drop(self.freezes.remove(&number)),
+                None => self.freezes.clear(),
+            },
             Kind::Approve => {
                 let body: ApproveBody = serde_json::from_str(body)?;
                 self.approvals.retain(|_, until| *until > when.timestamp_micros());
@@ -370,8 +381,9 @@ impl Replay {
         if holds != self.holds {
             return Ok(Some(differs("the table of holds")));
         }
-        if super::holds::frozen(tx)? != self.freeze {
-            return Ok(Some(differs("the freeze")));
+        let freezes: BTreeMap<i64, PlacedFreeze> = super::holds::all_freezes(tx)?.into_iter().collect();
+        if freezes != self.freezes {
+            return Ok(Some(differs("the table of freezes")));
         }
         if super::approvals::all(tx)? != self.approvals {
             return Ok(Some(differs("the table of approvals")));

@@ -410,8 +410,7 @@ fn entered(entry: Entry, cleared: Option<Clearance>) -> Entered {
 }
 
 fn freeze_in_force(tx: &Transaction<'_>, intent: &Intent<'_>) -> Result<Option<Freeze>, Error> {
-    let placed = super::holds::frozen(tx)?.map(|placed| placed.freeze);
-    Ok(placed.filter(|freeze| freeze.is_active(intent.now)).or_else(|| {
+    Ok(super::holds::frozen(tx, intent.now)?.or_else(|| {
         intent
             .config_freeze
             .filter(|freeze| freeze.is_active(intent.now))

@@ -154,6 +154,24 @@ INSERT INTO last_listing
     FROM (SELECT DISTINCT instance FROM seen_backup) s;
 
 -- Operators: holds, freezes, approvals.
+-- Several freezes stand side by side. A number is never used again; the one freeze of older formats is number 1.
+ALTER TABLE freeze RENAME TO one_freeze;
+CREATE TABLE freeze (
+    number INTEGER PRIMARY KEY AUTOINCREMENT, reason TEXT NOT NULL, until INTEGER, placed_at INTEGER NOT NULL
+) STRICT;
+INSERT INTO freeze SELECT only, reason, until, placed_at FROM one_freeze;
+DROP TABLE one_freeze;
+-- When a hold or freeze of the configuration that has an end was first seen. Under the empty name: the last run of an older format,
+-- which remembered nothing.
+CREATE TABLE first_seen (what TEXT PRIMARY KEY, at INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+INSERT INTO first_seen SELECT '', MAX(started_at) FROM run HAVING MAX(started_at) IS NOT NULL;
+-- Plans that the guard refused, by the digest of their ids. waits: the policy's latest, until a run is not refused. What waited
+-- in an older format has no digest: the next run refuses it again.
+DROP TABLE refused;
+CREATE TABLE refused (
+    policy TEXT NOT NULL, digest TEXT NOT NULL, run TEXT NOT NULL, limits TEXT NOT NULL, backups TEXT NOT NULL,
+    at INTEGER NOT NULL, waits INTEGER NOT NULL, PRIMARY KEY (policy, digest)
+) STRICT, WITHOUT ROWID;
 
 -- Runs and keys.
 ";

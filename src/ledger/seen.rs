@@ -99,6 +99,26 @@ impl Ledger {
         })
     }
 
+    /// Visits every backup that the last listings showed, until told that it was enough. Keeps nothing of it.
+    pub fn each_known_backup(&self, mut visit: impl FnMut(&SeenBackup) -> bool) -> Result<(), Error> {
+        self.read(|tx| {
+            let mut statement =
+                tx.prepare_cached("SELECT instance, backup, name FROM seen_backup WHERE gone_since IS NULL")?;
+            let mut rows = statement.query([])?;
+            while let Some(row) = rows.next()? {
+                let seen = SeenBackup {
+                    instance: InstanceId::from(row.get::<_, String>(0)?),
+                    backup: BackupId::from(row.get::<_, String>(1)?),
+                    name: row.get(2)?,
+                };
+                if !visit(&seen) {
+                    break;
+                }
+            }
+            Ok(())
+        })
+    }
+
     /// Every instance of the project that was ever listed and not forgotten.
     pub fn seen_instances(&self, project: &ProjectName) -> Result<Vec<SeenInstance>, Error> {
         self.read(|tx| {

@@ -19,9 +19,9 @@ use super::sources::Reader;
 /// Looks up an environment variable. A value, so that tests need not touch the process's environment.
 pub type Env = Arc<dyn Fn(&str) -> Option<String> + Send + Sync>;
 
-/// The process's environment.
+/// The process's environment; an empty variable is one that is not set.
 pub fn process_env() -> Env {
-    Arc::new(|name| std::env::var(name).ok())
+    Arc::new(|name| std::env::var(name).ok().filter(|value| !value.is_empty()))
 }
 
 /// Where credentials come from (contract, section 1). Read when needed, not when configured.

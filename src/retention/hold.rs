@@ -81,6 +81,13 @@ impl Freeze {
     pub fn is_active(&self, now: DateTime<Utc>) -> bool {
         self.until.is_none_or(|until| now < until)
     }
+
+    /// Of several the one that lasts longest.
+    pub fn longest(freezes: impl IntoIterator<Item = Self>) -> Option<Self> {
+        freezes
+            .into_iter()
+            .max_by_key(|freeze| (freeze.until.is_none(), freeze.until))
+    }
 }
 
 #[cfg(test)]

@@ -79,6 +79,14 @@ impl Pattern {
         &self.text
     }
 
+    /// The letters that a name must have as they are.
+    pub fn literals(&self) -> impl Iterator<Item = char> {
+        self.tokens.iter().filter_map(|token| match token {
+            Token::Literal(c) => Some(*c),
+            Token::AnyOne | Token::AnyRun | Token::Class(..) => None,
+        })
+    }
+
     /// Whether it matches the whole of `name`.
     pub fn matches(&self, name: &str) -> bool {
         self.matches_by(name, Token::takes)

@@ -351,8 +351,16 @@ impl Plan {
         for instance in instances {
             match refusal_of_instance(&policy, &instance, conditions) {
                 None => due.extend(instance.due),
-                Some(refusal) if refusals.contains(&refusal) => {}
-                Some(refusal) => refusals.push(refusal),
+                Some(refusal) => {
+                    // What is approved is exempt: it goes although the rest of its instance is refused.
+                    let is_approved = |candidate: &Candidate| conditions.approved.contains(&candidate.id);
+                    if refusal.waits_for_approval() {
+                        due.extend(instance.due.into_iter().filter(is_approved));
+                    }
+                    if !refusals.contains(&refusal) {
+                        refusals.push(refusal);
+                    }
+                }
             }
         }
         sort_oldest_first(&mut due);

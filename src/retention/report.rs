@@ -195,6 +195,8 @@ pub struct PolicyReport {
     pub result: RunResult,
     /// What the guard held back, the gravest first; empty means that it held back nothing.
     pub refusals: Vec<Refusal>,
+    /// What `approve --plan` calls the ids that `max_deletions` or `max_percent` held back, where a run was refused them.
+    pub digest: Option<String>,
     /// Its decisions in numbers.
     pub summary: Summary,
     /// Its decisions, where they were asked for.
@@ -398,6 +400,8 @@ pub struct RunReport {
     pub ledger_head: Option<String>,
     /// Deletions of earlier runs that this run's listings settled.
     pub settled_earlier: Vec<Settled>,
+    /// Holds and name patterns that cover nothing, by the last believed listings. In words: they are for people alone.
+    pub notices: Vec<String>,
     /// What became of the ids that were sent, where single decisions are wanted and the report holds no rows of them.
     pub fates: HashMap<BackupId, Arc<Fate>>,
 }
@@ -416,6 +420,7 @@ impl RunReport {
             zone: policy.zone,
             result,
             refusals: refusal.cloned().into_iter().collect(),
+            digest: None,
             summary: Summary::default(),
             rows: Vec::new(),
             sent: BTreeMap::new(),
@@ -437,6 +442,7 @@ impl RunReport {
             calls: 0,
             ledger_head: None,
             settled_earlier: Vec::new(),
+            notices: Vec::new(),
             fates: HashMap::new(),
         }
     }

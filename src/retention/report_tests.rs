@@ -134,6 +134,7 @@ fn policy(sent: [(&str, &[(&str, u64)]); 2], rows: Vec<Row>) -> PolicyReport {
         zone: Zone::UTC,
         result: RunResult::Success,
         refusals: Vec::new(),
+        digest: None,
         summary: Summary::default(),
         rows,
         sent: sent
@@ -167,6 +168,7 @@ fn a_report_sums_over_policies_and_projects_and_marks_every_row_of_a_backup() {
         calls: 0,
         ledger_head: None,
         settled_earlier: Vec::new(),
+        notices: Vec::new(),
         fates: HashMap::new(),
     };
     assert_eq!(

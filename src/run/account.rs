@@ -362,6 +362,7 @@ impl Account {
             zone: self.policy.zone,
             result: RunResult::Success,
             refusals: Vec::new(),
+            digest: None,
             summary: self.summary,
             rows: self.rows,
             sent: std::collections::BTreeMap::new(),

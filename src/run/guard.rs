@@ -14,21 +14,15 @@ use crate::retention::plan::{Approval, Conditions};
 use crate::retention::report::PolicyReport;
 use crate::retention::{ApprovedPlan, BackupId, Freeze, InstanceId, Mode, ProjectName, Refusal};
 
-/// The freeze in force at `now`, the configuration's first.
+/// The freeze in force at `now`; of several, from configuration and ledger, the one that lasts longest.
 fn freeze(world: &World, now: DateTime<Utc>) -> Result<Option<Freeze>, Error> {
-    let configured = world
-        .live
-        .borrow()
-        .freeze
-        .clone()
-        .filter(|freeze| freeze.is_active(now));
-    match (configured, &world.ledger) {
-        (Some(freeze), _) => Ok(Some(freeze)),
-        (None, Some(ledger)) => Ok(blocking(|| ledger.freeze())?
-            .map(|placed| placed.freeze)
-            .filter(|freeze| freeze.is_active(now))),
-        (None, None) => Ok(None),
-    }
+    let configured = world.live.borrow().freeze.clone();
+    let placed = match &world.ledger {
+        Some(ledger) => blocking(|| ledger.frozen(now))?,
+        None => None,
+    };
+    let in_force = configured.filter(|freeze| freeze.is_active(now));
+    Ok(Freeze::longest(in_force.into_iter().chain(placed)))
 }
 
 /// Asks the guard about each policy's whole plan. In a dry run the answer is reported, and nothing is approved.
@@ -63,23 +57,31 @@ pub(super) fn guard(
             clocks: &survey.clocks,
             approved: &by_hand,
         };
-        let (report, plan) = ask_guard(account, &conditions, &survey.shrunk_for(nth));
+        let (mut report, plan) = ask_guard(account, &conditions, &survey.shrunk_for(nth));
         for refusal in &report.refusals {
             survey.note_refusal(refusal, |instance| {
                 planned.get(instance).map(|(project, _)| project.clone())
             });
         }
-        if let (Some(run), Mode::Enforce, Some(ledger)) = (run_id, policy.mode, &world.ledger) {
-            let waiting = waiting_for_approval(run, &report.refusals, &planned, order.now);
+        let run = run_id.unwrap_or_default();
+        let waiting = waiting_for_approval(run, &report.refusals, &planned, &by_hand, order.now);
+        if let (Some(_), Mode::Enforce, Some(ledger)) = (run_id, policy.mode, &world.ledger) {
             // What waits goes on waiting through a freeze, a wrong clock or a day without listings: the limits were not
             // asked of it then.
             let asked = report.refusals.is_empty() && survey.hit.of(nth) == survey::HitKind::None;
-            blocking(|| match waiting {
-                Some(refused) => ledger.record_refused(&policy.name, &refused),
+            blocking(|| match &waiting {
+                Some(refused) => ledger.record_refused(&policy.name, refused),
                 None if asked => ledger.clear_refused(&policy.name),
                 None => Ok(()),
             })?;
             approved.push(plan);
+        }
+        // What no run was refused nobody can approve, so a plan names only what a run was refused before.
+        if let (Some(waiting), Some(ledger)) = (&waiting, &world.ledger) {
+            let known = blocking(|| ledger.refused_plan(&policy.name, &waiting.digest))?;
+            report.digest = known
+                .filter(|plan| plan.is_approvable(order.now))
+                .map(|plan| plan.digest);
         }
         reports.push(report);
     }
@@ -111,29 +113,26 @@ pub(super) fn ask_guard(
     (report, plan)
 }
 
-/// What `approve POLICY` would approve: the whole plan where `max_deletions` refused it, else the instances that
-/// `max_percent` refused.
+/// What `approve POLICY --plan` would approve: the whole plan where `max_deletions` refused it, else the instances that
+/// `max_percent` refused; without what is approved already, for that is sent.
 fn waiting_for_approval(
     run: &str,
     refusals: &[Refusal],
     planned: &HashMap<InstanceId, (ProjectName, Vec<BackupId>)>,
+    approved: &HashSet<BackupId>,
     at: DateTime<Utc>,
 ) -> Option<RefusedPlan> {
     let waiting: Vec<&Refusal> = refusals.iter().filter(|refusal| refusal.waits_for_approval()).collect();
     let whole = waiting.iter().any(|refusal| refusal.instance().is_none());
     let of_instance = |id: &InstanceId| whole || waiting.iter().any(|refusal| refusal.instance() == Some(id));
-    let mut backups: Vec<BackupId> = planned
+    let backups: Vec<BackupId> = planned
         .iter()
         .filter(|(id, _)| of_instance(id))
-        .flat_map(|(_, (_, ids))| ids.iter().cloned())
+        .flat_map(|(_, (_, ids))| ids)
+        .filter(|id| !approved.contains(*id))
+        .cloned()
         .collect();
-    backups.sort();
     let mut limits: Vec<String> = waiting.iter().map(|refusal| refusal.limit().to_owned()).collect();
     limits.dedup();
-    (!waiting.is_empty()).then(|| RefusedPlan {
-        run: run.to_owned(),
-        limits,
-        backups,
-        at,
-    })
+    (!waiting.is_empty()).then(|| RefusedPlan::new(run, limits, backups, at))
 }

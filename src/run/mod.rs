@@ -15,9 +15,11 @@ mod confirm;
 mod contested;
 mod cut;
 mod desk;
+mod ended;
 mod guard;
 mod instances;
 mod listing;
+mod notices;
 mod offline;
 mod projects;
 mod send;
@@ -34,6 +36,8 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 pub use account::Grace;
+pub use ended::{Ended, ended};
+pub use notices::{notice_of_hold, notices};
 pub use offline::{BackupsOfFile, decide_file};
 pub use projects::Projects;
 
@@ -224,6 +228,15 @@ pub async fn pass(order: &Order, world: &World) -> Result<RunReport, Error> {
     if let Some(run_id) = &run_id {
         survey::write_down(order, world, run_id, &survey, &contested, &accounts)?;
     }
+    let notices = match &world.ledger {
+        Some(ledger) => blocking(|| notices(&world.live.borrow().clone(), ledger, order.now))?,
+        None => Vec::new(),
+    };
+    if run_id.is_some() {
+        for notice in &notices {
+            tracing::info!("{notice}");
+        }
+    }
     let (reports, approved) = guard(order, world, run_id.as_deref(), &mut survey, accounts)?;
     let mut report = RunReport {
         run_id: run_id.clone(),
@@ -238,6 +251,7 @@ pub async fn pass(order: &Order, world: &World) -> Result<RunReport, Error> {
         calls: 0,
         ledger_head: None,
         settled_earlier: survey.settled,
+        notices,
         fates: HashMap::new(),
     };
     if let (Purpose::Apply { confirm_for }, Some(run_id)) = (order.purpose, &run_id) {
@@ -316,6 +330,7 @@ fn begin(order: &Order, world: &World, running: &[usize]) -> Result<Option<Strin
     let policy = |place: &usize| &world.config.policies[*place].policy;
     let policies: Vec<(PolicyName, Mode)> = running.iter().map(policy).map(|p| (p.name.clone(), p.mode)).collect();
     blocking(|| {
+        ledger.remember_configured(&world.config.holds, world.config.freeze.as_ref(), order.now)?;
         ledger.close_open_requests(lock, order.now)?;
         ledger.begin_run(&ledger::NewRun {
             id: &id,

@@ -76,6 +76,7 @@ pub fn decide_file(order: &Order, config: &Config, backups: BackupsOfFile) -> Re
         calls: 0,
         ledger_head: None,
         settled_earlier: Vec::new(),
+        notices: Vec::new(),
         fates: HashMap::new(),
     })
 }

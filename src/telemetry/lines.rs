@@ -91,6 +91,7 @@ fn policy_line(report: &RunReport, policy: &PolicyReport) {
                 sent.json = %json!(policy.sent),
                 refused = policy.refusals.len(),
                 refusals.json = %refusals,
+                digest = policy.digest.as_deref(),
                 "policy done"
             )
         };

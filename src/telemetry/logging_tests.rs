@@ -55,6 +55,7 @@ fn report(result: RunResult, refusals: Vec<Refusal>) -> RunReport {
             zone: Zone::UTC,
             result,
             refusals,
+            digest: None,
             summary: Summary {
                 keep: tally(61, 610),
                 wait: tally(4, 40),
@@ -102,6 +103,7 @@ fn report(result: RunResult, refusals: Vec<Refusal>) -> RunReport {
         calls: 25,
         ledger_head: Some("beef".to_owned()),
         settled_earlier: Vec::new(),
+        notices: Vec::new(),
         fates: HashMap::new(),
     }
 }

@@ -116,6 +116,7 @@ fn report(result: RunResult) -> RunReport {
                 planned: 501,
                 limit: 500,
             }],
+            digest: None,
             summary: Summary {
                 keep: tally(61, 610),
                 wait: tally(4, 40),
@@ -157,6 +158,7 @@ fn report(result: RunResult) -> RunReport {
         calls: 25,
         ledger_head: Some("beef".to_owned()),
         settled_earlier: Vec::new(),
+        notices: Vec::new(),
         fates: HashMap::new(),
     }
 }

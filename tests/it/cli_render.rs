@@ -211,6 +211,7 @@ fn policy(name: &str, mode: Mode, zone: Zone) -> PolicyReport {
         zone,
         result: RunResult::Success,
         refusals: Vec::new(),
+        digest: None,
         summary: Summary::default(),
         rows: Vec::new(),
         sent: BTreeMap::new(),
@@ -250,6 +251,7 @@ fn plan() -> RunReport {
                 percent: 50,
             },
         ],
+        digest: Some("8f14e45fceea167a5a36dedd4bea2543".to_owned()),
         summary: Summary {
             keep: tally(6, 2_200_097_012_000),
             wait: tally(2, 11_000),
@@ -291,6 +293,7 @@ fn plan() -> RunReport {
         calls: 1_412,
         ledger_head: None,
         settled_earlier: Vec::new(),
+        notices: Vec::new(),
         fates: HashMap::new(),
     }
 }

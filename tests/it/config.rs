@@ -526,3 +526,42 @@ fn a_secret_in_the_wrong_place_is_not_repeated() {
     );
     assert!(!load_text(&spread).unwrap_err().to_string().contains("hunter2"));
 }
+
+#[test]
+fn what_yaml_takes_another_way_is_hinted_at() {
+    let problem = |policies: &str| {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("config.yaml");
+        fs::write(&file, format!("version: 1\npolicies:\n{policies}")).unwrap();
+        let problems = load(&file, &Surroundings::default()).unwrap_err();
+        let found = problems
+            .iter()
+            .map(|problem| (problem.line, problem.hint.clone().unwrap_or_default()));
+        found.collect::<Vec<_>>()
+    };
+    let blank = problem("  - name: p\n    mode: enforce\n    keep: {last:2}\n");
+    assert!(
+        blank
+            .iter()
+            .any(|(line, hint)| *line == 5 && hint == "write a blank behind the colon: `last: 2`"),
+        "{blank:?}"
+    );
+    for before in ["", "  - name: a\n    mode: dry-run\n    keep: {last: 1}\n"] {
+        let tab = problem(&format!(
+            "{before}  - name: p\n\tmode: enforce\n    keep: {{last: 2}}\n"
+        ));
+        let line = 4 + before.lines().count();
+        assert!(tab[0].0 == line && tab[0].1.contains("tab"), "{before}: {tab:?}");
+    }
+}
+
+/// The program takes them, so an editor must not complain.
+#[test]
+fn the_schema_accepts_empty_lists_where_the_program_does() {
+    let schema = rds_retentiond::config::schema();
+    for key in ["holds", "policies"] {
+        assert_eq!(schema["properties"][key].get("minItems"), None, "{key}");
+    }
+    let select = &schema["properties"]["policies"]["items"]["properties"]["select"]["properties"];
+    assert_eq!(select["projects"]["minItems"], 1);
+}

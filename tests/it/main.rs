@@ -21,6 +21,7 @@ mod lost_state;
 mod matrix;
 mod metrics_file;
 mod offline;
+mod operators;
 mod ownership;
 mod pass;
 mod people;

@@ -232,3 +232,52 @@ async fn an_offline_plan_shows_what_the_guard_would_refuse() {
     assert_eq!(report["policies"][0]["refusal"]["limit"], "freeze");
     assert_eq!(decided(&report, "p", "delete").len(), 7);
 }
+
+/// A name may be what protects a backup, so one that cannot be read is no name that protects nothing.
+#[test]
+fn a_backup_whose_name_is_no_text_is_kept() {
+    let dir = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| fs::write(dir.path().join(name), text).unwrap();
+    write(
+        "config.yaml",
+        "version: 1\nstate_dir: state\npolicies:\n  - {name: p, mode: enforce, keep: {last: 1, names: [\"2026*\"]}, limits: {max_percent: 100}}\n",
+    );
+    let entry = |nth: u32, name: Value| {
+        serde_json::json!({
+            "id": format!("b{nth}br04"), "name": name, "type": "manual", "size": 1, "status": "COMPLETED", "instance_id": "i1in04",
+            "begin_time": format!("2026-11-{:02}T02:00:00+0000", 20 - nth), "end_time": format!("2026-11-{:02}T03:00:00+0000", 20 - nth),
+            "datastore": {"type": "SQLServer", "version": "2019_SE"},
+        })
+    };
+    let backups = [
+        entry(0, "a".into()),
+        entry(1, "b".into()),
+        entry(2, 20_261_221.into()),
+        entry(3, "20261220".into()),
+    ];
+    write("backups.json", &serde_json::to_string(&backups).unwrap());
+    let output = std::process::Command::new(env!("CARGO_BIN_EXE_rds-retentiond"))
+        .current_dir(dir.path())
+        .env_clear()
+        .args([
+            "--config",
+            "config.yaml",
+            "plan",
+            "--backups",
+            "backups.json",
+            "--format",
+            "json",
+        ])
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let decided = |id: &str| {
+        let decisions = report["policies"][0]["decisions"].as_array().unwrap();
+        let own = decisions.iter().find(|decision| decision["backup_id"] == id).unwrap();
+        (own["decision"].clone(), own["reasons"][0]["rule"].clone())
+    };
+    assert_eq!(decided("b2br04"), ("keep".into(), "unknown_status".into()));
+    assert_eq!(decided("b3br04"), ("keep".into(), "names".into()));
+    assert_eq!(decided("b1br04").0, "delete", "a name that can be read and is not kept");
+}

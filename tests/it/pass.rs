@@ -350,7 +350,7 @@ async fn approval_covers_the_refused_ids_and_nothing_else() {
         "    grace: 0s\n    limits: {max_percent: 100, max_deletions: 4}\n",
     ));
     world.apply().await.exits(3);
-    let approved = world.run(&["approve", "p"]).await.exits(0);
+    let approved = world.approve("p").await.exits(0);
     assert!(approved.stdout.contains("10 backups of p"), "{}", approved.stdout);
     // Five more backups were made since, so five more expired: too many without approval.
     for number in 0..5 {
@@ -363,7 +363,7 @@ async fn approval_covers_the_refused_ids_and_nothing_else() {
     let report = world.apply().await.exits(3).json();
     assert_eq!(report["policies"][0]["refusal"]["limit"], "max_deletions");
     world.deleted_exactly(&ids(1, 3..13));
-    world.run(&["approve", "p"]).await.exits(0);
+    world.approve("p").await.exits(0);
     // After 48 hours an approval is over.
     let late = world.pass().later(TimeDelta::hours(49)).run().await;
     assert_eq!(exit::of_run(&late), 3);
@@ -386,10 +386,10 @@ async fn a_refused_plan_waits_through_a_freeze_and_a_day_without_listings() {
     world.fault("list_instances:status=404");
     world.apply().await.exits(69);
     world.simulator.faults().clear();
-    world.run(&["approve", "p"]).await.exits(0);
+    world.approve("p").await.exits(0);
     world.apply().await.exits(0);
     world.deleted_exactly(&ids(1, 3..13));
-    assert!(world.ledger().refused(&"p".into()).unwrap().is_none());
+    assert!(world.ledger().waiting(&"p".into()).unwrap().is_none());
 }
 
 #[tokio::test]

@@ -224,6 +224,12 @@ impl World {
         self.run(&["plan", "--format", "json"]).await
     }
 
+    /// Approves what the policy's latest run was refused.
+    pub async fn approve(&self, policy: &str) -> Ran {
+        let waiting = self.ledger().waiting(&policy.into()).unwrap().expect("a refused plan");
+        self.run(&["approve", policy, "--plan", &waiting.digest]).await
+    }
+
     pub fn config(&self) -> Arc<Config> {
         Arc::new(config::load(&self.config_file(), &Surroundings::default()).unwrap_or_else(|error| panic!("{error}")))
     }

@@ -212,7 +212,7 @@ impl Planner {
         facts.last.retain(|name, _| there.contains(name));
         facts.last_success.retain(|name, _| there.contains(name));
         facts.reports.retain(|name, _| there.contains(name));
-        facts.guard_open.retain(|name| there.contains(name));
+        facts.guard_open.retain(|name, _| there.contains(name));
         let known = |name: &ProjectName| config.projects.iter().any(|project| project.name == *name);
         facts.instances.retain(|name, _| known(name));
     }

@@ -191,20 +191,23 @@ impl Planner {
         let known = |name: &PolicyName| config.policies.iter().any(|entry| entry.policy.name == *name);
         facts.instances.extend(report.instances.clone());
         facts.unconfirmed.clone_from(&report.unconfirmed);
+        if is_whole {
+            facts.notices.clone_from(&report.notices);
+        }
         let report = Arc::new(report);
         for policy in report.policies.iter().filter(|policy| known(&policy.policy)) {
             let name = policy.policy.clone();
             if is_whole {
                 let open = policy.refusals.iter().any(Refusal::waits_for_approval);
                 if open && policy.mode == Mode::Enforce {
-                    facts.guard_open.insert(name.clone());
+                    facts.guard_open.insert(name.clone(), policy.digest.clone());
                 } else {
                     facts.guard_open.remove(&name);
                 }
                 facts.reports.insert(name.clone(), Arc::clone(&report));
             } else {
                 // The plan that was refused before still waits.
-                self.metrics.guard_open(&name, facts.guard_open.contains(&name));
+                self.metrics.guard_open(&name, facts.guard_open.contains_key(&name));
             }
             if policy.result == RunResult::Success {
                 facts.last_success.insert(name.clone(), report.finished_at);

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::super::fixtures::{State, batch, freeze, hold_on, id, noon};
-use super::super::{Access, Clearance, Error, Fault, Ledger};
+use super::super::{Access, Clearance, Error, Fault, Ledger, Thaw};
 use crate::retention::HoldTarget;
 
 /// By another process: one that closes the file lets go of every lock that it has on it.
@@ -74,7 +74,7 @@ fn an_older_copy_written_over_the_ledger_in_place_takes_no_intent_and_the_newest
         assert!(error.to_string().contains("Put the newest state back"), "{error}");
         // Nor is it believed that nothing is held or frozen.
         assert!(state.ledger.active_holds(noon()).is_err_and(|error| error.is_lost()));
-        assert!(state.ledger.freeze().is_err_and(|error| error.is_lost()));
+        assert!(state.ledger.freezes().is_err_and(|error| error.is_lost()));
         for suffix in parts {
             cp(&part(&new, suffix), &part(&file, suffix));
         }
@@ -117,7 +117,7 @@ fn what_others_do_with_the_ledger_is_no_loss() {
             .set_freeze(&freeze(), "root", noon())
             .unwrap();
         checkpoint(&state, if number == 1 { "TRUNCATE" } else { "PASSIVE" });
-        state.again(Access::Existing).thaw("root", noon()).unwrap();
+        state.again(Access::Existing).thaw(Thaw::Only, "root", noon()).unwrap();
         // A backup of the file by SQLite, and its vacuum.
         let copy = state.dir.path().join(format!("copy{number}"));
         let connection = rusqlite::Connection::open(state.ledger.path()).unwrap();

@@ -5,7 +5,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 
 use super::super::chain::{self, Kind};
 use super::super::fixtures::{INSTANCE, State, at, freeze, id, noon, project};
-use super::super::{Access, DeletionState, Error, Fault, Ledger, Verification, open, schema};
+use super::super::{Access, DeletionState, Error, Fault, Ledger, Thaw, Verification, open, schema};
 
 #[test]
 fn only_create_makes_a_ledger_and_says_so_once() {
@@ -135,7 +135,11 @@ fn a_ledger_of_an_older_format_is_brought_up_with_all_that_is_in_it() {
         ));
         assert_eq!(ledger.active_holds(now).unwrap().len(), 1);
         assert_eq!(ledger.holds().unwrap().len(), 2);
-        assert_eq!(ledger.freeze().unwrap().unwrap().freeze.reason, "audit");
+        let frozen = ledger.freezes().unwrap();
+        assert_eq!(
+            (frozen[0].id.as_str(), frozen[0].freeze.reason.as_str()),
+            ("f1", "audit")
+        );
         assert_eq!(ledger.approvals(&"refused".into(), now).unwrap().len(), 5);
         assert_eq!(ledger.grace(&"later".into()).unwrap().len(), 4);
     }
@@ -169,12 +173,15 @@ fn a_reader_reads_beside_a_daemon_and_writes_nothing() {
     let state = State::new();
     state.ledger.set_freeze(&freeze(), "root", noon()).unwrap();
     let reader = state.again(Access::ReadOnly);
-    assert_eq!(reader.freeze().unwrap().unwrap().freeze, freeze());
-    let error = reader.thaw("root", noon()).unwrap_err();
+    assert_eq!(reader.freezes().unwrap()[0].freeze, freeze());
+    let error = reader.thaw(Thaw::Only, "root", noon()).unwrap_err();
     assert!(matches!(error.fault(), Some(Fault::ReadOnly)), "{error}");
     assert!(error.to_string().contains("nothing is deleted"), "{error}");
-    assert_eq!(state.ledger.thaw("root", noon()).unwrap(), Some(freeze()));
-    assert_eq!(reader.freeze().unwrap(), None);
+    assert_eq!(
+        state.ledger.thaw(Thaw::Only, "root", noon()).unwrap()[0].freeze,
+        freeze()
+    );
+    assert_eq!(reader.freezes().unwrap(), []);
 }
 
 #[test]
@@ -205,7 +212,7 @@ fn root_beside_a_service_user_leaves_no_file_that_the_user_cannot_write() {
     let _lock = Ledger::lock_deletions(dir.path()).unwrap();
     ledger.set_freeze(&freeze(), "root", noon()).unwrap();
     let again = Ledger::open(dir.path(), Access::Existing, noon()).unwrap();
-    again.thaw("root", noon()).unwrap();
+    again.thaw(Thaw::Only, "root", noon()).unwrap();
     let mut names = Vec::new();
     for entry in fs::read_dir(dir.path()).unwrap() {
         let entry = entry.unwrap();

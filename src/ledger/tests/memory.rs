@@ -147,18 +147,14 @@ fn several_holds_on_one_backup_want_the_holds_id() {
 #[test]
 fn approvals_are_of_one_policy_and_run_out() {
     let state = State::new();
-    let refused = RefusedPlan {
-        run: "run-1".to_owned(),
-        limits: vec!["max_deletions".to_owned()],
-        backups: vec![id(1), id(2)],
-        at: noon(),
-    };
+    let limits = vec!["max_deletions".to_owned()];
+    let refused = RefusedPlan::new("run-1", limits, vec![id(2), id(1)], noon());
     state.ledger.record_refused(&policy(), &refused).unwrap();
-    assert_eq!(state.ledger.refused(&policy()).unwrap(), Some(refused.clone()));
+    assert_eq!(state.ledger.waiting(&policy()).unwrap(), Some(refused.clone()));
     let until = noon() + TimeDelta::hours(48);
     state
         .ledger
-        .approve_ids(&policy(), &refused.backups, until, "dba", noon())
+        .approve_plan(&policy(), &refused, until, "dba", noon())
         .unwrap();
     assert_eq!(
         state.ledger.approvals(&policy(), noon()).unwrap(),
@@ -167,7 +163,49 @@ fn approvals_are_of_one_policy_and_run_out() {
     assert!(state.ledger.approvals(&policy(), until).unwrap().is_empty());
     assert!(state.ledger.approvals(&"other".into(), noon()).unwrap().is_empty());
     state.ledger.clear_refused(&policy()).unwrap();
-    assert_eq!(state.ledger.refused(&policy()).unwrap(), None);
+    assert_eq!(state.ledger.waiting(&policy()).unwrap(), None);
+}
+
+#[test]
+fn refused_plans_are_kept_for_two_days_each_by_its_own_ids() {
+    let state = State::new();
+    let hours = |hours| noon() + TimeDelta::hours(hours);
+    let plan =
+        |ids: Vec<crate::retention::BackupId>, at| RefusedPlan::new("run", vec!["max_deletions".to_owned()], ids, at);
+    let (first, second) = (plan(vec![id(1), id(2)], noon()), plan(vec![id(1), id(3)], hours(24)));
+    assert_ne!(first.digest, second.digest);
+    assert_eq!(
+        first.digest,
+        plan(vec![id(2), id(1), id(1)], hours(9)).digest,
+        "order and run do not matter"
+    );
+    let digests = || -> Vec<(String, bool)> {
+        let plans = state.ledger.refused_plans(&policy()).unwrap();
+        plans.into_iter().map(|plan| (plan.digest, plan.waits)).collect()
+    };
+    state.ledger.record_refused(&policy(), &first).unwrap();
+    state.ledger.record_refused(&policy(), &second).unwrap();
+    assert_eq!(
+        digests(),
+        [(first.digest.clone(), false), (second.digest.clone(), true)]
+    );
+    assert!(first.is_approvable(hours(48)) && !first.is_approvable(hours(49)));
+    assert!(
+        !first.is_approvable(hours(-1)),
+        "a plan of a wrong clock is not approved"
+    );
+    // The same ids again are the same plan, refused later.
+    let again = plan(vec![id(1), id(2)], hours(30));
+    state.ledger.record_refused(&policy(), &again).unwrap();
+    assert_eq!(
+        digests(),
+        [(second.digest.clone(), false), (first.digest.clone(), true)]
+    );
+    state
+        .ledger
+        .record_refused(&policy(), &plan(vec![id(4)], hours(73)))
+        .unwrap();
+    assert_eq!(digests().len(), 2, "what is older than two days is forgotten");
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::super::fixtures::{State, freeze, hold_on, id, noon};
-use super::super::{Access, FinishedPolicy, Ledger, NewRun, Verification};
+use super::super::{Access, FinishedPolicy, Ledger, NewRun, RefusedPlan, Thaw, Verification};
 use crate::retention::{HoldTarget, Mode, Outcome};
 
 /// A ledger with at least one row of every kind a tamperer may want to change.
@@ -82,15 +82,16 @@ fn a_run_does_not_begin_on_changed_holds_freeze_or_approvals() {
         let state = eventful();
         let until = noon() + chrono::TimeDelta::hours(48);
         let ledger = &state.ledger;
+        let plan = RefusedPlan::new("run-1", Vec::new(), vec![id(5)], noon());
         ledger
-            .approve_ids(&"production".into(), &[id(5)], until, "root", noon())
+            .approve_plan(&"production".into(), &plan, until, "root", noon())
             .unwrap();
         ledger.approve_listing("i1in04", until, "root", noon()).unwrap();
         state
     };
     let state = eventful();
     begin(&state, "run-2").unwrap();
-    state.ledger.thaw("root", noon()).unwrap();
+    state.ledger.thaw(Thaw::Only, "root", noon()).unwrap();
     state.ledger.release("h2", "root", noon()).unwrap();
     state
         .ledger
@@ -104,7 +105,7 @@ fn a_run_does_not_begin_on_changed_holds_freeze_or_approvals() {
             "the table of holds is not",
         ),
         ("UPDATE hold SET released_at = placed_at", "the table of holds is not"),
-        ("DELETE FROM freeze", "the freeze is not"),
+        ("DELETE FROM freeze", "the table of freezes is not"),
         ("UPDATE approval SET backup = 'other'", "the table of approvals is not"),
         (
             "UPDATE listing_approval SET target = 'other'",
@@ -252,7 +253,7 @@ fn tables_that_say_something_else_than_the_chain_are_found() {
 }
 
 /// Every table of the file, and whether the chain says what it holds.
-const TABLES: [(&str, bool); 17] = [
+const TABLES: [(&str, bool); 18] = [
     ("meta", true),
     ("chain", true),
     ("run", true),
@@ -265,6 +266,7 @@ const TABLES: [(&str, bool); 17] = [
     ("listing_approval", true),
     // Losing or changing these makes a run wait, keep or ask again; what they led to is in the chain.
     ("refused", false),
+    ("first_seen", false),
     ("grace", false),
     ("seen_instance", false),
     ("seen_backup", false),
@@ -287,17 +289,18 @@ fn with_everything() -> tempfile::TempDir {
     };
     ledger.begin_run(&run).unwrap();
     let until = noon() + chrono::TimeDelta::hours(48);
+    let plan = RefusedPlan::new("run-1", Vec::new(), vec![id(50), id(51)], noon());
     ledger
-        .approve_ids(&"production".into(), &[id(50), id(51)], until, "root", noon())
+        .approve_plan(&"production".into(), &plan, until, "root", noon())
         .unwrap();
     ledger.approve_listing("0000in04", until, "root", noon()).unwrap();
-    let frozen = ledger.thaw("root", noon()).unwrap().unwrap();
+    let frozen = ledger.thaw(Thaw::Only, "root", noon()).unwrap()[0].freeze.clone();
     state.intend([60, 61]);
     ledger.set_freeze(&frozen, "root", noon()).unwrap();
     let unanswered = Outcome::Unanswered {
         why: "reset".to_owned(),
     };
-    ledger.thaw("root", noon()).unwrap();
+    ledger.thaw(Thaw::Only, "root", noon()).unwrap();
     let request = state.intend([70]);
     ledger.record(request, noon(), None, &[(id(70), unanswered)]).unwrap();
     state.accept([70]);
@@ -411,7 +414,7 @@ fn the_chain_refuses_plain_updates_and_deletes() {
 #[test]
 fn the_export_says_all_about_a_deletion_on_one_line() {
     let state = eventful();
-    state.ledger.thaw("root", noon()).unwrap();
+    state.ledger.thaw(Thaw::Only, "root", noon()).unwrap();
     let request = state.intend([40]);
     let (code, message) = ("DBS.200054".to_owned(), "in use".to_owned());
     let outcomes = [(id(40), Outcome::Rejected { code, message })];

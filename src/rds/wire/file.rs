@@ -12,7 +12,7 @@ use serde::de::{DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess
 
 use super::super::scalar::Scalar;
 use super::Entry;
-use crate::retention::{Backup, BackupId, InstanceId};
+use crate::retention::{Backup, BackupId, BackupStatus, InstanceId};
 
 /// The backups of one instance, and those of every entry that names none.
 pub type BackupsOfInstance = (Option<InstanceId>, Vec<Backup>);
@@ -72,9 +72,13 @@ struct File {
 
 impl File {
     fn add<E: serde::de::Error>(&mut self, index: usize, entry: &Entry<'_>) -> Result<(), E> {
-        let backup = entry
+        let mut backup = entry
             .listed()
             .ok_or_else(|| E::custom(format_args!("entry {index} has no id")))?;
+        if entry.doubt().is_some() {
+            // Its name, which cannot be read, may be what protects it: it is kept as one of an unknown status.
+            backup.status = BackupStatus::Other("unreadable name".into());
+        }
         let instance = entry.instance_id.word();
         let group = match self.groups.get(self.latest) {
             Some((latest, _)) if latest.as_ref().map(InstanceId::as_str) == instance => self.latest,

@@ -88,8 +88,10 @@ fn refusals(status: &Status, cards: &mut Vec<Card>) {
             .filter(|refusal| !is_of_the_freeze(status, refusal.limit()))
             .collect();
         let begin = cards.len();
+        let refused = last_run.as_ref().and_then(|run| run.refusal.as_ref());
+        let digest = refused.and_then(|refusal| refusal.digest.as_deref());
         for refusal in &seen {
-            let way = Some(remedy(refusal, policy.as_str(), &program(status)));
+            let way = Some(remedy(refusal, policy.as_str(), digest, &program(status)));
             let title = format!("Refused by {}, policy {policy}", refusal.limit());
             let line = refusal.to_string();
             match cards[begin..]
@@ -106,13 +108,13 @@ fn refusals(status: &Status, cards: &mut Vec<Card>) {
         }
         // Of a run from before this process started only the limit is remembered.
         if seen.is_empty()
-            && let Some(refusal) = last_run.as_ref().and_then(|run| run.refusal.as_ref())
+            && let Some(refusal) = refused
             && !is_of_the_freeze(status, &refusal.limit)
         {
             cards.push(Card {
                 title: format!("Refused by {}, policy {policy}", refusal.limit),
                 lines: vec!["The last run before this process started was refused; the next run says more.".to_owned()],
-                way: remedy_of(&refusal.limit, policy.as_str(), &program(status)),
+                way: remedy_of(&refusal.limit, policy.as_str(), digest, &program(status)),
             });
         }
     }

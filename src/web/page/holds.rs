@@ -13,6 +13,9 @@ use crate::retention::{Hold, HoldTarget};
 /// A reason is what somebody typed, at whatever length.
 pub(super) const LONGEST_REASON: usize = 200;
 
+/// A notice repeats names and patterns, at whatever length.
+const LONGEST_NOTICE: usize = 400;
+
 /// Whether it ends so soon that its owner may want to know.
 pub(super) fn ends_soon(hold: &Hold, now: DateTime<Utc>) -> bool {
     hold.until
@@ -20,6 +23,18 @@ pub(super) fn ends_soon(hold: &Hold, now: DateTime<Utc>) -> bool {
 }
 
 pub(super) fn draw(out: &mut String, status: &Status) {
+    draw_holds(out, status);
+    if status.notices.is_empty() {
+        return;
+    }
+    out.push_str("<ul class=\"d\">");
+    for notice in status.notices.iter().take(MOST_ENTRIES) {
+        let _ = write!(out, "<li>{}</li>", text(clip(notice, LONGEST_NOTICE)));
+    }
+    out.push_str("</ul>");
+}
+
+fn draw_holds(out: &mut String, status: &Status) {
     if status.holds.is_empty() {
         out.push_str("<p class=\"d\">None: what happens to a backup is for the policies to say.</p>");
         return;

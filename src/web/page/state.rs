@@ -5,10 +5,13 @@ use std::fmt::Write as _;
 use super::holds::{LONGEST_REASON, ends_soon};
 use super::program;
 use super::words::{clip, counted, distance, number, size, text, time};
-use crate::daemon::{Counts, Status};
+use crate::daemon::{Counts, FreezeStatus, Status};
 
 /// A hold that ends within so many days is pointed at.
 pub(super) const SOON_DAYS: i64 = 7;
+
+/// So many freezes are told of.
+const MOST_FREEZES: usize = 5;
 
 /// How things stand, the gravest first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -100,7 +103,7 @@ impl State {
 /// What stands below the headline.
 fn lines(status: &Status) -> Vec<String> {
     let mut lines = Vec::new();
-    if let Some(freeze) = &status.freeze {
+    for FreezeStatus { id, place, freeze } in status.freezes.iter().take(MOST_FREEZES) {
         let until = freeze
             .until
             .map_or_else(String::new, |until| format!(" until {}", time(until, status.at)));
@@ -108,10 +111,18 @@ fn lines(status: &Status) -> Vec<String> {
             "<strong>Frozen</strong>{until}: {}. Nothing is deleted.",
             text(clip(&freeze.reason, LONGEST_REASON))
         ));
-        lines.push(format!(
-            "To end it: <code>{}</code>",
-            text(&format!("{} thaw", program(status)))
-        ));
+        lines.push(match (id, place) {
+            (Some(id), _) => format!(
+                "To end it: <code>{}</code>",
+                text(&format!("{} thaw {id}", program(status)))
+            ),
+            (None, Some(place)) => format!("To end it, remove <code>freeze</code> in {}", text(place)),
+            (None, None) => "To end it, remove <code>freeze</code> from the configuration".to_owned(),
+        });
+    }
+    if status.freezes.len() > MOST_FREEZES {
+        let more = status.freezes.len() - MOST_FREEZES;
+        lines.push(format!("and {} more", counted(more, "freeze")));
     }
     let policies = &status.policies;
     let ran = policies.iter().filter(|policy| policy.last_run.is_some()).count();

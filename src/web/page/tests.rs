@@ -7,7 +7,7 @@ use std::sync::Arc;
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::*;
-use crate::daemon::{ConfigStatus, LastRun, PolicyStatus, Problem, RefusalStatus};
+use crate::daemon::{ConfigStatus, FreezeStatus, LastRun, PolicyStatus, Problem, RefusalStatus};
 use crate::retention::report::{Action, PolicyReport, Row, RunResult, Summary};
 use crate::retention::{
     Backup, BackupKind, BackupStatus, Count, Databases, Engine, ExpireReason, Freeze, Hold, HoldTarget, Instance,
@@ -77,6 +77,16 @@ fn rows(instances: u32, backups: u32) -> Vec<Row> {
     rows
 }
 
+fn config_status() -> ConfigStatus {
+    ConfigStatus {
+        path: "/etc/rds-retentiond/config.yaml".into(),
+        sha256: "0123456789abcdef".to_owned(),
+        loaded_at: now(),
+        last_reload_ok: true,
+        problems: Vec::new(),
+    }
+}
+
 fn status(instances: u32, backups: u32) -> Status {
     let report = RunReport {
         run_id: Some("run-1".to_owned()),
@@ -88,6 +98,7 @@ fn status(instances: u32, backups: u32) -> Status {
             zone: Zone::UTC,
             result: RunResult::Success,
             refusals: Vec::new(),
+            digest: None,
             summary: Summary::default(),
             rows: rows(instances, backups),
             sent: BTreeMap::new(),
@@ -103,6 +114,7 @@ fn status(instances: u32, backups: u32) -> Status {
         calls: 1,
         ledger_head: None,
         settled_earlier: Vec::new(),
+        notices: Vec::new(),
         fates: HashMap::new(),
     };
     Status {
@@ -111,13 +123,7 @@ fn status(instances: u32, backups: u32) -> Status {
         at: now(),
         ready: true,
         problems: Vec::new(),
-        config: ConfigStatus {
-            path: "/etc/rds-retentiond/config.yaml".into(),
-            sha256: "0123456789abcdef".to_owned(),
-            loaded_at: now(),
-            last_reload_ok: true,
-            problems: Vec::new(),
-        },
+        config: config_status(),
         policies: vec![PolicyStatus {
             policy: "production".into(),
             mode: "enforce",
@@ -131,6 +137,8 @@ fn status(instances: u32, backups: u32) -> Status {
         }],
         holds: Vec::new(),
         freeze: None,
+        freezes: Vec::new(),
+        notices: Vec::new(),
         unmanaged: None,
         instances: None,
         ledger_read_at: None,
@@ -215,6 +223,14 @@ fn small_fleets_show_every_backup_with_its_rule() {
     assert_eq!(page.matches("<th scope=\"row\"><bdi>").count(), 9);
 }
 
+fn refused_with(digest: &str) -> RefusalStatus {
+    RefusalStatus {
+        limit: "max_deletions".to_owned(),
+        message: String::new(),
+        digest: Some(digest.to_owned()),
+    }
+}
+
 #[test]
 fn a_refusal_comes_with_the_command_that_lifts_it() {
     let mut status = status(1, 9);
@@ -225,19 +241,21 @@ fn a_refusal_comes_with_the_command_that_lifts_it() {
         .push(Refusal::MaxDeletions { planned: 9, limit: 8 });
     status.reports.insert("production".into(), Arc::new(report));
     status.config.path = "/tmp/my config.yaml".into();
+    status.policies[0].last_run.as_mut().unwrap().refusal = Some(refused_with("c0ffee"));
     let page = first(&status);
     assert!(page.contains("<h2 id=\"state\">1 thing needs a look</h2>"), "{page}");
-    assert!(page.contains("<pre>rds-retentiond --config &#39;/tmp/my config.yaml&#39; approve production</pre>"));
+    assert!(
+        page.contains(
+            "<pre>rds-retentiond --config &#39;/tmp/my config.yaml&#39; approve production --plan c0ffee</pre>"
+        )
+    );
     // After a restart only the limit is remembered; the command is said all the same.
     status.reports.clear();
     let last = status.policies[0].last_run.as_mut().unwrap();
-    last.refusal = Some(RefusalStatus {
-        limit: "max_deletions".to_owned(),
-        message: String::new(),
-    });
+    last.refusal = Some(refused_with("c0ffee"));
     let page = first(&status);
     assert!(
-        page.contains("1 thing needs a look") && page.contains("approve production</pre>"),
+        page.contains("1 thing needs a look") && page.contains("approve production --plan c0ffee</pre>"),
         "{page}"
     );
 }
@@ -245,6 +263,7 @@ fn a_refusal_comes_with_the_command_that_lifts_it() {
 #[test]
 fn a_hundred_instances_over_max_percent_are_one_thing_with_one_command() {
     let mut status = status(1, 9);
+    status.policies[0].last_run.as_mut().unwrap().refusal = Some(refused_with("c0ffee"));
     let mut report = RunReport::clone(&status.reports["production"]);
     for nth in 0..100 {
         let refusal = Refusal::MaxPercent {
@@ -272,7 +291,7 @@ fn a_hundred_instances_over_max_percent_are_one_thing_with_one_command() {
         page.contains("2 things need a look") && page.contains("and 92 more"),
         "{page}"
     );
-    assert_eq!(page.matches("approve production</pre>").count(), 1);
+    assert_eq!(page.matches("approve production --plan c0ffee</pre>").count(), 1);
     assert!(page.contains("<h3>Left alone</h3><p>prod 7in04: listing"), "{page}");
 }
 
@@ -301,11 +320,17 @@ fn the_headline_tells_the_four_moods_apart() {
         reason: "audit".to_owned(),
         until: None,
     });
+    status.freezes = vec![FreezeStatus {
+        id: Some("f1".to_owned()),
+        place: None,
+        freeze: status.freeze.clone().unwrap(),
+    }];
     assert_eq!(head(&status), "Frozen");
     // What the freeze refuses is not another thing to look at.
     status.policies[0].last_run.as_mut().unwrap().refusal = Some(RefusalStatus {
         limit: "freeze".to_owned(),
         message: "frozen".to_owned(),
+        digest: None,
     });
     status.problems.push(Problem {
         about: "guard",
@@ -313,7 +338,7 @@ fn the_headline_tells_the_four_moods_apart() {
         message: "freeze: frozen".to_owned(),
     });
     assert_eq!(head(&status), "Frozen");
-    assert!(first(&status).contains("rds-retentiond thaw</code>"));
+    assert!(first(&status).contains("rds-retentiond thaw f1</code>"));
     status.problems.clear();
     status.config.last_reload_ok = false;
     assert_eq!(head(&status), "1 thing needs a look");

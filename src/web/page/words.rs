@@ -170,14 +170,14 @@ fn kept(reason: &KeepReason, slots: bool) -> String {
 }
 
 /// What lifts a refusal: a command (`true`), or words. Not escaped.
-pub(super) fn remedy(refusal: &Refusal, policy: &str, program: &str) -> (bool, String) {
+pub(super) fn remedy(refusal: &Refusal, policy: &str, digest: Option<&str>, program: &str) -> (bool, String) {
     match refusal {
         Refusal::MaxDeletions { .. }
         | Refusal::MaxPercent { .. }
         | Refusal::RequireBackupWithin { .. }
         | Refusal::Clock { .. }
         | Refusal::Freeze { .. }
-        | Refusal::Ledger { .. } => remedy_of(refusal.limit(), policy, program).unwrap_or_default(),
+        | Refusal::Ledger { .. } => remedy_of(refusal.limit(), policy, digest, program).unwrap_or_default(),
         Refusal::Shrink { project, instance, .. } => {
             let target = instance.as_ref().map_or(project.as_str(), |instance| instance.as_str());
             (true, format!("{program} approve --listing {}", shell(target)))
@@ -186,9 +186,21 @@ pub(super) fn remedy(refusal: &Refusal, policy: &str, program: &str) -> (bool, S
 }
 
 /// The same, where only the limit's name is known; `None` where that does not say enough.
-pub(super) fn remedy_of(limit: &str, policy: &str, program: &str) -> Option<(bool, String)> {
+pub(super) fn remedy_of(limit: &str, policy: &str, digest: Option<&str>, program: &str) -> Option<(bool, String)> {
+    match (limit, digest) {
+        ("max_deletions" | "max_percent", Some(digest)) => {
+            Some((true, format!("{program} approve {} --plan {digest}", shell(policy))))
+        }
+        ("max_deletions" | "max_percent", None) => {
+            let words = "nothing waits for an approval now; a run that is refused names the command that approves it";
+            Some((false, words.to_owned()))
+        }
+        (limit, _) => remedy_of_another(limit, program),
+    }
+}
+
+fn remedy_of_another(limit: &str, program: &str) -> Option<(bool, String)> {
     match limit {
-        "max_deletions" | "max_percent" => Some((true, format!("{program} approve {}", shell(policy)))),
         "require_backup_within" => Some((false, "make a backup, and find out why there was none".to_owned())),
         // It shows how far the clocks are apart, or that the API sends no time.
         "clock" => Some((true, format!("{program} check --online"))),

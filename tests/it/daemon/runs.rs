@@ -214,9 +214,15 @@ async fn an_approved_plan_waits_no_more_also_after_a_reload_and_a_restart() {
     let open = "guard_open{policy=\"p\"}";
     let mut daemon = lab.run().await;
     daemon.reaches(open, 1.0).await;
-    let problem = daemon.status().await["problems"][0]["message"].to_string();
-    assert!(problem.contains("waits for `approve p`"), "{problem}");
-    assert!(ran(&["approve", "p"]).status.success());
+    let status = daemon.status().await;
+    let problem = status["problems"][0]["message"].to_string();
+    let digest = status["policies"][0]["last_run"]["refusal"]["digest"].as_str().unwrap();
+    assert!(
+        problem.contains(&format!("waits for `approve p --plan {digest}`")),
+        "{problem}"
+    );
+    let approve = ["approve", "p", "--plan", digest];
+    assert!(lab.command().args(approve).output().unwrap().status.success());
     eventually("approved", async || {
         (daemon.metric(open).await == Some(0.0)).then_some(())
     })

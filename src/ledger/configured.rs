@@ -1,0 +1,66 @@
+//! When holds and the freeze of a configuration were first seen here. Not the holds themselves: those are read from the
+//! configuration.
+
+use chrono::{DateTime, Utc};
+use rusqlite::OptionalExtension;
+
+use super::{Error, Ledger, Stamp};
+use crate::retention::{Freeze, Hold};
+
+/// What a hold is known by: its target and its end, not its words.
+pub fn hold_key(hold: &Hold) -> String {
+    format!("hold {:?} {:?}", hold.target, hold.until)
+}
+
+/// What a freeze is known by: its end.
+pub fn freeze_key(freeze: &Freeze) -> String {
+    format!("freeze {:?}", freeze.until)
+}
+
+impl Ledger {
+    /// Remembers those with an end that were not seen before.
+    pub fn remember_configured(
+        &self,
+        holds: &[Hold],
+        freeze: Option<&Freeze>,
+        now: DateTime<Utc>,
+    ) -> Result<(), Error> {
+        let holds = holds.iter().filter(|hold| hold.until.is_some()).map(hold_key);
+        let freeze = freeze.filter(|freeze| freeze.until.is_some()).map(freeze_key);
+        let keys: Vec<String> = holds.chain(freeze).collect();
+        let is_known = |key: &String| Ok::<_, Error>(self.first_seen(key)?.is_some());
+        let mut new = Vec::new();
+        for key in keys {
+            if !is_known(&key)? {
+                new.push(key);
+            }
+        }
+        if new.is_empty() {
+            return Ok(());
+        }
+        self.write(|tx| {
+            let mut insert = tx.prepare_cached("INSERT OR IGNORE INTO first_seen (what, at) VALUES (?1, ?2)")?;
+            for key in &new {
+                insert.execute((key, Stamp(now)))?;
+            }
+            Ok(())
+        })
+    }
+
+    /// Whether this state saw it while its end was still to come. Runs of a version that remembered nothing count as having
+    /// seen everything.
+    pub fn was_seen_before(&self, key: &str, until: DateTime<Utc>) -> Result<bool, Error> {
+        let seen = self.first_seen(key)?.is_some_and(|at| at < until);
+        Ok(seen || self.first_seen("")?.is_some_and(|last| until <= last))
+    }
+
+    fn first_seen(&self, key: &str) -> Result<Option<DateTime<Utc>>, Error> {
+        self.read(|tx| {
+            let at: Option<Stamp> = tx
+                .prepare_cached("SELECT at FROM first_seen WHERE what = ?1")?
+                .query_row([key], |row| row.get(0))
+                .optional()?;
+            Ok(at.map(|at| at.0))
+        })
+    }
+}
