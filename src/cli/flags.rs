@@ -138,7 +138,7 @@ pub struct Forecast {
     /// How far to look ahead.
     #[arg(long, value_name = "N", default_value_t = 90, value_parser = clap::value_parser!(u32).range(1..=3660))]
     pub days: u32,
-    /// Assume one COMPLETED full backup more on each instance so often, as large as its newest one.
+    /// Assume one more COMPLETED full backup on each instance at this interval, named and as large as those made most often.
     #[arg(long, value_name = "DURATION", value_parser = parse_pace)]
     pub backup_every: Option<Span>,
     /// Begin at this moment: RFC 3339, or a date (midnight UTC).

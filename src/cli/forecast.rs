@@ -19,8 +19,9 @@ use super::sentences::{clean, count, day, gone_by, number, size};
 use super::text::paragraph;
 use super::{CommandResult, Failure, exit, finish, session};
 use crate::config::{Config, PolicyEntry};
-use crate::retention::forecast::{Departure, Future, Outlook, Week, Weeks, forecast as simulate, is_in_scope};
+use crate::retention::forecast::{Departure, Future, Outlook, Week, Weeks, forecast as simulate};
 use crate::retention::report::{Skip, Tally};
+use crate::retention::streams::is_in_scope;
 use crate::retention::{BackupId, Hold, Instance, Mode, Policy, PolicyName, Zone};
 
 /// More departures than this are not all listed unless asked for.
@@ -130,7 +131,7 @@ pub(super) fn runs_of(entry: &PolicyEntry, from: DateTime<Utc>, until: DateTime<
         };
         runs.push(next);
         after = match entry.schedule {
-            Some(_) => next + CLOSEST_RUNS - TimeDelta::seconds(1),
+            Some(_) => next + (CLOSEST_RUNS - TimeDelta::seconds(1)),
             None => next,
         };
     }
@@ -395,7 +396,8 @@ impl Prophecy<'_> {
     fn draw_assumptions(&self, out: &mut dyn Write, look: &Look) -> io::Result<()> {
         let new = match self.every {
             Some(every) => format!(
-                "one COMPLETED full backup more on each instance every {}, as large as its newest one",
+                "one more COMPLETED full backup on each instance every {}, with the name and size of those made most often (names \
+                 that differ only in digits count as one); those of other policies at their own pace",
                 length(every)
             ),
             None => "no new backups (--backup-every 24h adds some)".to_owned(),

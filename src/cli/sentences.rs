@@ -78,7 +78,7 @@ pub fn age(now: DateTime<Utc>, at: DateTime<Utc>) -> String {
 
 /// A day on a zone's calendar.
 pub fn day(at: DateTime<Utc>, zone: Zone) -> String {
-    let wall = at.with_timezone(&zone).naive_local();
+    let wall = zone.wall(at);
     let mut text = String::with_capacity(10);
     push_day(&mut text, wall);
     text
@@ -86,7 +86,7 @@ pub fn day(at: DateTime<Utc>, zone: Zone) -> String {
 
 /// A moment on a zone's wall clock, to the minute.
 pub fn moment(at: DateTime<Utc>, zone: Zone) -> String {
-    let wall = at.with_timezone(&zone).naive_local();
+    let wall = zone.wall(at);
     let mut text = String::with_capacity(16);
     push_day(&mut text, wall);
     text.push(' ');

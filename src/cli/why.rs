@@ -18,9 +18,8 @@ use crate::config::{Config, PolicyEntry};
 use crate::ledger::{DeletionState, Ledger, PastDeletion};
 use crate::retention::edit::{self, Bound, Case, Change};
 use crate::retention::forecast::Departure;
-use crate::retention::{
-    Backup, BackupId, BackupStatus, Databases, Freeze, Instance, Keeper, Mode, Policy, PolicyName, Verdict, decide,
-};
+use crate::retention::streams::streams;
+use crate::retention::{Backup, BackupId, Freeze, Instance, Keeper, Mode, Policy, PolicyName, Verdict, decide};
 
 /// More backups than this are not named when none has the id that was typed.
 const MOST_HINTS: usize = 5;
@@ -432,10 +431,11 @@ fn pace(config: &Config, fleet: &Fleet, present: &Present, at: DateTime<Utc>) ->
     if !present.is_kept() || present.sayings.is_empty() || !present.sayings.iter().all(by_rules) {
         return Ok(None);
     }
+    let claiming = |resident: &Resident| fleet.claiming_policies(config, &resident.instance);
     let Some(every) = fleet
         .residents
         .first()
-        .and_then(|resident| usual_interval(&resident.backups))
+        .and_then(|resident| usual_interval(&claiming(resident), &resident.backups, at))
     else {
         return Ok(None);
     };
@@ -451,22 +451,11 @@ fn pace(config: &Config, fleet: &Fleet, present: &Present, at: DateTime<Utc>) ->
     }))
 }
 
-/// The median of the last intervals between COMPLETED full backups, in whole hours.
-fn usual_interval(backups: &[Backup]) -> Option<TimeDelta> {
-    const LAST: usize = 8;
-    let full = |backup: &&Backup| backup.status == BackupStatus::Completed && backup.databases == Databases::All;
-    let mut begins: Vec<DateTime<Utc>> = backups.iter().filter(full).filter_map(|backup| backup.begin).collect();
-    begins.sort_unstable_by(|a, b| b.cmp(a));
-    let mut between: Vec<i64> = begins
-        .windows(2)
-        .take(LAST)
-        .map(|pair| (pair[0] - pair[1]).num_minutes())
-        .collect();
-    if between.len() < 3 {
-        return None;
-    }
-    between.sort_unstable();
-    let hours = (between[between.len() / 2] + 30) / 60;
+/// The interval of the stream that is made most often, in whole hours, where it has at least three.
+fn usual_interval(policies: &[Arc<Policy>], backups: &[Backup], at: DateTime<Utc>) -> Option<TimeDelta> {
+    let stream = streams(policies, backups, at).into_iter().next()?;
+    let interval = stream.interval.filter(|_| stream.intervals >= 3)?;
+    let hours = (interval.num_minutes() + 30) / 60;
     (1..=24 * 366).contains(&hours).then(|| TimeDelta::hours(hours))
 }
 
@@ -487,6 +476,7 @@ pub(super) fn acts(policy: &Policy) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::retention::{BackupStatus, Databases};
 
     #[test]
     fn the_usual_interval_is_a_median_in_hours() {
@@ -504,7 +494,15 @@ mod tests {
             doubt: None,
         };
         let daily: Vec<Backup> = [0, 1442, 2880, 4325, 9000].map(backup).into();
-        assert_eq!(usual_interval(&daily), Some(TimeDelta::hours(24)));
-        assert_eq!(usual_interval(&daily[..3]), None);
+        let policies = [fleet::everything().unwrap().policy];
+        let usual = |backups: &[Backup]| usual_interval(&policies, backups, newest);
+        assert_eq!(usual(&daily), Some(TimeDelta::hours(24)));
+        assert_eq!(usual(&daily[..3]), None);
+        // Automated ones come at a pace of their own, and go by themselves.
+        let automated = [60, 120, 180, 240, 300].map(|minutes| Backup {
+            kind: crate::retention::BackupKind::Auto,
+            ..backup(minutes)
+        });
+        assert_eq!(usual(&[daily, automated.into()].concat()), Some(TimeDelta::hours(24)));
     }
 }

@@ -9,7 +9,10 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use super::PolicyEntry;
 use super::read::{At, Fields};
-use crate::retention::{Count, InstanceId, KeepRule, Pattern, Period, Policy, Selector, Span, TagFilter};
+use crate::retention::bucket::hours_lie_within_days;
+use crate::retention::{
+    Count, DeletedInstances, InstanceId, KeepRule, Pattern, Period, Policy, Selector, TagFilter, Zone,
+};
 
 /// Where schedules are looked at: a plain Monday far from any change of clocks. Lints must not depend on the day.
 const SAMPLE_FROM: DateTime<Utc> = DateTime::from_timestamp(1_767_571_200, 0).expect("a date of 2026");
@@ -108,7 +111,11 @@ fn reaches(wide: &Selector, narrow: &Selector) -> bool {
     let backups = left(&narrow.backup_names, backups_out);
     let ids_out = [&wide.exclude_instance_ids, &narrow.exclude_instance_ids];
     let ids = narrow.instance_ids.as_ref().map(|ids| {
-        let is_in = |id: &&InstanceId| !ids_out.iter().any(|out| out.contains(id));
+        let is_in = |id: &&InstanceId| {
+            !ids_out
+                .iter()
+                .any(|out| out.iter().any(|other| other.as_str().eq_ignore_ascii_case(id.as_str())))
+        };
         ids.iter().filter(is_in).cloned().collect::<Vec<_>>()
     });
     let selects_none = [&instances, &backups]
@@ -137,11 +144,11 @@ fn reaches(wide: &Selector, narrow: &Selector) -> bool {
 
 /// A rule that keeps nothing another one does not keep.
 fn covered_rules(fields: &Fields<'_>, policy: &Policy) {
-    let rules = policy.keep.rules();
+    let (rules, zone) = (policy.keep.rules(), policy.zone);
     for (nth, rule) in rules.iter().enumerate() {
         let covering = rules.iter().enumerate().find(|(other, by)| {
             // Of two that cover each other the later one is named.
-            *other != nth && covers(**by, *rule) && !(covers(*rule, **by) && nth < *other)
+            *other != nth && covers(**by, *rule, zone) && !(covers(*rule, **by, zone) && nth < *other)
         });
         let Some((_, by)) = covering else { continue };
         let only_newest = is_one(*rule);
@@ -168,9 +175,10 @@ fn is_one(rule: KeepRule) -> bool {
     matches!(rule, KeepRule::Last(Count::AtMost(one)) | KeepRule::Counted(_, Count::AtMost(one)) if one.get() == 1)
 }
 
-/// Whether everything that `rule` keeps is kept by `by`, whatever backups there are.
-fn covers(by: KeepRule, rule: KeepRule) -> bool {
-    let shorter = |a: Span, b: Span| a.approximate_seconds() <= b.approximate_seconds();
+/// Whether everything that `rule` keeps is kept by `by`, whatever backups there are and whatever the calendar: where that
+/// cannot be told, it is not said. What the lint names is removed, and `--strict` makes it an error.
+fn covers(by: KeepRule, rule: KeepRule, zone: Zone) -> bool {
+    let nests = |fine: Period, coarse: Period| nests(fine, coarse, zone);
     // Every rule keeps the newest one.
     is_one(rule)
         || match (by, rule) {
@@ -178,18 +186,23 @@ fn covers(by: KeepRule, rule: KeepRule) -> bool {
             (KeepRule::Counted(fine, Count::All), KeepRule::Counted(coarse, _) | KeepRule::WithinPeriod(coarse, _)) => {
                 nests(fine, coarse)
             }
-            (KeepRule::Within(long), KeepRule::WithinPeriod(_, span)) => shorter(span, long),
+            (KeepRule::Within(long), KeepRule::WithinPeriod(_, span)) => span.is_within(&long),
             (KeepRule::WithinPeriod(fine, long), KeepRule::WithinPeriod(coarse, span)) => {
-                nests(fine, coarse) && shorter(span, long)
+                nests(fine, coarse) && span.is_within(&long)
             }
             _ => false,
         }
 }
 
 /// Whether every coarse period consists of whole fine ones, so that the newest of the one is the newest of the other.
-fn nests(fine: Period, coarse: Period) -> bool {
-    // Weeks run across the ends of months.
-    fine <= coarse && !(fine == Period::Week && coarse > Period::Week)
+fn nests(fine: Period, coarse: Period, zone: Zone) -> bool {
+    match fine {
+        _ if fine == coarse => true,
+        Period::Hour => hours_lie_within_days(zone),
+        // Weeks run across the ends of months.
+        Period::Week => false,
+        _ => fine < coarse,
+    }
 }
 
 fn keeps_everything(fields: &Fields<'_>, policy: &Policy) {
@@ -207,7 +220,9 @@ fn keeps_everything(fields: &Fields<'_>, policy: &Policy) {
         );
     }
     let last_all = policy.keep.rules().contains(&KeepRule::Last(Count::All));
-    if last_all && policy.max_age.is_none() {
+    // With `expire_after` all backups of a deleted instance go, whatever the rules.
+    let expires = matches!(policy.select.deleted_instances, DeletedInstances::ExpireAfter(_));
+    if last_all && policy.max_age.is_none() && !expires {
         at("last").warn(
             "`last: all` keeps every COMPLETED backup: the policy never deletes one",
             "give it a number, or set `max_age`",
@@ -241,15 +256,18 @@ fn max_age(fields: &Fields<'_>, policy: &Policy) {
     }
     let most = age.approximate_seconds();
     for rule in policy.keep.rules() {
-        let (promised, value) = match rule {
+        let (promised, value, span) = match rule {
             KeepRule::Counted(period, Count::AtMost(count)) => {
-                (seconds(*period) * u64::from(count.get() - 1), count.to_string())
+                let back = seconds(*period) * u64::from(count.get() - 1);
+                (back, count.to_string(), None)
             }
-            KeepRule::Within(span) | KeepRule::WithinPeriod(_, span) => (span.approximate_seconds(), span.to_string()),
+            KeepRule::Within(span) | KeepRule::WithinPeriod(_, span) => {
+                (span.approximate_seconds(), span.to_string(), Some(span))
+            }
             KeepRule::Last(_) | KeepRule::Counted(_, Count::All) => continue,
         };
         // A day of tolerance: months and years are not all of one length.
-        if promised > most + 86_400 {
+        if promised > most + 86_400 && span.is_none_or(|span| age.is_within(span)) {
             at.warn(
                 format!(
                     "`{}: {value}` reaches further back than `max_age: {age}` lets it",
@@ -278,17 +296,18 @@ fn pace(fields: &Fields<'_>, entry: &PolicyEntry) {
         return;
     };
     let grace = entry.policy.grace.approximate_seconds();
-    let in_grace = grace / shortest.max(1);
+    // By the longest interval: of two runs a day, five minutes apart, it is not said that they are every five minutes.
+    let in_grace = grace / longest.max(1);
     if let Some(at) = fields.get("schedule")
-        && (in_grace >= HOURLY_IN_GRACE || (in_grace >= RUNS_IN_GRACE && shortest < 3_600))
+        && (in_grace >= HOURLY_IN_GRACE || (in_grace >= RUNS_IN_GRACE && longest < 3_600))
     {
         at.warn(
             format!(
                 "it runs every {}, though an expired backup waits for `grace: {}`",
-                written(shortest),
+                written(longest),
                 entry.policy.grace
             ),
-            if shortest < 3_600 {
+            if longest < 3_600 {
                 "every run lists all backups; once an hour deletes as punctually as that grace can show"
             } else {
                 "every run lists all backups; once a day deletes as punctually as that grace can show"
@@ -351,14 +370,5 @@ fn written(seconds: u64) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn weeks_do_not_nest_in_months() {
-        assert!(nests(Period::Day, Period::Week) && nests(Period::Day, Period::Month));
-        assert!(nests(Period::Month, Period::Quarter) && nests(Period::Week, Period::Week));
-        assert!(!nests(Period::Week, Period::Month) && !nests(Period::Week, Period::Year));
-        assert!(!nests(Period::Month, Period::Day));
-    }
-}
+#[path = "lint_tests.rs"]
+mod tests;

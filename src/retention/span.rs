@@ -162,6 +162,33 @@ impl Span {
             + u64::from(self.seconds)
     }
 
+    /// Whether, in every zone and at every moment, it reaches no further back than the other: where this one keeps, the other
+    /// one does. `30d` and `1mo` are neither within the other; where that cannot be told, it is not.
+    pub fn is_within(&self, other: &Self) -> bool {
+        let (Some(own), Some(others)) = (self.civil(), other.civil()) else {
+            return false;
+        };
+        let back =
+            |day: NaiveDate, (months, days): (Months, Days)| day.checked_sub_months(months)?.checked_sub_days(days);
+        // The calendar repeats itself after 400 years, and up to the 28th no day is clamped: the first stands for them.
+        let months = (2_000..2_400).flat_map(|year| (1..=12).map(move |month| (year, month)));
+        let mut days = months.flat_map(|(year, month)| {
+            [1, 29, 30, 31]
+                .into_iter()
+                .filter_map(move |day| NaiveDate::from_ymd_opt(year, month, day))
+        });
+        days.all(|day| match (back(day, own), back(day, others)) {
+            // Before the beginning of time everything is kept.
+            (_, None) => true,
+            (None, Some(_)) => false,
+            (Some(own), Some(others)) => {
+                // A zone may leave out a whole day.
+                let ahead = (own - others).num_days();
+                ahead >= 0 && self.exact() - other.exact() <= TimeDelta::days((ahead - 1).max(0))
+            }
+        })
+    }
+
     fn civil(&self) -> Option<(Months, Days)> {
         let months = self.years.checked_mul(12)?.checked_add(self.months)?;
         let days = u64::from(self.weeks) * 7 + u64::from(self.days);
@@ -181,7 +208,7 @@ impl Span {
     pub fn before(&self, instant: DateTime<Utc>, zone: Zone) -> Option<DateTime<Utc>> {
         let civil = if self.has_civil_part() {
             let (months, days) = self.civil()?;
-            let wall = instant.with_timezone(&zone).naive_local();
+            let wall = zone.wall(instant);
             earliest(zone, wall.checked_sub_months(months)?.checked_sub_days(days)?)?
         } else {
             // The wall clock is not asked: it would turn the second pass of a repeated hour into the first.
@@ -202,7 +229,7 @@ impl Span {
             return DateTime::from_timestamp(whole, 0);
         }
         let (months, days) = self.civil()?;
-        let date = target.with_timezone(&zone).date_naive();
+        let date = zone.wall(target).date();
         // The first day that subtraction takes to that date or beyond. Clamped month ends move it by up to three days.
         let late_enough = |day: &NaiveDate| {
             let earlier = day
@@ -461,6 +488,89 @@ mod tests {
         let ancient = DateTime::<Utc>::MIN_UTC + TimeDelta::days(1);
         assert_eq!(Span::parse("1y").unwrap().before(ancient, Zone::UTC), None);
         assert_eq!(Span::parse("100h").unwrap().before(ancient, Zone::UTC), None);
+    }
+
+    #[test]
+    fn a_span_within_another_reaches_no_further_back_at_any_moment() {
+        let texts = [
+            "1h", "24h", "25h", "2d", "1d", "1d1h", "7d", "28d", "30d", "31d", "1mo", "1mo1d", "59d", "2mo", "1y",
+            "365d", "366d", "1y1mo",
+        ];
+        let zones = [
+            "Europe/Berlin",
+            "Pacific/Apia",
+            "America/St_Johns",
+            "Australia/Lord_Howe",
+        ]
+        .map(Zone::of);
+        let mut within = 0;
+        for (short, long) in texts
+            .iter()
+            .flat_map(|short| texts.iter().map(move |long| (*short, *long)))
+        {
+            let (shorter, longer) = (Span::parse(short).unwrap(), Span::parse(long).unwrap());
+            if !shorter.is_within(&longer) {
+                continue;
+            }
+            within += 1;
+            for zone in zones {
+                for hours in 0..2_000 {
+                    // 2010-10-01 on, with all their changes; the second pass of an hour, too.
+                    let at = utc("2010-10-01T00:17:00Z") + TimeDelta::hours(hours * 7);
+                    assert!(
+                        shorter.before(at, zone) >= longer.before(at, zone),
+                        "{short} {long} {zone} {at}"
+                    );
+                }
+            }
+        }
+        assert!(within > 100, "{within}");
+    }
+
+    #[test]
+    fn the_ends_of_the_calendar_are_no_panic_and_keep() {
+        let spans = [
+            "1s",
+            "1h",
+            "1d",
+            "1w",
+            "1mo",
+            "1y",
+            "10000y",
+            "120000mo",
+            "3652425d",
+            "10000y120000mo521775w3652425d87658200h",
+        ];
+        for span in spans.map(|text| Span::parse(text).unwrap()) {
+            for zone in [
+                Zone::UTC,
+                Zone::of("Pacific/Kiritimati"),
+                Zone::of("Pacific/Niue"),
+                Zone::of("Europe/Berlin"),
+            ] {
+                let near = |end: DateTime<Utc>| {
+                    [0, 1, 3_600, 86_400].into_iter().flat_map(move |seconds| {
+                        let by = TimeDelta::seconds(seconds);
+                        [end.checked_add_signed(by), end.checked_sub_signed(by)]
+                    })
+                };
+                for at in near(DateTime::<Utc>::MIN_UTC).flatten() {
+                    let before = span.before(at, zone);
+                    assert!(
+                        before.is_none_or(|before| before <= at + TimeDelta::days(2)),
+                        "{span} {zone} {at}"
+                    );
+                    let _ = span.boundary_after(at, zone);
+                }
+                for at in near(DateTime::<Utc>::MAX_UTC).flatten() {
+                    assert!(
+                        span.before(at, zone).is_none_or(|before| before <= at),
+                        "{span} {zone} {at}"
+                    );
+                    let _ = span.boundary_after(at, zone);
+                }
+            }
+        }
     }
 
     #[test]

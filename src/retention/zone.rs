@@ -101,6 +101,11 @@ impl Zone {
         self.0.name
     }
 
+    /// The instants at which its clocks change, in Unix seconds; of those to come, one cycle of the calendar.
+    pub fn changes(self) -> impl Iterator<Item = i64> {
+        self.0.changes.iter().copied()
+    }
+
     /// The offset of its clocks at an instant.
     pub fn offset_at(self, instant: DateTime<Utc>) -> FixedOffset {
         let at = self.in_table(instant.timestamp());

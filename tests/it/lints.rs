@@ -49,6 +49,10 @@ fn rules_that_never_matter_are_named() {
         "last: 3, daily: 7, weekly: 4, monthly: 12, yearly: 7",
         "weekly: all, monthly: 12",
         "within: 7d, within_daily: 8d",
+        // After February a month is shorter than thirty days.
+        "within: 1mo, within_daily: 30d",
+        "within: 30d, within_daily: 1mo",
+        "within: 1d, within_daily: 24h",
         "last: 1",
     ] {
         assert_eq!(of(fine), [""; 0], "{fine}");
@@ -66,6 +70,13 @@ fn policies_that_delete_nothing_or_less_than_they_say_are_named() {
         ["policies[0].keep.last: `last: all` keeps every COMPLETED backup: the policy never deletes one"]
     );
     assert_eq!(one("keep: {last: all}, max_age: 1y, min_backups: 3"), [""; 0]);
+    assert_eq!(
+        one("keep: {last: all}, select: {deleted_instances: {expire_after: 1y}}"),
+        [""; 0],
+        "of a deleted instance all go"
+    );
+    assert_eq!(one("keep: {within: 61d}, max_age: 2mo, min_backups: 3"), [""; 0]);
+    assert_eq!(one("keep: {within: 70d}, max_age: 2mo, min_backups: 3").len(), 1);
     assert_eq!(
         one("keep: {daily: 7}, select: {backups: {exclude_names: [\"*\"]}}"),
         [
@@ -99,6 +110,8 @@ fn schedules_that_do_not_go_with_the_grace_are_named() {
         ["policies[0].jitter: the jitter of 1h is as long as the 1h between two runs"]
     );
     for fine in [
+        // Twice a day, and not every five minutes.
+        "schedule: \"0,5 3 * * *\"",
         "schedule: \"@hourly\"",
         "schedule: \"@hourly\", grace: 7d",
         "schedule: \"@weekly\"",

@@ -11,6 +11,7 @@ mod doubts;
 mod field;
 mod first_steps;
 mod floors;
+mod forecasts;
 mod hostile;
 mod http;
 mod keys;
