@@ -238,7 +238,7 @@ mod tests {
         let (file, zones) = (dir.path().join("config.yaml"), dir.path().join("zoneinfo"));
         fs::write(
             &file,
-            "version: 1\nstate_dir: state\nprojects: [{name: p, region: r}]\npolicies: [{name: p, mode: dry-run, \
+            "version: 1\nstate_dir: state\nprojects: [{name: p, region: ap-southeast-3}]\npolicies: [{name: p, mode: dry-run, \
              timezone: Europe/Berlin, keep: {last: 1}}]\n",
         )
         .unwrap();
