@@ -76,7 +76,7 @@ async fn run_once(args: &Apply, config: &Arc<Config>, told: &Told) -> Result<Run
         telemetry::run_line(&report);
     }
     if let Some(file) = &args.metrics_file {
-        Remembered::read(&ledger)?.show(&metrics, |_| true);
+        Remembered::read(&ledger, order.now)?.show(&metrics, |_| true);
         metrics.observe_run(&report, begun.elapsed());
         gauges::show_clocks(&metrics, &world.projects);
         gauges::show_decided(&metrics, config, &ledger, order.now)?;

@@ -15,7 +15,7 @@ use super::render::{BOLD, Kind};
 use super::sentences::{believe, clean, count, number, remedy, size, timestamp};
 use super::text::paragraph;
 use crate::retention::policy::Mode;
-use crate::retention::report::{GuardVerdict, PolicyReport, Sent, Skip, SkipReason};
+use crate::retention::report::{GuardVerdict, PolicyReport, Restart, Sent, Skip, SkipReason};
 use crate::retention::{Fate, Refusal, RunReport};
 
 /// So many lines of each kind, unless everything was asked for.
@@ -26,6 +26,8 @@ pub(super) fn draw(out: &mut dyn Write, report: &RunReport, kind: Kind, look: &L
     summary(out, report, look)?;
     let sent = report.policies.iter().flat_map(sent_lines).collect();
     section(out, look, "Sent", sent)?;
+    let restarted = report.policies.iter().flat_map(restart_lines).collect();
+    section(out, look, "Grace periods that restart", restarted)?;
     let refused = report
         .policies
         .iter()
@@ -127,6 +129,19 @@ fn draw_next(out: &mut dyn Write, look: &Look, next: Option<&str>) -> io::Result
     next.map_or(Ok(()), |next| {
         writeln!(out, "    next: {}", look.paint(AnsiColor::Cyan.on_default(), next))
     })
+}
+
+fn restart_lines(policy: &PolicyReport) -> Vec<Line> {
+    let name = clean(policy.policy.as_str());
+    let line = |(why, times): (&Restart, &u64)| {
+        let why = match why {
+            Restart::HoldEnded => "a hold has covered the backup since it started",
+            Restart::NotSeen => "no enforcing run of the policy saw the backup expired for too long",
+            Restart::StartAhead => "its start is dated ahead of now",
+        };
+        format!("{name}: {}: {why}", number(*times)).into()
+    };
+    policy.restarted.iter().map(line).collect()
 }
 
 fn sent_lines(policy: &PolicyReport) -> Vec<Line> {

@@ -136,6 +136,7 @@ mod tests {
             summary: Summary::default(),
             rows: Vec::new(),
             sent: BTreeMap::new(),
+            restarted: BTreeMap::new(),
             left: 0,
             approved: 0,
             when_enforced: None,
@@ -249,6 +250,7 @@ mod tests {
         }
         let mut left = report();
         left.policies = vec![PolicyReport {
+            restarted: BTreeMap::new(),
             left: 1,
             ..policy(Mode::Enforce, RunResult::Success)
         }];

@@ -22,7 +22,8 @@ use crate::config::{Config, PolicyEntry};
 use crate::retention::forecast::{Departure, Future, Outlook, Week, Weeks, forecast as simulate};
 use crate::retention::report::{Skip, Tally};
 use crate::retention::streams::is_in_scope;
-use crate::retention::{BackupId, Hold, Instance, Mode, Policy, PolicyName, Zone};
+use crate::retention::{Hold, Instance, Mode, Policy, PolicyName, Zone};
+use crate::run::GracePeriods;
 
 /// More departures than this are not all listed unless asked for.
 const MOST_ROWS: usize = 100;
@@ -149,8 +150,8 @@ pub(super) fn foretell(
     let mut grace = Vec::new();
     for entry in &config.policies {
         grace.push(match &fleet.ledger {
-            Some(ledger) => ledger.grace(&entry.policy.name)?,
-            None => HashMap::new(),
+            Some(ledger) => GracePeriods::load(ledger, entry, &config.holds, from)?,
+            None => GracePeriods::default(),
         });
     }
     let oracle = Oracle {
@@ -197,7 +198,7 @@ struct Oracle<'a> {
     fleet: &'a Fleet,
     wanted: &'a [usize],
     runs: Vec<Vec<DateTime<Utc>>>,
-    grace: Vec<HashMap<BackupId, DateTime<Utc>>>,
+    grace: Vec<GracePeriods>,
     holds: Vec<Hold>,
     from: DateTime<Utc>,
     until: DateTime<Utc>,
@@ -218,7 +219,12 @@ impl Oracle<'_> {
             return None;
         }
         let runs: Vec<&[DateTime<Utc>]> = claiming.iter().map(|place| self.runs[*place].as_slice()).collect();
-        let grace: Vec<_> = claiming.iter().map(|place| &self.grace[*place]).collect();
+        let none = HashMap::new();
+        let of = |place: &usize| self.grace[*place].of(&resident.instance);
+        let grace: Vec<_> = claiming
+            .iter()
+            .map(|place| of(place).map_or(&none, |of| &of.running))
+            .collect();
         let mut futures = simulate(&Outlook {
             instance: &resident.instance,
             backups: &resident.backups,

@@ -13,7 +13,9 @@ use serde::ser::{SerializeMap, Serializer};
 
 use super::sentences::timestamp;
 use super::told::{Fates, Told};
-use crate::retention::report::{Action, GuardVerdict, InstanceCounts, Outcome, PolicyReport, Row, Sent, Skip, Summary};
+use crate::retention::report::{
+    Action, GuardVerdict, InstanceCounts, Outcome, PolicyReport, Restart, Row, Sent, Skip, Summary,
+};
 use crate::retention::{
     BackupId, ExpireReason, Fate, Hold, Instance, InstanceId, KeepReason, Keeper, PolicyName, ProjectName, Refusal,
     RunReport, Series,
@@ -203,6 +205,8 @@ struct Policy<'a> {
     result: &'static str,
     left: u64,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    grace_restarted: &'a BTreeMap<Restart, u64>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     sent: &'a BTreeMap<ProjectName, Sent>,
 }
 
@@ -231,6 +235,7 @@ impl<'a> Policy<'a> {
                 .collect(),
             result: report.result.as_str(),
             left: report.left,
+            grace_restarted: &report.restarted,
             sent: &report.sent,
         }
     }

@@ -199,6 +199,7 @@ fn a_refusal_names_the_command_to_type() {
         result: crate::retention::report::RunResult::Refused,
         refusals: Vec::new(),
         when_enforced: None,
+        restarted: BTreeMap::new(),
         digest: Some("c0ffee".to_owned()),
         approved: 0,
         summary: crate::retention::report::Summary::default(),

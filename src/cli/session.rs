@@ -14,7 +14,7 @@ use super::args::{Global, LogFormat, LogLevel};
 use super::{Failure, exit};
 use crate::config::{self, Config, Surroundings};
 use crate::ledger::{self, Access, DeletionLock, Ledger};
-use crate::rds::{self, KeyGuard, Observer, wire};
+use crate::rds::{self, KeyGuard, Observer, Refusal, wire};
 use crate::run::{self, Projects, Watcher, World};
 use crate::telemetry;
 
@@ -212,21 +212,17 @@ pub fn key_guard(ledger: Option<&Arc<Ledger>>, config: &Config, now: DateTime<Ut
     let Some(ledger) = ledger else {
         return Ok(KeyGuard::default());
     };
-    let mut blocked = ledger.blocked_keys(now)?;
-    // One that lasts longer than blocks do was written by a wrong clock, which is why the key was refused: with that
-    // clock's year it would last for decades.
-    blocked.retain(|_, until| *until - now <= rds::BLOCKED_FOR);
     let (state_dir, known) = (config.state_dir.clone(), ledger.known_head());
-    let guard = KeyGuard::new(Arc::new(move |fingerprint: &str, until| {
+    let guard = KeyGuard::new(Arc::new(move |refusal: &Refusal| {
         let now = crate::clock::now();
         let written = Ledger::open_known(&state_dir, Access::Existing, now, &known)
-            .and_then(|ledger| ledger.block_key(fingerprint, until, now));
+            .and_then(|ledger| ledger.record_key_refusal(&run::refusal_to_keep(refusal), now));
         if let Err(error) = written {
             let message = Failure::of(exit::UNDONE, &error).message;
             tracing::warn!(error = message, "a refused access key could not be written down");
         }
     }));
-    guard.restore(blocked);
+    guard.restore(run::refusals_kept(ledger, now)?, now);
     Ok(guard)
 }
 

@@ -20,6 +20,7 @@ use crate::retention::edit::{self, Bound, Case, Change};
 use crate::retention::forecast::Departure;
 use crate::retention::streams::streams;
 use crate::retention::{Backup, BackupId, Freeze, Instance, Keeper, Mode, Policy, PolicyName, Verdict, decide};
+use crate::run::GracePeriods;
 
 /// More backups than this are not named when none has the id that was typed.
 const MOST_HINTS: usize = 5;
@@ -355,10 +356,7 @@ fn find(config: &Config, mut fleet: Fleet, answer: &mut Answer) -> Result<Option
             policy: &entry.policy,
             now: at,
         };
-        let since = match &fleet.ledger {
-            Some(ledger) => ledger.grace(&entry.policy.name)?.get(&id).copied(),
-            None => None,
-        };
+        let since = in_grace_since(&fleet, config, entry, &resident.instance, &id, at)?;
         match ask(&case, entry, since) {
             Some(saying) => sayings.push(saying),
             None => passed_by.push(entry.policy.name.clone()),
@@ -385,6 +383,20 @@ fn find(config: &Config, mut fleet: Fleet, answer: &mut Answer) -> Result<Option
     present.at_this_pace = pace(config, &fleet, &present, at)?;
     answer.present = Some(present);
     Ok(None)
+}
+
+/// Since when the backup has been expired under a policy, without a break.
+fn in_grace_since(
+    fleet: &Fleet,
+    config: &Config,
+    entry: &PolicyEntry,
+    instance: &Instance,
+    id: &BackupId,
+    at: DateTime<Utc>,
+) -> Result<Option<DateTime<Utc>>, Failure> {
+    let Some(ledger) = &fleet.ledger else { return Ok(None) };
+    let periods = GracePeriods::load(ledger, entry, &config.holds, at)?;
+    Ok(periods.of(instance).and_then(|of| of.running.get(id).copied()))
 }
 
 /// What one policy says; `None` when the backup is out of its scope.

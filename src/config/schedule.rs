@@ -23,6 +23,11 @@ const AROUND: Duration = Duration::hours(3);
 /// The years croner searches; beyond them, calendar arithmetic would run over.
 const YEARS: Range<i32> = 2..4_999;
 
+/// Ticks that are nearer to each other than two of these need not be told apart by whoever asks for the longest distance.
+const STEP: Duration = Duration::hours(28);
+/// How far to look for the longest distance: a 29 February has its neighbours within it.
+const YEARS_AROUND: Duration = Duration::days(5 * 366);
+
 const NICKNAMES: [&str; 4] = ["@hourly", "@daily", "@weekly", "@monthly"];
 
 /// A cron schedule: five fields, or six with seconds first, or a nickname. When both day fields are given, either may
@@ -169,6 +174,44 @@ impl Schedule {
             }
             (cursor, inclusive) = (due, false);
         }
+    }
+
+    /// The longest distance between two ticks near `around`; where it is shorter than two days, any that is.
+    ///
+    /// It looks for distances in which a whole step fits, and for where they begin: a schedule of every second has too many
+    /// ticks to look at each.
+    pub fn longest_distance(&self, zone: Zone, around: DateTime<Utc>) -> Duration {
+        let (mut cursor, end) = (around - YEARS_AROUND, around + YEARS_AROUND);
+        let mut longest = Duration::zero();
+        // A tick, or where the search began.
+        let mut last = cursor;
+        while cursor < end
+            && let Some(next) = self.next_after(cursor, zone)
+        {
+            if next - cursor < STEP {
+                cursor += STEP;
+            } else {
+                if next - last > longest {
+                    longest = longest.max(next - self.last_until(last, cursor, zone));
+                }
+                cursor = next;
+            }
+            last = next;
+        }
+        longest
+    }
+
+    /// The last tick at `end` or before it, `first` being before it. Searched by halves.
+    fn last_until(&self, first: DateTime<Utc>, end: DateTime<Utc>, zone: Zone) -> DateTime<Utc> {
+        let (mut last, mut until) = (first, end);
+        while last < until {
+            let middle = last + (until - last) / 2;
+            match self.next_after(middle, zone).filter(|tick| *tick <= end) {
+                Some(tick) => last = tick,
+                None => until = middle.trunc_subsecs(0).min(until - Duration::seconds(1)),
+            }
+        }
+        last
     }
 
     /// Whether the zone's wall clock shows a time of the schedule at that moment: what fuzzing checks the search by.

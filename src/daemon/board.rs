@@ -275,7 +275,7 @@ impl Board {
     /// Shows what the ledger knows of the last runs, as far as it is newer than what is known here: a run that failed as a
     /// whole left nothing in the ledger.
     pub(super) fn recall(&self, config: &Config, ledger: &Ledger) -> Result<(), ledger::Error> {
-        let mut remembered = Remembered::read(ledger)?;
+        let mut remembered = Remembered::read(ledger, now())?;
         let is_there = |name: &ProjectName| config.projects.iter().any(|project| project.name == *name);
         remembered.instances.retain(|name, _| is_there(name));
         let newer: BTreeSet<PolicyName> = {

@@ -1,7 +1,7 @@
 //! Which policies are due. Pure: what is known and what time it is, in; whom to start and whom to skip, out.
 //!
 //! Not for waiting (`bell`) and not for running (`planner`). A *tick* is an instant of a policy's schedule; it *rings*
-//! its jitter later. Ticks that have rung do not ring again, also when the clock is set back; several that were missed
+//! its jitter later. Ticks that have rung do not ring again, unless the clock was wrong when they did; several that were missed
 //! become one, the newest.
 //!
 //! Policies that share a project share its passes: what both let go is then sent once, and its listings are read once.
@@ -13,14 +13,15 @@ use chrono::{DateTime, TimeDelta, Utc};
 use sha2::{Digest, Sha256};
 
 use crate::config::{PolicyEntry, Schedule};
+use crate::ledger::LastBegun;
 use crate::retention::{PolicyName, ProjectName, Zone};
 
 /// A tick noticed later than this was missed: the host slept, or its clock was set forward. It is made up for only where
 /// the policy wants that.
 const LATE: TimeDelta = TimeDelta::minutes(5);
-/// A clock that goes back further than this was wrong before, not after: what was planned by it is forgotten. Waiting for
-/// the wrong time to come again would be no runs for as long.
-const FAR_BACK: TimeDelta = TimeDelta::hours(24);
+/// A tick that has rung and lies further ahead than this rang by a wrong clock, and rings again when it comes. Nothing was
+/// deleted then: the guard wants a clock that is no further off than this.
+const AHEAD: TimeDelta = TimeDelta::minutes(5);
 
 /// Why a policy runs now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -184,6 +185,12 @@ impl Pass {
 }
 
 impl Place {
+    /// Forgets what has rung by a clock that was ahead; waiting for that time to come would be no runs for as long.
+    fn forget_what_rang_ahead(&mut self, now: DateTime<Utc>) {
+        let timing = &self.timing;
+        self.rung = self.rung.filter(|rung| timing.ring(*rung) - now <= AHEAD);
+    }
+
     /// Plans the next tick as seen at `now`, never one that has rung.
     fn plan(&mut self, now: DateTime<Utc>) {
         let from = self.timing.seen_from(now);
@@ -239,21 +246,22 @@ impl Agenda {
         }
     }
 
-    /// Tells when a policy's last run began, from the ledger: a tick that rang since was missed. True when it will be
-    /// made up for.
-    pub fn catch_up(&mut self, policy: &PolicyName, last_begun: DateTime<Utc>, now: DateTime<Utc>) -> bool {
+    /// Tells of a policy's last run, from the ledger: a tick that rang since was missed, and one that was interrupted is as
+    /// good as missed. True when it will be made up for.
+    pub fn catch_up(&mut self, policy: &PolicyName, last: &LastBegun, now: DateTime<Utc>) -> bool {
         let running = self.is_running(policy);
         let Some(place) = self.places.get_mut(policy) else {
             return false;
         };
         let timing = &place.timing;
         let missed = timing
-            .next_after(timing.seen_from(last_begun))
+            .next_after(timing.seen_from(last.at))
             .is_some_and(|tick| timing.ring(tick) <= now);
-        let due = missed && timing.catch_up && place.waiting.is_none() && !running;
+        let is_wanted = missed || (last.is_interrupted && timing.schedule.is_some());
+        let due = is_wanted && timing.catch_up && place.waiting.is_none() && !running;
         // A run dated ahead of now was made under a wrong clock, and says nothing.
-        if last_begun <= now {
-            let settled = timing.seen_from(if due { now } else { last_begun });
+        if last.at <= now {
+            let settled = timing.seen_from(if due { now } else { last.at });
             place.rung = place.rung.max(Some(settled));
         }
         if due {
@@ -275,11 +283,11 @@ impl Agenda {
     }
 
     /// Rings every tick that is due. Those of idle policies wait for [`Self::take`]; the others are returned. The flag
-    /// says that the clock was set back so far that the agenda was made anew.
+    /// says that the clock was set back so far that it was wrong before.
     pub fn ring(&mut self, now: DateTime<Utc>) -> (Vec<Passed>, bool) {
         let mut passed = Vec::new();
         let back = self.latest.map_or(TimeDelta::zero(), |latest| latest - now);
-        let far_back = back > FAR_BACK;
+        let far_back = back > AHEAD;
         let Self {
             places,
             under_way,
@@ -287,11 +295,9 @@ impl Agenda {
             ..
         } = self;
         for (policy, place) in places {
-            if far_back {
-                place.rung = None;
-            }
             if back > TimeDelta::zero() {
-                // What was planned by a clock that was ahead may be too late; what has rung does not ring again.
+                // What was planned by a clock that was ahead may be too late.
+                place.forget_what_rang_ahead(now);
                 place.plan(now);
             }
             let Some(first) = place.next.filter(|tick| place.timing.ring(*tick) <= now) else {

@@ -18,6 +18,14 @@ fn name(text: &str) -> PolicyName {
     PolicyName::from(text)
 }
 
+/// A last run that began then, and came to its end.
+fn ended(at: DateTime<Utc>) -> LastBegun {
+    LastBegun {
+        at,
+        is_interrupted: false,
+    }
+}
+
 /// One policy `p` taken on at `now`.
 fn agenda(timing: Timing, now: &str) -> Agenda {
     let mut agenda = Agenda::default();
@@ -70,12 +78,47 @@ fn a_tick_rings_once_and_the_next_is_tomorrows() {
 }
 
 #[test]
-fn a_clock_set_back_rings_nothing_twice() {
+fn a_clock_set_back_a_little_rings_nothing_twice() {
     let mut agenda = nightly("2026-11-23T02:00:00Z");
     assert_eq!(rings(&mut agenda, "2026-11-23T03:00:01Z"), Some(Trigger::Cron));
-    assert_eq!(rings(&mut agenda, "2026-11-23T01:00:00Z"), None);
+    assert_eq!(rings(&mut agenda, "2026-11-23T02:56:00Z"), None);
     assert_eq!(rings(&mut agenda, "2026-11-23T03:00:01Z"), None);
     assert_eq!(next(&agenda), "2026-11-24T03:00:00Z");
+}
+
+#[test]
+fn a_tick_that_rang_by_a_clock_that_was_ahead_rings_again() {
+    let hourly = || agenda(timing("0 * * * *", Zone::UTC), "2026-11-22T20:00:30Z");
+    for (mut agenda, first, again) in [
+        (
+            nightly("2026-11-22T20:00:30Z"),
+            "2026-11-23T03:00:00Z",
+            "2026-11-24T03:00:00Z",
+        ),
+        (hourly(), "2026-11-22T21:00:00Z", "2026-11-22T22:00:00Z"),
+    ] {
+        assert_eq!(next(&agenda), first);
+        // Ten hours ahead for a minute.
+        assert!(rings(&mut agenda, "2026-11-23T06:01:00Z").is_some());
+        assert_eq!(rings(&mut agenda, "2026-11-22T20:02:00Z"), None);
+        assert_eq!(next(&agenda), first);
+        assert_eq!(rings(&mut agenda, first), Some(Trigger::Cron));
+        assert_eq!(next(&agenda), again);
+    }
+}
+
+/// An NTP client that corrects ten hours in small steps.
+#[test]
+fn a_clock_set_back_in_many_small_steps_rings_again_as_well() {
+    let mut agenda = nightly("2026-11-22T20:00:00Z");
+    assert_eq!(rings(&mut agenda, "2026-11-23T03:00:00Z"), Some(Trigger::Cron));
+    let mut now = at("2026-11-23T03:00:00Z");
+    while now > at("2026-11-22T20:10:00Z") {
+        now -= TimeDelta::minutes(4);
+        let _ = agenda.ring(now);
+    }
+    assert_eq!(next(&agenda), "2026-11-23T03:00:00Z");
+    assert_eq!(rings(&mut agenda, "2026-11-23T03:00:00Z"), Some(Trigger::Cron));
 }
 
 #[test]
@@ -174,12 +217,12 @@ fn policies_due_together_run_together() {
 fn a_tick_missed_while_down_is_made_up_for_once() {
     let mut agenda = nightly("2026-11-23T09:00:00Z");
     let now = at("2026-11-23T09:00:00Z");
-    assert!(agenda.catch_up(&name("p"), at("2026-11-22T03:00:00.120Z"), now));
+    assert!(agenda.catch_up(&name("p"), &ended(at("2026-11-22T03:00:00.120Z")), now));
     assert_eq!(rings(&mut agenda, "2026-11-23T09:00:00Z"), Some(Trigger::CatchUp));
     assert_eq!(rings(&mut agenda, "2026-11-23T09:00:01Z"), None);
     // The next start finds that run in the ledger.
     let mut again = nightly("2026-11-23T10:00:00Z");
-    assert!(!again.catch_up(&name("p"), now, at("2026-11-23T10:00:00Z")));
+    assert!(!again.catch_up(&name("p"), &ended(now), at("2026-11-23T10:00:00Z")));
     assert_eq!(rings(&mut again, "2026-11-23T10:00:00Z"), None);
 }
 
@@ -192,16 +235,40 @@ fn nothing_was_missed_when_the_last_run_is_of_the_last_tick() {
     ] {
         let mut agenda = nightly("2026-11-23T09:00:00Z");
         assert!(
-            !agenda.catch_up(&name("p"), at(last), at("2026-11-23T09:00:00Z")),
+            !agenda.catch_up(&name("p"), &ended(at(last)), at("2026-11-23T09:00:00Z")),
             "{last}"
         );
     }
 }
 
 #[test]
+fn a_run_that_was_interrupted_is_made_up_for_once_and_only_where_that_is_wanted() {
+    let (begun, now) = (at("2026-11-23T03:00:00.120Z"), at("2026-11-23T03:10:00Z"));
+    let last = |is_interrupted| LastBegun {
+        at: begun,
+        is_interrupted,
+    };
+    for (catch_up, is_interrupted, wanted) in [(true, true, true), (true, false, false), (false, true, false)] {
+        let timing = Timing {
+            catch_up,
+            ..timing("0 3 * * *", Zone::UTC)
+        };
+        let mut agenda = agenda(timing, "2026-11-23T03:10:00Z");
+        assert_eq!(agenda.catch_up(&name("p"), &last(is_interrupted), now), wanted);
+        let trigger = wanted.then_some(Trigger::CatchUp);
+        assert_eq!(rings(&mut agenda, "2026-11-23T03:10:00Z"), trigger);
+        assert_eq!(next(&agenda), "2026-11-24T03:00:00Z");
+    }
+}
+
+#[test]
 fn a_run_dated_ahead_of_now_silences_nothing() {
     let mut agenda = nightly("2026-11-23T02:00:00Z");
-    assert!(!agenda.catch_up(&name("p"), at("2027-06-01T00:00:00Z"), at("2026-11-23T02:00:00Z")));
+    assert!(!agenda.catch_up(
+        &name("p"),
+        &ended(at("2027-06-01T00:00:00Z")),
+        at("2026-11-23T02:00:00Z")
+    ));
     assert_eq!(rings(&mut agenda, "2026-11-23T03:00:00Z"), Some(Trigger::Cron));
 }
 
@@ -224,7 +291,11 @@ fn a_delayed_tick_is_not_lost_by_a_restart_before_it_rings() {
         ..timing("0 3 * * *", Zone::UTC)
     };
     let mut agenda = agenda(late, "2026-11-23T03:05:00Z");
-    assert!(!agenda.catch_up(&name("p"), at("2026-11-22T03:10:00Z"), at("2026-11-23T03:05:00Z")));
+    assert!(!agenda.catch_up(
+        &name("p"),
+        &ended(at("2026-11-22T03:10:00Z")),
+        at("2026-11-23T03:05:00Z")
+    ));
     assert_eq!(next(&agenda), "2026-11-23T03:10:00Z");
     assert_eq!(rings(&mut agenda, "2026-11-23T03:10:00Z"), Some(Trigger::Cron));
     assert_eq!(next(&agenda), "2026-11-24T03:10:00Z");
@@ -335,7 +406,11 @@ fn without_a_schedule_nothing_rings() {
     };
     let mut agenda = agenda(manual, "2026-11-23T02:00:00Z");
     assert_eq!(rings(&mut agenda, "2026-11-24T09:00:00Z"), None);
-    assert!(!agenda.catch_up(&name("p"), at("2026-01-01T00:00:00Z"), at("2026-11-23T02:00:00Z")));
+    assert!(!agenda.catch_up(
+        &name("p"),
+        &ended(at("2026-01-01T00:00:00Z")),
+        at("2026-11-23T02:00:00Z")
+    ));
     agenda.start_all();
     assert_eq!(rings(&mut agenda, "2026-11-24T09:00:01Z"), Some(Trigger::Start));
 }

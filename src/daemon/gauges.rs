@@ -65,8 +65,8 @@ pub struct Remembered {
 
 impl Remembered {
     /// Reads it.
-    pub fn read(ledger: &Ledger) -> Result<Self, ledger::Error> {
-        let runs = ledger.last_runs()?;
+    pub fn read(ledger: &Ledger, now: DateTime<Utc>) -> Result<Self, ledger::Error> {
+        let runs = ledger.last_runs(now)?;
         let mut read: Vec<RunRow> = runs.values().filter_map(|last| last.read.clone()).collect();
         read.sort_by_key(|run| run.finished_at);
         let listed = read.iter().filter_map(|run| part(run, "instances"));

@@ -3,7 +3,6 @@
 //! Whatever asks a ledger waits for the disk, and for others who write, so each look is a task of its own, and the daemon's
 //! loop learns of its end. A process that has had a ledger never makes another: it waits until the same one is back.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,8 +13,10 @@ use tokio::time::{Instant, timeout};
 use super::board::Board;
 use super::store::Slot;
 use crate::config::Config;
-use crate::ledger::{Access, Error, KnownHead, Ledger};
-use crate::retention::PolicyName;
+use crate::ledger::{Access, Error, KnownHead, LastBegun, Ledger};
+use crate::rds::Refusal;
+use crate::retention::{Hold, PolicyName};
+use crate::run;
 
 /// How often a state that does not work is tried again,
 const AGAIN: TimeDelta = TimeDelta::seconds(60);
@@ -42,10 +43,10 @@ pub enum Look {
 /// What earlier processes left in the ledger.
 #[derive(Debug, Default)]
 pub struct Past {
-    /// When the last run of each policy began.
-    pub begun: Vec<(PolicyName, DateTime<Utc>)>,
-    /// The keys that are blocked.
-    pub blocked: HashMap<String, DateTime<Utc>>,
+    /// The last run of each policy.
+    pub begun: Vec<(PolicyName, LastBegun)>,
+    /// What the API refused of late.
+    pub refusals: Vec<Refusal>,
 }
 
 /// What a look is for.
@@ -60,6 +61,8 @@ pub struct Wanted {
     pub refresh: bool,
     /// Runs are under way: whether it works is theirs to find out.
     pub beside_runs: bool,
+    /// The holds of each configuration since the last look.
+    pub holds: Vec<Vec<Hold>>,
 }
 
 /// The state directory's ledger, opened when it can be. Whatever asks the ledger waits for the disk, and for others who
@@ -151,7 +154,7 @@ impl LedgerProbe {
 /// Looks; in a thread that may wait.
 fn look(slot: &Slot, known: &KnownHead, wanted: &Wanted, probe: bool, now: DateTime<Utc>) -> Look {
     let found = match slot.ledger() {
-        Some(ledger) => make_sure(&ledger, probe).map_or_else(Look::Failed, |()| Look::Same),
+        Some(ledger) => make_sure(&ledger, wanted, probe, now).map_or_else(Look::Failed, |()| Look::Same),
         // With a ledger that was let go of, runs under way have their own; a new one is opened when they are done.
         None if wanted.beside_runs => return Look::Same,
         None => open(known, wanted, now).unwrap_or_else(Look::Failed),
@@ -168,25 +171,51 @@ fn look(slot: &Slot, known: &KnownHead, wanted: &Wanted, probe: bool, now: DateT
     found
 }
 
-fn make_sure(ledger: &Ledger, probe: bool) -> Result<(), Error> {
+fn make_sure(ledger: &Ledger, wanted: &Wanted, probe: bool, now: DateTime<Utc>) -> Result<(), Error> {
     if probe {
-        ledger.probe()
+        ledger.probe()?;
     } else {
-        ledger.head().map(|_| ())
+        ledger.head()?;
     }
+    if wanted.doubt && !wanted.beside_runs {
+        close_interrupted(ledger, &wanted.config, now)?;
+    }
+    note_holds(ledger, wanted)
+}
+
+/// The ledger is told of holds that came and went before a run could see them, too.
+fn note_holds(ledger: &Ledger, wanted: &Wanted) -> Result<(), Error> {
+    wanted
+        .holds
+        .iter()
+        .try_for_each(|holds| ledger.note_configured_holds(holds))
+}
+
+/// Where no other process runs on the state, what is open was left by one that was killed, or by a pass that was cut.
+fn close_interrupted(ledger: &Ledger, config: &Config, now: DateTime<Utc>) -> Result<(), Error> {
+    if let Some(lock) = Ledger::lock_deletions(&config.state_dir)? {
+        for left in ledger.close_interrupted_runs(&lock, now)? {
+            run::log_interrupted(&left);
+        }
+    }
+    Ok(())
 }
 
 fn open(known: &KnownHead, wanted: &Wanted, now: DateTime<Utc>) -> Result<Look, Error> {
     let config = &wanted.config;
     let ledger = Ledger::open_known(&config.state_dir, Access::Create, now, known)?;
     ledger.probe()?;
+    note_holds(&ledger, wanted)?;
+    ledger.note_configured_holds(&config.holds)?;
+    close_interrupted(&ledger, config, now)?;
     let mut past = Past {
-        blocked: ledger.blocked_keys(now)?,
+        refusals: run::refusals_kept(&ledger, now)?,
         ..Past::default()
     };
     for entry in &config.policies {
         let name = &entry.policy.name;
-        past.begun.extend(ledger.last_begun(name)?.map(|at| (name.clone(), at)));
+        past.begun
+            .extend(ledger.last_begun(name, now)?.map(|last| (name.clone(), last)));
     }
     wanted.board.recall(config, &ledger)?;
     Ok(Look::Opened(Arc::new(ledger), past))

@@ -29,9 +29,9 @@ use super::turn::{Passer, Right, Turn, Walked};
 use super::watch::{Watch, fingerprint};
 use super::{Clock, Ended, Error, Options, gauges};
 use crate::config::{Config, Surroundings};
-use crate::ledger;
+use crate::ledger::{self, LastBegun};
 use crate::rds::{KeyGuard, Observer};
-use crate::retention::{PolicyName, Refusal};
+use crate::retention::{Hold, PolicyName, Refusal};
 use crate::run::Projects;
 use crate::telemetry::Metrics;
 
@@ -86,6 +86,8 @@ pub(super) struct Planner {
     doubt: bool,
     /// What the board shows of the state is out of date: have it read.
     refresh: bool,
+    /// The holds of each configuration that was taken into force and that the ledger has not been told of.
+    unnoted: Vec<Vec<Hold>>,
     /// Why nothing runs, while the state that was known is gone, replaced or set back.
     lost: Option<Refusal>,
 
@@ -107,6 +109,9 @@ pub(super) struct Planner {
     next_holds: Option<DateTime<Utc>>,
     /// Holds that were warned about.
     warned: HashSet<String>,
+    started_at: DateTime<Utc>,
+    /// Interrupted runs of earlier processes that were counted.
+    interrupted: HashSet<(PolicyName, DateTime<Utc>)>,
 }
 
 impl std::fmt::Debug for Planner {
@@ -149,6 +154,7 @@ impl Planner {
             store: LedgerProbe::new(slot),
             doubt: false,
             refresh: false,
+            unnoted: Vec::new(),
             lost: None,
             agenda: Agenda::default(),
             turns: HashMap::new(),
@@ -163,6 +169,8 @@ impl Planner {
             next_beat: begin + HEARTBEAT,
             next_holds: None,
             warned: HashSet::new(),
+            started_at: now,
+            interrupted: HashSet::new(),
         })
     }
 
@@ -321,9 +329,11 @@ impl Planner {
             doubt: self.doubt || (self.lost.is_none() && self.metrics.is_ledger_rewound()),
             refresh: self.refresh,
             beside_runs: !self.turns.is_empty(),
+            holds: self.unnoted.clone(),
         };
         if self.store.begin_look(wanted, now) {
             (self.doubt, self.refresh) = (false, false);
+            self.unnoted.clear();
         }
     }
 
@@ -337,11 +347,9 @@ impl Planner {
                 let config = self.config();
                 tracing::info!(state = %ledger.path().display(), "state opened");
                 say_when_new(&config, &ledger);
-                self.keys.restore(past.blocked);
-                for (policy, begun) in past.begun {
-                    if self.agenda.catch_up(&policy, begun, now) {
-                        tracing::info!(policy = policy.as_str(), last = %begun, "a tick was missed: it is made up for now");
-                    }
+                self.keys.restore(past.refusals, now);
+                for (policy, last) in &past.begun {
+                    self.catch_up(policy, last, now);
                 }
             }
         }
@@ -366,6 +374,22 @@ impl Planner {
                 error,
                 "the state does not work: nothing runs until it does; it is tried again"
             );
+        }
+    }
+
+    /// Lets a policy run soon whose last run was interrupted, or that missed a tick.
+    fn catch_up(&mut self, policy: &PolicyName, last: &LastBegun, now: DateTime<Utc>) {
+        // Of an earlier process; the counters began with this one.
+        if last.is_interrupted && last.at < self.started_at && self.interrupted.insert((policy.clone(), last.at)) {
+            self.metrics.run_interrupted(policy);
+        }
+        if self.agenda.catch_up(policy, last, now) {
+            let why = if last.is_interrupted {
+                "its last run was interrupted"
+            } else {
+                "a tick was missed"
+            };
+            tracing::info!(policy = policy.as_str(), last = %last.at, "{why}: it is made up for now");
         }
     }
 

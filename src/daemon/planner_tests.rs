@@ -77,6 +77,7 @@ fn report(order: &Order, world: &World) -> RunReport {
             summary: Summary::default(),
             rows: Vec::new(),
             sent: std::collections::BTreeMap::new(),
+            restarted: std::collections::BTreeMap::new(),
             left: 0,
             approved: 0,
             when_enforced: None,

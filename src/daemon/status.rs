@@ -84,7 +84,8 @@ impl StorageDay {
         let mut days: BTreeMap<NaiveDate, Self> = BTreeMap::new();
         let mut counted: BTreeSet<(NaiveDate, &PolicyName)> = BTreeSet::new();
         for run in runs {
-            let Some(summary) = &run.summary else { continue };
+            let summary = run.summary.as_ref().filter(|summary| summary["summary"].is_object());
+            let Some(summary) = summary else { continue };
             let day = run.started_at.date_naive();
             let entry = days.entry(day).or_insert(Self {
                 day,

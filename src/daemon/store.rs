@@ -8,8 +8,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use super::off_the_runtime;
 use crate::config::{Config, PolicyEntry};
 use crate::ledger::Ledger;
-use crate::rds::KeyGuard;
+use crate::rds::{KeyGuard, Refusal};
 use crate::retention::Mode;
+use crate::run;
 
 /// The place where the ledger is when it is open; shared with those who only look.
 #[derive(Clone, Debug, Default)]
@@ -29,12 +30,13 @@ impl Slot {
 /// A guard of access keys that writes what it learns into whichever ledger is open then.
 pub fn key_guard(slot: &Slot) -> KeyGuard {
     let slot = slot.clone();
-    KeyGuard::new(Arc::new(move |fingerprint: &str, until| {
+    KeyGuard::new(Arc::new(move |refusal: &Refusal| {
         let Some(ledger) = slot.ledger() else {
             tracing::warn!("a refused access key could not be written down: the state is not open");
             return;
         };
-        let written = off_the_runtime(|| ledger.block_key(fingerprint, until, crate::clock::now()));
+        let kept = run::refusal_to_keep(refusal);
+        let written = off_the_runtime(|| ledger.record_key_refusal(&kept, crate::clock::now()));
         if let Err(error) = written {
             let error: &(dyn std::error::Error + 'static) = &error;
             tracing::warn!(error, "a refused access key could not be written down");

@@ -11,7 +11,8 @@ use super::chain::{self, Kind};
 use super::{Actor, Error, Ledger, Stamp};
 use crate::retention::{BackupId, PolicyName};
 
-/// How long a refused plan can be approved, and how long an approval lasts.
+/// How long a refused plan can be approved, and how long an approval lasts. One that would last longer from now was given under a
+/// wrong clock, and does not count.
 pub const APPROVABLE_FOR: TimeDelta = TimeDelta::hours(48);
 
 /// A plan that the guard refused.
@@ -201,8 +202,9 @@ impl Ledger {
     /// The ids of a policy that are approved at `now`.
     pub fn approvals(&self, policy: &PolicyName, now: DateTime<Utc>) -> Result<HashSet<BackupId>, Error> {
         self.read(|tx| {
-            let mut statement = tx.prepare_cached("SELECT backup FROM approval WHERE policy = ?1 AND until > ?2")?;
-            let rows = statement.query_map((policy.as_str(), Stamp(now)), |row| {
+            let mut statement =
+                tx.prepare_cached("SELECT backup FROM approval WHERE policy = ?1 AND until > ?2 AND until <= ?3")?;
+            let rows = statement.query_map((policy.as_str(), Stamp(now), Stamp(now + APPROVABLE_FOR)), |row| {
                 Ok(BackupId::from(row.get::<_, String>(0)?))
             })?;
             Ok(rows.collect::<Result<_, _>>()?)
@@ -236,8 +238,9 @@ impl Ledger {
     /// The instance ids and project names whose next listing is approved at `now`.
     pub fn listing_approvals(&self, now: DateTime<Utc>) -> Result<HashSet<String>, Error> {
         self.read(|tx| {
-            let mut statement = tx.prepare_cached("SELECT target FROM listing_approval WHERE until > ?1")?;
-            let rows = statement.query_map([Stamp(now)], |row| row.get(0))?;
+            let mut statement =
+                tx.prepare_cached("SELECT target FROM listing_approval WHERE until > ?1 AND until <= ?2")?;
+            let rows = statement.query_map((Stamp(now), Stamp(now + APPROVABLE_FOR)), |row| row.get(0))?;
             Ok(rows.collect::<Result<_, _>>()?)
         })
     }

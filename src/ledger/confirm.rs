@@ -111,12 +111,13 @@ impl Ledger {
             return Ok(0);
         }
         self.change(|tx, under_way| {
-            let confirmed_now = settle_as(tx, run, now, Kind::Confirmed, confirmed, under_way)?;
             if super::grace::is_any(tx)? {
-                for backup in confirmed {
-                    super::grace::forget(tx, backup)?;
+                for (sheet, place) in confirmed.iter().filter_map(|backup| under_way.last(backup)) {
+                    let place = &sheet.places[place];
+                    super::grace::forget(tx, sheet.instance_of(place), &place.backup)?;
                 }
             }
+            let confirmed_now = settle_as(tx, run, now, Kind::Confirmed, confirmed, under_way)?;
             Ok(confirmed_now + settle_as(tx, run, now, Kind::Returned, returned, under_way)?)
         })
     }

@@ -190,7 +190,7 @@ fn ask_everything(ledger: &Ledger) {
     let answers = [
         ledger.head().map(drop),
         ledger.runs(&RunFilter::default()).map(drop),
-        ledger.last_runs().map(drop),
+        ledger.last_runs(noon()).map(drop),
         ledger.open_requests().map(drop),
         ledger.unconfirmed().map(drop),
         ledger.grace(&"production".into()).map(drop),
@@ -205,7 +205,7 @@ fn ask_everything(ledger: &Ledger) {
         ledger.seen_databases(&INSTANCE.into()).map(drop),
         ledger.known_backup(&id(1)).map(drop),
         ledger.backup_history(&id(1)).map(drop),
-        ledger.blocked_keys(noon()).map(drop),
+        ledger.key_refusals(noon()).map(drop),
         ledger.export(&mut std::io::sink()),
     ];
     for error in answers.into_iter().filter_map(Result::err) {

@@ -1,8 +1,7 @@
 //! Since when a backup has been expired, without a break, under a policy.
 //!
-//! Plain state, not in the chain: it is lost with the ledger, and then every grace begins again, which keeps.
-
-use std::collections::HashMap;
+//! Plain state, not in the chain: it is lost with the ledger, and then every grace period restarts, which keeps. What
+//! restarts one is decided in `run::grace`; here is what that decision needs.
 
 use chrono::{DateTime, Utc};
 use rusqlite::Transaction;
@@ -10,72 +9,141 @@ use rusqlite::Transaction;
 use super::{Error, Ledger, Stamp};
 use crate::retention::{BackupId, Hold, HoldTarget, InstanceId, PolicyName, ProjectName};
 
-/// A backup that an enforcing run found expired.
+/// Names the backup of a grace period: another instance may list the same id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct GraceStart<'a> {
+pub struct GraceKey<'a> {
     /// Its project.
     pub project: &'a ProjectName,
     /// Its instance.
     pub instance: &'a InstanceId,
     /// Its id.
     pub backup: &'a BackupId,
+}
+
+/// A backup whose grace period starts, or restarts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct GraceStart<'a> {
+    /// Which backup.
+    pub key: GraceKey<'a>,
     /// Its name.
     pub name: &'a str,
 }
 
+/// A grace period as it was written down.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GracePeriod {
+    /// The backup's project.
+    pub project: ProjectName,
+    /// Its instance.
+    pub instance: InstanceId,
+    /// Its id.
+    pub backup: BackupId,
+    /// Its name when the period started.
+    pub name: String,
+    /// When it started.
+    pub since: DateTime<Utc>,
+    /// When an enforcing run last found the backup expired.
+    pub seen: DateTime<Utc>,
+    /// A hold has covered it since: the next run that finds it expired restarts it.
+    pub restarts: bool,
+}
+
+/// An instance that an enforcing run has read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GraceSeen<'a> {
+    /// Its project.
+    pub project: &'a ProjectName,
+    /// Its id.
+    pub instance: &'a InstanceId,
+    /// Those of its backups that were not listed, and when they last were: they were not seen.
+    pub absent: &'a [(BackupId, DateTime<Utc>)],
+}
+
+/// What a run of a policy changes. A dry run only clears.
+#[derive(Clone, Debug, Default)]
+pub struct GraceUpdate<'a> {
+    /// Expired, and their period starts or restarts.
+    pub started: Vec<GraceStart<'a>>,
+    /// Kept: the next time they expire it is a new period.
+    pub cleared: Vec<GraceKey<'a>>,
+    /// Instances whose other periods go on.
+    pub seen: Vec<GraceSeen<'a>>,
+}
+
 impl Ledger {
-    /// Of each backup that has been expired under this policy: since when.
-    pub fn grace(&self, policy: &PolicyName) -> Result<HashMap<BackupId, DateTime<Utc>>, Error> {
+    /// The grace periods of a policy.
+    pub fn grace(&self, policy: &PolicyName) -> Result<Vec<GracePeriod>, Error> {
         self.read(|tx| {
-            let mut statement = tx.prepare_cached("SELECT backup, since FROM grace WHERE policy = ?1")?;
+            let mut statement = tx.prepare_cached(
+                "SELECT project, instance, backup, name, since, seen, restarts FROM grace WHERE policy = ?1",
+            )?;
             let rows = statement.query_map([policy.as_str()], |row| {
-                Ok((BackupId::from(row.get::<_, String>(0)?), row.get::<_, Stamp>(1)?.0))
+                Ok(GracePeriod {
+                    project: ProjectName::from(row.get::<_, String>(0)?),
+                    instance: InstanceId::from(row.get::<_, String>(1)?),
+                    backup: BackupId::from(row.get::<_, String>(2)?),
+                    name: row.get(3)?,
+                    since: row.get::<_, Stamp>(4)?.0,
+                    seen: row.get::<_, Stamp>(5)?.0,
+                    restarts: row.get(6)?,
+                })
             })?;
             Ok(rows.collect::<Result<_, _>>()?)
         })
     }
 
-    /// Begins the grace of what is expired and clears that of what is kept. A grace that has begun goes on; one that begins
-    /// after `now` was written by a wrong clock, and begins at `now`. What is held at `now` begins none: the hold may have
-    /// been placed after the run decided.
-    pub fn update_grace(
-        &self,
-        policy: &PolicyName,
-        started: &[GraceStart<'_>],
-        cleared: &[BackupId],
-        now: DateTime<Utc>,
-    ) -> Result<(), Error> {
-        if started.is_empty() && cleared.is_empty() {
+    /// Writes down what a run found. What is held at `now` starts no period: the hold may have been placed after the run
+    /// decided.
+    pub fn update_grace(&self, policy: &PolicyName, update: &GraceUpdate<'_>, now: DateTime<Utc>) -> Result<(), Error> {
+        let GraceUpdate { started, cleared, seen } = update;
+        if started.is_empty() && cleared.is_empty() && seen.is_empty() {
             return Ok(());
         }
         self.write(|tx| {
-            let holds = super::holds::active(tx, now)?;
-            let mut insert = tx.prepare_cached(
-                "INSERT INTO grace (policy, backup, project, instance, name, since) VALUES (?1, ?2, ?3, ?4, ?5, ?6) \
-                 ON CONFLICT DO UPDATE SET since = excluded.since WHERE since > excluded.since",
+            let mut go_on =
+                tx.prepare_cached("UPDATE grace SET seen = ?4 WHERE policy = ?1 AND project = ?2 AND instance = ?3")?;
+            let mut not_seen = tx.prepare_cached(
+                "UPDATE grace SET seen = ?5 WHERE policy = ?1 AND project = ?2 AND instance = ?3 AND backup = ?4",
             )?;
-            for start in started {
-                let held = |hold: &Hold| hold.covers_names(start.instance.as_str(), start.backup, start.name);
+            for of in seen {
+                let (project, instance) = (of.project.as_str(), of.instance.as_str());
+                go_on.execute((policy.as_str(), project, instance, Stamp(now)))?;
+                for (backup, at) in of.absent {
+                    not_seen.execute((policy.as_str(), project, instance, backup.as_str(), Stamp(*at)))?;
+                }
+            }
+            let mut holds = super::holds::active(tx, now)?;
+            holds.extend(configured(tx)?.into_iter().filter(|hold| hold.is_active(now)));
+            let mut insert = tx.prepare_cached(
+                "INSERT OR REPLACE INTO grace (policy, project, instance, backup, name, since, seen) \
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?6)",
+            )?;
+            for GraceStart { key, name } in started {
+                let held = |hold: &Hold| hold.covers_names(key.instance.as_str(), key.backup, name);
                 if !holds.iter().any(held) {
+                    let (project, instance) = (key.project.as_str(), key.instance.as_str());
                     insert.execute((
                         policy.as_str(),
-                        start.backup.as_str(),
-                        start.project.as_str(),
-                        start.instance.as_str(),
-                        start.name,
+                        project,
+                        instance,
+                        key.backup.as_str(),
+                        name,
                         Stamp(now),
                     ))?;
                 }
             }
-            let mut clear = tx.prepare_cached("DELETE FROM grace WHERE policy = ?1 AND backup = ?2")?;
-            for backup in cleared {
-                clear.execute((policy.as_str(), backup.as_str()))?;
+            let mut clear = tx.prepare_cached(
+                "DELETE FROM grace WHERE policy = ?1 AND project = ?2 AND instance = ?3 AND backup = ?4",
+            )?;
+            for key in cleared {
+                let (project, instance) = (key.project.as_str(), key.instance.as_str());
+                clear.execute((policy.as_str(), project, instance, key.backup.as_str()))?;
             }
             Ok(())
         })
     }
 
-    /// The instances of what has a grace under this policy.
+    /// The instances of what has a grace period under this policy.
     pub fn graced_instances(&self, policy: &PolicyName) -> Result<Vec<(ProjectName, InstanceId)>, Error> {
         self.read(|tx| {
             let mut statement =
@@ -88,7 +156,7 @@ impl Ledger {
         })
     }
 
-    /// Forgets the graces of these instances under a policy that no longer selects them.
+    /// Forgets the grace periods of these instances under a policy that no longer selects them.
     pub fn clear_grace_of(&self, policy: &PolicyName, instances: &[(ProjectName, InstanceId)]) -> Result<(), Error> {
         if instances.is_empty() {
             return Ok(());
@@ -102,42 +170,111 @@ impl Ledger {
             Ok(())
         })
     }
+
+    /// The holds of the configuration that was read last.
+    pub fn configured_holds(&self) -> Result<Vec<Hold>, Error> {
+        self.read(configured)
+    }
+
+    /// Takes in the holds of the configuration, whenever one is read to act by it. Every grace period that they or the
+    /// ones before them have covered restarts: a hold may come and go between two runs.
+    pub fn note_configured_holds(&self, holds: &[Hold]) -> Result<(), Error> {
+        let before = self.configured_holds()?;
+        if before.is_empty() && holds.is_empty() {
+            return Ok(());
+        }
+        self.write(|tx| {
+            for period in periods(tx)? {
+                if before.iter().chain(holds).any(|hold| period.restarts_by(hold)) {
+                    period.restart(tx)?;
+                }
+            }
+            tx.execute("DELETE FROM configured_hold", [])?;
+            let mut insert = tx.prepare_cached("INSERT INTO configured_hold (target, until) VALUES (?1, ?2)")?;
+            for hold in holds {
+                insert.execute((serde_json::to_string(&hold.target)?, hold.until.map(Stamp)))?;
+            }
+            Ok(())
+        })
+    }
 }
 
-/// Whether any grace is known: a run without one need not look for that of each of its ids.
+fn configured(tx: &Transaction<'_>) -> Result<Vec<Hold>, Error> {
+    let mut statement = tx.prepare_cached("SELECT target, until FROM configured_hold")?;
+    let mut rows = statement.query([])?;
+    let mut holds = Vec::new();
+    while let Some(row) = rows.next()? {
+        let target: String = row.get(0)?;
+        holds.push(Hold {
+            id: None,
+            target: serde_json::from_str(&target)?,
+            reason: String::new(),
+            owner: None,
+            until: row.get::<_, Option<Stamp>>(1)?.map(|at| at.0),
+        });
+    }
+    Ok(holds)
+}
+
+/// A period that goes on, whosever it is.
+struct Going {
+    instance: String,
+    backup: BackupId,
+    name: String,
+    since: DateTime<Utc>,
+}
+
+fn periods(tx: &Transaction<'_>) -> Result<Vec<Going>, Error> {
+    let mut statement =
+        tx.prepare_cached("SELECT DISTINCT instance, backup, name, since FROM grace WHERE restarts = 0")?;
+    let rows = statement.query_map([], |row| {
+        Ok(Going {
+            instance: row.get(0)?,
+            backup: BackupId::from(row.get::<_, String>(1)?),
+            name: row.get(2)?,
+            since: row.get::<_, Stamp>(3)?.0,
+        })
+    })?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+impl Going {
+    fn restarts_by(&self, hold: &Hold) -> bool {
+        hold.has_held_after(self.since) && hold.covers_names(&self.instance, &self.backup, &self.name)
+    }
+
+    fn restart(&self, tx: &Transaction<'_>) -> Result<(), Error> {
+        tx.prepare_cached("UPDATE grace SET restarts = 1 WHERE backup = ?1 AND instance = ?2 AND since <= ?3")?
+            .execute((self.backup.as_str(), &self.instance, Stamp(self.since)))?;
+        Ok(())
+    }
+}
+
+/// Whether any grace period is known: a run without one need not look for that of each of its ids.
 pub(super) fn is_any(tx: &Transaction<'_>) -> Result<bool, Error> {
     Ok(tx
         .prepare_cached("SELECT EXISTS (SELECT 1 FROM grace)")?
         .query_row([], |row| row.get(0))?)
 }
 
-/// Forgets the grace of a backup under every policy.
-pub(super) fn forget(tx: &Transaction<'_>, backup: &BackupId) -> Result<(), Error> {
-    tx.prepare_cached("DELETE FROM grace WHERE backup = ?1")?
-        .execute([backup.as_str()])?;
+/// Forgets the grace periods of a backup of one instance under every policy.
+pub(super) fn forget(tx: &Transaction<'_>, instance: &InstanceId, backup: &BackupId) -> Result<(), Error> {
+    tx.prepare_cached("DELETE FROM grace WHERE backup = ?1 AND instance = ?2")?
+        .execute((backup.as_str(), instance.as_str()))?;
     Ok(())
 }
 
-/// Forgets the grace of all that a hold covers.
-pub(super) fn forget_covered(tx: &Transaction<'_>, hold: &Hold) -> Result<(), Error> {
+/// The grace periods of all that a hold covers restart when it has ended.
+pub(super) fn restart_covered(tx: &Transaction<'_>, hold: &Hold) -> Result<(), Error> {
     if let HoldTarget::Backup(backup) = &hold.target {
         // A hold covers an id in any case. That reads the whole table; holds are rare.
-        tx.prepare_cached("DELETE FROM grace WHERE backup = ?1 COLLATE NOCASE")?
+        tx.prepare_cached("UPDATE grace SET restarts = 1 WHERE backup = ?1 COLLATE NOCASE")?
             .execute([backup.as_str()])?;
         return Ok(());
     }
-    let mut statement = tx.prepare_cached("SELECT DISTINCT backup, instance, name FROM grace")?;
-    let rows = statement.query_map([], |row| {
-        Ok((
-            BackupId::from(row.get::<_, String>(0)?),
-            row.get::<_, String>(1)?,
-            row.get::<_, String>(2)?,
-        ))
-    })?;
-    let graced: Vec<_> = rows.collect::<Result<_, _>>()?;
-    for (backup, instance, name) in graced {
-        if hold.covers_names(&instance, &backup, &name) {
-            forget(tx, &backup)?;
+    for period in periods(tx)? {
+        if hold.covers_names(&period.instance, &period.backup, &period.name) {
+            period.restart(tx)?;
         }
     }
     Ok(())

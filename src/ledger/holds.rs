@@ -181,8 +181,8 @@ impl Ledger {
         self.read(|tx| active(tx, now))
     }
 
-    /// Places a hold; the hold with its id. `by` is the person or account. The graces of what it covers are forgotten:
-    /// a hold's end starts them anew, even when no run saw the hold.
+    /// Places a hold; the hold with its id. `by` is the person or account. The grace periods of what it covers
+    /// restart when it has ended, even when no run saw it.
     pub fn add_hold(&self, hold: &Hold, by: &str, now: DateTime<Utc>) -> Result<Hold, Error> {
         self.write(|tx| {
             let mut hold = hold.clone();
@@ -200,7 +200,7 @@ impl Ledger {
             ))?;
             let number = tx.last_insert_rowid();
             hold.id = Some(id_of(number));
-            super::grace::forget_covered(tx, &hold)?;
+            super::grace::restart_covered(tx, &hold)?;
             let by = by.to_owned();
             let body = HoldBody { number, hold, by };
             chain::append(tx, now, Kind::Hold, &body)?;
@@ -236,7 +236,7 @@ impl Ledger {
             };
             tx.prepare_cached("UPDATE hold SET released_at = ?2 WHERE number = ?1")?
                 .execute((number, Stamp(now)))?;
-            super::grace::forget_covered(tx, &placed.hold)?;
+            super::grace::restart_covered(tx, &placed.hold)?;
             let (by, reason) = (by.to_owned(), reason.map(str::to_owned));
             chain::append(tx, now, Kind::Release, &ReleaseBody { number, by, reason })?;
             Ok(placed.hold)

@@ -20,6 +20,7 @@ mod continuity;
 mod error;
 pub mod grace;
 pub mod holds;
+pub mod keys;
 pub mod observed;
 mod open;
 mod packed;
@@ -52,13 +53,14 @@ pub use configured::{freeze_key, hold_key};
 pub use confirm::{Pending, Unconfirmed};
 pub use continuity::KnownHead;
 pub use error::{Error, Fault};
-pub use grace::GraceStart;
+pub use grace::{GraceKey, GracePeriod, GraceSeen, GraceStart, GraceUpdate};
 pub use holds::{Actor, PlacedFreeze, PlacedHold, Thaw};
+pub use keys::KeyRefusal;
 pub use observed::{Elsewhere, REMEMBERED, Remembered, Said};
 pub use open::{Access, DeletionLock};
 pub use past::{DeletionState, PastDeletion};
 pub use requests::{Clearance, Entered, Entry, Intent, Listing, OpenItem, OpenRequest, RequestKey};
-pub use runs::{FinishedPolicy, LastRuns, NewRun, RunFilter, RunRow};
+pub use runs::{FinishedPolicy, LastBegun, LastRuns, LeftOpen, NewRun, RunFilter, RunRow};
 pub use seen::{Believed, BelievedCounts, KnownBackup, SeenBackup, SeenInstance};
 
 /// An open ledger.

@@ -1,15 +1,16 @@
 //! Runs: when, why, under which configuration, and how they ended.
 
 use std::collections::BTreeMap;
+use std::sync::PoisonError;
 
 use chrono::{DateTime, Utc};
-use rusqlite::{OptionalExtension, Transaction};
+use rusqlite::Transaction;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::chain::{self, Kind};
 use super::replay::Replay;
-use super::{Error, Ledger, Stamp};
+use super::{DeletionLock, Error, Ledger, Stamp};
 use crate::retention::report::RunResult;
 use crate::retention::{Mode, PolicyName};
 
@@ -62,6 +63,44 @@ pub struct RunRow {
     pub summary: Option<Value>,
 }
 
+/// What a run that did not come to its end is marked with, in the summary of each policy that had work left.
+pub const INTERRUPTED: &str = "interrupted";
+/// It was told to stop.
+pub const STOPPED: &str = "stopped";
+/// Its process ended, or it was cut, and a later one closed it.
+pub const KILLED: &str = "killed";
+
+impl RunRow {
+    /// Whether it did not come to its end.
+    pub fn is_interrupted(&self) -> bool {
+        self.interrupted_by().is_some()
+    }
+
+    fn interrupted_by(&self) -> Option<&str> {
+        self.summary.as_ref()?.get(INTERRUPTED)?.as_str()
+    }
+}
+
+/// The last run of a policy, as far as its schedule is concerned.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LastBegun {
+    /// When it began: a tick before that was not missed.
+    pub at: DateTime<Utc>,
+    /// It was interrupted, so that its own tick is to be made up for.
+    pub is_interrupted: bool,
+}
+
+/// A run that a killed process left open.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LeftOpen {
+    /// Its id.
+    pub run: String,
+    /// When it began.
+    pub started_at: DateTime<Utc>,
+    /// Its policies.
+    pub policies: Vec<PolicyName>,
+}
+
 /// Which runs to list.
 #[derive(Clone, Debug, Default)]
 pub struct RunFilter {
@@ -102,6 +141,7 @@ impl Ledger {
     pub fn begin_run(&self, run: &NewRun<'_>) -> Result<(), Error> {
         self.write(|tx| {
             Replay::check_words(tx)?;
+            super::keys::date_back(tx, run.started_at)?;
             let policies = run.policies.iter();
             let body = RunBegunBody {
                 run: run.id.to_owned(),
@@ -133,25 +173,25 @@ impl Ledger {
         finished_at: DateTime<Utc>,
         policies: &[FinishedPolicy],
     ) -> Result<String, Error> {
-        self.write(|tx| {
-            let body = RunFinishedBody {
-                run: id.to_owned(),
-                policies: policies.to_vec(),
-            };
-            let seq = chain::append(tx, finished_at, Kind::RunFinished, &body)?;
-            let changed = tx
-                .prepare_cached("UPDATE run SET finished_at = ?2, finished = ?3 WHERE id = ?1 AND finished IS NULL")?
-                .execute((id, Stamp(finished_at), seq))?;
-            let mut update = tx.prepare_cached("UPDATE run_policy SET result = ?3 WHERE run = ?1 AND policy = ?2")?;
-            let mut known = changed == 1;
-            for policy in policies {
-                known &= update.execute((id, policy.policy.as_str(), &policy.result))? == 1;
-            }
-            if !known {
-                return Err(Error::NoSuchRun(id.to_owned()));
-            }
-            Ok(chain::tail(tx)?.1)
-        })
+        self.write(|tx| finish(tx, id, finished_at, policies.to_vec()))
+    }
+
+    /// Closes, as failed, the runs that killed processes left open, once for each lock: what is open after the first run under
+    /// it has begun may be that run.
+    pub fn close_interrupted_runs(&self, lock: &DeletionLock, now: DateTime<Utc>) -> Result<Vec<LeftOpen>, Error> {
+        if !lock.is_of(&self.dir) {
+            return Err(Error::WrongLock { dir: self.dir.clone() });
+        }
+        // Held until it is done: no run begins under the lock before that.
+        let settled = lock.settled.lock().unwrap_or_else(PoisonError::into_inner);
+        if *settled {
+            return Ok(Vec::new());
+        }
+        let open = self.read(left_open)?;
+        if !open.is_empty() {
+            self.write(|tx| open.iter().try_for_each(|run| close(tx, run, now)))?;
+        }
+        Ok(open)
     }
 
     /// Past runs, newest first.
@@ -171,22 +211,23 @@ impl Ledger {
         })
     }
 
-    /// Of each policy that ever finished a run: its last ones. For gauges after a start.
-    pub fn last_runs(&self) -> Result<BTreeMap<PolicyName, LastRuns>, Error> {
+    /// Of each policy that ever finished a run: its last ones. For gauges after a start. A run dated ahead of now was made under
+    /// a wrong clock, and is not the last one until that time comes.
+    pub fn last_runs(&self, now: DateTime<Utc>) -> Result<BTreeMap<PolicyName, LastRuns>, Error> {
         self.read(|tx| {
             let policies: Vec<String> = tx
                 .prepare_cached("SELECT DISTINCT policy FROM run_policy")?
                 .query_map([], |row| row.get(0))?
                 .collect::<Result<_, _>>()?;
-            let newest = "p.policy = ?1 AND p.result IS NOT NULL ORDER BY p.started_at DESC, p.run DESC LIMIT 1";
-            let success = "p.policy = ?1 AND p.result = ?2 ORDER BY p.started_at DESC, p.run DESC LIMIT 1";
-            let read = "p.policy = ?1 AND p.result NOT IN (?2, ?3) ORDER BY p.started_at DESC, p.run DESC LIMIT 1";
+            let newest = "p.policy = ?1 AND p.started_at <= ?2 AND p.result IS NOT NULL ORDER BY p.started_at DESC, p.run DESC LIMIT 1";
+            let success = "p.policy = ?1 AND p.started_at <= ?2 AND p.result = ?3 ORDER BY p.started_at DESC, p.run DESC LIMIT 1";
+            let read = "p.policy = ?1 AND p.started_at <= ?2 AND p.result NOT IN (?3, ?4) ORDER BY p.started_at DESC, p.run DESC LIMIT 1";
             let blind = [RunResult::Failed, RunResult::Skipped].map(RunResult::as_str);
             let mut last = BTreeMap::new();
             for policy in policies {
-                if let Some(finished) = select(tx, newest, (&policy,))?.pop() {
-                    let success = select(tx, success, (&policy, RunResult::Success.as_str()))?.pop();
-                    let read = select(tx, read, (&policy, blind[0], blind[1]))?.pop();
+                if let Some(finished) = select(tx, newest, (&policy, Stamp(now)))?.pop() {
+                    let success = select(tx, success, (&policy, Stamp(now), RunResult::Success.as_str()))?.pop();
+                    let read = select(tx, read, (&policy, Stamp(now), blind[0], blind[1]))?.pop();
                     let runs = LastRuns {
                         finished,
                         success,
@@ -199,17 +240,73 @@ impl Ledger {
         })
     }
 
-    /// When the policy last began a run, finished or not: a tick before that was not missed.
-    pub fn last_begun(&self, policy: &PolicyName) -> Result<Option<DateTime<Utc>>, Error> {
-        self.read(|tx| {
-            let at: Option<Stamp> = tx
-                .prepare_cached("SELECT MAX(started_at) FROM run_policy WHERE policy = ?1")?
-                .query_row([policy.as_str()], |row| row.get(0))
-                .optional()?
-                .flatten();
-            Ok(at.map(|at| at.0))
-        })
+    /// The policy's last run, finished or not. One dated ahead of now was made under a wrong clock, and one that a person
+    /// typed and interrupted made up for no tick: neither counts.
+    pub fn last_begun(&self, policy: &PolicyName, now: DateTime<Utc>) -> Result<Option<LastBegun>, Error> {
+        let last = self.read(|tx| {
+            select(
+                tx,
+                "p.policy = ?1 AND p.started_at <= ?2 ORDER BY p.started_at DESC, p.run DESC LIMIT ?3",
+                (policy.as_str(), Stamp(now), LOOKED_BACK),
+            )
+        })?;
+        let counts = |run: &&RunRow| !(run.is_interrupted() && run.cause == "apply");
+        Ok(last.iter().find(counts).map(|run| LastBegun {
+            at: run.started_at,
+            // Once: what kills each run that makes up for it must not make the next.
+            is_interrupted: run.is_interrupted()
+                && (run.cause.as_str(), run.interrupted_by()) != ("catch-up", Some(KILLED)),
+        }))
     }
+}
+
+/// So many runs are looked at for the last one that counts.
+const LOOKED_BACK: i64 = 50;
+
+fn finish(
+    tx: &Transaction<'_>,
+    id: &str,
+    finished_at: DateTime<Utc>,
+    policies: Vec<FinishedPolicy>,
+) -> Result<String, Error> {
+    let run = id.to_owned();
+    let body = RunFinishedBody { run, policies };
+    let seq = chain::append(tx, finished_at, Kind::RunFinished, &body)?;
+    let changed = tx
+        .prepare_cached("UPDATE run SET finished_at = ?2, finished = ?3 WHERE id = ?1 AND finished IS NULL")?
+        .execute((id, Stamp(finished_at), seq))?;
+    let mut update = tx.prepare_cached("UPDATE run_policy SET result = ?3 WHERE run = ?1 AND policy = ?2")?;
+    let mut known = changed == 1;
+    for policy in &body.policies {
+        known &= update.execute((id, policy.policy.as_str(), &policy.result))? == 1;
+    }
+    if !known {
+        return Err(Error::NoSuchRun(id.to_owned()));
+    }
+    Ok(chain::tail(tx)?.1)
+}
+
+fn left_open(tx: &Transaction<'_>) -> Result<Vec<LeftOpen>, Error> {
+    let open = select(tx, "r.finished IS NULL ORDER BY r.begun, p.policy", ())?;
+    let runs = open.chunk_by(|a, b| a.run == b.run).filter_map(|rows| {
+        let first = rows.first()?;
+        Some(LeftOpen {
+            run: first.run.clone(),
+            started_at: first.started_at,
+            policies: rows.iter().map(|row| row.policy.clone()).collect(),
+        })
+    });
+    Ok(runs.collect())
+}
+
+fn close(tx: &Transaction<'_>, run: &LeftOpen, now: DateTime<Utc>) -> Result<(), Error> {
+    let failed = |policy: &PolicyName| FinishedPolicy {
+        policy: policy.clone(),
+        result: RunResult::Failed.as_str().to_owned(),
+        summary: serde_json::json!({ INTERRUPTED: KILLED }),
+    };
+    finish(tx, &run.run, now, run.policies.iter().map(failed).collect())?;
+    Ok(())
 }
 
 fn select(tx: &Transaction<'_>, what: &str, values: impl rusqlite::Params) -> Result<Vec<RunRow>, Error> {

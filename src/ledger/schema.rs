@@ -137,7 +137,23 @@ WHERE kind IN ('hold', 'release', 'freeze', 'thaw', 'approve', 'approve_listing'
 ";
 
 const STEP_4: &str = "
--- Grace periods.
+-- Grace periods: of a policy, project, instance and id. seen: when an enforcing run last found it expired; restarts: a hold covered it since.
+CREATE TABLE grace_of_instance (
+    policy TEXT NOT NULL, project TEXT NOT NULL, instance TEXT NOT NULL, backup TEXT NOT NULL, name TEXT NOT NULL,
+    since INTEGER NOT NULL, seen INTEGER NOT NULL, restarts INTEGER NOT NULL DEFAULT 0,
+    PRIMARY KEY (policy, project, instance, backup)
+) STRICT, WITHOUT ROWID;
+INSERT INTO grace_of_instance (policy, project, instance, backup, name, since, seen)
+SELECT g.policy, g.project, g.instance, g.backup, g.name, g.since, MAX(g.since, COALESCE(r.at, g.since))
+FROM grace g LEFT JOIN (
+    -- Only these are known to have seen every instance.
+    SELECT policy, MAX(started_at) AS at FROM run_policy WHERE mode = 'enforce' AND result = 'success' GROUP BY policy
+) r ON r.policy = g.policy;
+DROP TABLE grace;
+ALTER TABLE grace_of_instance RENAME TO grace;
+CREATE INDEX grace_by_backup ON grace (backup);
+-- The holds of the configuration that was read last: what they covered has its grace period restarted when they are gone.
+CREATE TABLE configured_hold (target TEXT NOT NULL, until INTEGER) STRICT;
 
 -- Requests.
 
@@ -173,7 +189,11 @@ CREATE TABLE refused (
     at INTEGER NOT NULL, waits INTEGER NOT NULL, PRIMARY KEY (policy, digest)
 ) STRICT, WITHOUT ROWID;
 
--- Runs and keys.
+-- Runs and keys: what the API refused, in place of blocks by access key alone. A block came with the second refusal.
+CREATE TABLE key_refusal (access_key TEXT NOT NULL, whole TEXT NOT NULL, at INTEGER NOT NULL, blocked_until INTEGER) STRICT;
+INSERT INTO key_refusal SELECT fingerprint, '', until - 900000000, NULL FROM blocked_key;
+INSERT INTO key_refusal SELECT fingerprint, '', until - 900000000, NULL FROM blocked_key;
+DROP TABLE blocked_key;
 ";
 
 /// The format of an open file, after checking that it is a file of this program and not a newer one's.

@@ -1,4 +1,4 @@
-//! What listings showed: instances, counts that were believed; and keys that must not be used. Of backups: `observed`.
+//! What listings showed: instances, and counts that were believed. Of backups: `observed`.
 //!
 //! Plain state, not in the chain.
 
@@ -29,10 +29,12 @@ pub struct SeenInstance {
 }
 
 impl SeenInstance {
-    /// Whether it was missed by three listings over at least 24 hours. It is deleted if its id then finds nothing, too.
-    pub fn is_long_missed(&self) -> bool {
+    /// Whether it was missed by three listings over at least 24 hours until `now`. It is deleted if its id then finds nothing,
+    /// too.
+    pub fn is_long_missed(&self, now: DateTime<Utc>) -> bool {
         match (self.missed_since, self.missed_last) {
-            (Some(first), Some(last)) => self.missed >= 3 && last - first >= TimeDelta::hours(24),
+            // A last time ahead of now was noted by a wrong clock.
+            (Some(first), Some(last)) => self.missed >= 3 && last.min(now) - first >= TimeDelta::hours(24),
             _ => false,
         }
     }
@@ -158,7 +160,7 @@ impl Ledger {
     ) -> Result<(), Error> {
         self.write(|tx| {
             tx.prepare_cached(
-                "UPDATE seen_instance SET missed = missed + 1, missed_since = COALESCE(missed_since, ?2), missed_last = ?2 \
+                "UPDATE seen_instance SET missed = missed + 1, missed_since = MIN(COALESCE(missed_since, ?2), ?2), missed_last = ?2 \
                  WHERE project = ?1",
             )?
             .execute((project.as_str(), Stamp(now)))?;
@@ -290,7 +292,7 @@ impl Ledger {
         })
     }
 
-    /// Notes that a listing shrank and is not believed; since when that has been so. `instance` is `None` for the
+    /// Notes that a listing shrank and is not believed; since when that has been so, never since a time ahead of now. `instance` is `None` for the
     /// project's list of instances.
     pub fn disbelieve(
         &self,
@@ -303,30 +305,10 @@ impl Ledger {
             let since: Stamp = tx
                 .prepare_cached(
                     "INSERT INTO believed (project, instance, shrunk_since) VALUES (?1, ?2, ?3) \
-                     ON CONFLICT DO UPDATE SET shrunk_since = COALESCE(shrunk_since, ?3) RETURNING shrunk_since",
+                     ON CONFLICT DO UPDATE SET shrunk_since = MIN(COALESCE(shrunk_since, ?3), ?3) RETURNING shrunk_since",
                 )?
                 .query_row((project.as_str(), instance, Stamp(now)), |row| row.get(0))?;
             Ok(since.0)
-        })
-    }
-
-    /// The access keys that must not be used at `now`, by fingerprint, and until when.
-    pub fn blocked_keys(&self, now: DateTime<Utc>) -> Result<HashMap<String, DateTime<Utc>>, Error> {
-        self.read(|tx| {
-            let mut statement = tx.prepare_cached("SELECT fingerprint, until FROM blocked_key WHERE until > ?1")?;
-            let rows = statement.query_map([Stamp(now)], |row| Ok((row.get(0)?, row.get::<_, Stamp>(1)?.0)))?;
-            Ok(rows.collect::<Result<_, _>>()?)
-        })
-    }
-
-    /// Blocks an access key, across restarts. `fingerprint` is a hash, never the key.
-    pub fn block_key(&self, fingerprint: &str, until: DateTime<Utc>, now: DateTime<Utc>) -> Result<(), Error> {
-        self.write(|tx| {
-            tx.prepare_cached("DELETE FROM blocked_key WHERE until <= ?1")?
-                .execute([Stamp(now)])?;
-            tx.prepare_cached("INSERT OR REPLACE INTO blocked_key (fingerprint, until) VALUES (?1, ?2)")?
-                .execute((fingerprint, Stamp(until)))?;
-            Ok(())
         })
     }
 }

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use chrono::{DateTime, TimeDelta, Utc};
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
 use thiserror::Error;
 use url::Url;
@@ -116,7 +116,7 @@ pub struct Credentials {
     pub(super) expires: Option<DateTime<Utc>>,
     /// The project id that stands beside the keys. It decides nothing; one that differs draws a warning.
     pub(super) project_id: Option<String>,
-    fingerprint: String,
+    fingerprint: Fingerprint,
 }
 
 impl Credentials {
@@ -126,7 +126,8 @@ impl Credentials {
         security_token: Option<SecretString>,
         expires: Option<DateTime<Utc>>,
     ) -> Self {
-        let fingerprint = fingerprint(&access_key);
+        let token = security_token.as_ref().map(ExposeSecret::expose_secret);
+        let fingerprint = fingerprint(&access_key, secret_key.expose_secret(), token);
         Self {
             access_key,
             secret_key,
@@ -142,8 +143,8 @@ impl Credentials {
         self
     }
 
-    /// The name of the access key for [`super::KeyGuard`].
-    pub fn fingerprint(&self) -> &str {
+    /// The name of these keys for [`super::KeyGuard`].
+    pub fn fingerprint(&self) -> &Fingerprint {
         &self.fingerprint
     }
 
@@ -168,9 +169,34 @@ impl fmt::Debug for Credentials {
     }
 }
 
-/// Hex SHA-256 of an access key: names the key without being it.
-pub fn fingerprint(access_key: &str) -> String {
-    hex::encode(Sha256::digest(access_key.as_bytes()))
+/// Names keys without being them, or telling any of them.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Fingerprint {
+    /// Of the access key alone: hex SHA-256.
+    pub access_key: String,
+    /// Of access key, secret key and token: another one when any of them changes.
+    pub whole: String,
+}
+
+/// How often the digest of the whole is repeated: it is kept in the ledger, and makes each guess at a secret cost as much.
+const ROUNDS: usize = 1_000;
+
+/// The fingerprint of a set of keys.
+pub fn fingerprint(access_key: &str, secret_key: &str, security_token: Option<&str>) -> Fingerprint {
+    let mut digest = Sha256::new();
+    for part in [access_key, secret_key, security_token.unwrap_or_default()] {
+        // The length keeps ("ab", "c") from being ("a", "bc").
+        digest.update((part.len() as u64).to_be_bytes());
+        digest.update(part);
+    }
+    let mut whole = digest.finalize();
+    for _ in 1..ROUNDS {
+        whole = Sha256::new().chain_update(whole).chain_update(access_key).finalize();
+    }
+    Fingerprint {
+        access_key: hex::encode(Sha256::digest(access_key.as_bytes())),
+        whole: hex::encode(whole),
+    }
 }
 
 /// Keys are renewed when less of their life than this remains (the SDK's value) …
@@ -311,8 +337,24 @@ mod tests {
         let short = Credentials::new("short".into(), "x".into(), None, None);
         assert_eq!(short.masked(), "…");
         assert_eq!(
-            fingerprint("abc"),
+            fingerprint("abc", "s", None).access_key,
             "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
         );
+    }
+
+    #[test]
+    fn a_fingerprint_changes_with_each_part_of_a_key() {
+        let parts = [
+            ("a", "bc", None),
+            ("ab", "c", None),
+            ("a", "b", Some("c")),
+            ("a", "b", None),
+            ("a", "c", None),
+        ];
+        let prints: std::collections::HashSet<String> = parts
+            .into_iter()
+            .map(|(access_key, secret, token)| fingerprint(access_key, secret, token).whole)
+            .collect();
+        assert_eq!(prints.len(), parts.len());
     }
 }

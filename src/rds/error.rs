@@ -102,10 +102,11 @@ pub enum Error {
         #[source]
         source: super::auth::AuthError,
     },
-    /// The access key answered 401 twice: nothing is sent with it for a while.
+    /// The access key was refused: nothing is sent with it for a while.
     #[error(
-        "{place}: nothing was sent: access key {key} was refused twice (401) and is not used before {until}, lest the API locks it; \
-         put right or change the credentials"
+        "{place}: nothing was sent: access key {key} was refused (401) and is not used until {}, so that the API does not lock it; \
+         fix the credentials",
+        until.format("%Y-%m-%d %H:%M:%S UTC")
     )]
     KeyBlocked {
         /// Where.

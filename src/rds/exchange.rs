@@ -7,11 +7,12 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use reqwest::header::{DATE, HeaderMap, HeaderValue, RETRY_AFTER};
 use secrecy::ExposeSecret;
 use tokio::time::Instant;
 
-use super::auth::{Credentials, Wallet};
+use super::auth::{Credentials, Fingerprint, Wallet};
 use super::error::{Error, Place};
 use super::failure::{Failure, Kind};
 use super::keys::{KeyGuard, Pass};
@@ -49,8 +50,8 @@ pub(super) struct Admission {
 
 impl Admission {
     /// The name of the key that it uses.
-    pub(super) fn fingerprint(&self) -> String {
-        self.credentials.fingerprint().to_owned()
+    pub(super) fn fingerprint(&self) -> Fingerprint {
+        self.credentials.fingerprint().clone()
     }
 }
 
@@ -73,7 +74,7 @@ pub(super) struct Exchange {
 impl Exchange {
     /// Reads: sends and reads one answer; the inner `Err` when there was none. A 401 is an [`Error`], all other statuses are answers.
     pub(super) async fn send(&self, ask: &Ask) -> Result<Result<Reply, Failure>, Error> {
-        let mut refused: Option<String> = None;
+        let mut refused: Option<Fingerprint> = None;
         loop {
             let admission = self.admission(&ask.place).await?;
             let (request, generation) = self.request(ask, &admission.credentials)?;
@@ -82,7 +83,7 @@ impl Exchange {
                 Err(failure) => return Ok(Err(failure)),
             };
             let fingerprint = admission.fingerprint();
-            if self.settle_key(&ask.place, admission, refused.as_deref(), &reply)? {
+            if self.settle_key(&ask.place, admission, refused.as_ref(), &reply)? {
                 return Ok(Ok(reply));
             }
             refused = Some(fingerprint);
@@ -109,7 +110,7 @@ impl Exchange {
         &self,
         place: &Place,
         admission: Admission,
-        refused: Option<&str>,
+        refused: Option<&Fingerprint>,
         reply: &Reply,
     ) -> Result<bool, Error> {
         let Admission {
@@ -345,21 +346,25 @@ pub(super) enum ApiClock {
     #[default]
     Missing,
     /// The API's time, and the moment it was read.
-    Read(chrono::DateTime<chrono::Utc>, Instant),
+    Read(DateTime<Utc>, Instant),
 }
 
-fn not_authenticated(place: &Place, credentials: &Credentials, blocked: bool, reply: &Reply) -> Error {
-    let pause = if blocked {
-        ", and is not used for 15 minutes lest the API locks it"
-    } else {
-        ""
-    };
+fn not_authenticated(
+    place: &Place,
+    credentials: &Credentials,
+    blocked_until: Option<DateTime<Utc>>,
+    reply: &Reply,
+) -> Error {
+    let pause = blocked_until.map_or_else(String::new, |until| {
+        let until = until.format("%Y-%m-%d %H:%M:%S UTC");
+        format!(", and is not used until {until} so that the API does not lock it, unless its secret or token changes")
+    });
     Error::NotAllowed {
         place: place.clone(),
         status: reply.status,
         said: reply.said(),
         hint: format!(
-            "access key {} was refused, also after its renewal{pause}; check access key, secret key, security token and this machine's clock",
+            "access key {} was refused{pause}; check access key, secret key, security token and this machine's clock",
             credentials.masked()
         ),
     }

@@ -2,29 +2,87 @@
 //!
 //! More than five failed authentications in a row lock an access key for everybody who uses it (API reference, section 6.6). The guard is
 //! shared by all clients of the process, because the lock counts by key, not by project. It holds fingerprints, never keys.
+//!
+//! Two counts: of a key (access key, secret and token together), so that a corrected secret is tried at once, and of an access key
+//! whatever its secret, because that is what the API locks. Both go by a clock that nobody sets: a key is refused because the
+//! wall clock is wrong more often than for any other reason.
 
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
-/// Called with fingerprint and end of a new block, before any other request can start: the caller persists it at once.
-pub type OnBlock = Arc<dyn Fn(&str, DateTime<Utc>) + Send + Sync>;
+use super::auth::Fingerprint;
+
+/// A request that was answered 401.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// The key it was made with.
+    pub key: Fingerprint,
+    /// When.
+    pub at: DateTime<Utc>,
+    /// Until when the key is blocked because of it, if it is.
+    pub blocked_until: Option<DateTime<Utc>>,
+}
+
+/// Called with each refusal, before any other request can start: the caller persists it at once.
+pub type OnRefusal = Arc<dyn Fn(&Refusal) + Send + Sync>;
 
 /// How long a key stays blocked.
-pub const BLOCKED_FOR: TimeDelta = TimeDelta::minutes(15);
+const BLOCKED_FOR: Duration = Duration::from_secs(15 * 60);
 /// So many 401 in a row block a key. The API's own lock falls after more than five.
-const REFUSALS: u32 = 2;
+const REFUSALS: usize = 2;
+/// A changed secret is tried once.
+const REFUSALS_OF_A_CHANGED_KEY: usize = 1;
+/// So many of one access key within an hour are the end for that hour, whatever the secret.
+const REFUSALS_AN_HOUR: usize = 5;
+const HOUR: Duration = Duration::from_secs(3600);
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Key {
     under_way: usize,
     /// One request at a time, until one was answered in a way that proves the key.
     alone: bool,
-    refusals: u32,
-    blocked_until: Option<DateTime<Utc>>,
+    /// Grows with each doubt: an answer to a request from before it settles nothing.
+    doubts: u64,
+    /// A request was ever answered in a way that proves it.
+    is_proven: bool,
+    /// In a row.
+    refusals: usize,
+    blocked_until: Option<Instant>,
+}
+
+/// A refusal, and when that was by the clock that nobody sets.
+#[derive(Debug)]
+struct Refused {
+    whole: String,
+    noted: DateTime<Utc>,
+    at: Instant,
+}
+
+impl Default for Key {
+    fn default() -> Self {
+        Self {
+            under_way: 0,
+            alone: true,
+            doubts: 0,
+            is_proven: false,
+            refusals: 0,
+            blocked_until: None,
+        }
+    }
+}
+
+#[derive(Debug, Default)]
+struct Keys {
+    /// By the fingerprint of the whole key.
+    keys: HashMap<String, Key>,
+    /// When which key was refused, by the fingerprint of the access key.
+    refusals: HashMap<String, Vec<Refused>>,
 }
 
 /// The blocked and the unproven keys of the process; clones share them.
@@ -33,9 +91,9 @@ pub struct KeyGuard(Arc<Inner>);
 
 #[derive(Default)]
 struct Inner {
-    keys: Mutex<HashMap<String, Key>>,
+    keys: Mutex<Keys>,
     changed: Notify,
-    on_block: Option<OnBlock>,
+    on_refusal: Option<OnRefusal>,
 }
 
 impl fmt::Debug for KeyGuard {
@@ -46,82 +104,133 @@ impl fmt::Debug for KeyGuard {
     }
 }
 
+impl Keys {
+    fn of(&mut self, key: &Fingerprint) -> &mut Key {
+        self.keys.entry(key.whole.clone()).or_default()
+    }
+
+    /// The refusals of an access key within the last hour, in their order.
+    fn within_the_hour(&mut self, access_key: &str) -> &mut Vec<Refused> {
+        let refusals = self.refusals.entry(access_key.to_owned()).or_default();
+        refusals.retain(|refused| refused.at.elapsed() < HOUR);
+        refusals.sort_by_key(|refused| refused.at);
+        refusals
+    }
+
+    fn blocked_until(&mut self, key: &Fingerprint) -> Option<Instant> {
+        let blocked = self.keys.get(&key.whole).and_then(|key| key.blocked_until);
+        let refusals = self.within_the_hour(&key.access_key);
+        let fifth_last = refusals.len().checked_sub(REFUSALS_AN_HOUR);
+        let end = fifth_last.map(|place| refusals[place].at + HOUR);
+        blocked.max(end).filter(|until| *until > Instant::now())
+    }
+
+    fn refused(&mut self, key: &Fingerprint, again: bool, noted: DateTime<Utc>) -> Option<Instant> {
+        let refusals = self.within_the_hour(&key.access_key);
+        let is_changed = refusals.iter().any(|other| other.whole != key.whole);
+        refusals.push(Refused {
+            whole: key.whole.clone(),
+            noted,
+            at: Instant::now(),
+        });
+        let state = self.of(key);
+        state.doubts += 1;
+        state.alone = true;
+        state.refusals += 1;
+        let most = if is_changed && !state.is_proven {
+            REFUSALS_OF_A_CHANGED_KEY
+        } else {
+            REFUSALS
+        };
+        if again || state.refusals >= most {
+            // When the block is over the key is tried by one request again.
+            state.refusals = 0;
+            state.blocked_until = Some(Instant::now() + BLOCKED_FOR);
+        }
+        self.blocked_until(key)
+    }
+
+    /// Takes over a refusal of an earlier process.
+    fn restore(&mut self, Refusal { key, at, blocked_until }: Refusal, now: DateTime<Utc>) {
+        let instant = Instant::now();
+        // A block that lasts longer than blocks do was written by a wrong clock.
+        let left = blocked_until.and_then(|until| (until - now).to_std().ok());
+        let until = left.filter(|left| *left <= BLOCKED_FOR).map(|left| instant + left);
+        let known = self.of(&key);
+        known.blocked_until = known.blocked_until.max(until);
+        let refusals = self.within_the_hour(&key.access_key);
+        // A daemon takes over its own, too, when it opens its state again.
+        if refusals
+            .iter()
+            .any(|known| (known.noted, &known.whole) == (at, &key.whole))
+        {
+            return;
+        }
+        // One that is dated ahead was noted by a wrong clock. When it really was cannot be known: it counts as just now.
+        let age = (now - at).to_std().unwrap_or_default();
+        refusals.push(Refused {
+            whole: key.whole,
+            noted: at,
+            at: instant.checked_sub(age).unwrap_or(instant),
+        });
+    }
+}
+
+/// By the wall clock, for people and for the ledger.
+fn on_the_wall(until: Instant, now: DateTime<Utc>) -> DateTime<Utc> {
+    now + TimeDelta::from_std(until.saturating_duration_since(Instant::now())).unwrap_or_default()
+}
+
 impl KeyGuard {
-    /// A guard that reports each new block. `KeyGuard::default()` is one that reports to nobody.
-    pub fn new(on_block: OnBlock) -> Self {
+    /// A guard that reports each refusal. `KeyGuard::default()` is one that reports to nobody.
+    pub fn new(on_refusal: OnRefusal) -> Self {
         Self(Arc::new(Inner {
-            on_block: Some(on_block),
+            on_refusal: Some(on_refusal),
             ..Inner::default()
         }))
     }
 
     /// Until when the key is blocked, if it is at `now`.
-    pub fn blocked_until(&self, fingerprint: &str, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
-        self.lock().get(fingerprint)?.blocked_until.filter(|until| *until > now)
+    pub fn blocked_until(&self, key: &Fingerprint, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        let until = self.lock().blocked_until(key)?;
+        Some(on_the_wall(until, now))
     }
 
-    /// Blocks a key for 15 minutes from `now` and reports it.
-    pub fn block(&self, fingerprint: &str, now: DateTime<Utc>) {
-        let until = now + BLOCKED_FOR;
-        self.set_block(fingerprint, until);
-        if let Some(on_block) = &self.0.on_block {
-            on_block(fingerprint, until);
-        }
-        self.0.changed.notify_waiters();
-    }
-
-    /// Fingerprints and ends of all blocks, past ones too, sorted.
-    pub fn snapshot(&self) -> Vec<(String, DateTime<Utc>)> {
-        let mut rows: Vec<_> = self
-            .lock()
-            .iter()
-            .filter_map(|(name, key)| Some((name.clone(), key.blocked_until?)))
-            .collect();
-        rows.sort();
-        rows
-    }
-
-    /// Takes over blocks from before a restart; a later end wins. Reports nothing.
-    pub fn restore(&self, rows: impl IntoIterator<Item = (String, DateTime<Utc>)>) {
-        for (fingerprint, until) in rows {
-            self.set_block(&fingerprint, until);
-        }
-    }
-
-    fn set_block(&self, fingerprint: &str, until: DateTime<Utc>) {
+    /// Takes over refusals and blocks from before a restart. Reports nothing.
+    pub fn restore(&self, refusals: impl IntoIterator<Item = Refusal>, now: DateTime<Utc>) {
         let mut keys = self.lock();
-        let key = keys.entry(fingerprint.to_owned()).or_default();
-        key.blocked_until = key.blocked_until.max(Some(until));
-        // When the block is over the key is tried by one request again, and two more refusals block it again.
-        key.alone = true;
-        key.refusals = 0;
+        for refusal in refusals {
+            keys.restore(refusal, now);
+        }
     }
 
     /// The next request with this key goes alone.
-    pub(super) fn doubt(&self, fingerprint: &str) {
-        self.lock().entry(fingerprint.to_owned()).or_default().alone = true;
+    pub(super) fn doubt(&self, key: &Fingerprint) {
+        let mut keys = self.lock();
+        let key = keys.of(key);
+        key.alone = true;
+        key.doubts += 1;
     }
 
     /// Waits until a request with this key may start; `Err` is the end of its block.
-    pub(super) async fn enter(&self, fingerprint: &str) -> Result<Pass, DateTime<Utc>> {
+    pub(super) async fn enter(&self, fingerprint: &Fingerprint) -> Result<Pass, DateTime<Utc>> {
         loop {
             let changed = self.0.changed.notified();
             tokio::pin!(changed);
             // Registered before looking, so that a change in between is not missed.
             changed.as_mut().enable();
-            if let Some(until) = self.blocked_until(fingerprint, crate::clock::now()) {
-                return Err(until);
-            }
             {
                 let mut keys = self.lock();
-                let key = keys.entry(fingerprint.to_owned()).or_default();
+                if let Some(until) = keys.blocked_until(fingerprint) {
+                    return Err(on_the_wall(until, crate::clock::now()));
+                }
+                let key = keys.of(fingerprint);
                 if !key.alone || key.under_way == 0 {
                     key.under_way += 1;
-                    let alone = key.alone;
                     return Ok(Pass {
                         guard: self.clone(),
-                        fingerprint: fingerprint.to_owned(),
-                        alone,
+                        key: fingerprint.clone(),
+                        doubts: key.doubts,
                     });
                 }
             }
@@ -129,7 +238,7 @@ impl KeyGuard {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<String, Key>> {
+    fn lock(&self) -> MutexGuard<'_, Keys> {
         self.0.keys.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -138,121 +247,174 @@ impl KeyGuard {
 #[derive(Debug)]
 pub(super) struct Pass {
     guard: KeyGuard,
-    fingerprint: String,
-    alone: bool,
+    key: Fingerprint,
+    doubts: u64,
 }
 
 impl Pass {
     /// The request was answered in a way that proves the key.
     pub(super) fn proven(&self) {
         let mut keys = self.guard.lock();
-        let key = keys.entry(self.fingerprint.clone()).or_default();
+        let key = keys.of(&self.key);
         key.refusals = 0;
+        key.is_proven = true;
         // An answer to a request from before the doubt does not settle it.
-        if self.alone {
+        if self.doubts == key.doubts {
             key.alone = false;
         }
     }
 
-    /// The request was answered 401; `second` when this request was refused before with the same key. Whether the key is now blocked.
-    pub(super) fn refused(&self, second: bool, now: DateTime<Utc>) -> bool {
-        let refusals = {
-            let mut keys = self.guard.lock();
-            let key = keys.entry(self.fingerprint.clone()).or_default();
-            key.alone = true;
-            key.refusals += 1;
-            key.refusals
-        };
-        let blocked = self.guard.blocked_until(&self.fingerprint, now).is_some();
-        if !blocked && (second || refusals >= REFUSALS) {
-            self.guard.block(&self.fingerprint, now);
-            return true;
+    /// The request was answered 401; `again` when this request was refused before with the same key. Until when the key is
+    /// blocked now, if it is.
+    pub(super) fn refused(&self, again: bool, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        let until = self.guard.lock().refused(&self.key, again, now);
+        let blocked_until = until.map(|until| on_the_wall(until, now));
+        if let Some(on_refusal) = &self.guard.0.on_refusal {
+            on_refusal(&Refusal {
+                key: self.key.clone(),
+                at: now,
+                blocked_until,
+            });
         }
-        blocked
+        self.guard.0.changed.notify_waiters();
+        blocked_until
     }
 }
 
 impl Drop for Pass {
     fn drop(&mut self) {
-        if let Some(key) = self.guard.lock().get_mut(&self.fingerprint) {
-            key.under_way = key.under_way.saturating_sub(1);
-        }
+        let mut keys = self.guard.lock();
+        let key = keys.of(&self.key);
+        key.under_way = key.under_way.saturating_sub(1);
+        drop(keys);
         self.guard.0.changed.notify_waiters();
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::auth::fingerprint;
     use super::*;
-    use std::time::Duration;
+
+    fn key(secret: &str) -> Fingerprint {
+        fingerprint("AKID", secret, None)
+    }
 
     async fn waits<T>(future: impl Future<Output = T>) -> bool {
         tokio::time::timeout(Duration::from_secs(1), future).await.is_err()
     }
 
+    async fn refused(guard: &KeyGuard, key: &Fingerprint, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        guard.enter(key).await.expect("not blocked").refused(false, now)
+    }
+
     #[tokio::test(start_paused = true)]
     async fn an_unproven_key_is_tried_by_one_request_at_a_time() {
-        let guard = KeyGuard::default();
-        let early = guard.enter("k").await.unwrap();
-        guard.doubt("k");
-        assert!(
-            waits(guard.enter("k")).await,
-            "one from before the doubt is still under way"
-        );
+        let (guard, k) = (KeyGuard::default(), key("k"));
+        let early = guard.enter(&k).await.unwrap();
+        assert!(waits(guard.enter(&k)).await, "a key never seen before is unproven");
+        guard.doubt(&k);
         early.proven();
         drop(early);
-        let alone = guard.enter("k").await.unwrap();
+        let alone = guard.enter(&k).await.unwrap();
         assert!(
-            waits(guard.enter("k")).await,
+            waits(guard.enter(&k)).await,
             "an answer from before the doubt settles nothing"
         );
-        assert!(!waits(guard.enter("other")).await, "other keys are not held up");
+        assert!(!waits(guard.enter(&key("other"))).await, "other keys are not held up");
         alone.proven();
-        let second = guard.enter("k").await.unwrap();
-        let third = guard.enter("k").await.unwrap();
+        let second = guard.enter(&k).await.unwrap();
+        let third = guard.enter(&k).await.unwrap();
         drop((alone, second, third));
     }
 
     #[tokio::test(start_paused = true)]
-    async fn two_refusals_block_and_are_reported_before_anybody_else_starts() {
+    async fn two_refusals_block_and_are_reported_before_any_other_request_starts() {
         let told = Arc::new(Mutex::new(Vec::new()));
         let ear = Arc::clone(&told);
-        let guard = KeyGuard::new(Arc::new(move |key, until| {
-            ear.lock().unwrap().push((key.to_owned(), until));
-        }));
-        let now = crate::clock::now();
-        let first = guard.enter("k").await.unwrap();
-        assert!(!first.refused(false, now));
-        drop(first);
-        assert!(told.lock().unwrap().is_empty());
-        let second = guard.enter("k").await.unwrap();
+        let guard = KeyGuard::new(Arc::new(move |refusal| ear.lock().unwrap().push(refusal.clone())));
+        let (now, k) = (crate::clock::now(), key("k"));
+        assert_eq!(refused(&guard, &k, now).await, None);
+        assert_eq!(told.lock().unwrap().len(), 1);
+        let second = guard.enter(&k).await.unwrap();
         let waiting = tokio::spawn({
-            let guard = guard.clone();
-            async move { guard.enter("k").await.map(drop) }
+            let (guard, k) = (guard.clone(), k.clone());
+            async move { guard.enter(&k).await.map(drop) }
         });
         tokio::task::yield_now().await;
-        assert!(second.refused(true, now));
-        drop(second);
         let until = now + TimeDelta::minutes(15);
-        assert_eq!(waiting.await.unwrap(), Err(until), "who waited fails at once");
-        assert_eq!(guard.snapshot(), vec![("k".to_owned(), until)]);
-        assert_eq!(*told.lock().unwrap(), guard.snapshot());
-        assert_eq!(guard.blocked_until("k", until), None);
+        assert_eq!(second.refused(true, now), Some(until));
+        assert_eq!(told.lock().unwrap()[1].blocked_until, Some(until));
+        drop(second);
+        assert!(waiting.await.unwrap().is_err(), "what waited fails at once");
         let restarted = KeyGuard::default();
-        restarted.restore(guard.snapshot());
-        assert_eq!(restarted.enter("k").await.err(), Some(until));
-        assert!(restarted.enter("changed").await.is_ok(), "a changed key is another key");
+        restarted.restore(told.lock().unwrap().clone(), now);
+        assert!(restarted.enter(&k).await.is_err());
+        assert_eq!(restarted.blocked_until(&k, now), Some(until));
+        assert!(
+            restarted.enter(&fingerprint("AKID2", "k", None)).await.is_ok(),
+            "another access key is another key"
+        );
+        tokio::time::advance(BLOCKED_FOR).await;
+        for guard in [guard, restarted] {
+            assert_eq!(guard.blocked_until(&k, until), None);
+        }
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_proof_between_two_refusals_starts_the_count_anew() {
-        let guard = KeyGuard::default();
-        let now = crate::clock::now();
-        for _ in 0..5 {
-            let pass = guard.enter("k").await.unwrap();
-            assert!(!pass.refused(false, now));
-            drop(pass);
-            guard.enter("k").await.unwrap().proven();
+    async fn a_changed_secret_is_tried_once_and_five_refusals_are_the_end_for_the_hour() {
+        let (guard, now) = (KeyGuard::default(), crate::clock::now());
+        let minutes = |minutes: u64| Duration::from_secs(60 * minutes);
+        assert_eq!(refused(&guard, &key("1"), now).await, None);
+        assert!(refused(&guard, &key("1"), now).await.is_some());
+        for nth in 2..=4 {
+            tokio::time::advance(minutes(1)).await;
+            let until = refused(&guard, &key(&nth.to_string()), now).await;
+            let left = if nth == 4 { minutes(57) } else { BLOCKED_FOR };
+            assert_eq!(until, Some(now + left), "{nth}");
         }
+        assert!(guard.enter(&key("right")).await.is_err());
+        assert!(guard.enter(&fingerprint("OTHER", "right", None)).await.is_ok());
+        tokio::time::advance(minutes(57)).await;
+        assert!(guard.enter(&key("right")).await.is_ok());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_token_that_changed_is_a_changed_key_and_one_that_was_proven_is_tried_twice() {
+        let (guard, now) = (KeyGuard::default(), crate::clock::now());
+        let with = |token| fingerprint("AKID", "s", Some(token));
+        assert_eq!(refused(&guard, &with("a"), now).await, None);
+        assert!(refused(&guard, &with("a"), now).await.is_some());
+        guard.enter(&with("b")).await.unwrap().proven();
+        assert_eq!(refused(&guard, &with("b"), now).await, None);
+        assert!(refused(&guard, &with("b"), now).await.is_some());
+    }
+
+    /// Each block and each refusal was noted under a clock in 2043.
+    #[tokio::test(start_paused = true)]
+    async fn what_a_wrong_clock_noted_counts_for_no_longer_than_it_would() {
+        let now = crate::clock::now();
+        let noted = |nth: i64| Refusal {
+            key: key(&nth.to_string()),
+            at: now + TimeDelta::days(6000 + nth),
+            blocked_until: Some(now + TimeDelta::days(6001 + nth)),
+        };
+        let guard = KeyGuard::default();
+        guard.restore((1..=4).map(noted), now);
+        assert_eq!(guard.blocked_until(&key("1"), now), None);
+        guard.restore((1..=5).map(noted), now);
+        assert_eq!(guard.blocked_until(&key("right"), now), Some(now + HOUR));
+        tokio::time::advance(HOUR).await;
+        assert_eq!(guard.blocked_until(&key("right"), now), None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_proof_between_two_refusals_starts_the_count_again() {
+        let (guard, now, k) = (KeyGuard::default(), crate::clock::now(), key("k"));
+        for _ in 0..4 {
+            assert_eq!(refused(&guard, &k, now).await, None);
+            guard.enter(&k).await.unwrap().proven();
+        }
+        assert!(refused(&guard, &k, now).await.is_some(), "the fifth within the hour");
     }
 }

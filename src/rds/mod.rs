@@ -36,7 +36,7 @@ use url::Url;
 
 pub use client::{Client, Tuning};
 pub use error::{Cause, Class, Error, Place, Said};
-pub use keys::{BLOCKED_FOR, KeyGuard, OnBlock};
+pub use keys::{KeyGuard, OnRefusal, Refusal};
 pub use listing::LIMIT as PAGE;
 pub use permit::{BEGINS_WITHIN, Delay, DeletionPermit, IntendedAt};
 
@@ -201,7 +201,7 @@ pub enum Answer {
     /// 401 for the first time: nothing happened, and credentials are renewed before a repeat.
     KeyRefused {
         /// The key's, for the repeat's permit.
-        fingerprint: String,
+        fingerprint: auth::Fingerprint,
     },
     /// The request did not begin within five seconds of its intent, or stop was requested before: nothing was sent.
     Late {

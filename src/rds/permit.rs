@@ -13,6 +13,7 @@ use hyper::body::{Body, Bytes, Frame, SizeHint};
 use serde::Serialize;
 use tokio::time::Instant;
 
+use super::auth::Fingerprint;
 use super::client::Client;
 use super::exchange::{Admission, Ask, Exchange};
 use super::failure::Failure;
@@ -137,13 +138,13 @@ pub struct DeletionPermit {
     ask: Ask,
     admission: Admission,
     /// The key that answered 401 to the request that this one repeats.
-    refused: Option<String>,
+    refused: Option<Fingerprint>,
 }
 
 impl Client {
     /// Waits for everything that one deletion request has to wait for. Can be dropped at any time: nothing was sent.
     /// `refused` is from [`Answer::KeyRefused`], for a repeat.
-    pub async fn permit_deletion(&self, refused: Option<String>) -> Result<DeletionPermit, Error> {
+    pub async fn permit_deletion(&self, refused: Option<Fingerprint>) -> Result<DeletionPermit, Error> {
         let ask = self.deletion().await?;
         let admission = self.exchange().admission(&ask.place).await?;
         Ok(DeletionPermit {
@@ -192,7 +193,7 @@ impl DeletionPermit {
         match reply {
             Ok(reply) => {
                 let fingerprint = self.admission.fingerprint();
-                if exchange.settle_key(&ask.place, self.admission, self.refused.as_deref(), &reply)? {
+                if exchange.settle_key(&ask.place, self.admission, self.refused.as_ref(), &reply)? {
                     delete::answer(&ask.place, &ids, &reply)
                 } else {
                     Ok(Answer::KeyRefused { fingerprint })

@@ -49,6 +49,11 @@ impl Hold {
         self.until.is_none_or(|until| now < until)
     }
 
+    /// Whether it has held after `since`, or will: a grace period that started then restarts.
+    pub fn has_held_after(&self, since: DateTime<Utc>) -> bool {
+        self.until.is_none_or(|until| since < until)
+    }
+
     /// Whether it is about this backup, active or not.
     pub fn covers(&self, instance: &Instance, backup: &Backup) -> bool {
         self.covers_names(instance.id.as_str(), &backup.id, &backup.name)

@@ -182,6 +182,29 @@ pub struct Row {
     pub fate: Option<Arc<Fate>>,
 }
 
+/// Why a grace period that had started does not go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Restart {
+    /// A hold has covered the backup since.
+    HoldEnded,
+    /// No enforcing run of the policy has seen it expired for too long.
+    NotSeen,
+    /// It is dated ahead of now.
+    StartAhead,
+}
+
+impl Restart {
+    /// The name in JSON and logs.
+    pub fn key(self) -> &'static str {
+        match self {
+            Self::HoldEnded => "hold_ended",
+            Self::NotSeen => "not_seen",
+            Self::StartAhead => "start_ahead",
+        }
+    }
+}
+
 /// What one policy found and did.
 #[derive(Clone, Debug)]
 pub struct PolicyReport {
@@ -203,6 +226,8 @@ pub struct PolicyReport {
     pub rows: Vec<Row>,
     /// What became of what was sent, by project.
     pub sent: BTreeMap<ProjectName, Sent>,
+    /// Grace periods that this run restarts, or would, by why.
+    pub restarted: BTreeMap<Restart, u64>,
     /// Approved, but not sent in this run (time budget, stop, a project that stopped answering, held meanwhile).
     pub left: u64,
     /// How many of the due the guard let pass.
@@ -424,6 +449,7 @@ impl RunReport {
             summary: Summary::default(),
             rows: Vec::new(),
             sent: BTreeMap::new(),
+            restarted: BTreeMap::new(),
             left: 0,
             approved: 0,
             when_enforced: None,

@@ -141,6 +141,7 @@ fn policy(sent: [(&str, &[(&str, u64)]); 2], rows: Vec<Row>) -> PolicyReport {
             .into_iter()
             .map(|(project, sent)| (project.into(), fates(sent)))
             .collect(),
+        restarted: BTreeMap::new(),
         left: 0,
         approved: 0,
         when_enforced: None,

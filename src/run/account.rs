@@ -2,15 +2,16 @@
 //!
 //! Pure, although it lives on floor 2: it is the seam between the decision (floor 0) and what the ledger remembers.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 
+use super::grace::{GracePeriods, OfInstance};
 use super::{Order, Rows, Teller};
 use crate::retention::plan::InstanceDue;
 use crate::retention::policy::Knowledge;
-use crate::retention::report::{Action, PolicyReport, Row, RunResult, Summary};
+use crate::retention::report::{Action, PolicyReport, Restart, Row, RunResult, Summary};
 use crate::retention::{
     Backup, BackupId, Candidate, Decision, ExpireReason, Hold, Instance, InstanceId, Mode, Plan, Policy, Verdict,
     decide,
@@ -20,7 +21,7 @@ use crate::retention::{
 #[derive(Clone, Debug)]
 pub enum Grace {
     /// As the ledger knows it.
-    Known(HashMap<BackupId, DateTime<Utc>>),
+    Known(GracePeriods),
     /// Taken as over (`plan --backups FILE`).
     Over,
 }
@@ -126,6 +127,7 @@ impl Accounts {
             account.plan.retain(|of| !left_out(&of.instance));
             account.if_enforced.retain(|of| !left_out(&of.instance));
             account.started.retain(|start| !left_out(&start.instance));
+            account.seen.retain(|seen| !left_out(&seen.instance));
         }
     }
 
@@ -154,10 +156,13 @@ pub(super) struct Account {
     if_enforced: Plan,
     /// What that plan has beside what is due, by instance, until it is added.
     waiting: HashMap<InstanceId, Vec<Candidate>>,
-    /// Expired for the first time: their grace begins.
+    /// Expired for the first time, or after a break: their grace period starts.
     started: Vec<Started>,
-    /// Kept again: their grace is forgotten.
-    cleared: Vec<BackupId>,
+    /// Kept again: their grace period is forgotten.
+    cleared: Vec<(Arc<Instance>, BackupId)>,
+    /// Instances of which something has a grace period.
+    seen: Vec<Seen>,
+    restarted: BTreeMap<Restart, u64>,
 }
 
 /// A backup that was found expired and was not before.
@@ -165,6 +170,12 @@ pub(super) struct Started {
     pub(super) instance: Arc<Instance>,
     pub(super) backup: BackupId,
     pub(super) name: Arc<str>,
+}
+
+/// An instance that was read, and what has a grace period there and was not listed.
+pub(super) struct Seen {
+    pub(super) instance: Arc<Instance>,
+    pub(super) absent: Vec<(BackupId, DateTime<Utc>)>,
 }
 
 impl Account {
@@ -183,6 +194,8 @@ impl Account {
             waiting: HashMap::new(),
             started: Vec::new(),
             cleared: Vec::new(),
+            seen: Vec::new(),
+            restarted: BTreeMap::new(),
         }
     }
 
@@ -199,8 +212,12 @@ impl Account {
         &self.started
     }
 
-    pub(super) fn cleared(&self) -> &[BackupId] {
+    pub(super) fn cleared(&self) -> &[(Arc<Instance>, BackupId)] {
         &self.cleared
+    }
+
+    pub(super) fn seen(&self) -> &[Seen] {
+        &self.seen
     }
 
     /// Enters one instance's decisions; returns what is due there.
@@ -211,7 +228,18 @@ impl Account {
         decisions: Vec<Decision>,
         pending: &BTreeSet<BackupId>,
     ) -> InstanceDue {
-        self.clear_out_of_scope(backups, &decisions);
+        let known = match &mut self.grace {
+            Grace::Known(periods) => Some(periods.take(instance)),
+            Grace::Over => None,
+        };
+        if let Some(known) = known.as_ref().filter(|known| !known.is_empty()) {
+            self.clear_out_of_scope(instance, known, backups, &decisions);
+            let listed = backups.iter().map(|backup| &backup.id).collect();
+            self.seen.push(Seen {
+                instance: Arc::clone(instance),
+                absent: known.absent(&listed),
+            });
+        }
         let mut counted = 0;
         let (mut due, mut waiting) = (Vec::new(), Vec::new());
         for Decision {
@@ -222,7 +250,7 @@ impl Account {
         {
             let backup = &backups[backup];
             counted += usize::from(verdict.is_limited(backup));
-            let action = self.act(instance, backup, verdict, pending);
+            let action = self.act(instance, known.as_ref(), backup, verdict, pending);
             let tally = match &action {
                 Action::Keep(_) => &mut self.summary.keep,
                 Action::Wait { reason, .. } => {
@@ -295,16 +323,18 @@ impl Account {
     }
 
     /// Forgets the grace of what an edit took out of the policy's scope: it is not expired any more.
-    fn clear_out_of_scope(&mut self, backups: &[Backup], decisions: &[Decision]) {
-        let Grace::Known(grace) = &self.grace else { return };
-        if grace.is_empty() {
-            return;
-        }
+    fn clear_out_of_scope(
+        &mut self,
+        instance: &Arc<Instance>,
+        known: &OfInstance,
+        backups: &[Backup],
+        decisions: &[Decision],
+    ) {
         // Decisions come in the order of the backups.
         let mut in_scope = decisions.iter().map(|decision| decision.backup).peekable();
         for (place, backup) in backups.iter().enumerate() {
-            if in_scope.next_if_eq(&place).is_none() && grace.contains_key(&backup.id) {
-                self.cleared.push(backup.id.clone());
+            if in_scope.next_if_eq(&place).is_none() && known.has(&backup.id) {
+                self.cleared.push((Arc::clone(instance), backup.id.clone()));
             }
         }
     }
@@ -312,30 +342,30 @@ impl Account {
     fn act(
         &mut self,
         instance: &Arc<Instance>,
+        known: Option<&OfInstance>,
         backup: &Backup,
         verdict: Verdict,
         pending: &BTreeSet<BackupId>,
     ) -> Action {
         let reason = match verdict {
             Verdict::Keep(reasons) => {
-                if let Grace::Known(grace) = &self.grace
-                    && grace.contains_key(&backup.id)
-                    && !pending.contains(&backup.id)
-                {
-                    self.cleared.push(backup.id.clone());
+                if known.is_some_and(|known| known.has(&backup.id)) && !pending.contains(&backup.id) {
+                    self.cleared.push((Arc::clone(instance), backup.id.clone()));
                 }
                 return Action::Keep(reasons);
             }
             Verdict::Expire(reason) => reason,
         };
-        let Grace::Known(grace) = &self.grace else {
+        let Some(known) = known else {
             return Action::Delete(reason);
         };
         let (span, zone) = (self.policy.grace, self.policy.zone);
-        // A beginning in the future was written by a wrong clock: it counts as not begun.
-        let since = grace.get(&backup.id).copied().filter(|since| *since <= self.now);
+        let since = known.running.get(&backup.id).copied();
         // Without a grace there is no waiting to remember.
         if since.is_none() && !span.is_zero() {
+            if let Some(why) = known.restarting.get(&backup.id) {
+                *self.restarted.entry(*why).or_default() += 1;
+            }
             self.started.push(Started {
                 instance: Arc::clone(instance),
                 backup: backup.id.clone(),
@@ -365,7 +395,8 @@ impl Account {
             digest: None,
             summary: self.summary,
             rows: self.rows,
-            sent: std::collections::BTreeMap::new(),
+            sent: BTreeMap::new(),
+            restarted: self.restarted,
             left: 0,
             approved: 0,
             when_enforced: None,

@@ -71,7 +71,7 @@ impl Memory {
                 let mut seen = ledger.seen_instances(project)?;
                 let of = |seen: &SeenInstance| ((project.clone(), seen.instance.id.clone()), seen.instance.clone());
                 memory.seen.extend(seen.iter().map(of));
-                seen.retain(SeenInstance::is_long_missed);
+                seen.retain(|seen| seen.is_long_missed(order.now));
                 memory.long_missed.insert(project.clone(), seen);
                 let of_instance = |(id, believed)| ((project.clone(), Some(id)), believed);
                 memory.believed.extend(counts.backups.into_iter().map(of_instance));

@@ -16,8 +16,10 @@ mod contested;
 mod cut;
 mod desk;
 mod ended;
+mod grace;
 mod guard;
 mod instances;
+mod keys;
 mod listing;
 mod notices;
 mod offline;
@@ -37,6 +39,8 @@ use tokio::time::Instant;
 
 pub use account::Grace;
 pub use ended::{Ended, ended};
+pub use grace::{GracePeriods, OfInstance};
+pub use keys::{refusal_to_keep, refusals_kept};
 pub use notices::{notice_of_hold, notices};
 pub use offline::{BackupsOfFile, decide_file};
 pub use projects::Projects;
@@ -331,7 +335,11 @@ fn begin(order: &Order, world: &World, running: &[usize]) -> Result<Option<Strin
     let policies: Vec<(PolicyName, Mode)> = running.iter().map(policy).map(|p| (p.name.clone(), p.mode)).collect();
     blocking(|| {
         ledger.remember_configured(&world.config.holds, world.config.freeze.as_ref(), order.now)?;
+        for left in ledger.close_interrupted_runs(lock, order.now)? {
+            log_interrupted(&left);
+        }
         ledger.close_open_requests(lock, order.now)?;
+        ledger.note_configured_holds(&world.config.holds)?;
         ledger.begin_run(&ledger::NewRun {
             id: &id,
             policies: &policies,
@@ -359,11 +367,12 @@ fn open_accounts(order: &Order, world: &World, running: Vec<usize>) -> Result<Ac
         .iter()
         .map(|entry| Arc::clone(&entry.policy))
         .collect();
-    let mut graces: HashMap<PolicyName, HashMap<BackupId, DateTime<Utc>>> = HashMap::new();
+    let mut graces: HashMap<PolicyName, GracePeriods> = HashMap::new();
     if let Some(ledger) = &world.ledger {
         for place in &running {
-            let name = &all[*place].name;
-            graces.insert(name.clone(), blocking(|| ledger.grace(name))?);
+            let entry = &world.config.policies[*place];
+            let periods = blocking(|| GracePeriods::load(ledger, entry, &world.config.holds, order.now))?;
+            graces.insert(entry.policy.name.clone(), periods);
         }
     }
     let open = |policy: &Arc<Policy>| {
@@ -418,29 +427,29 @@ fn settle(report: &mut RunReport, sent: send::Sending, rows: &Rows) {
 /// Names the results, writes the summary down and takes the head of the chain.
 fn finish(world: &World, report: &mut RunReport, hit: &survey::Hit) -> Result<(), Error> {
     report.finished_at = crate::clock::now();
+    let is_stopped = *world.stop.borrow();
+    let mut interrupted = Vec::new();
     for (nth, policy) in report.policies.iter_mut().enumerate() {
-        policy.result = result_of(policy, hit.of(nth));
+        let hit = hit.of(nth);
+        policy.result = result_of(policy, hit);
+        // Told to stop with work left: that it went on well until then is no success.
+        let is_interrupted = is_stopped && (policy.left > 0 || hit != survey::HitKind::None);
+        if is_interrupted {
+            policy.result = RunResult::Failed;
+        }
+        interrupted.push(is_interrupted);
     }
     let Some(ledger) = &world.ledger else { return Ok(()) };
     for row in blocking(|| ledger.unconfirmed())? {
         *report.unconfirmed.entry(row.project).or_default() += 1;
     }
     if let Some(run_id) = &report.run_id {
-        let finished: Vec<ledger::FinishedPolicy> = report
-            .policies
-            .iter()
-            .map(|policy| ledger::FinishedPolicy {
+        let policies = report.policies.iter().zip(&interrupted);
+        let finished: Vec<ledger::FinishedPolicy> = policies
+            .map(|(policy, is_interrupted)| ledger::FinishedPolicy {
                 policy: policy.policy.clone(),
                 result: policy.result.as_str().to_owned(),
-                summary: serde_json::json!({
-                    "mode": policy.mode.as_str(),
-                    "summary": policy.summary,
-                    "sent": policy.sent.iter().map(|(project, sent)| (project.as_str(), sent)).collect::<BTreeMap<_, _>>(),
-                    "refused": policy.refusals.iter().map(Refusal::limit).collect::<Vec<_>>(),
-                    "left": policy.left,
-                    "instances": report.instances,
-                    "calls": report.calls,
-                }),
+                summary: summary_of(report, policy, *is_interrupted),
             })
             .collect();
         report.ledger_head = Some(blocking(|| ledger.finish_run(run_id, report.finished_at, &finished))?);
@@ -450,6 +459,34 @@ fn finish(world: &World, report: &mut RunReport, hit: &survey::Hit) -> Result<()
         }
     }
     Ok(())
+}
+
+/// The numbers of a policy's run, as the ledger keeps them.
+fn summary_of(report: &RunReport, policy: &PolicyReport, is_interrupted: bool) -> serde_json::Value {
+    let mut summary = serde_json::json!({
+        "mode": policy.mode.as_str(),
+        "summary": policy.summary,
+        "sent": policy.sent.iter().map(|(project, sent)| (project.as_str(), sent)).collect::<BTreeMap<_, _>>(),
+        "refused": policy.refusals.iter().map(Refusal::limit).collect::<Vec<_>>(),
+        "left": policy.left,
+        "instances": report.instances,
+        "calls": report.calls,
+    });
+    if is_interrupted {
+        summary[ledger::runs::INTERRUPTED] = ledger::runs::STOPPED.into();
+    }
+    summary
+}
+
+/// Says that a killed process left a run open, and that it counts as failed.
+pub fn log_interrupted(left: &ledger::LeftOpen) {
+    let policies: Vec<&str> = left.policies.iter().map(PolicyName::as_str).collect();
+    tracing::warn!(
+        run_id = left.run,
+        started_at = %left.started_at,
+        policies = policies.join(", "),
+        "a run was interrupted: it counts as failed; what it had sent is settled by the next listing"
+    );
 }
 
 fn result_of(policy: &PolicyReport, hit: survey::HitKind) -> RunResult {

@@ -18,6 +18,7 @@ use super::desk::{Clerk, Desk};
 use super::listing::{SeenDatabases, backups_of};
 use super::{Error, Progress, Steady, World, blocking, skip_of, told_to_stop};
 use crate::ledger::{Clearance, Entered, Entry, Ledger, Listing, RequestKey};
+use crate::rds::auth::Fingerprint;
 use crate::rds::{Answer, Class, Client, Delay, DeletionPermit, IntendedAt};
 use crate::retention::plan::{Batches, Doomed};
 use crate::retention::report::{Skip, SkipReason};
@@ -197,7 +198,7 @@ enum Step {
     /// Nothing happened: the same batch again after a while.
     Again(Option<Duration>),
     /// The key was refused for the first time, and nothing happened: the same batch again with renewed credentials.
-    Renew(String),
+    Renew(Fingerprint),
     /// The request did not begin in time: the same batch again.
     Late(Delay),
     /// Refused as a whole: look for the id that spoils it.
@@ -347,7 +348,7 @@ impl Lane {
         self: &Arc<Self>,
         batch: &mut Batch,
         resends: u32,
-        refused: Option<String>,
+        refused: Option<Fingerprint>,
         delivery: &mut Delivery,
     ) -> Result<Step, Error> {
         let permit = self.permit(refused).await;
@@ -395,7 +396,7 @@ impl Lane {
     }
 
     /// Waits for all that a request has to wait for; `None` when nothing may be sent any more.
-    async fn permit(&self, refused: Option<String>) -> Option<DeletionPermit> {
+    async fn permit(&self, refused: Option<Fingerprint>) -> Option<DeletionPermit> {
         if self.is_stopped() {
             return None;
         }

@@ -9,13 +9,13 @@ use chrono::{DateTime, TimeDelta, Utc};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use super::account::Accounts;
+use super::account::{Account, Accounts};
 use super::contested::Contested;
 use super::cut::{CUT, skip_or_cut, until_told};
 use super::instances::{Job, Memory, list_instances, may_select, shrink_skip};
 use super::listing::backups_of;
 use super::{Error, Order, Progress, Purpose, Steady, World, blocking};
-use crate::ledger::{GraceStart, Listing, Pending, Remembered, Unconfirmed};
+use crate::ledger::{GraceKey, GraceSeen, GraceStart, GraceUpdate, Listing, Pending, Remembered, Unconfirmed};
 use crate::rds::{Client, Listed};
 use crate::retention::plan::{ClockCheck, InstanceDue};
 use crate::retention::policy::Knowledge;
@@ -399,7 +399,10 @@ fn settle_earlier(
                 survey.returned.push(row.backup.clone());
                 continue;
             }
-            Some(BackupStatus::Completed | BackupStatus::Failed) if order.now - row.answered_at >= RETURNED_AFTER => {
+            // Answered as far ahead of now: by a wrong clock.
+            Some(BackupStatus::Completed | BackupStatus::Failed)
+                if (order.now - row.answered_at).abs() >= RETURNED_AFTER =>
+            {
                 Some(Fate::Returned)
             }
             Some(_) => None,
@@ -462,6 +465,43 @@ async fn ask_recency(
     Ok(())
 }
 
+/// What a policy's run changes of its grace periods. A dry run only clears: it starts none, and has seen none of them.
+fn grace_update<'a>(account: &'a Account, good: &BTreeSet<&ProjectName>) -> GraceUpdate<'a> {
+    let key = |(instance, backup): (&'a Arc<Instance>, &'a BackupId)| GraceKey {
+        project: &instance.project,
+        instance: &instance.id,
+        backup,
+    };
+    let mut update = GraceUpdate {
+        cleared: account
+            .cleared()
+            .iter()
+            .map(|(instance, backup)| key((instance, backup)))
+            .collect(),
+        ..GraceUpdate::default()
+    };
+    if account.policy().mode == Mode::Enforce {
+        let started = account
+            .started()
+            .iter()
+            .filter(|start| good.contains(&start.instance.project));
+        update.started.extend(started.map(|start| GraceStart {
+            key: key((&start.instance, &start.backup)),
+            name: &start.name,
+        }));
+        let seen = account
+            .seen()
+            .iter()
+            .filter(|seen| good.contains(&seen.instance.project));
+        update.seen.extend(seen.map(|seen| GraceSeen {
+            project: &seen.instance.project,
+            instance: &seen.instance.id,
+            absent: &seen.absent,
+        }));
+    }
+    update
+}
+
 /// Writes down what a run learned before anything is sent: grace, believed counts, instances, settled deletions.
 pub(super) fn write_down(
     order: &Order,
@@ -484,21 +524,9 @@ pub(super) fn write_down(
         .map(|found| ((found.project.clone(), found.id.clone()), found))
         .collect();
     blocking(|| {
-        for account in accounts.iter().filter(|account| account.policy().mode == Mode::Enforce) {
-            let started = account
-                .started()
-                .iter()
-                .filter(|start| good.contains(&start.instance.project));
-            let started: Vec<GraceStart<'_>> = started
-                .map(|start| GraceStart {
-                    project: &start.instance.project,
-                    instance: &start.instance.id,
-                    backup: &start.backup,
-                    name: &start.name,
-                })
-                .collect();
+        for account in accounts.iter() {
             let policy = account.policy();
-            ledger.update_grace(&policy.name, &started, account.cleared(), order.now)?;
+            ledger.update_grace(&policy.name, &grace_update(account, &good), order.now)?;
             let mut graced = ledger.graced_instances(&policy.name)?;
             // An edit that no longer selects an instance lets nothing of it be expired. One that is not listed was not seen.
             graced.retain(|of| {

@@ -102,6 +102,14 @@ fn policy_line(report: &RunReport, policy: &PolicyReport) {
         RunResult::Partial | RunResult::Refused => line!(warn),
         _ => line!(info),
     }
+    if !policy.restarted.is_empty() {
+        tracing::info!(
+            run_id = report.run_id.as_deref(),
+            policy = policy.policy.as_str(),
+            by_reason.json = %json!(policy.restarted),
+            "grace periods restart"
+        );
+    }
 }
 
 fn skip_line(report: &RunReport, skip: &Skip) {

@@ -78,6 +78,7 @@ fn report(result: RunResult, refusals: Vec<Refusal>) -> RunReport {
                     confirmed_bytes: 55,
                 },
             )]),
+            restarted: BTreeMap::new(),
             left: 11,
             approved: 0,
             when_enforced: None,

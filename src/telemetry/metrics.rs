@@ -230,6 +230,14 @@ impl Metrics {
         }
     }
 
+    /// A run of an earlier process was interrupted: it counts as failed.
+    pub fn run_interrupted(&self, policy: &PolicyName) {
+        if self.known().policies.contains_key(policy) {
+            let labels = [policy.as_str(), RunResult::Failed.as_str()];
+            self.families.runs.with_label_values(&labels).inc();
+        }
+    }
+
     /// When a policy is due next; `None` when never. To be told as soon as the bell has rung: a time that stays in the
     /// past is what the shipped alert takes for a scheduler that stands still.
     pub fn next_run(&self, policy: &PolicyName, at: Option<DateTime<Utc>>) {

@@ -133,6 +133,7 @@ fn report(result: RunResult) -> RunReport {
                     sent(&[("rejected", 7), ("unanswered", 11)], &[("DBS.200011", 7)], 0),
                 ),
             ]),
+            restarted: BTreeMap::new(),
             left: 13,
             approved: 0,
             when_enforced: None,

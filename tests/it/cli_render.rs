@@ -215,6 +215,7 @@ fn policy(name: &str, mode: Mode, zone: Zone) -> PolicyReport {
         summary: Summary::default(),
         rows: Vec::new(),
         sent: BTreeMap::new(),
+        restarted: BTreeMap::new(),
         left: 0,
         approved: 0,
         when_enforced: None,

@@ -171,7 +171,7 @@ async fn a_grace_that_begins_in_the_future_counts_as_not_begun() {
             .ledger()
             .grace(&"p".into())
             .unwrap()
-            .values()
-            .all(|since| *since < now() + TimeDelta::minutes(5))
+            .iter()
+            .all(|period| period.since < now() + TimeDelta::minutes(5))
     );
 }

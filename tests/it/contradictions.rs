@@ -428,13 +428,17 @@ async fn an_instance_made_again_under_its_name_is_another_one() {
             .find(|seen| seen.instance.id.as_str() == instance_id(number))
             .unwrap()
     };
-    assert!(of(1).is_long_missed() && !of(4).is_long_missed());
+    let then = created + TimeDelta::hours(26);
+    assert!(of(1).is_long_missed(then) && !of(4).is_long_missed(then));
     world.policies(KEEP_3);
     assert_eq!(run(&world, 27).await, 0);
     world.deleted_exactly(&ids(3, 3..8).into_iter().chain(ids(4, 3..8)).collect());
     // Asked for by name, a plan shows all that have it.
     world.policies(&KEEP_3.replace("limits", "select: {deleted_instances: include}\n    limits"));
-    let plan = world.run(&["plan", "--instance", "mssql-1", "--format", "json"]).await;
+    let at = (created + TimeDelta::hours(27)).to_rfc3339();
+    let plan = world
+        .run(&["plan", "--instance", "mssql-1", "--format", "json", "--at", &at])
+        .await;
     let shown: BTreeSet<String> = decisions(&plan.exits(0).json(), "p").into_keys().collect();
     assert_eq!(shown, ids(1, 0..8).into_iter().chain(ids(4, 0..3)).collect());
 }

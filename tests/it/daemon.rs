@@ -2,7 +2,9 @@
 
 mod certificates;
 mod files;
+mod grace;
 mod http;
+mod interrupted;
 mod lost_state;
 mod runs;
 mod slow_ledger;

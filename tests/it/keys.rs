@@ -8,6 +8,7 @@ use std::time::Duration;
 use chrono::TimeDelta;
 use rds_retentiond::cli::exit;
 use rds_retentiond::clock::now;
+use rds_retentiond::ledger::KeyRefusal;
 use rds_retentiond::rds::auth::fingerprint;
 use rds_retentiond::simulator::{MetadataToken, Op};
 
@@ -65,37 +66,103 @@ async fn a_plan_with_a_wrong_secret_remembers_the_refusal_too() {
     assert_eq!((refused(&world), world.simulator.lockouts()), (2, 0));
 }
 
+/// Also one that a person corrected within the quarter of an hour for which the wrong one is blocked.
 #[tokio::test]
-async fn a_changed_key_is_used_at_once() {
+async fn a_changed_secret_and_a_changed_key_are_used_at_once() {
+    for access_key in [None, Some("NEWACCESSKEY00000001")] {
+        let mut world = World::new(&[8]).await;
+        let good = world.simulator.secret_key().to_owned();
+        world.set_env("HUAWEICLOUD_SDK_SK", "not-the-secret");
+        for _ in 0..2 {
+            world.apply().await.exits(77);
+        }
+        assert_eq!(refused(&world), 2);
+        if let Some(key) = access_key {
+            world
+                .simulator
+                .add_key(rds_retentiond::simulator::Key::permanent(key, &good));
+            world.set_env("HUAWEICLOUD_SDK_AK", key);
+        }
+        world.set_env("HUAWEICLOUD_SDK_SK", &good);
+        world.apply().await.exits(0);
+        world.deleted_exactly(&ids(1, 3..8));
+    }
+}
+
+#[tokio::test]
+async fn five_refusals_of_an_access_key_are_the_end_for_the_hour_whatever_the_secret() {
     let mut world = World::new(&[8]).await;
     let good = world.simulator.secret_key().to_owned();
-    world
-        .simulator
-        .add_key(rds_retentiond::simulator::Key::permanent("NEWACCESSKEY00000001", &good));
-    world.set_env("HUAWEICLOUD_SDK_SK", "not-the-secret");
-    world.apply().await.exits(77);
-    world.set_env("HUAWEICLOUD_SDK_SK", &good);
-    world.apply().await.exits(77);
-    assert_eq!(refused(&world), 2);
-    world.set_env("HUAWEICLOUD_SDK_AK", "NEWACCESSKEY00000001");
+    // Two of the first, one of each that follows: none is tried again.
+    for (secret, refusals) in [
+        ("a", 2),
+        ("b", 3),
+        ("b", 3),
+        ("c", 4),
+        ("d", 5),
+        ("e", 5),
+        (good.as_str(), 5),
+    ] {
+        world.set_env("HUAWEICLOUD_SDK_SK", secret);
+        let ran = world.apply().await.exits(77);
+        assert_eq!(refused(&world), refusals, "{secret}");
+        assert!(ran.stdout.contains("until"), "{}", ran.stdout);
+    }
+    assert_eq!(world.simulator.lockouts(), 0);
+    an_hour_passes(&world);
     world.apply().await.exits(0);
     world.deleted_exactly(&ids(1, 3..8));
+}
+
+fn an_hour_passes(world: &World) {
+    let connection = rusqlite::Connection::open(world.state().join("ledger.sqlite3")).unwrap();
+    let hour = TimeDelta::hours(1).num_microseconds().unwrap();
+    let changed = connection.execute("UPDATE key_refusal SET at = at - ?1", [hour]);
+    assert_eq!(changed.unwrap(), 5);
 }
 
 /// A clock in 2043 makes every signature wrong; the block that follows must not last until 2043.
 #[tokio::test]
 async fn a_block_written_under_a_wrong_clock_ends() {
     let world = World::new(&[8]).await;
-    let key = fingerprint(world.simulator.access_key());
-    let then = now() + TimeDelta::days(17 * 365);
-    world.ledger().block_key(&key, then, now()).unwrap();
+    let (now, then) = (now(), now() + TimeDelta::days(17 * 365));
+    let note = |at| {
+        let key = fingerprint(world.simulator.access_key(), world.simulator.secret_key(), None);
+        let refusal = KeyRefusal {
+            access_key: key.access_key,
+            whole: key.whole,
+            at,
+            blocked_until: Some(at + TimeDelta::minutes(15)),
+        };
+        world.ledger().record_key_refusal(&refusal, at).unwrap();
+    };
+    note(then);
     world.apply().await.exits(0);
     world.deleted_exactly(&ids(1, 3..8));
-    world
-        .ledger()
-        .block_key(&key, now() + TimeDelta::minutes(14), now())
-        .unwrap();
+    note(now);
     world.apply().await.exits(77);
+}
+
+/// Each refusal by the wrong clock counts, for an hour from when it is right again.
+#[tokio::test]
+async fn five_refusals_under_a_wrong_clock_are_the_end_for_one_hour_only() {
+    let world = World::new(&[8]).await;
+    let then = now() + TimeDelta::days(17 * 365);
+    for (nth, secret) in (0..).zip(["a", "a", "b", "c", "d"]) {
+        let key = fingerprint(world.simulator.access_key(), secret, None);
+        let refusal = KeyRefusal {
+            access_key: key.access_key,
+            whole: key.whole,
+            at: then + TimeDelta::seconds(nth),
+            blocked_until: None,
+        };
+        world.ledger().record_key_refusal(&refusal, refusal.at).unwrap();
+    }
+    world.apply().await.exits(77);
+    assert_eq!(refused(&world), 0);
+    an_hour_passes(&world);
+    world.apply().await.exits(0);
+    world.deleted_exactly(&ids(1, 3..8));
 }
 
 #[tokio::test]

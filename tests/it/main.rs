@@ -12,6 +12,7 @@ mod field;
 mod first_steps;
 mod floors;
 mod forecasts;
+mod grace;
 mod hostile;
 mod http;
 mod keys;

@@ -431,7 +431,7 @@ async fn two_401_block_the_key_for_everybody_and_are_reported() {
     let server = Server::new((0..20).map(|_| refusal())).await;
     let told = Arc::new(Mutex::new(Vec::new()));
     let ear = Arc::clone(&told);
-    let guard = KeyGuard::new(Arc::new(move |key, _| ear.lock().unwrap().push(key.to_owned())));
+    let guard = KeyGuard::new(Arc::new(move |refusal| ear.lock().unwrap().push(refusal.clone())));
     let one = tuned(settings(&server), guard.clone(), Arc::new(|_| {}), keys());
     let other = tuned(
         Settings {
@@ -457,7 +457,11 @@ async fn two_401_block_the_key_for_everybody_and_are_reported() {
         2,
         "one attempt and one with renewed credentials, in the whole process"
     );
-    assert_eq!(*told.lock().unwrap(), [fingerprint(AK)]);
+    let refusals = told.lock().unwrap().clone();
+    let known = fingerprint(AK, SK, None).access_key;
+    assert!(refusals.iter().all(|refusal| refusal.key.access_key == known));
+    let blocks: Vec<bool> = refusals.iter().map(|refusal| refusal.blocked_until.is_some()).collect();
+    assert_eq!(blocks, [false, true]);
     one.begin_run();
     let error = delete(&one, &batch(&["x"])).await.unwrap_err();
     assert!(matches!(error, Error::KeyBlocked { .. }), "{error}");
@@ -470,7 +474,7 @@ async fn two_401_block_the_key_for_everybody_and_are_reported() {
     assert!(error.to_string().contains("AKID…"), "{error}");
     assert_eq!(server.seen().len(), 2);
     let restarted = KeyGuard::default();
-    restarted.restore(guard.snapshot());
+    restarted.restore(refusals, clock::now());
     let late = tuned(settings(&server), restarted, Arc::new(|_| {}), keys());
     assert_eq!(manual(&late).await.unwrap_err().class(), Class::NotAllowed);
     assert_eq!(server.seen().len(), 2, "a restart changes nothing");

@@ -15,7 +15,7 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 use rds_retentiond::config::{self, Config, Surroundings};
 use rds_retentiond::ledger::{Access, Ledger};
-use rds_retentiond::rds::{BLOCKED_FOR, KeyGuard, Observer, Tuning};
+use rds_retentiond::rds::{KeyGuard, Observer, Tuning};
 use rds_retentiond::retention::{PolicyName, RunReport};
 use rds_retentiond::run::{self, Order, Projects, Purpose};
 use rds_retentiond::simulator::{Backup, Fault, Fleet, Instance, Op, Options, Simulator};
@@ -389,13 +389,12 @@ impl Pass<'_> {
         };
         let keys = {
             let ledger = Arc::clone(&ledger);
-            let guard = KeyGuard::new(Arc::new(move |key: &str, until| {
-                ledger.block_key(key, until, rds_retentiond::clock::now()).unwrap();
+            let guard = KeyGuard::new(Arc::new(move |refusal| {
+                let now = rds_retentiond::clock::now();
+                ledger.record_key_refusal(&run::refusal_to_keep(refusal), now).unwrap();
             }));
             let now = rds_retentiond::clock::now();
-            let mut blocked = self.world.ledger().blocked_keys(now).unwrap();
-            blocked.retain(|_, until| *until - now <= BLOCKED_FOR);
-            guard.restore(blocked);
+            guard.restore(run::refusals_kept(&self.world.ledger(), now).unwrap(), now);
             guard
         };
         let observer: Observer = Arc::new(|_| {});

@@ -301,3 +301,28 @@ fn a_list_with_an_empty_item_is_refused() {
         "2026-11-23T15:00:00Z"
     );
 }
+
+#[test]
+fn the_longest_distance_between_two_ticks_is_found_among_any_number_of_them() {
+    let around = "2026-11-23T03:00:00Z".parse().unwrap();
+    let hours = |text: &str| {
+        let distance = Schedule::parse(text).unwrap().longest_distance(Zone::UTC, around);
+        assert!(distance.num_seconds() % 3600 < 2, "{text}: {distance}");
+        distance.num_hours()
+    };
+    for (text, wanted) in [
+        ("0 3 * * 1", 7 * 24),
+        ("0 3 * * 1-5", 72),
+        ("0 3 1,20 * *", 19 * 24),
+        ("@monthly", 31 * 24),
+        ("0 0 29 2 *", 1461 * 24),
+        // Every second of a Monday, of a January.
+        ("* * * * * 1", 6 * 24),
+        ("* * * * 1 *", 335 * 24),
+    ] {
+        assert_eq!(hours(text), wanted, "{text}");
+    }
+    for text in ["* * * * * *", "@hourly", "@daily"] {
+        assert!(hours(text) < 48, "{text}");
+    }
+}

@@ -186,7 +186,8 @@ impl Planner {
         reload::log_difference(&old, new);
         self.log_fates(&old, new, now);
         self.forget_the_gone(new);
-        // A policy that came back has a past.
+        // Also holds that no run will see. And a policy that came back has a past.
+        self.unnoted.push(new.holds.clone());
         self.board.outdate();
         self.refresh = true;
         self.next_holds = None;

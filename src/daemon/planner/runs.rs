@@ -32,7 +32,7 @@ impl Planner {
     pub(super) fn ring(&mut self, now: DateTime<Utc>) {
         let (passed, far_back) = self.agenda.ring(now);
         if far_back {
-            tracing::warn!(%now, "the clock was set back by more than a day: schedules follow it");
+            tracing::warn!(%now, "the clock was set back: schedules follow it, and what was due while it was ahead is due again");
         }
         for passed in passed {
             match passed {
@@ -169,6 +169,8 @@ impl Planner {
                 Some(RunResult::Failed)
             }
         };
+        // What it left open in the ledger is closed by the next look.
+        self.doubt |= stand_in == Some(RunResult::Failed);
         if let Some(result) = stand_in {
             let policies = of(&turn.pass, &turn.world.config);
             let report = RunReport::stand_in(policies, (turn.at, now), result, refusal.as_ref());

@@ -1,14 +1,17 @@
 //! Holds, grace, approvals, runs, and what was seen.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 
 use super::super::fixtures::{INSTANCE, State, hold_on, id, noon, project};
-use super::super::{Access, Error, FinishedPolicy, GraceStart, NewRun, RefusedPlan, RunFilter};
+use super::super::{
+    Access, Error, FinishedPolicy, GraceKey, GraceSeen, GraceStart, GraceUpdate, KeyRefusal, Ledger, NewRun,
+    RefusedPlan, RunFilter, Verification,
+};
 use crate::retention::{
-    Backup, BackupKind, BackupStatus, Databases, Doubt, Engine, HoldTarget, Instance, InstanceId, InstanceLife, Mode,
-    Pattern, PolicyName,
+    Backup, BackupId, BackupKind, BackupStatus, Databases, Doubt, Engine, Hold, HoldTarget, Instance, InstanceId,
+    InstanceLife, Mode, Pattern, PolicyName,
 };
 
 fn policy() -> PolicyName {
@@ -24,25 +27,53 @@ fn start_grace(state: &State, numbers: &[usize], hours: i64) {
     let starts: Vec<_> = ids
         .iter()
         .map(|(backup, name)| GraceStart {
-            project: &project,
-            instance: &instance,
-            backup,
+            key: GraceKey {
+                project: &project,
+                instance: &instance,
+                backup,
+            },
             name,
         })
         .collect();
+    let update = GraceUpdate {
+        started: starts,
+        ..GraceUpdate::default()
+    };
     state
         .ledger
-        .update_grace(&policy(), &starts, &[], noon() + TimeDelta::hours(hours))
+        .update_grace(&policy(), &update, noon() + TimeDelta::hours(hours))
         .unwrap();
+}
+
+/// Since when, of those that do not restart.
+fn grace_of(ledger: &Ledger) -> BTreeMap<BackupId, DateTime<Utc>> {
+    let periods = ledger.grace(&policy()).unwrap().into_iter();
+    let goes_on = periods.filter(|period| !period.restarts);
+    goes_on.map(|period| (period.backup, period.since)).collect()
 }
 
 #[test]
 fn grace_begins_once_and_ends_when_cleared() {
     let state = State::new();
     start_grace(&state, &[1, 2], 0);
-    start_grace(&state, &[1, 2, 3], 5);
-    state.ledger.update_grace(&policy(), &[], &[id(2)], noon()).unwrap();
-    let grace = state.again(Access::ReadOnly).grace(&policy()).unwrap();
+    start_grace(&state, &[3], 5);
+    let clear = |instance: &str| {
+        let (project, instance, backup) = (project(), InstanceId::from(instance), id(2));
+        let key = GraceKey {
+            project: &project,
+            instance: &instance,
+            backup: &backup,
+        };
+        let update = GraceUpdate {
+            cleared: vec![key],
+            ..GraceUpdate::default()
+        };
+        state.ledger.update_grace(&policy(), &update, noon()).unwrap();
+    };
+    clear("ffffin04");
+    assert_eq!(grace_of(&state.ledger).len(), 3, "another instance lists the same id");
+    clear(INSTANCE);
+    let grace = grace_of(&state.again(Access::ReadOnly));
     assert_eq!(grace.len(), 2);
     assert_eq!(grace[&id(1)], noon());
     assert_eq!(grace[&id(3)], noon() + TimeDelta::hours(5));
@@ -50,14 +81,56 @@ fn grace_begins_once_and_ends_when_cleared() {
 }
 
 #[test]
-fn a_grace_that_begins_in_the_future_begins_now() {
+fn what_is_seen_goes_on_and_what_is_not_listed_was_not_seen() {
     let state = State::new();
-    start_grace(&state, &[1], 50);
-    start_grace(&state, &[1], 5);
+    start_grace(&state, &[1, 2], 0);
+    let (project, instance) = (project(), InstanceId::from(INSTANCE));
+    let seen = GraceSeen {
+        project: &project,
+        instance: &instance,
+        absent: &[(id(2), noon())],
+    };
+    let update = GraceUpdate {
+        seen: vec![seen],
+        ..GraceUpdate::default()
+    };
+    let later = noon() + TimeDelta::hours(30);
+    state.ledger.update_grace(&policy(), &update, later).unwrap();
+    let periods = state.ledger.grace(&policy()).unwrap();
+    let found: Vec<_> = periods.iter().map(|period| (period.since, period.seen)).collect();
+    assert_eq!(found, [(noon(), later), (noon(), noon())]);
+}
+
+/// Whichever of them covered it, it may have ended since.
+#[test]
+fn holds_of_the_configuration_before_restart_what_they_covered() {
+    let state = State::new();
+    start_grace(&state, &[1, 2, 3], 0);
+    let on = |number, until| Hold {
+        until,
+        ..hold_on(HoldTarget::Backup(id(number)))
+    };
+    let note = |holds: &[Hold]| state.ledger.note_configured_holds(holds).unwrap();
+    note(&[on(1, Some(noon())), on(2, None)]);
     assert_eq!(
-        state.ledger.grace(&policy()).unwrap()[&id(1)],
-        noon() + TimeDelta::hours(5)
+        grace_of(&state.ledger).len(),
+        2,
+        "one of them ended when the period started"
     );
+    start_grace(&state, &[2], 3);
+    let restarts = |state: &State| -> Vec<bool> {
+        let periods = state.ledger.grace(&policy()).unwrap();
+        periods.iter().map(|period| period.restarts).collect()
+    };
+    assert_eq!(
+        restarts(&state),
+        [false, true, false],
+        "a hold in force lets none start"
+    );
+    note(&[]);
+    start_grace(&state, &[2], 4);
+    note(&[]);
+    assert_eq!(restarts(&state), [false; 3]);
 }
 
 #[test]
@@ -69,7 +142,7 @@ fn the_graces_of_an_instance_are_forgotten_for_one_policy_and_project() {
     let elsewhere = [("other".into(), of[0].1.clone())];
     state.ledger.clear_grace_of(&policy(), &elsewhere).unwrap();
     state.ledger.clear_grace_of(&"other".into(), &of).unwrap();
-    assert_eq!(state.ledger.grace(&policy()).unwrap().len(), 2);
+    assert_eq!(grace_of(&state.ledger).len(), 2);
     state.ledger.clear_grace_of(&policy(), &of).unwrap();
     assert!(state.ledger.grace(&policy()).unwrap().is_empty());
 }
@@ -91,19 +164,16 @@ fn a_hold_ends_the_grace_of_what_it_covers_even_if_no_run_saw_it() {
         .ledger
         .add_hold(&hold_on(HoldTarget::Matching { instance: None, name }), "dba", noon())
         .unwrap();
-    assert_eq!(state.ledger.grace(&policy()).unwrap().len(), 1);
+    assert_eq!(grace_of(&state.ledger).len(), 1);
     // A run that decided before the holds were placed.
     start_grace(&state, &[1, 2], 1);
-    assert_eq!(state.ledger.grace(&policy()).unwrap().len(), 1);
+    assert_eq!(grace_of(&state.ledger).len(), 1);
     state
         .ledger
         .release(hold.id.as_deref().unwrap(), "dba", noon())
         .unwrap();
     start_grace(&state, &[1, 2], 7);
-    assert_eq!(
-        state.ledger.grace(&policy()).unwrap()[&id(1)],
-        noon() + TimeDelta::hours(7)
-    );
+    assert_eq!(grace_of(&state.ledger)[&id(1)], noon() + TimeDelta::hours(7));
 }
 
 #[test]
@@ -170,8 +240,7 @@ fn approvals_are_of_one_policy_and_run_out() {
 fn refused_plans_are_kept_for_two_days_each_by_its_own_ids() {
     let state = State::new();
     let hours = |hours| noon() + TimeDelta::hours(hours);
-    let plan =
-        |ids: Vec<crate::retention::BackupId>, at| RefusedPlan::new("run", vec!["max_deletions".to_owned()], ids, at);
+    let plan = |ids: Vec<BackupId>, at| RefusedPlan::new("run", vec!["max_deletions".to_owned()], ids, at);
     let (first, second) = (plan(vec![id(1), id(2)], noon()), plan(vec![id(1), id(3)], hours(24)));
     assert_ne!(first.digest, second.digest);
     assert_eq!(
@@ -266,22 +335,25 @@ fn an_instance_is_long_missed_after_three_listings_over_a_day() {
     };
     let both = [a.clone(), b.clone()];
     let only_b = [b];
-    assert!(!listing(&both, 0).is_long_missed());
+    assert!(!listing(&both, 0).is_long_missed(noon() + TimeDelta::days(90)));
     listing(&only_b, 1);
     listing(&only_b, 2);
     assert!(
-        !listing(&only_b, 3).is_long_missed(),
+        !listing(&only_b, 3).is_long_missed(noon() + TimeDelta::days(90)),
         "three listings, but in two hours"
     );
     let seen = listing(&only_b, 25);
-    assert!(seen.is_long_missed());
+    assert!(seen.is_long_missed(noon() + TimeDelta::days(90)));
     assert_eq!(
         (seen.instance, seen.missed, seen.missed_since),
         (a, 4, Some(noon() + TimeDelta::hours(1)))
     );
     assert_eq!(listing(&both, 26).missed, 0, "it came back");
     listing(&only_b, 30);
-    assert!(!listing(&only_b, 90).is_long_missed(), "two listings, though over days");
+    assert!(
+        !listing(&only_b, 90).is_long_missed(noon() + TimeDelta::days(90)),
+        "two listings, though over days"
+    );
 }
 
 #[test]
@@ -411,13 +483,36 @@ fn what_is_gone_is_remembered_for_a_week() {
 }
 
 #[test]
-fn blocked_keys_survive_a_restart_and_run_out() {
+fn refused_keys_survive_a_restart_and_run_out() {
     let state = State::new();
+    let refusal = |whole: &str, at, blocked_until| KeyRefusal {
+        access_key: "a".to_owned(),
+        whole: whole.to_owned(),
+        at,
+        blocked_until,
+    };
     let until = noon() + TimeDelta::minutes(15);
-    state.ledger.block_key("f1", until, noon()).unwrap();
+    let then = noon() + TimeDelta::days(6000);
+    let refusals = [refusal("1", noon(), None), refusal("1", noon(), Some(until))];
+    for refusal in &refusals {
+        state.ledger.record_key_refusal(refusal, noon()).unwrap();
+    }
     let again = state.again(Access::ReadOnly);
-    assert_eq!(again.blocked_keys(noon()).unwrap()["f1"], until);
-    assert!(again.blocked_keys(until).unwrap().is_empty());
+    assert_eq!(again.key_refusals(noon()).unwrap(), refusals);
+    assert_eq!(again.key_refusals(noon() + TimeDelta::hours(1)).unwrap(), []);
+    // One by a wrong clock; the first run under a right one dates it back.
+    let ahead = refusal("2", then, Some(then + TimeDelta::minutes(15)));
+    state.ledger.record_key_refusal(&ahead, then).unwrap();
+    let later = noon() + TimeDelta::hours(2);
+    let run = NewRun {
+        id: "run-1",
+        policies: &[],
+        config_sha256: "c0ffee",
+        started_at: later,
+        cause: "apply",
+    };
+    state.ledger.begin_run(&run).unwrap();
+    assert_eq!(state.ledger.key_refusals(later).unwrap(), [refusal("2", later, None)]);
 }
 
 #[test]
@@ -469,7 +564,7 @@ fn runs_are_listed_newest_first_with_their_numbers_and_gauges_find_the_last() {
         Some(serde_json::json!({"number": 1, "policy": "production"}))
     );
     assert_eq!(state.ledger.runs(&RunFilter::default()).unwrap().len(), 6);
-    let last = &state.ledger.last_runs().unwrap()[&policy()];
+    let last = &state.ledger.last_runs(noon() + TimeDelta::days(90)).unwrap()[&policy()];
     assert_eq!(last.finished.run, "run-1");
     assert_eq!(last.success.as_ref().unwrap().run, "run-0");
     assert_eq!(
@@ -477,10 +572,111 @@ fn runs_are_listed_newest_first_with_their_numbers_and_gauges_find_the_last() {
         "run-0",
         "run-1 failed and has read nothing"
     );
+    let last_begun = |days| {
+        let last = state
+            .ledger
+            .last_begun(&policy(), noon() + TimeDelta::days(days))
+            .unwrap();
+        last.map(|last| last.at - noon())
+    };
+    assert_eq!(last_begun(2), Some(TimeDelta::days(2)));
     assert_eq!(
-        state.ledger.last_begun(&policy()).unwrap(),
-        Some(noon() + TimeDelta::days(2))
+        last_begun(1),
+        Some(TimeDelta::days(1)),
+        "one dated ahead of now says nothing"
     );
+    let last = &state.ledger.last_runs(noon()).unwrap()[&policy()];
+    assert_eq!(last.finished.run, "run-0");
+}
+
+#[test]
+fn what_a_killed_process_left_open_is_closed_as_failed_once_for_each_lock() {
+    let state = State::new();
+    let policies = [(policy(), Mode::Enforce), ("other".into(), Mode::DryRun)];
+    let begin = |id, cause, hours| {
+        let run = NewRun {
+            id,
+            policies: &policies,
+            config_sha256: "c0ffee",
+            started_at: noon() + TimeDelta::hours(hours),
+            cause,
+        };
+        state.ledger.begin_run(&run).unwrap();
+    };
+    let last = |hours| {
+        state
+            .ledger
+            .last_begun(&policy(), noon() + TimeDelta::hours(hours))
+            .unwrap()
+            .unwrap()
+    };
+    begin("run-1", "cron", 0);
+    assert!(!last(1).is_interrupted, "it may be under way");
+    let closed = state.ledger.close_interrupted_runs(&state.lock, noon()).unwrap();
+    assert_eq!((closed.len(), closed[0].policies.len()), (1, 2));
+    assert!(last(1).is_interrupted);
+    let rows = state.ledger.runs(&RunFilter::default()).unwrap();
+    assert!(
+        rows.iter()
+            .all(|row| row.result.as_deref() == Some("failed") && row.is_interrupted())
+    );
+    // What a person typed and interrupted was no tick's run.
+    begin("run-2", "apply", 1);
+    state.ledger.close_interrupted_runs(&state.lock, noon()).unwrap();
+    assert_eq!((last(2).at, last(2).is_interrupted), (noon(), true));
+    // What kills the run that makes up for it would kill the next.
+    begin("run-3", "catch-up", 2);
+    state.ledger.close_interrupted_runs(&state.lock, noon()).unwrap();
+    assert!(!last(3).is_interrupted);
+    // A run under this lock has begun: what is open is its own.
+    state.ledger.close_open_requests(&state.lock, noon()).unwrap();
+    begin("run-4", "cron", 4);
+    assert_eq!(state.ledger.close_interrupted_runs(&state.lock, noon()).unwrap(), []);
+    assert!(matches!(
+        state.ledger.verify(None).unwrap(),
+        Verification::Intact { .. }
+    ));
+}
+
+#[test]
+fn what_is_dated_ahead_of_now_is_not_believed_longer_than_it_lasts() {
+    let state = State::new();
+    let (now, then) = (noon(), noon() + TimeDelta::days(6000));
+    let ledger = &state.ledger;
+    // Approvals.
+    for at in [then, now] {
+        let until = at + TimeDelta::hours(48);
+        let plan = RefusedPlan::new("run", vec!["max_deletions".to_owned()], vec![id(1)], at);
+        ledger.approve_plan(&policy(), &plan, until, "dba", now).unwrap();
+        ledger.approve_listing(INSTANCE, until, "dba", now).unwrap();
+        let wanted = usize::from(at == now);
+        assert_eq!(ledger.approvals(&policy(), now).unwrap().len(), wanted);
+        assert_eq!(ledger.listing_approvals(now).unwrap().len(), wanted);
+    }
+    // Doubt about a listing.
+    for at in [then, now] {
+        assert_eq!(ledger.disbelieve(&project(), None, at).unwrap(), at);
+    }
+    // An instance that is missed.
+    let missed = |at| {
+        ledger.remember_instances(&project(), &[], at).unwrap();
+        ledger.seen_instances(&project()).unwrap().remove(0)
+    };
+    ledger
+        .remember_instances(&project(), &[instance("ain04", "a")], now)
+        .unwrap();
+    missed(now);
+    missed(now);
+    assert!(
+        !missed(then).is_long_missed(now + TimeDelta::hours(2)),
+        "only by the wrong clock"
+    );
+    ledger
+        .remember_instances(&project(), &[instance("ain04", "a")], now)
+        .unwrap();
+    missed(then);
+    missed(now);
+    assert!(missed(now + TimeDelta::hours(25)).is_long_missed(now + TimeDelta::hours(25)));
 }
 
 #[test]

@@ -102,6 +102,7 @@ fn status(instances: u32, backups: u32) -> Status {
             summary: Summary::default(),
             rows: rows(instances, backups),
             sent: BTreeMap::new(),
+            restarted: BTreeMap::new(),
             left: 0,
             approved: 0,
             when_enforced: None,
