@@ -207,9 +207,10 @@ pub(super) fn resolve(at: &At<'_>, base: &Path) -> Option<Included> {
     };
     files.sort();
     if files.is_empty() {
-        at.warn(
+        // Their policies' protection would be gone without a word.
+        at.fail(
             format!("`{}` matches no file", clip(text)),
-            "check the name, or remove the pattern",
+            "check the name, put the files back, or remove the pattern",
         );
     }
     Some(Included {
