@@ -30,6 +30,7 @@ mod people;
 mod rds;
 mod secrets;
 mod shown;
+mod signals;
 mod simulator;
 mod state;
 mod stopping;
