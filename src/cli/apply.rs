@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::args::{Apply, Format, Global};
 use super::render::Kind;
 use super::told::Told;
-use super::{CommandResult, Failure, metrics_file, plan, session, show_report};
+use super::{CommandResult, Failure, follow, metrics_file, plan, session, show_report};
 use crate::config::Config;
 use crate::daemon::gauges::{self, Remembered};
 use crate::daemon::say_when_new;
@@ -41,7 +41,8 @@ async fn run_once(args: &Apply, config: &Arc<Config>, told: &Told) -> Result<Run
     let metrics = gauges::metrics(config, started_at);
     let (progress, watcher) = plan::progress();
     let observer = gauges::observer(&metrics);
-    let world = session::world(config, Some(Arc::clone(&ledger)), Some(lock), stop, &observer, watcher)?;
+    let mut world = session::world(config, Some(Arc::clone(&ledger)), Some(lock), stop, &observer, watcher)?;
+    world.live = follow::follow(config);
     let order = Order {
         purpose: Purpose::Apply {
             confirm_for: Duration::from_secs(args.confirm_for.approximate_seconds()),

@@ -12,7 +12,7 @@ use super::args::{Demo, Format, Global, Show};
 use super::out::Out;
 use super::render::Kind;
 use super::told::Told;
-use super::{CommandResult, Failure, exit, plan, session, show_report};
+use super::{CommandResult, Failure, exit, plan, session, show_report, signals};
 use crate::config::{Config, Surroundings};
 use crate::daemon::{Daemon, Options};
 use crate::ledger::{Access, Ledger};
@@ -85,6 +85,7 @@ async fn stay(config: Arc<Config>, simulator: &Simulator, global: &Global) -> Co
         config,
         surroundings: Surroundings::default(),
         stop: session::stop_signal()?,
+        hangups: signals::hangups(),
         clock: Arc::new(crate::clock::now),
         host: String::new(),
         show: true,
@@ -106,6 +107,7 @@ async fn stay(config: Arc<Config>, simulator: &Simulator, global: &Global) -> Co
 /// One plan's worth of looking and one run, shown as one report.
 async fn once(config: &Arc<Config>, simulator: &Simulator, global: &Global) -> CommandResult {
     let now = crate::clock::now();
+    signals::end_on_hangup();
     introduce(simulator, global)?;
     let ledger = Arc::new(Ledger::open(&config.state_dir, Access::Create, now)?);
     let stop = session::stop_signal()?;

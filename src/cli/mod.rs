@@ -15,6 +15,7 @@ mod ending;
 pub mod exit;
 mod flags;
 mod fleet;
+mod follow;
 mod forecast;
 pub mod grid;
 pub mod json;
@@ -30,6 +31,7 @@ mod run;
 mod schema;
 pub mod sentences;
 mod session;
+mod signals;
 mod simulator;
 mod state;
 pub mod text;
@@ -95,6 +97,7 @@ pub type CommandResult = Result<u8, Failure>;
 
 /// The program.
 pub fn main() -> ExitCode {
+    signals::listen();
     let parsed = command()
         .try_get_matches()
         .and_then(|matches| Cli::from_arg_matches(&matches));
@@ -142,6 +145,9 @@ fn meant_by(command: &str) -> Option<&'static str> {
 
 fn dispatch(cli: &Cli) -> CommandResult {
     let global = &cli.global;
+    if !matches!(cli.command, Command::Run(_) | Command::Demo(_)) {
+        signals::end_on_hangup();
+    }
     match &cli.command {
         Command::Completions(completions) => {
             let mut out = Out::raw();

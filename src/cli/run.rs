@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::args::{Global, LogFormat, LogLevel};
-use super::{CommandResult, Failure, exit, session};
+use super::{CommandResult, Failure, exit, session, signals};
 use crate::daemon::{self, Daemon, Options};
 use crate::telemetry;
 
@@ -14,12 +14,13 @@ impl From<daemon::Error> for Failure {
             daemon::Error::Client(error) => error.into(),
             // The service manager tries again: a port becomes free.
             daemon::Error::Listen { .. } => Self::of(exit::UNAVAILABLE, &error),
-            daemon::Error::Signals(_) => Self::of(exit::UNDONE, &error),
         }
     }
 }
 
 pub(super) fn run(global: &Global) -> CommandResult {
+    // First of all: a SIGHUP is a reload from now on, and a SIGTERM an end in order.
+    let (stop, hangups) = (session::stop_signal()?, signals::hangups());
     let config = session::own_configuration(global)?;
     log(global)?;
     session::refuse_ended(&config)?;
@@ -27,7 +28,8 @@ pub(super) fn run(global: &Global) -> CommandResult {
         let daemon = Daemon::bind(Options {
             config,
             surroundings: session::surroundings(true),
-            stop: session::stop_signal()?,
+            stop,
+            hangups,
             clock: Arc::new(crate::clock::now),
             host: daemon::host_name(),
             show: false,

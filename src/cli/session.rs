@@ -11,7 +11,7 @@ use chrono::{DateTime, Utc};
 use tokio::sync::watch;
 
 use super::args::{Global, LogFormat, LogLevel};
-use super::{Failure, exit};
+use super::{Failure, exit, signals};
 use crate::config::{self, Config, Surroundings};
 use crate::ledger::{self, Access, DeletionLock, Ledger};
 use crate::rds::{self, KeyGuard, Observer, Refusal, wire};
@@ -161,6 +161,7 @@ pub fn block_on<T>(workers: usize, command: impl Future<Output = Result<T, Failu
         .build()
         .map_err(|error| Failure::new(exit::UNDONE, format!("cannot start the async runtime: {error}")))?;
     let done = runtime.block_on(command);
+    signals::end_at_once_again();
     runtime.shutdown_background();
     done
 }
@@ -228,22 +229,7 @@ pub fn key_guard(ledger: Option<&Arc<Ledger>>, config: &Config, now: DateTime<Ut
 
 /// Becomes true on SIGTERM or SIGINT.
 pub fn stop_signal() -> Result<watch::Receiver<bool>, Failure> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let listen = |kind| signal(kind).map_err(|e| Failure::new(exit::UNDONE, format!("cannot listen for signals: {e}")));
-    let (mut terminate, mut interrupt) = (listen(SignalKind::terminate())?, listen(SignalKind::interrupt())?);
-    let (sender, receiver) = watch::channel(false);
-    tokio::spawn(async move {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-        tracing::info!("told to stop: no new batch is begun, the one under way is finished");
-        // Nobody listening any more means that the command is done.
-        let _ = sender.send(true);
-        // Dropping the sender would look like an error to those who wait.
-        sender.closed().await;
-    });
-    Ok(receiver)
+    signals::stop().map_err(|why| Failure::new(exit::UNDONE, format!("cannot listen for signals: {why}")))
 }
 
 /// Without projects there is nothing to ask; said before anything is made on disk.

@@ -104,6 +104,7 @@ pub(super) fn load(path: &Path, surroundings: &Surroundings) -> Result<Config, P
         listen: draft.listen,
         projects: draft.projects.good,
         policies: draft.policies,
+        protecting: Vec::new(),
         holds,
         hold_places,
         freeze,

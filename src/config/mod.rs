@@ -7,8 +7,10 @@
 
 mod compile;
 mod diagnose;
+pub mod difference;
 mod files;
 mod holds;
+pub mod keeping;
 mod lint;
 mod ownership;
 mod policy;
@@ -78,6 +80,9 @@ pub struct Config {
     pub projects: Vec<Project>,
     /// The policies, in the order of the files; never empty.
     pub policies: Vec<PolicyEntry>,
+    /// Policies of a newer version of the files that waits to be taken: what they keep is kept, and they never run. Always
+    /// empty in a configuration as it was read.
+    pub protecting: Vec<Arc<Policy>>,
     /// The holds of the configuration.
     pub holds: Vec<Hold>,
     /// Where each of them stands.

@@ -49,6 +49,8 @@ pub(super) struct Facts {
     pub loaded_at: Option<DateTime<Utc>>,
     /// What is wrong with the newest version of the files; empty when it is in force.
     pub config_problems: Vec<String>,
+    /// That a newer version of the files waits, and for what.
+    pub config_waiting: Option<String>,
     /// What is wrong with the state.
     pub store_problem: Option<String>,
     /// Told to stop.
@@ -344,6 +346,7 @@ impl Board {
                 loaded_at: facts.loaded_at.unwrap_or(self.started_at),
                 last_reload_ok: facts.config_problems.is_empty(),
                 problems: facts.config_problems.clone(),
+                waiting: facts.config_waiting.clone(),
             },
             policies: config.policies.iter().map(|entry| policy(&facts, entry)).collect(),
             holds: holds.filter(|hold| hold.is_active(now)).collect(),
@@ -431,6 +434,7 @@ fn problems(facts: &Facts, config: &Config) -> Vec<Problem> {
     let mut found: Vec<Problem> = facts
         .config_problems
         .iter()
+        .chain(&facts.config_waiting)
         .map(|message| Problem {
             about: "configuration",
             policy: None,

@@ -5,7 +5,7 @@
 //! planner    the one loop: waits, rings, starts passes, reloads, drains
 //! turn       one pass as a task of its own: waits for, or shares, the right to delete, is cut when it hangs
 //! store      a ledger that may be missing, and comes back; ledger_probe: whether it works
-//! reload     a new configuration beside the old one; difference: what it changes, in words; watch: whether it changed
+//! reload     a new configuration beside the old one; watch: whether it changed; writers: whether somebody still writes it
 //! board      what is known, for whoever asks; status: the shape in which they get it
 //! gauges     the metrics of a process, also for `apply`
 //! systemd    ready, reloading, stopping, and that the planner turns
@@ -20,7 +20,6 @@
 //! It is *not* for what a pass does (`run`) nor for how it is shown (`web`).
 
 mod board;
-mod difference;
 mod due;
 pub mod gauges;
 mod ledger_probe;
@@ -31,6 +30,7 @@ mod store;
 mod systemd;
 mod turn;
 mod watch;
+mod writers;
 
 use std::io::ErrorKind;
 use std::net::SocketAddr;
@@ -39,14 +39,14 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use tokio::net::TcpListener;
-use tokio::sync::watch as channel;
+use tokio::sync::{Notify, watch as channel};
 
 pub use board::Board;
-pub use difference::Keeps;
 pub use status::{
     ConfigStatus, Counts, FreezeStatus, LastRun, PolicyStatus, Problem, RefusalStatus, Sizes, Status, StorageDay,
 };
 pub use store::say_when_new;
+pub use watch::fingerprint;
 
 use crate::config::{Config, Surroundings};
 use crate::rds;
@@ -68,6 +68,8 @@ pub struct Options {
     pub surroundings: Surroundings,
     /// Becomes true when the daemon is to end.
     pub stop: channel::Receiver<bool>,
+    /// Notified to look at the configuration at once: SIGHUP.
+    pub hangups: Arc<Notify>,
     /// The time.
     pub clock: Clock,
     /// This host's name: jitter is spread by it.
@@ -93,9 +95,6 @@ pub enum Error {
     /// A project's client cannot be made.
     #[error(transparent)]
     Client(#[from] rds::Error),
-    /// The kernel refuses.
-    #[error("cannot listen for signals: {0}")]
-    Signals(std::io::Error),
 }
 
 /// How the daemon ended.

@@ -6,18 +6,20 @@
 mod files;
 mod holds;
 mod runs;
+mod waiting;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{Notify, watch};
 use tokio::task::{Id, JoinError, JoinHandle, JoinSet};
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
 use files::Wanted;
+use waiting::Waiting;
 
 use super::board::Board;
 use super::due::{Agenda, Timing};
@@ -26,7 +28,7 @@ use super::reload::{self, Found};
 use super::store::{Slot, key_guard, say_when_new};
 use super::systemd::Systemd;
 use super::turn::{Passer, Right, Turn, Walked};
-use super::watch::{Watch, fingerprint};
+use super::watch::{Watch, fingerprint, prints};
 use super::{Clock, Ended, Error, Options, gauges};
 use crate::config::{Config, Surroundings};
 use crate::ledger::{self, LastBegun};
@@ -71,11 +73,15 @@ pub(super) struct Planner {
     clock: Clock,
     surroundings: Surroundings,
     stop: watch::Receiver<bool>,
+    hangups: Arc<Notify>,
     host: String,
     show: bool,
     pass: Passer,
 
+    /// The configuration in force: the one that was taken last, and what newer ones that wait keep beside it.
     live: watch::Sender<Arc<Config>>,
+    /// The configuration that was taken last.
+    taken: Arc<Config>,
     board: Arc<Board>,
     metrics: Metrics,
     observer: Observer,
@@ -102,6 +108,10 @@ pub(super) struct Planner {
     fingerprint: u64,
     reloading: Option<Reloading>,
     wanted: Option<Wanted>,
+    /// A newer configuration that keeps less.
+    waiting: Option<Waiting>,
+    /// The files of the configuration that was taken last, as they were then.
+    prints: BTreeMap<PathBuf, Option<u64>>,
 
     systemd: Systemd,
     next_beat: Instant,
@@ -130,7 +140,8 @@ impl Planner {
         let keys = key_guard(&slot);
         let observer = gauges::observer(&metrics);
         let projects = Arc::new(Projects::connect(&options.config, &keys, &observer)?);
-        let fingerprint = fingerprint(&options.config);
+        let (fingerprint, prints) = (fingerprint(&options.config), prints(&options.config.files));
+        let taken = Arc::clone(&options.config);
         let (live, reader) = watch::channel(options.config);
         let board = Arc::new(Board::new(metrics.clone(), slot.clone(), reader, now));
         board.facts().loaded_at = Some(now);
@@ -142,10 +153,12 @@ impl Planner {
             clock: options.clock,
             surroundings: options.surroundings,
             stop: options.stop,
+            hangups: options.hangups,
             host: options.host,
             show: options.show,
             pass,
             live,
+            taken,
             board,
             metrics,
             observer,
@@ -165,6 +178,8 @@ impl Planner {
             fingerprint,
             reloading: None,
             wanted: None,
+            waiting: None,
+            prints,
             systemd,
             next_beat: begin + HEARTBEAT,
             next_holds: None,
@@ -185,12 +200,11 @@ impl Planner {
 
     /// Runs until it is told to stop.
     pub(super) async fn run(mut self) -> Result<Ended, Error> {
-        let mut hangup = signal(SignalKind::hangup()).map_err(Error::Signals)?;
         self.begin().await;
         loop {
             self.attend();
             let wake = self.wake();
-            match self.wait(wake, &mut hangup).await {
+            match self.wait(wake).await {
                 Woken::Stop => break,
                 Woken::Pass(ended) => self.pass_ended(*ended),
                 Woken::Loaded(loaded) => self.loaded(loaded),
@@ -217,7 +231,7 @@ impl Planner {
             "started"
         );
         reload::log_warnings(&config);
-        self.watch.follow(&config);
+        self.watch.follow(&[&config]);
         // They may have changed after they were read and before they were watched.
         self.want_when_settled();
         self.adopt(&config, now);
@@ -240,7 +254,7 @@ impl Planner {
     }
 
     /// Waits for whatever comes first.
-    async fn wait(&mut self, wake: Instant, hangup: &mut Signal) -> Woken {
+    async fn wait(&mut self, wake: Instant) -> Woken {
         let loaded = async {
             match &mut self.reloading {
                 Some(reloading) => (&mut reloading.task).await,
@@ -254,7 +268,7 @@ impl Planner {
             Some(ended) = self.passes.join_next_with_id() => Woken::Pass(Box::new(ended)),
             loaded = loaded => Woken::Loaded(loaded),
             found = self.store.looked() => Woken::Looked(found),
-            Some(()) = hangup.recv() => Woken::Hangup,
+            () = self.hangups.notified() => Woken::Hangup,
             () = self.changed.notified() => Woken::Changed,
             () = sleep_until(wake) => Woken::Time,
         }
@@ -268,6 +282,7 @@ impl Planner {
             self.next_beat = instant + HEARTBEAT;
             self.look_for_changes();
         }
+        self.look_at_what_waits(instant);
         self.begin_reload(instant);
         self.look_at_the_state(now, instant);
         self.ring(now);
@@ -287,10 +302,11 @@ impl Planner {
         let look = self.store.next_look().filter(|_| self.turns.is_empty()).map(in_time);
         let wanted = self.wanted.as_ref().filter(|_| self.reloading.is_none());
         let reload = wanted.map(|wanted| wanted.at);
+        let waiting = self.waiting.as_ref().map(|waiting| waiting.next_look);
         let whole = self.turns.values().filter(|turn| !turn.is_cut);
         let deadline = whole.map(|turn| turn.deadline).min();
         let told = self.store.told_at().filter(|at| *at > instant);
-        for other in [ring, look, reload, deadline, told, self.next_ping]
+        for other in [ring, look, reload, waiting, deadline, told, self.next_ping]
             .into_iter()
             .flatten()
         {
@@ -423,6 +439,8 @@ impl Planner {
             status = format!("nothing runs: {problem}");
         } else if let Some(problem) = facts.config_problems.first() {
             status = format!("{status}; the new configuration is refused: {problem}");
+        } else if let Some(waiting) = &facts.config_waiting {
+            status = format!("{status}; {waiting}");
         }
         drop(facts);
         self.systemd.status(status);

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 
-use super::difference::{self, Keeps};
+use crate::config::difference::{self, Keeps};
 use crate::config::{self, Config, Surroundings};
 use crate::retention::diff::{self, Groups, Side};
 use crate::retention::policy::Knowledge;
@@ -20,10 +20,8 @@ const MOST_NAMED: usize = 20;
 /// What the files say now.
 #[derive(Debug)]
 pub enum Found {
-    /// What is in force already.
-    Unchanged,
-    /// Something new that can be taken into force.
-    New(Arc<Config>),
+    /// A configuration that can be in force, perhaps the one that is.
+    Good(Arc<Config>),
     /// Something that cannot, and why: one line for each problem.
     Bad(Vec<String>),
 }
@@ -68,25 +66,21 @@ fn judge(current: &Config, new: Config) -> Found {
             tracing::warn!(error = %error, "whether holds of the configuration were over before is not known");
         }
     }
-    if !refused.is_empty() {
-        Found::Bad(refused)
-    } else if current.sha256 == new.sha256 && same_zones(current, &new) {
-        Found::Unchanged
+    if refused.is_empty() {
+        Found::Good(Arc::new(new))
     } else {
-        Found::New(Arc::new(new))
+        Found::Bad(refused)
     }
 }
 
-/// Whether every policy's zone has the rules it had: the host's zoneinfo may have been upgraded under the same files.
-fn same_zones(current: &Config, new: &Config) -> bool {
+/// Whether the files say the same, and every policy's zone has the rules it had: the host's zoneinfo may have been upgraded
+/// under the same files.
+pub fn is_same(current: &Config, new: &Config) -> bool {
     let zones = |config: &Config| {
-        config
-            .policies
-            .iter()
-            .map(|entry| entry.policy.zone)
-            .collect::<Vec<_>>()
+        let entries = config.policies.iter();
+        entries.map(|entry| entry.policy.zone).collect::<Vec<_>>()
     };
-    zones(current) == zones(new)
+    current.sha256 == new.sha256 && zones(current) == zones(new)
 }
 
 /// Logs what a new configuration changes.
@@ -100,9 +94,8 @@ pub fn log_difference(old: &Config, new: &Config) {
             tracing::info!(policy, keys, keeps, "policy {what}: {words}");
         }
     }
-    let others = difference::others(old, new);
-    if !others.is_empty() {
-        tracing::info!(keys = others.join(", "), "changed beside the policies");
+    for (keys, effect) in difference::others(old, new) {
+        tracing::info!(keys, keeps = effect.key(), "changed beside the policies: {effect}");
     }
     log_warnings(new);
 }
@@ -255,11 +248,14 @@ mod tests {
         };
         let loaded = config::load(&file, &surroundings).unwrap();
         assert_eq!(loaded.policies[0].policy.zone, Zone::of("Europe/Berlin"));
-        assert!(matches!(look(&loaded, &surroundings), Found::Unchanged));
-        install("Europe/Moscow");
-        let Found::New(new) = look(&loaded, &surroundings) else {
-            panic!("the rules are others");
+        let again = || match look(&loaded, &surroundings) {
+            Found::Good(new) => new,
+            Found::Bad(problems) => panic!("{problems:?}"),
         };
+        assert!(is_same(&loaded, &again()));
+        install("Europe/Moscow");
+        let new = again();
+        assert!(!is_same(&loaded, &new));
         let change = &difference::policies(&loaded, &new)[0];
         assert_eq!(
             (change.keys.as_slice(), change.keeps),

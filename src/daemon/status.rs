@@ -133,6 +133,9 @@ pub struct ConfigStatus {
     pub last_reload_ok: bool,
     /// Why not.
     pub problems: Vec<String>,
+    /// That a newer version of the files waits to be taken, and for what.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub waiting: Option<String>,
 }
 
 /// One policy.

@@ -5,15 +5,17 @@
 //! reason. What the kernel does not tell (NFS, an overlay's lower layer, a link into another directory) is found by a
 //! fingerprint of what `stat` says. Not for what the change is: that is `reload`.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use notify::event::{AccessKind, AccessMode};
 use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher};
 use tokio::sync::Notify;
 
+use super::writers::Writers;
 use crate::config::Config;
 
 /// Entries of a directory that are looked at; a configuration in `/etc` itself has neighbours.
@@ -22,16 +24,25 @@ const MOST_ENTRIES: usize = 4096;
 /// The kernel's watches.
 pub struct Watch {
     watcher: Option<RecommendedWatcher>,
-    watched: BTreeSet<PathBuf>,
+    /// With device and inode: a directory that was made anew is another one.
+    watched: BTreeMap<PathBuf, Option<(u64, u64)>>,
+    writers: Arc<Mutex<Writers>>,
 }
 
 impl Watch {
     /// Watches nothing yet; `changed` is told of what happens in the directories.
     pub fn new(changed: Arc<Notify>) -> Self {
+        let writers = Arc::new(Mutex::new(Writers::default()));
+        let told = Arc::clone(&writers);
         let on_event = move |event: notify::Result<Event>| {
-            // Reading the files raises Access events; taking them for changes would never end. An error may be a queue
-            // that ran over, so something may have changed.
-            if event.map_or(true, |event| !matches!(event.kind, EventKind::Access(_))) {
+            told.lock().unwrap_or_else(PoisonError::into_inner).note(&event);
+            // Reading the files raises Access events; taking them for changes would never end. Only a writer's close is none
+            // of ours. An error may be a queue that ran over, so something may have changed.
+            let is_change = |kind| match kind {
+                EventKind::Access(access) => access == AccessKind::Close(AccessMode::Write),
+                _ => true,
+            };
+            if event.map_or(true, |event| is_change(event.kind)) {
                 changed.notify_one();
             }
         };
@@ -42,21 +53,39 @@ impl Watch {
             .ok();
         Self {
             watcher,
-            watched: BTreeSet::new(),
+            watched: BTreeMap::new(),
+            writers,
         }
     }
 
-    /// Watches the directories of this configuration, and no others. Directories that were made anew are watched anew.
-    pub fn follow(&mut self, config: &Config) {
+    /// What the kernel told of who writes the files.
+    pub fn writers(&self) -> MutexGuard<'_, Writers> {
+        self.writers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Watches the directories of these configurations, and no others. Directories that were made anew are watched anew;
+    /// of the others no event is lost, for one may be that a file was closed.
+    pub fn follow(&mut self, configs: &[&Config]) {
         let Some(watcher) = &mut self.watcher else { return };
-        for dir in std::mem::take(&mut self.watched) {
-            // One that is gone has no watch any more.
-            let _ = watcher.unwatch(&dir);
-        }
-        for dir in directories(config) {
+        let identity = |dir: &Path| Some(std::fs::metadata(dir).ok()?).map(|found| (found.dev(), found.ino()));
+        let wanted: BTreeMap<PathBuf, _> = configs
+            .iter()
+            .flat_map(|config| directories(config))
+            .map(|dir| (dir.clone(), identity(&dir)))
+            .collect();
+        self.watched.retain(|dir, known| {
+            let stays = wanted.get(dir) == Some(known);
+            if !stays {
+                // One that is gone has no watch any more.
+                let _ = watcher.unwatch(dir);
+            }
+            stays
+        });
+        // Those that stay, too: the watch of one that was moved away and back is gone.
+        for (dir, known) in wanted {
             match watcher.watch(&dir, RecursiveMode::NonRecursive) {
                 Ok(()) => {
-                    self.watched.insert(dir);
+                    self.watched.insert(dir, known);
                 }
                 // A pattern may name a directory that is not there yet; the fingerprint sees it come.
                 Err(error) => tracing::debug!(%error, dir = %dir.display(), "not watched"),
@@ -101,6 +130,16 @@ pub fn fingerprint(config: &Config) -> u64 {
         }
     }
     hasher.finish()
+}
+
+/// A number for each of these files that changes when it does; none for one that is not there.
+pub fn prints<'f>(files: impl IntoIterator<Item = &'f PathBuf>) -> BTreeMap<PathBuf, Option<u64>> {
+    let print = |file: &PathBuf| {
+        let mut hasher = DefaultHasher::new();
+        look(file, &mut hasher);
+        file.exists().then(|| hasher.finish())
+    };
+    files.into_iter().map(|file| (file.clone(), print(file))).collect()
 }
 
 fn look(path: &Path, hasher: &mut DefaultHasher) {

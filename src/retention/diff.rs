@@ -1,7 +1,7 @@
 //! Which backups change fate between two sets of policies, and how much storage that is.
 //!
 //! Pure. Grace is taken as over and no guard is asked: what the policies mean is compared, not what a run would do today.
-//! Not for the configurations' own words (`daemon/difference` has these) nor for showing (`cli/diff`, the daemon's log).
+//! Not for the configurations' own words (`config/difference` has these) nor for showing (`cli/diff`, the daemon's log).
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

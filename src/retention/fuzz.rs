@@ -211,7 +211,7 @@ fn globs(tape: &mut Tape<'_>) -> Vec<Pattern> {
         .collect()
 }
 
-fn policy(tape: &mut Tape<'_>, nth: u8) -> Policy {
+pub(crate) fn policy(tape: &mut Tape<'_>, nth: u8) -> Policy {
     let rules = (0..=tape.below(3)).map(|_| rule(tape)).collect();
     let names = if tape.once_in(4) { globs(tape) } else { Vec::new() };
     let select = Selector {
@@ -239,7 +239,7 @@ fn policy(tape: &mut Tape<'_>, nth: u8) -> Policy {
     }
 }
 
-fn backup(tape: &mut Tape<'_>, nth: u8) -> Backup {
+pub(crate) fn backup(tape: &mut Tape<'_>, nth: u8) -> Backup {
     let odd = tape.byte();
     let begin = (odd != 252).then(|| moment(tape));
     Backup {
@@ -285,7 +285,7 @@ fn backup(tape: &mut Tape<'_>, nth: u8) -> Backup {
     }
 }
 
-fn hold(tape: &mut Tape<'_>, backups: &[Backup]) -> Hold {
+pub(crate) fn hold(tape: &mut Tape<'_>, backups: &[Backup]) -> Hold {
     let target = match backups.len() {
         several @ 1.. if !tape.once_in(3) => HoldTarget::Backup(backups[usize::from(tape.byte()) % several].id.clone()),
         _ => HoldTarget::Matching {
@@ -302,7 +302,7 @@ fn hold(tape: &mut Tape<'_>, backups: &[Backup]) -> Hold {
     }
 }
 
-fn instance(id: &str, life: InstanceLife) -> Instance {
+pub(crate) fn instance(id: &str, life: InstanceLife) -> Instance {
     Instance {
         project: "p".into(),
         id: id.into(),

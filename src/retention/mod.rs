@@ -14,6 +14,7 @@ pub mod diff;
 pub mod edit;
 pub mod forecast;
 pub mod hold;
+pub mod kept;
 pub mod pattern;
 pub mod plan;
 pub mod policy;

@@ -219,11 +219,13 @@ impl Selector {
 
     /// Whether a backup of a claimed instance is in the policy's scope by its name.
     pub fn takes_backup(&self, backup: &Backup) -> bool {
-        any_or_unlimited(self.backup_names.as_deref(), &backup.name)
-            && !self
-                .exclude_backup_names
-                .iter()
-                .any(|pattern| pattern.matches(&backup.name))
+        self.takes_name(&backup.name)
+    }
+
+    /// The same, by the backup's name alone.
+    pub fn takes_name(&self, name: &str) -> bool {
+        any_or_unlimited(self.backup_names.as_deref(), name)
+            && !self.exclude_backup_names.iter().any(|pattern| pattern.matches(name))
     }
 }
 

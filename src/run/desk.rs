@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 use tokio::task::{JoinHandle, spawn_blocking};
 
+use super::edits::Edits;
 use super::{Error, World};
 use crate::ledger::{self, Clearance, DeletionLock, Entered, Entry, Intent, Ledger, Listing, RequestKey};
 use crate::rds::{Delay, IntendedAt};
@@ -111,6 +112,7 @@ pub(super) struct Clerk {
 
 impl Clerk {
     fn work(&self, jobs: &Receiver<Job>) {
+        let mut edits = Edits::of_run(&self.world.config);
         while let Ok(first) = jobs.recv() {
             let until = Instant::now() + LONGEST_WAIT;
             let mut together = Vec::new();
@@ -128,15 +130,21 @@ impl Clerk {
                     None
                 };
             }
-            self.write(together);
+            self.write(together, &mut edits);
         }
     }
 
     /// Writes them together.
-    fn write(&self, jobs: Vec<Job>) {
+    fn write(&self, mut jobs: Vec<Job>, edits: &mut Edits) {
         // Read before all that can forbid a batch, so that no request begins later than five seconds after that was looked at.
         let at = IntendedAt::now();
         let live = self.world.live.borrow().clone();
+        edits.look(&live);
+        for job in &mut jobs {
+            if let Entry::Intent { batch, .. } = &mut job.entry {
+                edits.drop_kept(batch);
+            }
+        }
         let intent = Intent {
             lock: &self.lock,
             run: &self.run_id,

@@ -15,6 +15,7 @@ mod confirm;
 mod contested;
 mod cut;
 mod desk;
+mod edits;
 mod ended;
 mod grace;
 mod guard;
@@ -169,7 +170,7 @@ pub type Watcher = Arc<dyn Fn(Progress) + Send + Sync>;
 pub struct World {
     /// The configuration it began with.
     pub config: Arc<Config>,
-    /// The newest configuration: its holds and freeze act at once, even on a pass under way.
+    /// The newest configuration: its holds and freeze, and whatever else it keeps, act at once, even on a pass under way.
     pub live: watch::Receiver<Arc<Config>>,
     /// A client per project.
     pub projects: Arc<Projects>,
@@ -366,6 +367,7 @@ fn open_accounts(order: &Order, world: &World, running: Vec<usize>) -> Result<Ac
         .policies
         .iter()
         .map(|entry| Arc::clone(&entry.policy))
+        .chain(world.config.protecting.iter().cloned())
         .collect();
     let mut graces: HashMap<PolicyName, GracePeriods> = HashMap::new();
     if let Some(ledger) = &world.ledger {

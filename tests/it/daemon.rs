@@ -1,6 +1,7 @@
 //! The daemon as it is shipped: the built binary, signals, files and HTTP, against the simulator.
 
 mod certificates;
+mod edits;
 mod files;
 mod grace;
 mod http;

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use super::super::reload::{self, Found};
 use super::super::systemd::Systemd;
-use super::super::watch::fingerprint;
+use super::super::watch::{fingerprint, prints};
 use super::super::{gauges, off_the_runtime};
 use super::{Loaded, Planner, Reloading};
 use crate::config::{Config, Surroundings};
@@ -120,26 +120,24 @@ impl Planner {
         });
         self.fingerprint = seen;
         let now = (self.clock)();
-        if by_hand || matches!(found, Found::New(_)) {
+        if by_hand {
             off_the_runtime(|| self.projects.renew_connections());
         }
         match found {
             Found::Bad(problems) => self.refuse(problems, by_hand),
-            Found::Unchanged => {
-                let was_bad = !self.board.facts().config_problems.is_empty();
-                if was_bad || by_hand {
-                    tracing::info!("the configuration is the one in force");
-                    self.in_force(&self.config(), now);
-                }
-                // A directory may have been made anew.
-                self.watch.follow(&self.config());
+            Found::Good(new) if self.is_taken() && reload::is_same(&self.taken, &new) => {
+                self.unchanged(&new, now, by_hand);
             }
-            Found::New(new) => {
+            Found::Good(new) if by_hand || self.may_be_taken(&new) => {
+                if !by_hand {
+                    off_the_runtime(|| self.projects.renew_connections());
+                }
                 self.take_into_force(&new, now, by_hand);
                 // Its files may be others, which nobody watched while they were read.
                 self.fingerprint = fingerprint(&self.config());
                 self.want_when_settled();
             }
+            Found::Good(new) => self.hold_back(&new, now),
         }
         if by_hand {
             self.publish();
@@ -147,8 +145,24 @@ impl Planner {
         }
     }
 
+    /// The files say what is in force.
+    fn unchanged(&mut self, config: &Config, now: DateTime<Utc>, by_hand: bool) {
+        let was_bad = !self.board.facts().config_problems.is_empty();
+        if was_bad || by_hand || self.waiting.is_some() {
+            tracing::info!("the configuration is the one in force");
+            self.in_force(config, now);
+        }
+        self.forget_what_waits();
+        self.prints = prints(&config.files);
+        self.watch.writers().forget_closed();
+        // A directory may have been made anew.
+        self.watch.follow(&[config]);
+    }
+
     fn refuse(&mut self, problems: Vec<String>, by_hand: bool) {
         self.metrics.config_rejected();
+        // What waited is no longer what the files say; what it kept is kept until a good version is taken.
+        self.forget_what_waits();
         let mut facts = self.board.facts();
         // Every touch of the directory makes a look; the same problems are told once.
         if by_hand || facts.config_problems != problems {
@@ -164,7 +178,7 @@ impl Planner {
     }
 
     fn take_into_force(&mut self, new: &Arc<Config>, now: DateTime<Utc>, by_hand: bool) {
-        let old = self.config();
+        let old = Arc::clone(&self.taken);
         if old.projects != new.projects {
             match Projects::connect(new, &self.keys, &self.observer) {
                 // A run under way keeps its own.
@@ -172,11 +186,15 @@ impl Planner {
                 Err(error) => return self.refuse(vec![error.chain()], by_hand),
             }
         }
+        self.forget_what_waits();
+        self.watch.writers().forget_closed();
+        self.taken = Arc::clone(new);
+        self.prints = prints(&new.files);
         // The numbers first: whoever sees the new policies sees that they are in force, and finds their series.
         gauges::series(&self.metrics, new);
         self.in_force(new, now);
         self.live.send_replace(Arc::clone(new));
-        self.watch.follow(new);
+        self.watch.follow(&[new]);
         self.adopt(new, now);
         tracing::info!(
             sha256 = new.sha256,
@@ -200,7 +218,7 @@ impl Planner {
         off_the_runtime(|| reload::log_fates(old, new, &placed, &seen, now));
     }
 
-    fn in_force(&self, config: &Config, now: DateTime<Utc>) {
+    pub(super) fn in_force(&self, config: &Config, now: DateTime<Utc>) {
         self.metrics.config_loaded(&config.sha256, now);
         let mut facts = self.board.facts();
         facts.config_problems.clear();

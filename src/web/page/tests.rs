@@ -84,6 +84,7 @@ fn config_status() -> ConfigStatus {
         loaded_at: now(),
         last_reload_ok: true,
         problems: Vec::new(),
+        waiting: None,
     }
 }
 
