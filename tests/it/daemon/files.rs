@@ -139,6 +139,31 @@ async fn a_hangup_looks_at_once_and_answers_also_when_nothing_changed() {
     assert!(daemon.stop().await.success());
 }
 
+/// A reload names a hold that covers nothing, and refuses one that was over before it was seen.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reload_looks_at_what_holds_cover_and_when_they_end() {
+    let lab = Lab::start(3).await;
+    let write = |more: &str| fs::write(lab.file(), lab.text(&policy("p", NEVER, ""), more)).unwrap();
+    write("");
+    assert!(lab.command().arg("apply").output().unwrap().status.success());
+    let mut daemon = lab.run().await;
+    daemon.is_ready().await;
+    write("holds: [{name: \"^release\", reason: case 4711, until: 2025-12-31}]\n");
+    daemon.signal("HUP");
+    daemon.says("it was over before this state first saw it").await;
+    write("holds: [{name: \"^release\", reason: case 4711}]\n");
+    daemon.signal("HUP");
+    daemon.says("configuration reloaded").await;
+    eventually("the notice is shown", async || {
+        let status = daemon.status().await;
+        let notices = status["notices"].as_array().unwrap().clone();
+        let named = |text: &str| notices.iter().any(|notice| notice.as_str().unwrap().contains(text));
+        (named("has `^`") && named("covers no backup")).then_some(())
+    })
+    .await;
+    assert!(daemon.stop().await.success());
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_policy_that_is_removed_in_mid_run_deletes_no_more() {
     let lab = Lab::start(153).await;
