@@ -44,9 +44,16 @@ pub fn merge(current: &Config, waiting: &Config) -> Config {
             .protecting
             .extend(beside.filter(|policy| !merged.protecting.contains(policy)));
     }
-    let more = waiting.holds.iter().filter(|hold| !current.holds.contains(hold));
-    merged.holds.extend(more.cloned());
+    for (nth, hold) in waiting.holds.iter().enumerate() {
+        if !current.holds.contains(hold) {
+            merged.holds.push(hold.clone());
+            merged.hold_places.extend(waiting.hold_places.get(nth).cloned());
+        }
+    }
     merged.freeze = longer(current.freeze.as_ref(), waiting.freeze.as_ref()).cloned();
+    if merged.freeze != current.freeze {
+        merged.freeze_place.clone_from(&waiting.freeze_place);
+    }
     merged
 }
 
