@@ -79,7 +79,9 @@ async fn every_command_ends_at_once_when_it_is_told_to() {
     let world = World::new(&[5]).await;
     for command in ["check", "plan", "holds", "history"] {
         for (name, code) in [("TERM", 143), ("INT", 130), ("HUP", 129)] {
-            let child = begun(&world, command).await;
+            let mut child = begun(&world, command).await;
+            // Held open: the end of the file would end the command, too.
+            let _held = child.stdin.take();
             // A shell starts what it runs in the background so, and then it stays ignored.
             if name == "INT" && mask_of(&child, "SigIgn:") & 0b10 != 0 {
                 continue;
