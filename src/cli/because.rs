@@ -103,12 +103,12 @@ fn draw_present(out: &mut dyn Write, answer: &Answer, present: &Present, look: &
         |begin| format!("begun {} ({})", timestamp(begin), ago(answer.at, begin)),
     );
     let holds = match &backup.databases {
-        Databases::All => "a full backup".to_owned(),
+        Databases::All | Databases::Absent => "a full backup".to_owned(),
         Databases::Named(names) => {
             let names: Vec<_> = names.iter().map(|name| clean(name)).collect();
             format!("a partial backup of {}", names.join(", "))
         }
-        Databases::Unknown => "its databases are not known".to_owned(),
+        Databases::Unreadable | Databases::Unknown => "its databases are not known".to_owned(),
     };
     lines.say(
         "backup",

@@ -3,13 +3,13 @@
 //! Plain state, not in the chain. What a backup said first as COMPLETED or FAILED stays until somebody accepts something else; a
 //! backup that is listed no more is remembered for seven days.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use rusqlite::OptionalExtension;
 
 use super::{Error, Ledger, Stamp};
-use crate::retention::{Backup, BackupId, BackupStatus, Databases, InstanceId, ProjectName};
+use crate::retention::{Backup, BackupId, BackupStatus, Databases, Engine, InstanceId, ProjectName};
 
 /// How long listings are compared with what another instance listed, and with backups that are listed no more.
 pub const REMEMBERED: TimeDelta = TimeDelta::days(7);
@@ -23,6 +23,10 @@ pub struct Said {
     pub status: Option<BackupStatus>,
     /// When it was begun; `None` before a believed time was seen.
     pub begin: Option<DateTime<Utc>>,
+    /// When it ended; `None` before an end was seen.
+    pub end: Option<DateTime<Utc>>,
+    /// Its engine; `None` before it was seen COMPLETED or FAILED.
+    pub engine: Option<Engine>,
     /// Which databases it names; unknown before it was seen COMPLETED or FAILED.
     pub databases: Databases,
     /// When it was last listed; `None` while it is.
@@ -37,11 +41,27 @@ impl Said {
     /// name may be one that no rule or hold protects.
     pub fn differs(&self, backup: &Backup, names_status: bool) -> bool {
         let micros = |at: Option<DateTime<Utc>>| at.map(|at| at.timestamp_micros());
-        let other_name = self.status.is_some() && self.name != *backup.name;
+        let is_known = self.status.is_some();
+        let other_name = is_known && !self.name.is_empty() && self.name != *backup.name;
         let other_status = names_status && self.status.as_ref().is_some_and(|status| *status != backup.status);
         let other_begin = self.begin.is_some() && micros(self.begin) != micros(backup.begin);
-        let other_databases = self.databases != Databases::Unknown && self.databases != backup.databases;
-        is_finished(&backup.status) && (other_name || other_status || other_begin || other_databases)
+        let other_end = self.end.is_some() && micros(self.end) != micros(backup.end);
+        let other_engine = self.engine.as_ref().is_some_and(|engine| *engine != backup.engine);
+        let other_databases = match &self.databases {
+            Databases::Unknown => false,
+            // An older format did not tell an empty list from none.
+            Databases::All if !is_known => !backup.databases.is_full(),
+            databases => *databases != backup.databases,
+        };
+        let is_other = [
+            other_name,
+            other_status,
+            other_begin,
+            other_end,
+            other_engine,
+            other_databases,
+        ];
+        is_finished(&backup.status) && is_other.contains(&true)
     }
 
     /// What is remembered after this listing. What a doubtful entry says is not.
@@ -50,6 +70,8 @@ impl Said {
             name: backup.name.to_string(),
             status: None,
             begin: None,
+            end: None,
+            engine: None,
             databases: Databases::Unknown,
             gone_since: None,
         };
@@ -78,12 +100,17 @@ impl Said {
     /// As a finished backup says it; what it does not tell stays as it was.
     fn finished(self, backup: &Backup) -> Self {
         // To the microsecond, as the ledger keeps it.
-        let begin = backup.believed_begin();
-        let begin = begin.and_then(|begin| DateTime::from_timestamp_micros(begin.timestamp_micros()));
+        let rounded = |at: DateTime<Utc>| DateTime::from_timestamp_micros(at.timestamp_micros());
         Self {
-            name: backup.name.to_string(),
+            name: if backup.name.is_empty() {
+                self.name
+            } else {
+                backup.name.to_string()
+            },
             status: Some(backup.status.clone()),
-            begin: begin.or(self.begin),
+            begin: backup.believed_begin().and_then(rounded).or(self.begin),
+            end: backup.end.and_then(rounded).or(self.end),
+            engine: Some(backup.engine.clone()),
             databases: match &backup.databases {
                 Databases::Unknown => self.databases,
                 known => known.clone(),
@@ -128,7 +155,7 @@ impl Ledger {
                 .query_row([instance.as_str()], |row| row.get(0))
                 .optional()?;
             let mut statement = tx.prepare_cached(
-                "SELECT backup, name, status, begin, databases, gone_since FROM seen_backup WHERE instance = ?1",
+                "SELECT backup, name, status, begin, databases, gone_since, ended, engine FROM seen_backup WHERE instance = ?1",
             )?;
             let mut rows = statement.query([instance.as_str()])?;
             let mut backups = HashMap::new();
@@ -138,6 +165,8 @@ impl Ledger {
                     name: row.get(1)?,
                     status: status.map(|status| BackupStatus::parse(&status)),
                     begin: row.get::<_, Option<Stamp>>(3)?.map(|at| at.0),
+                    end: row.get::<_, Option<Stamp>>(6)?.map(|at| at.0),
+                    engine: row.get::<_, Option<String>>(7)?.map(|engine| Engine::parse(&engine)),
                     databases: read_databases(row.get_ref(4)?.as_str_or_null().map_err(rusqlite::Error::from)?)?,
                     gone_since: row.get::<_, Option<Stamp>>(5)?.map(|at| at.0),
                 };
@@ -177,6 +206,20 @@ impl Ledger {
         })
     }
 
+    /// Those of these ids that listings of manual backups showed, of whatever instance.
+    pub fn listed_as_manual<'a>(&self, ids: impl Iterator<Item = &'a BackupId>) -> Result<HashSet<BackupId>, Error> {
+        self.read(|tx| {
+            let mut statement = tx.prepare_cached("SELECT 1 FROM seen_backup WHERE backup IN (?1, ?2) LIMIT 1")?;
+            let mut manual = HashSet::new();
+            for id in ids {
+                if statement.exists((id.as_str(), id.as_str().to_ascii_lowercase()))? {
+                    manual.insert(id.clone());
+                }
+            }
+            Ok(manual)
+        })
+    }
+
     /// Takes in a believed listing of one instance's backups. `before` is what was remembered of them; `now` is none where the clock is
     /// in doubt: then nothing is dated or forgotten. Writes only what changed.
     pub fn remember_backups(
@@ -212,8 +255,8 @@ impl Ledger {
         }
         self.write_soon(|tx| {
             let mut upsert = tx.prepare_cached(
-                "INSERT OR REPLACE INTO seen_backup (instance, backup, project, name, status, begin, databases) \
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+                "INSERT OR REPLACE INTO seen_backup (instance, backup, project, name, status, begin, ended, engine, databases) \
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
             )?;
             for (backup, said) in &changed {
                 upsert.execute((
@@ -223,6 +266,8 @@ impl Ledger {
                     &said.name,
                     said.status.as_ref().map(BackupStatus::as_str),
                     said.begin.map(Stamp),
+                    said.end.map(Stamp),
+                    said.engine.as_ref().map(Engine::as_str),
                     databases_column(&said.databases)?,
                 ))?;
             }
@@ -275,10 +320,12 @@ fn note_listing(tx: &rusqlite::Transaction<'_>, instance: &InstanceId, now: Date
     Ok(())
 }
 
-/// A JSON array, empty for a full backup; NULL when they are not known.
+/// A JSON array, empty for a full backup; `null` where there is none, `"?"` where it cannot be read; NULL when they are not known.
 fn databases_column(databases: &Databases) -> Result<Option<String>, Error> {
     Ok(match databases {
         Databases::All => Some("[]".to_owned()),
+        Databases::Absent => Some("null".to_owned()),
+        Databases::Unreadable => Some(UNREADABLE.to_owned()),
         Databases::Named(names) => {
             let names: Vec<&str> = names.iter().map(|name| &**name).collect();
             Some(serde_json::to_string(&names)?)
@@ -287,10 +334,15 @@ fn databases_column(databases: &Databases) -> Result<Option<String>, Error> {
     })
 }
 
+/// No array, so no list of names.
+const UNREADABLE: &str = "\"?\"";
+
 fn read_databases(column: Option<&str>) -> Result<Databases, Error> {
     Ok(match column {
         None => Databases::Unknown,
-        // Nearly all of them.
+        // Nearly all of them are one of these.
+        Some("null") => Databases::Absent,
+        Some(UNREADABLE) => Databases::Unreadable,
         Some("[]") => Databases::All,
         Some(names) => Databases::from_names(serde_json::from_str::<Vec<String>>(names)?),
     })

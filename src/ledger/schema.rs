@@ -158,10 +158,13 @@ CREATE TABLE configured_hold (target TEXT NOT NULL, until INTEGER) STRICT;
 -- Requests.
 
 -- Observations.
--- What a backup said as COMPLETED or FAILED, NULL before; databases are unknown before that, too. gone_since: when it was last listed,
+-- What a backup said as COMPLETED or FAILED, NULL before; databases are unknown before that, too, and null or a text (as JSON) where it has no
+-- list of them or one that cannot be read: an older format, with status NULL, has an empty list for that. gone_since: when it was last listed,
 -- NULL while it is. last_listing: when an instance's backups were last listed; what it listed longer ago contests nothing.
 ALTER TABLE seen_backup ADD COLUMN status TEXT;
 ALTER TABLE seen_backup ADD COLUMN begin INTEGER;
+ALTER TABLE seen_backup ADD COLUMN ended INTEGER;
+ALTER TABLE seen_backup ADD COLUMN engine TEXT;
 ALTER TABLE seen_backup ADD COLUMN gone_since INTEGER;
 CREATE INDEX seen_backup_by_id ON seen_backup (backup);
 CREATE TABLE last_listing (instance TEXT PRIMARY KEY, at INTEGER NOT NULL) STRICT, WITHOUT ROWID;

@@ -434,7 +434,7 @@ const NO_ID: &str = "an entry has no id";
 /// A page of instances.
 pub(super) fn instance_page(body: &[u8], project: &ProjectName) -> Result<Page<InstanceEntry>, String> {
     let page: InstancePage<'_> = serde_json::from_slice(body).map_err(|error| error.to_string())?;
-    Page::new(page.is_object, page.items, &page.total, |fields| {
+    Page::new(page.items, &page.total, |fields| {
         let entry = fields.listed(project).ok_or(NO_ID)?;
         let id = entry.instance.id.to_string();
         match fields.doubt() {
@@ -482,7 +482,7 @@ pub(super) fn retained_page(body: &[u8], instance: &InstanceId) -> Result<Page<B
 
 fn backup_page(body: &[u8], row: impl Fn(&Entry<'_>) -> Result<Backup, String>) -> Result<Page<Backup>, String> {
     let page: BackupPage<'_> = serde_json::from_slice(body).map_err(|error| error.to_string())?;
-    Page::new(page.is_object, page.items, &page.total, |entry| {
+    Page::new(page.items, &page.total, |entry| {
         let backup = row(&entry)?;
         match entry.doubt() {
             Some(what) => Err(format!(

@@ -25,15 +25,14 @@ pub(super) struct Page<T> {
 impl<T> Page<T> {
     /// From a parsed page. `Err` when it is no page at all.
     pub(super) fn new<E>(
-        is_object: bool,
         items: Many<E, LIMIT>,
         total: &Scalar<'_>,
         row: impl FnMut(E) -> Result<(String, T), String>,
     ) -> Result<Self, String> {
         let items = match items {
             Many::Items(items) => items,
-            Many::Absent if is_object => Vec::new(),
-            Many::Absent | Many::Odd => return Err("it is not the documented JSON".to_owned()),
+            // Nor is a page without its list an empty one.
+            Many::Absent | Many::Odd => return Err("it has no list: it is not the documented JSON".to_owned()),
         };
         let total = total.whole().map_or(Scalar::Absent, Scalar::Whole);
         Ok(Self {
@@ -135,6 +134,8 @@ impl<T: PartialEq> Reading<T> {
         self.received += page.rows.len();
         for row in page.rows {
             let (id, row) = row?;
+            // Two ids that differ in case only are one, listed differently.
+            let id = id.to_ascii_lowercase();
             match self.seen.get(&id).and_then(|at| self.rows.get(*at)) {
                 // A shift between pages shows a record twice; the count then tells that another was missed.
                 Some(before) if *before == row => {}

@@ -163,6 +163,8 @@ pub struct InstanceEntry {
     pub is_replica: bool,
     /// Its engine.
     pub engine: Engine,
+    /// It has tags that cannot be read, or one without its key or value; `instance` has those that can.
+    pub has_odd_tags: bool,
 }
 
 /// What became of one batch that was sent once.

@@ -47,6 +47,21 @@ impl Scalar<'_> {
         self.text().map(str::trim).filter(|text| !text.is_empty())
     }
 
+    /// Whether it is missing, null or nothing but blanks.
+    pub(super) fn is_blank(&self) -> bool {
+        match self {
+            Self::Absent => true,
+            Self::Text(text) => text.trim().is_empty(),
+            _ => false,
+        }
+    }
+
+    /// Whether it has a blank or a control character in it, as no id has.
+    pub(super) fn is_odd_word(&self) -> bool {
+        let is_odd = |letter: char| letter.is_whitespace() || letter.is_control();
+        self.word().is_some_and(|word| word.contains(is_odd))
+    }
+
     /// The number, also when it is written as text; `None` for what is negative or no number. A fraction is cut off.
     pub(super) fn number(&self) -> Option<u64> {
         let float = match self {

@@ -18,7 +18,8 @@ use super::InstanceEntry;
 use super::listing::LIMIT;
 use super::scalar::{LONGEST_TEXT, Many, Merge, Scalar, lenient_object};
 use crate::retention::{
-    Backup, BackupId, BackupKind, BackupStatus, Databases, Engine, Instance, InstanceId, InstanceLife, ProjectName,
+    Backup, BackupId, BackupKind, BackupStatus, Databases, Doubt, Engine, Instance, InstanceId, InstanceLife,
+    ProjectName,
 };
 
 /// Tags of one instance; the API takes 20.
@@ -184,9 +185,9 @@ impl<'de> Deserialize<'de> for DatabaseNames {
 impl DatabaseNames {
     fn databases(&self) -> Databases {
         match self {
-            Self::Absent => Databases::All,
+            Self::Absent => Databases::Absent,
             Self::Names(names) => Databases::from_names(names),
-            Self::Odd => Databases::Unknown,
+            Self::Odd => Databases::Unreadable,
         }
     }
 }
@@ -194,7 +195,7 @@ impl DatabaseNames {
 impl Entry<'_> {
     /// The backup as `ListBackups` describes it; `None` without an id.
     pub(super) fn listed(&self) -> Option<Backup> {
-        Some(Backup {
+        let mut backup = Backup {
             id: BackupId::from(self.id.word()?),
             name: Arc::from(self.name.text().unwrap_or_default()),
             kind: BackupKind::parse(self.kind.text().unwrap_or_default()),
@@ -205,7 +206,24 @@ impl Entry<'_> {
             size_bytes: self.bytes(),
             databases: self.databases.databases(),
             doubt: None,
-        })
+        };
+        backup.doubt = self.lacks(&backup);
+        Some(backup)
+    }
+
+    /// What a finished backup must say and this one does not. A FAILED one need not have an end, but not one that cannot be read.
+    fn lacks(&self, backup: &Backup) -> Option<Doubt> {
+        let lacks_end = backup.end.is_none()
+            && match backup.status {
+                BackupStatus::Completed => true,
+                BackupStatus::Failed => !self.end_time.is_blank(),
+                _ => false,
+            };
+        if lacks_end {
+            Some(Doubt::NoEnd)
+        } else {
+            self.name.is_blank().then_some(Doubt::NoName)
+        }
     }
 
     /// The backup as `ListRetainBackups` describes it: no status, `Snapshot` for manual, `Db` for automated.
@@ -238,13 +256,17 @@ impl Entry<'_> {
             end,
             size_bytes: self.bytes(),
             databases: Databases::Unknown,
-            doubt: None,
+            doubt: self.name.is_blank().then_some(Doubt::NoName),
         })
     }
 
     /// What cannot be read and may be the very thing that protects the backup, if there is such.
     pub(super) fn doubt(&self) -> Option<&'static str> {
-        (!self.name.is_text_or_absent()).then_some("name")
+        if self.id.is_odd_word() {
+            Some("id")
+        } else {
+            (!self.name.is_text_or_absent()).then_some("name")
+        }
     }
 
     /// The API gives KB.
@@ -285,26 +307,27 @@ impl InstanceFields<'_> {
             instance,
             is_replica,
             engine: self.datastore.engine(),
+            has_odd_tags: self.has_odd_tags(),
         })
     }
 
     /// What cannot be read and may be the very thing by which a policy selects the instance to protect it, if there is such.
     pub(super) fn doubt(&self) -> Option<&'static str> {
-        let is_tag = |tag: &Tag<'_>| tag.is_object && tag.key.text().is_some() && tag.value.is_text_or_absent();
-        let are_tags = match &self.tags {
-            Many::Absent => true,
-            Many::Items(tags) => tags.iter().all(is_tag),
-            Many::Odd => false,
-        };
-        match (
-            self.name.is_text_or_absent(),
-            are_tags,
-            self.enterprise_project.is_text_or_absent(),
-        ) {
-            (false, ..) => Some("name"),
-            (_, false, _) => Some("tags"),
-            (.., false) => Some("enterprise project"),
-            _ => None,
+        let is_odd = [
+            (self.id.is_odd_word(), "id"),
+            (!self.name.is_text_or_absent(), "name"),
+            (!self.enterprise_project.is_text_or_absent(), "enterprise project"),
+        ];
+        is_odd.into_iter().find_map(|(is_odd, what)| is_odd.then_some(what))
+    }
+
+    /// Whether there are tags that cannot be read, or one without its key or value. A value may be empty, but must be there.
+    fn has_odd_tags(&self) -> bool {
+        let is_tag = |tag: &Tag<'_>| tag.is_object && tag.key.word().is_some() && tag.value.text().is_some();
+        match &self.tags {
+            Many::Absent => false,
+            Many::Items(tags) => !tags.iter().all(is_tag),
+            Many::Odd => true,
         }
     }
 }

@@ -190,20 +190,42 @@ impl Engine {
             Self::Other(Word::from(text))
         }
     }
+
+    /// The API's spelling.
+    pub fn as_str(&self) -> &str {
+        match self {
+            Self::SqlServer => "SQLServer",
+            Self::Other(text) => text,
+        }
+    }
 }
 
 /// What a backup holds.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Databases {
-    /// It names none: a full backup.
+    /// It lists none: a full backup.
     All,
+    /// It has no list of databases: a full backup, too. One that had a list before is not believed.
+    Absent,
     /// A partial backup of these databases: sorted, distinct, never empty.
     Named(Arc<Vec<Arc<str>>>),
+    /// It has a list that cannot be read. Kept.
+    Unreadable,
     /// Not known (a retained backup of a deleted instance that was never seen in a listing). Kept.
     Unknown,
 }
 
 impl Databases {
+    /// Whether it is known what the backup holds.
+    pub fn is_known(&self) -> bool {
+        !matches!(self, Self::Unreadable | Self::Unknown)
+    }
+
+    /// Whether it is a full backup.
+    pub fn is_full(&self) -> bool {
+        matches!(self, Self::All | Self::Absent)
+    }
+
     /// From the names an entry lists; none means a full backup.
     pub fn from_names<S: AsRef<str>>(names: impl IntoIterator<Item = S>) -> Self {
         let mut names: Vec<Arc<str>> = names.into_iter().map(|name| Arc::from(name.as_ref())).collect();
@@ -249,6 +271,10 @@ pub enum Doubt {
     Changed,
     /// Another instance lists it, too, or did within the last seven days.
     Contested,
+    /// It has no name: a name may be what protects it.
+    NoName,
+    /// It is COMPLETED without an end that can be read, or FAILED with an end that cannot.
+    NoEnd,
 }
 
 impl Backup {
@@ -273,7 +299,7 @@ impl Backup {
         self.status == BackupStatus::Completed
             && matches!(self.kind, BackupKind::Manual | BackupKind::Auto)
             && self.engine == Engine::SqlServer
-            && self.databases == Databases::All
+            && self.databases.is_full()
             && self.size_bytes > 0
             && self.doubt.is_none()
             && self.believed_begin().is_some_and(is_past)

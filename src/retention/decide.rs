@@ -47,11 +47,11 @@ pub enum Keeper {
     Floor,
     /// BUILDING or DELETING.
     InProgress,
-    /// A status or type nobody knows, or databases that are not known.
+    /// A status or type nobody knows, databases that are not known, or no name.
     UnknownStatus,
     /// An engine that has no batch deletion.
     UnknownEngine,
-    /// A `begin_time` that cannot be read or believed.
+    /// A `begin_time` that cannot be read or believed, or the missing end of a COMPLETED backup.
     UnknownTime,
     /// Dated more than five minutes ahead.
     FutureDated,
@@ -382,14 +382,17 @@ impl Judge<'_> {
         if matches!(backup.status, BackupStatus::Building | BackupStatus::Deleting) {
             reasons.push(KeepReason::of(Keeper::InProgress));
         }
-        if !known_kind || matches!(backup.status, BackupStatus::Other(_)) || backup.databases == Databases::Unknown {
+        let is_unknown = matches!(backup.status, BackupStatus::Other(_))
+            || !backup.databases.is_known()
+            || backup.doubt == Some(Doubt::NoName);
+        if !known_kind || is_unknown {
             reasons.push(KeepReason::of(Keeper::UnknownStatus));
         }
         if backup.engine != Engine::SqlServer {
             reasons.push(KeepReason::of(Keeper::UnknownEngine));
         }
         match backup.doubt {
-            None => {}
+            None | Some(Doubt::NoName | Doubt::NoEnd) => {}
             Some(Doubt::Changed) => reasons.push(KeepReason::of(Keeper::Changed)),
             Some(Doubt::Contested) => reasons.push(KeepReason::of(Keeper::Contested)),
         }
@@ -399,7 +402,7 @@ impl Judge<'_> {
         };
         if begin.signed_duration_since(at) > FUTURE_TOLERANCE {
             reasons.push(KeepReason::of(Keeper::FutureDated));
-        } else if backup.believed_begin().is_none() {
+        } else if backup.believed_begin().is_none() || backup.doubt == Some(Doubt::NoEnd) {
             reasons.push(KeepReason::of(Keeper::UnknownTime));
         }
         match backup.status {
@@ -501,7 +504,7 @@ impl Judge<'_> {
                     }
                 }
                 // Unknown ones do not come here: they are untouched.
-                Databases::All | Databases::Unknown => full.push(place),
+                Databases::All | Databases::Absent | Databases::Unreadable | Databases::Unknown => full.push(place),
             }
         }
         let of_database = |(name, own): (&Arc<str>, Vec<usize>)| {

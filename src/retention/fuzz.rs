@@ -273,6 +273,7 @@ pub(crate) fn backup(tape: &mut Tape<'_>, nth: u8) -> Backup {
         size_bytes: 1024,
         databases: match odd {
             251 => Databases::Unknown,
+            252 => Databases::Unreadable,
             0..=40 => Databases::from_names([["sales", "hr", "hr2"][usize::from(odd) % 3]]),
             41..=50 => Databases::from_names(["sales", "hr"]),
             _ => Databases::All,
@@ -280,6 +281,8 @@ pub(crate) fn backup(tape: &mut Tape<'_>, nth: u8) -> Backup {
         doubt: match odd {
             247 => Some(Doubt::Changed),
             248 => Some(Doubt::Contested),
+            61 => Some(Doubt::NoName),
+            62 => Some(Doubt::NoEnd),
             _ => None,
         },
     }
@@ -379,7 +382,7 @@ fn never_touched(instance: &Instance, backups: &[Backup], holds: &[Hold], decisi
             (&backup.kind, &backup.engine),
             (&BackupKind::Manual, &Engine::SqlServer)
         );
-        assert_ne!(backup.databases, Databases::Unknown);
+        assert!(backup.databases.is_known());
         assert!(backup.begin.is_some_and(|begin| begin <= now + TimeDelta::minutes(5)));
         assert!(
             !holds
@@ -394,7 +397,7 @@ fn floor(policy: &Policy, instance: &Instance, backups: &[Backup], decisions: &[
     let floor = usize::try_from(policy.min_backups.get()).unwrap_or(usize::MAX);
     let completed = |decision: &&Decision| {
         let backup = &backups[decision.backup];
-        backup.status == BackupStatus::Completed && backup.databases == Databases::All
+        backup.status == BackupStatus::Completed && backup.databases.is_full()
     };
     let there = decisions.iter().filter(completed).count();
     let left = decisions

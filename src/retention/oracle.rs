@@ -58,7 +58,7 @@ fn kept_alone(
     let counts = |backup: &&Backup| {
         backup.kind == BackupKind::Manual
             && backup.engine == Engine::SqlServer
-            && backup.databases != Databases::Unknown
+            && backup.databases.is_known()
             && [BackupStatus::Completed, BackupStatus::Failed].contains(&backup.status)
             && backup.doubt.is_none()
             && is_plausible(backup)

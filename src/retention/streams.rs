@@ -11,7 +11,7 @@ use std::sync::Arc;
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::decide::FUTURE_TOLERANCE;
-use super::{Backup, BackupKind, BackupStatus, Databases, Policy};
+use super::{Backup, BackupKind, BackupStatus, Policy};
 
 /// Intervals are looked at from the newest backup back, so many at most.
 const LAST: usize = 8;
@@ -72,7 +72,7 @@ pub fn is_in_scope(policies: &[Arc<Policy>], backup: &Backup) -> bool {
 fn is_template(policies: &[Arc<Policy>], backup: &Backup, from: DateTime<Utc>) -> bool {
     backup.kind == BackupKind::Manual
         && backup.status == BackupStatus::Completed
-        && backup.databases == Databases::All
+        && backup.databases.is_full()
         && backup.doubt.is_none()
         && is_in_scope(policies, backup)
         && backup

@@ -10,7 +10,7 @@ use std::hash::{BuildHasher, RandomState};
 use chrono::{DateTime, Utc};
 
 use super::account::Accounts;
-use super::instances::Job;
+use super::instances::{Job, Memory};
 use super::survey::{Survey, skip_job};
 use super::{Error, Order, Purpose, World, blocking};
 use crate::ledger::{REMEMBERED, Remembered};
@@ -147,8 +147,9 @@ pub(super) fn leave_backups_alone(survey: &mut Survey, contested: &Contested, ac
     accounts.leave_out(|instance| contested.left_alone.contains_key(&instance.id));
 }
 
-/// Takes out of what is to be read the instances that two projects list, and those that lack what they had.
-pub(super) fn leave_instances_alone(survey: &mut Survey, accounts: &Accounts, jobs: &mut Vec<Job>) {
+/// Takes out of what is to be read the instances that two projects list, or listed within the last seven days, and those that lack what
+/// they had.
+pub(super) fn leave_instances_alone(survey: &mut Survey, accounts: &Accounts, memory: &Memory, jobs: &mut Vec<Job>) {
     let mut projects: HashMap<InstanceId, Vec<ProjectName>> = HashMap::new();
     let listed = survey.listed.iter().flat_map(|(_, instances)| instances);
     // Also one that is deleted in one project and lives in another.
@@ -162,15 +163,17 @@ pub(super) fn leave_instances_alone(survey: &mut Survey, accounts: &Accounts, jo
     }
     jobs.retain(|job| {
         let (project, id) = (&job.instance.project, &job.instance.id);
-        let other = projects
-            .get(id)
-            .and_then(|all| all.iter().find(|other| *other != project));
+        // In this run, or in one before it that may have been about the other project alone.
+        let listing = [projects.get(id), memory.recently_in.get(id)].into_iter().flatten();
+        let other = listing.flatten().find(|other| *other != project);
         let message = match (other, &job.lacks) {
             (Some(other), _) => {
-                format!("project {other} lists this instance, too: one of the two listings is wrong")
+                format!(
+                    "project {other} lists this instance, too, or did within the last 7 days: one of the two listings is wrong, and nothing                      of it is deleted"
+                )
             }
             (None, Some(what)) => format!(
-                "its {what} not in the list of instances any more: it is left alone until they are back, or until `approve --listing \
+                "its {what}: it is left alone until they are back, or until `approve --listing \
                  {id}`"
             ),
             (None, None) => return true,

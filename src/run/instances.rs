@@ -13,7 +13,7 @@ use super::cut::{Cut, skip_or_cut, until_told};
 use super::listing::SeenDatabases;
 use super::survey::{Overlaps, Survey};
 use super::{Error, Order, Purpose, World, blocking, count_instances};
-use crate::ledger::{Believed, SeenInstance, Unconfirmed};
+use crate::ledger::{Believed, REMEMBERED, SeenInstance, Unconfirmed};
 use crate::rds::{Client, InstanceEntry};
 use crate::retention::plan::ClockCheck;
 use crate::retention::policy::Knowledge;
@@ -56,6 +56,8 @@ pub(super) struct Memory {
     long_missed: HashMap<ProjectName, Vec<SeenInstance>>,
     /// Every instance as last seen.
     seen: HashMap<(ProjectName, InstanceId), Instance>,
+    /// Which projects listed an instance within the last seven days.
+    pub(super) recently_in: HashMap<InstanceId, Vec<ProjectName>>,
 }
 
 impl Memory {
@@ -71,6 +73,10 @@ impl Memory {
                 let mut seen = ledger.seen_instances(project)?;
                 let of = |seen: &SeenInstance| ((project.clone(), seen.instance.id.clone()), seen.instance.clone());
                 memory.seen.extend(seen.iter().map(of));
+                for seen in seen.iter().filter(|seen| order.now - seen.seen_at < REMEMBERED) {
+                    let of = memory.recently_in.entry(seen.instance.id.clone()).or_default();
+                    of.push(project.clone());
+                }
                 seen.retain(|seen| seen.is_long_missed(order.now));
                 memory.long_missed.insert(project.clone(), seen);
                 let of_instance = |(id, believed)| ((project.clone(), Some(id)), believed);
@@ -91,21 +97,28 @@ impl Memory {
 
     /// A listed instance with what it had and lacks now, and what that is. Policies select by it: without it, one that protects the
     /// instance claims it no more. The API lists an empty array where there are no tags, and so may an answer that lost them.
-    fn completed(&self, listed: &Instance) -> Option<(Instance, String)> {
-        let seen = self.seen.get(&(listed.project.clone(), listed.id.clone()))?;
+    fn completed(&self, entry: &InstanceEntry) -> Option<(Instance, String)> {
+        let listed = &entry.instance;
+        let seen = self.seen.get(&(listed.project.clone(), listed.id.clone()));
         let mut whole = listed.clone();
         let mut lacks = Vec::new();
-        if listed.tags.is_empty() && !seen.tags.is_empty() {
-            whole.tags.clone_from(&seen.tags);
-            lacks.push("tags are");
+        if entry.has_odd_tags {
+            lacks.push("tags in the list of instances cannot be read, or one has no key or value");
+        } else if seen.is_some_and(|seen| has_lost_tags(listed, seen)) {
+            lacks.push("tags, or the value of one, are not in the list of instances any more");
         }
-        if listed.enterprise_project.is_none() && seen.enterprise_project.is_some() {
-            whole.enterprise_project.clone_from(&seen.enterprise_project);
-            lacks.push("enterprise project is");
-        }
-        if listed.name.is_empty() && !seen.name.is_empty() {
-            whole.name = Arc::clone(&seen.name);
-            lacks.push("name is");
+        if let Some(seen) = seen {
+            if !lacks.is_empty() {
+                whole.tags.clone_from(&seen.tags);
+            }
+            if listed.enterprise_project.is_none() && seen.enterprise_project.is_some() {
+                whole.enterprise_project.clone_from(&seen.enterprise_project);
+                lacks.push("enterprise project is not in the list of instances any more");
+            }
+            if listed.name.is_empty() && !seen.name.is_empty() {
+                whole.name = Arc::clone(&seen.name);
+                lacks.push("name is not in the list of instances any more");
+            }
         }
         (!lacks.is_empty() && !self.is_approved(&listed.id)).then(|| (whole, lacks.join(", its ")))
     }
@@ -131,6 +144,15 @@ impl Memory {
             found,
         })
     }
+}
+
+/// Whether all tags are gone, or one that had a value has an empty one.
+fn has_lost_tags(listed: &Instance, seen: &Instance) -> bool {
+    let has_lost_value = |(key, value): &(String, String)| {
+        let mut now = listed.tags.iter().filter(|(of, _)| of == key).peekable();
+        !value.is_empty() && now.peek().is_some() && now.all(|(_, value)| value.is_empty())
+    };
+    !seen.tags.is_empty() && (listed.tags.is_empty() || seen.tags.iter().any(has_lost_value))
 }
 
 /// Lists the instances of every project that a running policy may select, and says which to read.
@@ -165,17 +187,20 @@ pub(super) async fn list_instances(
     listed.sort_by(|(a, _), (b, _)| a.project().cmp(b.project()));
     let mut claims = Claims::default();
     for (client, listed) in listed {
-        let Some(mut instances) = believe(order, accounts, memory, survey, &client, listed) else {
+        let Some(entries) = believe(order, accounts, memory, survey, &client, listed) else {
             continue;
         };
-        let deleted = deleted_instances(world, accounts, memory, survey, &client, &instances, deadline).await?;
-        for instance in &mut instances {
-            let mut lacks = None;
-            if let Some((whole, what)) = memory.completed(instance) {
+        let deleted = deleted_instances(world, accounts, memory, survey, &client, &entries, deadline).await?;
+        let mut instances = Vec::with_capacity(entries.len());
+        for entry in entries {
+            let completed = memory.completed(&entry);
+            let (instance, lacks) = match completed {
                 // It is remembered with what it had.
-                lacks = Some((what, std::mem::replace(instance, whole)));
-            }
-            let (instance, databases) = (instance.clone(), SeenDatabases::new());
+                Some((whole, what)) => (whole, Some((what, entry.instance))),
+                None => (entry.instance, None),
+            };
+            instances.push(instance.clone());
+            let databases = SeenDatabases::new();
             let found = Found {
                 instance,
                 databases,
@@ -196,7 +221,7 @@ pub(super) async fn list_instances(
         survey.listed.push((client.project().clone(), instances));
     }
     survey.overlaps = claims.overlaps.report(accounts.all());
-    leave_instances_alone(survey, accounts, &mut claims.jobs);
+    leave_instances_alone(survey, accounts, memory, &mut claims.jobs);
     Ok(claims.jobs)
 }
 
@@ -208,7 +233,7 @@ fn believe(
     survey: &mut Survey,
     client: &Client,
     listed: Cut<Vec<InstanceEntry>>,
-) -> Option<Vec<Instance>> {
+) -> Option<Vec<InstanceEntry>> {
     let project = client.project();
     let of_project: Vec<usize> = accounts
         .running()
@@ -306,12 +331,12 @@ async fn deleted_instances(
     memory: &Memory,
     survey: &mut Survey,
     client: &Client,
-    listed: &[Instance],
+    listed: &[InstanceEntry],
     deadline: Instant,
 ) -> Result<Vec<(Instance, SeenDatabases)>, Error> {
     let project = client.project();
     let mut deleted = Vec::new();
-    let listed: HashSet<&InstanceId> = listed.iter().map(|instance| &instance.id).collect();
+    let listed: HashSet<&InstanceId> = listed.iter().map(|entry| &entry.instance.id).collect();
     let missing = memory
         .long_missed
         .get(project)
@@ -365,17 +390,15 @@ pub(super) fn may_select(policy: &Policy, project: &ProjectName) -> bool {
 /// SQL Server instances that can have manual backups; a read replica has none (API page "Creating a Manual Backup").
 ///
 /// One whose engine is not given counts, as SQL Server was asked for; each backup's own engine is looked at again.
-fn living(entries: Vec<InstanceEntry>) -> Vec<Instance> {
+fn living(mut entries: Vec<InstanceEntry>) -> Vec<InstanceEntry> {
     let not_given = |engine: &Engine| matches!(engine, Engine::Other(name) if name.is_empty());
     let has_backups =
         |entry: &InstanceEntry| (entry.engine == Engine::SqlServer || not_given(&entry.engine)) && !entry.is_replica;
-    let mut instances: Vec<Instance> = entries
-        .into_iter()
-        .filter(has_backups)
-        .map(|entry| entry.instance)
-        .collect();
-    instances.sort_by(|a, b| a.name.cmp(&b.name).then_with(|| a.id.cmp(&b.id)));
-    instances
+    entries.retain(has_backups);
+    entries.sort_by(|InstanceEntry { instance: a, .. }, InstanceEntry { instance: b, .. }| {
+        a.name.cmp(&b.name).then_with(|| a.id.cmp(&b.id))
+    });
+    entries
 }
 
 pub(super) fn shrink_skip(project: &ProjectName, instance: Option<&InstanceId>, refusal: &Refusal) -> Skip {

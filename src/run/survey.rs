@@ -2,7 +2,8 @@
 //! soon as it is listed. What stays in memory is what expired, not what is kept.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::cell::LazyCell;
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -179,6 +180,8 @@ struct Recency {
     client: Client,
     nth: usize,
     due: InstanceDue,
+    /// What the listing of manual backups showed, in lower case.
+    manual: Arc<HashSet<String>>,
 }
 
 /// What listings are compared with.
@@ -315,6 +318,7 @@ fn judge(
     );
     let backups = &*being_deleted(&backups, &pending);
     let mut recency = Vec::new();
+    let manual = LazyCell::new(|| Arc::new(backups.iter().map(|backup| folded(&backup.id)).collect()));
     for (nth, mut due) in accounts.enter(&instance, backups, &claiming, &pending) {
         survey.hit.read(nth);
         let Some(policy) = accounts.running().nth(nth) else {
@@ -327,6 +331,7 @@ fn judge(
                 client: client.clone(),
                 nth,
                 due,
+                manual: Arc::clone(&manual),
             });
         } else {
             accounts.add(nth, due);
@@ -335,13 +340,23 @@ fn judge(
     Ok(recency)
 }
 
+/// An id, however it is written.
+fn folded(id: &BackupId) -> String {
+    id.as_str().to_ascii_lowercase()
+}
+
 /// Marks what says something else than an earlier run saw.
 fn doubt_changed(instance: &Instance, remembered: &Remembered, backups: &mut [Backup]) {
     let names_status = instance.life == InstanceLife::Listed;
     let mut changed = 0;
+    let spellings = LazyCell::new(|| remembered.backups.keys().map(folded).collect::<HashSet<String>>());
     for backup in backups {
-        let said = remembered.backups.get(&backup.id);
-        if said.is_some_and(|said| said.differs(backup, names_status)) {
+        let is_changed = match remembered.backups.get(&backup.id) {
+            Some(said) => said.differs(backup, names_status),
+            // Its id is another one in case only: what is remembered of it is not to be got rid of so.
+            None => spellings.contains(&folded(&backup.id)),
+        };
+        if is_changed {
             backup.doubt = Some(Doubt::Changed);
             changed += 1;
         }
@@ -435,18 +450,30 @@ async fn ask_recency(
     deadline: Instant,
 ) -> Result<(), Error> {
     let mut asking = JoinSet::new();
-    for Recency { client, nth, due } in recency {
+    for Recency {
+        client,
+        nth,
+        due,
+        manual,
+    } in recency
+    {
         let world = world.clone();
         asking.spawn(async move {
             let listing = client.list_backups(&due.instance.id, Listed::Automated);
             let listed = until_told(&world, deadline, listing).await;
-            (nth, due, listed)
+            (nth, due, manual, listed)
         });
     }
     while let Some(joined) = asking.join_next().await {
-        let (nth, mut due, listed) = joined?;
+        let (nth, mut due, manual, listed) = joined?;
         match listed {
-            Some(Ok(automated)) => {
+            Some(Ok(mut automated)) => {
+                // One of two listings is wrong about what is listed as manual, too: it justifies no deletion.
+                let as_manual = match &world.ledger {
+                    Some(ledger) => blocking(|| ledger.listed_as_manual(automated.iter().map(|backup| &backup.id)))?,
+                    None => HashSet::new(),
+                };
+                automated.retain(|backup| !manual.contains(&folded(&backup.id)) && !as_manual.contains(&backup.id));
                 due.newest_recovery_point = due
                     .newest_recovery_point
                     .max(newest_recovery_point(&automated, order.now));

@@ -27,7 +27,7 @@ async fn kept(zone: &str, keep: &str, at: &str, backups: &[(&str, &str)]) -> BTr
     world.configure("", &policy(keep, &format!("    timezone: {zone}\n")), "");
     let entry = |(id, begin): &(&str, &str)| {
         json!({"id": id, "instance_id": "i", "name": id, "type": "manual", "status": "COMPLETED", "size": 1,
-               "begin_time": begin, "datastore": {"type": "SQLServer", "version": "2022_SE"}})
+               "begin_time": begin, "end_time": begin, "datastore": {"type": "SQLServer", "version": "2022_SE"}})
     };
     let list: Vec<Value> = backups.iter().map(entry).collect();
     let file = world.dir().join("b.json");
@@ -347,6 +347,7 @@ async fn redundancy_is_not_met_by_partial_backups() {
     for number in 0..6_u32 {
         let mut partial = backup(1, 100 + usize::try_from(number).unwrap());
         partial.begin = super::world::begun(0) + TimeDelta::minutes(i64::from(number));
+        partial.end = Some(partial.begin + TimeDelta::minutes(10));
         partial.databases = vec!["crm".to_owned()];
         world.simulator.add_backup(partial);
     }

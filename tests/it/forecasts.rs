@@ -15,7 +15,7 @@ async fn forecast(policies: &str, backups: &[(&str, i64)], args: &[&str]) -> Val
             .format("%Y-%m-%dT%H:%M:%S+0000")
             .to_string();
         json!({"id": format!("b{nth}"), "instance_id": "i1in04", "name": name, "type": "manual", "status": "COMPLETED", "size": 1,
-               "begin_time": begin, "datastore": {"type": "SQLServer", "version": "2019_SE"}})
+               "begin_time": begin, "end_time": begin, "datastore": {"type": "SQLServer", "version": "2019_SE"}})
     };
     let backups: Vec<Value> = backups.iter().enumerate().map(entry).collect();
     let file = world.dir().join("backups.json");

@@ -75,7 +75,7 @@ async fn restic_s_cases_through_the_binary_with_reasons() {
 
 fn entry(id: &str, begin: &str) -> Value {
     json!({"id": id, "instance_id": "i1in04", "name": "n", "type": "manual", "status": "COMPLETED", "size": 1,
-           "begin_time": begin, "datastore": {"type": "SQLServer", "version": "2019_SE"}})
+           "begin_time": begin, "end_time": begin, "datastore": {"type": "SQLServer", "version": "2019_SE"}})
 }
 
 #[tokio::test]

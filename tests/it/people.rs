@@ -82,7 +82,7 @@ fn backups(count: u32) -> String {
         entries.push(serde_json::json!({
             "id": format!("b{nth:04}br04"), "name": format!("nightly_{nth}"), "type": "manual", "size": 1024 * (1000 + nth),
             "status": if nth == 1 { "FAILED" } else { "COMPLETED" }, "instance_id": "cd613in04",
-            "begin_time": begin.format("%Y-%m-%dT%H:%M:%S+0000").to_string(), "end_time": "",
+            "begin_time": begin.format("%Y-%m-%dT%H:%M:%S+0000").to_string(), "end_time": (begin + chrono::TimeDelta::minutes(10)).format("%Y-%m-%dT%H:%M:%S+0000").to_string(),
             "datastore": {"type": "SQLServer", "version": "2019_SE"},
         }));
     }
@@ -288,6 +288,7 @@ impl DaysToCome {
                 let mut backup = newest.clone();
                 backup["id"] = format!("new{:04}br04", world.made).into();
                 backup["begin_time"] = coming.format("%Y-%m-%dT%H:%M:%S+0000").to_string().into();
+                backup["end_time"] = backup["begin_time"].clone();
                 world.present.push(backup);
                 coming += Self::PACE;
                 world.made += 1;

@@ -86,7 +86,7 @@ async fn kept(world: &World) -> BTreeSet<String> {
     ];
     let entry = |(nth, begin): (usize, &str)| {
         json!({"id": format!("b{nth}"), "instance_id": "i1in04", "name": "n", "type": "manual", "status": "COMPLETED", "size": 1,
-               "begin_time": begin, "datastore": {"type": "SQLServer", "version": "2019_SE"}})
+               "begin_time": begin, "end_time": begin, "datastore": {"type": "SQLServer", "version": "2019_SE"}})
     };
     let backups: Vec<_> = times.into_iter().enumerate().map(entry).collect();
     let file = world.dir().join("backups.json");

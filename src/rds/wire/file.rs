@@ -76,8 +76,8 @@ impl File {
             .listed()
             .ok_or_else(|| E::custom(format_args!("entry {index} has no id")))?;
         if entry.doubt().is_some() {
-            // Its name, which cannot be read, may be what protects it: it is kept as one of an unknown status.
-            backup.status = BackupStatus::Other("unreadable name".into());
+            // Its name or id, which cannot be read, may be what protects it: it is kept as one of an unknown status.
+            backup.status = BackupStatus::Other("unreadable name or id".into());
         }
         let instance = entry.instance_id.word();
         let group = match self.groups.get(self.latest) {

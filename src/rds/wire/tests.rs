@@ -58,7 +58,7 @@ fn what_is_missing_null_or_of_a_wrong_type_is_unknown() {
             (None, 0, ""),
             "{json}"
         );
-        assert_eq!(backup.databases, Databases::All, "{json}");
+        assert_eq!(backup.databases, Databases::Absent, "{json}");
     }
     assert_eq!(
         entry(r#"{"id": "a", "status": "completed"}"#).status,
@@ -70,7 +70,7 @@ fn what_is_missing_null_or_of_a_wrong_type_is_unknown() {
 fn databases_are_all_some_or_not_known() {
     let databases = |json: &str| entry(&format!(r#"{{"id": "a", "databases": {json}}}"#)).databases;
     assert_eq!(databases("[]"), Databases::All);
-    assert_eq!(databases("null"), Databases::All);
+    assert_eq!(databases("null"), Databases::Absent);
     assert_eq!(
         databases(r#"["x", {"name": "y", "size": 3}]"#),
         Databases::from_names(["x", "y"])
@@ -86,7 +86,7 @@ fn databases_are_all_some_or_not_known() {
         r#""x""#,
         "true",
     ] {
-        assert_eq!(databases(json), Databases::Unknown, "{json}");
+        assert_eq!(databases(json), Databases::Unreadable, "{json}");
     }
 }
 
@@ -263,4 +263,42 @@ fn instances_keep_what_policies_select_by() {
         (true, Engine::Other("MySQL".into()))
     );
     assert_eq!(items[2].listed(&project), None);
+}
+
+/// A page without its list is not an empty one, and two ids that differ in case only are one.
+#[test]
+fn a_page_without_its_list_and_ids_that_differ_in_case_are_not_believed() {
+    use super::super::client::{instance_page, listed_page, retained_page};
+    use super::super::listing::Reading;
+
+    let (project, instance) = ("p".into(), InstanceId::from("i"));
+    let backups = |body: &str| listed_page(body.as_bytes(), &instance, &BackupKind::Manual);
+    for list in ["", r#""backups": null, "instances": null, "#] {
+        let body = format!("{{{list}\"total_count\": 0}}");
+        assert!(backups(&body).is_err(), "{body}");
+        assert!(retained_page(body.as_bytes(), &instance).is_err(), "{body}");
+        assert!(instance_page(body.as_bytes(), &project).is_err(), "{body}");
+    }
+    let read = |pages: &[&[&str]], totals: &[usize]| {
+        let mut reading = Reading::default();
+        let mut last = Ok(false);
+        for (ids, total) in pages.iter().zip(totals) {
+            let entry = |id: &&str| format!(r#"{{"id": "{id}", "instance_id": "i", "type": "manual"}}"#);
+            let entries: Vec<String> = ids.iter().map(entry).collect();
+            let body = format!(r#"{{"backups": [{}], "total_count": {total}}}"#, entries.join(","));
+            last = reading.take(backups(&body).unwrap());
+        }
+        last
+    };
+    assert_eq!(read(&[&[]], &[0]), Ok(true));
+    assert_eq!(read(&[&["a", "b"], &["c"]], &[3, 3]), Ok(true));
+    // The same id twice, in another spelling; a page twice; totals that shrink, grow, or are those of the page alone; a blank in an id.
+    assert!(read(&[&["a", "A"]], &[2]).is_err());
+    assert!(read(&[&["a"], &["A"]], &[2, 2]).is_err());
+    assert!(read(&[&["a", "b"], &["a", "b"]], &[4, 4]).is_err());
+    assert!(read(&[&["a", "b"], &["a", "b"]], &[3, 2]).is_err());
+    assert!(read(&[&["a", "b"], &["c"]], &[4, 3]).is_err());
+    assert!(read(&[&["a", "b"], &["c"]], &[3, 4]).is_err());
+    assert!(read(&[&["a", "b"]], &[1]).is_err());
+    assert!(read(&[&["a b"]], &[1]).is_err());
 }
