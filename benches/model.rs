@@ -10,7 +10,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use rds_retentiond::rds::throttle::Throttle;
+use rds_retentiond::rds::rate::Throttle;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 

@@ -9,7 +9,7 @@
 //! silent for the longest gives way: a thousand connections that ask nothing must not keep one out that does.
 
 mod body;
-mod seats;
+mod connection_slots;
 
 use std::future::Future;
 use std::io;
@@ -28,10 +28,10 @@ use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::{Instant, sleep, timeout};
 
 pub use body::Body;
+use connection_slots::{ConnectionSlot, ConnectionSlots};
+pub use connection_slots::{open_files_limit, places};
 pub use hyper::body::Bytes;
 pub use hyper::{HeaderMap, Method, Request, Response, StatusCode, header};
-use seats::{Seat, Seats};
-pub use seats::{open_files_limit, places};
 
 /// What one server grants its clients.
 #[derive(Debug, Clone)]
@@ -117,7 +117,7 @@ where
 {
     let limits = Arc::new(limits);
     let service = Arc::new(service);
-    let mut seats = Seats::default();
+    let mut seats = ConnectionSlots::default();
     let mut told: Option<Instant> = None;
     let (stopping, stopped) = watch::channel(false);
     let mut connections = JoinSet::new();
@@ -135,7 +135,7 @@ where
                         tracing::debug!(%peer, "connection closed: all places are taken");
                         continue;
                     }
-                    let (seat, bounds) = (Arc::new(Seat::new()), Arc::clone(&limits));
+                    let (seat, bounds) = (Arc::new(ConnectionSlot::new()), Arc::clone(&limits));
                     let connection = connection(stream, bounds, Arc::clone(&service), stopped.clone(), Arc::clone(&seat));
                     seats.take(connections.spawn(connection).id(), seat);
                     if seats.are_taken(limits.max_connections) {
@@ -192,7 +192,7 @@ async fn connection<S, F>(
     limits: Arc<Limits>,
     service: Arc<S>,
     mut stopped: watch::Receiver<bool>,
-    seat: Arc<Seat>,
+    seat: Arc<ConnectionSlot>,
 ) where
     S: Fn(Request<Bytes>) -> F + Send + Sync + 'static,
     F: Future<Output = Answer> + Send + 'static,
@@ -213,7 +213,7 @@ async fn connection<S, F>(
     let grace = tokio::select! {
         ended = connection.as_mut() => return note(ended),
         // What is lost is at most an answer that its reader was slow to take.
-        () = seat.told_to_go() => return tracing::debug!("connection closed: another one needs its place"),
+        () = seat.evicted() => return tracing::debug!("connection closed: another one needs its place"),
         // `serve` watches this one's time, and counts whom it cuts.
         _ = stopped.wait_for(|stop| *stop) => Duration::MAX,
         () = sleep(limits.lifetime) => limits.drain,
@@ -238,7 +238,7 @@ async fn answer<S, F>(
     request: Request<Incoming>,
     limits: Arc<Limits>,
     service: Arc<S>,
-    seat: Arc<Seat>,
+    seat: Arc<ConnectionSlot>,
 ) -> Result<Response<Body>, io::Error>
 where
     S: Fn(Request<Bytes>) -> F + Send + Sync + 'static,

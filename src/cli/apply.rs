@@ -4,46 +4,46 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::args::{Apply, Format, Global};
-use super::render::Kind;
-use super::told::Told;
-use super::{CommandResult, Failure, follow, metrics_file, plan, session, show_report};
+use super::output::decisions::Kind;
+use super::output::row_buffer::BufferedRows;
+use super::{CommandResult, Failure, context, follow, metrics_file, plan, show_report};
 use crate::config::Config;
-use crate::daemon::gauges::{self, Remembered};
+use crate::daemon::observe::{self, Remembered};
 use crate::daemon::say_when_new;
 use crate::ledger::{self, Access, Ledger};
 use crate::retention::report::RunResult;
 use crate::retention::{PolicyName, Refusal, RunReport};
-use crate::run::{self, Order, Purpose};
+use crate::run::{self, Purpose, RunRequest};
 use crate::telemetry::{self, Metrics};
 
 /// A run that takes longer leaves the rest to the next one.
 const BUDGET: Duration = Duration::from_secs(4 * 3_600);
 
 pub(super) fn apply(args: &Apply, global: &Global) -> CommandResult {
-    let config = session::own_configuration(global)?;
-    session::log(global)?;
-    session::needs_projects(&config)?;
-    session::refuse_ended(&config)?;
+    let config = context::own_configuration(global)?;
+    context::log(global)?;
+    context::needs_projects(&config)?;
+    context::refuse_ended(&config)?;
     // Before anything is made on disk: a misspelt name leaves no state behind.
     args.metrics_file.as_deref().map_or(Ok(()), metrics_file::check)?;
-    run::know_all(plan::policies(&args.policies).as_deref(), &config)?;
-    let told = Told::default();
-    let report = session::block_on(1, run_once(args, &config, &told))?;
+    run::check_policy_names(plan::policies(&args.policies).as_deref(), &config)?;
+    let told = BufferedRows::default();
+    let report = context::block_on(1, run_once(args, &config, &told))?;
     show_report(&report, &told, Kind::Apply, &args.show, global)
 }
 
-async fn run_once(args: &Apply, config: &Arc<Config>, told: &Told) -> Result<RunReport, Failure> {
-    let mut stop = session::stop_signal()?;
+async fn run_once(args: &Apply, config: &Arc<Config>, told: &BufferedRows) -> Result<RunReport, Failure> {
+    let mut stop = context::stop_signal()?;
     let started_at = crate::clock::now();
     let ledger = Arc::new(Ledger::open(&config.state_dir, Access::Create, started_at)?);
-    let lock = session::deletion_lock(config, !args.no_wait, &mut stop).await?;
+    let lock = context::deletion_lock(config, !args.no_wait, &mut stop).await?;
     say_when_new(config, &ledger);
-    let metrics = gauges::metrics(config, started_at);
+    let metrics = observe::metrics(config, started_at);
     let (progress, watcher) = plan::progress();
-    let observer = gauges::observer(&metrics);
-    let mut world = session::world(config, Some(Arc::clone(&ledger)), Some(lock), stop, &observer, watcher)?;
-    world.live = follow::follow(config);
-    let order = Order {
+    let observer = observe::observer(&metrics);
+    let mut context = context::context(config, Some(Arc::clone(&ledger)), Some(lock), stop, &observer, watcher)?;
+    context.live = follow::follow(config);
+    let order = RunRequest {
         purpose: Purpose::Apply {
             confirm_for: Duration::from_secs(args.confirm_for.approximate_seconds()),
         },
@@ -51,15 +51,15 @@ async fn run_once(args: &Apply, config: &Arc<Config>, told: &Told) -> Result<Run
         instance: None,
         now: crate::clock::now(),
         rows: match args.show.format {
-            Format::Table if !args.show.all => run::Rows::Going,
-            Format::Table => run::Rows::All,
+            Format::Table if !args.show.all => run::ReportDetail::Going,
+            Format::Table => run::ReportDetail::All,
             Format::Json => told.rows(),
         },
         trigger: "apply",
         budget: BUDGET,
     };
     let begun = Instant::now();
-    let report = run::pass(&order, &world).await;
+    let report = run::run(&order, &context).await;
     progress.finish();
     let report = match report {
         Ok(report) => report,
@@ -79,15 +79,15 @@ async fn run_once(args: &Apply, config: &Arc<Config>, told: &Told) -> Result<Run
     if let Some(file) = &args.metrics_file {
         Remembered::read(&ledger, order.now)?.show(&metrics, |_| true);
         metrics.observe_run(&report, begun.elapsed());
-        gauges::show_clocks(&metrics, &world.projects);
-        gauges::show_decided(&metrics, config, &ledger, order.now)?;
+        observe::show_clocks(&metrics, &context.projects);
+        observe::show_decided(&metrics, config, &ledger, order.now)?;
         metrics_file::write(&metrics, file)?;
     }
     Ok(report)
 }
 
 /// Counts a run that lost its state as refused.
-fn observe_loss(metrics: &Metrics, order: &Order, config: &Config, error: &ledger::Error, took: Duration) {
+fn observe_loss(metrics: &Metrics, order: &RunRequest, config: &Config, error: &ledger::Error, took: Duration) {
     let ran = |name: &PolicyName| order.policies.as_ref().is_none_or(|only| only.contains(name));
     let policies = config.policies.iter().map(|entry| &*entry.policy);
     let times = (order.now, crate::clock::now());
@@ -95,7 +95,7 @@ fn observe_loss(metrics: &Metrics, order: &Order, config: &Config, error: &ledge
         message: error.to_string(),
     };
     let policies = policies.filter(|policy| ran(&policy.name));
-    let report = RunReport::stand_in(policies, times, RunResult::Refused, Some(&refusal));
+    let report = RunReport::failed_report(policies, times, RunResult::Refused, Some(&refusal));
     metrics.observe_run(&report, took);
     metrics.ledger_rewound(true);
 }

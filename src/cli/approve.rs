@@ -1,4 +1,4 @@
-//! `approve`: what the guard refused is let pass, exactly as it was shown.
+//! `approve`: what the guard refused is let run, exactly as it was shown.
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
@@ -8,7 +8,7 @@ use chrono::{DateTime, Utc};
 
 use super::args::{Approve, Global};
 use super::sentences::{clean, count, timestamp};
-use super::{CommandResult, Failure, exit, session, state};
+use super::{CommandResult, Failure, context, exit, operator};
 use crate::config::Config;
 use crate::ledger::{APPROVABLE_FOR, Actor, Ledger, RefusedPlan};
 use crate::retention::{BackupId, PolicyName};
@@ -17,9 +17,9 @@ use crate::retention::{BackupId, PolicyName};
 const SHOWN: usize = 20;
 
 pub(super) fn approve(args: &Approve, global: &Global) -> CommandResult {
-    let config = session::configuration(global)?;
+    let config = context::configuration(global)?;
     let now = crate::clock::now();
-    let by = state::who();
+    let by = operator::who();
     let actor = Actor {
         by: &by,
         reason: args.reason.as_deref(),
@@ -31,7 +31,7 @@ pub(super) fn approve(args: &Approve, global: &Global) -> CommandResult {
     if !config.policies.iter().any(|entry| entry.policy.name == name) {
         return Err(Failure::new(exit::USAGE, format!("no policy is named `{name}`")));
     }
-    let ledger = state::open(&config.state_dir, now)?;
+    let ledger = operator::open(&config.state_dir, now)?;
     let mut plans = ledger.refused_plans(&name)?;
     plans.retain(|plan| plan.is_approvable(now));
     let command = format!("{} approve {name}", global.invocation());
@@ -53,7 +53,7 @@ pub(super) fn approve(args: &Approve, global: &Global) -> CommandResult {
                     "policy {name} has nothing awaiting approval, in {}",
                     ledger.path().display()
                 );
-                return state::say(global, &text);
+                return operator::say(global, &text);
             };
             if !is_confirmed(&name, plan, &ledger)? {
                 return Err(Failure::new(exit::UNDONE, "not confirmed, so nothing was approved"));
@@ -72,7 +72,7 @@ pub(super) fn approve(args: &Approve, global: &Global) -> CommandResult {
         timestamp(until),
         ledger.path().display()
     );
-    state::say(global, &text)
+    operator::say(global, &text)
 }
 
 fn unknown(name: &PolicyName, digest: &str, plans: &[RefusedPlan], command: &str) -> Failure {
@@ -142,7 +142,7 @@ fn is_confirmed(name: &PolicyName, plan: &RefusedPlan, ledger: &Ledger) -> Resul
 
 /// Believes the next listing of an instance or of a project's instances.
 fn listing(target: &str, config: &Config, actor: Actor<'_>, now: DateTime<Utc>, global: &Global) -> CommandResult {
-    let ledger = state::open(&config.state_dir, now)?;
+    let ledger = operator::open(&config.state_dir, now)?;
     let is_project = config.projects.iter().any(|project| project.name.as_str() == target);
     let mut is_instance = false;
     for project in &config.projects {
@@ -164,5 +164,5 @@ fn listing(target: &str, config: &Config, actor: Actor<'_>, now: DateTime<Utc>, 
         timestamp(until),
         ledger.path().display()
     );
-    state::say(global, &text)
+    operator::say(global, &text)
 }

@@ -15,7 +15,7 @@ use crate::config::zones::ZoneSource;
 pub const DEFAULT_CONFIG: &str = "/etc/rds-retentiond/config.yaml";
 
 const AFTER_HELP: &str = "\
-A first look, with nothing to configure:
+A first theme, with nothing to configure:
   rds-retentiond demo --once
 
 Then with your own fleet:
@@ -284,12 +284,12 @@ pub enum Command {
                   command. With --listing: the next listing of an instance or a project is believed, although it fell by \
                   more than half or says something else than before of backups, tags, enterprise project or name. What \
                   two instances list stays contested.\n\n\
-                  Nothing else can be overridden. Look at `plan` first."
+                  Nothing else can be overridden. Theme at `plan` first."
     )]
     Approve(Approve),
     /// Stop all deletions, everywhere.
     #[command(
-        long_about = "Stop all deletions, of all policies and projects, from the next batch on. Runs still look, decide and report.\n\n\
+        long_about = "Stop all deletions, of all policies and projects, from the next batch on. Runs still theme, decide and report.\n\n\
                   A freeze ends no other one: several stand side by side."
     )]
     Freeze(Freeze),

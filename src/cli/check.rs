@@ -13,12 +13,12 @@ use serde::Serialize;
 use tokio::task::JoinSet;
 
 use super::args::{Check, Format, Global};
-use super::json::{self, Stamp};
-use super::out::{Look, Out};
-use super::render::BOLD;
+use super::output::decisions::BOLD;
+use super::output::json::{self, Stamp};
+use super::output::stdout::{Out, Theme};
+use super::output::wrap::paragraph;
 use super::sentences::clean;
-use super::text::paragraph;
-use super::{CommandResult, Failure, exit, finish, session};
+use super::{CommandResult, Failure, context, exit, finish};
 use crate::config::zones::ZoneSource;
 use crate::config::{Config, PolicyEntry, Problem};
 use crate::rds::{self, Client};
@@ -27,7 +27,7 @@ use crate::retention::{Engine, Instance, PolicyName, Zone};
 use crate::run::{self, Projects};
 
 pub(super) fn check(args: &Check, global: &Global) -> CommandResult {
-    let config = match session::own_configuration(global) {
+    let config = match context::own_configuration(global) {
         Ok(config) => config,
         Err(problems) if args.format == Format::Json => {
             let mut out = Out::raw();
@@ -37,9 +37,9 @@ pub(super) fn check(args: &Check, global: &Global) -> CommandResult {
         }
         Err(problems) => return Err(problems.into()),
     };
-    session::log(global)?;
+    context::log(global)?;
     let projects = if args.online {
-        session::block_on(1, online(&config))?
+        context::block_on(1, online(&config))?
     } else {
         Vec::new()
     };
@@ -55,7 +55,7 @@ pub(super) fn check(args: &Check, global: &Global) -> CommandResult {
             let written = json::write(&mut out, &CheckJson::bad(global, problems));
             return finish(out, written, exit::CONFIGURATION);
         }
-        session::refuse_ended(&config)?;
+        context::refuse_ended(&config)?;
     }
     let mut config = Config::clone(&config);
     config.warnings.extend(ended.warnings);
@@ -75,10 +75,10 @@ pub(super) fn check(args: &Check, global: &Global) -> CommandResult {
     let written = match args.format {
         Format::Json => json::write(&mut out, &CheckJson::good(&config, &written_down, &projects, &notices)),
         Format::Table => {
-            let look = out.look(global);
+            let theme = out.theme(global);
             draw(
                 &mut out,
-                &look,
+                &theme,
                 &config,
                 (&written_down, &projects, &notices),
                 args.strict,
@@ -91,7 +91,7 @@ pub(super) fn check(args: &Check, global: &Global) -> CommandResult {
 /// What covers nothing in the last listings of the state, as far as there is one to read: never an error.
 fn notices(config: &Config) -> Vec<String> {
     let now = crate::clock::now();
-    let read = session::ledger_to_read(config, now).and_then(|ledger| match ledger {
+    let read = context::ledger_to_read(config, now).and_then(|ledger| match ledger {
         Some(ledger) => Ok(run::notices(config, &ledger, now)?),
         None => Ok(Vec::new()),
     });
@@ -127,54 +127,54 @@ impl Reached {
 
 fn draw(
     out: &mut dyn Write,
-    look: &Look,
+    theme: &Theme,
     config: &Config,
     (warnings, projects, notices): (&[Problem], &[Reached], &[String]),
     strict: bool,
 ) -> io::Result<()> {
-    draw_policies(out, look, config)?;
+    draw_policies(out, theme, config)?;
     for warning in warnings {
         writeln!(out)?;
-        draw_warning(out, look, warning)?;
+        draw_warning(out, theme, warning)?;
     }
     for notice in notices {
-        paragraph(out, look, 0, 2, Style::new(), &format!("note: {}", clean(notice)))?;
+        paragraph(out, theme, 0, 2, Style::new(), &format!("note: {}", clean(notice)))?;
     }
     for project in projects {
         writeln!(out)?;
-        draw_project(out, look, project)?;
+        draw_project(out, theme, project)?;
     }
     let warnings = warnings.len() + projects.iter().map(Reached::warnings).sum::<usize>();
     if warnings > 0 {
         let are = if strict { ", which --strict makes errors" } else { "" };
         let text = format!("\n{}{are}.", counted(warnings, "warning", "warnings"));
-        writeln!(out, "{}", look.paint(BOLD, &text))?;
+        writeln!(out, "{}", theme.paint(BOLD, &text))?;
     }
     Ok(())
 }
 
 /// As the configuration's problems are shown, but wrapped; the snippet stays as it is, for a pointer stands under it.
-fn draw_warning(out: &mut dyn Write, look: &Look, warning: &Problem) -> io::Result<()> {
+fn draw_warning(out: &mut dyn Write, theme: &Theme, warning: &Problem) -> io::Result<()> {
     let style = AnsiColor::Yellow.on_default();
     let text = warning.to_string();
     let mut lines = text.lines();
     let head = lines.next().unwrap_or_default();
-    paragraph(out, look, 0, 2, style, &format!("warning: {head}"))?;
+    paragraph(out, theme, 0, 2, style, &format!("warning: {head}"))?;
     for line in lines {
         match line.strip_prefix("  help: ") {
-            Some(help) => paragraph(out, look, 2, 6, Style::new(), &format!("help: {help}"))?,
+            Some(help) => paragraph(out, theme, 2, 6, Style::new(), &format!("help: {help}"))?,
             None => writeln!(out, "{line}")?,
         }
     }
     Ok(())
 }
 
-fn draw_policies(out: &mut dyn Write, look: &Look, config: &Config) -> io::Result<()> {
+fn draw_policies(out: &mut dyn Write, theme: &Theme, config: &Config) -> io::Result<()> {
     writeln!(
         out,
         "{}: {}: {}, {} (sha256 {})",
         clean(&config.path.to_string_lossy()),
-        look.paint(AnsiColor::Green.on_default(), "good"),
+        theme.paint(AnsiColor::Green.on_default(), "good"),
         counted(config.policies.len(), "policy", "policies"),
         counted(config.projects.len(), "project", "projects"),
         &config.sha256.get(..12).unwrap_or(&config.sha256),
@@ -195,16 +195,16 @@ fn draw_policies(out: &mut dyn Write, look: &Look, config: &Config) -> io::Resul
             policy.grace,
             policy.zone
         );
-        paragraph(out, look, 2, 2, Style::new(), &text)?;
+        paragraph(out, theme, 2, 2, Style::new(), &text)?;
     }
     let text = format!("time zone rules: {}", config.zones);
-    paragraph(out, look, 2, 2, Style::new(), &text)?;
+    paragraph(out, theme, 2, 2, Style::new(), &text)?;
     for policy in excluding(config) {
         let text = format!(
             "note: `backups.exclude_names` of {policy} only takes them out of its own scope; it keeps no other policy from \
              deleting them (a hold does, or `keep.names`)"
         );
-        paragraph(out, look, 2, 2, Style::new(), &text)?;
+        paragraph(out, theme, 2, 2, Style::new(), &text)?;
     }
     Ok(())
 }
@@ -237,9 +237,9 @@ fn next_run(entry: &PolicyEntry) -> Option<chrono::DateTime<chrono::Utc>> {
         .next_after(crate::clock::now(), entry.policy.zone)
 }
 
-fn draw_project(out: &mut dyn Write, look: &Look, project: &Reached) -> io::Result<()> {
+fn draw_project(out: &mut dyn Write, theme: &Theme, project: &Reached) -> io::Result<()> {
     let name = &project.project;
-    let say = |out: &mut dyn Write, indent, style, text: &str| paragraph(out, look, indent, 2, style, text);
+    let say = |out: &mut dyn Write, indent, style, text: &str| paragraph(out, theme, indent, 2, style, text);
     let found = match &project.found {
         Ok(found) => found,
         Err(failure) => {
@@ -289,9 +289,9 @@ fn counted(number: usize, one: &str, many: &str) -> String {
 /// Reaches every project with its credentials: lists instances, reads one instance's backups, and says who covers what.
 async fn online(config: &Arc<Config>) -> Result<Vec<Reached>, Failure> {
     let now = crate::clock::now();
-    let ledger = session::ledger_to_read(config, now)?.map(Arc::new);
-    let keys = session::key_guard(ledger.as_ref(), config, now)?;
-    let projects = Projects::connect(config, &keys, &session::no_observer())?;
+    let ledger = context::ledger_to_read(config, now)?.map(Arc::new);
+    let keys = context::key_lockout(ledger.as_ref(), config, now)?;
+    let projects = Projects::connect(config, &keys, &context::no_observer())?;
     let mut asking = JoinSet::new();
     for (_, client) in projects.iter() {
         let client = client.clone();

@@ -1,4 +1,4 @@
-//! `demo`: simulator, configuration and daemon, or one pass, in one process. Nothing to configure, nothing leaves the machine, and
+//! `demo`: simulator, configuration and daemon, or one run, in one process. Nothing to configure, nothing leaves the machine, and
 //! nothing is left on it.
 
 use std::fs;
@@ -9,14 +9,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::args::{Demo, Format, Global, Show};
-use super::out::Out;
-use super::render::Kind;
-use super::told::Told;
-use super::{CommandResult, Failure, exit, plan, session, show_report, signals};
-use crate::config::{Config, Surroundings};
+use super::output::decisions::Kind;
+use super::output::row_buffer::BufferedRows;
+use super::output::stdout::Out;
+use super::{CommandResult, Failure, context, exit, plan, show_report, signals};
+use crate::config::{Config, Environment};
 use crate::daemon::{Daemon, Options};
 use crate::ledger::{Access, Ledger};
-use crate::run::{self, Order, Purpose};
+use crate::run::{self, Purpose, RunRequest};
 use crate::simulator::Simulator;
 
 /// The demo's policies: one without a grace, so that something is deleted before somebody's eyes, and one with the usual day,
@@ -57,9 +57,9 @@ holds:
 }
 
 pub(super) fn demo(args: &Demo, global: &Global) -> CommandResult {
-    session::log(global)?;
+    context::log(global)?;
     let place = Place::make()?;
-    session::block_on(2, async {
+    context::block_on(2, async {
         let simulator = super::simulator::start(super::simulator::options(&args.fleet)).await?;
         let code = if args.once {
             once(&place.configure(&simulator, "none")?, &simulator, global).await
@@ -83,8 +83,8 @@ async fn stay(config: Arc<Config>, simulator: &Simulator, global: &Global) -> Co
     drop(Ledger::open(&config.state_dir, Access::Create, crate::clock::now())?);
     let daemon = Daemon::bind(Options {
         config,
-        surroundings: Surroundings::default(),
-        stop: session::stop_signal()?,
+        environment: Environment::default(),
+        stop: context::stop_signal()?,
         hangups: signals::hangups(),
         clock: Arc::new(crate::clock::now),
         host: String::new(),
@@ -110,22 +110,22 @@ async fn once(config: &Arc<Config>, simulator: &Simulator, global: &Global) -> C
     signals::end_on_hangup();
     introduce(simulator, global)?;
     let ledger = Arc::new(Ledger::open(&config.state_dir, Access::Create, now)?);
-    let stop = session::stop_signal()?;
-    let lock = session::deletion_lock(config, false, &mut stop.clone()).await?;
+    let stop = context::stop_signal()?;
+    let lock = context::deletion_lock(config, false, &mut stop.clone()).await?;
     let (progress, watcher) = plan::progress();
-    let world = session::world(config, Some(ledger), Some(lock), stop, &session::no_observer(), watcher)?;
-    let order = Order {
+    let context = context::context(config, Some(ledger), Some(lock), stop, &context::no_observer(), watcher)?;
+    let order = RunRequest {
         purpose: Purpose::Apply {
             confirm_for: Duration::from_secs(60),
         },
         policies: None,
         instance: None,
         now,
-        rows: run::Rows::All,
+        rows: run::ReportDetail::All,
         trigger: "demo",
         budget: Duration::from_secs(600),
     };
-    let report = run::pass(&order, &world).await;
+    let report = run::run(&order, &context).await;
     progress.finish();
     // All of it: whoever looks at a demo wants to see why things stay.
     let show = Show {
@@ -133,7 +133,7 @@ async fn once(config: &Arc<Config>, simulator: &Simulator, global: &Global) -> C
         all: true,
         wide: false,
     };
-    show_report(&report?, &Told::default(), Kind::Apply, &show, global)
+    show_report(&report?, &BufferedRows::default(), Kind::Apply, &show, global)
 }
 
 fn introduce(simulator: &Simulator, global: &Global) -> Result<(), Failure> {
@@ -187,7 +187,7 @@ impl Place {
             state.display(),
             holds()
         );
-        session::load_other(&self.write("config.yaml", &text)?)
+        context::load_other(&self.write("config.yaml", &text)?)
     }
 
     fn write(&self, name: &str, text: &str) -> Result<PathBuf, Failure> {

@@ -9,16 +9,16 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 
 use super::args::{Diff, Format, Global};
-use super::fleet::Fleet;
-use super::grid::{Cell, Column, Grid};
-use super::json::{self, Reasons, Stamp};
-use super::out::{Look, Out};
-use super::render::{BOLD, DIM};
+use super::inventory::Fleet;
+use super::output::decisions::{BOLD, DIM};
+use super::output::json::{self, Reasons, Stamp};
+use super::output::stdout::{Out, Theme};
+use super::output::table::{Cell, Column, Grid};
+use super::output::wrap::paragraph;
 use super::sentences::{clean, count, day, gone_by, keep, number, size};
-use super::text::paragraph;
-use super::{CommandResult, exit, finish, note, session};
+use super::{CommandResult, context, exit, finish, note};
 use crate::config::Config;
-use crate::retention::diff::{self, Changed, Fate, Group, Groups, Side};
+use crate::retention::compare::{self, Changed, DiffOutcome, Group, Groups, Side};
 use crate::retention::report::{Skip, Tally};
 use crate::retention::{InstanceId, Mode, PolicyName, ProjectName, Zone};
 
@@ -26,10 +26,10 @@ use crate::retention::{InstanceId, Mode, PolicyName, ProjectName, Zone};
 const MOST_ROWS: usize = 200;
 
 pub(super) fn diff(args: &Diff, global: &Global) -> CommandResult {
-    let config = session::configuration(global)?;
+    let config = context::configuration(global)?;
     // The other file is not this service's: its state directory is not compared with systemd's.
-    let against = session::load_other(&args.against)?;
-    session::log(global)?;
+    let against = context::load_other(&args.against)?;
+    context::log(global)?;
     let at = args.at.unwrap_or_else(crate::clock::now);
     let fleet = if let Some(file) = &args.backups {
         Fleet::of_file(&config, file)?
@@ -57,8 +57,8 @@ pub(super) fn diff(args: &Diff, global: &Global) -> CommandResult {
     let written = match args.show.format {
         Format::Json => json::write(&mut out, &shown.to_json()),
         Format::Table => {
-            let look = out.look_of_report(global, &args.show);
-            shown.draw(&mut out, &look)
+            let theme = out.theme_of_report(global, &args.show);
+            shown.draw(&mut out, &theme)
         }
     };
     finish(out, written, exit::combine([code, fleet.code_of_all()]))
@@ -74,7 +74,7 @@ fn compare(fleet: &Fleet, config: &Config, against: &Config, at: DateTime<Utc>) 
             policies: &claiming[nth],
             holds: &holds[nth],
         };
-        diff::compare(
+        compare::compare(
             &resident.instance,
             &resident.backups,
             [side(0), side(1)],
@@ -102,12 +102,14 @@ fn order(change: &Changed) -> impl Ord + '_ {
 }
 
 /// Why a backup is where it is, in few words; the mode where it alone makes the difference.
-fn why(fate: &Fate, other: &Fate) -> String {
+fn why(fate: &DiffOutcome, other: &DiffOutcome) -> String {
     match fate {
-        Fate::Unmanaged => "no policy's".to_owned(),
-        Fate::Keep(_, reasons) => keep(reasons),
-        Fate::Expire { mode, reason, .. } if other.expires() => format!("{}, {}", gone_by(*reason), mode.as_str()),
-        Fate::Expire { reason, .. } => gone_by(*reason).to_owned(),
+        DiffOutcome::Unmanaged => "no policy's".to_owned(),
+        DiffOutcome::Keep(_, reasons) => keep(reasons),
+        DiffOutcome::Expire { mode, reason, .. } if other.expires() => {
+            format!("{}, {}", gone_by(*reason), mode.as_str())
+        }
+        DiffOutcome::Expire { reason, .. } => gone_by(*reason).to_owned(),
     }
 }
 
@@ -128,9 +130,9 @@ impl Shown<'_> {
         of(self.then).or_else(|| of(self.now))
     }
 
-    fn draw(&self, out: &mut dyn Write, look: &Look) -> io::Result<()> {
+    fn draw(&self, out: &mut dyn Write, theme: &Theme) -> io::Result<()> {
         let names = [self.now, self.then].map(|config| clean(&config.path.to_string_lossy()).into_owned());
-        let say = |out: &mut dyn Write, style: Style, text: &str| paragraph(out, look, 0, 0, style, text);
+        let say = |out: &mut dyn Write, style: Style, text: &str| paragraph(out, theme, 0, 0, style, text);
         let unread = self.fleet.unread();
         if self.groups.is_empty() {
             let of = if unread.is_some() { " that could be read" } else { "" };
@@ -139,14 +141,14 @@ impl Shown<'_> {
             return unread.map_or(Ok(()), |text| say(out, BOLD, &text));
         }
         let rows: usize = self.groups.values().map(|group| group.changes.len()).sum();
-        let listed = look.all || rows <= MOST_ROWS;
+        let listed = theme.all || rows <= MOST_ROWS;
         for (policy, group) in self.groups {
             let mode = self.mode(policy).map_or("", Mode::as_str);
-            writeln!(out, "policy {}, {mode}", look.paint(BOLD, &clean(policy.as_str())))?;
+            writeln!(out, "policy {}, {mode}", theme.paint(BOLD, &clean(policy.as_str())))?;
             if listed {
-                draw_changes(out, look, group)?;
+                draw_changes(out, theme, group)?;
             }
-            paragraph(out, look, 2, 0, Style::new(), &totals(group))?;
+            paragraph(out, theme, 2, 0, Style::new(), &totals(group))?;
             writeln!(out)?;
         }
         if !listed {
@@ -208,8 +210,8 @@ fn totals(group: &Group) -> String {
     [go, dry, stay].into_iter().flatten().collect::<Vec<_>>().join(", ")
 }
 
-fn draw_changes(out: &mut dyn Write, look: &Look, group: &Group) -> io::Result<()> {
-    let wide = look.width.is_none();
+fn draw_changes(out: &mut dyn Write, theme: &Theme, group: &Group) -> io::Result<()> {
+    let wide = theme.width.is_none();
     let mut columns = vec![Column::wrapping("INSTANCE", 15), Column::wrapping("BACKUP", 16)];
     columns.extend(wide.then_some(Column::left("ID")));
     columns.extend([
@@ -252,12 +254,12 @@ fn draw_changes(out: &mut dyn Write, look: &Look, group: &Group) -> io::Result<(
         cells
     };
     group.changes.iter().for_each(|change| grid.measure(&cells(change)));
-    grid.fit(look.width);
-    grid.header(out, look)?;
+    grid.fit(theme.width);
+    grid.header(out, theme)?;
     group
         .changes
         .iter()
-        .try_for_each(|change| grid.row(out, look, &cells(change)))
+        .try_for_each(|change| grid.row(out, theme, &cells(change)))
 }
 
 #[derive(Serialize)]
@@ -303,18 +305,18 @@ struct FateJson<'a> {
 }
 
 impl<'a> FateJson<'a> {
-    fn of(fate: &'a Fate) -> Self {
+    fn of(fate: &'a DiffOutcome) -> Self {
         Self {
             fate: fate.key(),
             policy: fate.policy(),
             mode: match fate {
-                Fate::Expire { mode, .. } => Some(mode.as_str()),
-                Fate::Unmanaged | Fate::Keep(..) => None,
+                DiffOutcome::Expire { mode, .. } => Some(mode.as_str()),
+                DiffOutcome::Unmanaged | DiffOutcome::Keep(..) => None,
             },
             reasons: match fate {
-                Fate::Unmanaged => Reasons::None,
-                Fate::Keep(_, reasons) => Reasons::Keep(reasons),
-                Fate::Expire { reason, .. } => Reasons::Expire(*reason),
+                DiffOutcome::Unmanaged => Reasons::None,
+                DiffOutcome::Keep(_, reasons) => Reasons::Keep(reasons),
+                DiffOutcome::Expire { reason, .. } => Reasons::Expire(*reason),
             },
         }
     }

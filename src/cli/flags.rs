@@ -10,7 +10,7 @@ use clap::{ArgAction, ArgGroup, Args, Subcommand};
 use clap_complete::Shell;
 
 use super::args::Format;
-use super::values::{
+use super::parse::{
     parse_digest, parse_hash, parse_loopback, parse_pace, parse_pattern, parse_short, parse_span, parse_text,
     parse_time, parse_until,
 };

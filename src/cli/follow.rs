@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-use super::session;
+use super::context;
 use crate::config::{self, Config, Problem, difference, keeping};
-use crate::daemon::{fingerprint, off_the_runtime};
+use crate::daemon::{blocking, fingerprint};
 
 /// How often the files are looked at; they are read only when they changed.
 const EVERY: Duration = Duration::from_millis(200);
@@ -26,7 +26,7 @@ pub(super) fn follow(config: &Arc<Config>) -> watch::Receiver<Arc<Config>> {
     };
     tokio::spawn(async move {
         while !sender.is_closed() {
-            if let Some(new) = off_the_runtime(|| file.look()) {
+            if let Some(new) = blocking(|| file.look()) {
                 let current = sender.borrow().clone();
                 if difference::whole(&current, &new).may_keep_more() {
                     sender.send_replace(Arc::new(keeping::merge(&current, &new)));
@@ -53,7 +53,7 @@ impl File {
             return None;
         }
         self.fingerprint = now;
-        match config::load(&self.began.path, &session::surroundings(true)) {
+        match config::load(&self.began.path, &context::environment(true)) {
             Ok(new) => Some(new),
             Err(problems) => {
                 if !std::mem::replace(&mut self.is_told_bad, true) {

@@ -10,16 +10,16 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
 
 use super::args::{Forecast, Format, Global};
-use super::fleet::{Fleet, Resident};
-use super::grid::{Cell, Column, Grid};
-use super::json::{self, Stamp};
-use super::out::{Look, Out};
-use super::render::{BOLD, DIM};
+use super::inventory::{Fleet, InstanceBackups};
+use super::output::decisions::{BOLD, DIM};
+use super::output::json::{self, Stamp};
+use super::output::stdout::{Out, Theme};
+use super::output::table::{Cell, Column, Grid};
+use super::output::wrap::paragraph;
 use super::sentences::{clean, count, day, gone_by, number, size};
-use super::text::paragraph;
-use super::{CommandResult, Failure, exit, finish, session};
+use super::{CommandResult, Failure, context, exit, finish};
 use crate::config::{Config, PolicyEntry};
-use crate::retention::forecast::{Departure, Future, Outlook, Week, Weeks, forecast as simulate};
+use crate::retention::forecast::{Expiry, ForecastInput, Future, Week, Weeks, forecast as simulate};
 use crate::retention::report::{Skip, Tally};
 use crate::retention::streams::is_in_scope;
 use crate::retention::{Hold, Instance, Mode, Policy, PolicyName, Zone};
@@ -39,10 +39,10 @@ pub(super) struct Fates {
 }
 
 /// A backup that goes.
-type Going<'a> = (&'a Instance, &'a Future, &'a Departure);
+type Going<'a> = (&'a Instance, &'a Future, &'a Expiry);
 
 /// What a forecast says.
-pub(super) struct Prophecy<'a> {
+pub(super) struct Forecast_<'a> {
     from: DateTime<Utc>,
     until: DateTime<Utc>,
     every: Option<TimeDelta>,
@@ -56,8 +56,8 @@ pub(super) struct Prophecy<'a> {
 }
 
 pub(super) fn forecast(args: &Forecast, global: &Global) -> CommandResult {
-    let config = session::configuration(global)?;
-    session::log(global)?;
+    let config = context::configuration(global)?;
+    context::log(global)?;
     let wanted = wanted(&config, &args.policies)?;
     let from = args.at.unwrap_or_else(crate::clock::now);
     let until = from
@@ -70,7 +70,7 @@ pub(super) fn forecast(args: &Forecast, global: &Global) -> CommandResult {
     let every = args
         .backup_every
         .map(|span| TimeDelta::seconds(i64::try_from(span.approximate_seconds()).unwrap_or(i64::MAX / 1_000)));
-    let fates = foretell(&config, &fleet, &wanted, from, until, every)?;
+    let fates = forecast_fleet(&config, &fleet, &wanted, from, until, every)?;
     let mut weeks = Weeks::new(from, until);
     fates
         .iter()
@@ -78,7 +78,7 @@ pub(super) fn forecast(args: &Forecast, global: &Global) -> CommandResult {
         .for_each(|future| weeks.add(future));
     let (now, weeks) = weeks.close();
     let dry = wanted.iter().map(|place| &config.policies[*place].policy);
-    let prophecy = Prophecy {
+    let forecast = Forecast_ {
         from,
         until,
         every,
@@ -94,10 +94,10 @@ pub(super) fn forecast(args: &Forecast, global: &Global) -> CommandResult {
     };
     let mut out = Out::of(args.show.format, global.color);
     let written = match args.show.format {
-        Format::Json => json::write(&mut out, &prophecy.to_json()),
+        Format::Json => json::write(&mut out, &forecast.to_json()),
         Format::Table => {
-            let look = out.look_of_report(global, &args.show);
-            prophecy.draw(&mut out, &look, speaks_unicode())
+            let theme = out.theme_of_report(global, &args.show);
+            forecast.draw(&mut out, &theme, speaks_unicode())
         }
     };
     finish(out, written, fleet.code_of_all())
@@ -139,7 +139,7 @@ pub(super) fn runs_of(entry: &PolicyEntry, from: DateTime<Utc>, until: DateTime<
 }
 
 /// Simulates every instance that a policy claims; of their backups, those that a wanted policy has in its scope.
-pub(super) fn foretell(
+pub(super) fn forecast_fleet(
     config: &Config,
     fleet: &Fleet,
     wanted: &[usize],
@@ -154,7 +154,7 @@ pub(super) fn foretell(
             None => GracePeriods::default(),
         });
     }
-    let oracle = Oracle {
+    let forecaster = Forecaster {
         config,
         fleet,
         wanted,
@@ -179,7 +179,7 @@ pub(super) fn foretell(
             .map(|part| {
                 scope.spawn(|| {
                     part.iter()
-                        .filter_map(|resident| oracle.ask(resident))
+                        .filter_map(|resident| forecaster.ask(resident))
                         .collect::<Vec<_>>()
                 })
             })
@@ -193,7 +193,7 @@ pub(super) fn foretell(
     })
 }
 
-struct Oracle<'a> {
+struct Forecaster<'a> {
     config: &'a Config,
     fleet: &'a Fleet,
     wanted: &'a [usize],
@@ -205,8 +205,8 @@ struct Oracle<'a> {
     every: Option<TimeDelta>,
 }
 
-impl Oracle<'_> {
-    fn ask(&self, resident: &Resident) -> Option<Fates> {
+impl Forecaster<'_> {
+    fn ask(&self, resident: &InstanceBackups) -> Option<Fates> {
         let claiming = self.fleet.claiming(self.config, &resident.instance);
         let policy = |place: &usize| Arc::clone(&self.config.policies[*place].policy);
         let policies: Vec<Arc<Policy>> = claiming.iter().map(policy).collect();
@@ -225,7 +225,7 @@ impl Oracle<'_> {
             .iter()
             .map(|place| of(place).map_or(&none, |of| &of.running))
             .collect();
-        let mut futures = simulate(&Outlook {
+        let mut futures = simulate(&ForecastInput {
             instance: &resident.instance,
             backups: &resident.backups,
             holds: &self.holds,
@@ -256,13 +256,13 @@ fn speaks_unicode() -> bool {
     })
 }
 
-impl Prophecy<'_> {
-    fn draw(&self, out: &mut dyn Write, look: &Look, unicode: bool) -> io::Result<()> {
-        self.draw_departures(out, look)?;
-        self.draw_weeks(out, look, unicode)?;
-        self.draw_assumptions(out, look)?;
+impl Forecast_<'_> {
+    fn draw(&self, out: &mut dyn Write, theme: &Theme, unicode: bool) -> io::Result<()> {
+        self.draw_departures(out, theme)?;
+        self.draw_weeks(out, theme, unicode)?;
+        self.draw_assumptions(out, theme)?;
         let unread = self.unread.as_ref();
-        unread.map_or(Ok(()), |text| paragraph(out, look, 0, 0, BOLD, text))
+        unread.map_or(Ok(()), |text| paragraph(out, theme, 0, 0, BOLD, text))
     }
 
     fn departures(&self) -> Vec<Going<'_>> {
@@ -286,7 +286,7 @@ impl Prophecy<'_> {
         going
     }
 
-    fn draw_departures(&self, out: &mut dyn Write, look: &Look) -> io::Result<()> {
+    fn draw_departures(&self, out: &mut dyn Write, theme: &Theme) -> io::Result<()> {
         let going = self.departures();
         let stays = self
             .fates
@@ -295,12 +295,12 @@ impl Prophecy<'_> {
             .filter(|future| !future.assumed)
             .count()
             - going.len();
-        let shown = if look.all {
+        let shown = if theme.all {
             going.len()
         } else {
             going.len().min(MOST_ROWS)
         };
-        let wide = look.width.is_none();
+        let wide = theme.width.is_none();
         let mut columns = vec![
             Column::left("GOES"),
             Column::wrapping("INSTANCE", 14),
@@ -319,22 +319,22 @@ impl Prophecy<'_> {
         for row in &going[..shown] {
             grid.measure(&cells(row));
         }
-        grid.fit(look.width);
+        grid.fit(theme.width);
         if shown > 0 {
-            grid.header(out, look)?;
+            grid.header(out, theme)?;
         }
         for row in &going[..shown] {
-            grid.row(out, look, &cells(row))?;
+            grid.row(out, theme, &cells(row))?;
         }
         if shown < going.len() {
             let more = number((going.len() - shown) as u64);
             let note = format!("and {more} more; --all lists them, --format json has them all.");
-            paragraph(out, look, 2, 0, DIM, &note)?;
+            paragraph(out, theme, 2, 0, DIM, &note)?;
         }
-        self.draw_total(out, look, going.len() as u64, stays as u64)
+        self.draw_total(out, theme, going.len() as u64, stays as u64)
     }
 
-    fn draw_total(&self, out: &mut dyn Write, look: &Look, going: u64, stays: u64) -> io::Result<()> {
+    fn draw_total(&self, out: &mut dyn Write, theme: &Theme, going: u64, stays: u64) -> io::Result<()> {
         let horizon = day(self.until, Zone::UTC);
         let text = if going == 0 {
             format!("None of today's {} goes until {horizon}.", count(stays, "backup"))
@@ -346,11 +346,11 @@ impl Prophecy<'_> {
                 number(stays)
             )
         };
-        paragraph(out, look, 0, 0, BOLD, &text)?;
+        paragraph(out, theme, 0, 0, BOLD, &text)?;
         writeln!(out)
     }
 
-    fn draw_weeks(&self, out: &mut dyn Write, look: &Look, unicode: bool) -> io::Result<()> {
+    fn draw_weeks(&self, out: &mut dyn Write, theme: &Theme, unicode: bool) -> io::Result<()> {
         let mut columns = vec![Column::left("WEEK FROM")];
         columns.extend(self.every.map(|_| Column::right("NEW")));
         columns.extend([
@@ -370,7 +370,7 @@ impl Prophecy<'_> {
             grid.measure(row);
         }
         // The bars take what the numbers leave.
-        let room = look
+        let room = theme
             .width
             .map_or(BAR, |width| width.saturating_sub(grid.width()))
             .min(BAR);
@@ -380,8 +380,8 @@ impl Prophecy<'_> {
             row.push(Cell::styled(bar, AnsiColor::Cyan.on_default()));
             grid.measure(row);
         }
-        grid.header(out, look)?;
-        rows.iter().try_for_each(|(_, row)| grid.row(out, look, row))
+        grid.header(out, theme)?;
+        rows.iter().try_for_each(|(_, row)| grid.row(out, theme, row))
     }
 
     /// A week's numbers; its bar comes later.
@@ -399,7 +399,7 @@ impl Prophecy<'_> {
         cells
     }
 
-    fn draw_assumptions(&self, out: &mut dyn Write, look: &Look) -> io::Result<()> {
+    fn draw_assumptions(&self, out: &mut dyn Write, theme: &Theme) -> io::Result<()> {
         let new = match self.every {
             Some(every) => format!(
                 "one more COMPLETED full backup on each instance every {}, with the name and size of those made most often (names \
@@ -412,14 +412,14 @@ impl Prophecy<'_> {
             "Assumed: {new}; runs at the policies' schedules, or daily; nothing is refused by the guard. Days are UTC's."
         );
         writeln!(out)?;
-        paragraph(out, look, 0, 0, DIM, &text)?;
+        paragraph(out, theme, 0, 0, DIM, &text)?;
         if !self.dry.is_empty() {
             let names: Vec<_> = self.dry.iter().map(|policy| clean(policy.as_str())).collect();
             let text = format!(
                 "In dry-run, so that nothing of this goes while it is: {}.",
                 names.join(", ")
             );
-            paragraph(out, look, 0, 0, AnsiColor::Yellow.on_default(), &text)?;
+            paragraph(out, theme, 0, 0, AnsiColor::Yellow.on_default(), &text)?;
         }
         Ok(())
     }

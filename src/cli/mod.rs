@@ -1,43 +1,34 @@
 //! Floor 4: words in, words out, exit codes.
 //!
 //! This room turns what is typed into calls of the floors below and what they return into tables, JSON and an exit code.
-//! It is *not* for deciding anything. It alone writes to stdout, through [`out::Out`]; every sentence a terminal shows is
+//! It is *not* for deciding anything. It alone writes to stdout, through [`stdout::Out`]; every sentence a terminal shows is
 //! made in [`sentences`], [`render`] (with `ending`) and [`listing`].
 
 mod apply;
 mod approve;
 pub mod args;
-mod because;
 mod check;
+mod context;
 mod demo;
 mod diff;
-mod ending;
 pub mod exit;
 mod flags;
-mod fleet;
 mod follow;
 mod forecast;
-pub mod grid;
-pub mod json;
-pub mod listing;
+mod history;
+mod inventory;
 pub mod man;
 mod metrics_file;
-pub mod out;
-mod past;
+mod operator;
+pub mod output;
+mod parse;
 mod plan;
-pub mod progress;
-pub mod render;
 mod run;
 mod schema;
 pub mod sentences;
-mod session;
 mod signals;
 mod simulator;
-mod state;
-pub mod text;
-pub mod told;
 mod under_way;
-mod values;
 mod why;
 
 use std::io::{self, IsTerminal, Write};
@@ -48,9 +39,9 @@ use clap::error::{ContextKind, ContextValue};
 use clap::{CommandFactory, FromArgMatches};
 
 use self::args::{Cli, Command, Format, Global, Show};
-use self::out::{Out, forgive_broken_pipe};
-use self::render::Kind;
-use self::told::Told;
+use self::output::decisions::Kind;
+use self::output::row_buffer::BufferedRows;
+use self::output::stdout::{Out, forgive_broken_pipe};
 use crate::retention::RunReport;
 use crate::telemetry::logging;
 
@@ -122,7 +113,7 @@ fn command() -> clap::Command {
         .filter(is_empty)
         .map(|arg| arg.get_id().clone())
         .collect();
-    let choice = if out::is_coloured(io::stderr().is_terminal()) {
+    let choice = if output::stdout::is_coloured(io::stderr().is_terminal()) {
         clap::ColorChoice::Always
     } else {
         clap::ColorChoice::Never
@@ -163,14 +154,14 @@ fn dispatch(cli: &Cli) -> CommandResult {
         Command::Forecast(args) => forecast::forecast(args, global),
         Command::Diff(args) => diff::diff(args, global),
         Command::Schema(args) => schema::schema(*args, global),
-        Command::Hold(args) => state::hold(args, global),
-        Command::Release(args) => state::release(args, global),
-        Command::Holds(args) => state::holds(args, global),
+        Command::Hold(args) => operator::hold(args, global),
+        Command::Release(args) => operator::release(args, global),
+        Command::Holds(args) => operator::holds(args, global),
         Command::Approve(args) => approve::approve(args, global),
-        Command::Freeze(args) => state::freeze(args, global),
-        Command::Thaw(args) => state::thaw(args, global),
-        Command::History(args) => past::history(args, global),
-        Command::Audit(args) => past::audit(args, global),
+        Command::Freeze(args) => operator::freeze(args, global),
+        Command::Thaw(args) => operator::thaw(args, global),
+        Command::History(args) => history::history(args, global),
+        Command::Audit(args) => history::audit(args, global),
         Command::Simulator(args) => simulator::simulator(args, global),
         Command::Demo(args) => demo::demo(args, global),
     }
@@ -187,18 +178,18 @@ fn print_man(dir: Option<&Path>) -> CommandResult {
         .map_err(|error| Failure::new(exit::UNDONE, format!("{}: {error}", dir.display())))
 }
 
-/// Shows a report as asked for, as JSON with what its pass told, and returns the exit code it deserves.
-pub fn show_report(report: &RunReport, told: &Told, kind: Kind, show: &Show, global: &Global) -> CommandResult {
+/// Shows a report as asked for, as JSON with what its run told, and returns the exit code it deserves.
+pub fn show_report(report: &RunReport, told: &BufferedRows, kind: Kind, show: &Show, global: &Global) -> CommandResult {
     let code = match kind {
         Kind::Plan | Kind::Offline => exit::of_plan(report),
         Kind::Apply => exit::of_run(report),
     };
     let mut out = Out::of(show.format, global.color);
     let written = match show.format {
-        Format::Json => json::write_report(&mut out, report, told),
+        Format::Json => output::json::write_report(&mut out, report, told),
         Format::Table => {
-            let look = out.look_of_report(global, show);
-            render::report(&mut out, report, kind, &look)
+            let theme = out.theme_of_report(global, show);
+            output::decisions::report(&mut out, report, kind, &theme)
         }
     };
     finish(out, written, code)

@@ -5,23 +5,23 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::args::{Format, Global, Plan};
-use super::progress::{Progress, Values};
-use super::render::Kind;
-use super::told::Told;
-use super::{CommandResult, Failure, exit, session, show_report};
+use super::output::decisions::Kind;
+use super::output::progress::{Progress, Values};
+use super::output::row_buffer::BufferedRows;
+use super::{CommandResult, Failure, context, exit, show_report};
 use crate::config::Config;
 use crate::retention::report::{InstanceCounts, Summary};
 use crate::retention::{InstanceId, PolicyName, RunReport};
-use crate::run::{self, Order, Purpose, Watcher};
+use crate::run::{self, OnProgress, Purpose, RunRequest};
 
 /// Long enough for the largest fleet at the slowest pace; a plan that takes longer says what it left out.
 const BUDGET: Duration = Duration::from_secs(6 * 3_600);
 
 pub(super) fn plan(args: &Plan, global: &Global) -> CommandResult {
-    let config = session::configuration(global)?;
-    session::log(global)?;
-    let told = Told::default();
-    let order = Order {
+    let config = context::configuration(global)?;
+    context::log(global)?;
+    let told = BufferedRows::default();
+    let order = RunRequest {
         purpose: Purpose::Plan,
         policies: policies(&args.policies),
         instance: args.instance.as_deref().map(InstanceId::from),
@@ -29,7 +29,7 @@ pub(super) fn plan(args: &Plan, global: &Global) -> CommandResult {
         rows: match (args.show.format, &args.backups) {
             (Format::Json, None) => told.rows(),
             // A table is sorted; and a file's backups are in memory already, so that packing their decisions saves nothing but takes time.
-            (Format::Table, _) | (Format::Json, Some(_)) => run::Rows::All,
+            (Format::Table, _) | (Format::Json, Some(_)) => run::ReportDetail::All,
         },
         trigger: "plan",
         budget: BUDGET,
@@ -67,26 +67,26 @@ pub(super) fn policies(names: &[String]) -> Option<Vec<PolicyName>> {
     (!names.is_empty()).then(|| names.iter().map(|name| PolicyName::from(name.as_str())).collect())
 }
 
-fn offline(order: &Order, config: &Config, file: &Path) -> Result<RunReport, Failure> {
+fn offline(order: &RunRequest, config: &Config, file: &Path) -> Result<RunReport, Failure> {
     // The file's bytes are gone before the rows are made: both are as large as the fleet.
-    let backups = session::backups_of_file(file)?;
+    let backups = context::backups_of_file(file)?;
     Ok(run::decide_file(order, config, backups)?)
 }
 
-fn online(order: &Order, config: &Arc<Config>) -> Result<RunReport, Failure> {
-    let ledger = session::ledger_to_read(config, order.now)?.map(Arc::new);
-    session::block_on(1, async {
-        let stop = session::stop_signal()?;
+fn online(order: &RunRequest, config: &Arc<Config>) -> Result<RunReport, Failure> {
+    let ledger = context::ledger_to_read(config, order.now)?.map(Arc::new);
+    context::block_on(1, async {
+        let stop = context::stop_signal()?;
         let (progress, watcher) = progress();
-        let world = session::world(config, ledger, None, stop, &session::no_observer(), watcher)?;
-        let report = run::pass(order, &world).await;
+        let context = context::context(config, ledger, None, stop, &context::no_observer(), watcher)?;
+        let report = run::run(order, &context).await;
         progress.finish();
         Ok(report?)
     })
 }
 
 /// A progress line and what keeps it moving.
-pub(super) fn progress() -> (Arc<Progress>, Watcher) {
+pub(super) fn progress() -> (Arc<Progress>, OnProgress) {
     let progress = Arc::new(Progress::new(true));
     let line = Arc::clone(&progress);
     let watcher = move |at: run::Progress| {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::args::{Global, LogFormat, LogLevel};
-use super::{CommandResult, Failure, exit, session, signals};
+use super::{CommandResult, Failure, context, exit, signals};
 use crate::daemon::{self, Daemon, Options};
 use crate::telemetry;
 
@@ -20,14 +20,14 @@ impl From<daemon::Error> for Failure {
 
 pub(super) fn run(global: &Global) -> CommandResult {
     // First of all: a SIGHUP is a reload from now on, and a SIGTERM an end in order.
-    let (stop, hangups) = (session::stop_signal()?, signals::hangups());
-    let config = session::own_configuration(global)?;
+    let (stop, hangups) = (context::stop_signal()?, signals::hangups());
+    let config = context::own_configuration(global)?;
     log(global)?;
-    session::refuse_ended(&config)?;
-    session::block_on(2, async {
+    context::refuse_ended(&config)?;
+    context::block_on(2, async {
         let daemon = Daemon::bind(Options {
             config,
-            surroundings: session::surroundings(true),
+            environment: context::environment(true),
             stop,
             hangups,
             clock: Arc::new(crate::clock::now),

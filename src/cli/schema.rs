@@ -3,7 +3,7 @@
 use std::io::Write as _;
 
 use super::args::{Global, Schema};
-use super::out::Out;
+use super::output::stdout::Out;
 use super::{CommandResult, exit, finish};
 use crate::config;
 

@@ -11,7 +11,7 @@ use chrono::{DateTime, Datelike, NaiveDateTime, SecondsFormat, TimeDelta, Timeli
 
 use crate::retention::report::{Action, PolicyReport};
 use crate::retention::{
-    ExpireReason, Fate, Hold, HoldTarget, KeepReason, KeepRule, Keeper, Outcome, Refusal, Series, Zone,
+    ExpireReason, Fate, Hold, HoldTarget, KeepReason, KeepRule, KeptBy, Outcome, Refusal, Series, Zone,
 };
 
 /// So many databases are named in a sentence, the others counted.
@@ -219,28 +219,28 @@ fn keeper(reason: &KeepReason) -> String {
         None => name.to_owned(),
     };
     match &reason.keeper {
-        Keeper::Rule(rule) if reason.oldest => format!("oldest, kept while {} has slots", rule.key()),
-        Keeper::Rule(rule @ (KeepRule::Within(span) | KeepRule::WithinPeriod(_, span))) => {
+        KeptBy::Rule(rule) if reason.oldest => format!("oldest, kept while {} has slots", rule.key()),
+        KeptBy::Rule(rule @ (KeepRule::Within(span) | KeepRule::WithinPeriod(_, span))) => {
             format!("{} {span}", rule.key())
         }
-        Keeper::Rule(rule) => slot(rule.key()),
-        Keeper::Names => "keep.names".to_owned(),
-        Keeper::Hold(hold) => held(hold),
-        Keeper::Floor => match reason.slot {
+        KeptBy::Rule(rule) => slot(rule.key()),
+        KeptBy::Names => "keep.names".to_owned(),
+        KeptBy::Hold(hold) => held(hold),
+        KeptBy::Floor => match reason.slot {
             Some(1) => "the floor (newest of its series)".to_owned(),
             Some(slot) => format!("the floor (number {slot} from the newest of its series)"),
             // Only a deleted instance under `expire_after` has a floor without a place in it.
             None => "its instance is deleted, expire_after is not over".to_owned(),
         },
-        Keeper::InProgress => "in progress".to_owned(),
-        Keeper::UnknownStatus => "unknown status, type or databases".to_owned(),
-        Keeper::UnknownEngine => "not a SQL Server backup".to_owned(),
-        Keeper::UnknownTime => "its time cannot be read or believed".to_owned(),
-        Keeper::FutureDated => "dated in the future".to_owned(),
-        Keeper::Changed => "changed since an earlier run".to_owned(),
-        Keeper::Contested => "listed by two instances".to_owned(),
-        Keeper::TooNewFailed => "FAILED, but too new or without a newer COMPLETED one".to_owned(),
-        Keeper::Policy(name) => format!("policy {} keeps it", clean(name.as_str())),
+        KeptBy::InProgress => "in progress".to_owned(),
+        KeptBy::UnknownStatus => "unknown status, type or databases".to_owned(),
+        KeptBy::UnknownEngine => "not a SQL Server backup".to_owned(),
+        KeptBy::UnknownTime => "its time cannot be read or believed".to_owned(),
+        KeptBy::FutureDated => "dated in the future".to_owned(),
+        KeptBy::Changed => "changed since an earlier run".to_owned(),
+        KeptBy::Contested => "listed by two instances".to_owned(),
+        KeptBy::TooNewFailed => "FAILED, but too new or without a newer COMPLETED one".to_owned(),
+        KeptBy::Policy(name) => format!("policy {} keeps it", clean(name.as_str())),
     }
 }
 
@@ -300,13 +300,13 @@ pub fn remedy(refusal: &Refusal, policy: &PolicyReport, program: &str) -> String
         Refusal::Freeze { .. } => format!("{program} thaw (or take `freeze` out of the configuration)"),
         Refusal::Shrink { project, instance, .. } => {
             let target = instance.as_ref().map_or(project.as_str(), |instance| instance.as_str());
-            believe(target, program)
+            accept_count(target, program)
         }
     }
 }
 
 /// The command that lets a shrunken listing be believed.
-pub fn believe(target: &str, program: &str) -> String {
+pub fn accept_count(target: &str, program: &str) -> String {
     format!("{program} approve --listing {}", shell_word(target))
 }
 

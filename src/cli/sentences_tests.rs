@@ -8,7 +8,7 @@ fn at(text: &str) -> DateTime<Utc> {
     text.parse().unwrap()
 }
 
-fn reason(keeper: Keeper, slot: Option<u32>, series: Option<Series>) -> KeepReason {
+fn reason(keeper: KeptBy, slot: Option<u32>, series: Option<Series>) -> KeepReason {
     KeepReason {
         keeper,
         slot,
@@ -17,8 +17,8 @@ fn reason(keeper: Keeper, slot: Option<u32>, series: Option<Series>) -> KeepReas
     }
 }
 
-fn rule(period: Period) -> Keeper {
-    Keeper::Rule(KeepRule::Counted(period, Count::AtMost(NonZeroU32::new(9).unwrap())))
+fn rule(period: Period) -> KeptBy {
+    KeptBy::Rule(KeepRule::Counted(period, Count::AtMost(NonZeroU32::new(9).unwrap())))
 }
 
 fn database(name: &str) -> Series {
@@ -106,7 +106,7 @@ fn keep_reasons_are_listed() {
         reason(rule(Period::Month), Some(1), full),
     ];
     assert_eq!(keep(&reasons), "weekly 2, monthly 1");
-    let within = |rule| keep(&[reason(Keeper::Rule(rule), Some(4), Some(Series::Full))]);
+    let within = |rule| keep(&[reason(KeptBy::Rule(rule), Some(4), Some(Series::Full))]);
     assert_eq!(within(KeepRule::Within(Span::days(3))), "within 3d");
     assert_eq!(
         within(KeepRule::WithinPeriod(Period::Day, Span::days(30))),
@@ -142,20 +142,20 @@ fn other_keepers_have_their_sentence() {
         until: Some(at("2027-06-30T00:00:00Z")),
     };
     assert_eq!(
-        one(Keeper::Hold(Box::new(hold.clone()))),
+        one(KeptBy::Hold(Box::new(hold.clone()))),
         "held: case 4711 until 2027-06-30"
     );
     (hold.owner, hold.until) = (Some("dba".to_owned()), Some(at("2027-06-30T09:00:00Z")));
     assert_eq!(
-        one(Keeper::Hold(Box::new(hold))),
+        one(KeptBy::Hold(Box::new(hold))),
         "held: case 4711 until 2027-06-30T09:00:00Z (dba)"
     );
-    assert_eq!(one(Keeper::Policy("wide".into())), "policy wide keeps it");
+    assert_eq!(one(KeptBy::Policy("wide".into())), "policy wide keeps it");
     assert_eq!(
-        keep(&[reason(Keeper::Floor, Some(1), Some(Series::Full))]),
+        keep(&[reason(KeptBy::Floor, Some(1), Some(Series::Full))]),
         "the floor (newest of its series)"
     );
-    assert_eq!(one(Keeper::Floor), "its instance is deleted, expire_after is not over");
+    assert_eq!(one(KeptBy::Floor), "its instance is deleted, expire_after is not over");
 }
 
 #[test]

@@ -4,12 +4,12 @@ use std::io::Write as _;
 use std::sync::Arc;
 
 use super::args::{Fleet, Global, Simulator};
-use super::out::Out;
-use super::{CommandResult, Failure, exit, session};
+use super::output::stdout::Out;
+use super::{CommandResult, Failure, context, exit};
 use crate::simulator::{self, Fault, Options, RateLimit, Settings};
 
 pub(super) fn simulator(args: &Simulator, global: &Global) -> CommandResult {
-    session::log(global)?;
+    context::log(global)?;
     let faults = args
         .faults
         .iter()
@@ -18,8 +18,8 @@ pub(super) fn simulator(args: &Simulator, global: &Global) -> CommandResult {
                 .map_err(|error| Failure::new(exit::USAGE, format!("--fault {text}: {error}\n{}", Fault::GRAMMAR)))
         })
         .collect::<Result<Vec<_>, _>>()?;
-    session::block_on(2, async {
-        let mut stop = session::stop_signal()?;
+    context::block_on(2, async {
+        let mut stop = context::stop_signal()?;
         let options = Options {
             listen: args.listen,
             rate_limit: args.rate_limit.map(|per_second| RateLimit {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::time::{Duration, Instant};
 
 use super::sentences::{clean, count, timestamp};
-use super::{Failure, note, session};
+use super::{Failure, context, note};
 use crate::ledger::{DeletionState, Ledger, OpenRequest, PastDeletion, RequestKey};
 use crate::retention::{BackupId, Hold, HoldTarget};
 
@@ -35,13 +35,13 @@ pub(super) fn after_freeze(ledger: &Ledger, wait: bool) -> Result<String, Failur
             are(ids),
             LONGEST_WAIT.as_secs()
         ));
-        session::block_on(1, until_answered(ledger, &requests))?;
+        context::block_on(1, until_answered(ledger, &requests))?;
     }
     became(ledger, &requests, ids)
 }
 
 async fn until_answered(ledger: &Ledger, requests: &[RequestKey]) -> Result<(), Failure> {
-    let mut stop = session::stop_signal()?;
+    let mut stop = context::stop_signal()?;
     let begun = Instant::now();
     loop {
         let is_deleting = ledger.is_deleting();

@@ -9,17 +9,17 @@ use std::sync::Arc;
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::args::{Format, Global, Why};
-use super::because;
-use super::fleet::{self, Fleet, Resident};
-use super::out::Out;
+use super::inventory::{self, Fleet, InstanceBackups};
+use super::output::stdout::Out;
+use super::output::why;
 use super::sentences::{clean, shell_word};
-use super::{CommandResult, Failure, exit, finish, forecast, note, session};
+use super::{CommandResult, Failure, context, exit, finish, forecast, note};
 use crate::config::{Config, PolicyEntry};
 use crate::ledger::{DeletionState, Ledger, PastDeletion};
-use crate::retention::edit::{self, Bound, Case, Change};
-use crate::retention::forecast::Departure;
+use crate::retention::forecast::Expiry;
 use crate::retention::streams::streams;
-use crate::retention::{Backup, BackupId, Freeze, Instance, Keeper, Mode, Policy, PolicyName, Verdict, decide};
+use crate::retention::what_if::{self, Bound, EditedValue, WhatIf};
+use crate::retention::{Backup, BackupId, Freeze, Instance, KeptBy, Mode, Policy, PolicyName, Verdict, decide};
 use crate::run::GracePeriods;
 
 /// More backups than this are not named when none has the id that was typed.
@@ -62,13 +62,13 @@ pub(super) struct Present {
     pub(super) instance: Arc<Instance>,
     pub(super) backup: Backup,
     /// What each policy that has it in its scope says, in the configuration's order.
-    pub(super) sayings: Vec<Saying>,
+    pub(super) sayings: Vec<PolicyAnswer>,
     /// Policies that select its instance, but not a backup like this one.
     pub(super) passed_by: Vec<PolicyName>,
     /// When a kept one would expire if nothing else changed.
     pub(super) expires_at: Option<DateTime<Utc>>,
     /// When it would go if backups went on being made as of late.
-    pub(super) at_this_pace: Option<Pace>,
+    pub(super) at_this_pace: Option<BackupInterval>,
 }
 
 impl Present {
@@ -83,20 +83,20 @@ impl Present {
 }
 
 /// What backups made at the usual pace would do to a kept one.
-pub(super) struct Pace {
+pub(super) struct BackupInterval {
     pub(super) every: TimeDelta,
-    pub(super) departure: Option<Departure>,
+    pub(super) departure: Option<Expiry>,
     pub(super) until: DateTime<Utc>,
 }
 
 /// What one policy says of it, on its own.
-pub(super) struct Saying {
+pub(super) struct PolicyAnswer {
     pub(super) policy: Arc<Policy>,
     pub(super) verdict: Verdict,
     /// Of a kept one: the smallest edit that would let it go.
-    pub(super) would_go: Option<Result<Change, Bound>>,
+    pub(super) would_go: Option<Result<EditedValue, Bound>>,
     /// Of an expired one: edits that would keep it.
-    pub(super) would_stay: Vec<Change>,
+    pub(super) would_stay: Vec<EditedValue>,
     /// Of an expired one: since when, as runs have seen it; `None` also where another policy keeps it, for then no
     /// grace begins.
     pub(super) since: Option<DateTime<Utc>>,
@@ -107,8 +107,8 @@ pub(super) struct Saying {
 }
 
 pub(super) fn why(args: &Why, global: &Global) -> CommandResult {
-    let config = session::configuration(global)?;
-    session::log(global)?;
+    let config = context::configuration(global)?;
+    context::log(global)?;
     let at = args.at.unwrap_or_else(crate::clock::now);
     let id = BackupId::from(args.backup.as_str());
     let mut answer = Answer {
@@ -143,10 +143,10 @@ pub(super) fn why(args: &Why, global: &Global) -> CommandResult {
     answer.freeze = answer.freeze.filter(|freeze| freeze.is_active(at));
     let mut out = Out::of(args.format, global.color);
     let written = match args.format {
-        Format::Json => because::json::write(&mut out, &answer),
+        Format::Json => why::json::write(&mut out, &answer),
         Format::Table => {
-            let look = out.look(global);
-            because::draw(&mut out, &answer, &look)
+            let theme = out.theme(global);
+            why::draw(&mut out, &answer, &theme)
         }
     };
     finish(out, written, code)
@@ -155,7 +155,7 @@ pub(super) fn why(args: &Why, global: &Global) -> CommandResult {
 /// Asks the ledger, then the cloud: only the instance the ledger knows it by, else all of them. Returns why there is no
 /// such backup, if there is none.
 fn online(config: &Config, answer: &mut Answer, code: &mut u8) -> Result<Option<String>, Failure> {
-    let ledger = session::ledger_to_read(config, answer.at)?;
+    let ledger = context::ledger_to_read(config, answer.at)?;
     let mut known = None;
     if let Some(ledger) = &ledger {
         resolve_in(ledger, answer)?;
@@ -176,7 +176,7 @@ fn online(config: &Config, answer: &mut Answer, code: &mut u8) -> Result<Option<
     }
     // Also what no policy manages is listed: "nothing deletes it" is an answer.
     let mut policies = config.policies.clone();
-    policies.extend(fleet::everything());
+    policies.extend(inventory::everything());
     let only = known.as_ref().map(|known| known.instance.clone());
     let fleet = Fleet::of_cloud(config, policies, only, answer.at)?;
     *code = fleet.code;
@@ -277,7 +277,7 @@ fn resolve_among(fleet: &Fleet, typed: &BackupId) -> Option<BackupId> {
 /// What may have been meant: an instance, a backup by its name, or an id that was cut.
 fn hint(fleet: &Fleet, typed: &str) -> String {
     let of_instance =
-        |resident: &&Resident| resident.instance.id.as_str() == typed || &*resident.instance.name == typed;
+        |resident: &&InstanceBackups| resident.instance.id.as_str() == typed || &*resident.instance.name == typed;
     // Names are not unique: an instance may have been made again under the name of another.
     let instances: Vec<_> = fleet.residents.iter().filter(of_instance).collect();
     if let Some(first) = instances.first() {
@@ -321,7 +321,7 @@ fn find(config: &Config, mut fleet: Fleet, answer: &mut Answer) -> Result<Option
         answer.id = id;
     }
     let (id, at) = (answer.id.clone(), answer.at);
-    let has = |resident: &Resident| resident.backups.iter().any(|backup| backup.id == id);
+    let has = |resident: &InstanceBackups| resident.backups.iter().any(|backup| backup.id == id);
     if !fleet.residents.iter().any(has) {
         return Ok(Some(hint(&fleet, id.as_str())));
     }
@@ -348,7 +348,7 @@ fn find(config: &Config, mut fleet: Fleet, answer: &mut Answer) -> Result<Option
     let holds = fleet.holds(config);
     let (mut sayings, mut passed_by) = (Vec::new(), Vec::new());
     for entry in claiming.iter().map(|place| &config.policies[*place]) {
-        let case = Case {
+        let case = WhatIf {
             instance: &resident.instance,
             backups: &resident.backups,
             backup: place,
@@ -400,7 +400,7 @@ fn in_grace_since(
 }
 
 /// What one policy says; `None` when the backup is out of its scope.
-fn ask(case: &Case<'_>, entry: &PolicyEntry, since: Option<DateTime<Utc>>) -> Option<Saying> {
+fn ask(case: &WhatIf<'_>, entry: &PolicyEntry, since: Option<DateTime<Utc>>) -> Option<PolicyAnswer> {
     let policy = Arc::clone(case.policy);
     let decided = decide(
         case.instance,
@@ -421,9 +421,9 @@ fn ask(case: &Case<'_>, entry: &PolicyEntry, since: Option<DateTime<Utc>>) -> Op
     // Where no run has begun it, the next one does.
     let begins = since.or_else(|| next_after(case.now)).unwrap_or(case.now);
     let due_at = policy.grace.boundary_after(begins, policy.zone).filter(|_| expired);
-    Some(Saying {
-        would_go: (!expired).then(|| edit::lets_go(case)),
-        would_stay: if expired { edit::keeps(case) } else { Vec::new() },
+    Some(PolicyAnswer {
+        would_go: (!expired).then(|| what_if::lets_go(case)),
+        would_stay: if expired { what_if::keeps(case) } else { Vec::new() },
         since: since.filter(|since| expired && *since <= case.now),
         next_run: due_at.and_then(|due| next_after(due.max(case.now))),
         due_at,
@@ -433,17 +433,22 @@ fn ask(case: &Case<'_>, entry: &PolicyEntry, since: Option<DateTime<Utc>>) -> Op
 }
 
 /// What happens if backups go on being made as of late; only for what rules keep, and only where there is a pace.
-fn pace(config: &Config, fleet: &Fleet, present: &Present, at: DateTime<Utc>) -> Result<Option<Pace>, Failure> {
-    let by_rules = |saying: &Saying| match &saying.verdict {
+fn pace(
+    config: &Config,
+    fleet: &Fleet,
+    present: &Present,
+    at: DateTime<Utc>,
+) -> Result<Option<BackupInterval>, Failure> {
+    let by_rules = |saying: &PolicyAnswer| match &saying.verdict {
         Verdict::Keep(reasons) => reasons
             .iter()
-            .all(|reason| matches!(reason.keeper, Keeper::Rule(_) | Keeper::Floor)),
+            .all(|reason| matches!(reason.keeper, KeptBy::Rule(_) | KeptBy::Floor)),
         Verdict::Expire(_) => true,
     };
     if !present.is_kept() || present.sayings.is_empty() || !present.sayings.iter().all(by_rules) {
         return Ok(None);
     }
-    let claiming = |resident: &Resident| fleet.claiming_policies(config, &resident.instance);
+    let claiming = |resident: &InstanceBackups| fleet.claiming_policies(config, &resident.instance);
     let Some(every) = fleet
         .residents
         .first()
@@ -453,10 +458,10 @@ fn pace(config: &Config, fleet: &Fleet, present: &Present, at: DateTime<Utc>) ->
     };
     let until = at + HORIZON;
     let wanted: Vec<usize> = (0..config.policies.len()).collect();
-    let fates = forecast::foretell(config, fleet, &wanted, at, until, Some(every))?;
+    let fates = forecast::forecast_fleet(config, fleet, &wanted, at, until, Some(every))?;
     let mut futures = fates.into_iter().flat_map(|of| of.futures);
     let own = futures.find(|future| future.backup.id == present.backup.id);
-    Ok(own.map(|future| Pace {
+    Ok(own.map(|future| BackupInterval {
         every,
         departure: future.departure,
         until,
@@ -481,7 +486,7 @@ pub(super) fn keepers(present: &Present) -> Vec<&PolicyName> {
 }
 
 /// Whether a policy acts.
-pub(super) fn acts(policy: &Policy) -> bool {
+pub(super) fn is_enforced(policy: &Policy) -> bool {
     policy.mode == Mode::Enforce
 }
 
@@ -506,7 +511,7 @@ mod tests {
             doubt: None,
         };
         let daily: Vec<Backup> = [0, 1442, 2880, 4325, 9000].map(backup).into();
-        let policies = [fleet::everything().unwrap().policy];
+        let policies = [inventory::everything().unwrap().policy];
         let usual = |backups: &[Backup]| usual_interval(&policies, backups, newest);
         assert_eq!(usual(&daily), Some(TimeDelta::hours(24)));
         assert_eq!(usual(&daily[..3]), None);

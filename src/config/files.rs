@@ -6,9 +6,9 @@ use std::io::Read;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
-use super::diagnose::Problem;
-use super::read::{At, Findings};
-use super::tree::clip;
+use super::diagnostics::Problem;
+use super::reader::{Cursor, Diagnostics};
+use super::yaml::clip;
 use crate::retention::Pattern;
 
 /// Largest file. The annotated example has 6 KB; 2 000 policies have 500.
@@ -27,7 +27,7 @@ pub(super) struct Loaded {
 }
 
 /// Reads a file, or notes why not. `origin` says where the name comes from.
-pub(super) fn read(file: &Path, origin: &str, findings: &Findings, sum: &mut u64) -> Option<Loaded> {
+pub(super) fn read(file: &Path, origin: &str, findings: &Diagnostics, sum: &mut u64) -> Option<Loaded> {
     let fail = |message: String, hint: &str| findings.problem(Problem::with_file(file, message, Some(hint)));
     // Looked at before it is opened, for opening a pipe waits until somebody writes; and again after it.
     let opened = fs::metadata(file).and_then(|metadata| {
@@ -125,7 +125,7 @@ fn foreign_writers(metadata: &Metadata) -> Option<String> {
 }
 
 /// A file with a secret in it, named by the configuration. One that is not there yet is the business of the run.
-pub(super) fn check_secret(at: &At<'_>, file: &Path) {
+pub(super) fn check_secret(at: &Cursor<'_>, file: &Path) {
     // Relative names are taken in $CREDENTIALS_DIRECTORY, which systemd makes and guards.
     if !file.is_absolute() {
         return;
@@ -157,7 +157,7 @@ pub(super) struct Included {
 }
 
 /// Resolves one include pattern against the directory of the main file.
-pub(super) fn resolve(at: &At<'_>, base: &Path) -> Option<Included> {
+pub(super) fn resolve(at: &Cursor<'_>, base: &Path) -> Option<Included> {
     let text = at.text()?;
     let full = base.join(text);
     let (Some(directory), Some(last)) = (full.parent(), full.file_name().and_then(OsStr::to_str)) else {

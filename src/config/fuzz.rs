@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use crate::retention::Zone;
 use chrono::{DateTime, Offset, TimeDelta, TimeZone, Utc};
 
-use super::{Config, Problem, Problems, Schedule, Surroundings, load};
+use super::{Config, Environment, Problem, Problems, Schedule, load};
 use crate::retention::fuzz::{Tape, moment, zone};
 
 /// What stands behind this line is the file of an `include`.
@@ -41,14 +41,14 @@ pub fn yaml(dir: &Path, data: &[u8]) {
         let text = String::from_utf8_lossy(bytes);
         (
             file.clone(),
-            super::tree::lines(&text)
+            super::yaml::lines(&text)
                 .map(|line| line.chars().count())
                 .collect::<Vec<_>>(),
         )
     };
     let lines = HashMap::from([lines(&file, main), lines(&other, included)]);
 
-    let loaded = load(&file, &Surroundings::default());
+    let loaded = load(&file, &Environment::default());
     match &loaded {
         Ok(config) => {
             check_config(config);
@@ -62,7 +62,7 @@ pub fn yaml(dir: &Path, data: &[u8]) {
             problems.iter().for_each(|problem| check_problem(problem, &lines));
         }
     }
-    let again = load(&file, &Surroundings::default());
+    let again = load(&file, &Environment::default());
     assert_eq!(outcome(&loaded), outcome(&again), "loaded twice");
 }
 

@@ -1,16 +1,16 @@
 //! Holds and the freeze of the configuration; those placed by command are the ledger's.
 
-use super::raw::{FREEZE, HOLD};
-use super::read::At;
+use super::reader::Cursor;
+use super::spec::{FREEZE, HOLD};
 use crate::retention::{BackupId, Freeze, Hold, HoldTarget};
 
 /// One entry of `holds`.
-pub(super) fn hold(at: &At<'_>) -> Option<Hold> {
+pub(super) fn hold(at: &Cursor<'_>) -> Option<Hold> {
     let fields = at.section(&HOLD)?;
     let text = |key: &str| fields.get(key).map(|at| at.text().map(str::to_owned));
-    let glob = |key: &str| fields.get(key).map(At::glob);
+    let glob = |key: &str| fields.get(key).map(Cursor::glob);
     let (reason, owner) = (text("reason"), text("owner"));
-    let until = fields.get("until").map(At::time);
+    let until = fields.get("until").map(Cursor::time);
     let backup = fields.get("backup").map(|at| {
         let id = at.text()?;
         if id.contains(['*', '?']) {
@@ -64,10 +64,10 @@ fn given<T>(value: Option<Option<T>>) -> Option<Option<T>> {
 }
 
 /// The freeze of the configuration.
-pub(super) fn freeze(at: &At<'_>) -> Option<Freeze> {
+pub(super) fn freeze(at: &Cursor<'_>) -> Option<Freeze> {
     let fields = at.section(&FREEZE)?;
     let reason = fields.get("reason").and_then(|at| at.text().map(str::to_owned));
-    let until = fields.get("until").map(At::time);
+    let until = fields.get("until").map(Cursor::time);
     Some(Freeze {
         reason: reason?,
         until: given(until)?,

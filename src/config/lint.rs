@@ -8,7 +8,7 @@ use std::sync::Arc;
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::PolicyEntry;
-use super::read::{At, Fields};
+use super::reader::{Cursor, Fields};
 use crate::retention::bucket::hours_lie_within_days;
 use crate::retention::{
     Count, DeletedInstances, InstanceId, KeepRule, Pattern, Period, Policy, Selector, TagFilter, Zone,
@@ -34,7 +34,7 @@ pub(super) fn policy(fields: &Fields<'_>, entry: &PolicyEntry) {
 
 /// The policies side by side, each with where it stands; and whether the configuration looks like one for `apply` alone, as
 /// a cron job has it: it shows nothing.
-pub(super) fn policies(all: &[(At<'_>, &PolicyEntry)], is_for_apply: bool) {
+pub(super) fn policies(all: &[(Cursor<'_>, &PolicyEntry)], is_for_apply: bool) {
     let any_scheduled = all.iter().any(|(_, entry)| entry.schedule.is_some());
     for (at, _) in all.iter().filter(|(_, entry)| entry.schedule.is_none()) {
         if any_scheduled || !is_for_apply {

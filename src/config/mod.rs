@@ -5,22 +5,22 @@
 //! the environment: what surrounds the process is an argument. Not for reloading (that is `daemon`) and not for what is
 //! legal but unwise (that is `check`).
 
-mod compile;
-mod diagnose;
+mod diagnostics;
 pub mod difference;
 mod files;
 mod holds;
 pub mod keeping;
 mod lint;
+mod load;
 mod ownership;
 mod policy;
 mod project;
-pub mod raw;
-mod read;
+mod reader;
 mod schedule;
 mod schema;
-mod tree;
+pub mod spec;
 mod values;
+mod yaml;
 pub mod zones;
 
 #[cfg(any(test, fuzzing))]
@@ -34,7 +34,7 @@ use std::sync::Arc;
 
 use url::Url;
 
-pub use diagnose::{Problem, Problems};
+pub use diagnostics::{Problem, Problems};
 pub use schedule::{Schedule, ScheduleError};
 pub use schema::{included_schema, schema};
 
@@ -44,7 +44,7 @@ use crate::retention::{Freeze, Hold, Policy, ProjectName, Span};
 
 /// What surrounds the process and has a say in the configuration.
 #[derive(Clone, Debug, Default)]
-pub struct Surroundings {
+pub struct Environment {
     /// `$STATE_DIRECTORY`, as systemd sets it.
     pub state_directory: Option<PathBuf>,
     /// `$TZDIR`, where the zoneinfo is if not where hosts have it.
@@ -57,8 +57,8 @@ pub struct Surroundings {
 /// Reads the configuration file and all it includes.
 ///
 /// Never panics, whatever the files hold; reads at most 1 MiB of a file and 8 MiB of all.
-pub fn load(path: &Path, surroundings: &Surroundings) -> Result<Config, Problems> {
-    compile::load(path, surroundings)
+pub fn load(path: &Path, environment: &Environment) -> Result<Config, Problems> {
+    load::load(path, environment)
 }
 
 /// A good configuration. It holds no secret, only where secrets are.

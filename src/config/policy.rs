@@ -4,12 +4,12 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use super::PolicyEntry;
-use super::diagnose::nearest;
+use super::diagnostics::nearest;
 use super::lint;
-use super::raw::{DELETED_INSTANCES, KEEP, LIMITS, POLICY, SELECT, SELECT_BACKUPS, SELECT_INSTANCES};
-use super::read::{At, Fields};
-use super::tree::{Kind, clip};
+use super::reader::{Cursor, Fields};
+use super::spec::{DELETED_INSTANCES, KEEP, LIMITS, POLICY, SELECT, SELECT_BACKUPS, SELECT_INSTANCES};
 use super::values::Zero;
+use super::yaml::{Kind, clip};
 use super::zones::Zones;
 use crate::retention::{
     DeletedInstances, InstanceId, KeepRule, KeepRules, Limits, Mode, OverLimit, Pattern, Period, Policy, PolicyName,
@@ -40,9 +40,9 @@ pub(super) struct Known<'a> {
 }
 
 /// One policy; `None` when something in it was noted.
-pub(super) fn compile(at: &At<'_>, known: Known<'_>) -> Option<PolicyEntry> {
+pub(super) fn compile(at: &Cursor<'_>, known: Known<'_>) -> Option<PolicyEntry> {
     let fields = at.section(&POLICY)?;
-    let name = fields.get("name").and_then(At::name);
+    let name = fields.get("name").and_then(Cursor::name);
     let mode = fields.get("mode").and_then(mode);
     let schedule = or_default(&fields, "schedule", None, |at| at.schedule().map(Some));
     let zone = or_default(&fields, "timezone", Zone::UTC, |at| at.zone(known.zones));
@@ -59,7 +59,7 @@ pub(super) fn compile(at: &At<'_>, known: Known<'_>) -> Option<PolicyEntry> {
         ))
         .map(Some)
     });
-    let catch_up = or_default(&fields, "catch_up", true, At::boolean);
+    let catch_up = or_default(&fields, "catch_up", true, Cursor::boolean);
     let min_backups = or_default(&fields, "min_backups", NonZeroU32::MIN, |at| positive(at, u32::MAX));
     let limits = or_default(&fields, "limits", Limits::default(), limits);
     let select = or_default(&fields, "select", Selector::default(), |at| {
@@ -89,25 +89,30 @@ pub(super) fn compile(at: &At<'_>, known: Known<'_>) -> Option<PolicyEntry> {
 }
 
 /// The default for a key that is left out; `None` for one that is wrong.
-fn or_default<'t, T>(fields: &Fields<'t>, key: &str, default: T, read: impl FnOnce(&At<'t>) -> Option<T>) -> Option<T> {
+fn or_default<'t, T>(
+    fields: &Fields<'t>,
+    key: &str,
+    default: T,
+    read: impl FnOnce(&Cursor<'t>) -> Option<T>,
+) -> Option<T> {
     match fields.get(key) {
         Some(at) => read(at),
         None => Some(default),
     }
 }
 
-fn positive(at: &At<'_>, most: u32) -> Option<NonZeroU32> {
+fn positive(at: &Cursor<'_>, most: u32) -> Option<NonZeroU32> {
     at.integer(1, most).and_then(NonZeroU32::new)
 }
 
-fn mode(at: &At<'_>) -> Option<Mode> {
+fn mode(at: &Cursor<'_>) -> Option<Mode> {
     match at.choice(&["enforce", "dry-run"])? {
         "enforce" => Some(Mode::Enforce),
         _ => Some(Mode::DryRun),
     }
 }
 
-fn limits(at: &At<'_>) -> Option<Limits> {
+fn limits(at: &Cursor<'_>) -> Option<Limits> {
     let fields = at.section(&LIMITS)?;
     let default = Limits::default();
     let max_deletions = or_default(&fields, "max_deletions", default.max_deletions, |at| {
@@ -130,7 +135,7 @@ fn limits(at: &At<'_>) -> Option<Limits> {
 }
 
 /// In the order of the documentation, so that reports are the same for every order of keys.
-fn keep(at: &At<'_>) -> Option<KeepRules> {
+fn keep(at: &Cursor<'_>) -> Option<KeepRules> {
     let fields = at.section(&KEEP)?;
     let mut rules = Vec::new();
     let mut is_good = true;
@@ -171,7 +176,7 @@ fn keep(at: &At<'_>) -> Option<KeepRules> {
     KeepRules::new(rules, names?)
 }
 
-fn selector(at: &At<'_>, known: Option<&[String]>) -> Option<Selector> {
+fn selector(at: &Cursor<'_>, known: Option<&[String]>) -> Option<Selector> {
     let fields = at.section(&SELECT)?;
     let projects = optional(&fields, "projects", |at| project_names(at, known));
     let deleted = or_default(
@@ -216,26 +221,26 @@ fn selector(at: &At<'_>, known: Option<&[String]>) -> Option<Selector> {
 
 /// `Some(None)` for a key that is left out.
 #[expect(clippy::option_option, reason = "left out, wrong and good are three things")]
-fn optional<'t, T>(fields: &Fields<'t>, key: &str, read: impl FnOnce(&At<'t>) -> Option<T>) -> Option<Option<T>> {
+fn optional<'t, T>(fields: &Fields<'t>, key: &str, read: impl FnOnce(&Cursor<'t>) -> Option<T>) -> Option<Option<T>> {
     or_default(fields, key, None, |at| read(at).map(Some))
 }
 
 /// All entries of a list, or `None` when one of them was noted.
-fn each<'t, T>(at: &At<'t>, what: &str, read: impl Fn(&At<'t>) -> Option<T>) -> Option<Vec<T>> {
+fn each<'t, T>(at: &Cursor<'t>, what: &str, read: impl Fn(&Cursor<'t>) -> Option<T>) -> Option<Vec<T>> {
     let items = at.items(what)?;
     let read: Vec<Option<T>> = items.iter().map(read).collect();
     read.into_iter().collect()
 }
 
-fn globs(at: &At<'_>) -> Option<Vec<Pattern>> {
-    each(at, "a list of patterns", At::glob)
+fn globs(at: &Cursor<'_>) -> Option<Vec<Pattern>> {
+    each(at, "a list of patterns", Cursor::glob)
 }
 
-fn texts(at: &At<'_>) -> Option<Vec<String>> {
+fn texts(at: &Cursor<'_>) -> Option<Vec<String>> {
     each(at, "a list of texts", |at| at.text().map(str::to_owned))
 }
 
-fn instance_ids(at: &At<'_>) -> Option<Vec<InstanceId>> {
+fn instance_ids(at: &Cursor<'_>) -> Option<Vec<InstanceId>> {
     each(at, "a list of instance ids", |at| {
         let text = at.text()?;
         if text.contains(['*', '?', '[']) {
@@ -250,7 +255,7 @@ fn instance_ids(at: &At<'_>) -> Option<Vec<InstanceId>> {
 }
 
 /// Those that are asked for, letter by letter; `exclude_ids` leaves out in any case.
-fn exact_instance_ids(at: &At<'_>) -> Option<Vec<InstanceId>> {
+fn exact_instance_ids(at: &Cursor<'_>) -> Option<Vec<InstanceId>> {
     let ids = instance_ids(at)?;
     if let Some(id) = ids
         .iter()
@@ -267,7 +272,7 @@ fn exact_instance_ids(at: &At<'_>) -> Option<Vec<InstanceId>> {
     Some(ids)
 }
 
-fn project_names(at: &At<'_>, known: Option<&[String]>) -> Option<Vec<ProjectName>> {
+fn project_names(at: &Cursor<'_>, known: Option<&[String]>) -> Option<Vec<ProjectName>> {
     each(at, "a list of project names", |at| {
         let text = at.text()?;
         let Some(known) = known else {
@@ -292,7 +297,7 @@ fn project_names(at: &At<'_>, known: Option<&[String]>) -> Option<Vec<ProjectNam
     })
 }
 
-fn tags(at: &At<'_>) -> Option<Vec<TagFilter>> {
+fn tags(at: &Cursor<'_>) -> Option<Vec<TagFilter>> {
     let entries = at.entries("a mapping of tags", "as {env: prod}")?;
     if entries.is_empty() {
         at.fail(
@@ -301,7 +306,7 @@ fn tags(at: &At<'_>) -> Option<Vec<TagFilter>> {
         );
         return None;
     }
-    let filter = |(key, at): &(String, At<'_>)| {
+    let filter = |(key, at): &(String, Cursor<'_>)| {
         if key.is_empty() {
             at.fail("the key of a tag is empty", "as {env: prod}");
             return None;
@@ -318,7 +323,7 @@ fn tags(at: &At<'_>) -> Option<Vec<TagFilter>> {
     read.into_iter().collect()
 }
 
-fn deleted_instances(at: &At<'_>) -> Option<DeletedInstances> {
+fn deleted_instances(at: &Cursor<'_>) -> Option<DeletedInstances> {
     if let Kind::Map(_) = &at.node.kind {
         let fields = at.section(&DELETED_INSTANCES)?;
         let span = fields

@@ -7,10 +7,10 @@ use std::path::PathBuf;
 use url::Url;
 
 use super::files;
-use super::raw::{CREDENTIALS, PROJECT, SOURCES};
-use super::read::{At, Fields};
-use super::tree::clip;
+use super::reader::{Cursor, Fields};
+use super::spec::{CREDENTIALS, PROJECT, SOURCES};
 use super::values::PlainHttp;
+use super::yaml::clip;
 use super::{Credentials, Project};
 use crate::retention::ProjectName;
 
@@ -30,7 +30,7 @@ pub(super) struct Projects {
 }
 
 /// Reads the list of projects.
-pub(super) fn compile(list: &At<'_>) -> Projects {
+pub(super) fn compile(list: &Cursor<'_>) -> Projects {
     let mut projects = Projects {
         good: Vec::new(),
         names: Some(Vec::new()),
@@ -38,7 +38,7 @@ pub(super) fn compile(list: &At<'_>) -> Projects {
     let mut lines: HashMap<String, usize> = HashMap::new();
     for item in list.items("a list of projects").unwrap_or_default() {
         let Some(fields) = item.section(&PROJECT) else { continue };
-        let name = fields.get("name").and_then(At::name);
+        let name = fields.get("name").and_then(Cursor::name);
         if let (Some(at), Some(name)) = (fields.get("name"), &name) {
             if let Some(line) = lines.get(name) {
                 at.fail(
@@ -119,7 +119,7 @@ fn project(fields: &Fields<'_>, name: Option<String>) -> Option<Project> {
     })
 }
 
-fn region(at: &At<'_>) -> Option<String> {
+fn region(at: &Cursor<'_>) -> Option<String> {
     let text = at.text()?;
     let is_region = text
         .bytes()
@@ -135,7 +135,7 @@ fn region(at: &At<'_>) -> Option<String> {
 }
 
 /// Ids end up in the path of a URL.
-fn project_id(at: &At<'_>) -> Option<String> {
+fn project_id(at: &Cursor<'_>) -> Option<String> {
     let text = at.text()?;
     if text.len() > 64
         || !text
@@ -192,8 +192,8 @@ fn default_iam_endpoint(region: &str) -> Option<Url> {
     Url::parse(&format!("https://{host}")).ok()
 }
 
-fn credentials(at: &At<'_>) -> Option<Credentials> {
-    if let super::tree::Kind::Scalar { text, quoted: false } = &at.node.kind
+fn credentials(at: &Cursor<'_>) -> Option<Credentials> {
+    if let super::yaml::Kind::Scalar { text, quoted: false } = &at.node.kind
         && SOURCES.contains(&text.as_str())
     {
         at.mismatch("a mapping", &format!("write {{source: {text}}}"));
@@ -260,7 +260,7 @@ fn credentials(at: &At<'_>) -> Option<Credentials> {
     }
 }
 
-fn secret_file(at: &At<'_>) -> Option<PathBuf> {
+fn secret_file(at: &Cursor<'_>) -> Option<PathBuf> {
     let file = PathBuf::from(at.text()?);
     files::check_secret(at, &file);
     Some(file)

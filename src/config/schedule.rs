@@ -12,8 +12,8 @@ use chrono::{DateTime, Datelike, Duration, LocalResult, NaiveDateTime, Offset, S
 use croner::Cron;
 use croner::parser::{CronParser, Seconds, Year};
 
-use super::diagnose::{nearest, one_of};
-use super::tree::clip;
+use super::diagnostics::{nearest, one_of};
+use super::yaml::clip;
 use crate::retention::Zone;
 
 /// How far the wall clock is searched around a transition. Zones jump by at most two hours in our days; one jump of a

@@ -4,7 +4,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::raw::{DELETED_INSTANCES, INCLUDED, MAIN, Section, Shape};
+use super::spec::{DELETED_INSTANCES, INCLUDED, MAIN, Section, Shape};
 
 /// The schema of the main file (draft 2020-12).
 pub fn schema() -> Value {

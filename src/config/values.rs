@@ -6,10 +6,10 @@ use std::num::NonZeroU32;
 use chrono::{DateTime, Datelike, Days, NaiveDate, Utc};
 use url::{Host, Url};
 
-use super::diagnose::nearest;
-use super::read::{At, is_digits};
+use super::diagnostics::nearest;
+use super::reader::{Cursor, is_digits};
 use super::schedule::Schedule;
-use super::tree::{Kind, clip};
+use super::yaml::{Kind, clip};
 use super::zones::Zones;
 use crate::retention::{Count, Pattern, Span, Zone};
 
@@ -32,7 +32,7 @@ pub(super) enum PlainHttp {
     Metadata,
 }
 
-impl At<'_> {
+impl Cursor<'_> {
     /// A name of a project or policy.
     pub fn name(&self) -> Option<String> {
         let text = self.text()?;

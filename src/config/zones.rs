@@ -11,7 +11,7 @@ use std::fs::{self, File};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use super::diagnose::Problem;
+use super::diagnostics::Problem;
 use crate::retention::zone::{Zone, is_zone_name};
 
 /// Where hosts have their zoneinfo.

@@ -10,8 +10,8 @@ use chrono::{DateTime, TimeDelta, Utc};
 use tokio::task::{JoinError, JoinHandle, spawn_blocking};
 use tokio::time::{Instant, timeout};
 
-use super::board::Board;
-use super::store::Slot;
+use super::ledger_handle::SharedLedger;
+use super::shared_status::SharedStatus;
 use crate::config::Config;
 use crate::ledger::{Access, Error, KnownHead, LastBegun, Ledger};
 use crate::rds::Refusal;
@@ -31,7 +31,7 @@ const CLOSE: Duration = Duration::from_secs(2);
 
 /// What a look at the state found.
 #[derive(Debug)]
-pub enum Look {
+pub enum Probe {
     /// It is as it was.
     Same,
     /// It is open now, and was not before.
@@ -54,7 +54,7 @@ pub struct Wanted {
     /// The configuration in force.
     pub config: Arc<Config>,
     /// Who shows what is read.
-    pub board: Arc<Board>,
+    pub shared_status: Arc<SharedStatus>,
     /// The state did something unexpected: look now, and at whether it can be written.
     pub doubt: bool,
     /// What is shown of it is out of date: look now.
@@ -69,11 +69,11 @@ pub struct Wanted {
 /// write, so each look is a task of its own.
 #[derive(Debug)]
 pub struct LedgerProbe {
-    slot: Slot,
+    slot: SharedLedger,
     known: KnownHead,
     next: Option<DateTime<Utc>>,
     next_probe: Option<DateTime<Utc>>,
-    looking: Option<(JoinHandle<Look>, Instant)>,
+    looking: Option<(JoinHandle<Probe>, Instant)>,
 }
 
 impl LedgerProbe {
@@ -81,7 +81,7 @@ impl LedgerProbe {
     pub const PATIENCE: Duration = Duration::from_secs(15);
 
     /// Not opened yet.
-    pub fn new(slot: Slot) -> Self {
+    pub fn new(slot: SharedLedger) -> Self {
         Self {
             slot,
             known: KnownHead::default(),
@@ -123,21 +123,21 @@ impl LedgerProbe {
     }
 
     /// Waits for the end of the look under way; for ever, if none is.
-    pub async fn looked(&mut self) -> Look {
+    pub async fn looked(&mut self) -> Probe {
         let Some((task, _)) = &mut self.looking else {
             return std::future::pending().await;
         };
         let ended = task.await;
         self.looking = None;
-        ended.unwrap_or_else(|error| Look::Failed(panicked(&error)))
+        ended.unwrap_or_else(|error| Probe::Failed(panicked(&error)))
     }
 
     /// When to look again after what was found.
-    pub fn plan_next(&mut self, found: &Look, now: DateTime<Utc>) {
+    pub fn plan_next(&mut self, found: &Probe, now: DateTime<Utc>) {
         let wait = match found {
-            Look::Failed(error) if error.is_lost() => LOST_AGAIN,
-            Look::Failed(_) => AGAIN,
-            Look::Same | Look::Opened(..) => LOOK,
+            Probe::Failed(error) if error.is_lost() => LOST_AGAIN,
+            Probe::Failed(_) => AGAIN,
+            Probe::Same | Probe::Opened(..) => LOOK,
         };
         self.next = Some(now + wait);
     }
@@ -152,21 +152,21 @@ impl LedgerProbe {
 }
 
 /// Looks; in a thread that may wait.
-fn look(slot: &Slot, known: &KnownHead, wanted: &Wanted, probe: bool, now: DateTime<Utc>) -> Look {
+fn look(slot: &SharedLedger, known: &KnownHead, wanted: &Wanted, probe: bool, now: DateTime<Utc>) -> Probe {
     let found = match slot.ledger() {
-        Some(ledger) => make_sure(&ledger, wanted, probe, now).map_or_else(Look::Failed, |()| Look::Same),
+        Some(ledger) => make_sure(&ledger, wanted, probe, now).map_or_else(Probe::Failed, |()| Probe::Same),
         // With a ledger that was let go of, runs under way have their own; a new one is opened when they are done.
-        None if wanted.beside_runs => return Look::Same,
-        None => open(known, wanted, now).unwrap_or_else(Look::Failed),
+        None if wanted.beside_runs => return Probe::Same,
+        None => open(known, wanted, now).unwrap_or_else(Probe::Failed),
     };
     match &found {
-        Look::Failed(_) => slot.put(None),
-        Look::Opened(ledger, _) => {
+        Probe::Failed(_) => slot.put(None),
+        Probe::Opened(ledger, _) => {
             slot.put(Some(Arc::clone(ledger)));
-            wanted.board.refresh(true);
+            wanted.shared_status.refresh(true);
         }
-        Look::Same if wanted.refresh => wanted.board.refresh(true),
-        Look::Same => {}
+        Probe::Same if wanted.refresh => wanted.shared_status.refresh(true),
+        Probe::Same => {}
     }
     found
 }
@@ -191,7 +191,7 @@ fn note_holds(ledger: &Ledger, wanted: &Wanted) -> Result<(), Error> {
         .try_for_each(|holds| ledger.note_configured_holds(holds))
 }
 
-/// Where no other process runs on the state, what is open was left by one that was killed, or by a pass that was cut.
+/// Where no other process runs on the state, what is open was left by one that was killed, or by a run that was cut.
 fn close_interrupted(ledger: &Ledger, config: &Config, now: DateTime<Utc>) -> Result<(), Error> {
     if let Some(lock) = Ledger::lock_deletions(&config.state_dir)? {
         for left in ledger.close_interrupted_runs(&lock, now)? {
@@ -201,7 +201,7 @@ fn close_interrupted(ledger: &Ledger, config: &Config, now: DateTime<Utc>) -> Re
     Ok(())
 }
 
-fn open(known: &KnownHead, wanted: &Wanted, now: DateTime<Utc>) -> Result<Look, Error> {
+fn open(known: &KnownHead, wanted: &Wanted, now: DateTime<Utc>) -> Result<Probe, Error> {
     let config = &wanted.config;
     let ledger = Ledger::open_known(&config.state_dir, Access::Create, now, known)?;
     ledger.probe()?;
@@ -217,8 +217,8 @@ fn open(known: &KnownHead, wanted: &Wanted, now: DateTime<Utc>) -> Result<Look, 
         past.begun
             .extend(ledger.last_begun(name, now)?.map(|last| (name.clone(), last)));
     }
-    wanted.board.recall(config, &ledger)?;
-    Ok(Look::Opened(Arc::new(ledger), past))
+    wanted.shared_status.recall(config, &ledger)?;
+    Ok(Probe::Opened(Arc::new(ledger), past))
 }
 
 fn panicked(error: &JoinError) -> Error {

@@ -2,8 +2,8 @@
 //!
 //! ```text
 //! due        pure: what is known and what time it is → whom to run
-//! planner    the one loop: waits, rings, starts passes, reloads, drains
-//! turn       one pass as a task of its own: waits for, or shares, the right to delete, is cut when it hangs
+//! planner    the one loop: waits, rings, starts runs, reloads, drains
+//! turn       one run as a task of its own: waits for, or shares, the right to delete, is cut when it hangs
 //! store      a ledger that may be missing, and comes back; ledger_probe: whether it works
 //! reload     a new configuration beside the old one; watch: whether it changed; writers: whether somebody still writes it
 //! board      what is known, for whoever asks; status: the shape in which they get it
@@ -17,18 +17,18 @@
 //! for the crate is to ring a one-shot timer, which it does by waking twice a second. This one sleeps until the next tick
 //! or 30 seconds, whichever is sooner; the 30 seconds are for clocks that are set and hosts that slept.
 //!
-//! It is *not* for what a pass does (`run`) nor for how it is shown (`web`).
+//! It is *not* for what a run does (`run`) nor for how it is shown (`web`).
 
-mod board;
-mod due;
-pub mod gauges;
+mod ledger_handle;
 mod ledger_probe;
-mod planner;
+mod main_loop;
+pub mod observe;
 mod reload;
+mod run_task;
+mod scheduler;
+mod shared_status;
 mod status;
-mod store;
 mod systemd;
-mod turn;
 mod watch;
 mod writers;
 
@@ -41,16 +41,16 @@ use chrono::{DateTime, Utc};
 use tokio::net::TcpListener;
 use tokio::sync::{Notify, watch as channel};
 
-pub use board::Board;
+pub use ledger_handle::say_when_new;
+pub use shared_status::SharedStatus;
 pub use status::{
     ConfigStatus, Counts, FreezeStatus, LastRun, PolicyStatus, Problem, RefusalStatus, Sizes, Status, StorageDay,
 };
-pub use store::say_when_new;
 pub use watch::fingerprint;
 
-use crate::config::{Config, Surroundings};
+use crate::config::{Config, Environment};
 use crate::rds;
-use planner::Planner;
+use main_loop::MainLoop;
 
 /// An address that is not there yet is tried again after this, then after twice as long each time,
 const FIRST_WAIT: Duration = Duration::from_millis(500);
@@ -65,7 +65,7 @@ pub struct Options {
     /// The configuration to begin with.
     pub config: Arc<Config>,
     /// What surrounds the process; for loading the configuration again.
-    pub surroundings: Surroundings,
+    pub environment: Environment,
     /// Becomes true when the daemon is to end.
     pub stop: channel::Receiver<bool>,
     /// Notified to look at the configuration at once: SIGHUP.
@@ -74,7 +74,7 @@ pub struct Options {
     pub clock: Clock,
     /// This host's name: jitter is spread by it.
     pub host: String,
-    /// For a look at it: every policy runs at once, and every decision is kept from the first pass on.
+    /// For a look at it: every policy runs at once, and every decision is kept from the first run on.
     pub show: bool,
 }
 
@@ -109,7 +109,7 @@ pub enum Ended {
 /// A daemon that is about to run.
 #[derive(Debug)]
 pub struct Daemon {
-    planner: Planner,
+    planner: MainLoop,
     listening: Option<Listening>,
 }
 
@@ -167,7 +167,7 @@ impl Daemon {
             Some(address) => Some(Listening::begin(address).await?),
         };
         Ok(Self {
-            planner: Planner::new(options, turn::by_run())?,
+            planner: MainLoop::new(options, run_task::by_run())?,
             listening,
         })
     }
@@ -184,7 +184,7 @@ impl Daemon {
     pub async fn run(self) -> Result<Ended, Error> {
         let (closing, closed) = channel::channel(false);
         let serving = self.listening.map(|listening| {
-            let (board, mut closed) = (self.planner.board(), closed);
+            let (shared_status, mut closed) = (self.planner.shared_status(), closed);
             tokio::spawn(async move {
                 let mut stop = Box::pin(async move {
                     // A dropped sender means the same.
@@ -197,7 +197,7 @@ impl Daemon {
                 if let Ok(address) = listener.local_addr() {
                     tracing::info!(address = %address, "listening on http://{address}/");
                 }
-                crate::web::serve(listener, board, stop).await;
+                crate::web::serve(listener, shared_status, stop).await;
             })
         });
         let ended = self.planner.run().await;
@@ -223,7 +223,7 @@ pub fn host_name() -> String {
 }
 
 /// Runs a call that blocks (the ledger's) or takes long without stalling the other tasks of the runtime.
-pub fn off_the_runtime<T>(call: impl FnOnce() -> T) -> T {
+pub fn blocking<T>(call: impl FnOnce() -> T) -> T {
     match tokio::runtime::Handle::try_current().map(|handle| handle.runtime_flavor()) {
         Ok(tokio::runtime::RuntimeFlavor::MultiThread) => tokio::task::block_in_place(call),
         _ => call(),

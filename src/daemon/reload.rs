@@ -8,8 +8,8 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 
 use crate::config::difference::{self, Keeps};
-use crate::config::{self, Config, Surroundings};
-use crate::retention::diff::{self, Groups, Side};
+use crate::config::{self, Config, Environment};
+use crate::retention::compare::{self, Groups, Side};
 use crate::retention::policy::Knowledge;
 use crate::retention::{Backup, Fate, Hold, Instance, InstanceId, Outcome, Policy, PolicyName, ProjectName, RunReport};
 use crate::run;
@@ -27,8 +27,8 @@ pub enum Found {
 }
 
 /// Reads the files again. Blocks.
-pub fn look(current: &Config, surroundings: &Surroundings) -> Found {
-    match config::load(&current.path, surroundings) {
+pub fn look(current: &Config, environment: &Environment) -> Found {
+    match config::load(&current.path, environment) {
         Err(problems) => Found::Bad(problems.iter().map(config::Problem::one_line).collect()),
         Ok(new) => judge(current, new),
     }
@@ -176,7 +176,7 @@ fn fates(
             policies: &claiming[nth],
             holds: &holds[nth],
         };
-        diff::compare(instance, backups, [side(0), side(1)], now, &mut groups);
+        compare::compare(instance, backups, [side(0), side(1)], now, &mut groups);
     }
     Some(groups)
 }
@@ -186,7 +186,7 @@ type Known = BTreeMap<(ProjectName, InstanceId), (Arc<Instance>, Vec<Backup>)>;
 /// What the last run of each policy saw and did not delete.
 fn backups(seen: &BTreeMap<PolicyName, Arc<RunReport>>) -> Known {
     let mut reports: Vec<&RunReport> = seen.values().map(Arc::as_ref).collect();
-    // Of a backup that several runs saw, the latest word counts; one pass of several policies is one report.
+    // Of a backup that several runs saw, the latest word counts; one run of several policies is one report.
     reports.sort_by_key(|report| std::cmp::Reverse(report.at));
     let mut known = Known::new();
     let mut met = HashSet::new();
@@ -242,13 +242,13 @@ mod tests {
             fs::write(zones.join("Europe/Berlin"), from).unwrap();
         };
         install("Europe/Berlin");
-        let surroundings = Surroundings {
+        let environment = Environment {
             tzdir: Some(zones.clone()),
-            ..Surroundings::default()
+            ..Environment::default()
         };
-        let loaded = config::load(&file, &surroundings).unwrap();
+        let loaded = config::load(&file, &environment).unwrap();
         assert_eq!(loaded.policies[0].policy.zone, Zone::of("Europe/Berlin"));
-        let again = || match look(&loaded, &surroundings) {
+        let again = || match look(&loaded, &environment) {
             Found::Good(new) => new,
             Found::Bad(problems) => panic!("{problems:?}"),
         };

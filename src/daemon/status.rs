@@ -1,6 +1,6 @@
 //! What the daemon shows of itself, as one value: `/api/v1/status` and the page are made from it.
 //!
-//! Plain data in the contract's words; not for finding it out (`board`) nor for drawing it (`web`).
+//! Plain data in the contract's words; not for finding it out (`shared_status`) nor for drawing it (`web`).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -50,7 +50,7 @@ pub struct Status {
     pub storage: Vec<StorageDay>,
     /// Holds and name patterns that cover nothing, by the last run or reload.
     pub notices: Vec<String>,
-    /// The last pass of each policy, whole; with every decision where the fleet is small enough to be kept in memory.
+    /// The last run of each policy, whole; with every decision where the fleet is small enough to be kept in memory.
     #[serde(skip)]
     pub reports: BTreeMap<PolicyName, Arc<RunReport>>,
 }
@@ -243,7 +243,7 @@ impl Counts {
 }
 
 impl LastRun {
-    /// From the report of a pass.
+    /// From the report of a run.
     pub fn of(report: &RunReport, policy: &PolicyReport) -> Self {
         let gravest = policy.refusals.first();
         Self {

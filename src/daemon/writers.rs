@@ -20,7 +20,7 @@ const MOST: usize = 4096;
 
 /// The kernel's last word on a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Told {
+enum FileEvent {
     Written,
     Closed,
 }
@@ -36,7 +36,7 @@ pub enum Needs {
 
 /// What the kernel told of files in the configuration's directories.
 #[derive(Debug, Default)]
-pub struct Writers(HashMap<PathBuf, Told>);
+pub struct Writers(HashMap<PathBuf, FileEvent>);
 
 impl Writers {
     /// Takes note of an event; of an error, too, for then events were lost.
@@ -46,11 +46,11 @@ impl Writers {
             self.0.clear();
         }
         let told = match event.kind {
-            EventKind::Modify(ModifyKind::Data(_)) => Told::Written,
+            EventKind::Modify(ModifyKind::Data(_)) => FileEvent::Written,
             // A file that is renamed into place is whole, and one that is gone has no writer.
             EventKind::Access(AccessKind::Close(AccessMode::Write))
             | EventKind::Modify(ModifyKind::Name(_))
-            | EventKind::Remove(_) => Told::Closed,
+            | EventKind::Remove(_) => FileEvent::Closed,
             _ => return,
         };
         for path in &event.paths {
@@ -60,13 +60,13 @@ impl Writers {
 
     /// What was told of changes that are in force now is no word on later ones. What is open stays open.
     pub fn forget_closed(&mut self) {
-        self.0.retain(|_, told| *told == Told::Written);
+        self.0.retain(|_, told| *told == FileEvent::Written);
     }
 
     /// What these changed files need before what they say is taken.
     pub fn needs<'f>(&self, changed: impl Iterator<Item = &'f PathBuf>) -> Needs {
-        let words: Vec<(&PathBuf, Option<Told>)> = changed.map(|file| (file, self.of(file))).collect();
-        let open = words.iter().find(|(_, told)| *told == Some(Told::Written));
+        let words: Vec<(&PathBuf, Option<FileEvent>)> = changed.map(|file| (file, self.of(file))).collect();
+        let open = words.iter().find(|(_, told)| *told == Some(FileEvent::Written));
         match open {
             Some((file, _)) => Needs::Close((*file).clone()),
             None if !words.is_empty() && words.iter().all(|(_, told)| told.is_some()) => Needs::Quiet(QUIET),
@@ -75,14 +75,16 @@ impl Writers {
     }
 
     /// The word on a file, or on a link or directory on its way: a Kubernetes volume swaps nothing but `..data`.
-    fn of(&self, file: &Path) -> Option<Told> {
+    fn of(&self, file: &Path) -> Option<FileEvent> {
         let (place, real) = (place(file), file.canonicalize().ok());
         let is_about = |path: &Path| {
             self::place(path) == place
                 || (real.as_ref()).is_some_and(|real| path.canonicalize().is_ok_and(|path| real.starts_with(path)))
         };
         let words = self.0.iter().filter(|(path, _)| is_about(path));
-        words.map(|(_, told)| *told).min_by_key(|told| *told == Told::Closed)
+        words
+            .map(|(_, told)| *told)
+            .min_by_key(|told| *told == FileEvent::Closed)
     }
 }
 

@@ -212,7 +212,7 @@ impl Ledger {
     }
 
     /// Approves the next listing of an instance (by its id) or a project (by its name), however much it shrank.
-    /// [`Ledger::believe`] uses the approval up.
+    /// [`Ledger::accept_count`] uses the approval up.
     pub fn approve_listing<'a>(
         &self,
         target: &str,

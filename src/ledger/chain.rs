@@ -15,8 +15,8 @@ use rusqlite::{OptionalExtension, Transaction};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
-use super::packed::{Pieces, Unpacking};
-use super::replay::Replay;
+use super::archive::{Chunks, Unpacking};
+use super::verify::Replay;
 use super::{Error, Fault, Ledger};
 
 /// What stands before the first row.
@@ -169,16 +169,16 @@ pub(super) fn append(tx: &Transaction<'_>, at: DateTime<Utc>, kind: Kind, body: 
 
 /// The body of one row.
 pub(super) fn body<T: serde::de::DeserializeOwned>(tx: &Transaction<'_>, seq: i64) -> Result<T, Error> {
-    Ok(serde_json::from_str(&row(tx, &Pieces::default(), seq)?.body)?)
+    Ok(serde_json::from_str(&row(tx, &Chunks::default(), seq)?.body)?)
 }
 
 /// One row, packed or not.
-pub(super) fn row(tx: &Transaction<'_>, pieces: &Pieces, seq: i64) -> Result<Row, Error> {
+pub(super) fn row(tx: &Transaction<'_>, pieces: &Chunks, seq: i64) -> Result<Row, Error> {
     row_if_any(tx, pieces, seq)?.ok_or_else(|| Error::corrupt(format!("row {seq} is missing")))
 }
 
 /// One row, packed or not, where it is there.
-pub(super) fn row_if_any(tx: &Transaction<'_>, pieces: &Pieces, seq: i64) -> Result<Option<Row>, Error> {
+pub(super) fn row_if_any(tx: &Transaction<'_>, pieces: &Chunks, seq: i64) -> Result<Option<Row>, Error> {
     let mut statement = tx.prepare_cached(&format!("SELECT {COLUMNS} FROM chain WHERE seq = ?1"))?;
     match statement.query_row([seq], Row::read).optional()? {
         Some(row) => Ok(Some(row)),
@@ -314,7 +314,7 @@ impl Ledger {
     pub fn export(&self, out: &mut dyn Write) -> Result<(), Error> {
         let fail = |error: std::io::Error| Error::storage(std::path::Path::new("output"), Fault::Io(error));
         self.read(|tx| {
-            let pieces = Pieces::default();
+            let pieces = Chunks::default();
             rows(tx, |row| {
                 let Row {
                     seq,
@@ -326,7 +326,7 @@ impl Ledger {
                 } = row;
                 let deletions = match Kind::parse(&kind) {
                     Some(Kind::Outcome) => {
-                        let deletions = super::past::deletions_of(tx, &pieces, &body)?;
+                        let deletions = super::history::deletions_of(tx, &pieces, &body)?;
                         format!(r#","deletions":{}"#, serde_json::to_string(&deletions)?)
                     }
                     _ => String::new(),

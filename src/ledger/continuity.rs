@@ -11,9 +11,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rusqlite::{Connection, Transaction};
 
+use super::archive::Chunks;
 use super::open::{beside, identity};
-use super::packed::Pieces;
-use super::replay::Replay;
+use super::verify::Replay;
 use super::{Error, Fault, chain};
 
 /// The last head of a state's chain that this process committed or read. Clones share it: give it to every opening of the
@@ -52,7 +52,7 @@ impl KnownHead {
             return rewound();
         }
         if (rows, &head) != (known.seq, &known.hash)
-            && chain::row_if_any(tx, &Pieces::default(), known.seq)?.is_none_or(|row| row.hash != known.hash)
+            && chain::row_if_any(tx, &Chunks::default(), known.seq)?.is_none_or(|row| row.hash != known.hash)
         {
             return rewound();
         }
@@ -67,7 +67,7 @@ impl KnownHead {
     }
 
     /// The head as this transaction sees it; to be kept with [`Self::learn`] once the transaction is committed.
-    pub(super) fn seen(&self, tx: &Transaction<'_>) -> Result<Seen, Error> {
+    pub(super) fn seen(&self, tx: &Transaction<'_>) -> Result<SeenHead, Error> {
         let known = self.lock().clone();
         let (seq, hash) = chain::noted(tx)?;
         let words = match &known {
@@ -75,11 +75,11 @@ impl KnownHead {
             Some(known) => known.words + words(tx, known.seq, seq)?,
             None => words(tx, 0, seq)?,
         };
-        Ok(Seen(Head { seq, hash, words }))
+        Ok(SeenHead(Head { seq, hash, words }))
     }
 
     /// Keeps what a committed transaction saw, unless another one has seen more meanwhile.
-    pub(super) fn learn(&self, Seen(head): Seen) {
+    pub(super) fn learn(&self, SeenHead(head): SeenHead) {
         let mut known = self.lock();
         if known.as_ref().is_none_or(|known| known.seq <= head.seq) {
             *known = Some(head);
@@ -88,12 +88,12 @@ impl KnownHead {
 }
 
 /// A head that a transaction saw.
-pub(super) struct Seen(Head);
+pub(super) struct SeenHead(Head);
 
 /// How many rows after the first and up to the second are what people said.
 fn words(tx: &Transaction<'_>, after: i64, to: i64) -> Result<i64, Error> {
     Ok(tx
-        .prepare_cached(super::replay::COUNT_WORDS)?
+        .prepare_cached(super::verify::COUNT_WORDS)?
         .query_row([after, to], |row| row.get(0))?)
 }
 

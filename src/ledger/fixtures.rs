@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::{Access, Clearance, DeletionLock, Intent, Ledger, Listing, RequestKey};
+use super::{Access, DeletionLock, Intent, IntentResult, Ledger, Listing, RequestKey};
 use crate::retention::plan::{ClockCheck, Conditions, InstanceDue};
 use crate::retention::{
     ApprovedPlan, BackupId, BackupStatus, Batch, Candidate, Count, ExpireReason, Freeze, Hold, HoldTarget, Instance,
@@ -151,7 +151,7 @@ impl State {
     /// Intends what must be cleared whole.
     pub(super) fn intend(&self, numbers: impl IntoIterator<Item = usize>) -> RequestKey {
         match self.ledger.intend(&self.intent(), &mut batch(numbers)) {
-            Ok(Clearance::Cleared { request, dropped }) if dropped.is_empty() => request,
+            Ok(IntentResult::Cleared { request, dropped }) if dropped.is_empty() => request,
             other => panic!("not cleared whole: {other:?}"),
         }
     }

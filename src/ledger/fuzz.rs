@@ -14,7 +14,8 @@ use std::sync::Arc;
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::{
-    Access, Clearance, DeletionLock, Entry, FinishedPolicy, Intent, Ledger, Listing, NewRun, RunFilter, Verification,
+    Access, DeletionLock, FinishedPolicy, Intent, IntentResult, Ledger, LedgerWrite, Listing, NewRun, RunFilter,
+    Verification,
 };
 use crate::retention::fuzz::Tape;
 use crate::retention::plan::{ClockCheck, Conditions, InstanceDue};
@@ -223,7 +224,7 @@ fn write_on(ledger: &Ledger, dir: &Path) {
     };
     let _ = ledger.close_open_requests(&lock, noon());
     let (mut batch, listings) = (batch(7..9), listings());
-    if let Ok(Clearance::Cleared { request, .. }) = ledger.intend(&intent(&lock, &listings), &mut batch) {
+    if let Ok(IntentResult::Cleared { request, .. }) = ledger.intend(&intent(&lock, &listings), &mut batch) {
         if let Ok(open) = ledger.open_requests() {
             let ids: Vec<&BackupId> = open
                 .iter()
@@ -340,14 +341,14 @@ fn fill(ledger: &Ledger, lock: &DeletionLock) {
     for numbers in [1..3, 3..5, 5..6, 9..10] {
         let mut batch = batch(numbers.clone());
         let cleared = ledger.intend(&intent(lock, &listings), &mut batch).expect("written");
-        let Clearance::Cleared { request, .. } = cleared else {
+        let IntentResult::Cleared { request, .. } = cleared else {
             panic!("{cleared:?}")
         };
         let outcomes: Vec<_> = batch.ids().map(|id| (id.clone(), Outcome::Accepted)).collect();
         // The last one stays open, as a killed process leaves it, and the one before it did not begin in time.
         if numbers.start == 5 {
             let (at, why) = (noon(), "no connection".to_owned());
-            let entry = Entry::Withdrawal { request, at, why };
+            let entry = LedgerWrite::Withdrawal { request, at, why };
             let entered = ledger.enter(&intent(lock, &listings), vec![entry]).remove(0);
             assert!(entered.is_ok(), "{entered:?}");
         } else if numbers.start < 9 {

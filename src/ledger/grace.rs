@@ -217,18 +217,18 @@ fn configured(tx: &Transaction<'_>) -> Result<Vec<Hold>, Error> {
 }
 
 /// A period that goes on, whosever it is.
-struct Going {
+struct GoingOn {
     instance: String,
     backup: BackupId,
     name: String,
     since: DateTime<Utc>,
 }
 
-fn periods(tx: &Transaction<'_>) -> Result<Vec<Going>, Error> {
+fn periods(tx: &Transaction<'_>) -> Result<Vec<GoingOn>, Error> {
     let mut statement =
         tx.prepare_cached("SELECT DISTINCT instance, backup, name, since FROM grace WHERE restarts = 0")?;
     let rows = statement.query_map([], |row| {
-        Ok(Going {
+        Ok(GoingOn {
             instance: row.get(0)?,
             backup: BackupId::from(row.get::<_, String>(1)?),
             name: row.get(2)?,
@@ -238,7 +238,7 @@ fn periods(tx: &Transaction<'_>) -> Result<Vec<Going>, Error> {
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
-impl Going {
+impl GoingOn {
     fn restarts_by(&self, hold: &Hold) -> bool {
         hold.has_held_after(self.since) && hold.covers_names(&self.instance, &self.backup, &self.name)
     }

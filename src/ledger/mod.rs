@@ -13,24 +13,24 @@
 //! Whoever deletes also holds the [`DeletionLock`]; that is a lock of its own, held as long as a run lasts.
 
 pub mod approvals;
+mod archive;
 pub mod chain;
 pub mod configured;
-pub mod confirm;
 mod continuity;
 mod error;
 pub mod grace;
+pub mod history;
 pub mod holds;
-pub mod keys;
-pub mod observed;
+pub mod key_refusals;
+pub mod observations;
+pub mod observed_backups;
 mod open;
-mod packed;
-pub mod past;
-mod replay;
+mod request_state;
 pub mod requests;
 pub mod runs;
 mod schema;
-pub mod seen;
-mod sheet;
+pub mod settlements;
+mod verify;
 
 #[cfg(test)]
 mod fixtures;
@@ -50,24 +50,24 @@ use rusqlite::{Connection, Transaction, TransactionBehavior};
 pub use approvals::{APPROVABLE_FOR, RefusedPlan};
 pub use chain::Verification;
 pub use configured::{freeze_key, hold_key};
-pub use confirm::{Pending, Unconfirmed};
 pub use continuity::KnownHead;
 pub use error::{Error, Fault};
 pub use grace::{GraceKey, GracePeriod, GraceSeen, GraceStart, GraceUpdate};
+pub use history::{DeletionState, PastDeletion};
 pub use holds::{Actor, PlacedFreeze, PlacedHold, Thaw};
-pub use keys::KeyRefusal;
-pub use observed::{Elsewhere, REMEMBERED, Remembered, Said};
+pub use key_refusals::KeyRefusal;
+pub use observations::{Believed, BelievedCounts, KnownBackup, SeenBackup, SeenInstance};
+pub use observed_backups::{Elsewhere, ObservedBackup, REMEMBERED, Remembered};
 pub use open::{Access, DeletionLock};
-pub use past::{DeletionState, PastDeletion};
-pub use requests::{Clearance, Entered, Entry, Intent, Listing, OpenItem, OpenRequest, RequestKey};
+pub use requests::{Intent, IntentResult, LedgerWrite, Listing, OpenItem, OpenRequest, RequestKey, Written};
 pub use runs::{FinishedPolicy, LastBegun, LastRuns, LeftOpen, NewRun, RunFilter, RunRow};
-pub use seen::{Believed, BelievedCounts, KnownBackup, SeenBackup, SeenInstance};
+pub use settlements::{Pending, Unconfirmed};
 
 /// An open ledger.
 #[derive(Debug)]
 pub struct Ledger {
     /// What is sent and not settled, while this process deletes. Locked before the connection, never after it.
-    under_way: Mutex<sheet::UnderWay>,
+    under_way: Mutex<request_state::OpenRequests>,
     connection: Mutex<Connection>,
     /// Whether each commit is on disk when it returns (1) or soon (0), as the connection was last told; changed with the
     /// connection locked. Saying it costs as much as a small transaction.
@@ -116,14 +116,14 @@ impl Ledger {
     }
 
     fn forget_under_way(&self) {
-        *self.under_way.lock().unwrap_or_else(PoisonError::into_inner) = sheet::UnderWay::default();
+        *self.under_way.lock().unwrap_or_else(PoisonError::into_inner) = request_state::OpenRequests::default();
     }
 
     /// One transaction that changes what is under way. What is in memory is changed with it; after an error, or a panic, it
     /// is read anew, for then it may be ahead of the disk.
     fn change<T>(
         &self,
-        work: impl FnOnce(&Transaction<'_>, &mut sheet::UnderWay) -> Result<T, Error>,
+        work: impl FnOnce(&Transaction<'_>, &mut request_state::OpenRequests) -> Result<T, Error>,
     ) -> Result<T, Error> {
         let mut kept = self.under_way.lock().unwrap_or_else(PoisonError::into_inner);
         let mut under_way = std::mem::take(&mut *kept);

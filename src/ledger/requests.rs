@@ -9,10 +9,10 @@ use rusqlite::Transaction;
 use serde::{Deserialize, Serialize};
 
 use super::chain::{self, Kind};
-use super::past::DeletionState;
-use super::sheet::{Place, Sheet, UnderWay};
+use super::history::DeletionState;
+use super::request_state::{IdState, OpenRequests, RequestState};
 use super::{DeletionLock, Error, Ledger};
-use crate::retention::plan::Doomed;
+use crate::retention::plan::PlannedDeletion;
 use crate::retention::{BackupId, Batch, ExpireReason, Freeze, Hold, InstanceId, Outcome, PolicyName, ProjectName};
 
 /// The listing that a decision was made on.
@@ -31,7 +31,7 @@ pub struct Intent<'a> {
     pub lock: &'a DeletionLock,
     /// The run's id.
     pub run: &'a str,
-    /// 1 for the first time these ids are sent in the run; [`Entry::Intent`] says it for each batch.
+    /// 1 for the first time these ids are sent in the run; [`LedgerWrite::Intent`] says it for each batch.
     pub attempt: u32,
     /// SHA-256 of the configuration that decided.
     pub config_sha256: &'a str,
@@ -61,7 +61,7 @@ impl fmt::Display for RequestKey {
 /// Whether a batch may be sent.
 #[derive(Debug)]
 #[must_use = "only a cleared batch may be sent"]
-pub enum Clearance {
+pub enum IntentResult {
     /// The intent is on disk: send what is left of the batch, then enter the answer.
     Cleared {
         /// For its answer.
@@ -176,7 +176,7 @@ pub(super) fn state_of(outcome: &Outcome) -> DeletionState {
 
 /// What is to be entered in a transaction that it may share with others.
 #[derive(Debug)]
-pub enum Entry {
+pub enum LedgerWrite {
     /// A batch that is to be sent.
     Intent {
         /// 1 for the first time these ids are sent in the run.
@@ -209,9 +209,9 @@ pub enum Entry {
 /// An entry that is on disk.
 #[derive(Debug)]
 #[must_use = "only a cleared batch may be sent"]
-pub enum Entered {
+pub enum Written {
     /// A batch without what was dropped of it, and whether it may be sent.
-    Intent(Batch, Clearance),
+    Intent(Batch, IntentResult),
     /// The outcomes as they were given.
     Answer(Vec<(BackupId, Outcome)>),
     /// A request that was withdrawn.
@@ -221,7 +221,7 @@ pub enum Entered {
 /// One at a time, for tests.
 #[cfg(any(test, fuzzing))]
 impl Ledger {
-    pub(super) fn intend(&self, intent: &Intent<'_>, batch: &mut Batch) -> Result<Clearance, Error> {
+    pub(super) fn intend(&self, intent: &Intent<'_>, batch: &mut Batch) -> Result<IntentResult, Error> {
         let clearance = self.change(|tx, under_way| self.clear(tx, under_way, intent, batch))?;
         drop_held(batch, &clearance);
         Ok(clearance)
@@ -247,9 +247,9 @@ impl Ledger {
     ///
     /// Of what is an error nothing was recorded, and nothing may be sent. It harms no other: each is then tried by itself,
     /// except that no batch is where it was the disk that failed.
-    pub fn enter(&self, intent: &Intent<'_>, entries: Vec<Entry>) -> Vec<Result<Entered, Error>> {
+    pub fn enter(&self, intent: &Intent<'_>, entries: Vec<LedgerWrite>) -> Vec<Result<Written, Error>> {
         let together = self.change(|tx, under_way| {
-            let one = |entry: &Entry| self.enter_one(tx, under_way, intent, entry);
+            let one = |entry: &LedgerWrite| self.enter_one(tx, under_way, intent, entry);
             entries.iter().map(one).collect::<Result<Vec<_>, Error>>()
         });
         let failed = match together {
@@ -262,8 +262,8 @@ impl Ledger {
             Err(error) if error.is_lost() => None,
             Err(error) => error.fault().map(|_| error.to_string()),
         };
-        let alone = |entry: Entry| {
-            if let (Entry::Intent { .. }, Some(why)) = (&entry, &failed) {
+        let alone = |entry: LedgerWrite| {
+            if let (LedgerWrite::Intent { .. }, Some(why)) = (&entry, &failed) {
                 return Err(Error::NotTried(why.clone()));
             }
             let of = self.change(|tx, under_way| self.enter_one(tx, under_way, intent, &entry))?;
@@ -276,25 +276,25 @@ impl Ledger {
     fn enter_one(
         &self,
         tx: &Transaction<'_>,
-        under_way: &mut UnderWay,
+        under_way: &mut OpenRequests,
         intent: &Intent<'_>,
-        entry: &Entry,
-    ) -> Result<Option<Clearance>, Error> {
+        entry: &LedgerWrite,
+    ) -> Result<Option<IntentResult>, Error> {
         match entry {
-            Entry::Intent { attempt, batch } => {
+            LedgerWrite::Intent { attempt, batch } => {
                 let intent = Intent {
                     attempt: *attempt,
                     ..*intent
                 };
                 self.clear(tx, under_way, &intent, batch).map(Some)
             }
-            Entry::Answer {
+            LedgerWrite::Answer {
                 request,
                 at,
                 api_request_id,
                 outcomes,
             } => record_outcomes(tx, *request, *at, api_request_id.as_deref(), outcomes, under_way).map(|()| None),
-            Entry::Withdrawal { request, at, why } => {
+            LedgerWrite::Withdrawal { request, at, why } => {
                 record_withdrawal(tx, *request, *at, why, under_way).map(|()| None)
             }
         }
@@ -303,15 +303,15 @@ impl Ledger {
     fn clear(
         &self,
         tx: &Transaction<'_>,
-        under_way: &mut UnderWay,
+        under_way: &mut OpenRequests,
         intent: &Intent<'_>,
         batch: &Batch,
-    ) -> Result<Clearance, Error> {
+    ) -> Result<IntentResult, Error> {
         if !intent.lock.is_of(&self.dir) {
             return Err(Error::WrongLock { dir: self.dir.clone() });
         }
         if let Some(freeze) = freeze_in_force(tx, intent)? {
-            return Ok(Clearance::Frozen(freeze));
+            return Ok(IntentResult::Frozen(freeze));
         }
         let mut holds = super::holds::active(tx, intent.now)?;
         holds.extend(
@@ -333,10 +333,10 @@ impl Ledger {
             }
         }
         if left.is_empty() {
-            return Ok(Clearance::Empty { dropped });
+            return Ok(IntentResult::Empty { dropped });
         }
         let request = record_intent(tx, intent, batch.project(), &left, under_way)?;
-        Ok(Clearance::Cleared { request, dropped })
+        Ok(IntentResult::Cleared { request, dropped })
     }
 
     /// The present state of each id of some requests.
@@ -344,7 +344,7 @@ impl Ledger {
         self.read(|tx| {
             let mut states = Vec::new();
             for request in requests {
-                let of = super::sheet::states_of(tx, request.0)?.unwrap_or_default();
+                let of = super::request_state::states_of(tx, request.0)?.unwrap_or_default();
                 states.extend(of.into_iter().map(|(state, _)| state));
             }
             Ok(states)
@@ -388,8 +388,8 @@ impl Ledger {
 }
 
 /// Takes out of a batch what was held; only then it may be sent.
-fn drop_held(batch: &mut Batch, clearance: &Clearance) {
-    if let Clearance::Cleared { dropped, .. } | Clearance::Empty { dropped } = clearance
+fn drop_held(batch: &mut Batch, clearance: &IntentResult) {
+    if let IntentResult::Cleared { dropped, .. } | IntentResult::Empty { dropped } = clearance
         && !dropped.is_empty()
     {
         let dropped: HashSet<&BackupId> = dropped.iter().map(|(id, _)| id).collect();
@@ -397,15 +397,15 @@ fn drop_held(batch: &mut Batch, clearance: &Clearance) {
     }
 }
 
-fn entered(entry: Entry, cleared: Option<Clearance>) -> Entered {
+fn entered(entry: LedgerWrite, cleared: Option<IntentResult>) -> Written {
     match entry {
-        Entry::Intent { mut batch, .. } => {
-            let clearance = cleared.unwrap_or(Clearance::Empty { dropped: Vec::new() });
+        LedgerWrite::Intent { mut batch, .. } => {
+            let clearance = cleared.unwrap_or(IntentResult::Empty { dropped: Vec::new() });
             drop_held(&mut batch, &clearance);
-            Entered::Intent(batch, clearance)
+            Written::Intent(batch, clearance)
         }
-        Entry::Answer { outcomes, .. } => Entered::Answer(outcomes),
-        Entry::Withdrawal { .. } => Entered::Withdrawal,
+        LedgerWrite::Answer { outcomes, .. } => Written::Answer(outcomes),
+        LedgerWrite::Withdrawal { .. } => Written::Withdrawal,
     }
 }
 
@@ -423,8 +423,8 @@ fn record_intent(
     tx: &Transaction<'_>,
     intent: &Intent<'_>,
     project: &ProjectName,
-    left: &[&Doomed],
-    under_way: &mut UnderWay,
+    left: &[&PlannedDeletion],
+    under_way: &mut OpenRequests,
 ) -> Result<RequestKey, Error> {
     let mut body = IntentBody {
         run: intent.run.to_owned(),
@@ -458,29 +458,29 @@ fn record_intent(
         });
     }
     let seq = chain::append(tx, intent.now, Kind::Intent, &body)?;
-    let mut sheet = Sheet::new(seq, intent.run, intent.attempt, project, intent.now);
+    let mut request_state = RequestState::new(seq, intent.run, intent.attempt, project, intent.now);
     for item in body.items.iter().filter(|item| !item.resends.is_empty()) {
         if let Some((earlier, place)) = under_way.last(&item.backup) {
             let earlier = (earlier.seq, place);
             under_way.set(earlier, DeletionState::Resent, seq);
         }
     }
-    sheet.fill(body.items, std::iter::repeat((DeletionState::Intended, seq)))?;
-    under_way.enter(sheet);
+    request_state.fill(body.items, std::iter::repeat((DeletionState::Intended, seq)))?;
+    under_way.enter(request_state);
     Ok(RequestKey(seq))
 }
 
 /// The earlier request for an id that is answered but not settled. One that is not even answered is an error.
-fn unsettled_request(under_way: &UnderWay, backup: &BackupId) -> Result<Option<(i64, DeletionState)>, Error> {
-    let Some((sheet, place)) = under_way.last(backup) else {
+fn unsettled_request(under_way: &OpenRequests, backup: &BackupId) -> Result<Option<(i64, DeletionState)>, Error> {
+    let Some((request_state, place)) = under_way.last(backup) else {
         return Ok(None);
     };
-    match sheet.places[place].state {
+    match request_state.places[place].state {
         DeletionState::Intended => Err(Error::StillOpen {
             backup: backup.clone(),
-            request: sheet.seq,
+            request: request_state.seq,
         }),
-        state @ (DeletionState::Accepted | DeletionState::Unanswered) => Ok(Some((sheet.seq, state))),
+        state @ (DeletionState::Accepted | DeletionState::Unanswered) => Ok(Some((request_state.seq, state))),
         DeletionState::Rejected
         | DeletionState::Withdrawn
         | DeletionState::Resent
@@ -496,15 +496,18 @@ fn record_outcomes(
     now: DateTime<Utc>,
     api_request_id: Option<&str>,
     outcomes: &[(BackupId, Outcome)],
-    under_way: &mut UnderWay,
+    under_way: &mut OpenRequests,
 ) -> Result<(), Error> {
-    let Some(sheet) = under_way.sheet(tx, request)?.filter(|sheet| sheet.answer.is_none()) else {
+    let Some(request_state) = under_way
+        .request_state(tx, request)?
+        .filter(|request_state| request_state.answer.is_none())
+    else {
         return Err(Error::NotOpen(request));
     };
     let differ = |what: String| Error::OutcomesDiffer { request, what };
-    let mut awaited: HashMap<&BackupId, usize> = HashMap::with_capacity(sheet.places.len());
+    let mut awaited: HashMap<&BackupId, usize> = HashMap::with_capacity(request_state.places.len());
     awaited.extend(
-        sheet
+        request_state
             .places
             .iter()
             .enumerate()
@@ -522,7 +525,7 @@ fn record_outcomes(
     }
     let body = OutcomeBody {
         request,
-        run: sheet.run.clone(),
+        run: request_state.run.clone(),
         api_request_id: api_request_id.map(str::to_owned),
         outcomes: outcomes
             .iter()
@@ -533,9 +536,9 @@ fn record_outcomes(
             .collect(),
     };
     let seq = chain::append(tx, now, Kind::Outcome, &body)?;
-    sheet.answer = Some(seq);
+    request_state.answer = Some(seq);
     for (index, state) in answered {
-        (sheet.places[index].state, sheet.places[index].changed) = (state, seq);
+        (request_state.places[index].state, request_state.places[index].changed) = (state, seq);
     }
     under_way.changed(request);
     Ok(())
@@ -547,10 +550,12 @@ fn record_withdrawal(
     RequestKey(request): RequestKey,
     now: DateTime<Utc>,
     why: &str,
-    under_way: &mut UnderWay,
+    under_way: &mut OpenRequests,
 ) -> Result<(), Error> {
-    let sheet = under_way.sheet(tx, request)?.filter(|sheet| sheet.answer.is_none());
-    let run = sheet.ok_or(Error::NotOpen(request))?.run.clone();
+    let request_state = under_way
+        .request_state(tx, request)?
+        .filter(|request_state| request_state.answer.is_none());
+    let run = request_state.ok_or(Error::NotOpen(request))?.run.clone();
     let intent: IntentBody = chain::body(tx, request)?;
     let stood_in = |item: &IntendedItem| {
         let one = |(earlier, was): &(i64, DeletionState)| (item.backup.clone(), *earlier, *was);
@@ -568,20 +573,26 @@ fn record_withdrawal(
 }
 
 fn open_requests(tx: &Transaction<'_>) -> Result<Vec<OpenRequest>, Error> {
-    let item = |sheet: &Sheet, place: &Place| OpenItem {
-        policy: sheet.policy_of(place).clone(),
-        instance: sheet.instance_of(place).clone(),
+    let item = |request_state: &RequestState, place: &IdState| OpenItem {
+        policy: request_state.policy_of(place).clone(),
+        instance: request_state.instance_of(place).clone(),
         backup: place.backup.clone(),
         size_bytes: place.size_bytes,
     };
-    let request = |sheet: Sheet| OpenRequest {
-        request: RequestKey(sheet.seq),
-        items: sheet.places.iter().map(|place| item(&sheet, place)).collect(),
-        run: sheet.run,
-        attempt: sheet.attempt,
-        project: sheet.project,
-        at: sheet.at,
+    let request = |request_state: RequestState| OpenRequest {
+        request: RequestKey(request_state.seq),
+        items: request_state
+            .places
+            .iter()
+            .map(|place| item(&request_state, place))
+            .collect(),
+        run: request_state.run,
+        attempt: request_state.attempt,
+        project: request_state.project,
+        at: request_state.at,
     };
-    let open = Sheet::unsettled(tx)?.into_iter().filter(|sheet| sheet.answer.is_none());
+    let open = RequestState::unsettled(tx)?
+        .into_iter()
+        .filter(|request_state| request_state.answer.is_none());
     Ok(open.map(request).collect())
 }

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::chain::{self, Kind};
-use super::replay::Replay;
+use super::verify::Replay;
 use super::{DeletionLock, Error, Ledger, Stamp};
 use crate::retention::report::RunResult;
 use crate::retention::{Mode, PolicyName};
@@ -141,7 +141,7 @@ impl Ledger {
     pub fn begin_run(&self, run: &NewRun<'_>) -> Result<(), Error> {
         self.write(|tx| {
             Replay::check_words(tx)?;
-            super::keys::date_back(tx, run.started_at)?;
+            super::key_refusals::date_back(tx, run.started_at)?;
             let policies = run.policies.iter();
             let body = RunBegunBody {
                 run: run.id.to_owned(),

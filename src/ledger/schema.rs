@@ -97,7 +97,7 @@ CREATE TABLE blocked_key (fingerprint TEXT PRIMARY KEY, until INTEGER NOT NULL) 
 
 const STEP_2: &str = "
 -- One row a request, in place of one for each of its ids. states: of each id, in the order of the intent, a letter and the row of the chain
--- that gave it its state (sheet.rs); unsettled: how many of them wait for an answer or a listing.
+-- that gave it its state (request_state.rs); unsettled: how many of them wait for an answer or a listing.
 ALTER TABLE request ADD COLUMN states TEXT NOT NULL DEFAULT '';
 ALTER TABLE request ADD COLUMN unsettled INTEGER NOT NULL DEFAULT 0;
 UPDATE request SET

@@ -8,18 +8,18 @@ use std::time::Duration;
 
 use tokio::sync::OnceCell;
 
-use super::auth::{Env, Wallet, process_env};
+use super::credential_sources::Reader;
+use super::credentials::{CredentialCache, Env, process_env};
 use super::error::{Error, Place};
-use super::exchange::{Ask, Exchange, back_off};
 use super::failure::{Failure, Kind};
-use super::listing::{Page, believed};
-use super::reply::{Reply, tidy};
-use super::scalar::Many;
-use super::sources::Reader;
-use super::throttle::Throttle;
+use super::lenient_json::Many;
+use super::pagination::{Page, list_all};
+use super::rate::Throttle;
+use super::request::{ApiRequest, Exchange, back_off};
+use super::response::{Response, tidy};
 use super::transport::Http;
 use super::wire::{BackupPage, Entry, InstancePage, ProjectList};
-use super::{InstanceEntry, KeyGuard, Listed, Observer, Operation, Settings, proxy};
+use super::{InstanceEntry, KeyLockout, Listed, Observer, Operation, Settings, proxy};
 use crate::retention::plan::ClockCheck;
 use crate::retention::{Backup, BackupId, BackupKind, InstanceId, ProjectName};
 
@@ -85,12 +85,12 @@ const UNKNOWN_INSTANCE: [&str; 7] = [
 
 impl Client {
     /// A client; nothing is read or sent yet. `keys` is shared by all clients of the process.
-    pub fn new(settings: Settings, keys: KeyGuard, observer: Observer) -> Result<Self, Error> {
+    pub fn new(settings: Settings, keys: KeyLockout, observer: Observer) -> Result<Self, Error> {
         Self::tuned(settings, keys, observer, Tuning::default())
     }
 
     /// As [`Self::new`], with another environment and other back-offs.
-    pub fn tuned(settings: Settings, keys: KeyGuard, observer: Observer, tuning: Tuning) -> Result<Self, Error> {
+    pub fn tuned(settings: Settings, keys: KeyLockout, observer: Observer, tuning: Tuning) -> Result<Self, Error> {
         let http = |endpoint: &url::Url| {
             let proxy = proxy::variable(endpoint, &tuning.env).map_err(|message| Error::Configuration {
                 project: settings.project.clone(),
@@ -111,7 +111,7 @@ impl Client {
             rds: http(&settings.endpoint)?,
             iam: http(&settings.iam_endpoint)?,
             throttle: Throttle::new(settings.requests_per_second, settings.concurrency),
-            wallet: Wallet::new(reader),
+            credentials: CredentialCache::new(reader),
             keys,
             observer,
             alone_next: AtomicBool::new(true),
@@ -136,7 +136,7 @@ impl Client {
 
     /// A run begins: credentials are read again, and the next request goes alone until it proves the key (contract, 4.7).
     pub fn begin_run(&self) {
-        self.0.exchange.wallet.doubt();
+        self.0.exchange.credentials.invalidate();
         self.0.exchange.alone_next.store(true, Ordering::SeqCst);
         self.0.silent.store(0, Ordering::Relaxed);
     }
@@ -187,7 +187,7 @@ impl Client {
 
     async fn look_up_project(&self) -> Result<String, Error> {
         let region = &self.0.settings.region;
-        let ask = Ask {
+        let ask = ApiRequest {
             place: self.place(Operation::ListProjects, None),
             segments: vec!["v3".into(), "projects".into()],
             query: vec![("name", region.clone())],
@@ -227,7 +227,7 @@ impl Client {
     pub async fn list_instances(&self) -> Result<Vec<InstanceEntry>, Error> {
         let query = vec![("datastore_type", "SQLServer".to_owned())];
         let ask = self.ask(Operation::ListInstances, None, &["instances"], query).await?;
-        believed(self, ask, |body| instance_page(body, self.project())).await
+        list_all(self, ask, |body| instance_page(body, self.project())).await
     }
 
     /// One instance by its id; `None` when the API says that it has none such.
@@ -237,7 +237,7 @@ impl Client {
             .ask(Operation::ListInstances, Some(id), &["instances"], query)
             .await?;
         let place = ask.place.clone();
-        let found = match believed(self, ask, |body| instance_page(body, self.project())).await {
+        let found = match list_all(self, ask, |body| instance_page(body, self.project())).await {
             Ok(found) => found,
             // Any other 404 may come from a proxy or a wrong endpoint, and must not make an instance look deleted.
             Err(Error::NotFound { said, .. }) if UNKNOWN_INSTANCE.contains(&said.code.as_str()) => return Ok(None),
@@ -267,7 +267,7 @@ impl Client {
         let ask = self
             .ask(Operation::ListBackups, Some(instance), &["backups"], query)
             .await?;
-        believed(self, ask, |body| listed_page(body, instance, &kind)).await
+        list_all(self, ask, |body| listed_page(body, instance, &kind)).await
     }
 
     /// Whether an instance still has this manual backup: one call, however many backups the instance has (API page
@@ -283,7 +283,7 @@ impl Client {
             .ask(Operation::ListBackups, Some(instance), &["backups"], query)
             .await?;
         let place = ask.place.clone();
-        let found = believed(self, ask, |body| listed_page(body, instance, &kind)).await?;
+        let found = list_all(self, ask, |body| listed_page(body, instance, &kind)).await?;
         match found.as_slice() {
             [] => Ok(false),
             [one] if one.id == *backup => Ok(true),
@@ -317,7 +317,7 @@ impl Client {
         let ask = self
             .ask(Operation::ListRetainedBackups, Some(instance), &segments, Vec::new())
             .await?;
-        believed(self, ask, |body| retained_page(body, instance)).await
+        list_all(self, ask, |body| retained_page(body, instance)).await
     }
 
     pub(super) fn exchange(&self) -> &Exchange {
@@ -325,13 +325,17 @@ impl Client {
     }
 
     /// A deletion without its body.
-    pub(super) async fn deletion(&self) -> Result<Ask, Error> {
+    pub(super) async fn deletion(&self) -> Result<ApiRequest, Error> {
         self.ask(Operation::BatchDelete, None, &["backups", "batch-delete"], Vec::new())
             .await
     }
 
     /// A read: tried again after 429, 5xx, time-outs, broken connections and answers that cannot be read.
-    pub(super) async fn read<T>(&self, ask: &Ask, parse: impl Fn(&[u8]) -> Result<T, String>) -> Result<T, Error> {
+    pub(super) async fn read<T>(
+        &self,
+        ask: &ApiRequest,
+        parse: impl Fn(&[u8]) -> Result<T, String>,
+    ) -> Result<T, Error> {
         let tuning = self.tuning();
         let (mut failed, mut throttled) = (0, 0);
         loop {
@@ -391,7 +395,7 @@ impl Client {
         }
     }
 
-    fn note_silence(&self, sent: &Result<Reply, Failure>) {
+    fn note_silence(&self, sent: &Result<Response, Failure>) {
         match sent {
             Err(failure) if failure.kind == Kind::TimeOut => {
                 self.0.silent.fetch_add(1, Ordering::Relaxed);
@@ -406,12 +410,12 @@ impl Client {
         instance: Option<&InstanceId>,
         segments: &[&str],
         query: Vec<(&'static str, String)>,
-    ) -> Result<Ask, Error> {
+    ) -> Result<ApiRequest, Error> {
         let project_id = self.project_id().await?;
         let mut path = vec!["v3".to_owned(), project_id.clone()];
         path.extend(segments.iter().map(|segment| (*segment).to_owned()));
         let place = self.place(operation, instance);
-        Ok(Ask {
+        Ok(ApiRequest {
             place,
             segments: path,
             query,
@@ -437,7 +441,7 @@ pub(super) fn instance_page(body: &[u8], project: &ProjectName) -> Result<Page<I
     Page::new(page.items, &page.total, |fields| {
         let entry = fields.listed(project).ok_or(NO_ID)?;
         let id = entry.instance.id.to_string();
-        match fields.doubt() {
+        match fields.invalidate() {
             Some(what) => Err(format!("the {what} of instance {} cannot be read", tidy(&id))),
             None => Ok((id, entry)),
         }
@@ -484,7 +488,7 @@ fn backup_page(body: &[u8], row: impl Fn(&Entry<'_>) -> Result<Backup, String>) 
     let page: BackupPage<'_> = serde_json::from_slice(body).map_err(|error| error.to_string())?;
     Page::new(page.items, &page.total, |entry| {
         let backup = row(&entry)?;
-        match entry.doubt() {
+        match entry.invalidate() {
             Some(what) => Err(format!(
                 "the {what} of backup {} cannot be read",
                 tidy(backup.id.as_str())
@@ -495,7 +499,7 @@ fn backup_page(body: &[u8], row: impl Fn(&Entry<'_>) -> Result<Backup, String>) 
 }
 
 /// The error that a 4xx other than 401 and 429, or a redirect, means for a read.
-pub(super) fn refusal(place: &Place, reply: &Reply) -> Error {
+pub(super) fn refusal(place: &Place, reply: &Response) -> Error {
     let (place, status, said) = (place.clone(), reply.status, reply.said());
     let gateway = said.code.starts_with("APIG");
     if UNKNOWN_INSTANCE.contains(&said.code.as_str()) {

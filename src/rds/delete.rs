@@ -5,14 +5,14 @@
 
 use std::collections::HashMap;
 
-use super::reply::{Reply, tidy};
-use super::scalar::{Many, Scalar};
+use super::lenient_json::{Many, Scalar};
+use super::response::{Response, tidy};
 use super::wire::DeleteResults;
 use super::{Answer, Error, Place};
 use crate::retention::{BackupId, Outcome};
 
 /// What a reply other than 401 means for the batch.
-pub(super) fn answer(place: &Place, asked: &[BackupId], reply: &Reply) -> Result<Answer, Error> {
+pub(super) fn answer(place: &Place, asked: &[BackupId], reply: &Response) -> Result<Answer, Error> {
     // Of what went well the body is read once: a large run has a thousand of them.
     let read = match reply.status {
         200..=299 => outcomes(asked, &reply.body),
@@ -81,7 +81,7 @@ fn outcome(code: &Scalar<'_>, message: &Scalar<'_>) -> Outcome {
     let code = match code {
         Scalar::Text(text) => text.trim().to_owned(),
         Scalar::Whole(number) => number.to_string(),
-        Scalar::Absent | Scalar::Number(_) | Scalar::Odd => String::new(),
+        Scalar::Absent | Scalar::Number(_) | Scalar::Invalid => String::new(),
     };
     match code.as_str() {
         "" => unanswered("the answer gives no error_code for this id"),

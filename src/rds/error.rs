@@ -100,7 +100,7 @@ pub enum Error {
         project: ProjectName,
         /// Why.
         #[source]
-        source: super::auth::AuthError,
+        source: super::credentials::AuthError,
     },
     /// The access key was refused: nothing is sent with it for a while.
     #[error(
@@ -172,7 +172,7 @@ pub enum Error {
         source: Option<Cause>,
     },
     /// A listing was read again and again and never agreed with itself.
-    #[error("{place}: the listing is not believed after {reads} readings: {why}")]
+    #[error("{place}: the listing is not list_all after {reads} readings: {why}")]
     Disagreement {
         /// Where.
         place: Place,

@@ -16,9 +16,9 @@ use chrono::{DateTime, FixedOffset, TimeDelta, Utc};
 use serde_json::Value;
 
 use super::client::{instance_page, listed_page, refusal, retained_page};
-use super::listing::{Page, Reading};
-use super::reply::{Reply, http_date, retry_after};
-use super::scalar::LONGEST_TEXT;
+use super::lenient_json::LONGEST_TEXT;
+use super::pagination::{Page, Reading};
+use super::response::{Response, http_date, retry_after};
 use super::wire::parse_time;
 use super::{Answer, Error, Operation, Place, delete};
 use crate::retention::fuzz::Tape;
@@ -250,7 +250,7 @@ pub fn answers(data: &[u8]) {
     };
     let status = STATUS[usize::from(*status) % STATUS.len()];
     let asked: Vec<BackupId> = ["b1", "b2", "b3br04", "b4"].into_iter().map(BackupId::from).collect();
-    let reply = |status, body: &[u8]| Reply {
+    let reply = |status, body: &[u8]| Response {
         status,
         body: body.to_vec(),
         request_id: None,

@@ -5,24 +5,24 @@
 //! (`run` does both, with the ledger), and it knows no policies.
 //!
 //! The way through it: [`Client::list_instances`] and [`Client::list_backups`] ask `listing`, which asks `client`'s retrying read, which asks
-//! `exchange` for one signed request and answer; `throttle` and [`KeyGuard`] say when that request may start; `wire` reads
+//! `exchange` for one signed request and answer; `throttle` and [`KeyLockout`] say when that request may start; `wire` reads
 //! the JSON. A deletion waits for all of that in [`Client::permit_deletion`], before its intent, and is then sent with the [`DeletionPermit`].
 
-pub mod auth;
 mod client;
+mod credential_sources;
+pub mod credentials;
 mod delete;
+mod deletion_permit;
 mod error;
-mod exchange;
 mod failure;
-mod keys;
-mod listing;
-mod permit;
+mod key_lockout;
+mod lenient_json;
+mod pagination;
 mod proxy;
-mod reply;
-mod scalar;
+pub mod rate;
+mod request;
+mod response;
 pub mod sign;
-mod sources;
-pub mod throttle;
 mod transport;
 pub mod wire;
 
@@ -35,10 +35,10 @@ use std::time::Duration;
 use url::Url;
 
 pub use client::{Client, Tuning};
+pub use deletion_permit::{BEGINS_WITHIN, Delay, DeletionPermit, IntendedAt};
 pub use error::{Cause, Class, Error, Place, Said};
-pub use keys::{KeyGuard, OnRefusal, Refusal};
-pub use listing::LIMIT as PAGE;
-pub use permit::{BEGINS_WITHIN, Delay, DeletionPermit, IntendedAt};
+pub use key_lockout::{KeyLockout, OnRefusal, Refusal};
+pub use pagination::LIMIT as PAGE;
 
 use crate::retention::{BackupId, Engine, Instance, Outcome, ProjectName};
 
@@ -56,7 +56,7 @@ pub struct Settings {
     /// The IAM endpoint.
     pub iam_endpoint: Url,
     /// Where the credentials come from.
-    pub source: auth::Source,
+    pub source: credentials::CredentialSource,
     /// Ceiling of the pace.
     pub requests_per_second: u32,
     /// Requests under way at once.
@@ -203,7 +203,7 @@ pub enum Answer {
     /// 401 for the first time: nothing happened, and credentials are renewed before a repeat.
     KeyRefused {
         /// The key's, for the repeat's permit.
-        fingerprint: auth::Fingerprint,
+        fingerprint: credentials::Fingerprint,
     },
     /// The request did not begin within five seconds of its intent, or stop was requested before: nothing was sent.
     Late {

@@ -6,7 +6,7 @@
 use hyper_util::client::proxy::matcher::Matcher;
 use url::Url;
 
-use super::auth::Env;
+use super::credentials::Env;
 use super::transport::is_loopback;
 
 /// The variable that names the proxy for this endpoint, if any does. `Err` when its value cannot be used; the value, which may hold a

@@ -15,8 +15,8 @@ pub(super) use file::both_ways;
 pub use file::{BackupsOfInstance, backups_from_json};
 
 use super::InstanceEntry;
-use super::listing::LIMIT;
-use super::scalar::{LONGEST_TEXT, Many, Merge, Scalar, lenient_object};
+use super::lenient_json::{LONGEST_TEXT, Many, Merge, Scalar, lenient_object};
+use super::pagination::LIMIT;
 use crate::retention::{
     Backup, BackupId, BackupKind, BackupStatus, Databases, Doubt, Engine, Instance, InstanceId, InstanceLife,
     ProjectName,
@@ -120,7 +120,7 @@ pub(super) enum DatabaseNames {
     /// Their names, sorted; empty is a full backup.
     Names(Vec<String>),
     /// Not readable.
-    Odd,
+    Invalid,
 }
 
 impl Merge for DatabaseNames {
@@ -128,7 +128,7 @@ impl Merge for DatabaseNames {
         if *self == Self::Absent {
             *self = other;
         } else if other != Self::Absent && *self != other {
-            *self = Self::Odd;
+            *self = Self::Invalid;
         }
     }
 }
@@ -156,11 +156,11 @@ impl<'de> Deserialize<'de> for DatabaseNames {
                         ))
                     }
                     fn visit_seq<A: SeqAccess<'de>>(self, seq: A) -> Result<Element, A::Error> {
-                        super::scalar::drain_seq(seq).map(|()| Element(None))
+                        super::lenient_json::drain_seq(seq).map(|()| Element(None))
                     }
-                    super::scalar::visit_as!(Element(None) =>
+                    super::lenient_json::visit_as!(Element(None) =>
                         visit_bool: bool, visit_i64: i64, visit_u64: u64, visit_f64: f64);
-                    super::scalar::visit_null!(Element(None));
+                    super::lenient_json::visit_null!(Element(None));
                 }
                 deserializer.deserialize_any(Any)
             }
@@ -169,13 +169,13 @@ impl<'de> Deserialize<'de> for DatabaseNames {
         Ok(
             match Many::<Element, MOST_DATABASES, false>::deserialize(deserializer)? {
                 Many::Absent => Self::Absent,
-                Many::Odd => Self::Odd,
+                Many::Invalid => Self::Invalid,
                 Many::Items(items) => match items.into_iter().map(|element| element.0).collect::<Option<Vec<_>>>() {
                     Some(mut names) => {
                         names.sort_unstable();
                         Self::Names(names)
                     }
-                    None => Self::Odd,
+                    None => Self::Invalid,
                 },
             },
         )
@@ -187,7 +187,7 @@ impl DatabaseNames {
         match self {
             Self::Absent => Databases::Absent,
             Self::Names(names) => Databases::from_names(names),
-            Self::Odd => Databases::Unreadable,
+            Self::Invalid => Databases::Unreadable,
         }
     }
 }
@@ -261,7 +261,7 @@ impl Entry<'_> {
     }
 
     /// What cannot be read and may be the very thing that protects the backup, if there is such.
-    pub(super) fn doubt(&self) -> Option<&'static str> {
+    pub(super) fn invalidate(&self) -> Option<&'static str> {
         if self.id.is_odd_word() {
             Some("id")
         } else {
@@ -289,7 +289,7 @@ impl InstanceFields<'_> {
                     ))
                 })
                 .collect(),
-            Many::Absent | Many::Odd => Vec::new(),
+            Many::Absent | Many::Invalid => Vec::new(),
         };
         let instance = Instance {
             project: project.clone(),
@@ -312,7 +312,7 @@ impl InstanceFields<'_> {
     }
 
     /// What cannot be read and may be the very thing by which a policy selects the instance to protect it, if there is such.
-    pub(super) fn doubt(&self) -> Option<&'static str> {
+    pub(super) fn invalidate(&self) -> Option<&'static str> {
         let is_odd = [
             (self.id.is_odd_word(), "id"),
             (!self.name.is_text_or_absent(), "name"),
@@ -327,7 +327,7 @@ impl InstanceFields<'_> {
         match &self.tags {
             Many::Absent => false,
             Many::Items(tags) => !tags.iter().all(is_tag),
-            Many::Odd => true,
+            Many::Invalid => true,
         }
     }
 }

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use chrono::{DateTime, Datelike, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::decide::FUTURE_TOLERANCE;
+use super::evaluate::FUTURE_TOLERANCE;
 
 macro_rules! name_type {
     ($(#[$doc:meta])* $name:ident) => {

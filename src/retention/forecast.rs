@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::decide::FUTURE_TOLERANCE;
+use super::evaluate::FUTURE_TOLERANCE;
 use super::report::Tally;
 use super::streams::{is_in_scope, streams};
 use super::{
@@ -20,7 +20,7 @@ use super::{
 
 /// One instance and what is known or assumed of its future.
 #[derive(Clone, Copy)]
-pub struct Outlook<'a> {
+pub struct ForecastInput<'a> {
     /// The instance.
     pub instance: &'a Instance,
     /// Its backups now.
@@ -44,7 +44,7 @@ pub struct Outlook<'a> {
 
 /// How a backup goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Departure {
+pub struct Expiry {
     /// The run that deletes it.
     pub at: DateTime<Utc>,
     /// The first run that finds it expired without a break until then.
@@ -63,11 +63,11 @@ pub struct Future {
     /// Whether it does not exist yet.
     pub assumed: bool,
     /// How it goes; `None` when it stays beyond the horizon.
-    pub departure: Option<Departure>,
+    pub departure: Option<Expiry>,
 }
 
 /// Simulates the runs over one instance. The real backups come first, in their order, then the assumed ones as they come.
-pub fn forecast(outlook: &Outlook<'_>) -> Vec<Future> {
+pub fn forecast(outlook: &ForecastInput<'_>) -> Vec<Future> {
     let mut simulation = Simulation::new(outlook);
     while let Some(at) = simulation.next_run() {
         simulation.run(at);
@@ -78,7 +78,7 @@ pub fn forecast(outlook: &Outlook<'_>) -> Vec<Future> {
 }
 
 struct Simulation<'a> {
-    outlook: &'a Outlook<'a>,
+    outlook: &'a ForecastInput<'a>,
     futures: Vec<Future>,
     /// What is still there, and where it stands in `futures`.
     present: Vec<Backup>,
@@ -98,7 +98,7 @@ struct Simulation<'a> {
 }
 
 impl<'a> Simulation<'a> {
-    fn new(outlook: &'a Outlook<'a>) -> Self {
+    fn new(outlook: &'a ForecastInput<'a>) -> Self {
         let real: Vec<&Backup> = outlook
             .backups
             .iter()
@@ -204,7 +204,7 @@ impl<'a> Simulation<'a> {
     }
 
     fn decide(&mut self, at: DateTime<Utc>) {
-        let Outlook {
+        let ForecastInput {
             instance,
             holds,
             policies,
@@ -241,7 +241,7 @@ impl<'a> Simulation<'a> {
             let since = known.get(&future).copied().unwrap_or(at);
             if grace.before(at, *zone).is_some_and(|edge| since <= edge) {
                 // Two policies may let it go in the same minute: the first in the configuration's order deletes it.
-                self.futures[future].departure.get_or_insert_with(|| Departure {
+                self.futures[future].departure.get_or_insert_with(|| Expiry {
                     at,
                     expired_at: since,
                     policy: name.clone(),
@@ -277,7 +277,7 @@ struct Coming {
 
 impl Arrivals {
     /// The stream that is made most often comes at the assumed interval, the others at their own.
-    fn after(outlook: &Outlook<'_>) -> Self {
+    fn after(outlook: &ForecastInput<'_>) -> Self {
         let Some(every) = outlook.every.filter(|every| *every > TimeDelta::zero()) else {
             return Self {
                 coming: Vec::new(),

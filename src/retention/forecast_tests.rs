@@ -95,7 +95,7 @@ impl World {
         let runs: Vec<&[DateTime<Utc>]> = self.runs.iter().map(Vec::as_slice).collect();
         let none = HashMap::new();
         let grace = vec![&none; self.policies.len()];
-        forecast(&Outlook {
+        forecast(&ForecastInput {
             instance: &instance,
             backups: &self.backups,
             holds: &self.holds,
@@ -236,7 +236,7 @@ fn a_grace_that_has_begun_goes_on() {
     let policies = [Arc::new(policy("p", &[KeepRule::Last(at_most(1))], "3d"))];
     let runs = every(from, 24, 10);
     let begun = HashMap::from([(BackupId::from("old"), from - TimeDelta::days(2))]);
-    let futures = forecast(&Outlook {
+    let futures = forecast(&ForecastInput {
         instance: &instance,
         backups: &backups,
         holds: &[],
@@ -350,7 +350,7 @@ fn assumed_backups_are_like_the_newest_good_one() {
     world.every = Some(TimeDelta::zero());
     let instance = instance();
     let none = HashMap::new();
-    let outlook = Outlook {
+    let outlook = ForecastInput {
         instance: &instance,
         backups: &world.backups,
         holds: &[],

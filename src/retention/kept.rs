@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::plan::Doomed;
+use super::plan::PlannedDeletion;
 use super::policy::Knowledge;
 use super::{Policy, PolicyName, ProjectName};
 
@@ -23,12 +23,12 @@ pub struct KeptByEdit {
 
 impl KeptByEdit {
     /// Whether this deletion is left to the next run.
-    pub fn keeps(&self, doomed: &Doomed) -> bool {
-        let candidate = &doomed.candidate;
+    pub fn keeps(&self, planned: &PlannedDeletion) -> bool {
+        let candidate = &planned.candidate;
         let in_scope = |policy: &Arc<Policy>| {
             policy.select.claims(&candidate.instance, Knowledge::Full) && policy.select.takes_name(&candidate.name)
         };
-        self.policies.contains(&doomed.policy)
+        self.policies.contains(&planned.policy)
             || self.projects.contains(&candidate.instance.project)
             || self.protecting.iter().any(in_scope)
     }

@@ -9,9 +9,8 @@
 
 pub mod backup;
 pub mod bucket;
-pub mod decide;
-pub mod diff;
-pub mod edit;
+pub mod compare;
+pub mod evaluate;
 pub mod forecast;
 pub mod hold;
 pub mod kept;
@@ -22,6 +21,7 @@ pub mod report;
 pub mod span;
 pub mod streams;
 mod tzif;
+pub mod what_if;
 pub mod zone;
 
 #[cfg(any(test, fuzzing))]
@@ -33,7 +33,7 @@ pub use backup::{
     Backup, BackupId, BackupKind, BackupStatus, Databases, Doubt, Engine, Instance, InstanceId, InstanceLife,
     PolicyName, ProjectName,
 };
-pub use decide::{Decision, ExpireReason, KeepReason, Keeper, Series, Verdict, decide};
+pub use evaluate::{Decision, ExpireReason, KeepReason, KeptBy, Series, Verdict, decide};
 pub use hold::{Freeze, Hold, HoldTarget};
 pub use pattern::Pattern;
 pub use plan::{ApprovedPlan, Batch, Candidate, Plan, Refusal};

@@ -455,20 +455,20 @@ impl ApprovedPlan {
     /// instances and policies.
     pub fn batches(plans: Vec<Self>) -> Vec<Batches> {
         let mut seen: HashSet<BackupId> = HashSet::with_capacity(plans.iter().map(|plan| plan.due.len()).sum());
-        let mut by_project: BTreeMap<ProjectName, Vec<Doomed>> = BTreeMap::new();
+        let mut by_project: BTreeMap<ProjectName, Vec<PlannedDeletion>> = BTreeMap::new();
         for plan in plans {
             for candidate in plan.due {
                 if seen.insert(candidate.id.clone()) {
-                    let doomed = Doomed {
+                    let planned = PlannedDeletion {
                         policy: plan.policy.name.clone(),
                         candidate,
                     };
-                    let project = doomed.candidate.instance.project.clone();
-                    by_project.entry(project).or_default().push(doomed);
+                    let project = planned.candidate.instance.project.clone();
+                    by_project.entry(project).or_default().push(planned);
                 }
             }
         }
-        let cut = |(project, mut left): (ProjectName, Vec<Doomed>)| {
+        let cut = |(project, mut left): (ProjectName, Vec<PlannedDeletion>)| {
             left.sort_unstable_by(|a, b| b.order().cmp(&a.order()));
             Batches { project, left }
         };
@@ -481,7 +481,7 @@ impl ApprovedPlan {
 pub struct Batches {
     project: ProjectName,
     /// The youngest first, so that the room of what was cut off can be given back: whoever sends writes down as much elsewhere.
-    left: Vec<Doomed>,
+    left: Vec<PlannedDeletion>,
 }
 
 /// So much room may be left unused.
@@ -515,14 +515,14 @@ impl Iterator for Batches {
 
 /// One backup that will be deleted, and the policy that answers for it.
 #[derive(Clone, Debug)]
-pub struct Doomed {
+pub struct PlannedDeletion {
     /// The deleting policy: its guard passed it, its labels count it.
     pub policy: PolicyName,
     /// The backup.
     pub candidate: Candidate,
 }
 
-impl Doomed {
+impl PlannedDeletion {
     /// Oldest first.
     fn order(&self) -> (DateTime<Utc>, &BackupId) {
         (self.candidate.begin, &self.candidate.id)
@@ -533,7 +533,7 @@ impl Doomed {
 #[derive(Debug)]
 pub struct Batch {
     project: ProjectName,
-    items: Vec<Doomed>,
+    items: Vec<PlannedDeletion>,
 }
 
 impl Batch {
@@ -546,7 +546,7 @@ impl Batch {
     }
 
     /// What is to be deleted, oldest first.
-    pub fn items(&self) -> &[Doomed] {
+    pub fn items(&self) -> &[PlannedDeletion] {
         &self.items
     }
 
@@ -575,7 +575,7 @@ impl Batch {
     }
 
     /// Drops what must not be sent (held meanwhile, no longer COMPLETED).
-    pub fn retain(&mut self, keep: impl FnMut(&Doomed) -> bool) {
+    pub fn retain(&mut self, keep: impl FnMut(&PlannedDeletion) -> bool) {
         self.items.retain(keep);
     }
 

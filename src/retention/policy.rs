@@ -1,7 +1,7 @@
 //! What a policy says: whom it selects, what it keeps, how much it may delete.
 //!
 //! Every value here is already good: no zero counts, no empty rule sets, no unparsed zone. The words people type are
-//! `config::raw`; how they become this is `config::compile`.
+//! `config::spec`; how they become this is `config::load`.
 
 use std::num::NonZeroU32;
 

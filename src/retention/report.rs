@@ -433,7 +433,7 @@ pub struct RunReport {
 
 impl RunReport {
     /// The report of a run that has none of its own: every policy ended like this.
-    pub fn stand_in<'p>(
+    pub fn failed_report<'p>(
         policies: impl Iterator<Item = &'p Policy>,
         (at, finished_at): (DateTime<Utc>, DateTime<Utc>),
         result: RunResult,

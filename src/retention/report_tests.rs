@@ -1,6 +1,6 @@
 //! The words of reports are a contract, and numbers are sums.
 
-use super::super::decide::ExpireReason;
+use super::super::evaluate::ExpireReason;
 use super::super::{BackupKind, BackupStatus, Databases, Engine, InstanceLife};
 use super::*;
 

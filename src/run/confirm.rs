@@ -10,9 +10,9 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use super::listing::{SeenDatabases, backups_of};
-use super::send::{Item, Sending};
-use super::{Error, World, blocking, told_to_stop};
+use super::list_backups::{SeenDatabases, backups_of};
+use super::send::{SendResult, SentItem};
+use super::{Error, RunContext, blocking, stop_requested};
 use crate::ledger::Listing;
 use crate::rds::{Client, PAGE};
 use crate::retention::{BackupId, Fate, Instance, InstanceId, InstanceLife, Outcome};
@@ -37,22 +37,22 @@ const IDS_A_TRANSACTION: usize = 10_000;
 
 /// Looks until every accepted id is gone, the time is over, or the program is told to stop.
 pub(super) async fn confirm(
-    mut sending: Sending,
-    world: &World,
+    mut sending: SendResult,
+    context: &RunContext,
     run_id: &str,
     listings: &HashMap<InstanceId, Listing>,
     deadline: Instant,
-) -> Result<Sending, Error> {
+) -> Result<SendResult, Error> {
     let mut waits = WAITS.iter().copied().chain(std::iter::repeat(WAITS[WAITS.len() - 1]));
     loop {
-        let touched = touched(&sending.items, world, listings);
+        let touched = touched(&sending.items, context, listings);
         if touched.is_empty() {
             return Ok(sending);
         }
-        look(&mut sending.items, touched, world, run_id, deadline).await?;
+        look(&mut sending.items, touched, context, run_id, deadline).await?;
         let wait = waits.next().unwrap_or(WAITS[0]);
         let finished = !sending.items.iter().any(is_open);
-        if finished || Instant::now() + wait > deadline || !rest(world, wait).await {
+        if finished || Instant::now() + wait > deadline || !rest(context, wait).await {
             return Ok(sending);
         }
     }
@@ -69,12 +69,12 @@ struct Touched {
 }
 
 /// The instances with ids that wait, each once.
-fn touched(items: &[Item], world: &World, listings: &HashMap<InstanceId, Listing>) -> Vec<Touched> {
+fn touched(items: &[SentItem], context: &RunContext, listings: &HashMap<InstanceId, Listing>) -> Vec<Touched> {
     let mut touched: BTreeMap<&InstanceId, Touched> = BTreeMap::new();
     for (place, item) in items.iter().enumerate().filter(|(_, item)| is_open(item)) {
-        let candidate = &item.doomed.candidate;
+        let candidate = &item.planned.candidate;
         let instance = &candidate.instance;
-        let Some(client) = world.projects.get(&instance.project) else {
+        let Some(client) = context.projects.get(&instance.project) else {
             continue;
         };
         let of = touched.entry(&instance.id).or_insert_with(|| Touched {
@@ -92,7 +92,7 @@ fn touched(items: &[Item], world: &World, listings: &HashMap<InstanceId, Listing
             .saturating_sub(of.open.len());
         // What a deleted instance left is listed by another call, which takes no id.
         if of.instance.life == InstanceLife::Listed && of.open.len() < left.div_ceil(PAGE) {
-            let id = |place: &usize| items[*place].doomed.candidate.id.clone();
+            let id = |place: &usize| items[*place].planned.candidate.id.clone();
             of.one_by_one = of.open.iter().map(id).collect();
         }
     }
@@ -101,13 +101,17 @@ fn touched(items: &[Item], world: &World, listings: &HashMap<InstanceId, Listing
 
 /// One look at every touched instance, a few at a time.
 async fn look(
-    items: &mut [Item],
+    items: &mut [SentItem],
     touched: Vec<Touched>,
-    world: &World,
+    context: &RunContext,
     run_id: &str,
     deadline: Instant,
 ) -> Result<(), Error> {
-    let at_once: usize = world.projects.iter().map(|(_, client)| client.concurrency() + 1).sum();
+    let at_once: usize = context
+        .projects
+        .iter()
+        .map(|(_, client)| client.concurrency() + 1)
+        .sum();
     let mut touched = touched.into_iter();
     let mut looks = JoinSet::new();
     let mut gone = Vec::new();
@@ -115,12 +119,12 @@ async fn look(
         while looks.len() < at_once
             && let Some(of) = touched.next()
         {
-            let world = world.clone();
+            let context = context.clone();
             looks.spawn(async move {
                 let there = tokio::select! {
                     // Once told to stop no request is begun, not even to be dropped.
                     biased;
-                    () = told_to_stop(&world) => None,
+                    () = stop_requested(&context) => None,
                     there = still_there(&of) => there,
                     // At least one look, however short the time.
                     () = tokio::time::sleep_until(deadline + FIRST_LOOK) => None,
@@ -131,15 +135,15 @@ async fn look(
         let Some(joined) = looks.join_next().await else { break };
         // A listing that cannot be believed confirms nothing; the next look, or the next run, will.
         if let (of, Some(there)) = joined? {
-            let id = |place: usize| (place, items[place].doomed.candidate.id.clone());
+            let id = |place: usize| (place, items[place].planned.candidate.id.clone());
             let open = of.open.into_iter().map(id);
             gone.extend(open.filter(|(_, id)| !there.contains(id)));
         }
         if gone.len() >= IDS_A_TRANSACTION {
-            settle(items, &mut gone, world, run_id)?;
+            settle(items, &mut gone, context, run_id)?;
         }
     }
-    settle(items, &mut gone, world, run_id)
+    settle(items, &mut gone, context, run_id)
 }
 
 /// Which of the waiting ids are still there, and maybe others; `None` when that could not be found out.
@@ -164,7 +168,7 @@ async fn asked_for(of: &Touched) -> Option<HashSet<BackupId>> {
     Some(there)
 }
 
-fn is_open(item: &Item) -> bool {
+fn is_open(item: &SentItem) -> bool {
     match item.fate.as_deref() {
         Some(Fate::Answered(Outcome::Accepted | Outcome::Unanswered { .. })) => true,
         Some(Fate::Answered(Outcome::Rejected { code, .. })) => NOT_FOUND.contains(&code.as_str()),
@@ -173,9 +177,14 @@ fn is_open(item: &Item) -> bool {
 }
 
 /// Writes down what is gone, then enters it.
-fn settle(items: &mut [Item], gone: &mut Vec<(usize, BackupId)>, world: &World, run_id: &str) -> Result<(), Error> {
+fn settle(
+    items: &mut [SentItem],
+    gone: &mut Vec<(usize, BackupId)>,
+    context: &RunContext,
+    run_id: &str,
+) -> Result<(), Error> {
     let (places, ids): (Vec<usize>, Vec<BackupId>) = gone.drain(..).unzip();
-    if let Some(ledger) = &world.ledger {
+    if let Some(ledger) = &context.ledger {
         blocking(|| ledger.settle(run_id, crate::clock::now(), &ids, &[]))?;
     }
     let confirmed = Arc::new(Fate::Confirmed);
@@ -185,9 +194,9 @@ fn settle(items: &mut [Item], gone: &mut Vec<(usize, BackupId)>, world: &World, 
     Ok(())
 }
 
-async fn rest(world: &World, wait: Duration) -> bool {
+async fn rest(context: &RunContext, wait: Duration) -> bool {
     tokio::select! {
         () = tokio::time::sleep(wait) => true,
-        () = told_to_stop(world) => false,
+        () = stop_requested(context) => false,
     }
 }

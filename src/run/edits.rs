@@ -40,7 +40,7 @@ impl Edits {
     /// Leaves to the next run what it may keep of a batch.
     pub(super) fn drop_kept(&mut self, batch: &mut Batch) {
         let planned = batch.len();
-        batch.retain(|doomed| !self.kept.keeps(doomed));
+        batch.retain(|planned| !self.kept.keeps(planned));
         if batch.len() < planned && !self.is_said {
             self.is_said = true;
             tracing::warn!(

@@ -1,4 +1,4 @@
-//! The guard's place in a pass: it sees each policy's whole plan after everything is decided and before anything is sent.
+//! The guard's place in a run: it sees each policy's whole plan after everything is decided and before anything is sent.
 //!
 //! What it decides is `retention::plan`'s; here it gets what it looks at, and what it refused is kept for `approve`.
 
@@ -7,17 +7,17 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 
-use super::account::{Account, Accounts};
-use super::{Error, Order, World, blocking, survey};
+use super::policy_run::{PolicyRun, PolicyRuns};
+use super::{Error, RunContext, RunRequest, blocking, scan};
 use crate::ledger::RefusedPlan;
 use crate::retention::plan::{Approval, Conditions};
 use crate::retention::report::PolicyReport;
 use crate::retention::{ApprovedPlan, BackupId, Freeze, InstanceId, Mode, ProjectName, Refusal};
 
 /// The freeze in force at `now`; of several, from configuration and ledger, the one that lasts longest.
-fn freeze(world: &World, now: DateTime<Utc>) -> Result<Option<Freeze>, Error> {
-    let configured = world.live.borrow().freeze.clone();
-    let placed = match &world.ledger {
+fn freeze(context: &RunContext, now: DateTime<Utc>) -> Result<Option<Freeze>, Error> {
+    let configured = context.live.borrow().freeze.clone();
+    let placed = match &context.ledger {
         Some(ledger) => blocking(|| ledger.frozen(now))?,
         None => None,
     };
@@ -27,22 +27,22 @@ fn freeze(world: &World, now: DateTime<Utc>) -> Result<Option<Freeze>, Error> {
 
 /// Asks the guard about each policy's whole plan. In a dry run the answer is reported, and nothing is approved.
 pub(super) fn guard(
-    order: &Order,
-    world: &World,
+    request: &RunRequest,
+    context: &RunContext,
     run_id: Option<&str>,
-    survey: &mut survey::Survey,
-    accounts: Accounts,
+    scan: &mut scan::Scan,
+    policy_runs: PolicyRuns,
 ) -> Result<(Vec<PolicyReport>, Vec<ApprovedPlan>), Error> {
-    let freeze = freeze(world, order.now)?;
+    let freeze = freeze(context, request.now)?;
     let mut reports = Vec::new();
     let mut approved = Vec::new();
-    for (nth, account) in accounts.into_accounts().into_iter().enumerate() {
-        let policy = Arc::clone(account.policy());
-        let by_hand: HashSet<BackupId> = match &world.ledger {
-            Some(ledger) => blocking(|| ledger.approvals(&policy.name, order.now))?,
+    for (nth, policy_run) in policy_runs.into_accounts().into_iter().enumerate() {
+        let policy = Arc::clone(policy_run.policy());
+        let by_hand: HashSet<BackupId> = match &context.ledger {
+            Some(ledger) => blocking(|| ledger.approvals(&policy.name, request.now))?,
             None => HashSet::new(),
         };
-        let planned: HashMap<InstanceId, (ProjectName, Vec<BackupId>)> = account
+        let planned: HashMap<InstanceId, (ProjectName, Vec<BackupId>)> = policy_run
             .plan()
             .instances()
             .iter()
@@ -52,23 +52,23 @@ pub(super) fn guard(
             })
             .collect();
         let conditions = Conditions {
-            now: order.now,
+            now: request.now,
             freeze: freeze.as_ref(),
-            clocks: &survey.clocks,
+            clocks: &scan.clocks,
             approved: &by_hand,
         };
-        let (mut report, plan) = ask_guard(account, &conditions, &survey.shrunk_for(nth));
+        let (mut report, plan) = ask_guard(policy_run, &conditions, &scan.shrunk_for(nth));
         for refusal in &report.refusals {
-            survey.note_refusal(refusal, |instance| {
+            scan.note_refusal(refusal, |instance| {
                 planned.get(instance).map(|(project, _)| project.clone())
             });
         }
         let run = run_id.unwrap_or_default();
-        let waiting = waiting_for_approval(run, &report.refusals, &planned, &by_hand, order.now);
-        if let (Some(_), Mode::Enforce, Some(ledger)) = (run_id, policy.mode, &world.ledger) {
+        let waiting = waiting_for_approval(run, &report.refusals, &planned, &by_hand, request.now);
+        if let (Some(_), Mode::Enforce, Some(ledger)) = (run_id, policy.mode, &context.ledger) {
             // What waits goes on waiting through a freeze, a wrong clock or a day without listings: the limits were not
             // asked of it then.
-            let asked = report.refusals.is_empty() && survey.hit.of(nth) == survey::HitKind::None;
+            let asked = report.refusals.is_empty() && scan.hit.of(nth) == scan::Coverage::None;
             blocking(|| match &waiting {
                 Some(refused) => ledger.record_refused(&policy.name, refused),
                 None if asked => ledger.clear_refused(&policy.name),
@@ -77,16 +77,15 @@ pub(super) fn guard(
             approved.push(plan);
         }
         // What no run was refused nobody can approve, so a plan names only what a run was refused before.
-        if let (Some(waiting), Some(ledger)) = (&waiting, &world.ledger) {
+        if let (Some(waiting), Some(ledger)) = (&waiting, &context.ledger) {
             let known = blocking(|| ledger.refused_plan(&policy.name, &waiting.digest))?;
             report.digest = known
-                .filter(|plan| plan.is_approvable(order.now))
+                .filter(|plan| plan.is_approvable(request.now))
                 .map(|plan| plan.digest);
         }
         reports.push(report);
     }
-    survey
-        .skipped
+    scan.skipped
         .sort_by(|a, b| (&a.project, &a.instance).cmp(&(&b.project, &b.instance)));
     Ok((reports, approved))
 }
@@ -94,11 +93,11 @@ pub(super) fn guard(
 /// Asks the guard about one policy's whole plan, and of a dry-run policy what it would say if the policy were enforced.
 /// `before` was refused already.
 pub(super) fn ask_guard(
-    account: Account,
+    policy_run: PolicyRun,
     conditions: &Conditions<'_>,
     before: &[Refusal],
 ) -> (PolicyReport, ApprovedPlan) {
-    let (mut report, plan, if_enforced) = account.close();
+    let (mut report, plan, if_enforced) = policy_run.close();
     let gravest_first = |refusals: Vec<Refusal>| {
         let mut all = [before, &refusals].concat();
         all.sort_by_key(Refusal::gravity);

@@ -1,4 +1,4 @@
-//! The instances of a pass: listed, claimed by policies or by none, and those that were deleted and left backups behind.
+//! The instances of a run: listed, claimed by policies or by none, and those that were deleted and left backups behind.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -7,12 +7,12 @@ use chrono::{DateTime, TimeDelta, Utc};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use super::account::Accounts;
-use super::contested::leave_instances_alone;
-use super::cut::{Cut, skip_or_cut, until_told};
-use super::listing::SeenDatabases;
-use super::survey::{Overlaps, Survey};
-use super::{Error, Order, Purpose, World, blocking, count_instances};
+use super::cancel::{Cancellable, or_cancelled, skip_or_cancelled};
+use super::conflicts::leave_instances_alone;
+use super::list_backups::SeenDatabases;
+use super::policy_run::PolicyRuns;
+use super::scan::{Overlaps, Scan};
+use super::{Error, Purpose, RunContext, RunRequest, blocking, count_instances};
 use crate::ledger::{Believed, REMEMBERED, SeenInstance, Unconfirmed};
 use crate::rds::{Client, InstanceEntry};
 use crate::retention::plan::ClockCheck;
@@ -24,7 +24,7 @@ use crate::retention::{Engine, Instance, InstanceId, InstanceLife, Policy, Proje
 const SHRINK_DOUBT: TimeDelta = TimeDelta::days(7);
 
 /// One instance whose backups are to be listed.
-pub(super) struct Job {
+pub(super) struct InstanceJob {
     pub(super) client: Client,
     pub(super) instance: Arc<Instance>,
     /// Places of the policies that claim it.
@@ -36,7 +36,7 @@ pub(super) struct Job {
 }
 
 /// An instance to be claimed, as it is listed or as it was last seen.
-struct Found {
+struct FoundInstances {
     instance: Instance,
     databases: SeenDatabases,
     /// What it lacks, and how it is listed; `instance` has what was last seen.
@@ -45,7 +45,7 @@ struct Found {
 
 /// What the ledger remembers that the survey needs.
 #[derive(Default)]
-pub(super) struct Memory {
+pub(super) struct LedgerSnapshot {
     /// Believed counts: of manual backups by instance, of instances by project (where there is no instance).
     believed: HashMap<(ProjectName, Option<InstanceId>), Believed>,
     /// Sent earlier, neither confirmed nor returned.
@@ -60,12 +60,14 @@ pub(super) struct Memory {
     pub(super) recently_in: HashMap<InstanceId, Vec<ProjectName>>,
 }
 
-impl Memory {
-    pub(super) fn load(order: &Order, world: &World) -> Result<Self, Error> {
+impl LedgerSnapshot {
+    pub(super) fn load(request: &RunRequest, context: &RunContext) -> Result<Self, Error> {
         let mut memory = Self::default();
-        let Some(ledger) = &world.ledger else { return Ok(memory) };
+        let Some(ledger) = &context.ledger else {
+            return Ok(memory);
+        };
         blocking(|| {
-            for (project, _) in world.projects.iter() {
+            for (project, _) in context.projects.iter() {
                 let counts = ledger.believed(project)?;
                 memory
                     .believed
@@ -73,11 +75,11 @@ impl Memory {
                 let mut seen = ledger.seen_instances(project)?;
                 let of = |seen: &SeenInstance| ((project.clone(), seen.instance.id.clone()), seen.instance.clone());
                 memory.seen.extend(seen.iter().map(of));
-                for seen in seen.iter().filter(|seen| order.now - seen.seen_at < REMEMBERED) {
+                for seen in seen.iter().filter(|seen| request.now - seen.seen_at < REMEMBERED) {
                     let of = memory.recently_in.entry(seen.instance.id.clone()).or_default();
                     of.push(project.clone());
                 }
-                seen.retain(|seen| seen.is_long_missed(order.now));
+                seen.retain(|seen| seen.is_long_missed(request.now));
                 memory.long_missed.insert(project.clone(), seen);
                 let of_instance = |(id, believed)| ((project.clone(), Some(id)), believed);
                 memory.believed.extend(counts.backups.into_iter().map(of_instance));
@@ -85,7 +87,7 @@ impl Memory {
             for row in ledger.unconfirmed()? {
                 memory.unconfirmed.entry(row.instance.clone()).or_default().push(row);
             }
-            memory.approved = ledger.listing_approvals(order.now)?;
+            memory.approved = ledger.listing_approvals(request.now)?;
             Ok(memory)
         })
     }
@@ -125,7 +127,7 @@ impl Memory {
 
     /// The shrink guard: a listing that fell by more than half, and by more than three, below what was believed less
     /// what this program sent. Somebody may approve it, and after a week it is believed.
-    pub(super) fn doubts(
+    pub(super) fn check_shrink(
         &self,
         project: &ProjectName,
         instance: Option<&InstanceId>,
@@ -157,24 +159,24 @@ fn has_lost_tags(listed: &Instance, seen: &Instance) -> bool {
 
 /// Lists the instances of every project that a running policy may select, and says which to read.
 pub(super) async fn list_instances(
-    order: &Order,
-    world: &World,
-    accounts: &Accounts,
-    memory: &Memory,
-    survey: &mut Survey,
+    request: &RunRequest,
+    context: &RunContext,
+    policy_runs: &PolicyRuns,
+    memory: &LedgerSnapshot,
+    scan: &mut Scan,
     deadline: Instant,
-) -> Result<Vec<Job>, Error> {
-    let mut listings: JoinSet<(Client, Cut<Vec<InstanceEntry>>)> = JoinSet::new();
-    for (name, client) in world.projects.iter() {
-        if accounts.running().any(|policy| may_select(policy, name)) {
-            survey.clocks.insert(name.clone(), ClockCheck::NoDate);
-            let (client, world) = (client.clone(), world.clone());
+) -> Result<Vec<InstanceJob>, Error> {
+    let mut listings: JoinSet<(Client, Cancellable<Vec<InstanceEntry>>)> = JoinSet::new();
+    for (name, client) in context.projects.iter() {
+        if policy_runs.running().any(|policy| may_select(policy, name)) {
+            scan.clocks.insert(name.clone(), ClockCheck::NoDate);
+            let (client, context) = (client.clone(), context.clone());
             listings.spawn(async move {
                 let listing = async {
-                    world.projects.only_name_of(&client).await?;
+                    context.projects.only_name_of(&client).await?;
                     client.list_instances().await
                 };
-                let listed = until_told(&world, deadline, listing).await;
+                let listed = or_cancelled(&context, deadline, listing).await;
                 (client, listed)
             });
         }
@@ -187,10 +189,10 @@ pub(super) async fn list_instances(
     listed.sort_by(|(a, _), (b, _)| a.project().cmp(b.project()));
     let mut claims = Claims::default();
     for (client, listed) in listed {
-        let Some(entries) = believe(order, accounts, memory, survey, &client, listed) else {
+        let Some(entries) = accept_count(request, policy_runs, memory, scan, &client, listed) else {
             continue;
         };
-        let deleted = deleted_instances(world, accounts, memory, survey, &client, &entries, deadline).await?;
+        let deleted = deleted_instances(context, policy_runs, memory, scan, &client, &entries, deadline).await?;
         let mut instances = Vec::with_capacity(entries.len());
         for entry in entries {
             let completed = memory.completed(&entry);
@@ -201,41 +203,41 @@ pub(super) async fn list_instances(
             };
             instances.push(instance.clone());
             let databases = SeenDatabases::new();
-            let found = Found {
+            let found = FoundInstances {
                 instance,
                 databases,
                 lacks,
             };
-            claims.enter(order, accounts, memory, survey, &client, found);
+            claims.enter(request, policy_runs, memory, scan, &client, found);
         }
         for (instance, databases) in deleted {
-            let found = Found {
+            let found = FoundInstances {
                 instance,
                 databases,
                 lacks: None,
             };
-            claims.enter(order, accounts, memory, survey, &client, found);
+            claims.enter(request, policy_runs, memory, scan, &client, found);
         }
         let counts = count_instances(&std::mem::take(&mut claims.counts));
-        survey.counts.insert(client.project().clone(), counts);
-        survey.listed.push((client.project().clone(), instances));
+        scan.counts.insert(client.project().clone(), counts);
+        scan.listed.push((client.project().clone(), instances));
     }
-    survey.overlaps = claims.overlaps.report(accounts.all());
-    leave_instances_alone(survey, accounts, memory, &mut claims.jobs);
+    scan.overlaps = claims.overlaps.report(policy_runs.all());
+    leave_instances_alone(scan, policy_runs, memory, &mut claims.jobs);
     Ok(claims.jobs)
 }
 
 /// The instances of a project whose list is believed; otherwise the project is left alone, with a reason.
-fn believe(
-    order: &Order,
-    accounts: &Accounts,
-    memory: &Memory,
-    survey: &mut Survey,
+fn accept_count(
+    request: &RunRequest,
+    policy_runs: &PolicyRuns,
+    memory: &LedgerSnapshot,
+    scan: &mut Scan,
     client: &Client,
-    listed: Cut<Vec<InstanceEntry>>,
+    listed: Cancellable<Vec<InstanceEntry>>,
 ) -> Option<Vec<InstanceEntry>> {
     let project = client.project();
-    let of_project: Vec<usize> = accounts
+    let of_project: Vec<usize> = policy_runs
         .running()
         .enumerate()
         .filter(|(_, policy)| may_select(policy, project))
@@ -245,19 +247,18 @@ fn believe(
         Some(Ok(entries)) => living(entries),
         missing => {
             for nth in of_project {
-                survey.hit.missed(nth);
+                scan.hit.missed(nth);
             }
             let error = missing.and_then(Result::err);
-            survey.skipped.push(skip_or_cut(project, None, error.as_ref()));
+            scan.skipped.push(skip_or_cancelled(project, None, error.as_ref()));
             return None;
         }
     };
-    if let Some(refusal) = memory.doubts(project, None, instances.len() as u64, order.now) {
-        survey.skipped.push(shrink_skip(project, None, &refusal));
-        survey
-            .shrunk
+    if let Some(refusal) = memory.check_shrink(project, None, instances.len() as u64, request.now) {
+        scan.skipped.push(shrink_skip(project, None, &refusal));
+        scan.shrunk
             .extend(of_project.into_iter().map(|nth| (nth, refusal.clone())));
-        survey.disbelieved.push((project.clone(), None));
+        scan.shrunken_listings.push((project.clone(), None));
         return None;
     }
     Some(instances)
@@ -269,31 +270,31 @@ struct Claims {
     /// How many policies claim each living instance of the project at hand.
     counts: Vec<usize>,
     overlaps: Overlaps,
-    jobs: Vec<Job>,
+    jobs: Vec<InstanceJob>,
 }
 
 impl Claims {
     fn enter(
         &mut self,
-        order: &Order,
-        accounts: &Accounts,
-        memory: &Memory,
-        survey: &mut Survey,
+        request: &RunRequest,
+        policy_runs: &PolicyRuns,
+        memory: &LedgerSnapshot,
+        scan: &mut Scan,
         client: &Client,
-        found: Found,
+        found: FoundInstances,
     ) {
-        let Found {
+        let FoundInstances {
             instance,
             databases,
             lacks,
         } = found;
         let wanted = |id: &InstanceId| *id == instance.id || id.as_str() == &*instance.name;
-        if order.instance.as_ref().is_some_and(|id| !wanted(id)) {
+        if request.instance.as_ref().is_some_and(|id| !wanted(id)) {
             return;
         }
-        let mut claiming = accounts.claims(&instance, Knowledge::Full);
+        let mut claiming = policy_runs.claims(&instance, Knowledge::Full);
         let lacks = lacks.map(|(what, listed)| {
-            claiming.extend(accounts.claims(&listed, Knowledge::Full));
+            claiming.extend(policy_runs.claims(&listed, Knowledge::Full));
             claiming.sort_unstable();
             claiming.dedup();
             what
@@ -305,12 +306,12 @@ impl Claims {
             self.overlaps.note(&claiming);
         }
         if living && claiming.is_empty() {
-            survey.unmanaged.push(Arc::clone(&instance));
+            scan.unmanaged.push(Arc::clone(&instance));
         }
         // Also what no running policy claims is read, where an earlier deletion waits for its confirmation.
-        let waits = matches!(order.purpose, Purpose::Apply { .. }) && memory.unconfirmed.contains_key(&instance.id);
-        if waits || accounts.running_among(&claiming).next().is_some() {
-            self.jobs.push(Job {
+        let waits = matches!(request.purpose, Purpose::Apply { .. }) && memory.unconfirmed.contains_key(&instance.id);
+        if waits || policy_runs.running_among(&claiming).next().is_some() {
+            self.jobs.push(InstanceJob {
                 client: client.clone(),
                 instance,
                 claiming,
@@ -326,10 +327,10 @@ impl Claims {
 /// Deleted means: missed by three believed listings over at least a day, missing again in this one, and asking for the id
 /// finds nothing. Whatever else the asking finds, an error included, leaves the instance alone.
 async fn deleted_instances(
-    world: &World,
-    accounts: &Accounts,
-    memory: &Memory,
-    survey: &mut Survey,
+    context: &RunContext,
+    policy_runs: &PolicyRuns,
+    memory: &LedgerSnapshot,
+    scan: &mut Scan,
     client: &Client,
     listed: &[InstanceEntry],
     deadline: Instant,
@@ -351,17 +352,17 @@ async fn deleted_instances(
             life: InstanceLife::Deleted { missed_since },
             ..seen.instance.clone()
         };
-        if accounts
-            .running_among(&accounts.claims(&instance, Knowledge::Full))
+        if policy_runs
+            .running_among(&policy_runs.claims(&instance, Knowledge::Full))
             .next()
             .is_none()
         {
             continue;
         }
-        match until_told(world, deadline, client.find_instance(&instance.id)).await {
+        match or_cancelled(context, deadline, client.find_instance(&instance.id)).await {
             Some(Ok(Some(_))) => {}
             Some(Ok(None)) => {
-                let databases = match &world.ledger {
+                let databases = match &context.ledger {
                     Some(ledger) => blocking(|| ledger.seen_databases(&instance.id))?,
                     None => SeenDatabases::new(),
                 };
@@ -369,9 +370,8 @@ async fn deleted_instances(
             }
             missing => {
                 let error = missing.and_then(Result::err);
-                survey
-                    .skipped
-                    .push(skip_or_cut(project, Some(&instance.id), error.as_ref()));
+                scan.skipped
+                    .push(skip_or_cancelled(project, Some(&instance.id), error.as_ref()));
             }
         }
     }

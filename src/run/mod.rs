@@ -1,4 +1,4 @@
-//! Floor 2: one pass, from listing to report.
+//! Floor 2: one run, from listing to report.
 //!
 //! ```text
 //! survey   list instances and their backups, decide each as soon as it is listed
@@ -10,24 +10,24 @@
 //! `plan` and dry-run walk the same path and stop before `send`. Not for *when* to run (`daemon`) nor for words (`cli`).
 //! The only caller of the client's delete is [`send`].
 
-mod account;
+mod cancel;
+mod clock_jump;
 mod confirm;
-mod contested;
-mod cut;
-mod desk;
+mod conflicts;
 mod edits;
 mod ended;
 mod grace;
 mod guard;
 mod instances;
-mod keys;
-mod listing;
+mod key_refusals;
+mod ledger_writer;
+mod list_backups;
 mod notices;
 mod offline;
+mod policy_run;
 mod projects;
+mod scan;
 mod send;
-mod steady;
-mod survey;
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
@@ -38,12 +38,12 @@ use chrono::{DateTime, Utc};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-pub use account::Grace;
 pub use ended::{Ended, ended};
 pub use grace::{GracePeriods, OfInstance};
-pub use keys::{refusal_to_keep, refusals_kept};
+pub use key_refusals::{refusal_to_keep, refusals_kept};
 pub use notices::{notice_of_hold, notices};
 pub use offline::{BackupsOfFile, decide_file};
+pub use policy_run::Grace;
 pub use projects::Projects;
 
 use crate::config::Config;
@@ -51,13 +51,13 @@ use crate::ledger::{self, DeletionLock, Ledger};
 use crate::rds::Client;
 use crate::retention::report::{InstanceCounts, PolicyReport, Row, RunReport, RunResult, Sent, Skip, SkipReason};
 use crate::retention::{BackupId, Fate, Hold, InstanceId, Mode, Policy, PolicyName, ProjectName, Refusal};
-use account::{Account, Accounts};
-use contested::Contested;
+use clock_jump::ClockJumpDetector;
+use conflicts::Conflicts;
 use guard::guard;
 use instances::may_select;
-use steady::Steady;
+use policy_run::{PolicyRun, PolicyRuns};
 
-/// What a pass is for.
+/// What a run is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Purpose {
     /// Look and decide; write nothing, send nothing.
@@ -71,27 +71,27 @@ pub enum Purpose {
 
 /// Which decisions a report holds, one by one.
 #[derive(Clone, Debug)]
-pub enum Rows {
+pub enum ReportDetail {
     /// All of them.
     All,
     /// All of them, or none where they are more than this: a report that is kept must not grow with the fleet.
     UpTo(usize),
-    /// All, as long as few are kept; of more than [`Rows::FEW`] those of backups that go, so that a report grows with what is
+    /// All, as long as few are kept; of more than [`ReportDetail::FEW`] those of backups that go, so that a report grows with what is
     /// deleted and not with the fleet.
     Going,
     /// None: each is told as soon as it is made, and what became of the ids that were sent is in [`RunReport::fates`].
-    Told(Teller),
+    Streamed(RowSink),
     /// None.
     None,
 }
 
-impl Rows {
+impl ReportDetail {
     /// So many kept backups are few.
     pub const FEW: usize = 200;
 
     /// Everything is decided once more: what was told is void.
     fn forget(&self) {
-        if let Self::Told(teller) = self {
+        if let Self::Streamed(teller) = self {
             (teller.forget)();
         }
     }
@@ -100,15 +100,15 @@ impl Rows {
 /// Told each decision of each policy that runs, in the order in which they are made, before the guard has spoken; must return at
 /// once.
 #[derive(Clone)]
-pub struct Teller {
-    tell: Arc<Tell>,
+pub struct RowSink {
+    tell: Arc<OnRow>,
     forget: Arc<dyn Fn() + Send + Sync>,
 }
 
-type Tell = dyn Fn(&PolicyName, &Row) + Send + Sync;
+type OnRow = dyn Fn(&PolicyName, &Row) + Send + Sync;
 
-impl Teller {
-    /// Tells the first function. The second forgets what was told, where a pass decides everything once more.
+impl RowSink {
+    /// Tells the first function. The second forgets what was told, where a run decides everything once more.
     pub fn new(
         tell: impl Fn(&PolicyName, &Row) + Send + Sync + 'static,
         forget: impl Fn() + Send + Sync + 'static,
@@ -120,15 +120,15 @@ impl Teller {
     }
 }
 
-impl fmt::Debug for Teller {
+impl fmt::Debug for RowSink {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Teller")
+        f.write_str("RowSink")
     }
 }
 
-/// What to do in one pass.
+/// What to do in one run.
 #[derive(Clone, Debug)]
-pub struct Order {
+pub struct RunRequest {
     /// What it is for.
     pub purpose: Purpose,
     /// The policies that run; `None` is all of them. The others still protect what they keep.
@@ -138,14 +138,14 @@ pub struct Order {
     /// The one reading of the clock that decides.
     pub now: DateTime<Utc>,
     /// Which decisions are wanted in the report, beside their numbers.
-    pub rows: Rows,
+    pub rows: ReportDetail,
     /// Who asked: `cron`, `catch-up`, `apply`.
     pub trigger: &'static str,
     /// How long it may take; what is left then is the next run's.
     pub budget: Duration,
 }
 
-/// How far a pass has come.
+/// How far a run has come.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Progress {
     /// Instances listed.
@@ -163,14 +163,14 @@ pub struct Progress {
 }
 
 /// Told about progress; must return at once.
-pub type Watcher = Arc<dyn Fn(Progress) + Send + Sync>;
+pub type OnProgress = Arc<dyn Fn(Progress) + Send + Sync>;
 
-/// What a pass works on and with.
+/// What a run works on and with.
 #[derive(Clone)]
-pub struct World {
+pub struct RunContext {
     /// The configuration it began with.
     pub config: Arc<Config>,
-    /// The newest configuration: its holds and freeze, and whatever else it keeps, act at once, even on a pass under way.
+    /// The newest configuration: its holds and freeze, and whatever else it keeps, act at once, even on a run under way.
     pub live: watch::Receiver<Arc<Config>>,
     /// A client per project.
     pub projects: Arc<Projects>,
@@ -181,10 +181,10 @@ pub struct World {
     /// True once the program is told to stop: no new batch after that.
     pub stop: watch::Receiver<bool>,
     /// Told about progress.
-    pub watcher: Watcher,
+    pub watcher: OnProgress,
 }
 
-/// Why a pass could not be made. What went wrong with single projects and instances is in the report instead.
+/// Why a run could not be made. What went wrong with single projects and instances is in the report instead.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The ledger could not be read or written. Nothing is sent after that.
@@ -203,38 +203,38 @@ pub enum Error {
     NoLedger,
     /// Who writes the ledger for the batches ended before them.
     #[error("the part of the run that writes the ledger ended; nothing more is sent")]
-    NoClerk,
-    /// A task of the pass panicked; its run fails, the program goes on.
+    LedgerWriterGone,
+    /// A task of the run panicked; its run fails, the program goes on.
     #[error("a part of the run panicked: {0}")]
     Panicked(#[from] tokio::task::JoinError),
 }
 
-/// Walks one pass.
-pub async fn pass(order: &Order, world: &World) -> Result<RunReport, Error> {
-    let deadline = Instant::now() + order.budget;
-    let steady = Steady::now();
-    let running = running_policies(order, &world.config)?;
-    let asked = clients(&running, world);
+/// Walks one run.
+pub async fn run(request: &RunRequest, context: &RunContext) -> Result<RunReport, Error> {
+    let deadline = Instant::now() + request.budget;
+    let clock_jump = ClockJumpDetector::now();
+    let running = running_policies(request, &context.config)?;
+    let asked = clients(&running, context);
     let calls = || asked.iter().map(Client::calls).sum::<u64>();
     let calls_before = calls();
     asked.iter().for_each(Client::begin_run);
-    let run_id = begin(order, world, &running)?;
-    let mut contested = Contested::default();
-    let mut accounts = open_accounts(order, world, running.clone())?;
-    let mut survey = survey::survey(order, world, &mut accounts, deadline, steady, &mut contested).await?;
-    if let Some(known) = contested.once_more() {
+    let run_id = begin(request, context, &running)?;
+    let mut conflicts = Conflicts::default();
+    let mut policy_runs = open_policy_runs(request, context, running.clone())?;
+    let mut scan = scan::scan(request, context, &mut policy_runs, deadline, clock_jump, &mut conflicts).await?;
+    if let Some(known) = conflicts.once_more() {
         // Some listings were decided before it came out that others contradict them. Rare, so all of it is done again.
-        contested = known;
-        order.rows.forget();
-        accounts = open_accounts(order, world, running)?;
-        survey = survey::survey(order, world, &mut accounts, deadline, steady, &mut contested).await?;
+        conflicts = known;
+        request.rows.forget();
+        policy_runs = open_policy_runs(request, context, running)?;
+        scan = scan::scan(request, context, &mut policy_runs, deadline, clock_jump, &mut conflicts).await?;
     }
-    contested::leave_backups_alone(&mut survey, &contested, &mut accounts);
+    conflicts::leave_backups_alone(&mut scan, &conflicts, &mut policy_runs);
     if let Some(run_id) = &run_id {
-        survey::write_down(order, world, run_id, &survey, &contested, &accounts)?;
+        scan::persist_scan(request, context, run_id, &scan, &conflicts, &policy_runs)?;
     }
-    let notices = match &world.ledger {
-        Some(ledger) => blocking(|| notices(&world.live.borrow().clone(), ledger, order.now))?,
+    let notices = match &context.ledger {
+        Some(ledger) => blocking(|| notices(&context.live.borrow().clone(), ledger, request.now))?,
         None => Vec::new(),
     };
     if run_id.is_some() {
@@ -242,70 +242,70 @@ pub async fn pass(order: &Order, world: &World) -> Result<RunReport, Error> {
             tracing::info!("{notice}");
         }
     }
-    let (reports, approved) = guard(order, world, run_id.as_deref(), &mut survey, accounts)?;
+    let (reports, approved) = guard(request, context, run_id.as_deref(), &mut scan, policy_runs)?;
     let mut report = RunReport {
         run_id: run_id.clone(),
-        at: order.now,
-        finished_at: order.now,
+        at: request.now,
+        finished_at: request.now,
         policies: reports,
-        unmanaged: survey.unmanaged,
-        overlaps: survey.overlaps,
-        skipped: survey.skipped,
-        instances: survey.counts,
+        unmanaged: scan.unmanaged,
+        overlaps: scan.overlaps,
+        skipped: scan.skipped,
+        instances: scan.counts,
         unconfirmed: BTreeMap::new(),
         calls: 0,
         ledger_head: None,
-        settled_earlier: survey.settled,
+        settled_earlier: scan.settled,
         notices,
         fates: HashMap::new(),
     };
-    if let (Purpose::Apply { confirm_for }, Some(run_id)) = (order.purpose, &run_id) {
-        let listings = survey
+    if let (Purpose::Apply { confirm_for }, Some(run_id)) = (request.purpose, &run_id) {
+        let listings = scan
             .listings
             .into_iter()
             .map(|(instance, (_, listing))| (instance, listing));
         let listings = Arc::new(listings.collect());
         let sent = send::send(
             approved,
-            world,
+            context,
             run_id,
-            (deadline, steady),
+            (deadline, clock_jump),
             Arc::clone(&listings),
-            survey.progress,
+            scan.progress,
         )
         .await?;
-        let sent = confirm::confirm(sent, world, run_id, &listings, Instant::now() + confirm_for).await?;
-        settle(&mut report, sent, &order.rows);
+        let sent = confirm::confirm(sent, context, run_id, &listings, Instant::now() + confirm_for).await?;
+        settle(&mut report, sent, &request.rows);
     }
     report.calls = calls() - calls_before;
-    finish(world, &mut report, &survey.hit)?;
+    finish(context, &mut report, &scan.hit)?;
     Ok(report)
 }
 
-/// The clients of the projects that this pass asks. Passes of other projects may be under way beside it.
-fn clients(running: &[usize], world: &World) -> Vec<Client> {
-    let policies = || running.iter().map(|place| &world.config.policies[*place].policy);
-    let clients = world.projects.iter();
+/// The clients of the projects that this run asks. Passes of other projects may be under way beside it.
+fn clients(running: &[usize], context: &RunContext) -> Vec<Client> {
+    let policies = || running.iter().map(|place| &context.config.policies[*place].policy);
+    let clients = context.projects.iter();
     let asked = clients.filter(|(name, _)| policies().any(|policy| may_select(policy, name)));
     asked.map(|(_, client)| client.clone()).collect()
 }
 
 /// Ends when the program is told to stop; never, when nobody can tell it any more.
-async fn told_to_stop(world: &World) {
-    let mut stop = world.stop.clone();
+async fn stop_requested(context: &RunContext) {
+    let mut stop = context.stop.clone();
     if stop.wait_for(|stop| *stop).await.is_err() {
         std::future::pending::<()>().await;
     }
 }
 
-/// Refuses a policy that the configuration does not have; for those who make something before they begin a pass.
-pub fn know_all(wanted: Option<&[PolicyName]>, config: &Config) -> Result<(), Error> {
+/// Refuses a policy that the configuration does not have; for those who make something before they begin a run.
+pub fn check_policy_names(wanted: Option<&[PolicyName]>, config: &Config) -> Result<(), Error> {
     places_of(wanted, config).map(|_| ())
 }
 
 /// Indices of the policies that run, in the configuration's order.
-fn running_policies(order: &Order, config: &Config) -> Result<Vec<usize>, Error> {
-    places_of(order.policies.as_deref(), config)
+fn running_policies(request: &RunRequest, config: &Config) -> Result<Vec<usize>, Error> {
+    places_of(request.policies.as_deref(), config)
 }
 
 fn places_of(wanted: Option<&[PolicyName]>, config: &Config) -> Result<Vec<usize>, Error> {
@@ -326,71 +326,81 @@ fn places_of(wanted: Option<&[PolicyName]>, config: &Config) -> Result<Vec<usize
 }
 
 /// Records the run's beginning and closes what a killed process left open; nothing of that for a plan.
-fn begin(order: &Order, world: &World, running: &[usize]) -> Result<Option<String>, Error> {
-    if order.purpose == Purpose::Plan {
+fn begin(request: &RunRequest, context: &RunContext, running: &[usize]) -> Result<Option<String>, Error> {
+    if request.purpose == Purpose::Plan {
         return Ok(None);
     }
-    let (ledger, lock) = world.ledger.as_ref().zip(world.lock.as_ref()).ok_or(Error::NoLedger)?;
+    let (ledger, lock) = context
+        .ledger
+        .as_ref()
+        .zip(context.lock.as_ref())
+        .ok_or(Error::NoLedger)?;
     let id = uuid::Uuid::now_v7().to_string();
-    let policy = |place: &usize| &world.config.policies[*place].policy;
+    let policy = |place: &usize| &context.config.policies[*place].policy;
     let policies: Vec<(PolicyName, Mode)> = running.iter().map(policy).map(|p| (p.name.clone(), p.mode)).collect();
     blocking(|| {
-        ledger.remember_configured(&world.config.holds, world.config.freeze.as_ref(), order.now)?;
-        for left in ledger.close_interrupted_runs(lock, order.now)? {
+        ledger.remember_configured(&context.config.holds, context.config.freeze.as_ref(), request.now)?;
+        for left in ledger.close_interrupted_runs(lock, request.now)? {
             log_interrupted(&left);
         }
-        ledger.close_open_requests(lock, order.now)?;
-        ledger.note_configured_holds(&world.config.holds)?;
+        ledger.close_open_requests(lock, request.now)?;
+        ledger.note_configured_holds(&context.config.holds)?;
         ledger.begin_run(&ledger::NewRun {
             id: &id,
             policies: &policies,
-            config_sha256: &world.config.sha256,
-            started_at: order.now,
-            cause: order.trigger,
+            config_sha256: &context.config.sha256,
+            started_at: request.now,
+            cause: request.trigger,
         })
     })?;
     Ok(Some(id))
 }
 
 /// The holds in force: the configuration's and those placed by command.
-fn holds(world: &World, now: DateTime<Utc>) -> Result<Vec<Hold>, Error> {
-    let mut holds = world.config.holds.clone();
-    if let Some(ledger) = &world.ledger {
+fn holds(context: &RunContext, now: DateTime<Utc>) -> Result<Vec<Hold>, Error> {
+    let mut holds = context.config.holds.clone();
+    if let Some(ledger) = &context.ledger {
         holds.extend(blocking(|| ledger.active_holds(now))?);
     }
     Ok(holds)
 }
 
-fn open_accounts(order: &Order, world: &World, running: Vec<usize>) -> Result<Accounts, Error> {
-    let all: Vec<Arc<Policy>> = world
+fn open_policy_runs(request: &RunRequest, context: &RunContext, running: Vec<usize>) -> Result<PolicyRuns, Error> {
+    let all: Vec<Arc<Policy>> = context
         .config
         .policies
         .iter()
         .map(|entry| Arc::clone(&entry.policy))
-        .chain(world.config.protecting.iter().cloned())
+        .chain(context.config.protecting.iter().cloned())
         .collect();
     let mut graces: HashMap<PolicyName, GracePeriods> = HashMap::new();
-    if let Some(ledger) = &world.ledger {
+    if let Some(ledger) = &context.ledger {
         for place in &running {
-            let entry = &world.config.policies[*place];
-            let periods = blocking(|| GracePeriods::load(ledger, entry, &world.config.holds, order.now))?;
+            let entry = &context.config.policies[*place];
+            let periods = blocking(|| GracePeriods::load(ledger, entry, &context.config.holds, request.now))?;
             graces.insert(entry.policy.name.clone(), periods);
         }
     }
     let open = |policy: &Arc<Policy>| {
         let grace = Grace::Known(graces.remove(&policy.name).unwrap_or_default());
-        Account::new(Arc::clone(policy), grace, order.now, order.rows.clone())
+        PolicyRun::new(Arc::clone(policy), grace, request.now, request.rows.clone())
     };
-    Ok(Accounts::new(all, running, holds(world, order.now)?, order, open))
+    Ok(PolicyRuns::new(
+        all,
+        running,
+        holds(context, request.now)?,
+        request,
+        open,
+    ))
 }
 
 /// Enters what became of the sent ids into the report.
-fn settle(report: &mut RunReport, sent: send::Sending, rows: &Rows) {
+fn settle(report: &mut RunReport, sent: send::SendResult, rows: &ReportDetail) {
     for item in &sent.items {
         let Some(policy) = report
             .policies
             .iter_mut()
-            .find(|policy| policy.policy == item.doomed.policy)
+            .find(|policy| policy.policy == item.planned.policy)
         else {
             continue;
         };
@@ -400,25 +410,25 @@ fn settle(report: &mut RunReport, sent: send::Sending, rows: &Rows) {
         };
         let tally: &mut Sent = policy
             .sent
-            .entry(item.doomed.candidate.instance.project.clone())
+            .entry(item.planned.candidate.instance.project.clone())
             .or_default();
         *tally.fates.entry(fate.key().to_owned()).or_default() += 1;
         if let Fate::Answered(crate::retention::Outcome::Rejected { code, .. }) = fate {
             *tally.codes.entry(code.clone()).or_default() += 1;
         }
         if *fate == Fate::Confirmed {
-            tally.confirmed_bytes += item.doomed.candidate.size_bytes;
+            tally.confirmed_bytes += item.planned.candidate.size_bytes;
         }
     }
     report.skipped.extend(sent.skipped);
-    let is_told = matches!(rows, Rows::Told(_));
+    let is_told = matches!(rows, ReportDetail::Streamed(_));
     if !is_told && report.policies.iter().all(|policy| policy.rows.is_empty()) {
         return;
     }
     let fates: HashMap<BackupId, Arc<Fate>> = sent
         .items
         .into_iter()
-        .filter_map(|item| Some((item.doomed.candidate.id, item.fate?)))
+        .filter_map(|item| Some((item.planned.candidate.id, item.fate?)))
         .collect();
     report.mark(&fates);
     if is_told {
@@ -427,21 +437,21 @@ fn settle(report: &mut RunReport, sent: send::Sending, rows: &Rows) {
 }
 
 /// Names the results, writes the summary down and takes the head of the chain.
-fn finish(world: &World, report: &mut RunReport, hit: &survey::Hit) -> Result<(), Error> {
+fn finish(context: &RunContext, report: &mut RunReport, hit: &scan::CoverageByPolicy) -> Result<(), Error> {
     report.finished_at = crate::clock::now();
-    let is_stopped = *world.stop.borrow();
+    let is_stopped = *context.stop.borrow();
     let mut interrupted = Vec::new();
     for (nth, policy) in report.policies.iter_mut().enumerate() {
         let hit = hit.of(nth);
         policy.result = result_of(policy, hit);
         // Told to stop with work left: that it went on well until then is no success.
-        let is_interrupted = is_stopped && (policy.left > 0 || hit != survey::HitKind::None);
+        let is_interrupted = is_stopped && (policy.left > 0 || hit != scan::Coverage::None);
         if is_interrupted {
             policy.result = RunResult::Failed;
         }
         interrupted.push(is_interrupted);
     }
-    let Some(ledger) = &world.ledger else { return Ok(()) };
+    let Some(ledger) = &context.ledger else { return Ok(()) };
     for row in blocking(|| ledger.unconfirmed())? {
         *report.unconfirmed.entry(row.project).or_default() += 1;
     }
@@ -491,19 +501,19 @@ pub fn log_interrupted(left: &ledger::LeftOpen) {
     );
 }
 
-fn result_of(policy: &PolicyReport, hit: survey::HitKind) -> RunResult {
+fn result_of(policy: &PolicyReport, hit: scan::Coverage) -> RunResult {
     let undone = |key: &str| {
         policy
             .sent
             .values()
             .any(|sent| sent.fates.get(key).is_some_and(|n| *n > 0))
     };
-    if hit == survey::HitKind::Whole {
+    if hit == scan::Coverage::Whole {
         RunResult::Failed
     } else if !policy.refusals.is_empty() {
         RunResult::Refused
     } else if policy.left > 0
-        || hit == survey::HitKind::Some
+        || hit == scan::Coverage::Some
         || ["rejected", "unanswered", "returned"].into_iter().any(undone)
     {
         RunResult::Partial

@@ -15,7 +15,7 @@ use crate::retention::{Hold, HoldTarget, Instance, InstanceId, Knowledge, Patter
 const NEVER_IN_A_NAME: [char; 6] = ['^', '$', '{', '|', '(', '\\'];
 
 /// Something that was written to cover something.
-struct Entry<'a> {
+struct LedgerWrite<'a> {
     /// What it is called in a notice.
     what: String,
     looks: LooksFor<'a>,
@@ -39,7 +39,7 @@ pub fn notices(config: &Config, ledger: &Ledger, now: DateTime<Utc>) -> Result<V
     let of_config = |(nth, hold)| (hold, config.hold_places.get(nth).map(ToString::to_string));
     let configured = config.holds.iter().enumerate().map(of_config);
     let holds = configured.chain(placed.iter().map(|hold| (hold, None)));
-    let mut entries: Vec<Entry<'_>> = holds
+    let mut entries: Vec<LedgerWrite<'_>> = holds
         .filter(|(hold, _)| hold.is_active(now))
         .map(|(hold, place)| entry_of_hold(hold, place.as_deref()))
         .collect();
@@ -68,8 +68,8 @@ pub fn notice_of_hold(hold: &Hold, projects: &[ProjectName], ledger: &Ledger) ->
     Ok((!found.is_empty()).then(|| found.join("\n")))
 }
 
-fn entry_of_hold<'a>(hold: &'a Hold, place: Option<&str>) -> Entry<'a> {
-    Entry {
+fn entry_of_hold<'a>(hold: &'a Hold, place: Option<&str>) -> LedgerWrite<'a> {
+    LedgerWrite {
         what: named(hold, place),
         looks: LooksFor::Held(hold),
         is_met: false,
@@ -93,9 +93,9 @@ fn named(hold: &Hold, place: Option<&str>) -> String {
     }
 }
 
-fn entries_of_policy(policy: &Policy) -> Vec<Entry<'_>> {
+fn entries_of_policy(policy: &Policy) -> Vec<LedgerWrite<'_>> {
     let select = &policy.select;
-    let entry = |key: &str, text: &str, looks| Entry {
+    let entry = |key: &str, text: &str, looks| LedgerWrite {
         what: format!("policy {}: {key} `{text}`", policy.name),
         looks,
         is_met: false,
@@ -160,7 +160,7 @@ fn odd_name(what: &str, pattern: &Pattern) -> Option<String> {
 
 /// Looks at everything the last believed listings showed; where there are none, nothing can be said.
 fn uncovered(
-    mut entries: Vec<Entry<'_>>,
+    mut entries: Vec<LedgerWrite<'_>>,
     projects: &[ProjectName],
     ledger: &Ledger,
 ) -> Result<Vec<String>, ledger::Error> {
@@ -192,11 +192,11 @@ fn uncovered(
     Ok(entries
         .iter()
         .filter(|entry| !entry.is_met)
-        .map(Entry::notice)
+        .map(LedgerWrite::notice)
         .collect())
 }
 
-impl Entry<'_> {
+impl LedgerWrite<'_> {
     fn meet_instance(&mut self, instance: &Instance) {
         let named_so = |id: &str| id.eq_ignore_ascii_case(&instance.name);
         let id = &instance.id;

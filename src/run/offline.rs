@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use chrono::TimeDelta;
 
-use super::account::{Account, Accounts, Grace};
 use super::guard::ask_guard;
-use super::survey::{Overlaps, newest_recovery_point};
-use super::{Error, Order, count_instances, running_policies};
+use super::policy_run::{Grace, PolicyRun, PolicyRuns};
+use super::scan::{Overlaps, newest_recovery_point};
+use super::{Error, RunRequest, count_instances, running_policies};
 use crate::config::Config;
 use crate::retention::plan::{ClockCheck, Conditions};
 use crate::retention::policy::Knowledge;
@@ -19,8 +19,8 @@ use crate::retention::{Backup, Instance, InstanceId, InstanceLife, Policy, Proje
 pub type BackupsOfFile = Vec<(Option<InstanceId>, Vec<Backup>)>;
 
 /// Decides what a file lists. Grace counts as over, everything is one project, instances are known by id only.
-pub fn decide_file(order: &Order, config: &Config, backups: BackupsOfFile) -> Result<RunReport, Error> {
-    let running = running_policies(order, config)?;
+pub fn decide_file(request: &RunRequest, config: &Config, backups: BackupsOfFile) -> Result<RunReport, Error> {
+    let running = running_policies(request, config)?;
     let project = config
         .projects
         .first()
@@ -32,13 +32,14 @@ pub fn decide_file(order: &Order, config: &Config, backups: BackupsOfFile) -> Re
         instances.entry(id).or_default().append(&mut backups);
     }
     let all: Vec<Arc<Policy>> = config.policies.iter().map(|entry| Arc::clone(&entry.policy)).collect();
-    let open = |policy: &Arc<Policy>| Account::new(Arc::clone(policy), Grace::Over, order.now, order.rows.clone());
-    let mut accounts = Accounts::new(all, running, config.holds.clone(), order, open);
+    let open =
+        |policy: &Arc<Policy>| PolicyRun::new(Arc::clone(policy), Grace::Over, request.now, request.rows.clone());
+    let mut policy_runs = PolicyRuns::new(all, running, config.holds.clone(), request, open);
     let mut claims = Vec::new();
     let mut unmanaged = Vec::new();
     let mut overlaps = Overlaps::default();
     for (id, backups) in instances {
-        if order.instance.as_ref().is_some_and(|wanted| *wanted != id) {
+        if request.instance.as_ref().is_some_and(|wanted| *wanted != id) {
             continue;
         }
         let instance = Arc::new(Instance {
@@ -49,24 +50,24 @@ pub fn decide_file(order: &Order, config: &Config, backups: BackupsOfFile) -> Re
             enterprise_project: None,
             life: InstanceLife::Listed,
         });
-        let claiming = accounts.claims(&instance, Knowledge::IdsOnly);
+        let claiming = policy_runs.claims(&instance, Knowledge::IdsOnly);
         claims.push(claiming.len());
         overlaps.note(&claiming);
         if claiming.is_empty() {
             unmanaged.push(instance);
             continue;
         }
-        for (nth, mut due) in accounts.enter(&instance, &backups, &claiming, &BTreeSet::new()) {
-            due.newest_recovery_point = newest_recovery_point(&backups, order.now);
-            accounts.add(nth, due);
+        for (nth, mut due) in policy_runs.enter(&instance, &backups, &claiming, &BTreeSet::new()) {
+            due.newest_recovery_point = newest_recovery_point(&backups, request.now);
+            policy_runs.add(nth, due);
         }
     }
-    let overlaps = overlaps.report(accounts.all());
-    let (policies, skipped) = guard(order, config, &project, accounts);
+    let overlaps = overlaps.report(policy_runs.all());
+    let (policies, skipped) = guard(request, config, &project, policy_runs);
     Ok(RunReport {
         run_id: None,
-        at: order.now,
-        finished_at: order.now,
+        at: request.now,
+        finished_at: request.now,
         policies,
         unmanaged,
         overlaps,
@@ -82,19 +83,24 @@ pub fn decide_file(order: &Order, config: &Config, backups: BackupsOfFile) -> Re
 }
 
 /// Asks the guard as a run would; there is no API whose clock could differ, and nothing was approved.
-fn guard(order: &Order, config: &Config, project: &ProjectName, accounts: Accounts) -> (Vec<PolicyReport>, Vec<Skip>) {
+fn guard(
+    request: &RunRequest,
+    config: &Config,
+    project: &ProjectName,
+    policy_runs: PolicyRuns,
+) -> (Vec<PolicyReport>, Vec<Skip>) {
     let clocks = BTreeMap::from([(project.clone(), ClockCheck::Skew(TimeDelta::zero()))]);
-    let freeze = config.freeze.as_ref().filter(|freeze| freeze.is_active(order.now));
+    let freeze = config.freeze.as_ref().filter(|freeze| freeze.is_active(request.now));
     let conditions = Conditions {
-        now: order.now,
+        now: request.now,
         freeze,
         clocks: &clocks,
         approved: &HashSet::new(),
     };
     let mut skipped = Vec::new();
     let mut policies = Vec::new();
-    for account in accounts.into_accounts() {
-        let (mut report, _) = ask_guard(account, &conditions, &[]);
+    for policy_run in policy_runs.into_accounts() {
+        let (mut report, _) = ask_guard(policy_run, &conditions, &[]);
         report.result = if report.refusals.is_empty() {
             RunResult::Success
         } else {

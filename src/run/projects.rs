@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::config::{Config, Credentials, Project};
-use crate::rds::{self, Client, KeyGuard, Observer, Tuning, auth};
+use crate::rds::{self, Client, KeyLockout, Observer, Tuning, credentials};
 use crate::retention::ProjectName;
 
 /// A client for every project of a configuration.
@@ -14,7 +14,7 @@ pub struct Projects {
 
 impl Projects {
     /// Builds the clients; nothing is sent yet.
-    pub fn connect(config: &Config, keys: &KeyGuard, observer: &Observer) -> Result<Self, rds::Error> {
+    pub fn connect(config: &Config, keys: &KeyLockout, observer: &Observer) -> Result<Self, rds::Error> {
         Self::tuned(config, keys, observer, rds::Settings::TIMEOUT, &Tuning::default())
     }
 
@@ -22,7 +22,7 @@ impl Projects {
     /// not wait as long as a real run does.
     pub fn tuned(
         config: &Config,
-        keys: &KeyGuard,
+        keys: &KeyLockout,
         observer: &Observer,
         timeout: Duration,
         tuning: &Tuning,
@@ -89,9 +89,9 @@ impl Projects {
 
 fn settings(project: &Project) -> rds::Settings {
     let source = match &project.credentials {
-        Credentials::Chain => auth::Source::Chain,
-        Credentials::Environment => auth::Source::Environment,
-        Credentials::Profile { path, profile } => auth::Source::Profile {
+        Credentials::Chain => credentials::CredentialSource::Chain,
+        Credentials::Environment => credentials::CredentialSource::Environment,
+        Credentials::Profile { path, profile } => credentials::CredentialSource::Profile {
             path: path.clone(),
             profile: profile.clone(),
         },
@@ -99,12 +99,12 @@ fn settings(project: &Project) -> rds::Settings {
             access_key_file,
             secret_key_file,
             security_token_file,
-        } => auth::Source::Files {
+        } => credentials::CredentialSource::Files {
             access_key_file: access_key_file.clone(),
             secret_key_file: secret_key_file.clone(),
             security_token_file: security_token_file.clone(),
         },
-        Credentials::EcsAgency { endpoint } => auth::Source::EcsAgency {
+        Credentials::EcsAgency { endpoint } => credentials::CredentialSource::EcsAgency {
             endpoint: endpoint.clone(),
         },
     };

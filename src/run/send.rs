@@ -14,13 +14,13 @@ use tokio::sync::{Mutex, OwnedMutexGuard, OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use super::desk::{Clerk, Desk};
-use super::listing::{SeenDatabases, backups_of};
-use super::{Error, Progress, Steady, World, blocking, skip_of, told_to_stop};
-use crate::ledger::{Clearance, Entered, Entry, Ledger, Listing, RequestKey};
-use crate::rds::auth::Fingerprint;
+use super::ledger_writer::{LedgerWriter, WriterThread};
+use super::list_backups::{SeenDatabases, backups_of};
+use super::{ClockJumpDetector, Error, Progress, RunContext, blocking, skip_of, stop_requested};
+use crate::ledger::{IntentResult, Ledger, LedgerWrite, Listing, RequestKey, Written};
+use crate::rds::credentials::Fingerprint;
 use crate::rds::{Answer, Class, Client, Delay, DeletionPermit, IntendedAt};
-use crate::retention::plan::{Batches, Doomed};
+use crate::retention::plan::{Batches, PlannedDeletion};
 use crate::retention::report::{Skip, SkipReason};
 use crate::retention::{ApprovedPlan, BackupId, BackupStatus, Batch, Fate, InstanceId, Outcome, PolicyName};
 use crate::telemetry;
@@ -39,33 +39,33 @@ const LONGEST_BACKOFF: Duration = Duration::from_secs(30);
 const LAST_WAIT: Duration = Duration::from_secs(22);
 
 /// One approved id and what became of it.
-pub(super) struct Item {
-    pub(super) doomed: Doomed,
+pub(super) struct SentItem {
+    pub(super) planned: PlannedDeletion,
     /// `None`: it was not sent. Shared, for most of a run's ids have one of a few fates.
     pub(super) fate: Option<Arc<Fate>>,
 }
 
 /// Everything that was approved, after the sending.
-pub(super) struct Sending {
-    pub(super) items: Vec<Item>,
+pub(super) struct SendResult {
+    pub(super) items: Vec<SentItem>,
     pub(super) skipped: Vec<Skip>,
     pub(super) progress: Progress,
 }
 
 /// What the batches of one run share.
 struct Sender {
-    world: World,
+    context: RunContext,
     ledger: Arc<Ledger>,
     run_id: String,
     deadline: Instant,
-    steady: Steady,
-    desk: Desk,
+    clock_jump: ClockJumpDetector,
+    writer: LedgerWriter,
     sent: AtomicUsize,
     progress: Progress,
 }
 
 /// What the batches of one project share.
-struct Lane {
+struct ProjectSender {
     sender: Arc<Sender>,
     client: Client,
     /// Set when nothing more can be sent to this project in this run.
@@ -76,30 +76,34 @@ struct Lane {
 /// Sends every batch of the approved plans.
 pub(super) async fn send(
     approved: Vec<ApprovedPlan>,
-    world: &World,
+    context: &RunContext,
     run_id: &str,
-    (deadline, steady): (Instant, Steady),
+    (deadline, clock_jump): (Instant, ClockJumpDetector),
     listings: Arc<HashMap<InstanceId, Listing>>,
     mut progress: Progress,
-) -> Result<Sending, Error> {
-    let (ledger, lock) = world.ledger.clone().zip(world.lock.clone()).ok_or(Error::NoLedger)?;
+) -> Result<SendResult, Error> {
+    let (ledger, lock) = context
+        .ledger
+        .clone()
+        .zip(context.lock.clone())
+        .ok_or(Error::NoLedger)?;
     let batches = ApprovedPlan::batches(approved);
     progress.of_sent = batches.iter().map(Batches::ids).sum();
-    let client = |batches: &Batches| world.projects.get(batches.project());
-    let (desk, clerk) = Desk::open(Clerk {
-        world: world.clone(),
+    let client = |batches: &Batches| context.projects.get(batches.project());
+    let (writer, writer_thread) = LedgerWriter::open(WriterThread {
+        context: context.clone(),
         ledger: Arc::clone(&ledger),
         lock,
         run_id: run_id.to_owned(),
         listings,
     });
     let sender = Arc::new(Sender {
-        world: world.clone(),
+        context: context.clone(),
         ledger,
         run_id: run_id.to_owned(),
         deadline,
-        steady,
-        desk,
+        clock_jump,
+        writer,
         sent: AtomicUsize::new(0),
         progress,
     });
@@ -108,15 +112,15 @@ pub(super) async fn send(
         let Some(client) = client(&batches).cloned() else {
             continue;
         };
-        let lane = Arc::new(Lane {
+        let sender = Arc::new(ProjectSender {
             sender: Arc::clone(&sender),
             client,
             closed: AtomicBool::new(false),
             trouble: std::sync::Mutex::new(None),
         });
-        lanes.spawn(run_lane(lane, batches));
+        lanes.spawn(run_project(sender, batches));
     }
-    let mut sending = Sending {
+    let mut sending = SendResult {
         items: Vec::new(),
         skipped: Vec::new(),
         progress,
@@ -139,7 +143,7 @@ pub(super) async fn send(
     sending.progress.sent = sender.sent.load(Ordering::Relaxed);
     // The last desk: its clerk goes home.
     drop(sender);
-    clerk.await?;
+    writer_thread.await?;
     match broken {
         Some(error) => Err(error),
         None => Ok(sending),
@@ -147,12 +151,12 @@ pub(super) async fn send(
 }
 
 /// Sends the batches of one project, as many at once as the project allows, begun oldest first.
-async fn run_lane(lane: Arc<Lane>, mut batches: Batches) -> Result<(Vec<Item>, Option<Skip>), Error> {
+async fn run_project(sender: Arc<ProjectSender>, mut batches: Batches) -> Result<(Vec<SentItem>, Option<Skip>), Error> {
     let mut items = Vec::with_capacity(batches.ids());
-    let mut under_way: JoinSet<Result<Vec<Item>, Error>> = JoinSet::new();
+    let mut under_way: JoinSet<Result<Vec<SentItem>, Error>> = JoinSet::new();
     let mut broken = None;
     // A few more than there are slots for requests, so that some wait for a slot while the answers of others are written.
-    let places = lane.client.concurrency() + lane.client.concurrency() / 2;
+    let places = sender.client.concurrency() + sender.client.concurrency() / 2;
     let places = Arc::new(Semaphore::new(places));
     let order = Arc::new(Mutex::new(()));
     let next = async || {
@@ -169,14 +173,14 @@ async fn run_lane(lane: Arc<Lane>, mut batches: Batches) -> Result<(Vec<Item>, O
             Some(joined) = under_way.join_next() => match joined.map_err(Error::from).flatten() {
                 Ok(sent) => items.extend(sent),
                 Err(error) => {
-                    lane.closed.store(true, Ordering::Release);
+                    sender.closed.store(true, Ordering::Release);
                     broken = Some(error);
                 }
             },
             (Ok(place), order) = next(), if more => {
                 if let Some(batch) = batches.next() {
-                    let lane = Arc::clone(&lane);
-                    under_way.spawn(async move { lane.deliver(batch, place, order).await });
+                    let sender = Arc::clone(&sender);
+                    under_way.spawn(async move { sender.deliver(batch, place, order).await });
                 }
             }
             else => break,
@@ -185,7 +189,7 @@ async fn run_lane(lane: Arc<Lane>, mut batches: Batches) -> Result<(Vec<Item>, O
     if let Some(error) = broken {
         return Err(error);
     }
-    let trouble = lane.trouble.lock().ok().and_then(|mut trouble| trouble.take());
+    let trouble = sender.trouble.lock().ok().and_then(|mut trouble| trouble.take());
     Ok((items, trouble))
 }
 
@@ -217,14 +221,14 @@ struct Delivery {
     held: HashSet<BackupId>,
 }
 
-impl Lane {
+impl ProjectSender {
     /// Sends one batch until every id of it has an outcome or is left to the next run.
     async fn deliver(
         self: &Arc<Self>,
         batch: Batch,
         place: OwnedSemaphorePermit,
         order: OwnedMutexGuard<()>,
-    ) -> Result<Vec<Item>, Error> {
+    ) -> Result<Vec<SentItem>, Error> {
         let mut place = Some(place);
         let mut delivery = Delivery {
             place: None,
@@ -232,7 +236,7 @@ impl Lane {
             fates: BTreeMap::new(),
             held: HashSet::new(),
         };
-        let mut everything: Vec<Doomed> = batch.items().to_vec();
+        let mut everything: Vec<PlannedDeletion> = batch.items().to_vec();
         let mut todo: Vec<(Batch, u32)> = vec![(batch, 0)];
         let mut was_split = false;
         while let Some((mut batch, resends)) = todo.pop() {
@@ -263,7 +267,7 @@ impl Lane {
                     }
                 }
                 Step::Unanswered(ids) => {
-                    batch.retain(|doomed| ids.contains(&doomed.candidate.id));
+                    batch.retain(|planned| ids.contains(&planned.candidate.id));
                     if resends < MOST_RESENDS
                         && self.drop_what_went(&mut batch, &mut delivery.fates).await?
                         && !batch.is_empty()
@@ -283,14 +287,14 @@ impl Lane {
             self.close("every id of a batch was refused, also alone: nothing more is sent to this project in this run");
         }
         // What was held meanwhile is kept, not left undone.
-        everything.retain(|doomed| !held.contains(&doomed.candidate.id));
+        everything.retain(|planned| !held.contains(&planned.candidate.id));
         let mut last: Option<Arc<Fate>> = None;
-        let item = |doomed: Doomed| {
-            let fate = fates.remove(&doomed.candidate.id).map(|fate| match &last {
+        let item = |planned: PlannedDeletion| {
+            let fate = fates.remove(&planned.candidate.id).map(|fate| match &last {
                 Some(same) if **same == fate => Arc::clone(same),
                 _ => Arc::clone(last.insert(Arc::new(fate))),
             });
-            Item { doomed, fate }
+            SentItem { planned, fate }
         };
         Ok(everything.into_iter().map(item).collect())
     }
@@ -304,7 +308,7 @@ impl Lane {
     ) -> Result<Step, Error> {
         let (mut throttled, mut late, mut refused) = (0, 0, None);
         loop {
-            match self.once(batch, resends, refused.clone(), delivery).await? {
+            match self.send_once(batch, resends, refused.clone(), delivery).await? {
                 Step::Again(wait) => {
                     let backoff = Duration::from_millis(500 << throttled.min(6)).min(LONGEST_BACKOFF);
                     // Full jitter on our own waits; the API's word is taken as it is.
@@ -333,18 +337,18 @@ impl Lane {
     async fn rest(&self, wait: Duration) -> bool {
         tokio::select! {
             () = tokio::time::sleep(wait) => true,
-            () = told_to_stop(&self.sender.world) => false,
+            () = stop_requested(&self.sender.context) => false,
         }
     }
 
     /// Ends some time after the program is told to stop.
-    async fn told_long_ago(&self) {
-        told_to_stop(&self.sender.world).await;
+    async fn stop_overdue(&self) {
+        stop_requested(&self.sender.context).await;
         tokio::time::sleep(LAST_WAIT).await;
     }
 
     /// One request: permit, conditions and intent, request, outcomes. All waiting comes before the intent.
-    async fn once(
+    async fn send_once(
         self: &Arc<Self>,
         batch: &mut Batch,
         resends: u32,
@@ -358,9 +362,9 @@ impl Lane {
             return Ok(Step::Left);
         };
         let answer = tokio::select! {
-            answer = permit.delete(batch, intended, told_to_stop(&self.sender.world)) => answer,
+            answer = permit.delete(batch, intended, stop_requested(&self.sender.context)) => answer,
             // Longer than a request may take.
-            () = self.told_long_ago() => {
+            () = self.stop_overdue() => {
                 let why = "told to stop, and no answer came in time".to_owned();
                 Ok(Answer::Unanswered { why, request_id: None })
             }
@@ -402,7 +406,7 @@ impl Lane {
         }
         let permit = tokio::select! {
             biased;
-            () = told_to_stop(&self.sender.world) => None,
+            () = stop_requested(&self.sender.context) => None,
             () = tokio::time::sleep_until(self.sender.deadline) => None,
             permit = self.client.permit_deletion(refused) => Some(permit),
         };
@@ -421,7 +425,7 @@ impl Lane {
 
     /// Whether nothing more may be sent to this project in this run; notes why.
     fn is_stopped(&self) -> bool {
-        if let Some(skip) = self.obstacle() {
+        if let Some(skip) = self.stop_reason() {
             self.close_with(skip);
         }
         self.closed.load(Ordering::Acquire)
@@ -432,10 +436,10 @@ impl Lane {
         let run_id = &self.sender.run_id;
         tracing::warn!(run_id, project = %self.client.project(), ids, why, "a deletion request did not begin in time and was withdrawn: nothing was sent");
         let at = crate::clock::now();
-        let entry = Entry::Withdrawal { request, at, why };
-        match self.sender.desk.enter(entry).await? {
-            Entered::Withdrawal => Ok(()),
-            Entered::Answer(_) | Entered::Intent(..) => Err(Error::NoClerk),
+        let entry = LedgerWrite::Withdrawal { request, at, why };
+        match self.sender.writer.enter(entry).await? {
+            Written::Withdrawal => Ok(()),
+            Written::Answer(_) | Written::Intent(..) => Err(Error::LedgerWriterGone),
         }
     }
 
@@ -451,9 +455,9 @@ impl Lane {
     }
 
     /// Why no batch may be sent now, if so: stop, time, clock.
-    fn obstacle(&self) -> Option<Skip> {
+    fn stop_reason(&self) -> Option<Skip> {
         let skip = |reason, message: String| Some(self.skip(reason, message));
-        if *self.sender.world.stop.borrow() {
+        if *self.sender.context.stop.borrow() {
             return skip(
                 SkipReason::Budget,
                 "told to stop: what is left is the next run's".to_owned(),
@@ -465,7 +469,7 @@ impl Lane {
                 "the run's time budget is over: what is left is the next run's".to_owned(),
             );
         }
-        let check = self.sender.steady.check(self.client.clock());
+        let check = self.sender.clock_jump.check(self.client.clock());
         if !check.is_good() {
             let refusal = crate::retention::Refusal::Clock {
                 project: self.client.project().clone(),
@@ -484,28 +488,28 @@ impl Lane {
         resends: u32,
         held: &mut HashSet<BackupId>,
     ) -> Result<Option<(RequestKey, IntendedAt)>, Error> {
-        let lane = Arc::clone(self);
-        let may_begin = move || !lane.is_stopped();
+        let sender = Arc::clone(self);
+        let may_begin = move || !sender.is_stopped();
         let intended = tokio::select! {
             biased;
-            intended = self.sender.desk.intend(batch.take(), resends + 1, may_begin) => intended?,
+            intended = self.sender.writer.intend(batch.take(), resends + 1, may_begin) => intended?,
             // However slow the disk is: what is on disk after that is withdrawn.
-            () = told_to_stop(&self.sender.world) => {
+            () = stop_requested(&self.sender.context) => {
                 self.is_stopped();
                 return Ok(None);
             }
         };
         *batch = intended.batch;
         Ok(match intended.clearance {
-            Some(Clearance::Cleared { request, dropped }) => {
+            Some(IntentResult::Cleared { request, dropped }) => {
                 held.extend(dropped.into_iter().map(|(id, _)| id));
                 Some((request, intended.at))
             }
-            Some(Clearance::Empty { dropped }) => {
+            Some(IntentResult::Empty { dropped }) => {
                 held.extend(dropped.into_iter().map(|(id, _)| id));
                 None
             }
-            Some(Clearance::Frozen(freeze)) => {
+            Some(IntentResult::Frozen(freeze)) => {
                 let refusal = crate::retention::Refusal::Freeze {
                     reason: freeze.reason,
                     until: freeze.until,
@@ -524,15 +528,15 @@ impl Lane {
         api_request_id: Option<String>,
         outcomes: Vec<(BackupId, Outcome)>,
     ) -> Result<Vec<(BackupId, Outcome)>, Error> {
-        let entry = Entry::Answer {
+        let entry = LedgerWrite::Answer {
             request,
             at: crate::clock::now(),
             api_request_id,
             outcomes,
         };
-        match self.sender.desk.enter(entry).await? {
-            Entered::Answer(outcomes) => Ok(outcomes),
-            Entered::Intent(..) | Entered::Withdrawal => Err(Error::NoClerk),
+        match self.sender.writer.enter(entry).await? {
+            Written::Answer(outcomes) => Ok(outcomes),
+            Written::Intent(..) | Written::Withdrawal => Err(Error::LedgerWriterGone),
         }
     }
 
@@ -601,7 +605,7 @@ impl Lane {
             let nothing_seen = SeenDatabases::new();
             let listed = tokio::select! {
                 biased;
-                () = told_to_stop(&self.sender.world) => return Ok(false),
+                () = stop_requested(&self.sender.context) => return Ok(false),
                 () = tokio::time::sleep_until(self.sender.deadline) => return Ok(false),
                 listed = backups_of(&self.client, &instance, &nothing_seen) => listed,
             };
@@ -617,9 +621,9 @@ impl Lane {
                 .settle(&self.sender.run_id, crate::clock::now(), &gone, &[])
         })?;
         fates.extend(gone.into_iter().map(|id| (id, Fate::Confirmed)));
-        batch.retain(|doomed| {
+        batch.retain(|planned| {
             matches!(
-                there.get(&doomed.candidate.id),
+                there.get(&planned.candidate.id),
                 Some(BackupStatus::Completed | BackupStatus::Failed)
             )
         });
@@ -650,9 +654,9 @@ impl Lane {
         let sender = &self.sender;
         let progress = Progress {
             sent: sender.sent.load(Ordering::Relaxed),
-            calls: sender.world.projects.calls(),
+            calls: sender.context.projects.calls(),
             ..sender.progress
         };
-        (sender.world.watcher)(progress);
+        (sender.context.watcher)(progress);
     }
 }

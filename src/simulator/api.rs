@@ -8,11 +8,11 @@ use serde::Serialize;
 use serde_json::Value;
 use tokio::time::sleep;
 
-use super::asked::Asked;
+use super::fault_effects::{self, ActiveFaults};
 use super::faults::{DateFault, Op};
 use super::journal::Call;
-use super::mangle::{self, Trouble};
-use super::{Shared, State, agency, iam, rds, wire};
+use super::request::IncomingRequest;
+use super::{Shared, State, iam, metadata, rds, wire};
 use crate::http::{Answer, Bytes, Request, Response, StatusCode};
 
 /// An answer before faults have had their way with it.
@@ -71,8 +71,8 @@ impl Reply {
 pub(super) struct Work<'a> {
     pub(super) shared: &'a Shared,
     pub(super) state: &'a mut State,
-    pub(super) asked: &'a Asked,
-    pub(super) trouble: &'a Trouble,
+    pub(super) asked: &'a IncomingRequest,
+    pub(super) trouble: &'a ActiveFaults,
     pub(super) now: DateTime<Utc>,
     /// The request's number.
     pub(super) number: usize,
@@ -103,7 +103,7 @@ impl Work<'_> {
                 merge(entry, patch);
             }
         }
-        trouble.mangle(&mut answer, &mut self.shared.rng(self.number));
+        trouble.fault_effects(&mut answer, &mut self.shared.rng(self.number));
         Reply::value(&answer)
     }
 
@@ -156,8 +156,8 @@ fn merge(target: &mut Value, patch: Value) {
 
 /// Answers one request.
 pub(super) async fn answer(shared: Arc<Shared>, request: Request<Bytes>) -> Answer {
-    let asked = Asked::read(request);
-    let trouble = Trouble(
+    let asked = IncomingRequest::read(request);
+    let trouble = ActiveFaults(
         shared
             .faults
             .matching(asked.operation, asked.instance.as_deref(), &asked.backups),
@@ -192,19 +192,19 @@ pub(super) async fn answer(shared: Arc<Shared>, request: Request<Bytes>) -> Answ
         _ => reply,
     };
     if let Some(kind) = trouble.body() {
-        (reply.body, reply.content_type) = mangle::disguise(kind, reply.body);
+        (reply.body, reply.content_type) = fault_effects::disguise(kind, reply.body);
     }
     shared.note(number, |call| call.status = Some(reply.status));
     send(&shared, &asked, &trouble, reply, &request_id)
 }
 
-fn faulty(fault: &mangle::StatusFault<'_>, asked: &Asked, request_id: &str) -> Reply {
+fn faulty(fault: &fault_effects::StatusFault<'_>, asked: &IncomingRequest, request_id: &str) -> Reply {
     let iam = asked.operation.is_some_and(Op::is_iam);
     let mut reply = Reply::json(
         fault.status,
-        &mangle::error_body(fault.status, fault.code, iam, request_id),
+        &fault_effects::error_body(fault.status, fault.code, iam, request_id),
     );
-    (reply.body, reply.content_type) = mangle::disguise(fault.body, reply.body);
+    (reply.body, reply.content_type) = fault_effects::disguise(fault.body, reply.body);
     if let Some(value) = fault.retry_after {
         reply.headers.push(("Retry-After", value.to_owned()));
     }
@@ -217,7 +217,13 @@ fn faulty(fault: &mangle::StatusFault<'_>, asked: &Asked, request_id: &str) -> R
     reply
 }
 
-fn send(shared: &Shared, asked: &Asked, trouble: &Trouble, mut reply: Reply, request_id: &str) -> Answer {
+fn send(
+    shared: &Shared,
+    asked: &IncomingRequest,
+    trouble: &ActiveFaults,
+    mut reply: Reply,
+    request_id: &str,
+) -> Answer {
     if matches!(reply.status, 204 | 304) {
         reply.body.clear();
     }
@@ -257,7 +263,7 @@ impl Shared {
     }
 
     /// Writes the request down; its number, and the latency in force.
-    fn enter(&self, asked: &Asked, trouble: &Trouble) -> (usize, std::time::Duration) {
+    fn enter(&self, asked: &IncomingRequest, trouble: &ActiveFaults) -> (usize, std::time::Duration) {
         let at = (self.clock)();
         let mut state = self.state();
         let number = state.calls.len();
@@ -285,7 +291,7 @@ impl Shared {
     }
 
     /// Gateway and service.
-    fn serve(&self, asked: &Asked, trouble: &Trouble, number: usize, request_id: &str) -> Reply {
+    fn serve(&self, asked: &IncomingRequest, trouble: &ActiveFaults, number: usize, request_id: &str) -> Reply {
         let now = (self.clock)();
         let mut state = self.state();
         let takes = state.settings.deletion_takes;
@@ -294,14 +300,14 @@ impl Shared {
             return Reply::json(404, &wire::gateway_error("APIGW.0101", "API not found", request_id));
         };
         if !operation.is_metadata() {
-            if let Some(limit) = state.gate.throttle() {
-                let mut reply = Reply::json(429, &mangle::error_body(429, None, false, request_id));
+            if let Some(limit) = state.auth.throttle() {
+                let mut reply = Reply::json(429, &fault_effects::error_body(429, None, false, request_id));
                 reply
                     .headers
                     .extend(limit.retry_after.map(|seconds| ("Retry-After", seconds.to_string())));
                 return reply;
             }
-            match state.gate.check(&asked.parts(), now) {
+            match state.auth.check(&asked.parts(), now) {
                 Ok(access) => {
                     if let Some(call) = state.calls.get_mut(number) {
                         call.access = Some(access);
@@ -338,9 +344,9 @@ impl Shared {
             Op::DeleteOne => rds::delete_one(&mut work),
             Op::ListProjects => Ok(iam::list_projects(&work)),
             Op::ListDomains => Ok(iam::list_domains(&work)),
-            Op::MetadataToken => agency::token(&mut work),
-            Op::SecurityKey => agency::security_key(&mut work),
-            Op::Metadata => agency::metadata(&work),
+            Op::MetadataToken => metadata::token(&mut work),
+            Op::SecurityKey => metadata::security_key(&mut work),
+            Op::Metadata => metadata::metadata(&work),
         };
         state.world.settle(now, takes);
         reply.unwrap_or_else(|refusal| refusal)

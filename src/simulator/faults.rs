@@ -1,7 +1,7 @@
 //! The faults the simulator makes when told to.
 //!
 //! A rule says where (operation, instance, backup), when (after so many matching requests, so many times) and what. All
-//! rules that match a request apply together; what they do to an answer is `mangle`'s business.
+//! rules that match a request apply together; what they do to an answer is `fault_effects`'s business.
 
 use std::fmt;
 use std::str::FromStr;
@@ -242,11 +242,11 @@ impl Fault {
 
     /// Reads a rule, see [`Fault::GRAMMAR`].
     pub fn parse(text: &str) -> Result<Self, FaultError> {
-        super::grammar::fault(text)
+        super::fault_parser::fault(text)
     }
 
     /// What [`Fault::parse`] reads, for a `--help`.
-    pub const GRAMMAR: &str = super::grammar::GRAMMAR;
+    pub const GRAMMAR: &str = super::fault_parser::GRAMMAR;
 }
 
 impl FaultKind {

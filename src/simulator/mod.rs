@@ -19,19 +19,19 @@
 //! # Ok(()) }
 //! ```
 
-mod agency;
 mod api;
-mod asked;
+mod auth;
+mod control;
+mod fault_effects;
+mod fault_parser;
 mod faults;
-mod gate;
-mod grammar;
+mod fleet;
 mod iam;
 mod journal;
-mod mangle;
+mod metadata;
 mod model;
-mod owner;
 mod rds;
-mod seed;
+mod request;
 pub mod signature;
 mod wire;
 mod world;
@@ -47,16 +47,16 @@ use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
-pub use agency::{Agency, MetadataToken};
+pub use auth::{Key, RateLimit};
 pub use faults::{BodyKind, DateFault, Fault, FaultError, FaultKind, Faults, Op};
-pub use gate::{Key, RateLimit};
+pub use fleet::Fleet;
 pub use journal::Call;
+pub use metadata::{Agency, MetadataToken};
 pub use model::{Backup, BackupKind, Engine, Instance, InstanceKind, Status};
-pub use seed::Fleet;
 pub use world::Deletion;
 
 use crate::http;
-use gate::Gate;
+use auth::Auth;
 use world::World;
 
 /// Where the simulator reads the time: the `Date` it sends, the signatures' dates it checks, the ages of made-up backups.
@@ -152,8 +152,8 @@ impl fmt::Debug for Options {
 /// What changes while it runs.
 struct State {
     world: World,
-    gate: Gate,
-    issued: agency::Issued,
+    auth: Auth,
+    issued: metadata::Issued,
     calls: Vec<Call>,
     settings: Settings,
 }
@@ -209,8 +209,8 @@ impl Simulator {
         let world = options.fleet.build(options.seed, (options.clock)());
         let state = State {
             world,
-            gate: Gate::new(options.keys, options.rate_limit),
-            issued: agency::Issued::default(),
+            auth: Auth::new(options.keys, options.rate_limit),
+            issued: metadata::Issued::default(),
             calls: Vec::new(),
             settings: options.settings,
         };
@@ -312,17 +312,17 @@ impl Simulator {
 
     /// Sets or lifts the throttle.
     pub fn set_rate_limit(&self, limit: Option<RateLimit>) {
-        self.shared.state().gate.rate = limit;
+        self.shared.state().auth.rate = limit;
     }
 
     /// Makes a key known.
     pub fn add_key(&self, key: Key) {
-        self.shared.state().gate.keys.push(key);
+        self.shared.state().auth.keys.push(key);
     }
 
     /// Forgets a key: from now on it is refused. False when it was not known.
     pub fn remove_key(&self, access: &str) -> bool {
-        let keys = &mut self.shared.state().gate.keys;
+        let keys = &mut self.shared.state().auth.keys;
         let before = keys.len();
         keys.retain(|key| key.access != access);
         keys.len() < before
@@ -333,14 +333,14 @@ impl Simulator {
         let now = (self.shared.clock)();
         let mut state = self.shared.state();
         state.issued.current = None;
-        for key in state.gate.keys.iter_mut().filter(|key| key.security_token.is_some()) {
+        for key in state.auth.keys.iter_mut().filter(|key| key.security_token.is_some()) {
             key.expires_at = Some(now);
         }
     }
 
     /// How many times an access key has been locked for failing more than five times in a row.
     pub fn lockouts(&self) -> usize {
-        self.shared.state().gate.lockouts
+        self.shared.state().auth.lockouts
     }
 }
 

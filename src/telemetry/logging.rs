@@ -1,6 +1,6 @@
 //! Log lines: for people, for machines, for the journal.
 //!
-//! Not for what is worth a line: that is said where it happens, with values as fields ([`super::lines`] for the two that
+//! Not for what is worth a line: that is said where it happens, with values as fields ([`super::events`] for the two that
 //! matter most). ERROR means that somebody must act. Text from the cloud may hold anything, so control characters never
 //! reach a terminal or a log as they are; secrets never get here, as their type does not print.
 //!
@@ -76,7 +76,7 @@ pub fn init(format: Format, filter: &str, journald: bool) -> Result<(), Error> {
         && std::io::stderr().is_terminal()
         && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
     let json = format == Format::Json;
-    let of_note = Lines {
+    let of_note = LogLayer {
         json,
         colours,
         journald,
@@ -87,7 +87,7 @@ pub fn init(format: Format, filter: &str, journald: bool) -> Result<(), Error> {
     let stderr = std::io::stderr().as_fd().try_clone_to_owned().map_err(Error::Stderr)?;
     let queue = Queue::start(std::fs::File::from(stderr), MOST_WAITING, Box::new(note)).map_err(Error::Stderr)?;
     let queue = Arc::new(queue);
-    let lines = Lines {
+    let lines = LogLayer {
         json,
         colours,
         journald,
@@ -123,14 +123,14 @@ pub fn stderr_is_journal() -> bool {
 
 /// One line per event. Spans give their fields to the lines within them.
 #[derive(Debug)]
-pub struct Lines<W> {
+pub struct LogLayer<W> {
     json: bool,
     colours: bool,
     journald: bool,
     writer: W,
 }
 
-impl<W> Lines<W> {
+impl<W> LogLayer<W> {
     /// Lines without colours into `writer`; [`init`] is what a program calls.
     pub fn new(json: bool, journald: bool, writer: W) -> Self {
         Self {
@@ -225,7 +225,7 @@ impl<W> Lines<W> {
     }
 }
 
-impl<S, W> Layer<S> for Lines<W>
+impl<S, W> Layer<S> for LogLayer<W>
 where
     S: Subscriber + for<'a> LookupSpan<'a>,
     W: for<'a> MakeWriter<'a> + 'static,

@@ -8,7 +8,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Value, json};
 use tracing_subscriber::layer::SubscriberExt;
 
-use super::{Format, Lines, deletion_line, logging, run_line};
+use super::{Format, LogLayer, deletion_line, logging, run_line};
 use crate::retention::report::{
     InstanceCounts, Outcome, PolicyReport, RunResult, Sent, Skip, SkipReason, Summary, Tally,
 };
@@ -31,7 +31,7 @@ impl Write for Buffer {
 fn logged(json: bool, journald: bool, say: impl FnOnce()) -> String {
     let buffer = Buffer::default();
     let writer = buffer.clone();
-    let lines = Lines::new(json, journald, move || writer.clone());
+    let lines = LogLayer::new(json, journald, move || writer.clone());
     tracing::subscriber::with_default(tracing_subscriber::registry().with(lines), say);
     let bytes = buffer.0.lock().expect("not poisoned").clone();
     String::from_utf8(bytes).expect("UTF-8")
@@ -228,7 +228,7 @@ fn a_run_is_a_line_of_sums_after_one_for_each_policy_and_each_thing_left_alone()
         run_line(&report(RunResult::Refused, vec![refusal]));
     }));
     let tally = |count: u64, bytes: u64| json!({"count": count, "bytes": bytes});
-    let target = "rds_retentiond::telemetry::lines";
+    let target = "rds_retentiond::telemetry::events";
     assert_eq!(
         values,
         [

@@ -13,7 +13,7 @@ use chrono::{DateTime, Utc};
 use prometheus::proto::MetricFamily;
 use prometheus::{IntGaugeVec, Registry, TextEncoder};
 
-use super::families::{Families, retain};
+use super::metric_families::{MetricFamilies, retain};
 use super::openmetrics;
 use super::series::{Known, OTHER, code_label};
 use crate::retention::plan::ClockCheck;
@@ -38,7 +38,7 @@ pub struct LastRun {
 pub struct Metrics {
     ours: Registry,
     process: Registry,
-    pub(super) families: Families,
+    pub(super) families: MetricFamilies,
     pub(super) operations: Arc<[&'static str]>,
     started_at: DateTime<Utc>,
     known: Arc<Mutex<Known>>,
@@ -54,7 +54,8 @@ impl Metrics {
     pub fn new(version: &str, revision: &str, started_at: DateTime<Utc>, operations: &[&'static str]) -> Self {
         // Two registries, because ours could carry a prefix or labels one day that `process_*` must not.
         let (ours, process) = (Registry::new(), Registry::new());
-        let families = Families::register(&ours).expect("names, labels and buckets are constants, seen by every test");
+        let families =
+            MetricFamilies::register(&ours).expect("names, labels and buckets are constants, seen by every test");
         #[cfg(target_os = "linux")]
         process
             .register(Box::new(prometheus::process_collector::ProcessCollector::for_self()))

@@ -5,17 +5,17 @@
 //! and for the journal, and [`lines`] the two of them that matter most. It is *not* for deciding anything, and not for
 //! serving: the scrape is answered in `web`.
 
-mod families;
-pub mod lines;
+pub mod events;
 pub mod logging;
+mod metric_families;
 pub mod metrics;
 pub mod openmetrics;
 mod queue;
 mod series;
 mod textfile;
 
-pub use lines::{deletion_line, run_line};
-pub use logging::{Format, Lines};
+pub use events::{deletion_line, run_line};
+pub use logging::{Format, LogLayer};
 pub use metrics::{LastRun, Metrics};
 
 #[cfg(test)]

@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::Metrics;
-use super::families::retain;
+use super::metric_families::retain;
 use crate::retention::report::{InstanceCounts, RunResult};
 use crate::retention::{Fate, PolicyName, ProjectName, Refusal};
 

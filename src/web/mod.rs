@@ -8,7 +8,7 @@
 //! /                 the page (`page`)
 //! ```
 //!
-//! Not for finding anything out: that is the daemon's [`Board`]. A client costs little, whatever it does: heads are small
+//! Not for finding anything out: that is the daemon's [`SharedStatus`]. A client costs little, whatever it does: heads are small
 //! and must come soon, bodies are not read, places are counted ([`crate::http`]), and pages are drawn one at a time, each
 //! once a second however many ask.
 
@@ -24,7 +24,7 @@ use tokio::sync::{Mutex, Semaphore};
 use tokio::time::Instant;
 
 use self::page::View;
-use crate::daemon::{Board, off_the_runtime};
+use crate::daemon::{SharedStatus, blocking};
 use crate::http::header::HeaderValue;
 use crate::http::{self, Answer, Body, Bytes, Limits, Request, Response, StatusCode, header};
 use crate::telemetry::openmetrics;
@@ -57,9 +57,9 @@ const MOST_CLIENTS: usize = 256;
 const OF_THE_PROCESS: u64 = 48;
 
 /// How many clients may be connected: strangers must not take the descriptors that a run needs.
-fn most_clients(board: &Board) -> usize {
+fn most_clients(shared_status: &SharedStatus) -> usize {
     // A run has a connection for each request under way, and another to IAM or the metadata service; and so again after a reload.
-    let of_runs: u64 = board
+    let of_runs: u64 = shared_status
         .config()
         .projects
         .iter()
@@ -110,19 +110,19 @@ struct Pages {
 }
 
 /// Serves until `stop`, then finishes the requests under way.
-pub async fn serve(listener: TcpListener, board: Arc<Board>, stop: impl Future<Output = ()>) {
+pub async fn serve(listener: TcpListener, shared_status: Arc<SharedStatus>, stop: impl Future<Output = ()>) {
     let pages = Arc::new(Pages::none());
-    let places = most_clients(&board);
+    let places = most_clients(&shared_status);
     let service = move |request: Request<Bytes>| {
-        let (board, pages) = (Arc::clone(&board), Arc::clone(&pages));
-        async move { Answer::from(answer(&request, &board, &pages).await) }
+        let (shared_status, pages) = (Arc::clone(&shared_status), Arc::clone(&pages));
+        async move { Answer::from(answer(&request, &shared_status, &pages).await) }
     };
     http::serve(listener, limits(places), service, stop).await;
 }
 
-async fn answer(request: &Request<Bytes>, board: &Arc<Board>, pages: &Pages) -> Response<Body> {
+async fn answer(request: &Request<Bytes>, shared_status: &Arc<SharedStatus>, pages: &Pages) -> Response<Body> {
     if matches!(request.uri().path(), "/metrics" | "/api/v1/status" | "/") {
-        board.refreshed().await;
+        shared_status.refreshed().await;
     }
     match request.uri().path() {
         "/metrics" => {
@@ -135,11 +135,11 @@ async fn answer(request: &Request<Bytes>, board: &Arc<Board>, pages: &Pages) -> 
             };
             metrics(
                 kind,
-                board.metrics(wanted),
+                shared_status.metrics(wanted),
                 encoding::wants_gzip(&said(request, &header::ACCEPT_ENCODING)),
             )
         }
-        "/healthz" => match board.stands_still() {
+        "/healthz" => match shared_status.stands_still() {
             None => response(StatusCode::OK, TEXT, "ok\n"),
             Some(since) => {
                 let text = format!("the scheduler has not turned for {} s\n", since.as_secs());
@@ -147,7 +147,7 @@ async fn answer(request: &Request<Bytes>, board: &Arc<Board>, pages: &Pages) -> 
             }
         },
         "/readyz" => {
-            let obstacles = board.obstacles();
+            let obstacles = shared_status.obstacles();
             if obstacles.is_empty() {
                 return response(StatusCode::OK, TEXT, "ready\n");
             }
@@ -156,7 +156,7 @@ async fn answer(request: &Request<Bytes>, board: &Arc<Board>, pages: &Pages) -> 
         }
         "/api/v1/status" => {
             let mut json = Vec::new();
-            match sanitize::write_json(&mut json, &board.status()) {
+            match sanitize::write_json(&mut json, &shared_status.status()) {
                 Ok(()) => response(StatusCode::OK, JSON, json),
                 Err(error) => {
                     tracing::error!(%error, "the status cannot be written as JSON");
@@ -166,7 +166,10 @@ async fn answer(request: &Request<Bytes>, board: &Arc<Board>, pages: &Pages) -> 
         }
         "/" => {
             let view = View::of(request.uri().query());
-            match pages.page(view.clone(), || page::render(&board.status(), &view)).await {
+            match pages
+                .page(view.clone(), || page::render(&shared_status.status(), &view))
+                .await
+            {
                 Some(html) => response(StatusCode::OK, HTML, html),
                 None => busy(),
             }
@@ -189,7 +192,7 @@ fn said(request: &Request<Bytes>, name: &header::HeaderName) -> String {
 /// The metrics, packed where that is asked for: those of 200 policies are half a megabyte, every few seconds.
 fn metrics(kind: &'static str, text: impl Into<Bytes>, wants_gzip: bool) -> Response<Body> {
     let text = text.into();
-    let packed = wants_gzip.then(|| off_the_runtime(|| encoding::gzip(&text))).flatten();
+    let packed = wants_gzip.then(|| blocking(|| encoding::gzip(&text))).flatten();
     let is_packed = packed.is_some();
     let mut response = response(StatusCode::OK, kind, packed.map_or(text, Bytes::from));
     let headers = response.headers_mut();
@@ -217,7 +220,7 @@ impl Pages {
         if let Some(page) = drawn.iter().find(|page| page.view == view) {
             return Some(page.html.clone());
         }
-        let html = Bytes::from(off_the_runtime(draw));
+        let html = Bytes::from(blocking(draw));
         if drawn.len() >= MOST_PAGES {
             drawn.remove(0);
         }

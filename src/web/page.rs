@@ -5,13 +5,13 @@
 //! page is less than 200 kB, however large the fleet: what does not fit is on the next one (`/?from=N`), and every
 //! instance has a page of its own with all its backups (`/?instance=ID`).
 
-mod attention;
+mod alerts;
 mod holds;
+mod instance;
 mod instances;
-mod one;
 mod policies;
-mod state;
 mod storage;
+mod summary;
 mod timeline;
 mod words;
 
@@ -63,34 +63,34 @@ impl View {
 /// A page.
 pub fn render(status: &Status, view: &View) -> String {
     let mut out = String::with_capacity(64 * 1024);
-    let cards = attention::cards(status);
-    let state = state::State::of(status, cards.len());
+    let cards = alerts::cards(status);
+    let state = summary::Summary::of(status, cards.len());
     let _ = write!(
         out,
         "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">\
          <title>{} - rds-retentiond</title><link rel=\"icon\" href=\"{}\"><style>{STYLE}</style></head><body>",
         match view {
             View::Overview(_) => state.title.clone(),
-            View::Instance(id, _) => one::title(status, id),
+            View::Instance(id, _) => instance::title(status, id),
         },
         state.icon(),
     );
     match view {
         View::Overview(from) => overview(&mut out, status, (&state, &cards), *from),
-        View::Instance(id, from) => one::draw(&mut out, status, id, *from),
+        View::Instance(id, from) => instance::draw(&mut out, status, id, *from),
     }
     footer(&mut out, status);
     out.push_str("</body></html>");
     out
 }
 
-fn overview(out: &mut String, status: &Status, (state, cards): (&state::State, &[attention::Card]), from: usize) {
+fn overview(out: &mut String, status: &Status, (state, cards): (&summary::Summary, &[alerts::Card]), from: usize) {
     out.push_str(
         "<header class=\"top\"><h1>rds-retentiond</h1><nav aria-label=\"On this page\"><a href=\"#policies\">Policies</a>\
          <a href=\"#storage\">Storage</a><a href=\"#holds\">Holds</a><a href=\"#instances\">Instances</a></nav></header><main>",
     );
     state.draw(out, status);
-    attention::draw(out, cards);
+    alerts::draw(out, cards);
     section(out, "policies", "Policies", |out| policies::draw(out, status));
     section(out, "storage", "Storage", |out| storage::draw(out, &status.storage));
     section(out, "holds", "Holds", |out| holds::draw(out, status));

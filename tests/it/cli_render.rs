@@ -8,18 +8,18 @@ use std::process::{Command, Output, Stdio};
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use rds_retentiond::cli::listing::{HistoryEntry, HoldEntry};
-use rds_retentiond::cli::out::Look;
-use rds_retentiond::cli::render::Kind;
-use rds_retentiond::cli::told::Told;
-use rds_retentiond::cli::{json, listing, render};
+use rds_retentiond::cli::output::decisions::Kind;
+use rds_retentiond::cli::output::lists::{HistoryEntry, HoldEntry};
+use rds_retentiond::cli::output::row_buffer::BufferedRows;
+use rds_retentiond::cli::output::stdout::Theme;
+use rds_retentiond::cli::output::{decisions, json, lists};
 use rds_retentiond::retention::plan::ClockCheck;
 use rds_retentiond::retention::report::{
     Action, InstanceCounts, Overlap, PolicyReport, Row, RunResult, Sent, Skip, SkipReason, Summary, Tally,
 };
 use rds_retentiond::retention::{
     Backup, BackupKind, BackupStatus, Count, Databases, Engine, ExpireReason, Fate, Hold, HoldTarget, Instance,
-    InstanceLife, KeepReason, KeepRule, Keeper, Mode, Outcome, Pattern, Period, Refusal, RunReport, Series, Span, Zone,
+    InstanceLife, KeepReason, KeepRule, KeptBy, Mode, Outcome, Pattern, Period, Refusal, RunReport, Series, Span, Zone,
 };
 
 fn at(text: &str) -> DateTime<Utc> {
@@ -58,7 +58,7 @@ fn row(instance: &Arc<Instance>, id: &str, name: &str, begin: Option<&str>, size
     }
 }
 
-fn reason(keeper: Keeper, slot: Option<u32>, series: Option<Series>) -> KeepReason {
+fn reason(keeper: KeptBy, slot: Option<u32>, series: Option<Series>) -> KeepReason {
     KeepReason {
         keeper,
         slot,
@@ -70,7 +70,7 @@ fn reason(keeper: Keeper, slot: Option<u32>, series: Option<Series>) -> KeepReas
 fn counted(period: Period, slot: u32) -> KeepReason {
     let count = Count::AtMost(NonZeroU32::new(40).unwrap());
     reason(
-        Keeper::Rule(KeepRule::Counted(period, count)),
+        KeptBy::Rule(KeepRule::Counted(period, count)),
         Some(slot),
         Some(Series::Full),
     )
@@ -88,7 +88,7 @@ fn hold() -> Hold {
 
 fn kept_rows(one: &Arc<Instance>, two: &Arc<Instance>) -> Vec<Row> {
     let database = Some(Series::Database(Arc::from("crm")));
-    let within = Keeper::Rule(KeepRule::Within(Span::days(3)));
+    let within = KeptBy::Rule(KeepRule::Within(Span::days(3)));
     let mut oldest = counted(Period::Month, 6);
     oldest.oldest = true;
     let keep = Action::Keep;
@@ -100,7 +100,7 @@ fn kept_rows(one: &Arc<Instance>, two: &Arc<Instance>) -> Vec<Row> {
             "being-made",
             None,
             0,
-            keep(vec![reason(Keeper::InProgress, None, None)]),
+            keep(vec![reason(KeptBy::InProgress, None, None)]),
         ),
         row(
             one,
@@ -116,7 +116,7 @@ fn kept_rows(one: &Arc<Instance>, two: &Arc<Instance>) -> Vec<Row> {
             "pre-migration",
             Some("2026-10-30T01:02:03Z"),
             1_536,
-            keep(vec![reason(Keeper::Hold(Box::new(hold())), None, None)]),
+            keep(vec![reason(KeptBy::Hold(Box::new(hold())), None, None)]),
         ),
         row(
             one,
@@ -134,7 +134,7 @@ fn kept_rows(one: &Arc<Instance>, two: &Arc<Instance>) -> Vec<Row> {
             77,
             keep(vec![
                 reason(within, Some(1), database),
-                reason(Keeper::Policy("wide".into()), None, None),
+                reason(KeptBy::Policy("wide".into()), None, None),
             ]),
         ),
         row(
@@ -143,7 +143,7 @@ fn kept_rows(one: &Arc<Instance>, two: &Arc<Instance>) -> Vec<Row> {
             "last-of-all",
             Some("2024-02-29T23:59:59Z"),
             2_199_023_255_552,
-            keep(vec![reason(Keeper::Floor, Some(1), Some(Series::Full))]),
+            keep(vec![reason(KeptBy::Floor, Some(1), Some(Series::Full))]),
         ),
     ];
     rows[0].backup.status = BackupStatus::Building;
@@ -334,8 +334,8 @@ fn apply() -> RunReport {
     report
 }
 
-fn look(width: Option<usize>) -> Look {
-    Look {
+fn look(width: Option<usize>) -> Theme {
+    Theme {
         width,
         colour: false,
         all: false,
@@ -343,9 +343,9 @@ fn look(width: Option<usize>) -> Look {
     }
 }
 
-fn draw(report: &RunReport, kind: Kind, look: &Look) -> String {
+fn draw(report: &RunReport, kind: Kind, look: &Theme) -> String {
     let mut drawn = Vec::new();
-    render::report(&mut drawn, report, kind, look).unwrap();
+    decisions::report(&mut drawn, report, kind, look).unwrap();
     String::from_utf8(drawn).unwrap()
 }
 
@@ -401,7 +401,7 @@ fn a_run_into_a_pipe() {
 
 #[test]
 fn a_run_in_colour() {
-    let coloured = Look {
+    let coloured = Theme {
         colour: true,
         ..look(Some(140))
     };
@@ -455,7 +455,7 @@ fn a_large_report_shows_what_goes_unless_all_is_asked_for() {
         "{brief}"
     );
     assert!(brief.contains("and 5 more; --all lists them"), "{brief}");
-    let all = Look {
+    let all = Theme {
         all: true,
         ..look(Some(120))
     };
@@ -468,7 +468,7 @@ fn a_large_report_shows_what_goes_unless_all_is_asked_for() {
 
 /// As `apply` does it: each decision is told and none is held, and what became of the ids comes later.
 fn told_json_of(report: &RunReport) -> Vec<u8> {
-    let (told, mut report) = (Told::default(), report.clone());
+    let (told, mut report) = (BufferedRows::default(), report.clone());
     for policy in &mut report.policies {
         for mut row in std::mem::take(&mut policy.rows) {
             let fate = row.fate.take().map(|fate| (row.backup.id.clone(), fate));
@@ -483,7 +483,7 @@ fn told_json_of(report: &RunReport) -> Vec<u8> {
 
 fn json_of(report: &RunReport) -> serde_json::Value {
     let mut written = Vec::new();
-    json::write_report(&mut written, report, &Told::default()).unwrap();
+    json::write_report(&mut written, report, &BufferedRows::default()).unwrap();
     assert!(written.ends_with(b"}\n"));
     assert!(
         written == told_json_of(report),
@@ -603,7 +603,7 @@ fn hold_entries() -> Vec<HoldEntry> {
 #[test]
 fn holds_and_past_runs_are_listed() {
     let mut drawn = Vec::new();
-    listing::holds(&mut drawn, &hold_entries(), &look(Some(160))).unwrap();
+    lists::holds(&mut drawn, &hold_entries(), &look(Some(160))).unwrap();
     let summary = plan().policies[0].summary;
     let run = |id: &str, result| HistoryEntry {
         run_id: id.to_owned(),
@@ -619,10 +619,10 @@ fn holds_and_past_runs_are_listed() {
     };
     let runs = [run("0199-a", Some(RunResult::Partial)), run("0199-b", None)];
     drawn.push(b'\n');
-    listing::history(&mut drawn, &runs, &look(Some(160))).unwrap();
+    lists::history(&mut drawn, &runs, &look(Some(160))).unwrap();
     drawn.push(b'\n');
-    listing::write_holds(&mut drawn, &hold_entries()).unwrap();
-    listing::write_history(&mut drawn, &runs).unwrap();
+    lists::write_holds(&mut drawn, &hold_entries()).unwrap();
+    lists::write_history(&mut drawn, &runs).unwrap();
     golden("listings.txt", &String::from_utf8(drawn).unwrap());
 }
 

@@ -10,7 +10,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use rds_retentiond::config::{Config, Credentials, Problem, Problems, Surroundings, load};
+use rds_retentiond::config::{Config, Credentials, Environment, Problem, Problems, load};
 use rds_retentiond::retention::{Count, DeletedInstances, HoldTarget, KeepRule, Mode, OverLimit, Period, Span, Zone};
 use tempfile::TempDir;
 
@@ -38,7 +38,7 @@ fn chmod(file: &Path, mode: u32) {
 }
 
 fn load_in(dir: &TempDir) -> Result<Config, Problems> {
-    load(&dir.path().join("config.yaml"), &Surroundings::default())
+    load(&dir.path().join("config.yaml"), &Environment::default())
 }
 
 fn load_text(text: &str) -> Result<Config, Problems> {
@@ -427,10 +427,10 @@ fn what_cannot_be_read_is_a_problem() {
     assert!(one_lines(&dir, &missing)[0].starts_with("config.yaml: cannot be read: there is no such file; "));
     let problem = missing.iter().next().unwrap();
     assert_eq!((problem.line, problem.column), (0, 0));
-    let directory = load(&dir.path().join("sub/config.yaml"), &Surroundings::default()).unwrap_err();
+    let directory = load(&dir.path().join("sub/config.yaml"), &Environment::default()).unwrap_err();
     assert!(directory.to_string().contains("is a directory"));
     for odd in ["", "/", "/dev/zero", "/dev/null", "/proc/self/mem"] {
-        assert!(load(Path::new(odd), &Surroundings::default()).is_err(), "{odd}");
+        assert!(load(Path::new(odd), &Environment::default()).is_err(), "{odd}");
     }
 }
 
@@ -438,11 +438,11 @@ fn what_cannot_be_read_is_a_problem() {
 fn one_state_in_one_place() {
     let dir = directory(&[("config.yaml", MINIMAL.as_bytes())]);
     let load_with = |state: &str| {
-        let surroundings = Surroundings {
+        let environment = Environment {
             state_directory: Some(state.into()),
-            ..Surroundings::default()
+            ..Environment::default()
         };
-        load(&dir.path().join("config.yaml"), &surroundings)
+        load(&dir.path().join("config.yaml"), &environment)
     };
     for same in [
         "/var/lib/rds-retentiond",
@@ -459,11 +459,11 @@ fn one_state_in_one_place() {
         "{lines:?}"
     );
     let typed = directory(&[("config.yaml", format!("{MINIMAL}state_dir: /srv/state\n").as_bytes())]);
-    let surroundings = Surroundings {
+    let environment = Environment {
         state_directory: Some("/var/lib/rds-retentiond".into()),
-        ..Surroundings::default()
+        ..Environment::default()
     };
-    let problems = load(&typed.path().join("config.yaml"), &surroundings).unwrap_err();
+    let problems = load(&typed.path().join("config.yaml"), &environment).unwrap_err();
     assert!(
         problems
             .to_string()
@@ -525,7 +525,7 @@ fn what_yaml_takes_another_way_is_hinted_at() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("config.yaml");
         fs::write(&file, format!("version: 1\npolicies:\n{policies}")).unwrap();
-        let problems = load(&file, &Surroundings::default()).unwrap_err();
+        let problems = load(&file, &Environment::default()).unwrap_err();
         let found = problems
             .iter()
             .map(|problem| (problem.line, problem.hint.clone().unwrap_or_default()));

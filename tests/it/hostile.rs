@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use rds_retentiond::rds::auth::Source;
-use rds_retentiond::rds::{Answer, Class, KeyGuard, Settings};
+use rds_retentiond::rds::credentials::CredentialSource;
+use rds_retentiond::rds::{Answer, Class, KeyLockout, Settings};
 use rds_retentiond::retention::InstanceId;
 use rds_retentiond::retention::plan::ClockCheck;
 use rds_retentiond::simulator::Op;
@@ -176,7 +176,7 @@ async fn a_page_that_comes_a_byte_at_a_time_is_given_up_and_read_again() {
         timeout: Duration::from_millis(700),
         ..settings(&server)
     };
-    let client = tuned(settings, KeyGuard::default(), Arc::new(|_| {}), keys());
+    let client = tuned(settings, KeyLockout::default(), Arc::new(|_| {}), keys());
     let began = Instant::now();
     assert_eq!(manual(&client).await.unwrap(), ["a"]);
     assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
@@ -257,7 +257,7 @@ async fn the_metadata_service_is_asked_again_after_a_failure_that_passes() {
     let answer = r#"{"credential": {"access": "AK0123456789", "secret": "s", "securitytoken": "t",
         "expires_at": "2099-01-01T00:00:00.000000Z"}}"#;
     let agency = |server: &Server| Settings {
-        source: Source::EcsAgency {
+        source: CredentialSource::EcsAgency {
             endpoint: server.url.parse().unwrap(),
         },
         ..settings(server)
@@ -273,7 +273,7 @@ async fn the_metadata_service_is_asked_again_after_a_failure_that_passes() {
     ] {
         let plays = [unsupported(), passing, unsupported(), ok(answer), ok(page(&["a"], 1))];
         let server = Server::new(plays).await;
-        let client = tuned(agency(&server), KeyGuard::default(), Arc::new(|_| {}), env(&[]));
+        let client = tuned(agency(&server), KeyLockout::default(), Arc::new(|_| {}), env(&[]));
         assert_eq!(manual(&client).await.unwrap(), ["a"]);
         assert_eq!(server.seen().len(), 5);
         assert_eq!(
@@ -291,7 +291,7 @@ async fn the_metadata_service_is_asked_again_after_a_failure_that_passes() {
         ok(page(&["a"], 1)),
     ];
     let server = Server::new(plays).await;
-    let client = tuned(agency(&server), KeyGuard::default(), Arc::new(|_| {}), env(&[]));
+    let client = tuned(agency(&server), KeyLockout::default(), Arc::new(|_| {}), env(&[]));
     assert_eq!(manual(&client).await.unwrap(), ["a"]);
     assert_eq!(server.seen()[3].headers["x-metadata-token"], "token");
     // It has an end, and what does not pass is not tried again.
@@ -300,7 +300,7 @@ async fn the_metadata_service_is_asked_again_after_a_failure_that_passes() {
         (vec![unsupported(), status(404, "")], 2),
     ] {
         let server = Server::new(plays).await;
-        let client = tuned(agency(&server), KeyGuard::default(), Arc::new(|_| {}), env(&[]));
+        let client = tuned(agency(&server), KeyLockout::default(), Arc::new(|_| {}), env(&[]));
         assert_eq!(manual(&client).await.unwrap_err().class(), Class::NotAllowed);
         assert_eq!(server.seen().len(), calls);
     }
@@ -359,7 +359,7 @@ async fn a_proxy_that_cannot_be_used_is_an_error_before_anything_is_sent() {
             env: env(&pairs),
             ..rds_retentiond::rds::Tuning::default()
         };
-        rds_retentiond::rds::Client::tuned(settings, KeyGuard::default(), Arc::new(|_| {}), tuning)
+        rds_retentiond::rds::Client::tuned(settings, KeyLockout::default(), Arc::new(|_| {}), tuning)
     };
     let socks = [("HTTPS_PROXY", "socks5://me:hunter2@proxy:1080")];
     let error = with(&socks, "https://rds.example").unwrap_err();

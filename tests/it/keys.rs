@@ -9,7 +9,7 @@ use chrono::TimeDelta;
 use rds_retentiond::cli::exit;
 use rds_retentiond::clock::now;
 use rds_retentiond::ledger::KeyRefusal;
-use rds_retentiond::rds::auth::fingerprint;
+use rds_retentiond::rds::credentials::fingerprint;
 use rds_retentiond::simulator::{MetadataToken, Op};
 
 use super::world::{KEEP_3, World, ids};

@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use rds_retentiond::clock;
-use rds_retentiond::rds::auth::{Env, Source, fingerprint};
-use rds_retentiond::rds::{Answer, Class, Client, Error, IntendedAt, KeyGuard, Observer, Settings};
+use rds_retentiond::rds::credentials::{CredentialSource, Env, fingerprint};
+use rds_retentiond::rds::{Answer, Class, Client, Error, IntendedAt, KeyLockout, Observer, Settings};
 use rds_retentiond::retention::plan::ClockCheck;
 use rds_retentiond::retention::{Batch, InstanceId, Outcome};
 use tokio::net::TcpListener;
@@ -171,7 +171,7 @@ async fn a_time_out_is_a_failure_that_passes() {
         timeout: Duration::from_millis(200),
         ..settings(&server)
     };
-    let client = tuned(settings, KeyGuard::default(), Arc::new(|_| {}), keys());
+    let client = tuned(settings, KeyLockout::default(), Arc::new(|_| {}), keys());
     assert_eq!(manual(&client).await.unwrap(), ["a"]);
 }
 
@@ -255,7 +255,7 @@ async fn the_project_id_is_asked_of_iam_once() {
             project_id: None,
             ..settings(&server)
         },
-        KeyGuard::default(),
+        KeyLockout::default(),
         Arc::new(|_| {}),
         keys(),
     );
@@ -279,7 +279,7 @@ async fn the_project_id_is_asked_of_iam_once() {
             project_id: None,
             ..settings(&server)
         };
-        let client = tuned(settings, KeyGuard::default(), Arc::new(|_| {}), keys());
+        let client = tuned(settings, KeyLockout::default(), Arc::new(|_| {}), keys());
         let error = client.project_id().await.unwrap_err();
         assert_eq!(error.class(), Class::Configuration);
         assert!(
@@ -352,7 +352,7 @@ async fn a_batch_is_never_sent_again_by_itself() {
     let batch = batch(&["x"]);
     // A client each: the pause after the 429 is the pace's business.
     let send = || async {
-        let client = tuned(settings.clone(), KeyGuard::default(), Arc::new(|_| {}), keys());
+        let client = tuned(settings.clone(), KeyLockout::default(), Arc::new(|_| {}), keys());
         delete(&client, &batch).await
     };
     assert_eq!(
@@ -431,7 +431,7 @@ async fn two_401_block_the_key_for_everybody_and_are_reported() {
     let server = Server::new((0..20).map(|_| refusal())).await;
     let told = Arc::new(Mutex::new(Vec::new()));
     let ear = Arc::clone(&told);
-    let guard = KeyGuard::new(Arc::new(move |refusal| ear.lock().unwrap().push(refusal.clone())));
+    let guard = KeyLockout::new(Arc::new(move |refusal| ear.lock().unwrap().push(refusal.clone())));
     let one = tuned(settings(&server), guard.clone(), Arc::new(|_| {}), keys());
     let other = tuned(
         Settings {
@@ -473,7 +473,7 @@ async fn two_401_block_the_key_for_everybody_and_are_reported() {
     }
     assert!(error.to_string().contains("AKID…"), "{error}");
     assert_eq!(server.seen().len(), 2);
-    let restarted = KeyGuard::default();
+    let restarted = KeyLockout::default();
     restarted.restore(refusals, clock::now());
     let late = tuned(settings(&server), restarted, Arc::new(|_| {}), keys());
     assert_eq!(manual(&late).await.unwrap_err().class(), Class::NotAllowed);
@@ -494,7 +494,7 @@ async fn after_a_401_a_changed_key_is_used_at_once() {
         "HUAWEICLOUD_SDK_SK" => Some(SK.to_owned()),
         _ => None,
     });
-    let client = tuned(settings(&server), KeyGuard::default(), Arc::new(|_| {}), env);
+    let client = tuned(settings(&server), KeyLockout::default(), Arc::new(|_| {}), env);
     assert_eq!(manual(&client).await.unwrap(), ["a"]);
     assert_eq!(manual(&client).await.unwrap(), ["b"]);
     let generation =
@@ -519,7 +519,7 @@ async fn keys_of_the_ecs_agency_come_by_the_token_variant_or_without() {
     ] {
         let metadata = Server::new([variant, ok(&*keys)]).await;
         let api = Server::new([ok(page(&["a"], 1)), ok(page(&["a"], 1))]).await;
-        let source = Source::EcsAgency {
+        let source = CredentialSource::EcsAgency {
             endpoint: metadata.url.parse().unwrap(),
         };
         let client = tuned(
@@ -527,7 +527,7 @@ async fn keys_of_the_ecs_agency_come_by_the_token_variant_or_without() {
                 source,
                 ..settings(&api)
             },
-            KeyGuard::default(),
+            KeyLockout::default(),
             Arc::new(|_| {}),
             env(&[]),
         );
@@ -546,7 +546,7 @@ async fn keys_of_the_ecs_agency_come_by_the_token_variant_or_without() {
     }
     let metadata = Server::new([status(404, ""), ok(r#"{"credential": {"access": "A", "secret": 7}}"#)]).await;
     let api = Server::new([]).await;
-    let source = Source::EcsAgency {
+    let source = CredentialSource::EcsAgency {
         endpoint: metadata.url.parse().unwrap(),
     };
     let client = tuned(
@@ -554,7 +554,7 @@ async fn keys_of_the_ecs_agency_come_by_the_token_variant_or_without() {
             source,
             ..settings(&api)
         },
-        KeyGuard::default(),
+        KeyLockout::default(),
         Arc::new(|_| {}),
         env(&[]),
     );
@@ -597,7 +597,7 @@ async fn every_request_is_observed() {
             .unwrap()
             .push((project, event.operation.as_str(), event.status, event.throttled));
     });
-    let client = tuned(settings(&server), KeyGuard::default(), observer, keys());
+    let client = tuned(settings(&server), KeyLockout::default(), observer, keys());
     manual(&client).await.unwrap();
     let event = |status, throttled| ("prod".to_owned(), "list_backups", status, throttled);
     let expected = [

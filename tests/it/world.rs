@@ -13,11 +13,11 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use rds_retentiond::config::{self, Config, Surroundings};
+use rds_retentiond::config::{self, Config, Environment};
 use rds_retentiond::ledger::{Access, Ledger};
-use rds_retentiond::rds::{KeyGuard, Observer, Tuning};
+use rds_retentiond::rds::{KeyLockout, Observer, Tuning};
 use rds_retentiond::retention::{PolicyName, RunReport};
-use rds_retentiond::run::{self, Order, Projects, Purpose};
+use rds_retentiond::run::{self, Projects, Purpose, RunRequest};
 use rds_retentiond::simulator::{Backup, Fault, Fleet, Instance, Op, Options, Simulator};
 use serde_json::Value;
 use tokio::sync::watch;
@@ -231,7 +231,7 @@ impl World {
     }
 
     pub fn config(&self) -> Arc<Config> {
-        Arc::new(config::load(&self.config_file(), &Surroundings::default()).unwrap_or_else(|error| panic!("{error}")))
+        Arc::new(config::load(&self.config_file(), &Environment::default()).unwrap_or_else(|error| panic!("{error}")))
     }
 
     pub fn ledger(&self) -> Ledger {
@@ -344,7 +344,7 @@ pub struct Pass<'a> {
     pub timeout: Duration,
     pub policies: Option<Vec<PolicyName>>,
     pub purpose: Option<Purpose>,
-    pub watcher: run::Watcher,
+    pub watcher: run::OnProgress,
     pub stop: watch::Receiver<bool>,
 }
 
@@ -389,7 +389,7 @@ impl Pass<'_> {
         };
         let keys = {
             let ledger = Arc::clone(&ledger);
-            let guard = KeyGuard::new(Arc::new(move |refusal| {
+            let guard = KeyLockout::new(Arc::new(move |refusal| {
                 let now = rds_retentiond::clock::now();
                 ledger.record_key_refusal(&run::refusal_to_keep(refusal), now).unwrap();
             }));
@@ -398,7 +398,7 @@ impl Pass<'_> {
             guard
         };
         let observer: Observer = Arc::new(|_| {});
-        let world = run::World {
+        let world = run::RunContext {
             live: watch::channel(Arc::clone(&config)).1,
             projects: Arc::new(Projects::tuned(&config, &keys, &observer, self.timeout, &tuning).unwrap()),
             config,
@@ -407,18 +407,18 @@ impl Pass<'_> {
             stop: self.stop,
             watcher: self.watcher,
         };
-        let order = Order {
+        let order = RunRequest {
             purpose: self.purpose.unwrap_or(Purpose::Apply {
                 confirm_for: self.confirm_for,
             }),
             policies: self.policies,
             instance: None,
             now: self.now,
-            rows: run::Rows::All,
+            rows: run::ReportDetail::All,
             trigger: "apply",
             budget: self.budget,
         };
-        run::pass(&order, &world).await
+        run::run(&order, &world).await
     }
 }
 

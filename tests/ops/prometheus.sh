@@ -25,8 +25,8 @@ for alert in $alerts; do
 done
 
 # Only metrics that exist: each name in the rules is one of the program's.
-names=$(sed -n 's/.*m\.[a-z]*("\([a-z_]*\)",.*/\1/p' "$root/src/telemetry/families.rs")
-[ -n "$names" ] || fail "no metrics found in families.rs"
+names=$(sed -n 's/.*m\.[a-z]*("\([a-z_]*\)",.*/\1/p' "$root/src/telemetry/metric_families.rs")
+[ -n "$names" ] || fail "no metrics found in metric_families.rs"
 for name in $(grep -o 'rds_retention_[a-z_]*' rds-retentiond.rules.yml | sort -u); do
     echo "$names" | grep -qx "${name#rds_retention_}" || fail "$name is no metric of ours"
 done

@@ -1,13 +1,13 @@
 //! Edits of one key, and what each means.
 
 use super::*;
-use crate::config::{Surroundings, load};
+use crate::config::{Environment, load};
 
 fn config(policies: &str) -> Config {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("config.yaml");
     std::fs::write(&file, format!("version: 1\nstate_dir: /nowhere\npolicies:\n{policies}")).unwrap();
-    load(&file, &Surroundings::default()).unwrap_or_else(|problems| panic!("{problems}"))
+    load(&file, &Environment::default()).unwrap_or_else(|problems| panic!("{problems}"))
 }
 
 fn policy(name: &str, rest: &str) -> String {
@@ -248,7 +248,7 @@ fn holds_and_the_freeze_keep_more_or_less() {
             format!("version: 1\nstate_dir: /nowhere\n{more}\npolicies:\n{policy}"),
         )
         .unwrap();
-        load(&file, &Surroundings::default()).unwrap_or_else(|problems| panic!("{problems}"))
+        load(&file, &Environment::default()).unwrap_or_else(|problems| panic!("{problems}"))
     };
     let hold = |target: &str| format!("holds: [{{{target}, reason: r}}]");
     for (short, long) in [

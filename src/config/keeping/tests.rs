@@ -7,9 +7,9 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::config::difference::whole;
-use crate::config::{PolicyEntry, Surroundings, load};
+use crate::config::{Environment, PolicyEntry, load};
 use crate::retention::fuzz::{self, Tape};
-use crate::retention::plan::Doomed;
+use crate::retention::plan::PlannedDeletion;
 use crate::retention::{Backup, BackupId, Candidate, ExpireReason, Hold, Instance, Limits, Span, Verdict, decide};
 
 fn read(policies: &str, more: &str) -> Config {
@@ -20,7 +20,7 @@ fn read(policies: &str, more: &str) -> Config {
         format!("version: 1\nstate_dir: /nowhere\n{more}\npolicies:\n{policies}"),
     )
     .unwrap();
-    load(&file, &Surroundings::default()).unwrap_or_else(|problems| panic!("{problems}"))
+    load(&file, &Environment::default()).unwrap_or_else(|problems| panic!("{problems}"))
 }
 
 fn policy(name: &str, rest: &str) -> String {
@@ -93,12 +93,12 @@ fn an_edit_of_projects_lets_nothing_go_where_one_is_asked_elsewhere() {
     assert!(kept.policies.is_empty() && kept.protecting.is_empty());
 }
 
-fn doomed(policy: &str, instance: &str, name: &str) -> Doomed {
+fn planned(policy: &str, instance: &str, name: &str) -> PlannedDeletion {
     let instance = Instance {
         name: instance.into(),
         ..fuzz::instance("i1in04", crate::retention::InstanceLife::Listed)
     };
-    Doomed {
+    PlannedDeletion {
         policy: policy.into(),
         candidate: Candidate {
             instance: Arc::new(instance),
@@ -119,8 +119,8 @@ fn a_run_under_way_leaves_what_an_edit_may_keep_and_nothing_else() {
     let both = p.clone() + &q;
     let kept = |edited: &str, more: &str| {
         let kept = kept_by_edit(&read(&both, ""), &read(edited, more));
-        let planned = [("p", "a"), ("p", "b"), ("q", "b")];
-        planned.map(|(policy, instance)| kept.keeps(&doomed(policy, instance, "n")))
+        let pairs = [("p", "a"), ("p", "b"), ("q", "b")];
+        pairs.map(|(policy, instance)| kept.keeps(&planned(policy, instance, "n")))
     };
     let edit = |old: &str, new: &str| kept(&(p.replace(old, new) + &q), "");
     // Nothing that concerns it, or plainly less.
@@ -317,7 +317,7 @@ fn check(data: &[u8]) {
     for (policy, decisions) in policies.iter().zip(decided).filter(|_| old.holds == new.holds) {
         for decision in decisions {
             let backup = &backups[decision.backup];
-            let goes_on = !kept.keeps(&doomed(policy.name.as_str(), "mssql", &backup.name));
+            let goes_on = !kept.keeps(&planned(policy.name.as_str(), "mssql", &backup.name));
             if policy.mode == Mode::Enforce && matches!(decision.verdict, Verdict::Expire(_)) && goes_on {
                 assert!(
                     would_go.contains(&backup.id),

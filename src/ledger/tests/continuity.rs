@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::super::fixtures::{State, batch, freeze, hold_on, id, noon};
-use super::super::{Access, Clearance, Error, Fault, Ledger, Thaw};
+use super::super::{Access, Error, Fault, IntentResult, Ledger, Thaw};
 use crate::retention::HoldTarget;
 
 /// By another process: one that closes the file lets go of every lock that it has on it.
@@ -80,7 +80,7 @@ fn an_older_copy_written_over_the_ledger_in_place_takes_no_intent_and_the_newest
         }
         let cleared = state.ledger.intend(&state.intent(), &mut batch([2, 3])).unwrap();
         assert!(
-            matches!(&cleared, Clearance::Cleared { dropped, .. } if dropped[0].0 == id(2) && dropped.len() == 1),
+            matches!(&cleared, IntentResult::Cleared { dropped, .. } if dropped[0].0 == id(2) && dropped.len() == 1),
             "{cleared:?}"
         );
     }

@@ -1,7 +1,7 @@
 //! Intents, outcomes, and what listings make of them.
 
 use super::super::fixtures::{INSTANCE, State, at, batch, freeze, hold_on, id, noon, project};
-use super::super::{Access, Clearance, DeletionState, Error, Fault, Ledger, Pending, Thaw, Verification};
+use super::super::{Access, DeletionState, Error, Fault, IntentResult, Ledger, Pending, Thaw, Verification};
 use crate::retention::{Freeze, HoldTarget, Outcome, Pattern};
 
 fn unanswered() -> Outcome {
@@ -22,7 +22,7 @@ fn a_hold_placed_by_another_process_is_honoured_by_the_next_intent() {
         .add_hold(&hold_on(HoldTarget::Backup(id(2))), "dba", noon())
         .unwrap();
     let mut batch = batch([1, 2, 3]);
-    let Clearance::Cleared { dropped, .. } = state.ledger.intend(&state.intent(), &mut batch).unwrap() else {
+    let IntentResult::Cleared { dropped, .. } = state.ledger.intend(&state.intent(), &mut batch).unwrap() else {
         panic!("two ids are free");
     };
     assert_eq!(dropped, [(id(2), placed)]);
@@ -47,7 +47,7 @@ fn holds_by_pattern_and_of_the_configuration_empty_a_batch() {
     let mut batch = batch([1, 2]);
     let clearance = state.ledger.intend(&intent, &mut batch).unwrap();
     assert!(
-        matches!(&clearance, Clearance::Empty { dropped } if dropped.len() == 2),
+        matches!(&clearance, IntentResult::Empty { dropped } if dropped.len() == 2),
         "{clearance:?}"
     );
     assert!(batch.is_empty());
@@ -80,7 +80,7 @@ fn a_freeze_placed_by_another_process_stops_the_next_intent() {
         .unwrap();
     let clearance = state.ledger.intend(&state.intent(), &mut batch([1])).unwrap();
     assert!(
-        matches!(&clearance, Clearance::Frozen(found) if *found == freeze()),
+        matches!(&clearance, IntentResult::Frozen(found) if *found == freeze()),
         "{clearance:?}"
     );
     let thawed = state.again(Access::Existing).thaw(Thaw::Only, "dba", noon()).unwrap();
@@ -93,13 +93,13 @@ fn a_freeze_placed_by_another_process_stops_the_next_intent() {
     intent.config_freeze = Some(&until);
     assert!(matches!(
         state.ledger.intend(&intent, &mut batch([1])).unwrap(),
-        Clearance::Cleared { .. }
+        IntentResult::Cleared { .. }
     ));
     let frozen = freeze();
     intent.config_freeze = Some(&frozen);
     assert!(matches!(
         state.ledger.intend(&intent, &mut batch([2])).unwrap(),
-        Clearance::Frozen(_)
+        IntentResult::Frozen(_)
     ));
 }
 
@@ -276,7 +276,7 @@ fn a_lock_whose_file_was_removed_gives_no_right_to_delete() {
     intent.lock = &second;
     assert!(matches!(
         state.ledger.intend(&intent, &mut batch([1])).unwrap(),
-        Clearance::Cleared { .. }
+        IntentResult::Cleared { .. }
     ));
 }
 
@@ -346,7 +346,9 @@ fn what_was_sent_since_a_belief_is_counted_for_the_shrink_guard() {
     let state = State::new();
     let (ledger, project, instance) = (&state.ledger, project(), INSTANCE.into());
     state.accept(1..=2);
-    ledger.believe(&project, Some(4), &[(instance, 20)], noon()).unwrap();
+    ledger
+        .accept_count(&project, Some(4), &[(instance, 20)], noon())
+        .unwrap();
     let sent = || ledger.believed(&project).unwrap().backups[INSTANCE].sent;
     assert_eq!(sent(), 2, "accepted before, may go after");
     state.accept(3..=5);
@@ -354,7 +356,7 @@ fn what_was_sent_since_a_belief_is_counted_for_the_shrink_guard() {
     ledger.settle("run-1", noon(), &[id(1), id(3)], &[id(4)]).unwrap();
     assert_eq!(sent(), 4, "what came back was not taken away");
     ledger
-        .believe(&project, None, &[(INSTANCE.into(), 18)], noon())
+        .accept_count(&project, None, &[(INSTANCE.into(), 18)], noon())
         .unwrap();
     assert_eq!(sent(), 2);
     assert_eq!(ledger.believed(&project).unwrap().instances.unwrap().count, Some(4));

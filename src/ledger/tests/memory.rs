@@ -282,15 +282,15 @@ fn a_listing_that_shrank_is_disbelieved_since_the_first_time_until_one_is_believ
     let state = State::new();
     let (ledger, project, instance) = (&state.ledger, project(), InstanceId::from(INSTANCE));
     ledger
-        .believe(&project, None, &[(instance.clone(), 20)], noon())
+        .accept_count(&project, None, &[(instance.clone(), 20)], noon())
         .unwrap();
     let hours = |hours| noon() + TimeDelta::hours(hours);
     assert_eq!(
-        ledger.disbelieve(&project, Some(&instance), hours(1)).unwrap(),
+        ledger.mark_shrunk(&project, Some(&instance), hours(1)).unwrap(),
         hours(1)
     );
     assert_eq!(
-        ledger.disbelieve(&project, Some(&instance), hours(2)).unwrap(),
+        ledger.mark_shrunk(&project, Some(&instance), hours(2)).unwrap(),
         hours(1)
     );
     ledger.approve_listing(INSTANCE, hours(48), "dba", hours(3)).unwrap();
@@ -301,7 +301,7 @@ fn a_listing_that_shrank_is_disbelieved_since_the_first_time_until_one_is_believ
     let believed = ledger.believed(&project).unwrap().backups[&instance];
     assert_eq!((believed.count, believed.shrunk_since), (Some(20), Some(hours(1))));
     ledger
-        .believe(&project, None, &[(instance.clone(), 3)], hours(5))
+        .accept_count(&project, None, &[(instance.clone(), 3)], hours(5))
         .unwrap();
     let believed = ledger.believed(&project).unwrap().backups[&instance];
     assert_eq!((believed.count, believed.shrunk_since), (Some(3), None));
@@ -655,7 +655,7 @@ fn what_is_dated_ahead_of_now_is_not_believed_longer_than_it_lasts() {
     }
     // Doubt about a listing.
     for at in [then, now] {
-        assert_eq!(ledger.disbelieve(&project(), None, at).unwrap(), at);
+        assert_eq!(ledger.mark_shrunk(&project(), None, at).unwrap(), at);
     }
     // An instance that is missed.
     let missed = |at| {

@@ -95,7 +95,7 @@ fn a_run_does_not_begin_on_changed_holds_freeze_or_approvals() {
     state.ledger.release("h2", "root", noon()).unwrap();
     state
         .ledger
-        .believe(&"prod".into(), None, &[("i1in04".into(), 3)], noon())
+        .accept_count(&"prod".into(), None, &[("i1in04".into(), 3)], noon())
         .unwrap();
     begin(&state, "run-3").unwrap();
     for (change, what) in [
@@ -138,7 +138,7 @@ fn a_run_does_not_begin_on_changed_holds_freeze_or_approvals() {
 fn what_people_said_is_found_without_reading_what_runs_did() {
     let state = eventful();
     let connection = rusqlite::Connection::open(state.ledger.path()).unwrap();
-    let explain = format!("EXPLAIN QUERY PLAN {}", super::super::replay::WORDS);
+    let explain = format!("EXPLAIN QUERY PLAN {}", super::super::verify::WORDS);
     let plan: String = connection.query_row(&explain, [], |row| row.get(3)).unwrap();
     assert!(plan.contains("INDEX chain_words"), "{plan}");
 }

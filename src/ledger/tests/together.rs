@@ -1,18 +1,18 @@
 //! Intents and answers that share a transaction.
 
 use super::super::fixtures::{State, batch, freeze, hold_on, id, noon};
-use super::super::{Access, Clearance, Entered, Entry, Error, Intent, RequestKey, Verification};
+use super::super::{Access, Error, Intent, IntentResult, LedgerWrite, RequestKey, Verification, Written};
 use crate::retention::{BackupId, HoldTarget, Outcome};
 
-fn intent_of(numbers: impl IntoIterator<Item = usize>) -> Entry {
-    Entry::Intent {
+fn intent_of(numbers: impl IntoIterator<Item = usize>) -> LedgerWrite {
+    LedgerWrite::Intent {
         attempt: 1,
         batch: batch(numbers),
     }
 }
 
-fn answer_to(request: RequestKey, numbers: &[usize]) -> Entry {
-    Entry::Answer {
+fn answer_to(request: RequestKey, numbers: &[usize]) -> LedgerWrite {
+    LedgerWrite::Answer {
         request,
         at: noon(),
         api_request_id: None,
@@ -21,9 +21,9 @@ fn answer_to(request: RequestKey, numbers: &[usize]) -> Entry {
 }
 
 /// The request of a batch that was cleared, and its ids.
-fn cleared(entered: &Result<Entered, Error>) -> (RequestKey, Vec<BackupId>) {
+fn cleared(entered: &Result<Written, Error>) -> (RequestKey, Vec<BackupId>) {
     match entered {
-        Ok(Entered::Intent(batch, Clearance::Cleared { request, .. })) => (*request, batch.ids().cloned().collect()),
+        Ok(Written::Intent(batch, IntentResult::Cleared { request, .. })) => (*request, batch.ids().cloned().collect()),
         other => panic!("not cleared: {other:?}"),
     }
 }
@@ -44,7 +44,7 @@ fn batches_and_answers_that_wait_together_are_each_entered() {
     let entered = state.ledger.enter(&state.intent(), entries);
     let (third, fourth) = (cleared(&entered[0]), cleared(&entered[2]));
     assert_eq!((third.1, fourth.1), (vec![id(3)], vec![id(4), id(5)]));
-    assert!(matches!(&entered[1], Ok(Entered::Answer(outcomes)) if outcomes.len() == 2));
+    assert!(matches!(&entered[1], Ok(Written::Answer(outcomes)) if outcomes.len() == 2));
     let open = open_on_disk(&state);
     assert_eq!(open, [third.0, fourth.0]);
 }
@@ -64,7 +64,7 @@ fn one_that_cannot_be_entered_harms_no_other() {
     let second = cleared(&entered[0]).0;
     assert!(matches!(entered[1], Err(Error::StillOpen { .. })), "{:?}", entered[1]);
     assert!(matches!(entered[2], Err(Error::NotOpen(_))), "{:?}", entered[2]);
-    assert!(matches!(entered[3], Ok(Entered::Answer(_))), "{:?}", entered[3]);
+    assert!(matches!(entered[3], Ok(Written::Answer(_))), "{:?}", entered[3]);
     let open = open_on_disk(&state);
     assert_eq!(open, [second], "nothing of what failed is left");
     // What is in memory is what is on disk.
@@ -96,7 +96,7 @@ fn what_is_held_or_frozen_is_not_cleared_among_others_either() {
     let entered = state.ledger.enter(&intent, vec![intent_of([1, 2]), intent_of([2])]);
     assert_eq!(cleared(&entered[0]).1, [id(1)]);
     assert!(
-        matches!(&entered[1], Ok(Entered::Intent(batch, Clearance::Empty { .. })) if batch.is_empty()),
+        matches!(&entered[1], Ok(Written::Intent(batch, IntentResult::Empty { .. })) if batch.is_empty()),
         "{:?}",
         entered[1]
     );
@@ -110,7 +110,7 @@ fn what_is_held_or_frozen_is_not_cleared_among_others_either() {
         .ledger
         .enter(&intent, vec![intent_of([3]), answer_to(first, &[1])]);
     assert!(
-        matches!(&entered[0], Ok(Entered::Intent(_, Clearance::Frozen(_)))),
+        matches!(&entered[0], Ok(Written::Intent(_, IntentResult::Frozen(_)))),
         "{:?}",
         entered[0]
     );

@@ -1,11 +1,11 @@
 //! Requests that did not begin in time: closed, not sent, and as if they had never been intended.
 
 use super::super::fixtures::{State, id, noon};
-use super::super::{Access, DeletionState, Entered, Entry, Error, Ledger, RequestKey, Verification};
+use super::super::{Access, DeletionState, Error, Ledger, LedgerWrite, RequestKey, Verification, Written};
 use crate::retention::Outcome;
 
-fn withdraw(state: &State, request: RequestKey) -> Result<Entered, Error> {
-    let entry = Entry::Withdrawal {
+fn withdraw(state: &State, request: RequestKey) -> Result<Written, Error> {
+    let entry = LedgerWrite::Withdrawal {
         request,
         at: noon(),
         why: "no connection".to_owned(),
@@ -40,7 +40,7 @@ fn on_disk(state: &State) -> Ledger {
 fn a_withdrawn_request_waits_for_nothing_and_its_ids_can_be_sent_later() {
     let state = State::new();
     let first = state.intend([1, 2]);
-    assert!(matches!(withdraw(&state, first), Ok(Entered::Withdrawal)));
+    assert!(matches!(withdraw(&state, first), Ok(Written::Withdrawal)));
     let ledger = on_disk(&state);
     assert_eq!(ledger.open_requests().unwrap(), []);
     assert_eq!(ledger.unconfirmed().unwrap(), []);
@@ -77,7 +77,7 @@ fn what_a_withdrawn_request_stood_in_for_waits_again() {
         if forgetful {
             state.ledger = state.again(Access::Existing);
         }
-        assert!(matches!(withdraw(&state, second), Ok(Entered::Withdrawal)));
+        assert!(matches!(withdraw(&state, second), Ok(Written::Withdrawal)));
         let expected = [DeletionState::Unanswered, DeletionState::Withdrawn];
         assert_eq!(states(&on_disk(&state), 1), expected);
         let waits: Vec<_> = on_disk(&state).unconfirmed().unwrap();
@@ -88,7 +88,7 @@ fn what_a_withdrawn_request_stood_in_for_waits_again() {
         }
         // Withdrawn once more, then really sent again.
         let third = state.intend([1]);
-        assert!(matches!(withdraw(&state, third), Ok(Entered::Withdrawal)));
+        assert!(matches!(withdraw(&state, third), Ok(Written::Withdrawal)));
         state.accept([1]);
         assert_eq!(state.ledger.settle("run-1", noon(), &[id(1), id(2)], &[]).unwrap(), 2);
         let ledger = on_disk(&state);
@@ -109,7 +109,7 @@ fn the_one_before_a_withdrawn_request_is_what_a_listing_settles() {
     let state = State::new();
     let first = unanswered(&state, &[1]);
     let second = state.intend([1]);
-    assert!(matches!(withdraw(&state, second), Ok(Entered::Withdrawal)));
+    assert!(matches!(withdraw(&state, second), Ok(Written::Withdrawal)));
     assert_eq!(state.ledger.settle("run-1", noon(), &[id(1)], &[]).unwrap(), 1);
     let ledger = on_disk(&state);
     assert_eq!(states(&ledger, 1), [DeletionState::Confirmed, DeletionState::Withdrawn]);
@@ -121,7 +121,7 @@ fn a_withdrawal_that_is_made_up_in_the_table_is_found() {
     for (from, to) in [("a", "w"), ("w", "a")] {
         let state = State::new();
         let first = state.intend([1]);
-        assert!(matches!(withdraw(&state, first), Ok(Entered::Withdrawal)));
+        assert!(matches!(withdraw(&state, first), Ok(Written::Withdrawal)));
         state.accept([2]);
         on_disk(&state);
         state.tamper(&format!(

@@ -5,12 +5,12 @@
 mod halves;
 
 use std::collections::HashMap;
-use std::collections::hash_map::Entry as Slot;
+use std::collections::hash_map::Entry as ConcurrencyPermit;
 use std::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
-use super::super::scalar::Scalar;
+use super::super::lenient_json::Scalar;
 use super::Entry;
 use crate::retention::{Backup, BackupId, BackupStatus, InstanceId};
 
@@ -75,7 +75,7 @@ impl File {
         let mut backup = entry
             .listed()
             .ok_or_else(|| E::custom(format_args!("entry {index} has no id")))?;
-        if entry.doubt().is_some() {
+        if entry.invalidate().is_some() {
             // Its name or id, which cannot be read, may be what protects it: it is kept as one of an unknown status.
             backup.status = BackupStatus::Other("unreadable name or id".into());
         }
@@ -104,13 +104,13 @@ impl File {
     /// Adds a backup unless it is known; gives back the id of one that is known otherwise.
     fn put(&mut self, group: usize, backup: Backup) -> Result<(), BackupId> {
         match self.seen.entry(backup.id.clone()) {
-            Slot::Vacant(slot) => {
+            ConcurrencyPermit::Vacant(slot) => {
                 let backups = &mut self.groups[group].1;
                 slot.insert((group, backups.len()));
                 backups.push(backup);
                 Ok(())
             }
-            Slot::Occupied(slot) => {
+            ConcurrencyPermit::Occupied(slot) => {
                 let (of, place) = *slot.get();
                 if of == group && self.groups[of].1[place] == backup {
                     Ok(())

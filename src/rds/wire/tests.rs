@@ -269,7 +269,7 @@ fn instances_keep_what_policies_select_by() {
 #[test]
 fn a_page_without_its_list_and_ids_that_differ_in_case_are_not_believed() {
     use super::super::client::{instance_page, listed_page, retained_page};
-    use super::super::listing::Reading;
+    use super::super::pagination::Reading;
 
     let (project, instance) = ("p".into(), InstanceId::from("i"));
     let backups = |body: &str| listed_page(body.as_bytes(), &instance, &BackupKind::Manual);

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::state::SOON_DAYS;
+use super::summary::SOON_DAYS;
 use super::words::{clip, counted, distance, text, time};
 use super::{END_OF_TABLE, MOST_ENTRIES, program, table};
 use crate::daemon::Status;

@@ -10,7 +10,7 @@ use super::timeline::{self, Axis, Kind};
 use super::words::{clip, counted, number, text};
 use crate::daemon::Status;
 use crate::retention::report::{Action, PolicyReport, Row};
-use crate::retention::{BackupId, Instance, InstanceId, InstanceLife, Keeper, ProjectName};
+use crate::retention::{BackupId, Instance, InstanceId, InstanceLife, KeptBy, ProjectName};
 
 /// With more backups than this on a page, marks of one reason share an element and tables have pages of their own.
 const EACH: usize = 400;
@@ -98,7 +98,7 @@ impl<'a> Shown<'a> {
 
 fn only_by_others(row: &Row) -> bool {
     matches!(&row.action, Action::Keep(reasons)
-        if reasons.iter().all(|reason| matches!(reason.keeper, Keeper::Policy(_))))
+        if reasons.iter().all(|reason| matches!(reason.keeper, KeptBy::Policy(_))))
 }
 
 /// `11 keep · 29 deleted`
@@ -209,9 +209,9 @@ fn draw_one(out: &mut String, shown: &Shown<'_>, axis: &Axis, each: bool) {
     timeline::draw(out, &rows, axis, each);
     if each {
         let _ = write!(out, "<details><summary>{}</summary>", totals(&rows));
-        super::one::open_table(out, &name);
+        super::instance::open_table(out, &name);
         for row in &rows {
-            super::one::draw_row(out, row);
+            super::instance::draw_row(out, row);
         }
         out.push_str(super::END_OF_TABLE);
         out.push_str("</details>");

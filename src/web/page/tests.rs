@@ -11,7 +11,7 @@ use crate::daemon::{ConfigStatus, FreezeStatus, LastRun, PolicyStatus, Problem, 
 use crate::retention::report::{Action, PolicyReport, Row, RunResult, Summary};
 use crate::retention::{
     Backup, BackupKind, BackupStatus, Count, Databases, Engine, ExpireReason, Freeze, Hold, HoldTarget, Instance,
-    InstanceLife, KeepReason, KeepRule, Keeper, Mode, Period, Refusal, RunReport, Series, Zone,
+    InstanceLife, KeepReason, KeepRule, KeptBy, Mode, Period, Refusal, RunReport, Series, Zone,
 };
 
 const HOSTILE: &str = "<script>alert(1)</script>\"'&\u{202e}";
@@ -43,7 +43,7 @@ fn row(instance: &Arc<Instance>, nth: u32, action: Action) -> Row {
 
 fn daily(slot: u32) -> Action {
     Action::Keep(vec![KeepReason {
-        keeper: Keeper::Rule(KeepRule::Counted(Period::Day, Count::All)),
+        keeper: KeptBy::Rule(KeepRule::Counted(Period::Day, Count::All)),
         slot: Some(slot),
         series: Some(Series::Full),
         oldest: false,

@@ -12,7 +12,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use super::words::{text, why};
 use crate::retention::report::{Action, Row};
-use crate::retention::{BackupStatus, Fate, Keeper, Outcome};
+use crate::retention::{BackupStatus, Fate, KeptBy, Outcome};
 
 /// What a mark says, in the order of the legend.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -39,17 +39,17 @@ impl Kind {
         if row.fate.is_some() {
             return Self::Delete;
         }
-        let held = |keeper: &Keeper| matches!(keeper, Keeper::Hold(_));
-        let strange = |keeper: &Keeper| {
+        let held = |keeper: &KeptBy| matches!(keeper, KeptBy::Hold(_));
+        let strange = |keeper: &KeptBy| {
             matches!(
                 keeper,
-                Keeper::InProgress
-                    | Keeper::UnknownStatus
-                    | Keeper::UnknownEngine
-                    | Keeper::UnknownTime
-                    | Keeper::FutureDated
-                    | Keeper::Changed
-                    | Keeper::Contested
+                KeptBy::InProgress
+                    | KeptBy::UnknownStatus
+                    | KeptBy::UnknownEngine
+                    | KeptBy::UnknownTime
+                    | KeptBy::FutureDated
+                    | KeptBy::Changed
+                    | KeptBy::Contested
             )
         };
         match &row.action {

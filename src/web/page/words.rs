@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 
 use crate::retention::report::Action;
-use crate::retention::{ExpireReason, KeepReason, KeepRule, Keeper, Refusal, Series};
+use crate::retention::{ExpireReason, KeepReason, KeepRule, KeptBy, Refusal, Series};
 use crate::wording::sanitize::is_unsafe;
 
 /// Text for an element or a quoted attribute: markup is escaped; what steers, hides or turns text is spelled out.
@@ -138,25 +138,25 @@ fn expired(reason: ExpireReason) -> &'static str {
 
 fn kept(reason: &KeepReason, slots: bool) -> String {
     let mut said = match &reason.keeper {
-        Keeper::Rule(rule @ (KeepRule::Within(span) | KeepRule::WithinPeriod(_, span))) => {
+        KeptBy::Rule(rule @ (KeepRule::Within(span) | KeepRule::WithinPeriod(_, span))) => {
             format!("{} {span}", rule.key())
         }
-        Keeper::Rule(rule) => match reason.slot.filter(|_| slots) {
+        KeptBy::Rule(rule) => match reason.slot.filter(|_| slots) {
             Some(slot) => format!("{} {slot}", rule.key()),
             None => rule.key().to_owned(),
         },
-        Keeper::Names => "keep.names".to_owned(),
-        Keeper::Hold(hold) => format!("held: {}", text(&hold.reason)),
-        Keeper::Floor => "the floor (min_backups)".to_owned(),
-        Keeper::InProgress => "in progress".to_owned(),
-        Keeper::UnknownStatus => "unknown status, type or databases".to_owned(),
-        Keeper::UnknownEngine => "not a SQL Server backup".to_owned(),
-        Keeper::UnknownTime => "its time cannot be read or believed".to_owned(),
-        Keeper::FutureDated => "dated in the future".to_owned(),
-        Keeper::Changed => "changed since an earlier run".to_owned(),
-        Keeper::Contested => "listed by two instances".to_owned(),
-        Keeper::TooNewFailed => "FAILED, not yet over failed_after".to_owned(),
-        Keeper::Policy(name) => format!("policy {} keeps it", text(name.as_str())),
+        KeptBy::Names => "keep.names".to_owned(),
+        KeptBy::Hold(hold) => format!("held: {}", text(&hold.reason)),
+        KeptBy::Floor => "the floor (min_backups)".to_owned(),
+        KeptBy::InProgress => "in progress".to_owned(),
+        KeptBy::UnknownStatus => "unknown status, type or databases".to_owned(),
+        KeptBy::UnknownEngine => "not a SQL Server backup".to_owned(),
+        KeptBy::UnknownTime => "its time cannot be read or believed".to_owned(),
+        KeptBy::FutureDated => "dated in the future".to_owned(),
+        KeptBy::Changed => "changed since an earlier run".to_owned(),
+        KeptBy::Contested => "listed by two instances".to_owned(),
+        KeptBy::TooNewFailed => "FAILED, not yet over failed_after".to_owned(),
+        KeptBy::Policy(name) => format!("policy {} keeps it", text(name.as_str())),
     };
     if reason.oldest {
         said.push_str(" (oldest)");

@@ -5,7 +5,7 @@ use std::os::unix::fs::symlink;
 use std::path::PathBuf;
 use std::process::Command;
 
-use rds_retentiond::config::{Surroundings, load};
+use rds_retentiond::config::{Environment, load};
 
 use super::{MINIMAL, directory, load_in, one_lines};
 
@@ -55,7 +55,7 @@ fn what_is_no_regular_file_is_refused_and_not_opened() {
         ]
     );
     let main = Pipe::new(dir.path().join("main.yaml"), MINIMAL.to_owned());
-    let problems = load(&main.0, &Surroundings::default()).unwrap_err();
+    let problems = load(&main.0, &Environment::default()).unwrap_err();
     assert_eq!(
         one_lines(&dir, &problems),
         ["main.yaml: is a pipe; name a regular file; `--config FILE` names another"]

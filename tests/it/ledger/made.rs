@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use rds_retentiond::clock;
-use rds_retentiond::ledger::{Clearance, DeletionLock, Entered, Entry, Intent, Ledger, Listing, RequestKey};
+use rds_retentiond::ledger::{DeletionLock, Intent, IntentResult, Ledger, LedgerWrite, Listing, RequestKey, Written};
 use rds_retentiond::retention::plan::{ClockCheck, Conditions, InstanceDue};
 use rds_retentiond::retention::{
     ApprovedPlan, BackupId, BackupStatus, Batch, Candidate, Count, ExpireReason, Instance, InstanceId, InstanceLife,
@@ -98,7 +98,7 @@ pub fn enter(
     ledger: &Ledger,
     lock: &DeletionLock,
     listings: &HashMap<InstanceId, Listing>,
-    entries: Vec<Entry>,
+    entries: Vec<LedgerWrite>,
     now: DateTime<Utc>,
 ) -> Vec<(RequestKey, Batch)> {
     let intent = Intent {
@@ -113,21 +113,21 @@ pub fn enter(
         rule: |_| "not_kept",
     };
     let cleared = |entered| match entered {
-        Ok(Entered::Intent(batch, Clearance::Cleared { request, .. })) => Some((request, batch)),
-        Ok(Entered::Answer(_)) => None,
+        Ok(Written::Intent(batch, IntentResult::Cleared { request, .. })) => Some((request, batch)),
+        Ok(Written::Answer(_)) => None,
         other => panic!("{other:?}"),
     };
     ledger.enter(&intent, entries).into_iter().filter_map(cleared).collect()
 }
 
 /// A batch that is to be sent.
-pub fn intent(batch: Batch) -> Entry {
-    Entry::Intent { attempt: 1, batch }
+pub fn intent(batch: Batch) -> LedgerWrite {
+    LedgerWrite::Intent { attempt: 1, batch }
 }
 
 /// The API accepted all of a batch.
-pub fn accepted(request: RequestKey, batch: &Batch, at: DateTime<Utc>) -> Entry {
-    Entry::Answer {
+pub fn accepted(request: RequestKey, batch: &Batch, at: DateTime<Utc>) -> LedgerWrite {
+    LedgerWrite::Answer {
         request,
         at,
         api_request_id: Some("api-1".to_owned()),

@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use rds_retentiond::clock;
-use rds_retentiond::rds::auth::{Env, Source};
-use rds_retentiond::rds::{Client, Error, KeyGuard, Listed, Observer, Settings, Tuning};
+use rds_retentiond::rds::credentials::{CredentialSource, Env};
+use rds_retentiond::rds::{Client, Error, KeyLockout, Listed, Observer, Settings, Tuning};
 use rds_retentiond::retention::plan::{ClockCheck, Conditions, InstanceDue};
 use rds_retentiond::retention::{
     ApprovedPlan, Backup, BackupStatus, Batch, Candidate, Count, ExpireReason, Instance, InstanceLife, KeepRule,
@@ -258,14 +258,14 @@ pub fn settings(server: &Server) -> Settings {
         project_id: Some("pid-1".into()),
         endpoint: server.url.parse().unwrap(),
         iam_endpoint: server.url.parse().unwrap(),
-        source: Source::Environment,
+        source: CredentialSource::Environment,
         requests_per_second: 10_000,
         concurrency: 4,
         timeout: Duration::from_secs(20),
     }
 }
 
-pub fn tuned(settings: Settings, guard: KeyGuard, observer: Observer, env: Env) -> Client {
+pub fn tuned(settings: Settings, guard: KeyLockout, observer: Observer, env: Env) -> Client {
     let tuning = Tuning {
         env,
         back_off: Duration::from_millis(1),
@@ -275,7 +275,7 @@ pub fn tuned(settings: Settings, guard: KeyGuard, observer: Observer, env: Env) 
 }
 
 pub fn client(server: &Server) -> Client {
-    tuned(settings(server), KeyGuard::default(), Arc::new(|_| {}), keys())
+    tuned(settings(server), KeyLockout::default(), Arc::new(|_| {}), keys())
 }
 
 /// A page of manual backups with these ids.

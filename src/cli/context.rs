@@ -1,0 +1,285 @@
+//! What most commands need before they can begin: the configuration, the ledger, the clients, a runtime, a stop signal.
+//!
+//! Errors become a [`Failure`] here: the exit code is decided once.
+
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use tokio::sync::watch;
+
+use super::args::{Global, LogFormat, LogLevel};
+use super::{Failure, exit, signals};
+use crate::config::{self, Config, Environment};
+use crate::ledger::{self, Access, DeletionLock, Ledger};
+use crate::rds::{self, KeyLockout, Observer, Refusal, wire};
+use crate::run::{self, OnProgress, Projects, RunContext};
+use crate::telemetry;
+
+impl From<config::Problems> for Failure {
+    fn from(problems: config::Problems) -> Self {
+        Self {
+            begins_with_place: true,
+            ..Self::new(exit::CONFIGURATION, problems.to_string())
+        }
+    }
+}
+
+impl From<ledger::Error> for Failure {
+    fn from(error: ledger::Error) -> Self {
+        let code = match &error {
+            ledger::Error::NoSuchHold(_)
+            | ledger::Error::SeveralHolds { .. }
+            | ledger::Error::NoSuchFreeze(_)
+            | ledger::Error::SeveralFreezes(_) => exit::USAGE,
+            error if error.is_lost() => exit::REFUSED,
+            // Nothing was deleted: something is left undone.
+            _ => exit::UNDONE,
+        };
+        Self::of(code, &error)
+    }
+}
+
+impl From<rds::Error> for Failure {
+    fn from(error: rds::Error) -> Self {
+        let code = match error.class() {
+            rds::Class::NotAllowed => exit::NOT_ALLOWED,
+            rds::Class::Configuration => exit::CONFIGURATION,
+            _ => exit::UNAVAILABLE,
+        };
+        Self::new(code, error.chain())
+    }
+}
+
+impl From<run::Error> for Failure {
+    fn from(error: run::Error) -> Self {
+        let code = match &error {
+            run::Error::NoSuchPolicy { .. } => exit::USAGE,
+            run::Error::Ledger(error) if error.is_lost() => exit::REFUSED,
+            _ => exit::UNDONE,
+        };
+        Self::of(code, &error)
+    }
+}
+
+/// Loads and compiles the configuration that the flags name, for a command that deletes nothing: files that others may
+/// write are told of.
+pub fn configuration(global: &Global) -> Result<Arc<Config>, Failure> {
+    let config = Arc::new(config::load(&global.config, &environment(false))?);
+    for foreign in &config.foreign {
+        super::note(&format!("warning: {}", foreign.one_line()));
+    }
+    Ok(config)
+}
+
+/// The same for a command that deletes, or says whether one may: such files are problems. It shows them itself.
+pub fn own_configuration(global: &Global) -> Result<Arc<Config>, config::Problems> {
+    Ok(Arc::new(config::load(&global.config, &environment(true))?))
+}
+
+/// Refuses a hold or freeze that was over before this state saw it; of those that ended since it warns. For what makes the
+/// state where there is none.
+pub fn refuse_ended(config: &Config) -> Result<(), Failure> {
+    let ended = run::ended(config, true, crate::clock::now())?;
+    for warning in &ended.warnings {
+        tracing::warn!("{}", warning.one_line());
+    }
+    if ended.errors.is_empty() {
+        return Ok(());
+    }
+    let lines: Vec<String> = ended.errors.iter().map(ToString::to_string).collect();
+    Err(Failure {
+        begins_with_place: true,
+        ..Failure::new(exit::CONFIGURATION, lines.join("\n"))
+    })
+}
+
+/// What surrounds this process.
+pub fn environment(enforce_ownership: bool) -> Environment {
+    Environment {
+        state_directory: std::env::var_os("STATE_DIRECTORY")
+            .filter(|dir| !dir.is_empty())
+            .map(Into::into),
+        tzdir: std::env::var_os("TZDIR").map(Into::into),
+        enforce_ownership,
+    }
+}
+
+/// Loads and compiles a configuration that is not this service's: no service manager has a say in it.
+pub fn load_other(path: &Path) -> Result<Arc<Config>, Failure> {
+    let other = Environment {
+        state_directory: None,
+        ..environment(false)
+    };
+    Ok(Arc::new(config::load(path, &other)?))
+}
+
+/// Reads what `--backups` names; `-` is stdin, for what another program lists.
+pub fn backups_of_file(file: &Path) -> Result<Vec<wire::BackupsOfInstance>, Failure> {
+    let unreadable = |why: String| Failure::new(exit::USAGE, format!("--backups {}: {why}", file.display()));
+    let mut bytes = Vec::new();
+    let read = if file.as_os_str() == "-" {
+        std::io::stdin().lock().read_to_end(&mut bytes).map(|_| ())
+    } else {
+        std::fs::read(file).map(|read| bytes = read)
+    };
+    read.map_err(|error| unreadable(error.to_string()))?;
+    wire::backups_from_json(&bytes).map_err(unreadable)
+}
+
+/// The state directory, for what only ever keeps backups (`hold`, `freeze`): a daemon goes on with the configuration it has
+/// when the file on disk is bad, and must be stopped from deleting also then.
+pub fn state_dir(global: &Global) -> Result<PathBuf, Failure> {
+    match config::load(&global.config, &environment(false)) {
+        Ok(config) => Ok(config.state_dir),
+        Err(problems) => {
+            let Some(dir) = problems.state_dir().map(Path::to_owned) else {
+                return Err(problems.into());
+            };
+            super::note(&format!(
+                "{}: the configuration is bad (`check` says why); its state_dir could be read all the same",
+                global.config.display()
+            ));
+            Ok(dir)
+        }
+    }
+}
+
+/// Runs one command on a runtime of its own.
+///
+/// `workers` beside the calling thread, which works on the command itself: one is enough to talk to the API, and more only wake each
+/// other up. What also serves takes two, so that no answer waits for another's.
+///
+/// Returns when the command is done, whatever still blocks in the background: a look-up with name servers that do not answer
+/// (`getaddrinfo` cannot be cancelled) must not keep a stopped process alive.
+pub fn block_on<T>(workers: usize, command: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(workers)
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::new(exit::UNDONE, format!("cannot start the async runtime: {error}")))?;
+    let done = runtime.block_on(command);
+    signals::end_at_once_again();
+    runtime.shutdown_background();
+    done
+}
+
+/// The state as far as a command that only looks may have it: `None` where there is none.
+pub fn ledger_to_read(config: &Config, now: DateTime<Utc>) -> Result<Option<Ledger>, Failure> {
+    match Ledger::open(&config.state_dir, Access::ReadOnly, now) {
+        Ok(ledger) => Ok(Some(ledger)),
+        Err(ledger::Error::Missing { .. }) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// How often a waiting command asks whether it is its turn.
+const ASK_AGAIN: Duration = Duration::from_millis(200);
+
+/// Takes the right to delete; waits for it, or not.
+pub async fn deletion_lock(
+    config: &Config,
+    wait: bool,
+    stop: &mut watch::Receiver<bool>,
+) -> Result<DeletionLock, Failure> {
+    let mut told = false;
+    loop {
+        if let Some(lock) = Ledger::lock_deletions(&config.state_dir)? {
+            return Ok(lock);
+        }
+        let busy = format!("another process runs on the state in {}", config.state_dir.display());
+        if !wait {
+            return Err(Failure::new(
+                exit::BUSY,
+                format!("{busy}; try again when it is done, or without --no-wait"),
+            ));
+        }
+        if !told {
+            tracing::warn!("{busy}: waiting for it");
+            told = true;
+        }
+        tokio::select! {
+            () = tokio::time::sleep(ASK_AGAIN) => {}
+            _ = stop.wait_for(|stop| *stop) => return Err(Failure::new(exit::BUSY, format!("{busy}; told to stop while waiting"))),
+        }
+    }
+}
+
+/// The guard of access keys: what earlier processes learned is in the ledger, and what this one learns goes there at once,
+/// also from a command that otherwise only reads it: each process that tries a wrong key anew is a step towards its lock.
+pub fn key_lockout(ledger: Option<&Arc<Ledger>>, config: &Config, now: DateTime<Utc>) -> Result<KeyLockout, Failure> {
+    let Some(ledger) = ledger else {
+        return Ok(KeyLockout::default());
+    };
+    let (state_dir, known) = (config.state_dir.clone(), ledger.known_head());
+    let guard = KeyLockout::new(Arc::new(move |refusal: &Refusal| {
+        let now = crate::clock::now();
+        let written = Ledger::open_known(&state_dir, Access::Existing, now, &known)
+            .and_then(|ledger| ledger.record_key_refusal(&run::refusal_to_keep(refusal), now));
+        if let Err(error) = written {
+            let message = Failure::of(exit::UNDONE, &error).message;
+            tracing::warn!(error = message, "a refused access key could not be written down");
+        }
+    }));
+    guard.restore(run::refusals_kept(ledger, now)?, now);
+    Ok(guard)
+}
+
+/// Becomes true on SIGTERM or SIGINT.
+pub fn stop_signal() -> Result<watch::Receiver<bool>, Failure> {
+    signals::stop().map_err(|why| Failure::new(exit::UNDONE, format!("cannot listen for signals: {why}")))
+}
+
+/// Without projects there is nothing to ask; said before anything is made on disk.
+pub fn needs_projects(config: &Config) -> Result<(), Failure> {
+    if !config.projects.is_empty() {
+        return Ok(());
+    }
+    let message =
+        "the configuration has no `projects`, so there is nothing to ask; only `--backups FILE` works without";
+    Err(Failure::new(
+        exit::CONFIGURATION,
+        format!("{}: {message}", config.path.display()),
+    ))
+}
+
+/// Puts a world together for one command.
+pub fn context(
+    config: &Arc<Config>,
+    ledger: Option<Arc<Ledger>>,
+    lock: Option<DeletionLock>,
+    stop: watch::Receiver<bool>,
+    observer: &Observer,
+    watcher: OnProgress,
+) -> Result<RunContext, Failure> {
+    needs_projects(config)?;
+    let keys = key_lockout(ledger.as_ref(), config, crate::clock::now())?;
+    let (_, live) = watch::channel(Arc::clone(config));
+    Ok(RunContext {
+        config: Arc::clone(config),
+        live,
+        projects: Arc::new(Projects::connect(config, &keys, observer)?),
+        ledger,
+        lock: lock.map(Arc::new),
+        stop,
+        watcher,
+    })
+}
+
+/// Begins logging to stderr, for a command that a person or a cron job typed: warnings, unless more is asked for.
+pub fn log(global: &Global) -> Result<(), Failure> {
+    let level = global.level_or(LogLevel::Warn).as_str();
+    let format = match global.log_format {
+        LogFormat::Text => telemetry::Format::Auto,
+        LogFormat::Json => telemetry::Format::Json,
+    };
+    telemetry::logging::init(format, level, telemetry::logging::stderr_is_journal())
+        .map_err(|error| Failure::of(exit::UNDONE, &error))
+}
+
+/// An observer for commands without metrics.
+pub fn no_observer() -> Observer {
+    Arc::new(|_: &rds::Event<'_>| {})
+}

@@ -1,0 +1,498 @@
+//! Reports as JSON, exactly as the contract names them (section 3).
+//!
+//! Everything is serialised by reference; what a run tells one by one is taken from `told`. Not for the API's JSON
+//! (`rds::wire`), the ledger's, or lists of other things (`listing`). Keys that the contract does not name are added only where absence says nothing.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::io::{self, Write};
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use serde::ser::{SerializeMap, Serializer};
+
+use super::super::sentences::timestamp;
+use super::row_buffer::{BufferedRows, Fates};
+use crate::retention::report::{
+    Action, GuardVerdict, InstanceCounts, Outcome, PolicyReport, Restart, Row, Sent, Skip, Summary,
+};
+use crate::retention::{
+    BackupId, ExpireReason, Fate, Hold, Instance, InstanceId, KeepReason, KeptBy, PolicyName, ProjectName, Refusal,
+    RunReport, Series,
+};
+use crate::wording::sanitize;
+
+/// Writes a report and a line feed, with the decisions that its run told where it holds none itself.
+pub fn write_report(out: &mut dyn Write, report: &RunReport, told: &BufferedRows) -> io::Result<()> {
+    write(out, &Report::of(report, told))
+}
+
+/// Writes any value as one line.
+pub fn write(out: &mut dyn Write, value: &impl Serialize) -> io::Result<()> {
+    // Handed on in large pieces: the serialiser writes a few bytes at a time, which through `dyn` costs more than making them.
+    let mut pieces = Pieces {
+        made: Vec::with_capacity(2 * Pieces::SIZE),
+        out,
+    };
+    // The conversion keeps the kind of an I/O error, so that a broken pipe stays one.
+    sanitize::write_json(&mut pieces, value).map_err(io::Error::from)?;
+    pieces.made.push(b'\n');
+    pieces.flush()
+}
+
+/// Collects what is written and hands it on when there is much of it.
+struct Pieces<'a> {
+    made: Vec<u8>,
+    out: &'a mut dyn Write,
+}
+
+impl Pieces<'_> {
+    const SIZE: usize = 64 * 1024;
+}
+
+impl Write for Pieces<'_> {
+    #[inline]
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.write_all(bytes)?;
+        Ok(bytes.len())
+    }
+
+    #[inline]
+    fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.made.extend_from_slice(bytes);
+        if self.made.len() < Self::SIZE {
+            Ok(())
+        } else {
+            self.flush()
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.write_all(&self.made)?;
+        self.made.clear();
+        Ok(())
+    }
+}
+
+/// An instant to the second, with `Z`.
+pub(in crate::cli) struct Stamp(pub(in crate::cli) DateTime<Utc>);
+
+impl Serialize for Stamp {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&timestamp(self.0))
+    }
+}
+
+/// What each policy found, one after another.
+struct Policies<'a> {
+    report: &'a RunReport,
+    told: &'a BufferedRows,
+}
+
+impl Serialize for Policies<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Self { report, told } = self;
+        serializer.collect_seq(
+            report
+                .policies
+                .iter()
+                .map(|policy| Policy::of(policy, &report.fates, told)),
+        )
+    }
+}
+
+/// The decisions of one policy: those that the report holds, or those that its run told.
+struct Decisions<'a> {
+    policy: &'a PolicyReport,
+    fates: &'a Fates,
+    told: &'a BufferedRows,
+}
+
+impl Serialize for Decisions<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        if self.policy.rows.is_empty() {
+            self.told.serialize(&self.policy.policy, self.fates, serializer)
+        } else {
+            Each(&self.policy.rows, DecisionJson::of).serialize(serializer)
+        }
+    }
+}
+
+/// A list whose entries are made while they are written.
+struct Each<'a, T, J>(&'a [T], fn(&'a T) -> J);
+
+impl<T, J: Serialize> Serialize for Each<'_, T, J> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.0.iter().map(self.1))
+    }
+}
+
+#[derive(Serialize)]
+struct Report<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    run_id: Option<&'a str>,
+    at: Stamp,
+    policies: Policies<'a>,
+    unmanaged: Each<'a, std::sync::Arc<Instance>, InstanceJson<'a>>,
+    overlaps: Vec<OverlapJson<'a>>,
+    skipped: &'a [Skip],
+    // Beyond the contract.
+    finished_at: Stamp,
+    instances: InstanceCounts,
+    calls: u64,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    unconfirmed: &'a BTreeMap<ProjectName, u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ledger_head: Option<&'a str>,
+    /// Holds and name patterns that cover nothing.
+    notices: &'a [String],
+}
+
+impl<'a> Report<'a> {
+    fn of(report: &'a RunReport, told: &'a BufferedRows) -> Self {
+        let overlaps = report.overlaps.iter().map(|overlap| OverlapJson {
+            policies: &overlap.policies,
+            instances: overlap.instances,
+        });
+        Self {
+            run_id: report.run_id.as_deref(),
+            at: Stamp(report.at),
+            policies: Policies { report, told },
+            unmanaged: Each(&report.unmanaged, |instance| InstanceJson {
+                project: &instance.project,
+                instance_id: &instance.id,
+                instance_name: &instance.name,
+            }),
+            overlaps: overlaps.collect(),
+            skipped: &report.skipped,
+            finished_at: Stamp(report.finished_at),
+            instances: report.instances.values().sum(),
+            calls: report.calls,
+            unconfirmed: &report.unconfirmed,
+            ledger_head: report.ledger_head.as_deref(),
+            notices: &report.notices,
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct InstanceJson<'a> {
+    project: &'a ProjectName,
+    instance_id: &'a InstanceId,
+    instance_name: &'a str,
+}
+
+#[derive(Serialize)]
+struct OverlapJson<'a> {
+    policies: &'a [PolicyName],
+    instances: u64,
+}
+
+#[derive(Serialize)]
+#[expect(clippy::struct_field_names, reason = "the contract's names")]
+struct Policy<'a> {
+    policy: &'a PolicyName,
+    mode: &'static str,
+    timezone: &'static str,
+    verdict: &'static str,
+    refusal: Option<RefusalJson<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    when_enforced: Option<WhenEnforced<'a>>,
+    summary: SummaryJson,
+    decisions: Decisions<'a>,
+    // Beyond the contract.
+    refusals: Vec<RefusalJson<'a>>,
+    result: &'static str,
+    left: u64,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    grace_restarted: &'a BTreeMap<Restart, u64>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    sent: &'a BTreeMap<ProjectName, Sent>,
+}
+
+impl<'a> Policy<'a> {
+    fn of(report: &'a PolicyReport, fates: &'a Fates, told: &'a BufferedRows) -> Self {
+        Self {
+            policy: &report.policy,
+            mode: report.mode.as_str(),
+            timezone: report.zone.name(),
+            verdict: report.verdict().as_str(),
+            refusal: report.refusals.first().map(|refusal| RefusalJson::of(refusal, report)),
+            when_enforced: report.when_enforced.as_deref().map(|refusals| WhenEnforced {
+                verdict: GuardVerdict::of(!refusals.is_empty(), report.result.has_read()).as_str(),
+                refusal: refusals.first().map(|refusal| RefusalJson::of(refusal, report)),
+            }),
+            summary: SummaryJson::of(&report.summary),
+            decisions: Decisions {
+                policy: report,
+                fates,
+                told,
+            },
+            refusals: report
+                .refusals
+                .iter()
+                .map(|refusal| RefusalJson::of(refusal, report))
+                .collect(),
+            result: report.result.as_str(),
+            left: report.left,
+            grace_restarted: &report.restarted,
+            sent: &report.sent,
+        }
+    }
+}
+
+/// What the guard would say of a dry-run policy's plan if it were enforced and every grace period were over.
+#[derive(Serialize)]
+struct WhenEnforced<'a> {
+    verdict: &'static str,
+    refusal: Option<RefusalJson<'a>>,
+}
+
+#[derive(Serialize)]
+struct RefusalJson<'a> {
+    limit: &'static str,
+    message: String,
+    /// What `approve --plan` takes; `null` where nothing can be approved.
+    digest: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    instance_id: Option<&'a InstanceId>,
+}
+
+impl<'a> RefusalJson<'a> {
+    fn of(refusal: &'a Refusal, policy: &'a PolicyReport) -> Self {
+        Self {
+            limit: refusal.limit(),
+            message: refusal.to_string(),
+            digest: policy.digest.as_deref().filter(|_| refusal.waits_for_approval()),
+            instance_id: refusal.instance(),
+        }
+    }
+}
+
+#[derive(Serialize)]
+pub(in crate::cli) struct SummaryJson {
+    keep: u64,
+    wait: u64,
+    delete: u64,
+    bytes: BytesJson,
+}
+
+#[derive(Serialize)]
+struct BytesJson {
+    keep: u64,
+    wait: u64,
+    delete: u64,
+}
+
+impl SummaryJson {
+    pub(in crate::cli) fn of(summary: &Summary) -> Self {
+        let Summary { keep, wait, delete } = summary;
+        Self {
+            keep: keep.count,
+            wait: wait.count,
+            delete: delete.count,
+            bytes: BytesJson {
+                keep: keep.bytes,
+                wait: wait.bytes,
+                delete: delete.bytes,
+            },
+        }
+    }
+}
+
+/// One decision. What became of the backup comes last, so that it can be added to one that was told before ([`FateJson`]).
+#[derive(Serialize)]
+pub(in crate::cli) struct DecisionJson<'a> {
+    project: &'a ProjectName,
+    instance_id: &'a InstanceId,
+    instance_name: &'a str,
+    backup_id: &'a BackupId,
+    backup_name: &'a str,
+    begin_time: Option<Stamp>,
+    size_bytes: u64,
+    status: &'a str,
+    decision: &'static str,
+    reasons: Reasons<'a>,
+    expires_at: Option<Stamp>,
+    // Beyond the contract: of a waiting one, when its grace began and when it will be over.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    grace_since: Option<Stamp>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    due_at: Option<Stamp>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    outcome: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<ErrorJson<'a>>,
+}
+
+impl<'a> DecisionJson<'a> {
+    pub(in crate::cli) fn of(row: &'a Row) -> Self {
+        let (grace_since, due_at) = match &row.action {
+            Action::Wait { since, due_at, .. } => (*since, *due_at),
+            Action::Keep(_) | Action::Delete(_) => (None, None),
+        };
+        Self {
+            project: &row.instance.project,
+            instance_id: &row.instance.id,
+            instance_name: &row.instance.name,
+            backup_id: &row.backup.id,
+            backup_name: &row.backup.name,
+            begin_time: row.backup.begin.map(Stamp),
+            size_bytes: row.backup.size_bytes,
+            status: row.backup.status.as_str(),
+            decision: row.action.key(),
+            reasons: Reasons::of(&row.action),
+            expires_at: row.expires_at.map(Stamp),
+            grace_since: grace_since.map(Stamp),
+            due_at: due_at.map(Stamp),
+            outcome: row.fate.as_deref().map(Fate::key),
+            error: row.fate.as_deref().and_then(ErrorJson::of),
+        }
+    }
+}
+
+/// What became of a backup that was sent.
+#[derive(Serialize)]
+pub(in crate::cli) struct FateJson<'a> {
+    outcome: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<ErrorJson<'a>>,
+}
+
+impl<'a> FateJson<'a> {
+    pub(in crate::cli) fn of(fate: &'a Fate) -> Self {
+        Self {
+            outcome: fate.key(),
+            error: ErrorJson::of(fate),
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct ErrorJson<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    code: Option<&'a str>,
+    message: &'a str,
+}
+
+impl<'a> ErrorJson<'a> {
+    fn of(fate: &'a Fate) -> Option<Self> {
+        match fate {
+            Fate::Answered(Outcome::Rejected { code, message }) => Some(Self {
+                code: Some(code),
+                message,
+            }),
+            Fate::Answered(Outcome::Unanswered { why }) => Some(Self {
+                code: None,
+                message: why,
+            }),
+            Fate::Answered(Outcome::Accepted) | Fate::Confirmed | Fate::Returned => None,
+        }
+    }
+}
+
+/// Why a backup is kept, or may go.
+pub(in crate::cli) enum Reasons<'a> {
+    None,
+    Keep(&'a [KeepReason]),
+    Expire(ExpireReason),
+}
+
+impl<'a> Reasons<'a> {
+    pub(in crate::cli) fn of(action: &'a Action) -> Self {
+        match action {
+            Action::Keep(reasons) => Self::Keep(reasons),
+            Action::Wait { reason, .. } | Action::Delete(reason) => Self::Expire(*reason),
+        }
+    }
+}
+
+impl Serialize for Reasons<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::None => serializer.collect_seq(std::iter::empty::<ReasonJson<'_>>()),
+            Self::Keep(reasons) => serializer.collect_seq(reasons.iter().map(ReasonJson::of)),
+            Self::Expire(reason) => serializer.collect_seq([ReasonJson::plain(Cow::Borrowed(reason.key()))]),
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct ReasonJson<'a> {
+    rule: Cow<'a, str>,
+    slot: Option<u32>,
+    series: Option<SeriesJson<'a>>,
+    oldest: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hold: Option<HoldReason<'a>>,
+}
+
+impl<'a> ReasonJson<'a> {
+    fn of(reason: &'a KeepReason) -> Self {
+        let hold = match &reason.keeper {
+            KeptBy::Hold(hold) => Some(HoldReason(hold)),
+            _ => None,
+        };
+        Self {
+            rule: rule(&reason.keeper),
+            slot: reason.slot,
+            series: reason.series.as_ref().map(SeriesJson),
+            oldest: reason.oldest,
+            hold,
+        }
+    }
+
+    fn plain(rule: Cow<'a, str>) -> Self {
+        Self {
+            rule,
+            slot: None,
+            series: None,
+            oldest: false,
+            hold: None,
+        }
+    }
+}
+
+/// The contract's name of what keeps a backup.
+fn rule(keeper: &KeptBy) -> Cow<'static, str> {
+    Cow::Borrowed(match keeper {
+        KeptBy::Rule(rule) => rule.key(),
+        KeptBy::Names => "names",
+        KeptBy::Hold(_) => "hold",
+        KeptBy::Floor => "floor",
+        KeptBy::InProgress => "in_progress",
+        KeptBy::UnknownStatus => "unknown_status",
+        KeptBy::UnknownEngine => "unknown_engine",
+        KeptBy::UnknownTime => "unknown_time",
+        KeptBy::FutureDated => "future_dated",
+        KeptBy::Changed => "changed",
+        KeptBy::Contested => "contested",
+        KeptBy::TooNewFailed => "too_new_failed",
+        KeptBy::Policy(name) => return Cow::Owned(format!("policy:{name}")),
+    })
+}
+
+struct SeriesJson<'a>(&'a Series);
+
+impl Serialize for SeriesJson<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.0 {
+            Series::Full => serializer.serialize_str("full"),
+            Series::Database(name) => serializer.collect_str(&format_args!("database:{name}")),
+        }
+    }
+}
+
+/// The hold that keeps a backup. Written by hand: the derived form of [`Hold`] is the ledger's, with its own precision.
+struct HoldReason<'a>(&'a Hold);
+
+impl Serialize for HoldReason<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(Some(4))?;
+        map.serialize_entry("id", &self.0.id)?;
+        map.serialize_entry("reason", &self.0.reason)?;
+        map.serialize_entry("owner", &self.0.owner)?;
+        map.serialize_entry("until", &self.0.until.map(Stamp))?;
+        map.end()
+    }
+}

@@ -1,0 +1,300 @@
+//! Holds and past runs, as commands list them: tables and JSON.
+//!
+//! The entries are the cli's own: they join what the configuration and the ledger know. Not for reports (`render`).
+
+use std::collections::BTreeMap;
+use std::io::{self, Write};
+
+use anstyle::AnsiColor;
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+
+use super::super::sentences::{clean, count, day, moment, number, size, target};
+use super::decisions::{BOLD, DIM};
+use super::json::{self, Stamp, SummaryJson};
+use super::stdout::Theme;
+use super::table::{Cell, Column, Grid};
+use super::wrap::paragraph;
+use crate::retention::policy::Mode;
+use crate::retention::report::{RunResult, Summary, Tally};
+use crate::retention::{BackupId, Hold, HoldTarget, Pattern, PolicyName, Zone};
+
+/// A hold and what is known of it.
+#[derive(Clone, Debug)]
+pub struct HoldEntry {
+    /// The hold; its id is `None` when it stands in the configuration.
+    pub hold: Hold,
+    /// Whether it holds now.
+    pub active: bool,
+    /// When it was placed by command.
+    pub placed_at: Option<DateTime<Utc>>,
+    /// When it was released.
+    pub released_at: Option<DateTime<Utc>>,
+}
+
+impl HoldEntry {
+    /// Where it was placed: `configuration` or `command`.
+    pub fn source(&self) -> &'static str {
+        if self.hold.id.is_some() {
+            "command"
+        } else {
+            "configuration"
+        }
+    }
+}
+
+/// A past run of one policy.
+#[derive(Clone, Debug)]
+pub struct HistoryEntry {
+    /// The run's id.
+    pub run_id: String,
+    /// The policy.
+    pub policy: PolicyName,
+    /// Whether it acted.
+    pub mode: Mode,
+    /// When it began.
+    pub at: DateTime<Utc>,
+    /// When it ended; `None` for one that never said so.
+    pub finished_at: Option<DateTime<Utc>>,
+    /// How it ended.
+    pub result: Option<RunResult>,
+    /// Its decisions in numbers.
+    pub summary: Option<Summary>,
+    /// What became of what was sent, by the outcome's name.
+    pub sent: BTreeMap<String, u64>,
+    /// Approved, but left to the next run.
+    pub left: u64,
+    /// What the guard or the world said against it.
+    pub message: Option<String>,
+}
+
+/// Draws the holds.
+pub fn holds(out: &mut dyn Write, holds: &[HoldEntry], theme: &Theme) -> io::Result<()> {
+    if holds.is_empty() {
+        return writeln!(out, "No holds.");
+    }
+    let columns = vec![
+        Column::left("HOLD"),
+        Column::wrapping("HOLDS", 16),
+        Column::wrapping("REASON", 12),
+        Column::left("UNTIL (UTC)"),
+        Column::left("STATE"),
+        Column::wrapping("OWNER", 5).or_none(),
+    ];
+    let cells = |entry: &HoldEntry| -> Vec<Cell<'static>> {
+        let state = match (entry.active, entry.released_at) {
+            (true, _) => Cell::styled("active", AnsiColor::Green.on_default()),
+            (false, Some(at)) => Cell::styled(format!("released {}", day(at, Zone::UTC)), DIM),
+            (false, None) => Cell::styled("ended", DIM),
+        };
+        vec![
+            entry
+                .hold
+                .id
+                .as_deref()
+                .map_or_else(|| "configuration".to_owned(), |id| clean(id).into_owned())
+                .into(),
+            target(&entry.hold.target).into(),
+            clean(&entry.hold.reason).into_owned().into(),
+            entry
+                .hold
+                .until
+                .map_or_else(|| "no end".to_owned(), |until| moment(until, Zone::UTC))
+                .into(),
+            state,
+            entry
+                .hold
+                .owner
+                .as_deref()
+                .map_or_else(|| "-".to_owned(), |owner| clean(owner).into_owned())
+                .into(),
+        ]
+    };
+    draw(out, theme, columns, holds, cells)?;
+    let active = || holds.iter().filter(|entry| entry.active);
+    let next = active().filter_map(|entry| entry.hold.until).min();
+    let next = next.map_or_else(String::new, |until| {
+        format!("; the next one ends at {} UTC", moment(until, Zone::UTC))
+    });
+    let text = format!("{} in force{next}.", count(active().count() as u64, "hold"));
+    writeln!(out)?;
+    paragraph(out, theme, 0, 0, BOLD, &text)
+}
+
+/// Draws past runs.
+pub fn history(out: &mut dyn Write, runs: &[HistoryEntry], theme: &Theme) -> io::Result<()> {
+    if runs.is_empty() {
+        return writeln!(out, "No runs yet.");
+    }
+    let columns = vec![
+        Column::left("AT (UTC)"),
+        Column::wrapping("POLICY", 10),
+        Column::left("MODE").or_none(),
+        Column::left("RESULT"),
+        Column::right("KEEP").or_none(),
+        Column::right("WAIT").or_none(),
+        Column::right("DELETE"),
+        Column::wrapping("SENT", 12),
+        Column::left("RUN").or_none(),
+    ];
+    let cells = |run: &HistoryEntry| -> Vec<Cell<'static>> {
+        let tally = |of: fn(&Summary) -> Tally| {
+            run.summary
+                .as_ref()
+                .map_or_else(|| "-".to_owned(), |summary| number(of(summary).count))
+        };
+        let mut sent: Vec<String> = run
+            .sent
+            .iter()
+            .map(|(fate, count)| format!("{} {}", number(*count), clean(fate)))
+            .collect();
+        if run.left > 0 {
+            sent.push(format!("{} left", number(run.left)));
+        }
+        sent.extend(run.message.as_deref().map(|message| clean(message).into_owned()));
+        vec![
+            moment(run.at, Zone::UTC).into(),
+            clean(run.policy.as_str()).into_owned().into(),
+            run.mode.as_str().into(),
+            run.result
+                .map_or_else(|| Cell::styled("cut short", AnsiColor::Red.on_default()), result),
+            tally(|summary| summary.keep).into(),
+            tally(|summary| summary.wait).into(),
+            tally(|summary| summary.delete).into(),
+            sent.join(", ").into(),
+            clean(&run.run_id).into_owned().into(),
+        ]
+    };
+    draw(out, theme, columns, runs, cells)?;
+    let results = RunResult::ALL.into_iter().filter_map(|result| {
+        let of = runs.iter().filter(|run| run.result == Some(result)).count();
+        (of > 0).then(|| format!("{} {}", number(of as u64), result.as_str()))
+    });
+    let cut = runs.iter().filter(|run| run.result.is_none()).count();
+    let cut = (cut > 0).then(|| format!("{} cut short", number(cut as u64)));
+    let results: Vec<String> = results.chain(cut).collect();
+    let sent = runs.iter().flat_map(|run| run.sent.values()).sum();
+    let text = format!(
+        "{}: {}; {} sent.",
+        count(runs.len() as u64, "run"),
+        results.join(", "),
+        count(sent, "deletion")
+    );
+    writeln!(out)?;
+    paragraph(out, theme, 0, 0, BOLD, &text)
+}
+
+/// Draws a small list: what is listed here fits into memory twice.
+fn draw<T>(
+    out: &mut dyn Write,
+    theme: &Theme,
+    columns: Vec<Column>,
+    entries: &[T],
+    cells: impl Fn(&T) -> Vec<Cell<'static>>,
+) -> io::Result<()> {
+    let mut grid = Grid::new(columns, 0);
+    let rows: Vec<Vec<Cell<'_>>> = entries.iter().map(cells).collect();
+    for row in &rows {
+        grid.measure(row);
+    }
+    grid.fit(theme.width);
+    grid.header(out, theme)?;
+    rows.iter().try_for_each(|row| grid.row(out, theme, row))
+}
+
+fn result(result: RunResult) -> Cell<'static> {
+    let colour = match result {
+        RunResult::Success => AnsiColor::Green,
+        RunResult::Partial | RunResult::Skipped => AnsiColor::Yellow,
+        RunResult::Failed | RunResult::Refused => AnsiColor::Red,
+    };
+    Cell::styled(result.as_str(), colour.on_default())
+}
+
+/// Writes the holds: `{"holds": [...]}`.
+pub fn write_holds(out: &mut dyn Write, holds: &[HoldEntry]) -> io::Result<()> {
+    let holds = holds.iter().map(HoldJson::of).collect();
+    json::write(out, &BTreeMap::<_, Vec<HoldJson<'_>>>::from([("holds", holds)]))
+}
+
+/// Writes past runs: `{"runs": [...]}`.
+pub fn write_history(out: &mut dyn Write, runs: &[HistoryEntry]) -> io::Result<()> {
+    let runs = runs.iter().map(RunJson::of).collect();
+    json::write(out, &BTreeMap::<_, Vec<RunJson<'_>>>::from([("runs", runs)]))
+}
+
+/// `61 (71.0 GiB)`
+pub(in crate::cli) fn tally(tally: Tally) -> String {
+    format!("{} ({})", number(tally.count), size(tally.bytes))
+}
+
+/// A hold in `holds --format json`.
+#[derive(Serialize)]
+struct HoldJson<'a> {
+    /// `null` for one in the configuration.
+    id: Option<&'a str>,
+    source: &'static str,
+    active: bool,
+    backup_id: Option<&'a BackupId>,
+    instance: Option<&'a str>,
+    name: Option<&'a str>,
+    reason: &'a str,
+    owner: Option<&'a str>,
+    until: Option<Stamp>,
+    placed_at: Option<Stamp>,
+    released_at: Option<Stamp>,
+}
+
+impl<'a> HoldJson<'a> {
+    fn of(entry: &'a HoldEntry) -> Self {
+        let (backup_id, instance, name) = match &entry.hold.target {
+            HoldTarget::Backup(id) => (Some(id), None, None),
+            HoldTarget::Matching { instance, name } => (None, instance.as_ref(), name.as_ref()),
+        };
+        Self {
+            id: entry.hold.id.as_deref(),
+            source: entry.source(),
+            active: entry.active,
+            backup_id,
+            instance: instance.map(Pattern::as_str),
+            name: name.map(Pattern::as_str),
+            reason: &entry.hold.reason,
+            owner: entry.hold.owner.as_deref(),
+            until: entry.hold.until.map(Stamp),
+            placed_at: entry.placed_at.map(Stamp),
+            released_at: entry.released_at.map(Stamp),
+        }
+    }
+}
+
+/// A past run of a policy in `history --format json`.
+#[derive(Serialize)]
+struct RunJson<'a> {
+    run_id: &'a str,
+    policy: &'a PolicyName,
+    mode: &'static str,
+    at: Stamp,
+    finished_at: Option<Stamp>,
+    result: Option<&'static str>,
+    summary: Option<SummaryJson>,
+    sent: &'a BTreeMap<String, u64>,
+    left: u64,
+    message: Option<&'a str>,
+}
+
+impl<'a> RunJson<'a> {
+    fn of(entry: &'a HistoryEntry) -> Self {
+        Self {
+            run_id: &entry.run_id,
+            policy: &entry.policy,
+            mode: entry.mode.as_str(),
+            at: Stamp(entry.at),
+            finished_at: entry.finished_at.map(Stamp),
+            result: entry.result.map(RunResult::as_str),
+            summary: entry.summary.as_ref().map(SummaryJson::of),
+            sent: &entry.sent,
+            left: entry.left,
+            message: entry.message.as_deref(),
+        }
+    }
+}

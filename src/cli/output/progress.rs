@@ -1,0 +1,210 @@
+//! One line on stderr that says how far a command is, while somebody watches.
+//!
+//! Not for results or problems: it is wiped before anything else is said, and does not exist when stderr is no terminal.
+
+use std::io::{self, IsTerminal, Stderr, Write};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::super::sentences::number;
+
+/// The line is rewritten at most this often.
+const EVERY: Duration = Duration::from_millis(100);
+/// Before that, a guess at the time left is noise.
+const GUESS_AFTER: Duration = Duration::from_secs(2);
+/// Carriage return, erase to the end of the line.
+const WIPE: &str = "\r\x1b[K";
+
+/// How far a command is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Values {
+    /// Instances listed and decided.
+    pub instances_done: u64,
+    /// Instances in all; 0 while it is not known.
+    pub instances: u64,
+    /// Backups seen.
+    pub backups: u64,
+    /// Requests made.
+    pub calls: u64,
+    /// Ids sent.
+    pub sent: u64,
+    /// Of so many; 0 until the guard has spoken.
+    pub to_send: u64,
+}
+
+/// The line. May be updated from any thread.
+pub struct Progress<W: Write = Stderr> {
+    line: Option<Mutex<Line<W>>>,
+}
+
+struct Line<W> {
+    out: W,
+    started: Instant,
+    /// When it was last written; `None` while nothing stands there.
+    written: Option<Instant>,
+}
+
+impl Progress {
+    /// On stderr, if wanted and if stderr is a terminal.
+    pub fn new(enabled: bool) -> Self {
+        let stderr = io::stderr();
+        let watched = enabled && stderr.is_terminal();
+        Self::on(watched.then_some(stderr), Instant::now())
+    }
+}
+
+impl<W: Write> Progress<W> {
+    fn on(out: Option<W>, started: Instant) -> Self {
+        let line = out.map(|out| Line {
+            out,
+            started,
+            written: None,
+        });
+        Self {
+            line: line.map(Mutex::new),
+        }
+    }
+
+    /// Says how far it is, unless it said so a moment ago.
+    pub fn update(&self, values: Values) {
+        self.update_at(values, Instant::now());
+    }
+
+    fn update_at(&self, values: Values, now: Instant) {
+        self.with(|line| {
+            if line.written.is_some_and(|at| now.duration_since(at) < EVERY) {
+                return;
+            }
+            let text = text(values, now.duration_since(line.started));
+            // A terminal that cannot be written to loses its progress, not the run.
+            let _ = write!(line.out, "{WIPE}{text}").and_then(|()| line.out.flush());
+            line.written = Some(now);
+        });
+    }
+
+    /// Wipes the line. Dropping does the same.
+    pub fn finish(&self) {
+        self.with(|line| {
+            if line.written.take().is_some() {
+                let _ = write!(line.out, "{WIPE}").and_then(|()| line.out.flush());
+            }
+        });
+    }
+
+    fn with(&self, act: impl FnOnce(&mut Line<W>)) {
+        if let Some(line) = &self.line {
+            act(&mut line.lock().unwrap_or_else(PoisonError::into_inner));
+        }
+    }
+}
+
+impl<W: Write> Drop for Progress<W> {
+    fn drop(&mut self) {
+        self.finish();
+    }
+}
+
+fn text(values: Values, elapsed: Duration) -> String {
+    let Values {
+        instances_done,
+        instances,
+        backups,
+        calls,
+        sent,
+        to_send,
+    } = values;
+    let of = if instances > 0 {
+        format!("/{}", number(instances))
+    } else {
+        String::new()
+    };
+    let mut text = format!(
+        "instances {}{of} · backups {} · {} calls",
+        number(instances_done),
+        number(backups),
+        number(calls)
+    );
+    if to_send > 0 {
+        // Its own pace: what was read before says nothing about how fast deletions are accepted.
+        text.push_str(" · sent ");
+        text.push_str(&number(sent));
+        text.push('/');
+        text.push_str(&number(to_send));
+        return text;
+    }
+    let left = instances.saturating_sub(instances_done);
+    if elapsed >= GUESS_AFTER && instances_done > 0 && left > 0 {
+        let millis = elapsed.as_millis() * u128::from(left) / u128::from(instances_done);
+        text.push_str(" · ~");
+        text.push_str(&(millis / 1_000 + 1).to_string());
+        text.push_str(" s left");
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const VALUES: Values = Values {
+        instances_done: 120,
+        instances: 200,
+        backups: 30_000,
+        calls: 412,
+        sent: 0,
+        to_send: 0,
+    };
+
+    #[test]
+    fn says_how_far_it_is_and_guesses_the_rest() {
+        assert_eq!(
+            text(VALUES, Duration::from_secs(1)),
+            "instances 120/200 · backups 30,000 · 412 calls"
+        );
+        assert_eq!(
+            text(VALUES, Duration::from_secs(18)),
+            "instances 120/200 · backups 30,000 · 412 calls · ~13 s left"
+        );
+        let sending = Values {
+            sent: 50,
+            to_send: 1_200,
+            ..VALUES
+        };
+        assert_eq!(
+            text(sending, Duration::from_secs(18)),
+            "instances 120/200 · backups 30,000 · 412 calls · sent 50/1,200"
+        );
+        let unknown = Values { instances: 0, ..VALUES };
+        assert_eq!(
+            text(unknown, Duration::from_secs(18)),
+            "instances 120 · backups 30,000 · 412 calls"
+        );
+    }
+
+    #[test]
+    fn is_rewritten_ten_times_a_second_and_wiped_once() {
+        let start = Instant::now();
+        let mut written = Vec::new();
+        {
+            let progress = Progress::on(Some(&mut written), start);
+            for millis in [0, 1, 99, 100, 150] {
+                progress.update_at(VALUES, start + Duration::from_millis(millis));
+            }
+            progress.finish();
+        }
+        let written = String::from_utf8(written).unwrap();
+        assert_eq!(written.matches("instances").count(), 2, "{written:?}");
+        assert_eq!(written.matches(WIPE).count(), 3, "{written:?}");
+        assert!(written.ends_with(WIPE));
+    }
+
+    #[test]
+    fn says_nothing_where_nobody_watches() {
+        let mut written = Vec::new();
+        let progress = Progress::on(Some(&mut written), Instant::now());
+        drop(progress);
+        assert_eq!(written, b"", "nothing to wipe");
+        Progress::new(false).update(VALUES);
+        assert!(Progress::new(false).line.is_none());
+    }
+}

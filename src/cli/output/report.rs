@@ -1,0 +1,305 @@
+//! The end of a report for people: numbers and verdict of every policy, what was left alone and why, what to type next.
+//!
+//! What is long is cut, unless everything was asked for: the machine-readable report has it all. Sentences are wrapped at
+//! the terminal's end; commands to type are not.
+
+use std::collections::{BTreeMap, HashSet};
+use std::io::{self, Write};
+
+use anstyle::{AnsiColor, Style};
+
+use super::super::sentences::{accept_count, clean, count, number, remedy, size, timestamp};
+use super::decisions::{BOLD, Kind};
+use super::lists::tally;
+use super::stdout::Theme;
+use super::table::{Cell, Column, Grid};
+use super::wrap::paragraph;
+use crate::retention::policy::Mode;
+use crate::retention::report::{GuardVerdict, PolicyReport, Restart, Sent, Skip, SkipReason};
+use crate::retention::{Fate, Refusal, RunReport};
+
+/// So many lines of each kind, unless everything was asked for.
+const MOST_LINES: usize = 20;
+
+/// Draws it.
+pub(in crate::cli) fn draw(out: &mut dyn Write, report: &RunReport, kind: Kind, theme: &Theme) -> io::Result<()> {
+    summary(out, report, theme)?;
+    let sent = report.policies.iter().flat_map(sent_lines).collect();
+    section(out, theme, "Sent", sent)?;
+    let restarted = report.policies.iter().flat_map(restart_lines).collect();
+    section(out, theme, "Grace periods that restart", restarted)?;
+    let refused = report
+        .policies
+        .iter()
+        .flat_map(|policy| refusal_lines(policy, theme))
+        .collect();
+    section(out, theme, "Refused by the guard", refused)?;
+    let enforced = report.policies.iter().flat_map(when_enforced_lines).collect();
+    section(out, theme, "What the guard would refuse if it were enforced", enforced)?;
+    section(out, theme, "Left alone", skip_lines(report, theme))?;
+    section(out, theme, "Instances that no policy selects", unmanaged_lines(report))?;
+    section(out, theme, "Policies that overlap", overlap_lines(report))?;
+    let notices = report.notices.iter().map(|notice| clean(notice).into_owned().into());
+    section(out, theme, "Notices", notices.collect())?;
+    closing(out, report, kind, theme)
+}
+
+fn summary(out: &mut dyn Write, report: &RunReport, theme: &Theme) -> io::Result<()> {
+    let columns = ["POLICY", "MODE", "KEEP", "WAIT", "DELETE", "VERDICT"];
+    let mut grid = Grid::new(columns.map(Column::left).to_vec(), 2);
+    let rows: Vec<[Cell<'_>; 6]> = report
+        .policies
+        .iter()
+        .map(|policy| {
+            [
+                clean(policy.policy.as_str()).into(),
+                policy.mode.as_str().into(),
+                tally(policy.summary.keep).into(),
+                tally(policy.summary.wait).into(),
+                tally(policy.summary.delete).into(),
+                verdict(policy),
+            ]
+        })
+        .collect();
+    for row in &rows {
+        grid.measure(row);
+    }
+    writeln!(
+        out,
+        "{}",
+        theme.paint(BOLD, &format!("Summary at {}", timestamp(report.at)))
+    )?;
+    if rows.is_empty() {
+        writeln!(out, "  no policy")?;
+    } else {
+        grid.header(out, theme)?;
+    }
+    for row in &rows {
+        grid.row(out, theme, row)?;
+    }
+    writeln!(out)
+}
+
+fn verdict(policy: &PolicyReport) -> Cell<'static> {
+    match policy.verdict() {
+        GuardVerdict::Unknown => Cell::styled("unknown", AnsiColor::Red.on_default()),
+        GuardVerdict::Approved if policy.when_enforced.as_ref().is_some_and(|all| !all.is_empty()) => {
+            Cell::styled("refused when enforced", AnsiColor::Yellow.on_default())
+        }
+        GuardVerdict::Approved => Cell::styled("approved", AnsiColor::Green.on_default()),
+        GuardVerdict::Refused if policy.is_wholly_refused() => Cell::styled("refused", AnsiColor::Red.on_default()),
+        // What concerns an instance or a project holds that back and lets the others go on.
+        GuardVerdict::Refused => Cell::styled("refused in part", AnsiColor::Yellow.on_default()),
+    }
+}
+
+/// A sentence of a section, and what to type next.
+struct Line {
+    text: String,
+    next: Option<String>,
+}
+
+impl From<String> for Line {
+    fn from(text: String) -> Self {
+        Self { text, next: None }
+    }
+}
+
+fn section(out: &mut dyn Write, theme: &Theme, title: &str, lines: Vec<Line>) -> io::Result<()> {
+    if lines.is_empty() {
+        return Ok(());
+    }
+    writeln!(out, "{}", theme.paint(BOLD, title))?;
+    let most = if theme.all { lines.len() } else { MOST_LINES };
+    let more = lines.len().saturating_sub(most);
+    // What is cut may say at its end what to type; so many lines of one kind end in one command.
+    let last = lines.iter().skip(most).rev().find_map(|line| line.next.clone());
+    for Line { text, next } in lines.into_iter().take(most) {
+        paragraph(out, theme, 2, 2, Style::new(), &text)?;
+        draw_next(out, theme, next.as_deref())?;
+    }
+    if more > 0 {
+        writeln!(out, "  and {} more; --all lists them", number(more as u64))?;
+        draw_next(out, theme, last.as_deref())?;
+    }
+    writeln!(out)
+}
+
+fn draw_next(out: &mut dyn Write, theme: &Theme, next: Option<&str>) -> io::Result<()> {
+    next.map_or(Ok(()), |next| {
+        writeln!(out, "    next: {}", theme.paint(AnsiColor::Cyan.on_default(), next))
+    })
+}
+
+fn restart_lines(policy: &PolicyReport) -> Vec<Line> {
+    let name = clean(policy.policy.as_str());
+    let line = |(why, times): (&Restart, &u64)| {
+        let why = match why {
+            Restart::HoldEnded => "a hold has covered the backup since it started",
+            Restart::NotSeen => "no enforcing run of the policy saw the backup expired for too long",
+            Restart::StartAhead => "its start is dated ahead of now",
+        };
+        format!("{name}: {}: {why}", number(*times)).into()
+    };
+    policy.restarted.iter().map(line).collect()
+}
+
+fn sent_lines(policy: &PolicyReport) -> Vec<Line> {
+    let name = clean(policy.policy.as_str());
+    let of_project = |(project, sent): (&crate::retention::ProjectName, &Sent)| {
+        let fates: Vec<String> = Fate::KEYS
+            .iter()
+            .filter_map(|key| {
+                sent.fates
+                    .get(*key)
+                    .filter(|count| **count > 0)
+                    .map(|count| (key, *count))
+            })
+            .map(|(key, count)| match *key {
+                "confirmed" => format!("{} confirmed ({})", number(count), size(sent.confirmed_bytes)),
+                key => format!("{} {key}", number(count)),
+            })
+            .collect();
+        let codes: Vec<String> = sent
+            .codes
+            .iter()
+            .map(|(code, count)| format!("{} x {}", number(*count), clean(code)))
+            .collect();
+        let codes = if codes.is_empty() {
+            String::new()
+        } else {
+            format!("; rejected with {}", codes.join(", "))
+        };
+        format!("{name} in {}: {}{codes}", clean(project.as_str()), fates.join(", "))
+    };
+    let left = (policy.left > 0).then(|| {
+        format!(
+            "{name}: {} approved but not sent, left to the next run",
+            count(policy.left, "backup")
+        )
+    });
+    policy.sent.iter().map(of_project).chain(left).map(Line::from).collect()
+}
+
+fn refusal_lines(policy: &PolicyReport, theme: &Theme) -> Vec<Line> {
+    let name = policy.policy.as_str();
+    let mut lines: Vec<Line> = Vec::with_capacity(policy.refusals.len());
+    for refusal in &policy.refusals {
+        let remedy = Some(remedy(refusal, policy, &theme.program));
+        // One command lifts many refusals: it is named once, behind the last of a row of them.
+        if let Some(previous) = lines.last_mut().filter(|previous| previous.next == remedy) {
+            previous.next = None;
+        }
+        lines.push(Line {
+            text: format!("{}: {}", clean(name), clean(&refusal.to_string())),
+            next: remedy,
+        });
+    }
+    lines
+}
+
+/// What a dry run does not show by itself. Alike refusals of many instances are one line.
+fn when_enforced_lines(policy: &PolicyReport) -> Vec<Line> {
+    let refusals = policy.when_enforced.as_deref().unwrap_or_default();
+    let new = refusals.iter().filter(|refusal| !policy.refusals.contains(refusal));
+    let mut by_limit: BTreeMap<&str, Vec<&Refusal>> = BTreeMap::new();
+    for refusal in new {
+        by_limit.entry(refusal.limit()).or_default().push(refusal);
+    }
+    let name = clean(policy.policy.as_str());
+    let line = |(limit, refusals): (&str, Vec<&Refusal>)| match refusals.as_slice() {
+        [one] => format!("{name}: {}", clean(&one.to_string())),
+        many => format!("{name}: {limit} would refuse {}", count(many.len() as u64, "instance")),
+    };
+    by_limit.into_iter().map(line).map(Line::from).collect()
+}
+
+fn skip_line(skip: &Skip, theme: &Theme) -> Line {
+    let project = clean(skip.project.as_str());
+    let what = match &skip.instance {
+        Some(instance) => format!("instance {} of {project}", clean(instance.as_str())),
+        None => format!("project {project}"),
+    };
+    let next = match skip.reason {
+        SkipReason::Shrink => {
+            let target = skip
+                .instance
+                .as_ref()
+                .map_or(skip.project.as_str(), |instance| instance.as_str());
+            Some(accept_count(target, &theme.program))
+        }
+        SkipReason::NotAllowed => Some(format!("{} check --online", theme.program)),
+        SkipReason::Listing
+        | SkipReason::Unreachable
+        | SkipReason::Configuration
+        | SkipReason::Budget
+        | SkipReason::Refused
+        | SkipReason::Guard(_) => None,
+    };
+    Line {
+        text: format!("{what}: {}: {}", skip.reason.key(), clean(&skip.message)),
+        next,
+    }
+}
+
+/// What was left alone, but for what the guard said of it a few lines above.
+fn skip_lines(report: &RunReport, theme: &Theme) -> Vec<Line> {
+    let refusals = report.policies.iter().flat_map(|policy| &policy.refusals);
+    let said: HashSet<String> = refusals.map(Refusal::to_string).collect();
+    let told = |skip: &&Skip| matches!(skip.reason, SkipReason::Guard(_)) && said.contains(&skip.message);
+    let others = report.skipped.iter().filter(|skip| !told(skip));
+    others.map(|skip| skip_line(skip, theme)).collect()
+}
+
+fn unmanaged_lines(report: &RunReport) -> Vec<Line> {
+    let line = |instance: &std::sync::Arc<crate::retention::Instance>| {
+        let (project, id) = (clean(instance.project.as_str()), clean(instance.id.as_str()));
+        format!("{} ({project}, {id})", clean(&instance.name))
+    };
+    report.unmanaged.iter().map(line).map(Line::from).collect()
+}
+
+fn overlap_lines(report: &RunReport) -> Vec<Line> {
+    let line = |overlap: &crate::retention::report::Overlap| {
+        let names: Vec<_> = overlap.policies.iter().map(|name| clean(name.as_str())).collect();
+        format!(
+            "{} on {}: a backup goes only if every one of them lets it go",
+            names.join(", "),
+            count(overlap.instances, "instance")
+        )
+    };
+    report.overlaps.iter().map(line).map(Line::from).collect()
+}
+
+fn closing(out: &mut dyn Write, report: &RunReport, kind: Kind, theme: &Theme) -> io::Result<()> {
+    for (project, unconfirmed) in report.unconfirmed.iter().filter(|(_, unconfirmed)| **unconfirmed > 0) {
+        let deletions = count(*unconfirmed, "deletion");
+        writeln!(
+            out,
+            "{deletions} in {}, accepted or unanswered, not confirmed by a listing yet.",
+            clean(project.as_str())
+        )?;
+    }
+    let calls = count(report.calls, "API call");
+    let say = |out: &mut dyn Write, text: &str| paragraph(out, theme, 0, 0, Style::new(), text);
+    match kind {
+        Kind::Plan => say(out, &format!("Nothing was deleted: this is a plan. {calls}.")),
+        Kind::Offline => say(
+            out,
+            "Nothing was deleted: this is a plan of a file. Grace counts as over, and selectors on instance names, tags and \
+             projects match everything.",
+        ),
+        Kind::Apply => {
+            if report.policies.iter().all(|policy| policy.mode == Mode::DryRun) {
+                say(out, "Nothing was deleted: every policy is in dry-run.")?;
+            }
+            let run = report.run_id.as_deref().unwrap_or("-");
+            let head = report
+                .ledger_head
+                .as_deref()
+                .map(|head| format!(", ledger head {}", clean(head)));
+            let text = format!("Run {}, {calls}{}.", clean(run), head.unwrap_or_default());
+            paragraph(out, theme, 0, 0, Style::new().dimmed(), &text)
+        }
+    }
+}

@@ -1,0 +1,165 @@
+//! The one way to stdout.
+//!
+//! It is locked once, buffered, and knows whether it is coloured and how wide it is. Not for stderr: that is for logs,
+//! progress and the one error at the end.
+
+use std::io::{self, BufWriter, IsTerminal, StdoutLock, Write};
+
+use anstream::{AutoStream, ColorChoice};
+use anstyle::Style;
+
+use super::super::args::{Color, Format, Global, Show};
+use crate::telemetry::logging;
+
+/// How tables are drawn.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Theme {
+    /// Columns of the terminal; `None` draws as wide as needed, with full ids.
+    pub width: Option<usize>,
+    /// Whether escape sequences are written.
+    pub colour: bool,
+    /// List everything, however much.
+    pub all: bool,
+    /// How to call this program again, for the commands that are proposed.
+    pub program: String,
+}
+
+impl Theme {
+    /// The text in that style, where colour is wanted. The text must be clean.
+    pub fn paint(&self, style: Style, text: &str) -> String {
+        if self.colour && !text.is_empty() {
+            format!("{style}{text}{style:#}")
+        } else {
+            text.to_owned()
+        }
+    }
+}
+
+/// Stdout, locked. End with [`Out::finish`]: a drop writes out what is buffered, too, but tells nobody when that fails.
+pub struct Out {
+    stream: BufWriter<Stream>,
+    choice: ColorChoice,
+}
+
+enum Stream {
+    /// JSON, scripts and tables without colour: byte for byte.
+    Raw(StdoutLock<'static>),
+    /// Tables: colours as the terminal takes them.
+    Auto(AutoStream<StdoutLock<'static>>),
+}
+
+impl Write for Stream {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Raw(stream) => stream.write(bytes),
+            Self::Auto(stream) => stream.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match self {
+            Self::Raw(stream) => stream.flush(),
+            Self::Auto(stream) => stream.flush(),
+        }
+    }
+}
+
+impl Out {
+    /// For tables, in colour as asked for; `Auto` looks at the terminal and at `NO_COLOR`.
+    pub fn table(color: Color) -> Self {
+        // What was logged on the way to a result stands before it.
+        logging::flush();
+        let stdout = io::stdout();
+        let choice = match color {
+            Color::Auto if is_coloured(stdout.is_terminal()) => ColorChoice::Always,
+            Color::Always => ColorChoice::Always,
+            Color::Never | Color::Auto => ColorChoice::Never,
+        };
+        // Without colour nothing here writes an escape sequence (`Theme::paint`, `sentences::clean`), so that nothing need be
+        // looked for and taken out.
+        let stream = match choice {
+            ColorChoice::Never => Stream::Raw(stdout.lock()),
+            _ => Stream::Auto(AutoStream::new(stdout.lock(), choice)),
+        };
+        Self {
+            stream: BufWriter::with_capacity(64 * 1024, stream),
+            choice,
+        }
+    }
+
+    /// For JSON, scripts and man pages.
+    pub fn raw() -> Self {
+        logging::flush();
+        Self {
+            stream: BufWriter::new(Stream::Raw(io::stdout().lock())),
+            choice: ColorChoice::Never,
+        }
+    }
+
+    /// For a command that lists in one of two formats.
+    pub fn of(format: Format, color: Color) -> Self {
+        match format {
+            Format::Table => Self::table(color),
+            Format::Json => Self::raw(),
+        }
+    }
+
+    /// How to draw on it.
+    pub fn theme(&self, global: &Global) -> Theme {
+        let width = io::stdout()
+            .is_terminal()
+            .then(terminal_size::terminal_size)
+            .flatten()
+            .map(|(width, _)| usize::from(width.0));
+        Theme {
+            width,
+            colour: self.choice != ColorChoice::Never,
+            all: false,
+            program: global.invocation(),
+        }
+    }
+
+    /// How to draw a report on it.
+    pub fn theme_of_report(&self, global: &Global, show: &Show) -> Theme {
+        let theme = self.theme(global);
+        Theme {
+            width: theme.width.filter(|_| !show.wide),
+            all: show.all,
+            ..theme
+        }
+    }
+
+    /// Writes out what is buffered. A reader that went away (`| head`) is no error.
+    pub fn finish(mut self) -> io::Result<()> {
+        forgive_broken_pipe(self.stream.flush())
+    }
+}
+
+impl Write for Out {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.stream.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.stream.flush()
+    }
+}
+
+/// Whether a stream is coloured unless told otherwise, by the usual variables; an empty one is none.
+pub fn is_coloured(is_terminal: bool) -> bool {
+    let set = |name| std::env::var_os(name).filter(|value| !value.is_empty());
+    if set("NO_COLOR").is_some() {
+        return false;
+    }
+    let forced = set("CLICOLOR_FORCE").is_some_and(|value| value != "0");
+    let is_dumb = set("TERM").is_some_and(|value| value == "dumb");
+    forced || (is_terminal && !is_dumb && set("CLICOLOR").is_none_or(|value| value != "0"))
+}
+
+/// A reader that went away has read all it wanted.
+pub fn forgive_broken_pipe(result: io::Result<()>) -> io::Result<()> {
+    match result {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        other => other,
+    }
+}

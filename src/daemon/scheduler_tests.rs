@@ -1,0 +1,523 @@
+use super::*;
+
+fn at(text: &str) -> DateTime<Utc> {
+    text.parse().unwrap()
+}
+
+fn timing(schedule: &str, zone: Zone) -> Timing {
+    Timing {
+        reach: ProjectSet::Everywhere,
+        schedule: Some(Schedule::parse(schedule).unwrap()),
+        zone,
+        delay: TimeDelta::zero(),
+        catch_up: true,
+    }
+}
+
+fn name(text: &str) -> PolicyName {
+    PolicyName::from(text)
+}
+
+/// A last run that began then, and came to its end.
+fn ended(at: DateTime<Utc>) -> LastBegun {
+    LastBegun {
+        at,
+        is_interrupted: false,
+    }
+}
+
+/// One policy `p` taken on at `now`.
+fn scheduler(timing: Timing, now: &str) -> Scheduler {
+    let mut scheduler = Scheduler::default();
+    scheduler.adopt([(name("p"), timing)], at(now));
+    let _ = scheduler.fire(at(now));
+    scheduler
+}
+
+fn nightly(now: &str) -> Scheduler {
+    scheduler(timing("0 3 * * *", Zone::UTC), now)
+}
+
+fn rings(scheduler: &mut Scheduler, now: &str) -> Option<Trigger> {
+    let (_, _) = scheduler.fire(at(now));
+    let runs = scheduler.take();
+    for run in &runs {
+        scheduler.done(run.key);
+    }
+    runs.first().map(|run| run.trigger)
+}
+
+/// Begins what can begin: whose, and why.
+fn taken(scheduler: &mut Scheduler) -> Vec<(Vec<PolicyName>, Trigger)> {
+    let runs = scheduler.take().into_iter();
+    runs.map(|run| (run.policies, run.trigger)).collect()
+}
+
+/// Ends every run under way.
+fn all_done(scheduler: &mut Scheduler) {
+    for run in scheduler.under_way.clone() {
+        scheduler.done(run.key);
+    }
+}
+
+fn next(scheduler: &Scheduler) -> String {
+    scheduler
+        .next_fire()
+        .map(|at| at.to_rfc3339_opts(chrono::SecondsFormat::Secs, true))
+        .unwrap_or_default()
+}
+
+#[test]
+fn a_tick_rings_once_and_the_next_is_tomorrows() {
+    let mut scheduler = nightly("2026-11-23T02:00:00Z");
+    assert_eq!(next(&scheduler), "2026-11-23T03:00:00Z");
+    assert_eq!(rings(&mut scheduler, "2026-11-23T02:59:59Z"), None);
+    assert_eq!(rings(&mut scheduler, "2026-11-23T03:00:00Z"), Some(Trigger::Cron));
+    assert_eq!(rings(&mut scheduler, "2026-11-23T03:00:00Z"), None);
+    assert_eq!(next(&scheduler), "2026-11-24T03:00:00Z");
+}
+
+#[test]
+fn a_clock_set_back_a_little_rings_nothing_twice() {
+    let mut scheduler = nightly("2026-11-23T02:00:00Z");
+    assert_eq!(rings(&mut scheduler, "2026-11-23T03:00:01Z"), Some(Trigger::Cron));
+    assert_eq!(rings(&mut scheduler, "2026-11-23T02:56:00Z"), None);
+    assert_eq!(rings(&mut scheduler, "2026-11-23T03:00:01Z"), None);
+    assert_eq!(next(&scheduler), "2026-11-24T03:00:00Z");
+}
+
+#[test]
+fn a_tick_that_rang_by_a_clock_that_was_ahead_rings_again() {
+    let hourly = || scheduler(timing("0 * * * *", Zone::UTC), "2026-11-22T20:00:30Z");
+    for (mut scheduler, first, again) in [
+        (
+            nightly("2026-11-22T20:00:30Z"),
+            "2026-11-23T03:00:00Z",
+            "2026-11-24T03:00:00Z",
+        ),
+        (hourly(), "2026-11-22T21:00:00Z", "2026-11-22T22:00:00Z"),
+    ] {
+        assert_eq!(next(&scheduler), first);
+        // Ten hours ahead for a minute.
+        assert!(rings(&mut scheduler, "2026-11-23T06:01:00Z").is_some());
+        assert_eq!(rings(&mut scheduler, "2026-11-22T20:02:00Z"), None);
+        assert_eq!(next(&scheduler), first);
+        assert_eq!(rings(&mut scheduler, first), Some(Trigger::Cron));
+        assert_eq!(next(&scheduler), again);
+    }
+}
+
+/// An NTP client that corrects ten hours in small steps.
+#[test]
+fn a_clock_set_back_in_many_small_steps_rings_again_as_well() {
+    let mut scheduler = nightly("2026-11-22T20:00:00Z");
+    assert_eq!(rings(&mut scheduler, "2026-11-23T03:00:00Z"), Some(Trigger::Cron));
+    let mut now = at("2026-11-23T03:00:00Z");
+    while now > at("2026-11-22T20:10:00Z") {
+        now -= TimeDelta::minutes(4);
+        let _ = scheduler.fire(now);
+    }
+    assert_eq!(next(&scheduler), "2026-11-23T03:00:00Z");
+    assert_eq!(rings(&mut scheduler, "2026-11-23T03:00:00Z"), Some(Trigger::Cron));
+}
+
+#[test]
+fn a_start_under_a_clock_that_was_ahead_loses_no_tick() {
+    let mut scheduler = nightly("2026-11-23T10:00:00Z");
+    assert_eq!(next(&scheduler), "2026-11-24T03:00:00Z");
+    // It is really yesterday evening.
+    assert_eq!(rings(&mut scheduler, "2026-11-22T20:00:00Z"), None);
+    assert_eq!(next(&scheduler), "2026-11-23T03:00:00Z");
+}
+
+#[test]
+fn a_clock_that_was_a_year_ahead_does_not_silence_for_a_year() {
+    let mut scheduler = nightly("2027-11-23T02:00:00Z");
+    assert_eq!(rings(&mut scheduler, "2027-11-23T03:00:00Z"), Some(Trigger::Cron));
+    let (passed, far_back) = scheduler.fire(at("2026-11-23T02:00:00Z"));
+    assert!(far_back && passed.is_empty());
+    assert_eq!(next(&scheduler), "2026-11-23T03:00:00Z");
+}
+
+#[test]
+fn a_backlog_becomes_one_run_the_newest() {
+    let mut scheduler = scheduler(timing("* * * * *", Zone::UTC), "2026-11-23T02:00:00Z");
+    // The host slept for nine hours.
+    let (passed, far_back) = scheduler.fire(at("2026-11-23T11:00:30Z"));
+    assert!(passed.is_empty() && !far_back);
+    assert_eq!(
+        taken(&mut scheduler),
+        [(vec![name("p")], Trigger::Cron)],
+        "11:00:00 is not late"
+    );
+    assert_eq!(next(&scheduler), "2026-11-23T11:01:00Z");
+}
+
+#[test]
+fn a_tick_slept_through_is_made_up_for_only_where_that_is_wanted() {
+    let mut scheduler = nightly("2026-11-23T02:00:00Z");
+    assert_eq!(rings(&mut scheduler, "2026-11-23T09:00:00Z"), Some(Trigger::CatchUp));
+    let mut strict = self::scheduler(
+        Timing {
+            catch_up: false,
+            ..timing("0 3 * * *", Zone::UTC)
+        },
+        "2026-11-23T02:00:00Z",
+    );
+    let (passed, _) = strict.fire(at("2026-11-23T09:00:00Z"));
+    assert_eq!(passed, [SkippedTick::Missed(name("p"), at("2026-11-23T03:00:00Z"))]);
+    assert_eq!(taken(&mut strict), []);
+    assert_eq!(next(&strict), "2026-11-24T03:00:00Z");
+}
+
+#[test]
+fn a_year_of_missed_seconds_is_searched_quickly() {
+    let every_second = timing("* * * * * *", Zone::of("Europe/Berlin"));
+    let first = at("2025-11-23T00:00:00Z");
+    let found = newest(&every_second, first, at("2026-11-23T00:00:00.900Z"));
+    assert_eq!(found, at("2026-11-23T00:00:00Z"));
+    let cluster = timing("* * 3 * * *", Zone::UTC);
+    let found = newest(&cluster, at("2026-11-20T03:00:00Z"), at("2026-11-23T10:00:00Z"));
+    assert_eq!(found, at("2026-11-23T03:59:59Z"));
+}
+
+#[test]
+fn what_rings_while_it_runs_is_skipped_and_what_rings_beside_waits() {
+    let mut scheduler = Scheduler::default();
+    let minute = timing("* * * * *", Zone::UTC);
+    let five = timing("*/5 * * * *", Zone::UTC);
+    scheduler.adopt([(name("a"), minute), (name("b"), five)], at("2026-11-23T02:58:30Z"));
+    assert!(scheduler.fire(at("2026-11-23T02:59:00Z")).0.is_empty());
+    assert_eq!(taken(&mut scheduler), [(vec![name("a")], Trigger::Cron)]);
+    // 03:00: `a` still runs, so its tick is skipped; `b` waits for the end of the run.
+    let (passed, _) = scheduler.fire(at("2026-11-23T03:00:00Z"));
+    assert_eq!(passed, [SkippedTick::Busy(name("a"))]);
+    assert_eq!(taken(&mut scheduler), [], "one run at a time for a project");
+    assert!(scheduler.is_waiting(&name("b")));
+    // 03:05: `b` still waits; both are busy, and one run will serve.
+    let (passed, _) = scheduler.fire(at("2026-11-23T03:05:00Z"));
+    assert_eq!(passed, [SkippedTick::Busy(name("a")), SkippedTick::Busy(name("b"))]);
+    all_done(&mut scheduler);
+    assert_eq!(taken(&mut scheduler), [(vec![name("b")], Trigger::Cron)]);
+}
+
+#[test]
+fn policies_due_together_run_together() {
+    let mut scheduler = Scheduler::default();
+    let policies = ["a", "b", "c"].map(|policy| (name(policy), timing("0 3 * * *", Zone::UTC)));
+    scheduler.adopt(policies, at("2026-11-23T02:00:00Z"));
+    let _ = scheduler.fire(at("2026-11-23T03:00:00Z"));
+    assert_eq!(
+        taken(&mut scheduler),
+        [(["a", "b", "c"].map(name).to_vec(), Trigger::Cron)]
+    );
+}
+
+#[test]
+fn a_tick_missed_while_down_is_made_up_for_once() {
+    let mut scheduler = nightly("2026-11-23T09:00:00Z");
+    let now = at("2026-11-23T09:00:00Z");
+    assert!(scheduler.catch_up(&name("p"), &ended(at("2026-11-22T03:00:00.120Z")), now));
+    assert_eq!(rings(&mut scheduler, "2026-11-23T09:00:00Z"), Some(Trigger::CatchUp));
+    assert_eq!(rings(&mut scheduler, "2026-11-23T09:00:01Z"), None);
+    // The next start finds that run in the ledger.
+    let mut again = nightly("2026-11-23T10:00:00Z");
+    assert!(!again.catch_up(&name("p"), &ended(now), at("2026-11-23T10:00:00Z")));
+    assert_eq!(rings(&mut again, "2026-11-23T10:00:00Z"), None);
+}
+
+#[test]
+fn nothing_was_missed_when_the_last_run_is_of_the_last_tick() {
+    for last in [
+        "2026-11-23T03:00:00Z",
+        "2026-11-23T03:00:00.999Z",
+        "2026-11-23T08:59:00Z",
+    ] {
+        let mut scheduler = nightly("2026-11-23T09:00:00Z");
+        assert!(
+            !scheduler.catch_up(&name("p"), &ended(at(last)), at("2026-11-23T09:00:00Z")),
+            "{last}"
+        );
+    }
+}
+
+#[test]
+fn a_run_that_was_interrupted_is_made_up_for_once_and_only_where_that_is_wanted() {
+    let (begun, now) = (at("2026-11-23T03:00:00.120Z"), at("2026-11-23T03:10:00Z"));
+    let last = |is_interrupted| LastBegun {
+        at: begun,
+        is_interrupted,
+    };
+    for (catch_up, is_interrupted, wanted) in [(true, true, true), (true, false, false), (false, true, false)] {
+        let timing = Timing {
+            catch_up,
+            ..timing("0 3 * * *", Zone::UTC)
+        };
+        let mut scheduler = scheduler(timing, "2026-11-23T03:10:00Z");
+        assert_eq!(scheduler.catch_up(&name("p"), &last(is_interrupted), now), wanted);
+        let trigger = wanted.then_some(Trigger::CatchUp);
+        assert_eq!(rings(&mut scheduler, "2026-11-23T03:10:00Z"), trigger);
+        assert_eq!(next(&scheduler), "2026-11-24T03:00:00Z");
+    }
+}
+
+#[test]
+fn a_run_dated_ahead_of_now_silences_nothing() {
+    let mut scheduler = nightly("2026-11-23T02:00:00Z");
+    assert!(!scheduler.catch_up(
+        &name("p"),
+        &ended(at("2027-06-01T00:00:00Z")),
+        at("2026-11-23T02:00:00Z")
+    ));
+    assert_eq!(rings(&mut scheduler, "2026-11-23T03:00:00Z"), Some(Trigger::Cron));
+}
+
+#[test]
+fn jitter_is_stable_spread_and_within_its_bound() {
+    let of = |host: &str, policy: &str| delay(host, &name(policy), 600).num_seconds();
+    assert_eq!(of("host-1", "production"), of("host-1", "production"));
+    let delays: Vec<i64> = (0..200).map(|host| of(&format!("host-{host}"), "production")).collect();
+    assert!(delays.iter().all(|delay| (0..=600).contains(delay)));
+    assert!(delays.iter().any(|delay| *delay < 60) && delays.iter().any(|delay| *delay > 540));
+    assert_ne!(of("ab", "c"), of("a", "bc"));
+    assert_eq!(delay("host", &name("p"), 0), TimeDelta::zero());
+    assert!(delay("host", &name("p"), u64::MAX) < TimeDelta::days(400));
+}
+
+#[test]
+fn a_delayed_tick_is_not_lost_by_a_restart_before_it_rings() {
+    let late = Timing {
+        delay: TimeDelta::minutes(10),
+        ..timing("0 3 * * *", Zone::UTC)
+    };
+    let mut scheduler = scheduler(late, "2026-11-23T03:05:00Z");
+    assert!(!scheduler.catch_up(
+        &name("p"),
+        &ended(at("2026-11-22T03:10:00Z")),
+        at("2026-11-23T03:05:00Z")
+    ));
+    assert_eq!(next(&scheduler), "2026-11-23T03:10:00Z");
+    assert_eq!(rings(&mut scheduler, "2026-11-23T03:10:00Z"), Some(Trigger::Cron));
+    assert_eq!(next(&scheduler), "2026-11-24T03:10:00Z");
+}
+
+#[test]
+fn a_jitter_longer_than_the_period_shifts_and_swallows_nothing() {
+    let late = Timing {
+        delay: TimeDelta::minutes(90),
+        ..timing("0 * * * *", Zone::UTC)
+    };
+    let mut scheduler = scheduler(late, "2026-11-23T03:00:00Z");
+    for hour in 3..6 {
+        assert_eq!(next(&scheduler), format!("2026-11-23T{hour:02}:30:00Z"));
+        assert_eq!(
+            rings(&mut scheduler, &format!("2026-11-23T{hour:02}:30:00Z")),
+            Some(Trigger::Cron)
+        );
+    }
+}
+
+#[test]
+fn a_fixed_time_in_a_skipped_hour_rings_once_right_after() {
+    // 29 March 2026, Berlin: 02:00 becomes 03:00 at 01:00 UTC.
+    let mut scheduler = scheduler(timing("30 2 * * *", Zone::of("Europe/Berlin")), "2026-03-28T12:00:00Z");
+    assert_eq!(rings(&mut scheduler, "2026-03-29T00:59:59Z"), None);
+    assert_eq!(rings(&mut scheduler, "2026-03-29T01:00:00Z"), Some(Trigger::Cron));
+    assert_eq!(next(&scheduler), "2026-03-30T00:30:00Z");
+}
+
+#[test]
+fn a_fixed_time_in_a_repeated_hour_rings_once() {
+    // 25 October 2026, Berlin: 03:00 becomes 02:00 at 01:00 UTC.
+    let mut scheduler = scheduler(timing("30 2 * * *", Zone::of("Europe/Berlin")), "2026-10-24T12:00:00Z");
+    assert_eq!(rings(&mut scheduler, "2026-10-25T00:30:00Z"), Some(Trigger::Cron));
+    assert_eq!(rings(&mut scheduler, "2026-10-25T01:30:00Z"), None);
+    assert_eq!(next(&scheduler), "2026-10-26T01:30:00Z");
+}
+
+/// tokio-cron-scheduler 0.15.1: the zone's offset was that of the moment when the job was made.
+#[test]
+fn an_hourly_schedule_rings_in_both_passes_of_a_repeated_hour() {
+    let mut scheduler = scheduler(timing("0 * * * *", Zone::of("Europe/Berlin")), "2026-10-24T23:30:00Z");
+    for hour in 0..4 {
+        assert_eq!(next(&scheduler), format!("2026-10-25T{hour:02}:00:00Z"));
+        assert_eq!(
+            rings(&mut scheduler, &format!("2026-10-25T{hour:02}:00:00Z")),
+            Some(Trigger::Cron)
+        );
+    }
+}
+
+#[test]
+fn a_reload_keeps_the_tick_of_what_stays_and_plans_what_changed() {
+    let now = "2026-11-23T03:00:00Z";
+    let mut scheduler = Scheduler::default();
+    let night = timing("0 3 * * *", Zone::UTC);
+    scheduler.adopt(
+        [
+            (name("stays"), night.clone()),
+            (name("moves"), night.clone()),
+            (name("goes"), night.clone()),
+        ],
+        at("2026-11-23T02:00:00Z"),
+    );
+    let _ = scheduler.fire(at(now));
+    assert_eq!(taken(&mut scheduler)[0].0.len(), 3);
+    scheduler.adopt(
+        [
+            (name("stays"), night.clone()),
+            (name("moves"), timing("30 3 * * *", Zone::UTC)),
+            (name("comes"), night),
+        ],
+        at(now),
+    );
+    let next: BTreeMap<_, _> = scheduler
+        .next_fires()
+        .map(|(policy, fire)| (policy.clone(), fire))
+        .collect();
+    assert_eq!(
+        next,
+        BTreeMap::from([
+            (name("comes"), Some(at("2026-11-24T03:00:00Z"))),
+            (name("moves"), Some(at("2026-11-23T03:30:00Z"))),
+            (name("stays"), Some(at("2026-11-24T03:00:00Z"))),
+        ])
+    );
+    // The run goes on under the old configuration, so nothing begins beside it.
+    let (passed, _) = scheduler.fire(at("2026-11-23T03:30:00Z"));
+    assert_eq!(passed, [SkippedTick::Busy(name("moves"))]);
+    assert_eq!(taken(&mut scheduler), []);
+}
+
+#[test]
+fn a_policy_that_was_removed_while_it_waited_does_not_run() {
+    let mut scheduler = nightly("2026-11-23T02:00:00Z");
+    let _ = scheduler.fire(at("2026-11-23T03:00:00Z"));
+    scheduler.adopt([], at("2026-11-23T03:00:00Z"));
+    assert_eq!(taken(&mut scheduler), []);
+    assert_eq!(scheduler.next_fire(), None);
+}
+
+#[test]
+fn without_a_schedule_nothing_rings() {
+    let manual = Timing {
+        schedule: None,
+        ..timing("0 3 * * *", Zone::UTC)
+    };
+    let mut scheduler = scheduler(manual, "2026-11-23T02:00:00Z");
+    assert_eq!(rings(&mut scheduler, "2026-11-24T09:00:00Z"), None);
+    assert!(!scheduler.catch_up(
+        &name("p"),
+        &ended(at("2026-01-01T00:00:00Z")),
+        at("2026-11-23T02:00:00Z")
+    ));
+    scheduler.start_all();
+    assert_eq!(rings(&mut scheduler, "2026-11-24T09:00:01Z"), Some(Trigger::Start));
+}
+
+/// Policies named after the projects that they reach; `*` is all.
+fn reaching(policies: &[(&str, &str)], now: &str) -> Scheduler {
+    let mut scheduler = Scheduler::default();
+    let timing = |reach: &str| Timing {
+        reach: match reach {
+            "*" => ProjectSet::Everywhere,
+            only => ProjectSet::Only(only.split('+').map(ProjectName::from).collect()),
+        },
+        ..timing("* * * * *", Zone::UTC)
+    };
+    let policies = policies.iter().map(|(policy, reach)| (name(policy), timing(reach)));
+    scheduler.adopt(policies, at(now));
+    scheduler
+}
+
+fn names(runs: &[ScheduledRun]) -> Vec<String> {
+    let of = |run: &ScheduledRun| {
+        run.policies
+            .iter()
+            .map(ToString::to_string)
+            .collect::<Vec<_>>()
+            .join("+")
+    };
+    runs.iter().map(of).collect()
+}
+
+#[test]
+fn policies_without_a_common_project_run_side_by_side() {
+    let mut scheduler = reaching(
+        &[("a", "p"), ("b", "q"), ("c", "p"), ("d", "r+s"), ("e", "q+r")],
+        "2026-11-23T02:58:30Z",
+    );
+    let _ = scheduler.fire(at("2026-11-23T02:59:00Z"));
+    let begun = scheduler.take();
+    assert_eq!(names(&begun), ["a+c", "b+d+e"], "`e` joins `b` and `d`");
+    // The one hangs; the other goes on, each minute.
+    scheduler.done(begun[0].key);
+    let (passed, _) = scheduler.fire(at("2026-11-23T03:00:00Z"));
+    assert_eq!(passed, ["b", "d", "e"].map(|busy| SkippedTick::Busy(name(busy))));
+    assert_eq!(names(&scheduler.take()), ["a+c"]);
+}
+
+#[test]
+fn who_has_waited_longer_is_not_overtaken() {
+    let mut scheduler = reaching(&[("all", "*"), ("p", "p"), ("q", "q")], "2026-11-23T02:58:30Z");
+    scheduler.places.get_mut(&name("all")).unwrap().timing.schedule = Some(Schedule::parse("0 3 * * *").unwrap());
+    scheduler
+        .places
+        .get_mut(&name("all"))
+        .unwrap()
+        .plan(at("2026-11-23T02:58:30Z"));
+    let _ = scheduler.fire(at("2026-11-23T02:59:00Z"));
+    let begun = scheduler.take();
+    assert_eq!(names(&begun), ["p", "q"]);
+    let _ = scheduler.fire(at("2026-11-23T03:00:00Z"));
+    scheduler.done(begun[0].key);
+    let _ = scheduler.fire(at("2026-11-23T03:01:00Z"));
+    // `all` waits for `q`; were `p` begun again meanwhile, `all` might wait for ever.
+    assert_eq!(names(&scheduler.take()), [""; 0]);
+    scheduler.done(begun[1].key);
+    assert_eq!(names(&scheduler.take()), ["all+p"]);
+}
+
+#[test]
+fn an_edit_that_sends_a_policy_elsewhere_does_not_run_it_twice_at_once() {
+    let mut scheduler = reaching(&[("a", "p")], "2026-11-23T02:58:30Z");
+    let _ = scheduler.fire(at("2026-11-23T02:59:00Z"));
+    let begun = scheduler.take();
+    let moved = Timing {
+        reach: ProjectSet::Only([ProjectName::from("q")].into()),
+        ..timing("* * * * *", Zone::UTC)
+    };
+    scheduler.adopt([], at("2026-11-23T02:59:10Z"));
+    scheduler.adopt([(name("a"), moved)], at("2026-11-23T02:59:20Z"));
+    let (passed, _) = scheduler.fire(at("2026-11-23T03:00:00Z"));
+    assert_eq!(passed, [SkippedTick::Busy(name("a"))]);
+    scheduler.done(begun[0].key);
+    let _ = scheduler.fire(at("2026-11-23T03:01:00Z"));
+    assert_eq!(names(&scheduler.take()), ["a"]);
+}
+
+#[test]
+fn after_a_pass_that_failed_as_a_whole_each_policy_has_passes_of_its_own() {
+    let mut scheduler = reaching(&[("a", "*"), ("b", "*"), ("c", "*")], "2026-11-23T02:58:30Z");
+    let _ = scheduler.fire(at("2026-11-23T02:59:00Z"));
+    let run = scheduler.take().remove(0);
+    assert_eq!(run.policies.len(), 3);
+    scheduler.done(run.key);
+    assert!(scheduler.part(&run));
+    // At once, one after the other, and again at each tick.
+    for minute in ["2026-11-23T02:59:01Z", "2026-11-23T03:00:00Z"] {
+        let _ = scheduler.fire(at(minute));
+        for only in ["a", "b", "c"] {
+            let begun = scheduler.take();
+            assert_eq!(names(&begun), [only]);
+            assert!(!scheduler.part(&begun[0]), "it is on its own already");
+            scheduler.done(begun[0].key);
+        }
+        assert_eq!(names(&scheduler.take()), [""; 0]);
+    }
+    // A new configuration is a new chance.
+    let again = ["a", "b", "c"].map(|policy| (name(policy), timing("* * * * *", Zone::UTC)));
+    scheduler.adopt(again, at("2026-11-23T03:00:30Z"));
+    let _ = scheduler.fire(at("2026-11-23T03:01:00Z"));
+    assert_eq!(names(&scheduler.take()), ["a+b+c"]);
+}

@@ -1,0 +1,284 @@
+//! What became of one backup: for `why`, and for the export.
+
+use std::collections::HashMap;
+
+use chrono::{DateTime, Utc};
+use rusqlite::{OptionalExtension, Transaction};
+use serde::{Deserialize, Serialize};
+
+use super::archive::{self, Chunks};
+use super::chain::{self, Kind};
+use super::requests::{IntendedItem, IntentBody, Listing, OutcomeBody, RequestKey};
+use super::{Error, Ledger, request_state};
+use crate::retention::{BackupId, InstanceId, Outcome, PolicyName, ProjectName};
+
+/// Where a requested deletion stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DeletionState {
+    /// On disk, not answered.
+    Intended,
+    /// The API accepted it.
+    Accepted,
+    /// The API refused it.
+    Rejected,
+    /// It is not known whether the API acted.
+    Unanswered,
+    /// Its request did not begin in time: nothing was sent.
+    Withdrawn,
+    /// A later request for the same id stands in for it.
+    Resent,
+    /// Gone from the listing.
+    Confirmed,
+    /// Accepted, yet still there.
+    Returned,
+}
+
+impl DeletionState {
+    pub(super) const ALL: [Self; 8] = [
+        Self::Intended,
+        Self::Accepted,
+        Self::Rejected,
+        Self::Unanswered,
+        Self::Withdrawn,
+        Self::Resent,
+        Self::Confirmed,
+        Self::Returned,
+    ];
+
+    /// Whether it waits for an answer or a listing.
+    pub(super) fn is_unsettled(self) -> bool {
+        matches!(self, Self::Intended | Self::Accepted | Self::Unanswered)
+    }
+
+    /// As reports write it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Intended => "intended",
+            Self::Accepted => "accepted",
+            Self::Rejected => "rejected",
+            Self::Unanswered => "unanswered",
+            Self::Withdrawn => "withdrawn",
+            Self::Resent => "resent",
+            Self::Confirmed => "confirmed",
+            Self::Returned => "returned",
+        }
+    }
+}
+
+/// One requested deletion, with all that justified it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct PastDeletion {
+    /// The backup.
+    pub backup: BackupId,
+    /// Its name.
+    pub backup_name: String,
+    /// Its `begin_time`.
+    pub begin_time: DateTime<Utc>,
+    /// Its size.
+    pub size_bytes: u64,
+    /// Its status in the listing.
+    pub status: String,
+    /// Its project.
+    pub project: ProjectName,
+    /// Its instance.
+    pub instance_id: InstanceId,
+    /// The instance's name then.
+    pub instance_name: String,
+    /// The deleting policy.
+    pub policy: PolicyName,
+    /// Why the policy let it go.
+    pub rule: String,
+    /// SHA-256 of the configuration.
+    pub config_sha256: String,
+    /// The run.
+    pub run: String,
+    /// Which attempt of the run.
+    pub attempt: u32,
+    /// The listing that was decided on.
+    pub listing: Listing,
+    /// The intent's row of the chain.
+    pub request: RequestKey,
+    /// The id that the API gave its answer.
+    pub request_id: Option<String>,
+    /// When the intent was recorded.
+    pub sent_at: DateTime<Utc>,
+    /// When the answer was recorded; `None` also of what was withdrawn.
+    pub answered_at: Option<DateTime<Utc>>,
+    /// The answer.
+    #[serde(flatten)]
+    pub outcome: Option<Outcome>,
+    /// When a listing settled it.
+    pub settled_at: Option<DateTime<Utc>>,
+    /// Where it stands now.
+    pub state: DeletionState,
+}
+
+impl PastDeletion {
+    /// Whether its request may have reached the API.
+    pub fn was_sent(&self) -> bool {
+        self.state != DeletionState::Withdrawn
+    }
+}
+
+pub(super) fn read_time(text: &str) -> Result<DateTime<Utc>, Error> {
+    DateTime::parse_from_rfc3339(text)
+        .map(|at| at.to_utc())
+        .map_err(|error| Error::corrupt(format!("the time {text:?} in a row: {error}")))
+}
+
+pub(super) fn time_of(tx: &Transaction<'_>, pieces: &Chunks, seq: i64) -> Result<DateTime<Utc>, Error> {
+    read_time(&chain::row(tx, pieces, seq)?.at)
+}
+
+impl Ledger {
+    /// Calls `visit` with the id and the name of every backup whose deletion was ever intended, the newest request first. Reads the
+    /// whole history, for someone who does not know the id.
+    pub fn each_intended(&self, mut visit: impl FnMut(&BackupId, &str)) -> Result<(), Error> {
+        self.read(|tx| {
+            let pieces = Chunks::default();
+            let mut statement = tx.prepare_cached("SELECT seq FROM request ORDER BY seq DESC")?;
+            let mut rows = statement.query([])?;
+            while let Some(row) = rows.next()? {
+                let intent: IntentBody = serde_json::from_str(&chain::row(tx, &pieces, row.get(0)?)?.body)?;
+                intent.items.iter().for_each(|item| visit(&item.backup, &item.name));
+            }
+            Ok(())
+        })
+    }
+
+    /// Every deletion of this backup that was requested, oldest first; from the chain's rows.
+    pub fn backup_history(&self, backup: &BackupId) -> Result<Vec<PastDeletion>, Error> {
+        self.read(|tx| {
+            let pieces = Chunks::default();
+            let mut history = Vec::new();
+            for seq in archive::intents_of(tx, backup)? {
+                let request = PastRequest::load(tx, &pieces, seq)?;
+                let answer = match request.answer {
+                    Some(answer) => Some(chain::row(tx, &pieces, answer)?),
+                    None => None,
+                };
+                // What was withdrawn has no answer.
+                let answer = answer.filter(|row| row.kind == Kind::Outcome.as_str());
+                let answer = match answer {
+                    Some(row) => Some((read_time(&row.at)?, serde_json::from_str::<OutcomeBody>(&row.body)?)),
+                    None => None,
+                };
+                let place = request.intent.items.iter().position(|item| item.backup == *backup);
+                let place = place.ok_or_else(|| Error::corrupt(format!("row {seq} does not name {backup}")))?;
+                let outcome = answer.as_ref().and_then(|(_, body)| {
+                    let mut outcomes = body.outcomes.iter();
+                    outcomes
+                        .find(|found| found.backup == *backup)
+                        .map(|found| found.outcome.clone())
+                });
+                let answered_at = answer.as_ref().map(|(at, _)| *at);
+                let request_id = answer.and_then(|(_, body)| body.api_request_id);
+                let answer = PastAnswer {
+                    request_id,
+                    answered_at,
+                    outcome,
+                };
+                history.push(past(tx, &pieces, &request, place, answer)?);
+            }
+            Ok(history)
+        })
+    }
+}
+
+struct PastRequest {
+    seq: i64,
+    intent: IntentBody,
+    answer: Option<i64>,
+    sent_at: DateTime<Utc>,
+    /// Of each id of the intent: its state, and the row that gave it.
+    states: Vec<(DeletionState, i64)>,
+}
+
+impl PastRequest {
+    fn load(tx: &Transaction<'_>, pieces: &Chunks, seq: i64) -> Result<Self, Error> {
+        let answer: Option<Option<i64>> = tx
+            .prepare_cached("SELECT answer FROM request WHERE seq = ?1")?
+            .query_row([seq], |row| row.get(0))
+            .optional()?;
+        let row = chain::row(tx, pieces, seq)?;
+        Ok(Self {
+            seq,
+            intent: serde_json::from_str(&row.body)?,
+            answer: answer.flatten(),
+            sent_at: read_time(&row.at)?,
+            states: request_state::states_of(tx, seq)?.unwrap_or_default(),
+        })
+    }
+}
+
+struct PastAnswer {
+    request_id: Option<String>,
+    answered_at: Option<DateTime<Utc>>,
+    outcome: Option<Outcome>,
+}
+
+/// The deletion of the id at one place of a request.
+fn past(
+    tx: &Transaction<'_>,
+    pieces: &Chunks,
+    request: &PastRequest,
+    place: usize,
+    answer: PastAnswer,
+) -> Result<PastDeletion, Error> {
+    let corrupt = |what: &dyn std::fmt::Display| Error::corrupt(format!("row {} does not name {what}", request.seq));
+    let intent = &request.intent;
+    let item = intent.items.get(place).ok_or_else(|| corrupt(&place))?;
+    let instance = intent.instances.get(&item.instance);
+    let instance = instance.ok_or_else(|| corrupt(&item.instance))?;
+    let state = request.states.get(place);
+    let (state, changed) = *state.ok_or_else(|| Error::corrupt(format!("request {} has no states", request.seq)))?;
+    let settled_at = match state {
+        DeletionState::Confirmed | DeletionState::Returned => Some(time_of(tx, pieces, changed)?),
+        _ => None,
+    };
+    Ok(PastDeletion {
+        backup: item.backup.clone(),
+        backup_name: item.name.clone(),
+        begin_time: item.begin,
+        size_bytes: item.size_bytes,
+        status: item.status.clone(),
+        project: intent.project.clone(),
+        instance_id: item.instance.clone(),
+        instance_name: instance.name.clone(),
+        policy: item.policy.clone(),
+        rule: item.rule.clone(),
+        config_sha256: intent.config_sha256.clone(),
+        run: intent.run.clone(),
+        attempt: intent.attempt,
+        listing: instance.listing,
+        request: RequestKey(request.seq),
+        request_id: answer.request_id,
+        sent_at: request.sent_at,
+        answered_at: answer.answered_at,
+        outcome: answer.outcome,
+        settled_at,
+        state,
+    })
+}
+
+/// The deletions that a row of outcomes is about.
+pub(super) fn deletions_of(tx: &Transaction<'_>, pieces: &Chunks, outcome: &str) -> Result<Vec<PastDeletion>, Error> {
+    let body: OutcomeBody = serde_json::from_str(outcome)?;
+    let request = PastRequest::load(tx, pieces, body.request)?;
+    let answered_at = request.answer.map(|seq| time_of(tx, pieces, seq)).transpose()?;
+    let mut outcomes: HashMap<BackupId, Outcome> = body
+        .outcomes
+        .into_iter()
+        .map(|item| (item.backup, item.outcome))
+        .collect();
+    let deletion = |(place, item): (usize, &IntendedItem)| {
+        let answer = PastAnswer {
+            request_id: body.api_request_id.clone(),
+            answered_at,
+            outcome: outcomes.remove(&item.backup),
+        };
+        past(tx, pieces, &request, place, answer)
+    };
+    request.intent.items.iter().enumerate().map(deletion).collect()
+}

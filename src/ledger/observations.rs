@@ -1,0 +1,314 @@
+//! What listings showed: instances, and counts that were believed. Of backups: `observed`.
+//!
+//! Plain state, not in the chain.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use rusqlite::OptionalExtension;
+
+use super::request_state::RequestState;
+use super::requests::IntentBody;
+use super::{Error, Ledger, Stamp, chain, from_column, to_column};
+use crate::retention::{BackupId, Instance, InstanceId, InstanceLife, ProjectName};
+
+/// An instance as it was last listed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SeenInstance {
+    /// Last seen name, tags and enterprise project. `life` is `Listed`: whether it is deleted, the caller asks.
+    pub instance: Instance,
+    /// When it was last listed.
+    pub seen_at: DateTime<Utc>,
+    /// How many listings since then did not have it.
+    pub missed: u32,
+    /// The first of those.
+    pub missed_since: Option<DateTime<Utc>>,
+    /// The last of those.
+    pub missed_last: Option<DateTime<Utc>>,
+}
+
+impl SeenInstance {
+    /// Whether it was missed by three listings over at least 24 hours until `now`. It is deleted if its id then finds nothing,
+    /// too.
+    pub fn is_long_missed(&self, now: DateTime<Utc>) -> bool {
+        match (self.missed_since, self.missed_last) {
+            // A last time ahead of now was noted by a wrong clock.
+            (Some(first), Some(last)) => self.missed >= 3 && last.min(now) - first >= TimeDelta::hours(24),
+            _ => false,
+        }
+    }
+}
+
+/// A count that was believed, for the shrink guard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Believed {
+    /// Manual backups of the instance, or instances of the project; `None` when no listing was believed yet.
+    pub count: Option<u64>,
+    /// When it was believed.
+    pub at: Option<DateTime<Utc>>,
+    /// How many of the instance's backups this program sent that may have gone since: accepted or unanswered and not
+    /// settled, or confirmed since. 0 for a project.
+    pub sent: u64,
+    /// Since when listings are disbelieved for having shrunk.
+    pub shrunk_since: Option<DateTime<Utc>>,
+}
+
+/// All believed counts of a project.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct BelievedCounts {
+    /// Of its list of instances.
+    pub instances: Option<Believed>,
+    /// Of the manual backups of each instance.
+    pub backups: HashMap<InstanceId, Believed>,
+}
+
+/// A backup that a listing has shown or that was sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KnownBackup {
+    /// Its project.
+    pub project: ProjectName,
+    /// Its instance.
+    pub instance: InstanceId,
+}
+
+/// A backup as a run last listed it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SeenBackup {
+    /// Its instance.
+    pub instance: InstanceId,
+    /// Its id.
+    pub backup: BackupId,
+    /// Its name.
+    pub name: String,
+}
+
+impl Ledger {
+    /// Every backup that the last listings showed.
+    pub fn known_backups(&self) -> Result<Vec<SeenBackup>, Error> {
+        self.read(|tx| {
+            let mut statement = tx.prepare_cached(
+                "SELECT instance, backup, name FROM seen_backup WHERE gone_since IS NULL ORDER BY instance, backup",
+            )?;
+            let rows = statement.query_map([], |row| {
+                Ok(SeenBackup {
+                    instance: InstanceId::from(row.get::<_, String>(0)?),
+                    backup: BackupId::from(row.get::<_, String>(1)?),
+                    name: row.get(2)?,
+                })
+            })?;
+            Ok(rows.collect::<Result<_, _>>()?)
+        })
+    }
+
+    /// Visits every backup that the last listings showed, until told that it was enough. Keeps nothing of it.
+    pub fn each_known_backup(&self, mut visit: impl FnMut(&SeenBackup) -> bool) -> Result<(), Error> {
+        self.read(|tx| {
+            let mut statement =
+                tx.prepare_cached("SELECT instance, backup, name FROM seen_backup WHERE gone_since IS NULL")?;
+            let mut rows = statement.query([])?;
+            while let Some(row) = rows.next()? {
+                let seen = SeenBackup {
+                    instance: InstanceId::from(row.get::<_, String>(0)?),
+                    backup: BackupId::from(row.get::<_, String>(1)?),
+                    name: row.get(2)?,
+                };
+                if !visit(&seen) {
+                    break;
+                }
+            }
+            Ok(())
+        })
+    }
+
+    /// Every instance of the project that was ever listed and not forgotten.
+    pub fn seen_instances(&self, project: &ProjectName) -> Result<Vec<SeenInstance>, Error> {
+        self.read(|tx| {
+            let mut statement = tx.prepare_cached(
+                "SELECT instance, name, tags, enterprise_project, seen_at, missed, missed_since, missed_last \
+                 FROM seen_instance WHERE project = ?1 ORDER BY instance",
+            )?;
+            let mut rows = statement.query([project.as_str()])?;
+            let mut seen = Vec::new();
+            while let Some(row) = rows.next()? {
+                let tags: String = row.get(2)?;
+                seen.push(SeenInstance {
+                    instance: Instance {
+                        project: project.clone(),
+                        id: InstanceId::from(row.get::<_, String>(0)?),
+                        name: Arc::from(row.get::<_, String>(1)?),
+                        tags: serde_json::from_str(&tags)?,
+                        enterprise_project: row.get(3)?,
+                        life: InstanceLife::Listed,
+                    },
+                    seen_at: row.get::<_, Stamp>(4)?.0,
+                    missed: row.get(5)?,
+                    missed_since: row.get::<_, Option<Stamp>>(6)?.map(|at| at.0),
+                    missed_last: row.get::<_, Option<Stamp>>(7)?.map(|at| at.0),
+                });
+            }
+            Ok(seen)
+        })
+    }
+
+    /// Takes in a believed list of a project's instances: the listed ones are there, all others were missed once more.
+    pub fn remember_instances(
+        &self,
+        project: &ProjectName,
+        listed: &[Instance],
+        now: DateTime<Utc>,
+    ) -> Result<(), Error> {
+        self.write(|tx| {
+            tx.prepare_cached(
+                "UPDATE seen_instance SET missed = missed + 1, missed_since = MIN(COALESCE(missed_since, ?2), ?2), missed_last = ?2 \
+                 WHERE project = ?1",
+            )?
+            .execute((project.as_str(), Stamp(now)))?;
+            let mut upsert = tx.prepare_cached(
+                "INSERT OR REPLACE INTO seen_instance (project, instance, name, tags, enterprise_project, seen_at, missed) \
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, 0)",
+            )?;
+            for instance in listed {
+                upsert.execute((
+                    project.as_str(),
+                    instance.id.as_str(),
+                    &*instance.name,
+                    serde_json::to_string(&instance.tags)?,
+                    &instance.enterprise_project,
+                    Stamp(now),
+                ))?;
+            }
+            Ok(())
+        })
+    }
+
+    /// Forgets instances of which nothing is left.
+    pub fn forget_instances(&self, project: &ProjectName, instances: &[InstanceId]) -> Result<(), Error> {
+        self.write(|tx| {
+            for instance in instances {
+                let key = (project.as_str(), instance.as_str());
+                tx.execute("DELETE FROM seen_instance WHERE project = ?1 AND instance = ?2", key)?;
+                tx.execute("DELETE FROM believed WHERE project = ?1 AND instance = ?2", key)?;
+                tx.execute("DELETE FROM seen_backup WHERE instance = ?1", [instance.as_str()])?;
+                tx.execute("DELETE FROM last_listing WHERE instance = ?1", [instance.as_str()])?;
+            }
+            Ok(())
+        })
+    }
+
+    /// Whether a backup was ever listed or sent, and where: `hold` of an id never seen needs `--force`.
+    pub fn known_backup(&self, backup: &BackupId) -> Result<Option<KnownBackup>, Error> {
+        self.read(|tx| {
+            let listed = tx
+                .prepare_cached(
+                    "SELECT project, instance FROM seen_backup WHERE backup = ?1 AND gone_since IS NULL LIMIT 1",
+                )?
+                .query_row([backup.as_str()], |row| {
+                    Ok(KnownBackup {
+                        project: ProjectName::from(row.get::<_, String>(0)?),
+                        instance: InstanceId::from(row.get::<_, String>(1)?),
+                    })
+                })
+                .optional()?;
+            if listed.is_some() {
+                return Ok(listed);
+            }
+            let Some(request) = super::archive::intents_of(tx, backup)?.pop() else {
+                return Ok(None);
+            };
+            let IntentBody { project, items, .. } = chain::body(tx, request)?;
+            let item = items.into_iter().find(|item| item.backup == *backup);
+            Ok(item.map(|item| KnownBackup {
+                project,
+                instance: item.instance,
+            }))
+        })
+    }
+
+    /// What was last believed of a project.
+    pub fn believed(&self, project: &ProjectName) -> Result<BelievedCounts, Error> {
+        self.read(|tx| {
+            let mut statement = tx.prepare_cached(
+                "SELECT b.instance, b.count, b.at, b.shrunk_since, (SELECT COALESCE(SUM(c.ids), 0) FROM confirmed c \
+                    WHERE c.instance = b.instance AND c.seq > COALESCE(b.seq, 0)) \
+                 FROM believed b WHERE b.project = ?1",
+            )?;
+            let mut unsettled: HashMap<InstanceId, u64> = HashMap::new();
+            for request_state in RequestState::unsettled(tx)? {
+                for place in request_state.places.iter().filter(|place| place.state.is_unsettled()) {
+                    *unsettled.entry(request_state.instance_of(place).clone()).or_default() += 1;
+                }
+            }
+            let mut rows = statement.query([project.as_str()])?;
+            let mut counts = BelievedCounts::default();
+            while let Some(row) = rows.next()? {
+                let instance: String = row.get(0)?;
+                let believed = Believed {
+                    count: row.get::<_, Option<i64>>(1)?.map(from_column),
+                    at: row.get::<_, Option<Stamp>>(2)?.map(|at| at.0),
+                    shrunk_since: row.get::<_, Option<Stamp>>(3)?.map(|at| at.0),
+                    sent: from_column(row.get(4)?) + unsettled.get(instance.as_str()).copied().unwrap_or_default(),
+                };
+                if instance.is_empty() {
+                    counts.instances = Some(believed);
+                } else {
+                    counts.backups.insert(InstanceId::from(instance), believed);
+                }
+            }
+            Ok(counts)
+        })
+    }
+
+    /// Takes in counts that are believed: of the list of instances, and of instances' manual backups. Ends their
+    /// disbelief and uses up their listing approvals.
+    pub fn accept_count(
+        &self,
+        project: &ProjectName,
+        instances: Option<u64>,
+        backups: &[(InstanceId, u64)],
+        now: DateTime<Utc>,
+    ) -> Result<(), Error> {
+        if instances.is_none() && backups.is_empty() {
+            return Ok(());
+        }
+        self.write(|tx| {
+            let (seq, _) = chain::tail(tx)?;
+            let mut upsert = tx.prepare_cached(
+                "INSERT OR REPLACE INTO believed (project, instance, count, at, seq) VALUES (?1, ?2, ?3, ?4, ?5)",
+            )?;
+            let mut used = tx.prepare_cached("DELETE FROM listing_approval WHERE target = ?1")?;
+            if let Some(count) = instances {
+                upsert.execute((project.as_str(), "", to_column(count), Stamp(now), seq))?;
+                used.execute([project.as_str()])?;
+            }
+            // What was confirmed before this listing is in its count.
+            let mut counted = tx.prepare_cached("DELETE FROM confirmed WHERE instance = ?1 AND seq <= ?2")?;
+            for (instance, count) in backups {
+                upsert.execute((project.as_str(), instance.as_str(), to_column(*count), Stamp(now), seq))?;
+                used.execute([instance.as_str()])?;
+                counted.execute((instance.as_str(), seq))?;
+            }
+            Ok(())
+        })
+    }
+
+    /// Notes that a listing shrank and is not believed; since when that has been so, never since a time ahead of now. `instance` is `None` for the
+    /// project's list of instances.
+    pub fn mark_shrunk(
+        &self,
+        project: &ProjectName,
+        instance: Option<&InstanceId>,
+        now: DateTime<Utc>,
+    ) -> Result<DateTime<Utc>, Error> {
+        let instance = instance.map_or("", InstanceId::as_str);
+        self.write(|tx| {
+            let since: Stamp = tx
+                .prepare_cached(
+                    "INSERT INTO believed (project, instance, shrunk_since) VALUES (?1, ?2, ?3) \
+                     ON CONFLICT DO UPDATE SET shrunk_since = MIN(COALESCE(shrunk_since, ?3), ?3) RETURNING shrunk_since",
+                )?
+                .query_row((project.as_str(), instance, Stamp(now)), |row| row.get(0))?;
+            Ok(since.0)
+        })
+    }
+}

@@ -1,0 +1,198 @@
+//! What listings say of ids that were sent: gone (confirmed) or still there (returned).
+
+use std::collections::HashSet;
+
+use chrono::{DateTime, Utc};
+use rusqlite::Transaction;
+use serde::{Deserialize, Serialize};
+
+use super::archive::Chunks;
+use super::chain::{self, Kind};
+use super::history::DeletionState;
+use super::request_state::{IdState, OpenRequests, RequestState};
+use super::requests::RequestKey;
+use super::{Error, Ledger};
+use crate::retention::{BackupId, InstanceId, PolicyName, ProjectName};
+
+/// So many ids a row of the chain, so that no row grows with the fleet.
+const IDS_A_ROW: usize = 1_000;
+
+/// Why an id waits for a listing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pending {
+    /// The API accepted it.
+    Accepted,
+    /// It is not known whether the API acted.
+    Unanswered,
+}
+
+/// An id that was sent and that no listing has settled.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unconfirmed {
+    /// The deleting policy.
+    pub policy: PolicyName,
+    /// Its project.
+    pub project: ProjectName,
+    /// Its instance.
+    pub instance: InstanceId,
+    /// The backup.
+    pub backup: BackupId,
+    /// Its size.
+    pub size_bytes: u64,
+    /// What the API said.
+    pub pending: Pending,
+    /// When its request was intended.
+    pub sent_at: DateTime<Utc>,
+    /// When its answer was recorded: what the 30 minutes of a returned one count from.
+    pub answered_at: DateTime<Utc>,
+    /// Its request.
+    pub request: RequestKey,
+}
+
+#[derive(Serialize, Deserialize)]
+pub(super) struct SettledBody {
+    run: String,
+    pub(super) backups: Vec<SettledItem>,
+}
+
+#[derive(Serialize, Deserialize)]
+pub(super) struct SettledItem {
+    pub(super) backup: BackupId,
+    pub(super) request: i64,
+    pub(super) was: DeletionState,
+}
+
+impl Ledger {
+    /// The ids that were sent and that no listing has settled, oldest request first.
+    pub fn unconfirmed(&self) -> Result<Vec<Unconfirmed>, Error> {
+        self.read(|tx| {
+            let pieces = Chunks::default();
+            let mut unconfirmed = Vec::new();
+            for request_state in RequestState::unsettled(tx)? {
+                let Some(answer) = request_state.answer else { continue };
+                let answered_at = super::history::time_of(tx, &pieces, answer)?;
+                let mut places: Vec<&IdState> = request_state.places.iter().collect();
+                places.sort_by(|a, b| a.backup.cmp(&b.backup));
+                for place in places {
+                    let pending = match place.state {
+                        DeletionState::Accepted => Pending::Accepted,
+                        DeletionState::Unanswered => Pending::Unanswered,
+                        _ => continue,
+                    };
+                    unconfirmed.push(Unconfirmed {
+                        policy: request_state.policy_of(place).clone(),
+                        project: request_state.project.clone(),
+                        instance: request_state.instance_of(place).clone(),
+                        backup: place.backup.clone(),
+                        size_bytes: place.size_bytes,
+                        pending,
+                        sent_at: request_state.at,
+                        answered_at,
+                        request: RequestKey(request_state.seq),
+                    });
+                }
+            }
+            Ok(unconfirmed)
+        })
+    }
+
+    /// Records what a believed listing says: `confirmed` are gone from it, `returned` are still in it. Ids whose last
+    /// request is settled already, or that were never sent, are passed over. A rejected id of this run may be confirmed (the
+    /// API says "not found" of what is gone). The grace of what is gone is forgotten. Says how many
+    /// were settled.
+    pub fn settle(
+        &self,
+        run: &str,
+        now: DateTime<Utc>,
+        confirmed: &[BackupId],
+        returned: &[BackupId],
+    ) -> Result<usize, Error> {
+        if confirmed.is_empty() && returned.is_empty() {
+            return Ok(0);
+        }
+        self.change(|tx, under_way| {
+            if super::grace::is_any(tx)? {
+                for (request_state, place) in confirmed.iter().filter_map(|backup| under_way.last(backup)) {
+                    let place = &request_state.places[place];
+                    super::grace::forget(tx, request_state.instance_of(place), &place.backup)?;
+                }
+            }
+            let confirmed_now = settle_as(tx, run, now, Kind::Confirmed, confirmed, under_way)?;
+            Ok(confirmed_now + settle_as(tx, run, now, Kind::Returned, returned, under_way)?)
+        })
+    }
+}
+
+fn settle_as(
+    tx: &Transaction<'_>,
+    run: &str,
+    now: DateTime<Utc>,
+    kind: Kind,
+    backups: &[BackupId],
+    under_way: &mut OpenRequests,
+) -> Result<usize, Error> {
+    let confirmed = kind == Kind::Confirmed;
+    let state = if confirmed {
+        DeletionState::Confirmed
+    } else {
+        DeletionState::Returned
+    };
+    let mut once = HashSet::new();
+    let waits = backups.iter().filter(|backup| once.insert(*backup));
+    let waits = waits.filter(|backup| {
+        under_way
+            .last(backup)
+            .is_some_and(|(request_state, place)| can_settle(request_state.places[place].state, confirmed))
+    });
+    let waits: Vec<&BackupId> = waits.collect();
+    for rows in waits.chunks(IDS_A_ROW) {
+        let found: Vec<(&RequestState, usize)> = rows.iter().filter_map(|backup| under_way.last(backup)).collect();
+        let item = |(request_state, place): &(&RequestState, usize)| SettledItem {
+            backup: request_state.places[*place].backup.clone(),
+            request: request_state.seq,
+            was: request_state.places[*place].state,
+        };
+        let body = SettledBody {
+            run: run.to_owned(),
+            backups: found.iter().map(item).collect(),
+        };
+        let seq = chain::append(tx, now, kind, &body)?;
+        if confirmed {
+            // They come instance by instance.
+            let same = |(a, x): &(&RequestState, usize), (b, y): &(&RequestState, usize)| {
+                a.instance_of(&a.places[*x]) == b.instance_of(&b.places[*y])
+            };
+            let mut count = tx.prepare_cached(
+                "INSERT INTO confirmed (instance, seq, ids) VALUES (?1, ?2, ?3) ON CONFLICT DO UPDATE SET ids = ids + excluded.ids",
+            )?;
+            for of_one in found.chunk_by(same) {
+                if let Some((request_state, place)) = of_one.first() {
+                    let ids = super::to_column(of_one.len() as u64);
+                    count.execute((
+                        request_state.instance_of(&request_state.places[*place]).as_str(),
+                        seq,
+                        ids,
+                    ))?;
+                }
+            }
+        }
+        let places: Vec<(i64, usize)> = found
+            .iter()
+            .map(|(request_state, place)| (request_state.seq, *place))
+            .collect();
+        for at in places {
+            under_way.set(at, state, seq);
+        }
+    }
+    Ok(waits.len())
+}
+
+/// Whether a listing can still settle the last request for an id.
+fn can_settle(was: DeletionState, confirmed: bool) -> bool {
+    match was {
+        DeletionState::Accepted | DeletionState::Unanswered => true,
+        // A returned one may go after all; a rejected one may have been gone already.
+        DeletionState::Rejected | DeletionState::Returned => confirmed,
+        DeletionState::Intended | DeletionState::Withdrawn | DeletionState::Confirmed | DeletionState::Resent => false,
+    }
+}

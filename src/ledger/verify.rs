@@ -1,0 +1,402 @@
+//! What the chain says the tables beside it should hold, so that `audit verify` also finds a change made there.
+//!
+//! Tables that grow with the deletions are compared by sums that no order changes: each row adds its hash when it begins
+//! and takes it away when it ends. So verifying needs no memory for a year of deletions. What no row of the chain is
+//! about (grace, believed counts, what was seen, blocked keys, refused plans) is not compared: see `schema`.
+
+use std::collections::{BTreeMap, HashMap};
+
+use chrono::{DateTime, Utc};
+use rusqlite::Transaction;
+use rusqlite::types::ValueRef;
+use sha2::{Digest, Sha256};
+
+use super::Error;
+use super::approvals::{ApproveBody, ApproveListingBody};
+use super::chain::{Kind, NOT_SEALED, Row};
+use super::history::{DeletionState, read_time};
+use super::holds::{FreezeBody, HoldBody, PlacedFreeze, PlacedHold, ReleaseBody, ThawBody, freeze_id};
+use super::requests::{IntentBody, OutcomeBody, WithdrawnBody, state_of};
+use super::runs::{RunBegunBody, RunFinishedBody};
+use super::settlements::SettledBody;
+use crate::retention::{BackupId, PolicyName};
+
+/// The hashes of rows, added up.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Sum(u128);
+
+impl Sum {
+    fn add(&mut self, row: &[&dyn Field]) {
+        self.0 = self.0.wrapping_add(mark(row));
+    }
+
+    fn take_away(&mut self, row: &[&dyn Field]) {
+        self.0 = self.0.wrapping_sub(mark(row));
+    }
+
+    /// Of all rows that a query gives.
+    fn of(tx: &Transaction<'_>, query: &str) -> Result<Self, Error> {
+        let mut sum = Self::default();
+        let mut statement = tx.prepare(query)?;
+        let columns = statement.column_count();
+        let mut rows = statement.query([])?;
+        while let Some(row) = rows.next()? {
+            let values = (0..columns).map(|column| row.get_ref(column));
+            let values: Vec<ValueRef<'_>> = values.collect::<Result<_, _>>()?;
+            let fields: Vec<&dyn Field> = values.iter().map(|value| value as &dyn Field).collect();
+            sum.add(&fields);
+        }
+        Ok(sum)
+    }
+}
+
+/// A column's value, as bytes that no other type of value has.
+trait Field {
+    fn take_into(&self, digest: &mut Sha256);
+}
+
+impl Field for &str {
+    fn take_into(&self, digest: &mut Sha256) {
+        digest.update(b"t");
+        digest.update((self.len() as u64).to_be_bytes());
+        digest.update(self.as_bytes());
+    }
+}
+
+impl Field for i64 {
+    fn take_into(&self, digest: &mut Sha256) {
+        digest.update(b"i");
+        digest.update(self.to_be_bytes());
+    }
+}
+
+impl Field for ValueRef<'_> {
+    fn take_into(&self, digest: &mut Sha256) {
+        match self {
+            Self::Integer(number) => number.take_into(digest),
+            Self::Text(text) => {
+                digest.update(b"t");
+                digest.update((text.len() as u64).to_be_bytes());
+                digest.update(text);
+            }
+            // No column that is compared has one; a row that does is not what was written.
+            Self::Null | Self::Real(_) | Self::Blob(_) => digest.update(b"?"),
+        }
+    }
+}
+
+/// A number that stands for a row.
+fn mark(row: &[&dyn Field]) -> u128 {
+    let mut digest = Sha256::new();
+    for field in row {
+        field.take_into(&mut digest);
+    }
+    let digest = digest.finalize();
+    digest
+        .iter()
+        .take(16)
+        .fold(0, |number, byte| (number << 8) | u128::from(*byte))
+}
+
+/// The rows of the chain about what people said; an index has them.
+pub(super) const WORDS: &str = "SELECT seq, at, kind, body, prev, hash FROM chain \
+    WHERE kind IN ('hold', 'release', 'freeze', 'thaw', 'approve', 'approve_listing') ORDER BY seq";
+/// How many of them there are after one row and up to another.
+pub(super) const COUNT_WORDS: &str = "SELECT COUNT(*) FROM chain \
+    WHERE kind IN ('hold', 'release', 'freeze', 'thaw', 'approve', 'approve_listing') AND seq > ?1 AND seq <= ?2";
+
+#[derive(Default)]
+pub(super) struct Replay {
+    created_at: String,
+    runs: Sum,
+    finished: Sum,
+    run_policies: Sum,
+    results: Sum,
+    requests: Sum,
+    answered: Sum,
+    /// What the chain says of the states of deletions, and what the table of requests does.
+    states: Sum,
+    there: Sum,
+    /// The row of each request with its outcomes, or its withdrawal.
+    answers: HashMap<i64, i64>,
+    /// Those that came back, with the row that said so.
+    returned: HashMap<(BackupId, i64), i64>,
+    /// By number.
+    holds: BTreeMap<i64, PlacedHold>,
+    freezes: BTreeMap<i64, PlacedFreeze>,
+    /// In force at the last approval: until when, in microseconds.
+    approvals: BTreeMap<(PolicyName, BackupId), i64>,
+    listing_approvals: BTreeMap<String, i64>,
+}
+
+impl Replay {
+    /// Fails unless holds, freeze and approvals are what the chain says: a run deletes by these tables. Reads the rows
+    /// about them alone, which are few and never packed; that none is gone is for `audit verify` to find.
+    pub(super) fn check_words(tx: &Transaction<'_>) -> Result<(), Error> {
+        let mut replay = Self::default();
+        let mut statement = tx.prepare_cached(WORDS)?;
+        let mut rows = statement.query([])?;
+        while let Some(row) = rows.next()? {
+            let row = Row::read(row)?;
+            if !row.is_sealed() {
+                return Err(Error::corrupt(format!("row {}: {NOT_SEALED}", row.seq)));
+            }
+            replay.take(tx, row.seq, &row.at, &row.kind, &row.body)?;
+        }
+        match replay.difference_of_words(tx)? {
+            Some(what) => Err(Error::corrupt(what)),
+            None => Ok(()),
+        }
+    }
+
+    /// Takes in a row of the chain; for an intent also what the tables say of its ids.
+    pub(super) fn take(
+        &mut self,
+        tx: &Transaction<'_>,
+        seq: i64,
+        at: &str,
+        kind: &str,
+        body: &str,
+    ) -> Result<(), Error> {
+        let Some(kind) = Kind::parse(kind) else {
+            return Err(Error::corrupt(format!("unknown kind {kind:?}")));
+        };
+        let when = read_time(at)?;
+        match kind {
+            Kind::Created => at.clone_into(&mut self.created_at),
+            Kind::RunBegun => self.run_begun(seq, when, &serde_json::from_str(body)?),
+            Kind::RunFinished => self.run_finished(seq, when, &serde_json::from_str(body)?),
+            Kind::Intent => self.intended(tx, seq, when, serde_json::from_str(body)?)?,
+            Kind::Outcome => self.answered(seq, &serde_json::from_str(body)?),
+            Kind::Withdrawn => self.withdrawn(seq, serde_json::from_str(body)?),
+            Kind::Confirmed => self.settled(seq, DeletionState::Confirmed, serde_json::from_str(body)?),
+            Kind::Returned => self.settled(seq, DeletionState::Returned, serde_json::from_str(body)?),
+            Kind::Hold => {
+                let HoldBody { number, hold, .. } = serde_json::from_str(body)?;
+                let placed = PlacedHold {
+                    hold,
+                    placed_at: when,
+                    released_at: None,
+                };
+                self.holds.insert(number, placed);
+            }
+            Kind::Release => {
+                let body: ReleaseBody = serde_json::from_str(body)?;
+                if let Some(placed) = self.holds.get_mut(&body.number) {
+                    placed.released_at = Some(when);
+                }
+            }
+            Kind::Freeze => {
+                let FreezeBody { number, freeze, .. } = serde_json::from_str(body)?;
+                if number.is_none() {
+                    self.freezes.clear();
+                }
+                let number = number.unwrap_or(1);
+                let placed = PlacedFreeze {
+                    id: freeze_id(number),
+                    freeze,
+                    placed_at: when,
+                };
+                self.freezes.insert(number, placed);
+            }
+            Kind::Thaw => match serde_json::from_str::<ThawBody>(body)?.number {
+                Some(number) => drop(self.freezes.remove(&number)),
+                None => self.freezes.clear(),
+            },
+            Kind::Approve => {
+                let body: ApproveBody = serde_json::from_str(body)?;
+                self.approvals.retain(|_, until| *until > when.timestamp_micros());
+                let until = body.until.timestamp_micros();
+                let approved = body.backups.into_iter().map(|backup| (body.policy.clone(), backup));
+                self.approvals.extend(approved.map(|of| (of, until)));
+            }
+            Kind::ApproveListing => {
+                let body: ApproveListingBody = serde_json::from_str(body)?;
+                self.listing_approvals
+                    .insert(body.target, body.until.timestamp_micros());
+            }
+        }
+        Ok(())
+    }
+
+    fn run_begun(&mut self, seq: i64, when: DateTime<Utc>, body: &RunBegunBody) {
+        let (run, at) = (body.run.as_str(), when.timestamp_micros());
+        self.runs
+            .add(&[&run, &at, &body.cause.as_str(), &body.config_sha256.as_str(), &seq]);
+        for (policy, mode) in &body.policies {
+            self.run_policies.add(&[&run, &policy.as_str(), &mode.as_str(), &at]);
+        }
+    }
+
+    fn run_finished(&mut self, seq: i64, when: DateTime<Utc>, body: &RunFinishedBody) {
+        let run = body.run.as_str();
+        self.finished.add(&[&run, &when.timestamp_micros(), &seq]);
+        for policy in &body.policies {
+            self.results
+                .add(&[&run, &policy.policy.as_str(), &policy.result.as_str()]);
+        }
+    }
+
+    fn intended(&mut self, tx: &Transaction<'_>, seq: i64, when: DateTime<Utc>, body: IntentBody) -> Result<(), Error> {
+        let (run, project) = (body.run.as_str(), body.project.as_str());
+        let attempt = i64::from(body.attempt);
+        self.requests
+            .add(&[&seq, &run, &attempt, &project, &when.timestamp_micros()]);
+        // A request's row names its ids by their order in the intent, so both are looked at here.
+        let there = super::request_state::states_of(tx, seq)?.unwrap_or_default();
+        for (item, (state, changed)) in body.items.iter().zip(&there) {
+            self.there.add(&[&seq, &item.backup.as_str(), &state.as_str(), changed]);
+        }
+        if there.len() > body.items.len() {
+            return Err(Error::corrupt(format!(
+                "request {seq} has states of {} ids",
+                there.len()
+            )));
+        }
+        for item in body.items {
+            self.states
+                .add(&[&seq, &item.backup.as_str(), &DeletionState::Intended.as_str(), &seq]);
+            for (request, was) in item.resends {
+                self.change(&item.backup, request, was, DeletionState::Resent, seq);
+            }
+        }
+        Ok(())
+    }
+
+    fn answered(&mut self, seq: i64, body: &OutcomeBody) {
+        for item in &body.outcomes {
+            let now = state_of(&item.outcome);
+            self.change(&item.backup, body.request, DeletionState::Intended, now, seq);
+        }
+        self.answered.add(&[&body.request, &seq]);
+        self.answers.insert(body.request, seq);
+    }
+
+    fn withdrawn(&mut self, seq: i64, body: WithdrawnBody) {
+        for backup in &body.backups {
+            self.change(
+                backup,
+                body.request,
+                DeletionState::Intended,
+                DeletionState::Withdrawn,
+                seq,
+            );
+        }
+        // The earlier requests that it stood in for are as they were before its intent.
+        for (backup, request, was) in body.restored {
+            self.states.take_away(&[
+                &request,
+                &backup.as_str(),
+                &DeletionState::Resent.as_str(),
+                &body.request,
+            ]);
+            let changed = self.answers.get(&request).copied().unwrap_or(request);
+            self.states.add(&[&request, &backup.as_str(), &was.as_str(), &changed]);
+        }
+        self.answered.add(&[&body.request, &seq]);
+        self.answers.insert(body.request, seq);
+    }
+
+    fn settled(&mut self, seq: i64, now: DeletionState, body: SettledBody) {
+        for item in body.backups {
+            self.change(&item.backup, item.request, item.was, now, seq);
+            if now == DeletionState::Returned {
+                self.returned.insert((item.backup, item.request), seq);
+            }
+        }
+    }
+
+    /// A requested deletion gets another state by the row `seq`.
+    fn change(&mut self, backup: &BackupId, request: i64, was: DeletionState, now: DeletionState, seq: i64) {
+        let changed = match was {
+            DeletionState::Intended => Some(request),
+            DeletionState::Returned => self.returned.remove(&(backup.clone(), request)),
+            _ => self.answers.get(&request).copied(),
+        };
+        // Without the row that gave it the state it had, the sums will differ.
+        if let Some(changed) = changed {
+            self.states
+                .take_away(&[&request, &backup.as_str(), &was.as_str(), &changed]);
+        }
+        self.states.add(&[&request, &backup.as_str(), &now.as_str(), &seq]);
+    }
+
+    /// The sums of the tables that grow, each with what the chain says and the query for what is there.
+    fn sums(&self) -> [(&'static str, Sum, &'static str); 6] {
+        [
+            (
+                "runs",
+                self.runs,
+                "SELECT id, started_at, cause, config_sha256, begun FROM run",
+            ),
+            (
+                "runs",
+                self.finished,
+                "SELECT id, finished_at, finished FROM run WHERE finished IS NOT NULL OR finished_at IS NOT NULL",
+            ),
+            (
+                "runs",
+                self.run_policies,
+                "SELECT run, policy, mode, started_at FROM run_policy",
+            ),
+            (
+                "runs",
+                self.results,
+                "SELECT run, policy, result FROM run_policy WHERE result IS NOT NULL",
+            ),
+            (
+                "requests",
+                self.requests,
+                "SELECT seq, run, attempt, project, at FROM request",
+            ),
+            (
+                "requests",
+                self.answered,
+                "SELECT seq, answer FROM request WHERE answer IS NOT NULL",
+            ),
+        ]
+    }
+
+    /// The first table that does not hold what the chain says.
+    pub(super) fn difference(&self, tx: &Transaction<'_>) -> Result<Option<String>, Error> {
+        for (table, expected, query) in self.sums() {
+            if Sum::of(tx, query)? != expected {
+                return Ok(Some(differs(&format!("the table of {table}"))));
+            }
+        }
+        if self.there != self.states {
+            return Ok(Some(differs("the table of requests' deletions")));
+        }
+        let created_at: String =
+            tx.query_row("SELECT value FROM meta WHERE key = 'created_at'", [], |row| row.get(0))?;
+        if created_at != self.created_at {
+            return Ok(Some(differs("created_at")));
+        }
+        self.difference_of_words(tx)
+    }
+
+    /// The same of what people said.
+    fn difference_of_words(&self, tx: &Transaction<'_>) -> Result<Option<String>, Error> {
+        let holds: BTreeMap<i64, PlacedHold> = super::holds::all(tx)?.into_iter().collect();
+        if holds != self.holds {
+            return Ok(Some(differs("the table of holds")));
+        }
+        let freezes: BTreeMap<i64, PlacedFreeze> = super::holds::all_freezes(tx)?.into_iter().collect();
+        if freezes != self.freezes {
+            return Ok(Some(differs("the table of freezes")));
+        }
+        if super::approvals::all(tx)? != self.approvals {
+            return Ok(Some(differs("the table of approvals")));
+        }
+        // They are used up without a row of the chain, so some may be missing, but none may have been put in.
+        let is_known = |(target, until): (&String, &i64)| self.listing_approvals.get(target) == Some(until);
+        if !super::approvals::all_of_listings(tx)?.iter().all(is_known) {
+            return Ok(Some(differs("the table of approved listings")));
+        }
+        Ok(None)
+    }
+}
+
+fn differs(what: &str) -> String {
+    format!("{what} is not what the chain says")
+}

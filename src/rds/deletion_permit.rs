@@ -1,0 +1,315 @@
+//! One deletion request: what it waits for comes before its intent, and then it begins within five seconds or never.
+//!
+//! `run::send` asks for a permit, records the intent, and sends with the permit (contract, 4.5). Nothing else of the client
+//! can send a deletion. Not for what an answer means: that is `delete`.
+
+use std::pin::Pin;
+use std::sync::{Arc, OnceLock};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use hyper::body::{Body, Bytes, Frame, SizeHint};
+use serde::Serialize;
+use tokio::time::Instant;
+
+use super::client::Client;
+use super::credentials::Fingerprint;
+use super::failure::Failure;
+use super::request::{Admission, ApiRequest, Exchange};
+use super::response::Response;
+use super::{Answer, Error, Place, delete};
+use crate::retention::{BackupId, Batch};
+
+/// A request begins this long after its intent at the latest (contract, 4.5).
+pub const BEGINS_WITHIN: Duration = Duration::from_secs(5);
+
+/// Why a request did not begin after its intent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Delay {
+    /// It took too long until the intent was on disk.
+    Ledger,
+    /// There was no connection in time.
+    Connection,
+    /// Stop was requested before it began.
+    Stop,
+}
+
+impl Delay {
+    /// For logs and the ledger.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Ledger => "writing its intent to the ledger took longer than 5 s",
+            Self::Connection => "there was no connection within 5 s of its intent",
+            Self::Stop => "stop was requested before it began",
+        }
+    }
+}
+
+/// When an intent was made. Both clocks count: the monotonic one stands still while the machine is suspended, and anybody
+/// can set the other one.
+#[derive(Clone, Copy, Debug)]
+pub struct IntendedAt {
+    wall: DateTime<Utc>,
+    monotonic: Instant,
+}
+
+impl IntendedAt {
+    /// To be read before anything is looked at that could forbid the request.
+    pub fn now() -> Self {
+        Self {
+            wall: crate::clock::now(),
+            monotonic: Instant::now(),
+        }
+    }
+
+    /// By the wall clock.
+    pub fn wall(&self) -> DateTime<Utc> {
+        self.wall
+    }
+
+    fn deadline(&self) -> Instant {
+        self.monotonic + BEGINS_WITHIN
+    }
+
+    fn is_over(&self) -> bool {
+        let passed = crate::clock::now() - self.wall;
+        let most = TimeDelta::from_std(BEGINS_WITHIN).unwrap_or(TimeDelta::zero());
+        Instant::now() >= self.deadline() || passed.abs() >= most
+    }
+}
+
+/// Whether a request begins. Decided once, by whichever comes first: the connection that asks for its bytes, or whoever
+/// withdraws it.
+#[derive(Clone, Debug)]
+struct Gate {
+    intended: IntendedAt,
+    begun: Arc<OnceLock<bool>>,
+}
+
+impl Gate {
+    fn begins(&self) -> bool {
+        *self.begun.get_or_init(|| !self.intended.is_over())
+    }
+
+    /// Whether it has not begun: then it never will.
+    fn withdraw(&self) -> bool {
+        !*self.begun.get_or_init(|| false)
+    }
+}
+
+/// A body that is there only if the request may still begin. The HTTP client asks for it once it has a connection, and
+/// before it flushes the head: where this is an error, no byte of the request has left.
+struct GatedBody {
+    gate: Gate,
+    data: Option<Bytes>,
+}
+
+impl Body for GatedBody {
+    type Data = Bytes;
+    type Error = &'static str;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
+        let Some(data) = self.data.take() else {
+            return Poll::Ready(None);
+        };
+        Poll::Ready(Some(if self.gate.begins() {
+            Ok(Frame::data(data))
+        } else {
+            Err("the request did not begin in time")
+        }))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.data.is_none()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.data.as_ref().map_or(0, |data| data.len() as u64))
+    }
+}
+
+/// The right to send one deletion request now: with a slot, the rate's turn, credentials, and the right to use them.
+pub struct DeletionPermit {
+    client: Client,
+    ask: ApiRequest,
+    admission: Admission,
+    /// The key that answered 401 to the request that this one repeats.
+    refused: Option<Fingerprint>,
+}
+
+impl Client {
+    /// Waits for everything that one deletion request has to wait for. Can be dropped at any time: nothing was sent.
+    /// `refused` is from [`Answer::KeyRefused`], for a repeat.
+    pub async fn permit_deletion(&self, refused: Option<Fingerprint>) -> Result<DeletionPermit, Error> {
+        let ask = self.deletion().await?;
+        let admission = self.exchange().admission(&ask.place).await?;
+        Ok(DeletionPermit {
+            client: self.clone(),
+            ask,
+            admission,
+            refused,
+        })
+    }
+}
+
+impl DeletionPermit {
+    /// Sends one batch, once. It does not begin later than five seconds after its intent, nor once `withdrawn` has ended.
+    ///
+    /// An error of class [`super::Class::NotAllowed`] is the API's answer, and nothing was deleted; any other means that the
+    /// request did not begin.
+    pub async fn delete(
+        self,
+        batch: &Batch,
+        intended: IntendedAt,
+        withdrawn: impl Future<Output = ()>,
+    ) -> Result<Answer, Error> {
+        let ids: Vec<BackupId> = batch.ids().cloned().collect();
+        if ids.is_empty() {
+            return Ok(Answer::Results {
+                outcomes: Vec::new(),
+                request_id: None,
+            });
+        }
+        let ask = ApiRequest {
+            body: Some(self.body(batch, &ids)?),
+            ..self.ask
+        };
+        if intended.is_over() {
+            return Ok(Answer::Late { by: Delay::Ledger });
+        }
+        let gate = Gate {
+            intended,
+            begun: Arc::default(),
+        };
+        let exchange = self.client.exchange();
+        let reply = match send(exchange, &ask, &self.admission, &gate, withdrawn).await? {
+            Ok(reply) => reply,
+            Err(by) => return Ok(Answer::Late { by }),
+        };
+        match reply {
+            Ok(reply) => {
+                let fingerprint = self.admission.fingerprint();
+                if exchange.settle_key(&ask.place, self.admission, self.refused.as_ref(), &reply)? {
+                    delete::answer(&ask.place, &ids, &reply)
+                } else {
+                    Ok(Answer::KeyRefused { fingerprint })
+                }
+            }
+            Err(failure) => lost(ask.place, failure, &gate),
+        }
+    }
+
+    fn body(&self, batch: &Batch, backup_ids: &[BackupId]) -> Result<Vec<u8>, Error> {
+        #[derive(Serialize)]
+        struct Body<'a> {
+            backup_ids: &'a [BackupId],
+        }
+        let project = self.client.project();
+        let wrong = |message: String, source| Error::Configuration {
+            project: project.clone(),
+            message,
+            source,
+        };
+        if batch.project() != project {
+            let message = format!("a batch of project {} has this project's permit", batch.project());
+            return Err(wrong(message, None));
+        }
+        let body = serde_json::to_vec(&Body { backup_ids });
+        body.map_err(|source| wrong("the batch cannot be written as JSON".to_owned(), Some(source.into())))
+    }
+}
+
+/// Sends it and reads what is answered; the inner `Err` where it did not begin.
+async fn send(
+    exchange: &Exchange,
+    ask: &ApiRequest,
+    admission: &Admission,
+    gate: &Gate,
+    withdrawn: impl Future<Output = ()>,
+) -> Result<Result<Result<Response, Failure>, Delay>, Error> {
+    // Signed with the same bytes.
+    let data = ask.body.clone().map(Bytes::from);
+    let (request, generation) = exchange.request(ask, &admission.credentials)?;
+    let request = request.body(reqwest::Body::wrap(GatedBody {
+        gate: gate.clone(),
+        data,
+    }));
+    let too_late = async {
+        tokio::select! {
+            () = withdrawn => Delay::Stop,
+            () = tokio::time::sleep_until(gate.intended.deadline()) => Delay::Connection,
+        }
+    };
+    let sending = exchange.attempt(ask, request, generation);
+    tokio::pin!(sending);
+    tokio::select! {
+        biased;
+        reply = &mut sending => Ok(Ok(reply)),
+        by = too_late => Ok(if gate.withdraw() { Err(by) } else { Ok(sending.await) }),
+    }
+}
+
+/// What it means that there was no answer.
+fn lost(place: Place, failure: Failure, gate: &Gate) -> Result<Answer, Error> {
+    let has_not_begun = gate.withdraw();
+    if has_not_begun && gate.intended.is_over() {
+        return Ok(Answer::Late { by: Delay::Connection });
+    }
+    let lost = Error::Unreachable {
+        place,
+        why: failure.why,
+        attempts: 1,
+        source: failure.source,
+    };
+    if has_not_begun {
+        return Err(lost);
+    }
+    Ok(Answer::Unanswered {
+        why: lost.chain(),
+        request_id: None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn gate(intended: IntendedAt) -> Gate {
+        Gate {
+            intended,
+            begun: Arc::default(),
+        }
+    }
+
+    #[test]
+    fn whether_a_request_begins_is_decided_once() {
+        let begun = gate(IntendedAt::now());
+        assert!(
+            begun.begins() && !begun.withdraw(),
+            "what has begun cannot be withdrawn"
+        );
+        let withdrawn = gate(IntendedAt::now());
+        assert!(
+            withdrawn.withdraw() && !withdrawn.begins(),
+            "what was withdrawn never begins"
+        );
+    }
+
+    /// A suspended machine stops one clock, and anybody can set the other.
+    #[test]
+    fn either_clock_ends_the_time_to_begin() {
+        let now = IntendedAt::now();
+        let monotonic = now.monotonic.checked_sub(BEGINS_WITHIN).expect("five seconds ago");
+        let ago = IntendedAt { monotonic, ..now };
+        assert!(!gate(ago).begins());
+        for seconds in [-6, 6] {
+            let wall = now.wall + TimeDelta::seconds(seconds);
+            assert!(!gate(IntendedAt { wall, ..now }).begins(), "{seconds}");
+        }
+        assert!(gate(IntendedAt::now()).begins());
+    }
+}

@@ -1,0 +1,420 @@
+//! Access keys that must not be tried again, and the rule that an unproven key is tried by one request at a time.
+//!
+//! More than five failed authentications in a row lock an access key for everybody who uses it (API reference, section 6.6). The guard is
+//! shared by all clients of the process, because the lock counts by key, not by project. It holds fingerprints, never keys.
+//!
+//! Two counts: of a key (access key, secret and token together), so that a corrected secret is tried at once, and of an access key
+//! whatever its secret, because that is what the API locks. Both go by a clock that nobody sets: a key is refused because the
+//! wall clock is wrong more often than for any other reason.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use super::credentials::Fingerprint;
+
+/// A request that was answered 401.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// The key it was made with.
+    pub key: Fingerprint,
+    /// When.
+    pub at: DateTime<Utc>,
+    /// Until when the key is blocked because of it, if it is.
+    pub blocked_until: Option<DateTime<Utc>>,
+}
+
+/// Called with each refusal, before any other request can start: the caller persists it at once.
+pub type OnRefusal = Arc<dyn Fn(&Refusal) + Send + Sync>;
+
+/// How long a key stays blocked.
+const BLOCKED_FOR: Duration = Duration::from_secs(15 * 60);
+/// So many 401 in a row block a key. The API's own lock falls after more than five.
+const REFUSALS: usize = 2;
+/// A changed secret is tried once.
+const REFUSALS_OF_A_CHANGED_KEY: usize = 1;
+/// So many of one access key within an hour are the end for that hour, whatever the secret.
+const REFUSALS_AN_HOUR: usize = 5;
+const HOUR: Duration = Duration::from_secs(3600);
+
+#[derive(Debug)]
+struct Key {
+    under_way: usize,
+    /// One request at a time, until one was answered in a way that proves the key.
+    alone: bool,
+    /// Grows with each doubt: an answer to a request from before it settles nothing.
+    doubts: u64,
+    /// A request was ever answered in a way that proves it.
+    is_proven: bool,
+    /// In a row.
+    refusals: usize,
+    blocked_until: Option<Instant>,
+}
+
+/// A refusal, and when that was by the clock that nobody sets.
+#[derive(Debug)]
+struct Refused {
+    whole: String,
+    noted: DateTime<Utc>,
+    at: Instant,
+}
+
+impl Default for Key {
+    fn default() -> Self {
+        Self {
+            under_way: 0,
+            alone: true,
+            doubts: 0,
+            is_proven: false,
+            refusals: 0,
+            blocked_until: None,
+        }
+    }
+}
+
+#[derive(Debug, Default)]
+struct Keys {
+    /// By the fingerprint of the whole key.
+    keys: HashMap<String, Key>,
+    /// When which key was refused, by the fingerprint of the access key.
+    refusals: HashMap<String, Vec<Refused>>,
+}
+
+/// The blocked and the unproven keys of the process; clones share them.
+#[derive(Clone, Default)]
+pub struct KeyLockout(Arc<Inner>);
+
+#[derive(Default)]
+struct Inner {
+    keys: Mutex<Keys>,
+    changed: Notify,
+    on_refusal: Option<OnRefusal>,
+}
+
+impl fmt::Debug for KeyLockout {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("KeyLockout")
+            .field("keys", &*self.lock())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Keys {
+    fn of(&mut self, key: &Fingerprint) -> &mut Key {
+        self.keys.entry(key.whole.clone()).or_default()
+    }
+
+    /// The refusals of an access key within the last hour, in their order.
+    fn within_the_hour(&mut self, access_key: &str) -> &mut Vec<Refused> {
+        let refusals = self.refusals.entry(access_key.to_owned()).or_default();
+        refusals.retain(|refused| refused.at.elapsed() < HOUR);
+        refusals.sort_by_key(|refused| refused.at);
+        refusals
+    }
+
+    fn blocked_until(&mut self, key: &Fingerprint) -> Option<Instant> {
+        let blocked = self.keys.get(&key.whole).and_then(|key| key.blocked_until);
+        let refusals = self.within_the_hour(&key.access_key);
+        let fifth_last = refusals.len().checked_sub(REFUSALS_AN_HOUR);
+        let end = fifth_last.map(|place| refusals[place].at + HOUR);
+        blocked.max(end).filter(|until| *until > Instant::now())
+    }
+
+    fn refused(&mut self, key: &Fingerprint, again: bool, noted: DateTime<Utc>) -> Option<Instant> {
+        let refusals = self.within_the_hour(&key.access_key);
+        let is_changed = refusals.iter().any(|other| other.whole != key.whole);
+        refusals.push(Refused {
+            whole: key.whole.clone(),
+            noted,
+            at: Instant::now(),
+        });
+        let state = self.of(key);
+        state.doubts += 1;
+        state.alone = true;
+        state.refusals += 1;
+        let most = if is_changed && !state.is_proven {
+            REFUSALS_OF_A_CHANGED_KEY
+        } else {
+            REFUSALS
+        };
+        if again || state.refusals >= most {
+            // When the block is over the key is tried by one request again.
+            state.refusals = 0;
+            state.blocked_until = Some(Instant::now() + BLOCKED_FOR);
+        }
+        self.blocked_until(key)
+    }
+
+    /// Takes over a refusal of an earlier process.
+    fn restore(&mut self, Refusal { key, at, blocked_until }: Refusal, now: DateTime<Utc>) {
+        let instant = Instant::now();
+        // A block that lasts longer than blocks do was written by a wrong clock.
+        let left = blocked_until.and_then(|until| (until - now).to_std().ok());
+        let until = left.filter(|left| *left <= BLOCKED_FOR).map(|left| instant + left);
+        let known = self.of(&key);
+        known.blocked_until = known.blocked_until.max(until);
+        let refusals = self.within_the_hour(&key.access_key);
+        // A daemon takes over its own, too, when it opens its state again.
+        if refusals
+            .iter()
+            .any(|known| (known.noted, &known.whole) == (at, &key.whole))
+        {
+            return;
+        }
+        // One that is dated ahead was noted by a wrong clock. When it really was cannot be known: it counts as just now.
+        let age = (now - at).to_std().unwrap_or_default();
+        refusals.push(Refused {
+            whole: key.whole,
+            noted: at,
+            at: instant.checked_sub(age).unwrap_or(instant),
+        });
+    }
+}
+
+/// By the wall clock, for people and for the ledger.
+fn on_the_wall(until: Instant, now: DateTime<Utc>) -> DateTime<Utc> {
+    now + TimeDelta::from_std(until.saturating_duration_since(Instant::now())).unwrap_or_default()
+}
+
+impl KeyLockout {
+    /// A guard that reports each refusal. `KeyLockout::default()` is one that reports to nobody.
+    pub fn new(on_refusal: OnRefusal) -> Self {
+        Self(Arc::new(Inner {
+            on_refusal: Some(on_refusal),
+            ..Inner::default()
+        }))
+    }
+
+    /// Until when the key is blocked, if it is at `now`.
+    pub fn blocked_until(&self, key: &Fingerprint, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        let until = self.lock().blocked_until(key)?;
+        Some(on_the_wall(until, now))
+    }
+
+    /// Takes over refusals and blocks from before a restart. Reports nothing.
+    pub fn restore(&self, refusals: impl IntoIterator<Item = Refusal>, now: DateTime<Utc>) {
+        let mut keys = self.lock();
+        for refusal in refusals {
+            keys.restore(refusal, now);
+        }
+    }
+
+    /// The next request with this key goes alone.
+    pub(super) fn invalidate(&self, key: &Fingerprint) {
+        let mut keys = self.lock();
+        let key = keys.of(key);
+        key.alone = true;
+        key.doubts += 1;
+    }
+
+    /// Waits until a request with this key may start; `Err` is the end of its block.
+    pub(super) async fn enter(&self, fingerprint: &Fingerprint) -> Result<KeyPermit, DateTime<Utc>> {
+        loop {
+            let changed = self.0.changed.notified();
+            tokio::pin!(changed);
+            // Registered before looking, so that a change in between is not missed.
+            changed.as_mut().enable();
+            {
+                let mut keys = self.lock();
+                if let Some(until) = keys.blocked_until(fingerprint) {
+                    return Err(on_the_wall(until, crate::clock::now()));
+                }
+                let key = keys.of(fingerprint);
+                if !key.alone || key.under_way == 0 {
+                    key.under_way += 1;
+                    return Ok(KeyPermit {
+                        guard: self.clone(),
+                        key: fingerprint.clone(),
+                        doubts: key.doubts,
+                    });
+                }
+            }
+            changed.await;
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Keys> {
+        self.0.keys.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The right to have one request under way with a key; ends when dropped.
+#[derive(Debug)]
+pub(super) struct KeyPermit {
+    guard: KeyLockout,
+    key: Fingerprint,
+    doubts: u64,
+}
+
+impl KeyPermit {
+    /// The request was answered in a way that proves the key.
+    pub(super) fn proven(&self) {
+        let mut keys = self.guard.lock();
+        let key = keys.of(&self.key);
+        key.refusals = 0;
+        key.is_proven = true;
+        // An answer to a request from before the doubt does not settle it.
+        if self.doubts == key.doubts {
+            key.alone = false;
+        }
+    }
+
+    /// The request was answered 401; `again` when this request was refused before with the same key. Until when the key is
+    /// blocked now, if it is.
+    pub(super) fn refused(&self, again: bool, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        let until = self.guard.lock().refused(&self.key, again, now);
+        let blocked_until = until.map(|until| on_the_wall(until, now));
+        if let Some(on_refusal) = &self.guard.0.on_refusal {
+            on_refusal(&Refusal {
+                key: self.key.clone(),
+                at: now,
+                blocked_until,
+            });
+        }
+        self.guard.0.changed.notify_waiters();
+        blocked_until
+    }
+}
+
+impl Drop for KeyPermit {
+    fn drop(&mut self) {
+        let mut keys = self.guard.lock();
+        let key = keys.of(&self.key);
+        key.under_way = key.under_way.saturating_sub(1);
+        drop(keys);
+        self.guard.0.changed.notify_waiters();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::credentials::fingerprint;
+    use super::*;
+
+    fn key(secret: &str) -> Fingerprint {
+        fingerprint("AKID", secret, None)
+    }
+
+    async fn waits<T>(future: impl Future<Output = T>) -> bool {
+        tokio::time::timeout(Duration::from_secs(1), future).await.is_err()
+    }
+
+    async fn refused(guard: &KeyLockout, key: &Fingerprint, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        guard.enter(key).await.expect("not blocked").refused(false, now)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_unproven_key_is_tried_by_one_request_at_a_time() {
+        let (guard, k) = (KeyLockout::default(), key("k"));
+        let early = guard.enter(&k).await.unwrap();
+        assert!(waits(guard.enter(&k)).await, "a key never seen before is unproven");
+        guard.invalidate(&k);
+        early.proven();
+        drop(early);
+        let alone = guard.enter(&k).await.unwrap();
+        assert!(
+            waits(guard.enter(&k)).await,
+            "an answer from before the doubt settles nothing"
+        );
+        assert!(!waits(guard.enter(&key("other"))).await, "other keys are not held up");
+        alone.proven();
+        let second = guard.enter(&k).await.unwrap();
+        let third = guard.enter(&k).await.unwrap();
+        drop((alone, second, third));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn two_refusals_block_and_are_reported_before_any_other_request_starts() {
+        let told = Arc::new(Mutex::new(Vec::new()));
+        let ear = Arc::clone(&told);
+        let guard = KeyLockout::new(Arc::new(move |refusal| ear.lock().unwrap().push(refusal.clone())));
+        let (now, k) = (crate::clock::now(), key("k"));
+        assert_eq!(refused(&guard, &k, now).await, None);
+        assert_eq!(told.lock().unwrap().len(), 1);
+        let second = guard.enter(&k).await.unwrap();
+        let waiting = tokio::spawn({
+            let (guard, k) = (guard.clone(), k.clone());
+            async move { guard.enter(&k).await.map(drop) }
+        });
+        tokio::task::yield_now().await;
+        let until = now + TimeDelta::minutes(15);
+        assert_eq!(second.refused(true, now), Some(until));
+        assert_eq!(told.lock().unwrap()[1].blocked_until, Some(until));
+        drop(second);
+        assert!(waiting.await.unwrap().is_err(), "what waited fails at once");
+        let restarted = KeyLockout::default();
+        restarted.restore(told.lock().unwrap().clone(), now);
+        assert!(restarted.enter(&k).await.is_err());
+        assert_eq!(restarted.blocked_until(&k, now), Some(until));
+        assert!(
+            restarted.enter(&fingerprint("AKID2", "k", None)).await.is_ok(),
+            "another access key is another key"
+        );
+        tokio::time::advance(BLOCKED_FOR).await;
+        for guard in [guard, restarted] {
+            assert_eq!(guard.blocked_until(&k, until), None);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_changed_secret_is_tried_once_and_five_refusals_are_the_end_for_the_hour() {
+        let (guard, now) = (KeyLockout::default(), crate::clock::now());
+        let minutes = |minutes: u64| Duration::from_secs(60 * minutes);
+        assert_eq!(refused(&guard, &key("1"), now).await, None);
+        assert!(refused(&guard, &key("1"), now).await.is_some());
+        for nth in 2..=4 {
+            tokio::time::advance(minutes(1)).await;
+            let until = refused(&guard, &key(&nth.to_string()), now).await;
+            let left = if nth == 4 { minutes(57) } else { BLOCKED_FOR };
+            assert_eq!(until, Some(now + left), "{nth}");
+        }
+        assert!(guard.enter(&key("right")).await.is_err());
+        assert!(guard.enter(&fingerprint("OTHER", "right", None)).await.is_ok());
+        tokio::time::advance(minutes(57)).await;
+        assert!(guard.enter(&key("right")).await.is_ok());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_token_that_changed_is_a_changed_key_and_one_that_was_proven_is_tried_twice() {
+        let (guard, now) = (KeyLockout::default(), crate::clock::now());
+        let with = |token| fingerprint("AKID", "s", Some(token));
+        assert_eq!(refused(&guard, &with("a"), now).await, None);
+        assert!(refused(&guard, &with("a"), now).await.is_some());
+        guard.enter(&with("b")).await.unwrap().proven();
+        assert_eq!(refused(&guard, &with("b"), now).await, None);
+        assert!(refused(&guard, &with("b"), now).await.is_some());
+    }
+
+    /// Each block and each refusal was noted under a clock in 2043.
+    #[tokio::test(start_paused = true)]
+    async fn what_a_wrong_clock_noted_counts_for_no_longer_than_it_would() {
+        let now = crate::clock::now();
+        let noted = |nth: i64| Refusal {
+            key: key(&nth.to_string()),
+            at: now + TimeDelta::days(6000 + nth),
+            blocked_until: Some(now + TimeDelta::days(6001 + nth)),
+        };
+        let guard = KeyLockout::default();
+        guard.restore((1..=4).map(noted), now);
+        assert_eq!(guard.blocked_until(&key("1"), now), None);
+        guard.restore((1..=5).map(noted), now);
+        assert_eq!(guard.blocked_until(&key("right"), now), Some(now + HOUR));
+        tokio::time::advance(HOUR).await;
+        assert_eq!(guard.blocked_until(&key("right"), now), None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_proof_between_two_refusals_starts_the_count_again() {
+        let (guard, now, k) = (KeyLockout::default(), crate::clock::now(), key("k"));
+        for _ in 0..4 {
+            assert_eq!(refused(&guard, &k, now).await, None);
+            guard.enter(&k).await.unwrap().proven();
+        }
+        assert!(refused(&guard, &k, now).await.is_some(), "the fifth within the hour");
+    }
+}

@@ -1,0 +1,601 @@
+//! The first half of a run: list the instances, list the backups of those that a policy claims, decide each instance as
+//! soon as it is listed. What stays in memory is what expired, not what is kept.
+
+use std::borrow::Cow;
+use std::cell::LazyCell;
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+use super::cancel::{CANCELLED, or_cancelled, skip_or_cancelled};
+use super::conflicts::Conflicts;
+use super::instances::{InstanceJob, LedgerSnapshot, list_instances, may_select, shrink_skip};
+use super::list_backups::backups_of;
+use super::policy_run::{PolicyRun, PolicyRuns};
+use super::{ClockJumpDetector, Error, Progress, Purpose, RunContext, RunRequest, blocking};
+use crate::ledger::{GraceKey, GraceSeen, GraceStart, GraceUpdate, Listing, Pending, Remembered, Unconfirmed};
+use crate::rds::{Client, Listed};
+use crate::retention::plan::{ClockCheck, InstanceDue};
+use crate::retention::policy::Knowledge;
+use crate::retention::report::{InstanceCounts, Overlap, Settled, Skip, SkipReason};
+use crate::retention::{
+    Backup, BackupId, BackupStatus, Doubt, Fate, Instance, InstanceId, InstanceLife, Mode, Policy, ProjectName, Refusal,
+};
+
+/// Accepted, and still COMPLETED so long after: it came back.
+pub(super) const RETURNED_AFTER: TimeDelta = TimeDelta::minutes(30);
+/// Listings under way beyond what the clients run at once, so that a slow decision never starves them.
+const AHEAD: usize = 4;
+
+/// What the survey found.
+#[derive(Default)]
+pub(super) struct Scan {
+    pub(super) clocks: BTreeMap<ProjectName, ClockCheck>,
+    pub(super) skipped: Vec<Skip>,
+    pub(super) unmanaged: Vec<Arc<Instance>>,
+    pub(super) overlaps: Vec<Overlap>,
+    pub(super) counts: BTreeMap<ProjectName, InstanceCounts>,
+    /// Deletions of earlier runs that these listings settled.
+    pub(super) settled: Vec<Settled>,
+    pub(super) hit: CoverageByPolicy,
+    pub(super) progress: Progress,
+    /// Shrunken listings, by running policy.
+    pub(super) shrunk: Vec<(usize, Refusal)>,
+    /// The listings that were believed, by instance: counts for the next run's shrink guard, and what justifies a deletion.
+    pub(super) listings: HashMap<InstanceId, (ProjectName, Listing)>,
+    /// The lists of instances that were believed.
+    pub(super) listed: Vec<(ProjectName, Vec<Instance>)>,
+    /// Listings that fell by more than half.
+    pub(super) shrunken_listings: Vec<(ProjectName, Option<InstanceId>)>,
+    /// Deleted instances of which nothing is left.
+    emptied: Vec<(ProjectName, InstanceId)>,
+    gone: Vec<BackupId>,
+    returned: Vec<BackupId>,
+}
+
+/// How much of a policy's world could not be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Coverage {
+    None,
+    Some,
+    Whole,
+}
+
+/// Per running policy: instances that were read, and things that were not.
+#[derive(Default)]
+pub(super) struct CoverageByPolicy(BTreeMap<usize, (usize, usize)>);
+
+impl CoverageByPolicy {
+    fn read(&mut self, nth: usize) {
+        self.0.entry(nth).or_default().0 += 1;
+    }
+
+    pub(super) fn missed(&mut self, nth: usize) {
+        self.0.entry(nth).or_default().1 += 1;
+    }
+
+    pub(super) fn of(&self, nth: usize) -> Coverage {
+        match self.0.get(&nth) {
+            None | Some((_, 0)) => Coverage::None,
+            Some((0, _)) => Coverage::Whole,
+            Some(_) => Coverage::Some,
+        }
+    }
+}
+
+impl Scan {
+    /// A refusal that concerns one instance or project is a skip, too.
+    pub(super) fn note_refusal(&mut self, refusal: &Refusal, project_of: impl Fn(&InstanceId) -> Option<ProjectName>) {
+        let reason = SkipReason::Guard(refusal.limit());
+        let skip = match refusal {
+            Refusal::Clock { project, .. } => Some(Skip {
+                project: project.clone(),
+                instance: None,
+                reason,
+                message: refusal.to_string(),
+            }),
+            _ => refusal.instance().and_then(|instance| {
+                let (project, instance) = (project_of(instance)?, Some(instance.clone()));
+                Some(Skip {
+                    project,
+                    instance,
+                    reason,
+                    message: refusal.to_string(),
+                })
+            }),
+        };
+        self.skipped.extend(skip.filter(|skip| !self.skipped.contains(skip)));
+    }
+
+    /// The shrunken listings that concern a running policy.
+    pub(super) fn shrunk_for(&self, nth: usize) -> Vec<Refusal> {
+        self.shrunk
+            .iter()
+            .filter(|(of, _)| *of == nth)
+            .map(|(_, refusal)| refusal.clone())
+            .collect()
+    }
+}
+
+/// Which policies share how many instances.
+#[derive(Default)]
+pub(super) struct Overlaps(BTreeMap<Vec<usize>, u64>);
+
+impl Overlaps {
+    pub(super) fn note(&mut self, claiming: &[usize]) {
+        if claiming.len() > 1 {
+            *self.0.entry(claiming.to_vec()).or_default() += 1;
+        }
+    }
+
+    pub(super) fn report(self, all: &[Arc<Policy>]) -> Vec<Overlap> {
+        let name = |place: usize| all[place].name.clone();
+        let entry = |(places, instances): (Vec<usize>, u64)| Overlap {
+            policies: places.into_iter().map(name).collect(),
+            instances,
+        };
+        self.0.into_iter().map(entry).collect()
+    }
+}
+
+/// When the newest finished full backup was begun, manual or automated.
+pub(super) fn newest_recovery_point(backups: &[Backup], now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+    let points = backups.iter().filter(|backup| backup.is_recovery_point(now));
+    points.filter_map(|backup| backup.begin).max()
+}
+
+/// Lists and decides everything that the running policies claim.
+pub(super) async fn scan(
+    request: &RunRequest,
+    context: &RunContext,
+    policy_runs: &mut PolicyRuns,
+    deadline: Instant,
+    clock_jump: ClockJumpDetector,
+    conflicts: &mut Conflicts,
+) -> Result<Scan, Error> {
+    let mut memory = LedgerSnapshot::load(request, context)?;
+    let mut scan = Scan::default();
+    let jobs = list_instances(request, context, policy_runs, &memory, &mut scan, deadline).await?;
+    scan.progress.of_instances = jobs.len();
+    let mut minds = ListingMemory {
+        memory: &mut memory,
+        conflicts,
+    };
+    let recency = list_backups(request, context, policy_runs, &mut minds, &mut scan, jobs, deadline).await?;
+    check_recency(request, context, policy_runs, &mut scan, recency, deadline).await?;
+    for (name, check) in &mut scan.clocks {
+        *check = context
+            .projects
+            .get(name)
+            .map_or(ClockCheck::NoDate, |client| clock_jump.check(client.clock()));
+    }
+    Ok(scan)
+}
+
+/// What is due on an instance whose recent recovery point must still be looked for among the automated backups.
+struct RecencyCheck {
+    client: Client,
+    nth: usize,
+    due: InstanceDue,
+    /// What the listing of manual backups showed, in lower case.
+    manual: Arc<HashSet<String>>,
+}
+
+/// What listings are compared with.
+struct ListingMemory<'a> {
+    memory: &'a mut LedgerSnapshot,
+    conflicts: &'a mut Conflicts,
+}
+
+/// Reads the backups of the claimed instances, a few at a time, and decides each as it comes.
+async fn list_backups(
+    request: &RunRequest,
+    context: &RunContext,
+    policy_runs: &mut PolicyRuns,
+    minds: &mut ListingMemory<'_>,
+    scan: &mut Scan,
+    jobs: Vec<InstanceJob>,
+    deadline: Instant,
+) -> Result<Vec<RecencyCheck>, Error> {
+    let at_once: usize = context
+        .projects
+        .iter()
+        .map(|(_, client)| client.concurrency())
+        .sum::<usize>()
+        + AHEAD;
+    let mut jobs = jobs.into_iter();
+    let mut reading = JoinSet::new();
+    let mut recency = Vec::new();
+    loop {
+        while reading.len() < at_once
+            && let Some(job) = jobs.next()
+        {
+            if Instant::now() >= deadline || *context.stop.borrow() {
+                skip_job(policy_runs, scan, &job, SkipReason::Budget, CANCELLED);
+                continue;
+            }
+            let context = context.clone();
+            reading.spawn(async move {
+                let asking = backups_of(&job.client, &job.instance, &job.databases);
+                let listed = or_cancelled(&context, deadline, asking).await;
+                (job, listed)
+            });
+        }
+        let Some(joined) = reading.join_next().await else { break };
+        let (job, listed) = joined?;
+        scan.progress.instances += 1;
+        match listed {
+            Some(Ok(backups)) => {
+                scan.progress.backups += backups.len();
+                recency.extend(process_listing(
+                    request,
+                    context,
+                    policy_runs,
+                    minds,
+                    scan,
+                    job,
+                    backups,
+                )?);
+            }
+            missing => {
+                scan.counts.entry(job.instance.project.clone()).or_default().failed += 1;
+                let error = missing.and_then(Result::err);
+                let skip = skip_or_cancelled(&job.instance.project, Some(&job.instance.id), error.as_ref());
+                skip_job(policy_runs, scan, &job, skip.reason, &skip.message);
+            }
+        }
+        scan.progress.calls = context.projects.calls();
+        (context.watcher)(scan.progress);
+    }
+    Ok(recency)
+}
+
+pub(super) fn skip_job(
+    policy_runs: &PolicyRuns,
+    scan: &mut Scan,
+    job: &InstanceJob,
+    reason: SkipReason,
+    message: &str,
+) {
+    for nth in policy_runs.running_among(&job.claiming) {
+        scan.hit.missed(nth);
+    }
+    scan.skipped.push(Skip {
+        project: job.instance.project.clone(),
+        instance: Some(job.instance.id.clone()),
+        reason,
+        message: message.to_owned(),
+    });
+}
+
+/// One believed listing: compares it with earlier ones and with those of other instances, settles earlier deletions, decides.
+fn process_listing(
+    request: &RunRequest,
+    context: &RunContext,
+    policy_runs: &mut PolicyRuns,
+    ListingMemory { memory, conflicts }: &mut ListingMemory<'_>,
+    scan: &mut Scan,
+    job: InstanceJob,
+    mut backups: Vec<Backup>,
+) -> Result<Vec<RecencyCheck>, Error> {
+    let InstanceJob {
+        client,
+        instance,
+        claiming,
+        ..
+    } = job;
+    let found = backups.len() as u64;
+    if let Some(refusal) = memory.check_shrink(&instance.project, Some(&instance.id), found, request.now) {
+        scan.skipped
+            .push(shrink_skip(&instance.project, Some(&instance.id), &refusal));
+        scan.shrunk
+            .extend(policy_runs.running_among(&claiming).map(|nth| (nth, refusal.clone())));
+        scan.shrunken_listings
+            .push((instance.project.clone(), Some(instance.id.clone())));
+        return Ok(Vec::new());
+    }
+    let listing = Listing {
+        count: found,
+        read_at: crate::clock::now(),
+    };
+    scan.listings
+        .insert(instance.id.clone(), (instance.project.clone(), listing));
+    let remembered = match &context.ledger {
+        Some(ledger) => blocking(|| ledger.remembered(&instance.id))?,
+        None => Remembered::default(),
+    };
+    if !memory.is_approved(&instance.id) {
+        doubt_changed(&instance, &remembered, &mut backups);
+    }
+    let running = policy_runs.running_among(&claiming).collect();
+    conflicts.compare(request, context, &instance, running, &mut backups, &remembered)?;
+    // Also makes `hold ID` and `why ID` know the backup.
+    if let (Purpose::Apply { .. }, Some(ledger)) = (request.purpose, &context.ledger) {
+        let now = client.clock().is_good().then_some(request.now);
+        blocking(|| ledger.remember_backups(&instance.project, &instance.id, &backups, remembered, now))?;
+        if backups.is_empty() && instance.life != InstanceLife::Listed {
+            scan.emptied.push((instance.project.clone(), instance.id.clone()));
+        }
+    }
+    let pending = settle_earlier(
+        request,
+        scan,
+        memory.unconfirmed.remove(&instance.id).unwrap_or_default(),
+        &backups,
+    );
+    let backups = &*being_deleted(&backups, &pending);
+    let mut recency = Vec::new();
+    let manual = LazyCell::new(|| Arc::new(backups.iter().map(|backup| folded(&backup.id)).collect()));
+    for (nth, mut due) in policy_runs.enter(&instance, backups, &claiming, &pending) {
+        scan.hit.read(nth);
+        let Some(policy) = policy_runs.running().nth(nth) else {
+            continue;
+        };
+        due.newest_recovery_point = newest_recovery_point(backups, request.now);
+        let is_any_due = !due.due.is_empty() || policy_runs.would_be_due(nth, &due.instance.id);
+        if is_any_due && wants_automated(policy, &due, request.now) {
+            recency.push(RecencyCheck {
+                client: client.clone(),
+                nth,
+                due,
+                manual: Arc::clone(&manual),
+            });
+        } else {
+            policy_runs.add(nth, due);
+        }
+    }
+    Ok(recency)
+}
+
+/// An id, however it is written.
+fn folded(id: &BackupId) -> String {
+    id.as_str().to_ascii_lowercase()
+}
+
+/// Marks what says something else than an earlier run saw.
+fn doubt_changed(instance: &Instance, remembered: &Remembered, backups: &mut [Backup]) {
+    let names_status = instance.life == InstanceLife::Listed;
+    let mut changed = 0;
+    let spellings = LazyCell::new(|| remembered.backups.keys().map(folded).collect::<HashSet<String>>());
+    for backup in backups {
+        let is_changed = match remembered.backups.get(&backup.id) {
+            Some(said) => said.differs(backup, names_status),
+            // Its id is another one in case only: what is remembered of it is not to be got rid of so.
+            None => spellings.contains(&folded(&backup.id)),
+        };
+        if is_changed {
+            backup.doubt = Some(Doubt::Changed);
+            changed += 1;
+        }
+    }
+    if changed > 0 {
+        tracing::warn!(
+            project = %instance.project,
+            instance = %instance.id,
+            backups = changed,
+            "backups say something else than an earlier run saw: they are kept until `approve --listing` with the instance's id"
+        );
+    }
+}
+
+/// The backups with those whose deletion was accepted as what they are, whatever the listing still calls them: they
+/// must not fill the slot of one that stays, nor be asked for again.
+fn being_deleted<'a>(backups: &'a [Backup], pending: &BTreeSet<BackupId>) -> Cow<'a, [Backup]> {
+    if pending.is_empty() {
+        return Cow::Borrowed(backups);
+    }
+    let mut backups = backups.to_vec();
+    for backup in backups.iter_mut().filter(|backup| pending.contains(&backup.id)) {
+        backup.status = BackupStatus::Deleting;
+    }
+    Cow::Owned(backups)
+}
+
+/// Whether the automated backups must be asked, because no manual one is recent enough.
+fn wants_automated(policy: &Policy, due: &InstanceDue, now: DateTime<Utc>) -> bool {
+    let Some(within) = policy.require_backup_within else {
+        return false;
+    };
+    let edge = within.before(now, policy.zone);
+    due.newest_recovery_point
+        .is_none_or(|newest| edge.is_some_and(|edge| newest < edge))
+}
+
+/// What this listing says of deletions sent by earlier runs; returns the ids that are still pending.
+fn settle_earlier(
+    request: &RunRequest,
+    scan: &mut Scan,
+    rows: Vec<Unconfirmed>,
+    backups: &[Backup],
+) -> BTreeSet<BackupId> {
+    let mut pending = BTreeSet::new();
+    if rows.is_empty() {
+        return pending;
+    }
+    let there: HashMap<&BackupId, &BackupStatus> = backups.iter().map(|backup| (&backup.id, &backup.status)).collect();
+    for row in rows {
+        let fate = match there.get(&row.backup) {
+            None => Some(Fate::Confirmed),
+            Some(BackupStatus::Completed | BackupStatus::Failed) if row.pending == Pending::Unanswered => {
+                // It was never answered and it is still there: nothing happened, and it may be decided anew.
+                scan.returned.push(row.backup.clone());
+                continue;
+            }
+            // Answered as far ahead of now: by a wrong clock.
+            Some(BackupStatus::Completed | BackupStatus::Failed)
+                if (request.now - row.answered_at).abs() >= RETURNED_AFTER =>
+            {
+                Some(Fate::Returned)
+            }
+            Some(_) => None,
+        };
+        let Some(fate) = fate else {
+            pending.insert(row.backup);
+            continue;
+        };
+        match fate {
+            Fate::Confirmed => scan.gone.push(row.backup.clone()),
+            _ => scan.returned.push(row.backup.clone()),
+        }
+        scan.settled.push(Settled {
+            policy: row.policy,
+            project: row.project,
+            fate,
+            size_bytes: row.size_bytes,
+        });
+    }
+    pending
+}
+
+/// Looks for a recent automated backup where a policy requires one and no manual one is recent.
+async fn check_recency(
+    request: &RunRequest,
+    context: &RunContext,
+    policy_runs: &mut PolicyRuns,
+    scan: &mut Scan,
+    recency: Vec<RecencyCheck>,
+    deadline: Instant,
+) -> Result<(), Error> {
+    let mut asking = JoinSet::new();
+    for RecencyCheck {
+        client,
+        nth,
+        due,
+        manual,
+    } in recency
+    {
+        let context = context.clone();
+        asking.spawn(async move {
+            let listing = client.list_backups(&due.instance.id, Listed::Automated);
+            let listed = or_cancelled(&context, deadline, listing).await;
+            (nth, due, manual, listed)
+        });
+    }
+    while let Some(joined) = asking.join_next().await {
+        let (nth, mut due, manual, listed) = joined?;
+        match listed {
+            Some(Ok(mut automated)) => {
+                // One of two listings is wrong about what is listed as manual, too: it justifies no deletion.
+                let as_manual = match &context.ledger {
+                    Some(ledger) => blocking(|| ledger.listed_as_manual(automated.iter().map(|backup| &backup.id)))?,
+                    None => HashSet::new(),
+                };
+                automated.retain(|backup| !manual.contains(&folded(&backup.id)) && !as_manual.contains(&backup.id));
+                due.newest_recovery_point = due
+                    .newest_recovery_point
+                    .max(newest_recovery_point(&automated, request.now));
+                policy_runs.add(nth, due);
+            }
+            missing => {
+                scan.hit.missed(nth);
+                let (error, instance) = (missing.and_then(Result::err), &due.instance);
+                scan.skipped
+                    .push(skip_or_cancelled(&instance.project, Some(&instance.id), error.as_ref()));
+            }
+        }
+    }
+    scan.progress.calls = context.projects.calls();
+    Ok(())
+}
+
+/// What a policy's run changes of its grace periods. A dry run only clears: it starts none, and has seen none of them.
+fn grace_update<'a>(policy_run: &'a PolicyRun, good: &BTreeSet<&ProjectName>) -> GraceUpdate<'a> {
+    let key = |(instance, backup): (&'a Arc<Instance>, &'a BackupId)| GraceKey {
+        project: &instance.project,
+        instance: &instance.id,
+        backup,
+    };
+    let mut update = GraceUpdate {
+        cleared: policy_run
+            .cleared()
+            .iter()
+            .map(|(instance, backup)| key((instance, backup)))
+            .collect(),
+        ..GraceUpdate::default()
+    };
+    if policy_run.policy().mode == Mode::Enforce {
+        let started = policy_run
+            .started()
+            .iter()
+            .filter(|start| good.contains(&start.instance.project));
+        update.started.extend(started.map(|start| GraceStart {
+            key: key((&start.instance, &start.backup)),
+            name: &start.name,
+        }));
+        let seen = policy_run
+            .seen()
+            .iter()
+            .filter(|seen| good.contains(&seen.instance.project));
+        update.seen.extend(seen.map(|seen| GraceSeen {
+            project: &seen.instance.project,
+            instance: &seen.instance.id,
+            absent: &seen.absent,
+        }));
+    }
+    update
+}
+
+/// Writes down what a run learned before anything is sent: grace, believed counts, instances, settled deletions.
+pub(super) fn persist_scan(
+    request: &RunRequest,
+    context: &RunContext,
+    run_id: &str,
+    scan: &Scan,
+    conflicts: &Conflicts,
+    policy_runs: &PolicyRuns,
+) -> Result<(), Error> {
+    let Some(ledger) = &context.ledger else { return Ok(()) };
+    // A run by a wrong clock begins no grace: it would be over too early, or never.
+    let good: BTreeSet<&ProjectName> = scan
+        .clocks
+        .iter()
+        .filter(|(_, check)| check.is_good())
+        .map(|(project, _)| project)
+        .collect();
+    let listed = scan.listed.iter().flat_map(|(_, instances)| instances);
+    let there: HashMap<(ProjectName, InstanceId), &Instance> = listed
+        .map(|found| ((found.project.clone(), found.id.clone()), found))
+        .collect();
+    blocking(|| {
+        for policy_run in policy_runs.iter() {
+            let policy = policy_run.policy();
+            ledger.update_grace(&policy.name, &grace_update(policy_run, &good), request.now)?;
+            let mut graced = ledger.graced_instances(&policy.name)?;
+            // An edit that no longer selects an instance lets nothing of it be expired. One that is not listed was not seen.
+            graced.retain(|of| {
+                let unselected = |found: &&Instance| !policy.select.claims(found, Knowledge::Full);
+                !may_select(policy, &of.0) || there.get(of).is_some_and(unselected)
+            });
+            ledger.clear_grace_of(&policy.name, &graced)?;
+        }
+        // Before the counts: what these listings show to be gone is not in them, and must not be subtracted from them again.
+        ledger.settle(run_id, request.now, &scan.gone, &scan.returned)?;
+        // Nor does it remember when something was listed, missed or doubted: seven days of doubt, or 24 hours of absence,
+        // would be over at once when the clock is right again.
+        for (project, instances) in scan.listed.iter().filter(|(project, _)| good.contains(project)) {
+            ledger.remember_instances(project, instances, request.now)?;
+            let of_project = |(id, (of, listing)): (&InstanceId, &(ProjectName, Listing))| {
+                (of == project).then(|| (id.clone(), listing.count))
+            };
+            let counts: Vec<(InstanceId, u64)> = scan.listings.iter().filter_map(of_project).collect();
+            // A run asked for one instance still listed all of the project's.
+            ledger.accept_count(project, Some(instances.len() as u64), &counts, request.now)?;
+        }
+        let judged = conflicts.judged().filter(|(_, project)| good.contains(project));
+        ledger.remember_listings(judged.map(|(instance, _)| instance), request.now)?;
+        for (project, instance) in scan
+            .shrunken_listings
+            .iter()
+            .filter(|(project, _)| good.contains(project))
+        {
+            ledger.mark_shrunk(project, instance.as_ref(), request.now)?;
+        }
+        for (project, instance) in &scan.emptied {
+            ledger.forget_instances(project, std::slice::from_ref(instance))?;
+        }
+        Ok(())
+    })
+}

@@ -1,0 +1,163 @@
+//! The gateway in front of the simulated services: keys, signatures, lock-out and throttling.
+
+use std::collections::{HashMap, VecDeque};
+use std::fmt;
+use std::time::{Duration, Instant as Monotonic};
+
+use chrono::{DateTime, NaiveDateTime, TimeDelta, Utc};
+
+use super::signature::{Claim, Parts};
+
+/// An access key the simulator knows.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Key {
+    /// The access key id.
+    pub access: String,
+    /// The secret; made up, and shown by no `Debug` all the same.
+    pub secret: String,
+    /// A temporary key must send, and sign, this token.
+    pub security_token: Option<String>,
+    /// From then on the key is refused.
+    pub expires_at: Option<DateTime<Utc>>,
+}
+
+impl Key {
+    /// A permanent key.
+    pub fn permanent(access: &str, secret: &str) -> Self {
+        Self {
+            access: access.to_owned(),
+            secret: secret.to_owned(),
+            security_token: None,
+            expires_at: None,
+        }
+    }
+}
+
+impl fmt::Debug for Key {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut text = formatter.debug_struct("Key");
+        text.field("access", &self.access).field("secret", &"REDACTED");
+        text.field("expires_at", &self.expires_at).finish_non_exhaustive()
+    }
+}
+
+/// A throttle nobody announces: beyond so many requests in one second the answer is 429 (`APIGW.0308`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RateLimit {
+    /// Requests accepted in any one second.
+    pub per_second: usize,
+    /// The `Retry-After` of the 429, in seconds; none: the header is not sent.
+    pub retry_after: Option<u64>,
+}
+
+/// Consecutive failures an access key survives.
+const FAILURES_ALLOWED: u32 = 5;
+/// How long a key is locked after that.
+const LOCKED_FOR: TimeDelta = TimeDelta::minutes(5);
+/// How far `X-Sdk-Date` may be off.
+const SKEW: TimeDelta = TimeDelta::minutes(15);
+
+#[derive(Debug, Default)]
+struct Record {
+    failures: u32,
+    locked_until: Option<DateTime<Utc>>,
+}
+
+/// What the gateway remembers.
+#[derive(Debug)]
+pub(super) struct Auth {
+    pub(super) keys: Vec<Key>,
+    records: HashMap<String, Record>,
+    pub(super) lockouts: usize,
+    pub(super) rate: Option<RateLimit>,
+    recent: VecDeque<Monotonic>,
+}
+
+impl Auth {
+    pub(super) fn new(keys: Vec<Key>, rate: Option<RateLimit>) -> Self {
+        Self {
+            keys,
+            records: HashMap::new(),
+            lockouts: 0,
+            rate,
+            recent: VecDeque::new(),
+        }
+    }
+
+    /// Counts a request; the limit it breaks, if it does.
+    pub(super) fn throttle(&mut self) -> Option<RateLimit> {
+        let rate = self.rate?;
+        let now = Monotonic::now();
+        while self
+            .recent
+            .front()
+            .is_some_and(|first| now.duration_since(*first) >= Duration::from_secs(1))
+        {
+            self.recent.pop_front();
+        }
+        if self.recent.len() >= rate.per_second {
+            return Some(rate);
+        }
+        self.recent.push_back(now);
+        None
+    }
+
+    /// Checks a signed request; the error is the message of the 401.
+    pub(super) fn check(&mut self, parts: &Parts<'_>, now: DateTime<Utc>) -> Result<String, String> {
+        let header = parts.header("authorization").ok_or("authorization header is missing")?;
+        let claim = Claim::parse(header).ok_or("authorization header is malformed")?;
+        let record = self.records.entry(claim.access.to_owned()).or_default();
+        if record.locked_until.is_some_and(|until| now < until) {
+            return Err(format!(
+                "AK access failed to reach the limit,forbidden, ak:{}",
+                claim.access
+            ));
+        }
+        match examine(&self.keys, &claim, parts, now) {
+            Ok(()) => {
+                *record = Record::default();
+                Ok(claim.access.to_owned())
+            }
+            Err(why) => {
+                record.failures += 1;
+                if record.failures > FAILURES_ALLOWED {
+                    *record = Record {
+                        failures: 0,
+                        locked_until: now.checked_add_signed(LOCKED_FOR),
+                    };
+                    self.lockouts += 1;
+                }
+                Err(why.to_owned())
+            }
+        }
+    }
+}
+
+fn examine(keys: &[Key], claim: &Claim<'_>, parts: &Parts<'_>, now: DateTime<Utc>) -> Result<(), &'static str> {
+    let key = keys
+        .iter()
+        .find(|key| key.access == claim.access)
+        .ok_or("verify ak failed: unknown ak")?;
+    if !["host", "x-sdk-date"].iter().all(|name| claim.signed.contains(name)) {
+        return Err("host and x-sdk-date must be signed");
+    }
+    let date = parts.header("x-sdk-date").unwrap_or_default();
+    let date = NaiveDateTime::parse_from_str(date, "%Y%m%dT%H%M%SZ").map_err(|_| "x-sdk-date is malformed")?;
+    if (now - date.and_utc()).abs() > SKEW {
+        return Err("signature expired: x-sdk-date is more than 15 minutes off");
+    }
+    if key.expires_at.is_some_and(|end| now >= end) {
+        return Err("security token expired");
+    }
+    if key.security_token.as_deref() != parts.header("x-security-token") {
+        return Err("security token does not match the ak");
+    }
+    if key.security_token.is_some() && !claim.signed.contains(&"x-security-token") {
+        return Err("x-security-token must be signed");
+    }
+    if claim.holds(parts, &key.secret) {
+        Ok(())
+    } else {
+        Err("verify aksk signature fail")
+    }
+}
