@@ -4,9 +4,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::args::{Apply, Format, Global};
-use super::output::decisions::Kind;
+use super::failure::{CommandResult, Failure};
+use super::output::report::Kind;
 use super::output::row_buffer::BufferedRows;
-use super::{CommandResult, Failure, context, follow, metrics_file, plan, show_report};
+use super::output::show_report::show_report;
+use super::{context, follow, metrics_file, plan};
 use crate::config::Config;
 use crate::daemon::observe::{self, Remembered};
 use crate::daemon::say_when_new;

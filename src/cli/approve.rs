@@ -7,8 +7,9 @@ use std::io::{self, BufRead, IsTerminal, Write as _};
 use chrono::{DateTime, Utc};
 
 use super::args::{Approve, Global};
+use super::failure::{CommandResult, Failure};
 use super::sentences::{clean, count, timestamp};
-use super::{CommandResult, Failure, context, exit, operator};
+use super::{context, exit, operator};
 use crate::config::Config;
 use crate::ledger::{APPROVABLE_FOR, Actor, Ledger, RefusedPlan};
 use crate::retention::{BackupId, PolicyName};

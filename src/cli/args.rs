@@ -1,21 +1,26 @@
-//! What may be typed: the commands and what they all take; each command's own flags are in `flags`.
+//! The command line: the list of commands and the flags they all take. Each command's own flags are in [`commands`].
 //!
-//! Not for what a command does. A value that leaves here is already good: times are instants, durations are spans,
+//! Not for what a command does. A value that leaves here is already valid: times are instants, durations are spans,
 //! globs are compiled.
+
+mod commands;
+mod parse;
+mod values;
 
 use std::path::PathBuf;
 use std::sync::LazyLock;
 
-use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+use clap::{ArgAction, Args, Parser, Subcommand};
 
-pub use super::flags::*;
+pub use self::commands::*;
+pub use self::values::{Color, Format, LogFormat, LogLevel};
 use crate::config::zones::ZoneSource;
 
 /// Where the configuration is when nobody says otherwise.
 pub const DEFAULT_CONFIG: &str = "/etc/rds-retentiond/config.yaml";
 
 const AFTER_HELP: &str = "\
-A first theme, with nothing to configure:
+A first look, with nothing to configure:
   rds-retentiond demo --once
 
 Then with your own fleet:
@@ -147,64 +152,6 @@ impl Global {
     }
 }
 
-/// When tables are coloured.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Color {
-    /// On a terminal, unless `NO_COLOR` is set.
-    Auto,
-    /// Also into pipes.
-    Always,
-    /// Nowhere.
-    Never,
-}
-
-/// How serious a log line is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
-pub enum LogLevel {
-    /// Somebody must act.
-    Error,
-    /// Something is left undone or looks wrong.
-    Warn,
-    /// What is done.
-    Info,
-    /// How it is done.
-    Debug,
-    /// Everything.
-    Trace,
-}
-
-impl LogLevel {
-    /// Its name, as typed.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Error => "error",
-            Self::Warn => "warn",
-            Self::Info => "info",
-            Self::Debug => "debug",
-            Self::Trace => "trace",
-        }
-    }
-}
-
-/// How log lines look.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum LogFormat {
-    /// A line for people.
-    Text,
-    /// One JSON object a line.
-    Json,
-}
-
-/// How something is listed on stdout.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub enum Format {
-    /// Aligned, for people.
-    #[default]
-    Table,
-    /// For machines; stdout carries JSON alone.
-    Json,
-}
-
 /// The commands.
 #[derive(Clone, Debug, Subcommand)]
 pub enum Command {
@@ -284,12 +231,12 @@ pub enum Command {
                   command. With --listing: the next listing of an instance or a project is believed, although it fell by \
                   more than half or says something else than before of backups, tags, enterprise project or name. What \
                   two instances list stays contested.\n\n\
-                  Nothing else can be overridden. Theme at `plan` first."
+                  Nothing else can be overridden. Look at `plan` first."
     )]
     Approve(Approve),
     /// Stop all deletions, everywhere.
     #[command(
-        long_about = "Stop all deletions, of all policies and projects, from the next batch on. Runs still theme, decide and report.\n\n\
+        long_about = "Stop all deletions, of all policies and projects, from the next batch on. Runs still look, decide and report.\n\n\
                   A freeze ends no other one: several stand side by side."
     )]
     Freeze(Freeze),

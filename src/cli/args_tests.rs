@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use clap::CommandFactory;
 
-use super::super::parse::{parse_time, parse_until};
+use super::parse::{parse_time, parse_until};
 use super::*;
 
 fn parse(words: &str) -> Result<Cli, clap::Error> {

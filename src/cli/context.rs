@@ -11,65 +11,21 @@ use chrono::{DateTime, Utc};
 use tokio::sync::watch;
 
 use super::args::{Global, LogFormat, LogLevel};
-use super::{Failure, exit, signals};
+use super::failure::Failure;
+use super::output::stdout::note;
+use super::{exit, signals};
 use crate::config::{self, Config, Environment};
 use crate::ledger::{self, Access, DeletionLock, Ledger};
 use crate::rds::{self, KeyLockout, Observer, Refusal, wire};
 use crate::run::{self, OnProgress, Projects, RunContext};
 use crate::telemetry;
 
-impl From<config::Problems> for Failure {
-    fn from(problems: config::Problems) -> Self {
-        Self {
-            begins_with_place: true,
-            ..Self::new(exit::CONFIGURATION, problems.to_string())
-        }
-    }
-}
-
-impl From<ledger::Error> for Failure {
-    fn from(error: ledger::Error) -> Self {
-        let code = match &error {
-            ledger::Error::NoSuchHold(_)
-            | ledger::Error::SeveralHolds { .. }
-            | ledger::Error::NoSuchFreeze(_)
-            | ledger::Error::SeveralFreezes(_) => exit::USAGE,
-            error if error.is_lost() => exit::REFUSED,
-            // Nothing was deleted: something is left undone.
-            _ => exit::UNDONE,
-        };
-        Self::of(code, &error)
-    }
-}
-
-impl From<rds::Error> for Failure {
-    fn from(error: rds::Error) -> Self {
-        let code = match error.class() {
-            rds::Class::NotAllowed => exit::NOT_ALLOWED,
-            rds::Class::Configuration => exit::CONFIGURATION,
-            _ => exit::UNAVAILABLE,
-        };
-        Self::new(code, error.chain())
-    }
-}
-
-impl From<run::Error> for Failure {
-    fn from(error: run::Error) -> Self {
-        let code = match &error {
-            run::Error::NoSuchPolicy { .. } => exit::USAGE,
-            run::Error::Ledger(error) if error.is_lost() => exit::REFUSED,
-            _ => exit::UNDONE,
-        };
-        Self::of(code, &error)
-    }
-}
-
 /// Loads and compiles the configuration that the flags name, for a command that deletes nothing: files that others may
 /// write are told of.
 pub fn configuration(global: &Global) -> Result<Arc<Config>, Failure> {
     let config = Arc::new(config::load(&global.config, &environment(false))?);
     for foreign in &config.foreign {
-        super::note(&format!("warning: {}", foreign.one_line()));
+        note(&format!("warning: {}", foreign.one_line()));
     }
     Ok(config)
 }
@@ -138,7 +94,7 @@ pub fn state_dir(global: &Global) -> Result<PathBuf, Failure> {
             let Some(dir) = problems.state_dir().map(Path::to_owned) else {
                 return Err(problems.into());
             };
-            super::note(&format!(
+            note(&format!(
                 "{}: the configuration is bad (`check` says why); its state_dir could be read all the same",
                 global.config.display()
             ));
@@ -245,7 +201,7 @@ pub fn needs_projects(config: &Config) -> Result<(), Failure> {
     ))
 }
 
-/// Puts a world together for one command.
+/// Puts together what a run needs, for one command.
 pub fn context(
     config: &Arc<Config>,
     ledger: Option<Arc<Ledger>>,

@@ -9,10 +9,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::args::{Demo, Format, Global, Show};
-use super::output::decisions::Kind;
+use super::failure::{CommandResult, Failure};
+use super::output::report::Kind;
 use super::output::row_buffer::BufferedRows;
-use super::output::stdout::Out;
-use super::{CommandResult, Failure, context, exit, plan, show_report, signals};
+use super::output::show_report::show_report;
+use super::output::stdout::{Out, finish};
+use super::{context, exit, plan, signals};
 use crate::config::{Config, Environment};
 use crate::daemon::{Daemon, Options};
 use crate::ledger::{Access, Ledger};
@@ -98,7 +100,7 @@ async fn stay(config: Arc<Config>, simulator: &Simulator, global: &Global) -> Co
             "\nThe daemon runs both policies now, and then every minute.\n\n  \
              status page  http://{address}/\n  metrics      http://{address}/metrics\n\nCtrl-C ends it; nothing is left behind."
         );
-        super::finish(out, written, exit::DONE)?;
+        finish(out, written, exit::DONE)?;
     }
     daemon.run().await?;
     Ok(exit::DONE)
@@ -151,7 +153,7 @@ fn introduce(simulator: &Simulator, global: &Global) -> Result<(), Failure> {
         simulator.url(),
         holds(),
     );
-    super::finish(out, written, exit::DONE).map(drop)
+    finish(out, written, exit::DONE).map(drop)
 }
 
 /// A directory of the demo's own that goes with it.

@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::io::{ErrorKind, Write};
 
 use super::args::{Audit, AuditWhat, Format, Global, History};
+use super::failure::{CommandResult, Failure};
 use super::output::lists::HistoryEntry;
-use super::output::stdout::Out;
-use super::{CommandResult, Failure, context, exit, finish, output::lists};
+use super::output::stdout::{Out, finish};
+use super::{context, exit, output::lists};
 use crate::ledger::{Access, Fault, Ledger, RunFilter, RunRow, Verification};
 use crate::retention::report::{RunResult, Sent};
 use crate::retention::{Mode, PolicyName};

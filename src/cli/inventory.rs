@@ -9,8 +9,10 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
+use super::failure::Failure;
+use super::output::stdout::note;
 use super::sentences::count;
-use super::{Failure, context, exit, note, plan};
+use super::{context, exit, plan};
 use crate::config::{Config, PolicyEntry};
 use crate::ledger::Ledger;
 use crate::retention::policy::{Count, Knowledge, Limits, Mode};

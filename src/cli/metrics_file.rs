@@ -9,7 +9,8 @@ use std::path::Path;
 
 use rustix::fs::OFlags;
 
-use super::{Failure, exit};
+use super::exit;
+use super::failure::Failure;
 use crate::telemetry::Metrics;
 
 /// The metrics of 2,000 policies take 6 MB.

@@ -8,10 +8,11 @@ use std::path::Path;
 use chrono::{DateTime, Utc};
 
 use super::args::{Format, Freeze, Global, Hold, Holds, Release, Thaw};
+use super::failure::{CommandResult, Failure};
 use super::output::lists::HoldEntry;
-use super::output::stdout::Out;
+use super::output::stdout::{Out, finish};
 use super::sentences::{clean, timestamp};
-use super::{CommandResult, Failure, context, exit, finish, output::lists, under_way};
+use super::{context, exit, output::lists, under_way};
 use crate::ledger::{self, Access, Actor, Ledger};
 use crate::retention::{self, BackupId, HoldTarget};
 use crate::run;

@@ -5,10 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::args::{Format, Global, Plan};
-use super::output::decisions::Kind;
+use super::failure::{CommandResult, Failure};
 use super::output::progress::{Progress, Values};
+use super::output::report::Kind;
 use super::output::row_buffer::BufferedRows;
-use super::{CommandResult, Failure, context, exit, show_report};
+use super::output::show_report::show_report;
+use super::{context, exit};
 use crate::config::Config;
 use crate::retention::report::{InstanceCounts, Summary};
 use crate::retention::{InstanceId, PolicyName, RunReport};

@@ -3,20 +3,10 @@
 use std::sync::Arc;
 
 use super::args::{Global, LogFormat, LogLevel};
-use super::{CommandResult, Failure, context, exit, signals};
+use super::failure::{CommandResult, Failure};
+use super::{context, exit, signals};
 use crate::daemon::{self, Daemon, Options};
 use crate::telemetry;
-
-impl From<daemon::Error> for Failure {
-    fn from(error: daemon::Error) -> Self {
-        match error {
-            daemon::Error::NoProjects(_) => Self::of(exit::CONFIGURATION, &error),
-            daemon::Error::Client(error) => error.into(),
-            // The service manager tries again: a port becomes free.
-            daemon::Error::Listen { .. } => Self::of(exit::UNAVAILABLE, &error),
-        }
-    }
-}
 
 pub(super) fn run(global: &Global) -> CommandResult {
     // First of all: a SIGHUP is a reload from now on, and a SIGTERM an end in order.

@@ -3,8 +3,9 @@
 use std::io::Write as _;
 
 use super::args::{Global, Schema};
-use super::output::stdout::Out;
-use super::{CommandResult, exit, finish};
+use super::exit;
+use super::failure::CommandResult;
+use super::output::stdout::{Out, finish};
 use crate::config;
 
 pub(super) fn schema(args: Schema, _global: &Global) -> CommandResult {

@@ -4,8 +4,9 @@ use std::io::Write as _;
 use std::sync::Arc;
 
 use super::args::{Fleet, Global, Simulator};
-use super::output::stdout::Out;
-use super::{CommandResult, Failure, context, exit};
+use super::failure::{CommandResult, Failure};
+use super::output::stdout::{Out, finish};
+use super::{context, exit};
 use crate::simulator::{self, Fault, Options, RateLimit, Settings};
 
 pub(super) fn simulator(args: &Simulator, global: &Global) -> CommandResult {
@@ -35,7 +36,7 @@ pub(super) fn simulator(args: &Simulator, global: &Global) -> CommandResult {
         }
         let mut out = Out::raw();
         let written = write!(out, "{}", instructions(&simulator)).and_then(|()| out.flush());
-        let ended = super::finish(out, written, exit::DONE);
+        let ended = finish(out, written, exit::DONE);
         // The sender lives as long as the runtime, so the wait ends with a signal only.
         let _ = stop.wait_for(|stop| *stop).await;
         simulator.stop().await;

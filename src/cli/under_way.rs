@@ -3,8 +3,10 @@
 use std::collections::{BTreeMap, HashSet};
 use std::time::{Duration, Instant};
 
+use super::context;
+use super::failure::Failure;
+use super::output::stdout::note;
 use super::sentences::{clean, count, timestamp};
-use super::{Failure, context, note};
 use crate::ledger::{DeletionState, Ledger, OpenRequest, PastDeletion, RequestKey};
 use crate::retention::{BackupId, Hold, HoldTarget};
 

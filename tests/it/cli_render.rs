@@ -8,10 +8,10 @@ use std::process::{Command, Output, Stdio};
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use rds_retentiond::cli::output::decisions::Kind;
 use rds_retentiond::cli::output::lists::{HistoryEntry, HoldEntry};
+use rds_retentiond::cli::output::report::Kind;
 use rds_retentiond::cli::output::row_buffer::BufferedRows;
-use rds_retentiond::cli::output::stdout::Theme;
+use rds_retentiond::cli::output::theme::Theme;
 use rds_retentiond::cli::output::{decisions, json, lists};
 use rds_retentiond::retention::plan::ClockCheck;
 use rds_retentiond::retention::report::{

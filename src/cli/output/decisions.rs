@@ -10,28 +10,14 @@ use anstyle::{AnsiColor, Style};
 use chrono::{DateTime, Utc};
 
 use super::super::sentences::{action, age, clean, day, fate, moment, number, size};
-use super::report;
-use super::stdout::Theme;
+use super::report::{self, Kind};
 use super::table::{Cell, Column, Grid};
+use super::theme::{BOLD, DIM, Theme};
 use crate::retention::report::{Action, PolicyReport, Row, Summary};
 use crate::retention::{Fate, Instance, InstanceLife, Outcome, RunReport};
 
 /// More rows than this are not all shown unless asked for: whoever looks at so many wants to know what goes.
 const MOST_ROWS: usize = 200;
-
-/// What kind of report it is; decides the closing words.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    /// `plan`
-    Plan,
-    /// `plan --backups FILE`
-    Offline,
-    /// `apply`
-    Apply,
-}
-
-pub(in crate::cli) const BOLD: Style = Style::new().bold();
-pub(in crate::cli) const DIM: Style = Style::new().dimmed();
 
 /// Draws a report.
 pub fn report(out: &mut dyn Write, report: &RunReport, kind: Kind, theme: &Theme) -> io::Result<()> {

@@ -10,10 +10,11 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 
 use super::super::sentences::{clean, count, day, moment, number, size, target};
-use super::decisions::{BOLD, DIM};
-use super::json::{self, Stamp, SummaryJson};
-use super::stdout::Theme;
+use super::decision_json::Stamp;
+use super::json::{self, SummaryJson};
 use super::table::{Cell, Column, Grid};
+use super::theme::Theme;
+use super::theme::{BOLD, DIM};
 use super::wrap::paragraph;
 use crate::retention::policy::Mode;
 use crate::retention::report::{RunResult, Summary, Tally};
@@ -64,7 +65,7 @@ pub struct HistoryEntry {
     pub sent: BTreeMap<String, u64>,
     /// Approved, but left to the next run.
     pub left: u64,
-    /// What the guard or the world said against it.
+    /// What the guard said against it.
     pub message: Option<String>,
 }
 

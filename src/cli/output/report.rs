@@ -9,10 +9,9 @@ use std::io::{self, Write};
 use anstyle::{AnsiColor, Style};
 
 use super::super::sentences::{accept_count, clean, count, number, remedy, size, timestamp};
-use super::decisions::{BOLD, Kind};
 use super::lists::tally;
-use super::stdout::Theme;
 use super::table::{Cell, Column, Grid};
+use super::theme::{BOLD, Theme};
 use super::wrap::paragraph;
 use crate::retention::policy::Mode;
 use crate::retention::report::{GuardVerdict, PolicyReport, Restart, Sent, Skip, SkipReason};
@@ -20,6 +19,17 @@ use crate::retention::{Fate, Refusal, RunReport};
 
 /// So many lines of each kind, unless everything was asked for.
 const MOST_LINES: usize = 20;
+
+/// What kind of report it is; decides the closing words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// `plan`
+    Plan,
+    /// `plan --backups FILE`
+    Offline,
+    /// `apply`
+    Apply,
+}
 
 /// Draws it.
 pub(in crate::cli) fn draw(out: &mut dyn Write, report: &RunReport, kind: Kind, theme: &Theme) -> io::Result<()> {

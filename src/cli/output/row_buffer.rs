@@ -14,7 +14,7 @@ use flate2::write::DeflateEncoder;
 use serde::ser::{Error, SerializeSeq, Serializer};
 use serde_json::value::RawValue;
 
-use super::json::{DecisionJson, FateJson};
+use super::decision_json::{DecisionJson, FateJson};
 use crate::retention::report::{Action, Row};
 use crate::retention::{BackupId, Fate, PolicyName};
 use crate::run::{ReportDetail, RowSink};

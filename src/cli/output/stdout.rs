@@ -1,39 +1,18 @@
 //! The one way to stdout.
 //!
-//! It is locked once, buffered, and knows whether it is coloured and how wide it is. Not for stderr: that is for logs,
-//! progress and the one error at the end.
+//! It is locked once, buffered, and knows whether it is coloured and how wide it is. Stderr is for logs, progress, notes
+//! beside a result ([`note`]) and the one error at the end.
 
 use std::io::{self, BufWriter, IsTerminal, StdoutLock, Write};
 
 use anstream::{AutoStream, ColorChoice};
-use anstyle::Style;
 
 use super::super::args::{Color, Format, Global, Show};
+use super::super::exit;
+use super::super::failure::{CommandResult, Failure};
+use super::super::sentences::clean;
+use super::theme::Theme;
 use crate::telemetry::logging;
-
-/// How tables are drawn.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Theme {
-    /// Columns of the terminal; `None` draws as wide as needed, with full ids.
-    pub width: Option<usize>,
-    /// Whether escape sequences are written.
-    pub colour: bool,
-    /// List everything, however much.
-    pub all: bool,
-    /// How to call this program again, for the commands that are proposed.
-    pub program: String,
-}
-
-impl Theme {
-    /// The text in that style, where colour is wanted. The text must be clean.
-    pub fn paint(&self, style: Style, text: &str) -> String {
-        if self.colour && !text.is_empty() {
-            format!("{style}{text}{style:#}")
-        } else {
-            text.to_owned()
-        }
-    }
-}
 
 /// Stdout, locked. End with [`Out::finish`]: a drop writes out what is buffered, too, but tells nobody when that fails.
 pub struct Out {
@@ -161,5 +140,22 @@ pub fn forgive_broken_pipe(result: io::Result<()>) -> io::Result<()> {
     match result {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         other => other,
+    }
+}
+
+/// Ends a command's output: what was done stays done, and its code stands, when the reader went away meanwhile.
+pub fn finish(out: Out, written: io::Result<()>, code: u8) -> CommandResult {
+    let written = forgive_broken_pipe(written);
+    written
+        .and_then(|()| out.finish())
+        .map(|()| code)
+        .map_err(|error| Failure::new(exit::UNDONE, format!("stdout: {error}")))
+}
+
+/// Says something beside a result, on stderr: which state is used, that nothing can be deleted yet.
+pub fn note(text: &str) {
+    // As with the error at the end: without stderr there is nobody to tell.
+    if logging::flush() {
+        let _ = writeln!(anstream::stderr(), "{}", clean(text));
     }
 }

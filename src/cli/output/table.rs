@@ -9,7 +9,7 @@ use std::io::{self, Write};
 use anstyle::Style;
 use unicode_width::UnicodeWidthStr;
 
-use super::stdout::Theme;
+use super::theme::Theme;
 use super::wrap::wrap;
 
 /// Blanks between columns.

@@ -10,11 +10,10 @@ use std::io::{self, Write};
 use anstyle::AnsiColor;
 use chrono::{DateTime, Utc};
 
+use super::super::explain::{Answer, BackupInterval, PolicyAnswer, Present, is_enforced, keepers};
 use super::super::forecast::length;
 use super::super::sentences::{age, clean, count, databases, day, expired, keep, moment, shell_word, size, timestamp};
-use super::super::why::{Answer, BackupInterval, PolicyAnswer, Present, is_enforced, keepers};
-use super::decisions::{BOLD, DIM};
-use super::stdout::Theme;
+use super::theme::{BOLD, DIM, Theme};
 use super::wrap::{paragraph, wrap};
 use crate::ledger::{DeletionState, PastDeletion};
 use crate::retention::policy::Count;

@@ -8,7 +8,7 @@ use std::io::{self, Write};
 use anstyle::Style;
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
-use super::stdout::Theme;
+use super::theme::Theme;
 
 /// No line is made narrower than this: on a terminal that small nothing reads well.
 const LEAST: usize = 24;

@@ -4,9 +4,10 @@ use std::io::{self, Write};
 
 use serde::Serialize;
 
+use super::super::super::explain::{Answer, PolicyAnswer, Present, is_enforced};
 use super::super::super::forecast::length;
-use super::super::super::why::{Answer, PolicyAnswer, Present, is_enforced};
-use super::super::json::{self, Reasons, Stamp};
+use super::super::decision_json::{Reasons, Stamp};
+use super::super::json;
 use super::written;
 use crate::ledger::PastDeletion;
 use crate::retention::what_if::{Edit, EditedValue};

@@ -1,6 +1,6 @@
 //! Each command's own flags, with the examples of its help.
 //!
-//! The commands themselves, their long descriptions and the flags of all are in `args`, which re-exports what is here.
+//! The list of commands, their long descriptions and the flags of all are in `args`, which re-exports what is here.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -9,11 +9,11 @@ use chrono::{DateTime, Utc};
 use clap::{ArgAction, ArgGroup, Args, Subcommand};
 use clap_complete::Shell;
 
-use super::args::Format;
 use super::parse::{
     parse_digest, parse_hash, parse_loopback, parse_pace, parse_pattern, parse_short, parse_span, parse_text,
     parse_time, parse_until,
 };
+use super::values::Format;
 use crate::retention::{Pattern, Span};
 use crate::simulator::Fault;
 

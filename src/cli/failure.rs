@@ -1,0 +1,102 @@
+//! Why a command ended without its result: the message and the exit code, decided once for every error of the layers below.
+
+use super::exit;
+use crate::{config, daemon, ledger, rds, run};
+
+/// Why a command ended without its result: what to say, and the exit code.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// One of [`exit`]'s codes.
+    pub code: u8,
+    /// For a person; may have several lines, secrets never.
+    pub message: String,
+    /// Whether the message begins with a place, `FILE:LINE:COLUMN:`. Editors find it there, so nothing stands before it.
+    pub begins_with_place: bool,
+}
+
+impl Failure {
+    /// With the whole chain of causes, which is printed here and nowhere else.
+    pub fn of(code: u8, error: &dyn std::error::Error) -> Self {
+        let mut message = error.to_string();
+        let mut source = error.source();
+        while let Some(cause) = source {
+            let cause_text = cause.to_string();
+            // Many errors repeat their cause in their own words.
+            if !message.ends_with(&cause_text) {
+                message.push_str(": ");
+                message.push_str(&cause_text);
+            }
+            source = cause.source();
+        }
+        Self::new(code, message)
+    }
+
+    /// With words of our own.
+    pub fn new(code: u8, message: impl Into<String>) -> Self {
+        Self {
+            code,
+            message: message.into(),
+            begins_with_place: false,
+        }
+    }
+}
+
+/// What a command returns: its exit code, or why there is none of its own.
+pub type CommandResult = Result<u8, Failure>;
+
+impl From<config::Problems> for Failure {
+    fn from(problems: config::Problems) -> Self {
+        Self {
+            begins_with_place: true,
+            ..Self::new(exit::CONFIGURATION, problems.to_string())
+        }
+    }
+}
+
+impl From<ledger::Error> for Failure {
+    fn from(error: ledger::Error) -> Self {
+        let code = match &error {
+            ledger::Error::NoSuchHold(_)
+            | ledger::Error::SeveralHolds { .. }
+            | ledger::Error::NoSuchFreeze(_)
+            | ledger::Error::SeveralFreezes(_) => exit::USAGE,
+            error if error.is_lost() => exit::REFUSED,
+            // Nothing was deleted: something is left undone.
+            _ => exit::UNDONE,
+        };
+        Self::of(code, &error)
+    }
+}
+
+impl From<rds::Error> for Failure {
+    fn from(error: rds::Error) -> Self {
+        let code = match error.class() {
+            rds::Class::NotAllowed => exit::NOT_ALLOWED,
+            rds::Class::Configuration => exit::CONFIGURATION,
+            _ => exit::UNAVAILABLE,
+        };
+        Self::new(code, error.chain())
+    }
+}
+
+impl From<run::Error> for Failure {
+    fn from(error: run::Error) -> Self {
+        let code = match &error {
+            run::Error::NoSuchPolicy { .. } => exit::USAGE,
+            run::Error::Ledger(error) if error.is_lost() => exit::REFUSED,
+            _ => exit::UNDONE,
+        };
+        Self::of(code, &error)
+    }
+}
+
+impl From<daemon::Error> for Failure {
+    fn from(error: daemon::Error) -> Self {
+        match error {
+            daemon::Error::NoProjects(_) => Self::of(exit::CONFIGURATION, &error),
+            daemon::Error::Client(error) => error.into(),
+            // The service manager tries again: a port becomes free.
+            daemon::Error::Listen { .. } => Self::of(exit::UNAVAILABLE, &error),
+        }
+    }
+}

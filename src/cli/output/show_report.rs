@@ -1,0 +1,27 @@
+//! A report shown as its command was asked to: as tables or as JSON, with the exit code it deserves.
+
+use super::super::args::{Format, Global, Show};
+use super::super::exit;
+use super::super::failure::CommandResult;
+use super::report::Kind;
+use super::row_buffer::BufferedRows;
+use super::stdout::{Out, finish};
+use super::{decisions, json};
+use crate::retention::RunReport;
+
+/// Shows a report as asked for, as JSON with what its run told, and returns the exit code it deserves.
+pub fn show_report(report: &RunReport, told: &BufferedRows, kind: Kind, show: &Show, global: &Global) -> CommandResult {
+    let code = match kind {
+        Kind::Plan | Kind::Offline => exit::of_plan(report),
+        Kind::Apply => exit::of_run(report),
+    };
+    let mut out = Out::of(show.format, global.color);
+    let written = match show.format {
+        Format::Json => json::write_report(&mut out, report, told),
+        Format::Table => {
+            let theme = out.theme_of_report(global, show);
+            decisions::report(&mut out, report, kind, &theme)
+        }
+    };
+    finish(out, written, code)
+}
