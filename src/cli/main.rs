@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use clap::error::{ContextKind, ContextValue};
 use clap::{CommandFactory, FromArgMatches};
+use rustix::io::Errno;
 
 use super::args::{Cli, Command};
 use super::failure::{CommandResult, Failure};
@@ -19,6 +20,9 @@ use crate::telemetry::logging;
 
 /// The program.
 pub fn main() -> ExitCode {
+    if let Err(failure) = enough_files() {
+        return ExitCode::from(complain(&failure));
+    }
     signals::listen();
     let parsed = command()
         .try_get_matches()
@@ -30,6 +34,24 @@ pub fn main() -> ExitCode {
     // What is not written by then is lost: the end of the process waits for no reader.
     logging::flush();
     ExitCode::from(code)
+}
+
+/// How many files any command may need at once.
+const FILES: usize = 24;
+
+/// Whether so many can be open: what listens to signals does not start without, but panics.
+fn enough_files() -> Result<(), Failure> {
+    let open = |_| std::fs::File::open("/");
+    let opened: io::Result<Vec<_>> = (0..FILES).map(open).collect();
+    match opened {
+        Err(error) if matches!(Errno::from_io_error(&error), Some(Errno::MFILE | Errno::NFILE)) => Err(Failure::new(
+            exit::UNDONE,
+            format!(
+                "{error}: fewer than {FILES} more can be opened, so nothing was done: raise `ulimit -n` (systemd: LimitNOFILE=)"
+            ),
+        )),
+        _ => Ok(()),
+    }
 }
 
 /// The command line, but for variables of the environment that are empty: those are not set.

@@ -107,6 +107,17 @@ fn known_id(typed: &str, force: bool, ledger: &Ledger) -> Result<BackupId, Failu
     if force {
         return Ok(id);
     }
+    for id in [&id, &small] {
+        if let Some(since) = ledger.gone_since(id)? {
+            let message = format!(
+                "backup {} cannot be held: it is not listed any more, since {}, and not by a request of this program; \
+                 --force holds it all the same, should it come back",
+                clean(id.as_str()),
+                timestamp(since)
+            );
+            return Err(Failure::new(exit::UNDONE, message));
+        }
+    }
     let mut of_that_name = None;
     ledger.each_known_backup(|known| {
         if known.name == typed {

@@ -74,6 +74,8 @@ struct Heard {
     terminate: Signal,
     interrupt: Option<Signal>,
     hangup: Option<Signal>,
+    /// Listened to and not acted on, so that a file that grows over `ulimit -f` is an error and not the end of the process.
+    _file_too_large: Signal,
 }
 
 impl Heard {
@@ -84,6 +86,7 @@ impl Heard {
             terminate: signal(SignalKind::terminate())?,
             interrupt: unless_ignored(SignalKind::interrupt())?,
             hangup: unless_ignored(SignalKind::hangup())?,
+            _file_too_large: signal(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw()))?,
         })
     }
 

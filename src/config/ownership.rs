@@ -116,8 +116,12 @@ pub(super) fn problems(places: &Places<'_>) -> Vec<Problem> {
     }
     // One that is not there yet is made by this program, for its user alone.
     found.directory(places.state_dir, &trusted, false);
+    found.state_files(places.state_dir, &trusted);
     found.0
 }
+
+/// How the names of the state's own files begin: the ledger, its log and the log's index; the lock of who deletes.
+const STATE_FILES: [&str; 2] = ["ledger.sqlite3", "deletions.lock"];
 
 fn directory_of(file: &Path) -> &Path {
     file.parent()
@@ -135,6 +139,46 @@ impl Found {
         let Ok(metadata) = fs::metadata(&resolved) else { return };
         let objection = trusted.objection(&resolved, &metadata, is_sticky_good);
         self.note(directory, &resolved, objection);
+        self.way_to(directory, &resolved);
+    }
+
+    /// Whoever may write a directory above can put another one in its place, be it in the name or in what a link in it leads
+    /// to; only not where that is sticky.
+    fn way_to(&mut self, named: &Path, resolved: &Path) {
+        let absolute = std::path::absolute(named).unwrap_or_else(|_| named.to_owned());
+        for above in resolved.ancestors().chain(absolute.ancestors()).skip(1) {
+            let Ok(resolved) = fs::canonicalize(above) else {
+                continue;
+            };
+            let Ok(metadata) = fs::metadata(&resolved) else {
+                continue;
+            };
+            let mode = metadata.mode();
+            if mode & OTHERS_WRITE != 0 && mode & STICKY == 0 && !is_read_only(&resolved) {
+                let objection = format!(
+                    "lies below {}, and everybody may write that (mode {:04o})",
+                    resolved.display(),
+                    mode & 0o7777
+                );
+                self.note(named, &resolved, Some(objection));
+            }
+        }
+    }
+
+    /// The state's files may be readable or writable in spite of their directory: through a second name, or a descriptor
+    /// that was opened before the directory was closed to others.
+    fn state_files(&mut self, state_dir: &Path, trusted: &Trusted) {
+        let Ok(entries) = fs::read_dir(state_dir) else { return };
+        for entry in entries.flatten() {
+            let name = entry.file_name();
+            let is_state = |start: &&str| name.as_encoded_bytes().starts_with(start.as_bytes());
+            // What is no plain file the ledger refuses itself.
+            let Ok(metadata) = entry.metadata() else { continue };
+            if metadata.is_file() && STATE_FILES.iter().any(is_state) {
+                let path = entry.path();
+                self.note(&path, &path, trusted.objection(&path, &metadata, false));
+            }
+        }
     }
 
     fn note(&mut self, named: &Path, resolved: &Path, objection: Option<String>) {

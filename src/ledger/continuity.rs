@@ -14,6 +14,7 @@ use rusqlite::{Connection, Transaction};
 use super::archive::Chunks;
 use super::open::{beside, identity};
 use super::verify::Replay;
+use super::wal::Log;
 use super::{Error, Fault, chain};
 
 /// The last head of a state's chain that this process committed or read. Clones share it: give it to every opening of the
@@ -97,6 +98,17 @@ fn words(tx: &Transaction<'_>, after: i64, to: i64) -> Result<i64, Error> {
         .query_row([after, to], |row| row.get(0))?)
 }
 
+/// What a transaction that has just been committed wrote.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Commit {
+    /// Nothing, or there was none.
+    Nothing,
+    /// Perhaps nothing: SQLite writes no page that stays the same.
+    Something,
+    /// A row of the chain: the log is longer for it.
+    Row,
+}
+
 /// The files of an open ledger, as far as the file system tells them apart.
 #[derive(Debug)]
 pub(super) struct Files {
@@ -105,6 +117,8 @@ pub(super) struct Files {
     which: [Option<(u64, u64)>; 3],
     /// The file itself as this process last wrote it, or found it good.
     content: Mutex<Content>,
+    /// The log as it was last found good, and the file it was then.
+    log: Mutex<(Content, Option<Log>)>,
 }
 
 impl Files {
@@ -112,7 +126,50 @@ impl Files {
         Self {
             which: which(path),
             content: Mutex::new(content(path)),
+            log: Mutex::default(),
         }
+    }
+
+    /// Whether a process that opened the ledger after this one is gone would find in the log what this one knows of it, and
+    /// after a transaction of its own, that one too. What is not in the log any more must be in the file alone.
+    pub(super) fn is_log_good(
+        &self,
+        path: &Path,
+        written: Commit,
+        is_in_file: impl FnOnce() -> bool,
+    ) -> std::io::Result<bool> {
+        // On a file system that cannot hold one there is none.
+        if self.which[1].is_none() {
+            return Ok(true);
+        }
+        let log_path = beside(path, "-wal");
+        let mut last = self.log.lock().unwrap_or_else(PoisonError::into_inner);
+        let (before, known) = *last;
+        let now = content(&log_path);
+        if now == before && written == Commit::Nothing {
+            return Ok(true);
+        }
+        let (found, is_in_it) = match &known {
+            // A commit costs the reading of what it wrote, not of the whole log.
+            Some(known) if written != Commit::Nothing => (known.read_on(&log_path)?, true),
+            _ => Log::read(&log_path, known.as_ref())?,
+        };
+        let is_good = match (&known, &found) {
+            (Some(known), Some(found)) if found.is_same_as(known) => {
+                is_in_it && found.is_longer_than(known, written == Commit::Row)
+            }
+            (Some(known), Some(found)) if found.is_newer_than(known) => true,
+            // An older copy: it would be worked into the file again.
+            (Some(known), Some(found)) if known.is_newer_than(found) => false,
+            (None, Some(found)) => written != Commit::Row || found.has_any(),
+            (None, None) if written == Commit::Nothing => true,
+            // Emptied or started again by another process, after it moved everything into the file.
+            _ => is_in_file(),
+        };
+        if is_good {
+            *last = (now, found);
+        }
+        Ok(is_good)
     }
 
     /// Fails where a file is another one now. `reads_only`: somebody who only reads has no part in the log's existence.
@@ -152,10 +209,10 @@ fn which(path: &Path) -> [Option<(u64, u64)>; 3] {
     ]
 }
 
-/// Time of change and size.
+/// Time of change, which nobody can set, and size.
 type Content = Option<(i64, i64, u64)>;
 
 fn content(path: &Path) -> Content {
     let found = fs::symlink_metadata(path).ok()?;
-    Some((found.mtime(), found.mtime_nsec(), found.size()))
+    Some((found.ctime(), found.ctime_nsec(), found.size()))
 }

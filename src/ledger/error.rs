@@ -71,6 +71,9 @@ pub enum Error {
     /// Nothing to release.
     #[error("no active hold is called {0} or holds exactly that backup; `holds` lists them")]
     NoSuchHold(String),
+    /// A hold that was released or has ended, by somebody else perhaps, since it was listed.
+    #[error("hold {0} is not in force any more: it was released, or has ended; `holds --all` lists it")]
+    HoldIsOver(String),
     /// More than one hold on one backup.
     #[error("backup {backup} has several holds: release one of {} by its id", holds.join(", "))]
     SeveralHolds {
@@ -82,6 +85,9 @@ pub enum Error {
     /// No freeze of that id.
     #[error("no freeze {0} is in force; `thaw` without an id names those that are")]
     NoSuchFreeze(String),
+    /// A freeze that was ended, by somebody else perhaps, or is past its end.
+    #[error("freeze {0} is not in force any more: it was ended, or is past its end; `audit export` tells who ended it")]
+    FreezeIsOver(String),
     /// More than one freeze, and none named.
     #[error("several freezes are in force, so none was ended: name one, or add --all:{}", listed(.0))]
     SeveralFreezes(Vec<PlacedFreeze>),
@@ -145,9 +151,9 @@ pub enum Fault {
          restart the service: it makes a new state, without the holds and freezes placed by command"
     )]
     Gone,
-    /// Another file has its name now, or that of its log.
+    /// Another file has its name now, or that of its log; or the log is not what was written.
     #[error(
-        "the ledger was replaced, or its -wal or -shm file removed, while it was open. Nothing is deleted and nothing more \
+        "the ledger was replaced, or its -wal file cut or overwritten, or its -wal or -shm file removed, while it was open. Nothing is deleted and nothing more \
          is written. Put the same state back: a daemon then goes on by itself. To go on with what is there now, restart \
          the service; check `holds` and the freeze first"
     )]
@@ -165,6 +171,12 @@ pub enum Fault {
     /// Written by an older program, and opened for reading only.
     #[error("written by an older version of this program (format {0}): start the daemon once, which converts it")]
     Older(i64),
+    /// A file with a second name.
+    #[error(
+        "has a second name (a hard link), by which another state directory may use it at the same time, and is not used: \
+         `find / -xdev -samefile` this file shows both; remove the wrong one, and run again. A copy must be a file of its own"
+    )]
+    Linked,
     /// A link, a pipe or a device where a file of ours should be.
     #[error(
         "is not a plain file but a link, a directory, a pipe or a device, and is not followed or used: nothing of this \

@@ -3,7 +3,7 @@
 //! Those of the configuration are not kept here: `intend` is given them.
 
 use chrono::{DateTime, SubsecRound, Utc};
-use rusqlite::Transaction;
+use rusqlite::{OptionalExtension, Transaction};
 use serde::{Deserialize, Serialize};
 
 use super::chain::{self, Kind};
@@ -164,6 +164,16 @@ pub(super) fn all_freezes(tx: &Transaction<'_>) -> Result<Vec<(i64, PlacedFreeze
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
+/// Whether there ever was a freeze of that id.
+fn was_placed(tx: &Transaction<'_>, id: &str) -> Result<bool, Error> {
+    let last: Option<i64> = tx
+        .prepare_cached("SELECT seq FROM sqlite_sequence WHERE name = 'freeze'")?
+        .query_row([], |row| row.get(0))
+        .optional()?;
+    let number = id.strip_prefix(['f', 'F']).and_then(|number| number.parse().ok());
+    Ok(number.is_some_and(|number: i64| number >= 1 && Some(number) <= last))
+}
+
 /// The freeze in force at `now`; of several the one that lasts longest.
 pub(super) fn frozen(tx: &Transaction<'_>, now: DateTime<Utc>) -> Result<Option<Freeze>, Error> {
     let placed = all_freezes(tx)?.into_iter().map(|(_, placed)| placed.freeze);
@@ -214,10 +224,10 @@ impl Ledger {
         let Actor { by, reason } = actor.into();
         self.write(|tx| {
             let is_this = |id: &str| id.eq_ignore_ascii_case(name);
-            let active = all(tx)?.into_iter().filter(|(_, placed)| placed.is_active(now));
-            let (by_id, others): (Vec<_>, Vec<_>) =
-                active.partition(|(_, placed)| placed.hold.id.as_deref().is_some_and(is_this));
             let of_backup = |hold: &Hold| matches!(&hold.target, HoldTarget::Backup(id) if is_this(id.as_str()));
+            let has_id = |hold: &Hold| hold.id.as_deref().is_some_and(is_this);
+            let (active, over): (Vec<_>, Vec<_>) = all(tx)?.into_iter().partition(|(_, placed)| placed.is_active(now));
+            let (by_id, others): (Vec<_>, Vec<_>) = active.into_iter().partition(|(_, placed)| has_id(&placed.hold));
             let mut found = by_id;
             if found.is_empty() {
                 found = others
@@ -232,7 +242,15 @@ impl Ledger {
                 });
             }
             let Some((number, placed)) = found.pop() else {
-                return Err(Error::NoSuchHold(name.to_owned()));
+                let was_there = over
+                    .iter()
+                    .any(|(_, placed)| has_id(&placed.hold) || of_backup(&placed.hold));
+                let error = if was_there {
+                    Error::HoldIsOver
+                } else {
+                    Error::NoSuchHold
+                };
+                return Err(error(name.to_owned()));
             };
             tx.prepare_cached("UPDATE hold SET released_at = ?2 WHERE number = ?1")?
                 .execute((number, Stamp(now)))?;
@@ -296,7 +314,12 @@ impl Ledger {
                 Thaw::Id(id) => {
                     found.retain(|(_, placed)| placed.id.eq_ignore_ascii_case(id));
                     if found.is_empty() {
-                        return Err(Error::NoSuchFreeze(id.to_owned()));
+                        let error = if was_placed(tx, id)? {
+                            Error::FreezeIsOver
+                        } else {
+                            Error::NoSuchFreeze
+                        };
+                        return Err(error(id.to_owned()));
                     }
                 }
             }

@@ -31,6 +31,7 @@ pub mod runs;
 mod schema;
 pub mod settlements;
 mod verify;
+mod wal;
 
 #[cfg(test)]
 mod fixtures;
@@ -44,12 +45,14 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use chrono::{DateTime, Utc};
+use rusqlite::config::DbConfig;
 use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, ValueRef};
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 
 pub use approvals::{APPROVABLE_FOR, RefusedPlan};
 pub use chain::Verification;
 pub use configured::{freeze_key, hold_key};
+use continuity::Commit;
 pub use continuity::KnownHead;
 pub use error::{Error, Fault};
 pub use grace::{GraceKey, GracePeriod, GraceSeen, GraceStart, GraceUpdate};
@@ -166,12 +169,27 @@ impl Ledger {
         let writes = matches!(behavior, TransactionBehavior::Immediate);
         let attempt = |connection: &mut Connection| -> Result<T, Error> {
             let (looked, is_touched) = self.files.look(&self.path, connection)?;
+            if !writes {
+                self.check_log(connection, Commit::Nothing)?;
+            }
             let tx = connection.transaction_with_behavior(behavior)?;
+            if writes && !self.is_log_good(Commit::Nothing)? {
+                return Err(self.log_lost(&tx));
+            }
+            let (changes, rows) = (tx.total_changes(), chain::noted(&tx)?.0);
             self.known.check(&tx, is_touched)?;
             let value = work(&tx)?;
             let seen = self.known.seen(&tx)?;
+            let written = match (tx.total_changes() != changes, chain::noted(&tx)?.0 > rows) {
+                (_, true) => Commit::Row,
+                (true, false) => Commit::Something,
+                (false, false) => Commit::Nothing,
+            };
             tx.commit()?;
             self.known.learn(seen);
+            if written != Commit::Nothing {
+                self.check_log(connection, written)?;
+            }
             self.files.accept(&self.path, looked, writes);
             Ok(value)
         };
@@ -198,6 +216,42 @@ impl Ledger {
         ready
             .and_then(|()| attempt(&mut connection))
             .map_err(|error| error.at(&self.path))
+    }
+
+    /// Fails where what is committed would not outlast this process. In doubt it looks again while nobody else can write.
+    fn check_log(&self, connection: &mut Connection, written: Commit) -> Result<(), Error> {
+        if self.is_log_good(written)? {
+            return Ok(());
+        }
+        let tx = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        if self.is_log_good(written)? {
+            return Ok(());
+        }
+        Err(self.log_lost(&tx))
+    }
+
+    /// What became of it. What is wrong in the log must not be copied into the file when this process ends.
+    fn log_lost(&self, tx: &Transaction<'_>) -> Error {
+        let _ = tx.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true);
+        // Beside a log that was emptied in order, it is the file that was set back.
+        let file = self.known.check(tx, true).err().filter(Error::is_lost);
+        file.unwrap_or_else(|| Error::of_file(Fault::Replaced))
+    }
+
+    fn is_log_good(&self, written: Commit) -> Result<bool, Error> {
+        // Who only reads may have no part in a log.
+        if self.reads_only {
+            return Ok(true);
+        }
+        let is_in_file = || {
+            let alone = open::open_immutable(&self.path);
+            alone.is_ok_and(|(file, _)| {
+                file.unchecked_transaction()
+                    .is_ok_and(|tx| self.known.check(&tx, false).is_ok())
+            })
+        };
+        let is_good = self.files.is_log_good(&self.path, written, is_in_file);
+        is_good.map_err(|error| Error::storage(&self.path, Fault::Io(error)))
     }
 }
 

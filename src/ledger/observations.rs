@@ -225,6 +225,16 @@ impl Ledger {
         })
     }
 
+    /// When a backup was first missed that is listed no more, as long as that is remembered.
+    pub fn gone_since(&self, backup: &BackupId) -> Result<Option<DateTime<Utc>>, Error> {
+        self.read(|tx| {
+            let since = tx
+                .prepare_cached("SELECT MAX(gone_since) FROM seen_backup WHERE backup = ?1")?
+                .query_row([backup.as_str()], |row| row.get::<_, Option<Stamp>>(0))?;
+            Ok(since.map(|since| since.0))
+        })
+    }
+
     /// What was last believed of a project.
     pub fn believed(&self, project: &ProjectName) -> Result<BelievedCounts, Error> {
         self.read(|tx| {

@@ -89,12 +89,8 @@ impl Ledger {
             Err(error) => return Err(Error::storage(dir, io_fault(error))),
         };
         let path = dir.join(FILE);
-        let exists = || {
-            path.try_exists()
-                .map_err(|error| Error::storage(&path, io_fault(error)))
-        };
         let mut is_new = false;
-        if !exists()? {
+        if !exists(&path).map_err(|error| Error::storage(&path, io_fault(error)))? {
             if !may_create {
                 return Err(missing(path));
             }
@@ -133,7 +129,7 @@ impl Ledger {
             _ => fail(error),
         })?;
         let path = dir.join(LOCK);
-        check_file(&path, &fs::metadata(dir).map_err(fail)?)?;
+        check_file(&path)?;
         let file = OpenOptions::new()
             .create(true)
             .write(true)
@@ -144,8 +140,8 @@ impl Ledger {
             .open(&path)
             .map_err(fail)?;
         let (found, directory) = (file.metadata().map_err(fail)?, fs::metadata(dir).map_err(fail)?);
-        if !is_plain(&found, &directory) {
-            return Err(Error::storage(&path, Fault::NotPlain));
+        if let Some(fault) = objection(&found) {
+            return Err(Error::storage(&path, fault));
         }
         give_away(&file, &found, &directory);
         match file.try_lock() {
@@ -185,6 +181,15 @@ fn is_at(file: &File, path: &Path) -> bool {
         .is_ok_and(|open| identity(path) == Some((open.dev(), open.ino())))
 }
 
+/// Whether something has that name, be it a link to nowhere: its ledger is elsewhere, and only not there now.
+fn exists(path: &Path) -> std::io::Result<bool> {
+    match fs::symlink_metadata(path) {
+        Ok(_) => Ok(true),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
 fn io_fault(error: std::io::Error) -> Fault {
     match error.kind() {
         ErrorKind::StorageFull | ErrorKind::QuotaExceeded => Fault::Full,
@@ -200,7 +205,7 @@ fn create(dir: &Path, path: &Path, now: DateTime<Utc>) -> Result<bool, Error> {
     // The directory itself is the lock, so that two first starts make one ledger.
     let directory = File::open(dir).map_err(fail)?;
     directory.lock().map_err(fail)?;
-    if path.try_exists().map_err(fail)? {
+    if exists(path).map_err(fail)? {
         return Ok(false);
     }
     let draft = dir.join(format!("{FILE}.new"));
@@ -357,22 +362,24 @@ pub(super) fn beside(path: &Path, suffix: &str) -> PathBuf {
 
 const ROOT: u32 = 0;
 
-/// Whether a file in a state directory is one that this program or its owner can have put there: a regular file, and no
-/// second name of a file that is not the directory's owner's. The owner could lay links by which root would write, or give
-/// away, a file elsewhere.
-fn is_plain(found: &Metadata, directory: &Metadata) -> bool {
-    found.is_file() && (found.nlink() <= 1 || found.uid() == directory.uid())
+/// What is wrong with a file in a state directory, if it is not one that this program or its owner can have put there: a
+/// regular file with one name. By a second name another state directory would have the same ledger and another lock; and
+/// the directory's owner could lay links by which root would write, or give away, a file elsewhere.
+fn objection(found: &Metadata) -> Option<Fault> {
+    if !found.is_file() {
+        return Some(Fault::NotPlain);
+    }
+    (found.nlink() > 1).then_some(Fault::Linked)
 }
 
 /// Refuses a ledger of which a file is not plain, before SQLite opens it.
 fn check_files(dir: &Path) -> Result<(), Error> {
-    let directory = fs::metadata(dir).map_err(|error| Error::storage(dir, io_fault(error)))?;
-    files(dir).iter().try_for_each(|path| check_file(path, &directory))
+    files(dir).iter().try_for_each(|path| check_file(path))
 }
 
-fn check_file(path: &Path, directory: &Metadata) -> Result<(), Error> {
+fn check_file(path: &Path) -> Result<(), Error> {
     match fs::symlink_metadata(path) {
-        Ok(found) if !is_plain(&found, directory) => Err(Error::storage(path, Fault::NotPlain)),
+        Ok(found) => objection(&found).map_or(Ok(()), |fault| Err(Error::storage(path, fault))),
         Err(error) if error.kind() != ErrorKind::NotFound => Err(Error::storage(path, io_fault(error))),
         _ => Ok(()),
     }
@@ -402,7 +409,7 @@ fn give_to_owner(dir: &Path) {
         let Ok((file, found)) = opened.and_then(|file| file.metadata().map(|found| (file, found))) else {
             continue;
         };
-        if is_plain(&found, &directory) && found.uid() == ROOT {
+        if objection(&found).is_none() && found.uid() == ROOT {
             let this = format!("/proc/self/fd/{}", file.as_raw_fd());
             let _ = chown(this, Some(directory.uid()), Some(directory.gid()));
         }

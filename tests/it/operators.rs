@@ -50,6 +50,12 @@ async fn a_freeze_ends_no_other_one_early() {
         .says("f2: release night");
     world.run(&["thaw", "f7"]).await.exits(64).says("no freeze f7");
     let ran = world.run(&["thaw", "F2", "--reason", "done"]).await.exits(0);
+    // Somebody else was faster: nothing is wrong with what was typed.
+    world
+        .run(&["thaw", "F2"])
+        .await
+        .exits(1)
+        .says("F2 is not in force any more");
     assert!(ran.stdout.contains("f2 (release night"), "{ran:?}");
     assert!(ran.stdout.contains("f1 (case 4711) is still in force"), "{ran:?}");
     world.apply().await.exits(3);
@@ -205,6 +211,24 @@ async fn on_a_terminal_approve_shows_the_plan_and_asks() {
     assert!(said.contains(&backup_id(1, 7)) && said.contains("nightly-7"), "{said}");
     assert!(said.contains("Approve the deletion of 5 backups?"), "{said}");
     world.deleted_exactly(&ids(1, 3..8));
+}
+
+#[tokio::test]
+async fn what_somebody_else_has_released_or_deleted_meanwhile_is_1_and_what_never_was_is_64() {
+    let world = World::new(&[4]).await;
+    world.policies(&super::world::KEEP_3.replace("enforce", "dry-run"));
+    world.apply().await.exits(0);
+    let id = backup_id(1, 1);
+    world.run(&["hold", &id, "--reason", "x"]).await.exits(0);
+    world.run(&["release", "h1"]).await.exits(0);
+    for name in ["h1", "H1", &id] {
+        world
+            .run(&["release", name])
+            .await
+            .exits(1)
+            .says("not in force any more");
+    }
+    world.run(&["release", "h2"]).await.exits(64).says("no active hold");
 }
 
 /// What is written and covers nothing is said wherever somebody looks, and is no error.

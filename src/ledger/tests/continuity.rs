@@ -206,7 +206,7 @@ fn no_link_pipe_or_directory_under_our_names_is_followed_or_used() {
 }
 
 #[test]
-fn a_second_name_of_another_users_file_is_neither_written_nor_given_away() {
+fn a_file_with_a_second_name_is_neither_written_nor_given_away() {
     const SERVICE: u32 = 64_321;
     use std::os::unix::fs::{MetadataExt, chown};
     for name in [
@@ -231,7 +231,7 @@ fn a_second_name_of_another_users_file_is_neither_written_nor_given_away() {
             Ledger::open(dir, Access::Existing, noon()).map(|_| ())
         };
         assert!(
-            used.is_err_and(|error| matches!(error.fault(), Some(Fault::NotPlain))),
+            used.is_err_and(|error| matches!(error.fault(), Some(Fault::Linked))),
             "{name}"
         );
         assert_eq!(fs::read_to_string(&target).unwrap(), "root's");
