@@ -60,7 +60,7 @@ pub use history::{DeletionState, PastDeletion};
 pub use holds::{Actor, PlacedFreeze, PlacedHold, Thaw};
 pub use key_refusals::KeyRefusal;
 pub use observations::{Believed, BelievedCounts, KnownBackup, SeenBackup, SeenInstance};
-pub use observed_backups::{Elsewhere, ObservedBackup, REMEMBERED, Remembered};
+pub use observed_backups::{ObservedBackup, REMEMBERED, Remembered};
 pub use open::{Access, DeletionLock};
 pub use requests::{Intent, IntentResult, LedgerWrite, Listing, OpenItem, OpenRequest, RequestKey, Written};
 pub use runs::{FinishedPolicy, LastBegun, LastRuns, LeftOpen, NewRun, RunFilter, RunRow};

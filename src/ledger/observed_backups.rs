@@ -3,7 +3,7 @@
 //! Plain state, not in the chain. What a backup said first as COMPLETED or FAILED stays until somebody accepts something else; a
 //! backup that is listed no more is remembered for seven days.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use rusqlite::OptionalExtension;
@@ -133,19 +133,6 @@ fn is_finished(status: &BackupStatus) -> bool {
     matches!(status, BackupStatus::Completed | BackupStatus::Failed)
 }
 
-/// An id that another instance lists, or listed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Elsewhere {
-    /// The backup.
-    pub backup: BackupId,
-    /// The other instance.
-    pub instance: InstanceId,
-    /// Whether that instance's last listing had it.
-    pub is_listed: bool,
-    /// When that instance last listed it, as far as runs are over; `None` where that is not known.
-    pub at: Option<DateTime<Utc>>,
-}
-
 impl Ledger {
     /// What an instance's listings said of its backups.
     pub fn remembered(&self, instance: &InstanceId) -> Result<Remembered, Error> {
@@ -177,46 +164,33 @@ impl Ledger {
         })
     }
 
-    /// Which of these backups other instances list, or listed.
-    pub fn listed_elsewhere<'a>(
+    /// Every backup that instances list, or listed, but for those of instances that are left out: with the instance, and when that
+    /// instance last listed it, as far as runs are over; `None` where that is not known.
+    pub fn each_listed(
         &self,
-        instance: &InstanceId,
-        backups: impl Iterator<Item = &'a BackupId>,
-    ) -> Result<Vec<Elsewhere>, Error> {
+        is_left_out: impl Fn(&InstanceId) -> bool,
+        mut each: impl FnMut(&InstanceId, &BackupId, Option<DateTime<Utc>>),
+    ) -> Result<(), Error> {
         self.read(|tx| {
-            let mut statement = tx.prepare_cached(
-                "SELECT s.instance, s.gone_since IS NULL, COALESCE(s.gone_since, l.at) \
-                 FROM seen_backup s LEFT JOIN last_listing l ON l.instance = s.instance WHERE s.backup = ?1 AND s.instance <> ?2",
+            let mut next = tx.prepare_cached(
+                "SELECT s.instance, (SELECT at FROM last_listing l WHERE l.instance = s.instance) FROM seen_backup s \
+                 WHERE s.instance > ?1 ORDER BY s.instance LIMIT 1",
             )?;
-            let mut elsewhere = Vec::new();
-            for backup in backups {
-                let rows = statement.query_map((backup.as_str(), instance.as_str()), |row| {
-                    Ok(Elsewhere {
-                        backup: backup.clone(),
-                        instance: InstanceId::from(row.get::<_, String>(0)?),
-                        is_listed: row.get(1)?,
-                        at: row.get::<_, Option<Stamp>>(2)?.map(|at| at.0),
-                    })
-                })?;
-                for row in rows {
-                    elsewhere.push(row?);
+            let mut listed = tx.prepare_cached("SELECT backup, gone_since FROM seen_backup WHERE instance = ?1")?;
+            let mut last = String::new();
+            let read = |row: &rusqlite::Row<'_>| Ok((row.get::<_, String>(0)?, row.get::<_, Option<Stamp>>(1)?));
+            while let Some((instance, at)) = next.query_row([&last], read).optional()? {
+                last.clone_from(&instance);
+                let instance = InstanceId::from(instance);
+                if is_left_out(&instance) {
+                    continue;
+                }
+                for row in listed.query_map([instance.as_str()], read)? {
+                    let (backup, gone_since) = row?;
+                    each(&instance, &BackupId::from(backup), gone_since.or(at).map(|at| at.0));
                 }
             }
-            Ok(elsewhere)
-        })
-    }
-
-    /// Those of these ids that listings of manual backups showed, of whatever instance.
-    pub fn listed_as_manual<'a>(&self, ids: impl Iterator<Item = &'a BackupId>) -> Result<HashSet<BackupId>, Error> {
-        self.read(|tx| {
-            let mut statement = tx.prepare_cached("SELECT 1 FROM seen_backup WHERE backup IN (?1, ?2) LIMIT 1")?;
-            let mut manual = HashSet::new();
-            for id in ids {
-                if statement.exists((id.as_str(), id.as_str().to_ascii_lowercase()))? {
-                    manual.insert(id.clone());
-                }
-            }
-            Ok(manual)
+            Ok(())
         })
     }
 

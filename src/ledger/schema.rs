@@ -166,7 +166,6 @@ ALTER TABLE seen_backup ADD COLUMN begin INTEGER;
 ALTER TABLE seen_backup ADD COLUMN ended INTEGER;
 ALTER TABLE seen_backup ADD COLUMN engine TEXT;
 ALTER TABLE seen_backup ADD COLUMN gone_since INTEGER;
-CREATE INDEX seen_backup_by_id ON seen_backup (backup);
 CREATE TABLE last_listing (instance TEXT PRIMARY KEY, at INTEGER NOT NULL) STRICT, WITHOUT ROWID;
 INSERT INTO last_listing
     SELECT s.instance, COALESCE((SELECT MAX(at) FROM believed b WHERE b.instance = s.instance), (SELECT MAX(at) FROM believed), 0)

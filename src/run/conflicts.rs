@@ -1,8 +1,8 @@
 //! What two instances list: one of the two listings is wrong, nothing tells which, and so nothing of either instance is deleted.
 //!
-//! Every listed id is compared, due or not: an id of another instance fills slots, too. In a run the ledger has what every
-//! instance listed, in this run and in the last seven days, so that memory does not grow with the fleet. A plan writes no ledger and keeps
-//! eight bytes for each id.
+//! Every listed id is compared, due or not: an id of another instance fills slots, too. A run keeps eight bytes for each id that it
+//! lists, and compares them when it has listed everything; of instances that it does not read the ledger has what they listed
+//! in the last seven days. An index of all ids in the ledger would cost a first run three times its work (docs/scale.md).
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::hash::{BuildHasher, RandomState};
@@ -12,7 +12,7 @@ use chrono::{DateTime, Utc};
 use super::instances::{InstanceJob, LedgerSnapshot};
 use super::policy_run::PolicyRuns;
 use super::scan::{Scan, skip_job};
-use super::{Error, Purpose, RunContext, RunRequest, blocking};
+use super::{Error, RunContext, RunRequest, blocking};
 use crate::ledger::{REMEMBERED, Remembered};
 use crate::retention::report::{Skip, SkipReason};
 use crate::retention::{Backup, BackupId, Doubt, Instance, InstanceId, InstanceLife, ProjectName};
@@ -21,114 +21,162 @@ use crate::retention::{Backup, BackupId, Doubt, Instance, InstanceId, InstanceLi
 #[derive(Default)]
 pub(super) struct Conflicts {
     hasher: RandomState,
-    /// Of every id that was listed; only in a plan.
-    hashes: Vec<u64>,
-    /// Of ids that are known to be conflicts before anything is decided.
+    /// Of every id that this run listed.
+    listed: Vec<u64>,
+    /// Of ids that an instance of this run listed within the last seven days, and lists no more.
+    gone: Vec<u64>,
+    /// Of ids that are known to be contested before anything is decided.
     known: HashSet<u64>,
-    /// Who lists a known one.
-    first: HashMap<BackupId, InstanceId>,
+    /// The first instance that was found to list a known one.
+    first: HashMap<u64, InstanceId>,
     /// What was decided, with its running policies.
-    judged: HashMap<InstanceId, (ProjectName, Vec<usize>)>,
+    decided: HashMap<InstanceId, (ProjectName, Vec<usize>)>,
     /// What is left alone, and why.
     left_alone: BTreeMap<InstanceId, String>,
-    /// A conflict came out after one of its instances was decided.
-    is_late: bool,
 }
 
 impl Conflicts {
-    /// Compares a believed listing with those of other instances and marks what both have.
-    pub(super) fn compare(
+    /// Takes in a believed listing, and marks what is known to be contested.
+    pub(super) fn add(
         &mut self,
         request: &RunRequest,
-        context: &RunContext,
         instance: &Instance,
         running: Vec<usize>,
         backups: &mut [Backup],
         remembered: &Remembered,
-    ) -> Result<(), Error> {
-        let mut conflicts: HashSet<BackupId> = HashSet::new();
-        if let Some(ledger) = &context.ledger {
-            let since = |at: Option<DateTime<Utc>>| at.is_none_or(|at| request.now - at < REMEMBERED);
-            let listed: HashSet<&BackupId> = backups.iter().map(|backup| &backup.id).collect();
-            // What it listed within the last days counts although it is gone.
-            let gone = remembered
-                .backups
-                .iter()
-                .filter(|(id, said)| !listed.contains(id) && since(said.gone_since.or(remembered.last)));
-            let ids = listed.iter().copied().chain(gone.map(|(id, _)| id));
-            for other in blocking(|| ledger.listed_elsewhere(&instance.id, ids))? {
-                // What a plan reads is not in the ledger.
-                let is_decided =
-                    request.purpose != Purpose::Plan && other.is_listed && self.judged.contains_key(&other.instance);
-                if !is_decided && !since(other.at) {
-                    continue;
-                }
-                self.leave_alone(&other.backup, &instance.id, &other.instance);
-                self.is_late |= is_decided && self.known.insert(self.hasher.hash_one(&other.backup));
-                conflicts.insert(other.backup);
+    ) {
+        let ids: HashSet<u64> = backups.iter().map(|backup| self.hash(&backup.id)).collect();
+        // What it listed within the last days counts although it is gone.
+        for (id, said) in &remembered.backups {
+            let hash = self.hash(id);
+            if !ids.contains(&hash) && is_recent(said.gone_since.or(remembered.last), request.now) {
+                self.gone.push(hash);
+                self.meet(hash, id, &instance.id);
             }
         }
         for backup in backups {
-            let hash = self.hasher.hash_one(&backup.id);
-            if request.purpose == Purpose::Plan {
-                self.hashes.push(hash);
-            }
-            let is_known = self.known.contains(&hash);
-            if is_known || conflicts.contains(&backup.id) {
+            let hash = self.hash(&backup.id);
+            self.listed.push(hash);
+            if self.meet(hash, &backup.id, &instance.id) {
                 backup.doubt = Some(Doubt::Contested);
             }
-            if is_known {
-                let first = self
-                    .first
-                    .entry(backup.id.clone())
-                    .or_insert_with(|| instance.id.clone())
-                    .clone();
-                if first != instance.id {
-                    self.leave_alone(&backup.id, &instance.id, &first);
-                }
-            }
         }
-        self.judged
+        self.decided
             .insert(instance.id.clone(), (instance.project.clone(), running));
-        Ok(())
     }
 
     /// What was decided in this run.
-    pub(super) fn judged(&self) -> impl Iterator<Item = (&InstanceId, &ProjectName)> {
-        self.judged.iter().map(|(instance, (project, _))| (instance, project))
+    pub(super) fn decided(&self) -> impl Iterator<Item = (&InstanceId, &ProjectName)> {
+        self.decided.iter().map(|(instance, (project, _))| (instance, project))
     }
 
-    fn leave_alone(&mut self, backup: &BackupId, one: &InstanceId, other: &InstanceId) {
-        for (one, other) in [(one, other), (other, one)] {
-            self.left_alone.entry(one.clone()).or_insert_with(|| {
-                format!(
-                    "backup {backup} is listed as one of this instance and as one of {other}, now or within the last 7 days: one of \
-                     the two listings is wrong, and nothing of either instance is deleted"
-                )
-            });
-        }
+    /// Of an id, however it is written.
+    fn hash(&self, id: &BackupId) -> u64 {
+        self.hasher.hash_one(id.as_str().to_ascii_lowercase())
     }
 
-    /// What to know before everything is decided once more, where a conflict came out too late for what was decided before it.
-    pub(super) fn once_more(&mut self) -> Option<Self> {
-        self.hashes.sort_unstable();
-        let twice = self.hashes.windows(2).filter(|pair| pair[0] == pair[1]);
-        for pair in twice {
-            self.is_late |= self.known.insert(pair[0]);
+    /// Leaves alone who lists a known id, and who listed it before; false of an id that is not known.
+    fn meet(&mut self, hash: u64, backup: &BackupId, instance: &InstanceId) -> bool {
+        if !self.known.contains(&hash) {
+            return false;
         }
-        self.is_late.then(|| Self {
+        let first = self.first.entry(hash).or_insert_with(|| instance.clone()).clone();
+        if first != *instance {
+            for (one, other) in [(&first, instance), (instance, &first)] {
+                self.left_alone.entry(one.clone()).or_insert_with(|| {
+                    format!(
+                        "backup {backup} is listed as one of this instance and as one of {other}, now or within the last 7 days: one of \
+                         the two listings is wrong, and nothing of either instance is deleted"
+                    )
+                });
+            }
+        }
+        true
+    }
+
+    /// What to know before everything is decided once more, where a conflict came out that was not known.
+    pub(super) fn once_more(&mut self, request: &RunRequest, context: &RunContext) -> Result<Option<Self>, Error> {
+        self.listed.sort_unstable();
+        self.gone.sort_unstable();
+        let mut found: HashMap<u64, Option<InstanceId>> = HashMap::new();
+        let twice = self.listed.windows(2).filter(|pair| pair[0] == pair[1]);
+        let elsewhere = self.gone.iter().filter(|hash| self.listed.binary_search(hash).is_ok());
+        found.extend(
+            twice
+                .map(|pair| pair[0])
+                .chain(elsewhere.copied())
+                .map(|hash| (hash, None)),
+        );
+        self.each_of_unread(request, context, |hash, instance| {
+            if self.listed.binary_search(&hash).is_ok() || self.gone.binary_search(&hash).is_ok() {
+                found.insert(hash, Some(instance.clone()));
+            }
+        })?;
+        found.retain(|hash, _| !self.known.contains(hash));
+        if found.is_empty() {
+            return Ok(None);
+        }
+        let mut known = std::mem::take(&mut self.known);
+        known.extend(found.keys());
+        Ok(Some(Self {
             hasher: self.hasher.clone(),
-            known: std::mem::take(&mut self.known),
+            known,
+            first: found
+                .into_iter()
+                .filter_map(|(hash, instance)| Some((hash, instance?)))
+                .collect(),
             ..Self::default()
-        })
+        }))
+    }
+
+    /// Which of these ids listings of manual backups showed, of whatever instance, in this run or within the last seven days.
+    pub(super) fn listed_as_manual<'b>(
+        &self,
+        request: &RunRequest,
+        context: &RunContext,
+        ids: impl Iterator<Item = &'b BackupId>,
+    ) -> Result<HashSet<BackupId>, Error> {
+        let asked: HashMap<u64, &BackupId> = ids.map(|id| (self.hash(id), id)).collect();
+        let of_run = self.listed.iter().chain(&self.gone).filter_map(|hash| asked.get(hash));
+        let mut manual: HashSet<BackupId> = of_run.map(|id| (*id).clone()).collect();
+        if !asked.is_empty() {
+            self.each_of_unread(request, context, |hash, _| {
+                manual.extend(asked.get(&hash).map(|id| (*id).clone()));
+            })?;
+        }
+        Ok(manual)
+    }
+
+    /// What instances that this run did not read listed within the last seven days.
+    fn each_of_unread(
+        &self,
+        request: &RunRequest,
+        context: &RunContext,
+        mut each: impl FnMut(u64, &InstanceId),
+    ) -> Result<(), Error> {
+        let Some(ledger) = &context.ledger else { return Ok(()) };
+        let is_read = |instance: &InstanceId| self.decided.contains_key(instance);
+        blocking(|| {
+            ledger.each_listed(is_read, |instance, backup, at| {
+                if is_recent(at, request.now) {
+                    each(self.hash(backup), instance);
+                }
+            })
+        })?;
+        Ok(())
     }
 }
 
-/// Takes out of the plans what is due on conflicts instances.
+/// A time that is not known counts as recent.
+fn is_recent(at: Option<DateTime<Utc>>, now: DateTime<Utc>) -> bool {
+    at.is_none_or(|at| now - at < REMEMBERED)
+}
+
+/// Takes out of the plans what is due on instances with a conflict.
 pub(super) fn leave_backups_alone(scan: &mut Scan, conflicts: &Conflicts, policy_runs: &mut PolicyRuns) {
     for (instance, message) in &conflicts.left_alone {
         // One that was not listed in this run has nothing to be left alone.
-        let Some((project, running)) = conflicts.judged.get(instance) else {
+        let Some((project, running)) = conflicts.decided.get(instance) else {
             continue;
         };
         // Not believed: it justifies no deletion, and its count is not remembered.
@@ -174,7 +222,8 @@ pub(super) fn leave_instances_alone(
         let message = match (other, &job.lacks) {
             (Some(other), _) => {
                 format!(
-                    "project {other} lists this instance, too, or did within the last 7 days: one of the two listings is wrong, and nothing                      of it is deleted"
+                    "project {other} lists this instance, too, or did within the last 7 days: one of the two listings is wrong, and nothing \
+                     of it is deleted"
                 )
             }
             (None, Some(what)) => format!(

@@ -222,11 +222,12 @@ pub async fn run(request: &RunRequest, context: &RunContext) -> Result<RunReport
     let mut conflicts = Conflicts::default();
     let mut policy_runs = open_policy_runs(request, context, running.clone())?;
     let mut scan = scan::scan(request, context, &mut policy_runs, deadline, clock_jump, &mut conflicts).await?;
-    if let Some(known) = conflicts.once_more() {
-        // Some listings were decided before it came out that others contradict them. Rare, so all of it is done again.
+    while let Some(known) = conflicts.once_more(request, context)? {
+        // Listings were decided before it came out that others contradict them. Rare, so all of it is done again; each time with
+        // more that is known, and at most until the run's time is over.
         conflicts = known;
         request.rows.forget();
-        policy_runs = open_policy_runs(request, context, running)?;
+        policy_runs = open_policy_runs(request, context, running.clone())?;
         scan = scan::scan(request, context, &mut policy_runs, deadline, clock_jump, &mut conflicts).await?;
     }
     conflicts::leave_backups_alone(&mut scan, &conflicts, &mut policy_runs);

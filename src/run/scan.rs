@@ -165,7 +165,7 @@ pub(super) async fn scan(
         conflicts,
     };
     let recency = list_backups(request, context, policy_runs, &mut minds, &mut scan, jobs, deadline).await?;
-    check_recency(request, context, policy_runs, &mut scan, recency, deadline).await?;
+    check_recency(request, context, policy_runs, conflicts, &mut scan, recency, deadline).await?;
     for (name, check) in &mut scan.clocks {
         *check = context
             .projects
@@ -180,8 +180,6 @@ struct RecencyCheck {
     client: Client,
     nth: usize,
     due: InstanceDue,
-    /// What the listing of manual backups showed, in lower case.
-    manual: Arc<HashSet<String>>,
 }
 
 /// What listings are compared with.
@@ -311,7 +309,7 @@ fn process_listing(
         doubt_changed(&instance, &remembered, &mut backups);
     }
     let running = policy_runs.running_among(&claiming).collect();
-    conflicts.compare(request, context, &instance, running, &mut backups, &remembered)?;
+    conflicts.add(request, &instance, running, &mut backups, &remembered);
     // Also makes `hold ID` and `why ID` know the backup.
     if let (Purpose::Apply { .. }, Some(ledger)) = (request.purpose, &context.ledger) {
         let now = client.clock().is_good().then_some(request.now);
@@ -328,7 +326,6 @@ fn process_listing(
     );
     let backups = &*being_deleted(&backups, &pending);
     let mut recency = Vec::new();
-    let manual = LazyCell::new(|| Arc::new(backups.iter().map(|backup| folded(&backup.id)).collect()));
     for (nth, mut due) in policy_runs.enter(&instance, backups, &claiming, &pending) {
         scan.hit.read(nth);
         let Some(policy) = policy_runs.running().nth(nth) else {
@@ -341,7 +338,6 @@ fn process_listing(
                 client: client.clone(),
                 nth,
                 due,
-                manual: Arc::clone(&manual),
             });
         } else {
             policy_runs.add(nth, due);
@@ -455,39 +451,29 @@ async fn check_recency(
     request: &RunRequest,
     context: &RunContext,
     policy_runs: &mut PolicyRuns,
+    conflicts: &Conflicts,
     scan: &mut Scan,
     recency: Vec<RecencyCheck>,
     deadline: Instant,
 ) -> Result<(), Error> {
     let mut asking = JoinSet::new();
-    for RecencyCheck {
-        client,
-        nth,
-        due,
-        manual,
-    } in recency
-    {
+    for RecencyCheck { client, nth, due } in recency {
         let context = context.clone();
         asking.spawn(async move {
             let listing = client.list_backups(&due.instance.id, Listed::Automated);
             let listed = or_cancelled(&context, deadline, listing).await;
-            (nth, due, manual, listed)
+            (nth, due, listed)
         });
     }
+    let mut answered = Vec::new();
     while let Some(joined) = asking.join_next().await {
-        let (nth, mut due, manual, listed) = joined?;
+        let (nth, due, listed) = joined?;
         match listed {
-            Some(Ok(mut automated)) => {
-                // One of two listings is wrong about what is listed as manual, too: it justifies no deletion.
-                let as_manual = match &context.ledger {
-                    Some(ledger) => blocking(|| ledger.listed_as_manual(automated.iter().map(|backup| &backup.id)))?,
-                    None => HashSet::new(),
-                };
-                automated.retain(|backup| !manual.contains(&folded(&backup.id)) && !as_manual.contains(&backup.id));
-                due.newest_recovery_point = due
-                    .newest_recovery_point
-                    .max(newest_recovery_point(&automated, request.now));
-                policy_runs.add(nth, due);
+            Some(Ok(automated)) => {
+                let points = automated
+                    .into_iter()
+                    .filter(|backup| backup.is_recovery_point(request.now));
+                answered.push((nth, due, points.collect::<Vec<_>>()));
             }
             missing => {
                 scan.hit.missed(nth);
@@ -496,6 +482,19 @@ async fn check_recency(
                     .push(skip_or_cancelled(&instance.project, Some(&instance.id), error.as_ref()));
             }
         }
+    }
+    // One of two listings is wrong about what is listed as manual, too: it justifies no deletion.
+    let ids = answered
+        .iter()
+        .flat_map(|(_, _, points)| points)
+        .map(|backup| &backup.id);
+    let manual = conflicts.listed_as_manual(request, context, ids)?;
+    for (nth, mut due, mut points) in answered {
+        points.retain(|backup| !manual.contains(&backup.id));
+        due.newest_recovery_point = due
+            .newest_recovery_point
+            .max(newest_recovery_point(&points, request.now));
+        policy_runs.add(nth, due);
     }
     scan.progress.calls = context.projects.calls();
     Ok(())
@@ -584,8 +583,8 @@ pub(super) fn persist_scan(
             // A run asked for one instance still listed all of the project's.
             ledger.accept_count(project, Some(instances.len() as u64), &counts, request.now)?;
         }
-        let judged = conflicts.judged().filter(|(_, project)| good.contains(project));
-        ledger.remember_listings(judged.map(|(instance, _)| instance), request.now)?;
+        let decided = conflicts.decided().filter(|(_, project)| good.contains(project));
+        ledger.remember_listings(decided.map(|(instance, _)| instance), request.now)?;
         for (project, instance) in scan
             .shrunken_listings
             .iter()

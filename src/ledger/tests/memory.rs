@@ -464,28 +464,33 @@ fn what_is_gone_is_remembered_for_a_week() {
     let good = [listed(BackupStatus::Completed, 1, None)];
     let day = |day: i64| Some(noon() + TimeDelta::days(day));
     let elsewhere = || {
-        let found = state.ledger.listed_elsewhere(&one, [id(1)].iter()).unwrap();
-        found.first().map(|found| (found.is_listed, found.at))
+        let mut found = None;
+        let add = |_: &InstanceId, backup: &BackupId, at| {
+            assert_eq!(*backup, id(1));
+            found = Some(at);
+        };
+        state.ledger.each_listed(|instance| *instance == one, add).unwrap();
+        found
     };
     remember(&state, &two, &good, Some(1));
-    assert_eq!(elsewhere(), Some((true, day(1))));
+    assert_eq!(elsewhere(), Some(day(1)));
     state
         .ledger
         .remember_listings([&two].into_iter(), day(2).unwrap())
         .unwrap();
     remember(&state, &two, &[], Some(3));
-    assert_eq!(elsewhere(), Some((false, day(2))), "when it was last listed");
+    assert_eq!(elsewhere(), Some(day(2)), "when it was last listed");
     // A clock in doubt forgets nothing.
     remember(&state, &two, &[], None);
     remember(&state, &two, &[], Some(8));
-    assert_eq!(elsewhere(), Some((false, day(2))));
+    assert_eq!(elsewhere(), Some(day(2)));
     remember(&state, &two, &[], Some(9));
     assert_eq!(elsewhere(), None);
     // A time ahead, of a wrong clock, is not believed longer than its own length.
     remember(&state, &two, &good, Some(4_000));
     remember(&state, &two, &[], Some(4_001));
     remember(&state, &two, &[], Some(10));
-    assert_eq!(elsewhere(), Some((false, day(10))));
+    assert_eq!(elsewhere(), Some(day(10)));
 }
 
 #[test]
