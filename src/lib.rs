@@ -14,7 +14,7 @@
 //! | 2 | [`run`] | one pass, from listing to report |
 //! | 1 | [`config`] [`rds`] [`ledger`] [`telemetry`] | each talks to one outside |
 //! | 0 | [`retention`] | pure: what is a backup, what may go, and why |
-//! | · | [`clock`] [`http`] [`wording`] | tools: the wall clock, the HTTP server's plumbing, text made fit to be shown |
+//! | · | [`clock`] [`http`] [`wording`] | tools: the wall clock, the HTTP server's plumbing, text made fit to be shown, what lifts a refusal |
 //! | · | [`simulator`] | across the road: an RDS API on loopback; known to `cli` and tests only |
 //!
 //! # Words

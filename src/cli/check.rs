@@ -8,7 +8,6 @@ use std::io::{self, Write};
 use std::sync::Arc;
 
 use anstyle::{AnsiColor, Style};
-use chrono::Datelike;
 use serde::Serialize;
 use tokio::task::JoinSet;
 
@@ -66,7 +65,12 @@ pub(super) fn check(args: &Check, global: &Global) -> CommandResult {
     let mut notices = notices(&config);
     notices
         .extend(unread.map(|why| format!("whether holds of the configuration were over before is not known: {why}")));
-    let written_down: Vec<Problem> = config.warnings.iter().cloned().chain(outdated_zones(&config)).collect();
+    let written_down: Vec<Problem> = config
+        .warnings
+        .iter()
+        .cloned()
+        .chain(config.outdated_zones(crate::clock::now()))
+        .collect();
     let warnings = written_down.len() + projects.iter().map(Reached::warnings).sum::<usize>();
     let strict = (args.strict && warnings > 0).then_some(exit::CONFIGURATION);
     let failed = projects
@@ -210,20 +214,6 @@ fn draw_policies(out: &mut dyn Write, theme: &Theme, config: &Config) -> io::Res
         paragraph(out, theme, 2, 2, Style::new(), &text)?;
     }
     Ok(())
-}
-
-/// A warning where policies follow the rules compiled in, and those are old.
-fn outdated_zones(config: &Config) -> Option<Problem> {
-    let now = crate::clock::now();
-    let is_outdated = ZoneSource::is_compiled_outdated(now.year(), now.month());
-    let needs_rules = config.policies.iter().any(|entry| entry.policy.zone != Zone::UTC);
-    (needs_rules && is_outdated && config.zones.is_compiled()).then(|| {
-        Problem::with_file(
-            &config.path,
-            format!("time zones follow rules that are older than a year: {}", config.zones),
-            Some("upgrade the host's tzdata, or this program"),
-        )
-    })
 }
 
 /// Policies that leave backups out by name, which some take for protection.

@@ -15,7 +15,7 @@ use crate::ledger::{DeletionState, Ledger, PastDeletion};
 use crate::retention::forecast::Expiry;
 use crate::retention::streams::streams;
 use crate::retention::what_if::{self, Bound, EditedValue, WhatIf};
-use crate::retention::{Backup, BackupId, Freeze, Instance, KeptBy, Mode, Policy, PolicyName, Verdict, decide};
+use crate::retention::{Backup, BackupId, Freezes, Instance, KeptBy, Mode, Policy, PolicyName, Verdict, decide};
 use crate::run::GracePeriods;
 
 /// More backups than this are not named when none has the id that was typed.
@@ -36,7 +36,7 @@ pub(super) struct Answer {
     /// Whether the past is known: there is a state, and it was asked.
     pub(super) knows_past: bool,
     /// The freeze in force: nothing is deleted meanwhile.
-    pub(super) freeze: Option<Freeze>,
+    pub(super) freeze: Option<Freezes>,
 }
 
 impl Answer {
@@ -112,8 +112,8 @@ pub(super) fn online(config: &Config, answer: &mut Answer, code: &mut u8) -> Res
         answer.past = ledger.backup_history(&answer.id)?;
         answer.knows_past = true;
         known = ledger.known_backup(&answer.id)?;
-        let configured = answer.freeze.take().filter(|freeze| freeze.is_active(answer.at));
-        answer.freeze = Freeze::longest(configured.into_iter().chain(ledger.frozen(answer.at)?));
+        let placed = ledger.freezes()?.into_iter().map(|placed| (placed.freeze, placed.id));
+        answer.freeze = Freezes::in_force(config.configured_freeze(), placed, answer.at);
     }
     if answer
         .past

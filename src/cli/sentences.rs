@@ -3,31 +3,19 @@
 //! Pure. Not for tables (that is `render`). Everything that came from the cloud passes through [`clean`] before it
 //! reaches a terminal: a backup may be called `\x1b[2J`.
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use chrono::{DateTime, Datelike, NaiveDateTime, SecondsFormat, TimeDelta, Timelike, Utc};
 
-use crate::retention::report::{Action, PolicyReport};
-use crate::retention::{
-    ExpireReason, Fate, Hold, HoldTarget, KeepReason, KeepRule, KeptBy, Outcome, Refusal, Series, Zone,
-};
+use crate::retention::report::Action;
+use crate::retention::{ExpireReason, Fate, Hold, HoldTarget, KeepReason, KeepRule, KeptBy, Outcome, Series, Zone};
 
 /// So many databases are named in a sentence, the others counted.
 const MOST_DATABASES: usize = 3;
 
+pub use crate::wording::remedy::shell_word;
 pub use crate::wording::sanitize::clean;
-
-/// A name as a shell takes it: quoted where it must be.
-pub fn shell_word(text: &str) -> Cow<'_, str> {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:@%+,=".contains(c);
-    if !text.is_empty() && text.chars().all(plain) {
-        Cow::Borrowed(text)
-    } else {
-        Cow::Owned(format!("'{}'", clean(text).replace('\'', r"'\''")))
-    }
-}
 
 /// `1,234,567`
 pub fn number(number: u64) -> String {
@@ -280,34 +268,6 @@ pub fn fate(fate: &Fate) -> String {
         Fate::Confirmed => "gone".to_owned(),
         Fate::Returned => "returned: accepted, but still there".to_owned(),
     }
-}
-
-/// What to do about a refusal; `program` is how to call this program with the same configuration.
-pub fn remedy(refusal: &Refusal, policy: &PolicyReport, program: &str) -> String {
-    match refusal {
-        Refusal::MaxDeletions { .. } | Refusal::MaxPercent { .. } => match &policy.digest {
-            Some(digest) => format!(
-                "{program} approve {} --plan {digest}",
-                shell_word(policy.policy.as_str())
-            ),
-            // No run was refused these ids, so there is nothing to approve yet.
-            None => "a run that is refused prints the command that approves its plan".to_owned(),
-        },
-        Refusal::RequireBackupWithin { .. } => "find out why no backup was made, and make one".to_owned(),
-        // It shows how far the clocks are apart, or that the API sends no time.
-        Refusal::Clock { .. } => format!("{program} check --online"),
-        Refusal::Ledger { .. } => "put the state back".to_owned(),
-        Refusal::Freeze { .. } => format!("{program} thaw (or take `freeze` out of the configuration)"),
-        Refusal::Shrink { project, instance, .. } => {
-            let target = instance.as_ref().map_or(project.as_str(), |instance| instance.as_str());
-            accept_count(target, program)
-        }
-    }
-}
-
-/// The command that lets a shrunken listing be believed.
-pub fn accept_count(target: &str, program: &str) -> String {
-    format!("{program} approve --listing {}", shell_word(target))
 }
 
 #[cfg(test)]

@@ -1,3 +1,4 @@
+use std::borrow::Cow;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
@@ -35,14 +36,6 @@ fn what_steers_a_terminal_is_escaped() {
         clean("\u{202e}gnp.exe\u{200b}\u{feff}"),
         "\\u{202e}gnp.exe\\u{200b}\\u{feff}"
     );
-}
-
-#[test]
-fn a_word_for_the_shell_is_one_word() {
-    assert_eq!(shell_word("production"), "production");
-    assert_eq!(shell_word("a b"), "'a b'");
-    assert_eq!(shell_word("it's; rm"), r"'it'\''s; rm'");
-    assert_eq!(shell_word(""), "''");
 }
 
 #[test]
@@ -182,51 +175,6 @@ fn holds_say_what_they_hold() {
     assert_eq!(target(&HoldTarget::Backup("b1".into())), "backup b1");
     assert_eq!(matching(Some("*in04"), None), "backups of instances *in04");
     assert_eq!(matching(Some("x"), Some("pre-*")), "backups named pre-* of instances x");
-}
-
-#[test]
-fn a_refusal_names_the_command_to_type() {
-    let shrink = |instance: Option<&str>| Refusal::Shrink {
-        project: "prod".into(),
-        instance: instance.map(Into::into),
-        expected: 9,
-        found: 2,
-    };
-    let mut policy = PolicyReport {
-        policy: "my policy".into(),
-        mode: crate::retention::Mode::Enforce,
-        zone: Zone::UTC,
-        result: crate::retention::report::RunResult::Refused,
-        refusals: Vec::new(),
-        when_enforced: None,
-        restarted: BTreeMap::new(),
-        digest: Some("c0ffee".to_owned()),
-        approved: 0,
-        summary: crate::retention::report::Summary::default(),
-        rows: Vec::new(),
-        sent: BTreeMap::new(),
-        left: 0,
-    };
-    let of = |policy: &PolicyReport, refusal: &Refusal| remedy(refusal, policy, "rds-retentiond --config c");
-    let remedy = |refusal: &Refusal| of(&policy, refusal);
-    assert_eq!(
-        remedy(&shrink(None)),
-        "rds-retentiond --config c approve --listing prod"
-    );
-    assert_eq!(
-        remedy(&shrink(Some("i1"))),
-        "rds-retentiond --config c approve --listing i1"
-    );
-    let many = Refusal::MaxDeletions { planned: 9, limit: 8 };
-    assert_eq!(
-        remedy(&many),
-        "rds-retentiond --config c approve 'my policy' --plan c0ffee"
-    );
-    policy.digest = None;
-    assert!(
-        !of(&policy, &many).contains("approve 'my policy'"),
-        "what no run was refused cannot be approved"
-    );
 }
 
 #[test]

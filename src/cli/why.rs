@@ -9,7 +9,7 @@ use super::output::stdout::{Out, finish};
 use super::output::why;
 use super::sentences::clean;
 use super::{context, exit};
-use crate::retention::BackupId;
+use crate::retention::{BackupId, Freezes};
 
 pub(super) fn why(args: &Why, global: &Global) -> CommandResult {
     let config = context::configuration(global)?;
@@ -18,7 +18,7 @@ pub(super) fn why(args: &Why, global: &Global) -> CommandResult {
     let id = BackupId::from(args.backup.as_str());
     let mut answer = Answer {
         at,
-        freeze: config.freeze.clone(),
+        freeze: Freezes::in_force(config.configured_freeze(), [], at),
         id,
         program: global.invocation(),
         present: None,
@@ -45,7 +45,6 @@ pub(super) fn why(args: &Why, global: &Global) -> CommandResult {
             message,
         ));
     }
-    answer.freeze = answer.freeze.filter(|freeze| freeze.is_active(at));
     let mut out = Out::of(args.format, global.color);
     let written = match args.format {
         Format::Json => why::json::write(&mut out, &answer),

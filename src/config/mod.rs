@@ -32,6 +32,7 @@ use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use chrono::{DateTime, Datelike as _, Utc};
 use url::Url;
 
 pub use diagnostics::{Problem, Problems};
@@ -40,7 +41,7 @@ pub use schema::{included_schema, schema};
 
 use zones::ZoneSource;
 
-use crate::retention::{Freeze, Hold, Policy, ProjectName, Span};
+use crate::retention::{Freeze, Hold, Policy, ProjectName, Span, Zone};
 
 /// What surrounds the process and has a say in the configuration.
 #[derive(Clone, Debug, Default)]
@@ -97,6 +98,28 @@ pub struct Config {
     pub warnings: Vec<Problem>,
     /// Files and directories that others own or may write, where that is not enforced.
     pub foreign: Vec<Problem>,
+}
+
+impl Config {
+    /// The freeze of the configuration and where it stands, in force or not.
+    pub fn configured_freeze(&self) -> Option<(Freeze, String)> {
+        let place = self.freeze_place.as_ref();
+        let place = place.map_or_else(|| "the configuration".to_owned(), ToString::to_string);
+        self.freeze.clone().map(|freeze| (freeze, place))
+    }
+
+    /// A warning where policies follow the rules compiled in, and those are old.
+    pub fn outdated_zones(&self, now: DateTime<Utc>) -> Option<Problem> {
+        let is_outdated = ZoneSource::is_compiled_outdated(now.year(), now.month());
+        let needs_rules = self.policies.iter().any(|entry| entry.policy.zone != Zone::UTC);
+        (needs_rules && is_outdated && self.zones.is_compiled()).then(|| {
+            Problem::with_file(
+                &self.path,
+                format!("time zones follow rules that are older than a year: {}", self.zones),
+                Some("upgrade the host's tzdata, or this program"),
+            )
+        })
+    }
 }
 
 /// A line of a configuration file.

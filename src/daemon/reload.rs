@@ -213,7 +213,11 @@ fn backups(seen: &BTreeMap<PolicyName, Arc<RunReport>>) -> Known {
 /// Logs what is legal but hardly meant.
 pub fn log_warnings(config: &Config) {
     tracing::info!("time zone rules: {}", config.zones);
-    for warning in &config.warnings {
+    for warning in config
+        .warnings
+        .iter()
+        .chain(&config.outdated_zones(crate::clock::now()))
+    {
         tracing::warn!("{}", warning.one_line());
     }
 }

@@ -370,10 +370,11 @@ impl SharedStatus {
 
 /// The freezes in force: the configuration's and those placed by command.
 fn freezes(config: &Config, placed: Vec<PlacedFreeze>, now: DateTime<Utc>) -> Vec<FreezeStatus> {
-    let configured = config.freeze.iter().map(|freeze| FreezeStatus {
+    let configured = config.configured_freeze().into_iter();
+    let configured = configured.map(|(freeze, place)| FreezeStatus {
         id: None,
-        place: config.freeze_place.as_ref().map(ToString::to_string),
-        freeze: freeze.clone(),
+        place: Some(place),
+        freeze,
     });
     let placed = placed.into_iter().map(|placed| FreezeStatus {
         id: Some(placed.id),

@@ -18,8 +18,9 @@ use super::oracle::{minus, oracle};
 use super::plan::{ClockCheck, Conditions, InstanceDue};
 use super::{
     ApprovedPlan, Backup, BackupId, BackupKind, BackupStatus, Batch, Candidate, Count, Databases, Decision,
-    DeletedInstances, Doubt, Engine, ExpireReason, Freeze, Hold, HoldTarget, Instance, InstanceLife, KeepRule,
-    KeepRules, Limits, Mode, OverLimit, Pattern, Period, Plan, Policy, Selector, Span, Verdict, Zone, decide,
+    DeletedInstances, Doubt, Engine, ExpireReason, Freeze, FreezeSources, Freezes, Hold, HoldTarget, Instance,
+    InstanceLife, KeepRule, KeepRules, Limits, Mode, OverLimit, Pattern, Period, Plan, Policy, Selector, Span, Verdict,
+    Zone, decide,
 };
 
 /// Bytes as a source of choices.
@@ -469,9 +470,12 @@ fn expires_when_it_says(
 pub fn guard(data: &[u8]) {
     let tape = &mut Tape::new(data);
     let now = moment(tape);
-    let freeze = tape.once_in(16).then(|| Freeze {
-        reason: "audit".to_owned(),
-        until: None,
+    let freeze = tape.once_in(16).then(|| Freezes {
+        longest: Freeze {
+            reason: "audit".to_owned(),
+            until: None,
+        },
+        sources: FreezeSources::default(),
     });
     let clocks: BTreeMap<_, _> = (0..tape.below(4))
         .map(|nth| {

@@ -76,7 +76,7 @@ impl Hold {
 pub struct Freeze {
     /// Why.
     pub reason: String,
-    /// When it ends; `None` means when somebody thaws it.
+    /// When it ends; `None` means when a command or an edit ends it.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub until: Option<DateTime<Utc>>,
 }
@@ -92,6 +92,42 @@ impl Freeze {
         freezes
             .into_iter()
             .max_by_key(|freeze| (freeze.until.is_none(), freeze.until))
+    }
+}
+
+/// The freezes in force, at least one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Freezes {
+    /// The one that lasts longest.
+    pub longest: Freeze,
+    /// Where all of them come from.
+    pub sources: FreezeSources,
+}
+
+/// Where freezes come from, and so what ends them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FreezeSources {
+    /// Ids of those placed by command.
+    pub placed: Vec<String>,
+    /// File and line of the one in the configuration.
+    pub configured: Option<String>,
+}
+
+impl Freezes {
+    /// Those in force at `now`: the configuration's with its file and line, and those placed by command with their ids.
+    pub fn in_force(
+        configured: Option<(Freeze, String)>,
+        placed: impl IntoIterator<Item = (Freeze, String)>,
+        now: DateTime<Utc>,
+    ) -> Option<Self> {
+        let configured = configured.filter(|(freeze, _)| freeze.is_active(now));
+        let placed: Vec<_> = placed.into_iter().filter(|(freeze, _)| freeze.is_active(now)).collect();
+        let sources = FreezeSources {
+            placed: placed.iter().map(|(_, id)| id.clone()).collect(),
+            configured: configured.as_ref().map(|(_, place)| place.clone()),
+        };
+        let longest = Freeze::longest(configured.into_iter().chain(placed).map(|(freeze, _)| freeze))?;
+        Some(Self { longest, sources })
     }
 }
 

@@ -34,7 +34,7 @@ pub use backup::{
     PolicyName, ProjectName,
 };
 pub use evaluate::{Decision, ExpireReason, KeepReason, KeptBy, Series, Verdict, decide};
-pub use hold::{Freeze, Hold, HoldTarget};
+pub use hold::{Freeze, FreezeSources, Freezes, Hold, HoldTarget};
 pub use pattern::Pattern;
 pub use plan::{ApprovedPlan, Batch, Candidate, Plan, Refusal};
 pub use policy::{

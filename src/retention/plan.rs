@@ -11,7 +11,8 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use super::policy::OverLimit;
 use super::{
-    BackupId, BackupStatus, ExpireReason, Freeze, Instance, InstanceId, Limits, Policy, PolicyName, ProjectName,
+    BackupId, BackupStatus, ExpireReason, FreezeSources, Freezes, Instance, InstanceId, Limits, Policy, PolicyName,
+    ProjectName,
 };
 
 /// A backup that is due: expired under a policy, its grace over, no other policy keeping it.
@@ -80,7 +81,7 @@ pub struct Conditions<'a> {
     /// The run's one reading of the clock.
     pub now: DateTime<Utc>,
     /// The freezes in force, from the configuration and the ledger.
-    pub freeze: Option<&'a Freeze>,
+    pub freeze: Option<&'a Freezes>,
     /// The clock of every project; a project that is missing here has not been compared.
     pub clocks: &'a BTreeMap<ProjectName, ClockCheck>,
     /// Ids approved by hand for this policy: exempt from `max_deletions` and `max_percent`, from nothing else.
@@ -130,6 +131,8 @@ pub enum Refusal {
         reason: String,
         /// Until when.
         until: Option<DateTime<Utc>>,
+        /// What ends it.
+        sources: FreezeSources,
     },
     /// A listing that fell by more than half: that instance, or the whole project where none is named.
     Shrink {
@@ -247,8 +250,8 @@ impl fmt::Display for Refusal {
                 "project {project}: the API's answers carry no readable Date header, so our clock cannot be checked: \
                  nothing is sent"
             ),
-            Self::Freeze { reason, until } => {
-                let until = until.map_or_else(|| "`thaw`".to_owned(), timestamp);
+            Self::Freeze { reason, until, .. } => {
+                let until = until.map_or_else(|| "it is ended".to_owned(), timestamp);
                 write!(f, "frozen ({reason}) until {until}: nothing is sent")
             }
             Self::Ledger { message } => f.write_str(message),
@@ -340,10 +343,11 @@ impl Plan {
         if instances.is_empty() {
             return nothing(Vec::new());
         }
-        if let Some(Freeze { reason, until }) = conditions.freeze {
+        if let Some(Freezes { longest, sources }) = conditions.freeze {
             return nothing(vec![Refusal::Freeze {
-                reason: reason.clone(),
-                until: *until,
+                reason: longest.reason.clone(),
+                until: longest.until,
+                sources: sources.clone(),
             }]);
         }
         let mut refusals: Vec<Refusal> = Vec::new();

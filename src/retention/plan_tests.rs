@@ -2,7 +2,7 @@
 
 use std::num::NonZeroU32;
 
-use super::super::{Count, InstanceLife, KeepRule, KeepRules, Mode, Selector, Span, Zone};
+use super::super::{Count, Freeze, InstanceLife, KeepRule, KeepRules, Mode, Selector, Span, Zone};
 use super::*;
 
 fn now() -> DateTime<Utc> {
@@ -247,9 +247,16 @@ fn a_clock_that_differs_or_was_not_compared_stops_its_project_once() {
 
 #[test]
 fn a_freeze_stops_everything_and_an_empty_plan_is_not_refused() {
-    let freeze = Freeze {
-        reason: "audit".to_owned(),
-        until: None,
+    let sources = FreezeSources {
+        placed: vec!["f1".to_owned()],
+        configured: None,
+    };
+    let freeze = Freezes {
+        longest: Freeze {
+            reason: "audit".to_owned(),
+            until: None,
+        },
+        sources: sources.clone(),
     };
     let frozen = |plan: Plan| {
         let clocks = BTreeMap::from([("a".into(), ClockCheck::Skew(TimeDelta::zero()))]);
@@ -268,6 +275,7 @@ fn a_freeze_stops_everything_and_an_empty_plan_is_not_refused() {
     let expected = Refusal::Freeze {
         reason: "audit".to_owned(),
         until: None,
+        sources,
     };
     assert_eq!(approval.refusals, [expected]);
     // An instance with nothing due is not in the plan at all.
@@ -321,6 +329,7 @@ fn refusals_say_what_is_concerned_and_what_to_do() {
             Refusal::Freeze {
                 reason: "audit".to_owned(),
                 until: Some(now()),
+                sources: FreezeSources::default(),
             },
             ("freeze", None, false),
             "frozen (audit) until 2026-11-23T12:00:00Z: nothing is sent",
@@ -485,6 +494,7 @@ fn the_gravest_refusal_stops_the_most() {
     let freeze = Refusal::Freeze {
         reason: "audit".to_owned(),
         until: None,
+        sources: FreezeSources::default(),
     };
     let mut refusals = [percent.clone(), deletions.clone(), freeze.clone()];
     refusals.sort_by_key(Refusal::gravity);

@@ -12,17 +12,17 @@ use super::{Error, RunContext, RunRequest, blocking, scan};
 use crate::ledger::RefusedPlan;
 use crate::retention::plan::{Approval, Conditions};
 use crate::retention::report::PolicyReport;
-use crate::retention::{ApprovedPlan, BackupId, Freeze, InstanceId, Mode, ProjectName, Refusal};
+use crate::retention::{ApprovedPlan, BackupId, Freezes, InstanceId, Mode, ProjectName, Refusal};
 
-/// The freeze in force at `now`; of several, from configuration and ledger, the one that lasts longest.
-fn freeze(context: &RunContext, now: DateTime<Utc>) -> Result<Option<Freeze>, Error> {
-    let configured = context.live.borrow().freeze.clone();
+/// The freezes in force at `now`, from configuration and ledger.
+fn freezes(context: &RunContext, now: DateTime<Utc>) -> Result<Option<Freezes>, Error> {
+    let configured = context.live.borrow().configured_freeze();
     let placed = match &context.ledger {
-        Some(ledger) => blocking(|| ledger.frozen(now))?,
-        None => None,
+        Some(ledger) => blocking(|| ledger.freezes())?,
+        None => Vec::new(),
     };
-    let in_force = configured.filter(|freeze| freeze.is_active(now));
-    Ok(Freeze::longest(in_force.into_iter().chain(placed)))
+    let placed = placed.into_iter().map(|placed| (placed.freeze, placed.id));
+    Ok(Freezes::in_force(configured, placed, now))
 }
 
 /// Asks the guard about each policy's whole plan. In a dry run the answer is reported, and nothing is approved.
@@ -33,7 +33,7 @@ pub(super) fn guard(
     scan: &mut scan::Scan,
     policy_runs: PolicyRuns,
 ) -> Result<(Vec<PolicyReport>, Vec<ApprovedPlan>), Error> {
-    let freeze = freeze(context, request.now)?;
+    let freezes = freezes(context, request.now)?;
     let mut reports = Vec::new();
     let mut approved = Vec::new();
     for (nth, policy_run) in policy_runs.into_accounts().into_iter().enumerate() {
@@ -53,7 +53,7 @@ pub(super) fn guard(
             .collect();
         let conditions = Conditions {
             now: request.now,
-            freeze: freeze.as_ref(),
+            freeze: freezes.as_ref(),
             clocks: &scan.clocks,
             approved: &by_hand,
         };

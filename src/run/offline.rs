@@ -13,7 +13,7 @@ use crate::config::Config;
 use crate::retention::plan::{ClockCheck, Conditions};
 use crate::retention::policy::Knowledge;
 use crate::retention::report::{PolicyReport, RunReport, RunResult, Skip, SkipReason};
-use crate::retention::{Backup, Instance, InstanceId, InstanceLife, Policy, ProjectName};
+use crate::retention::{Backup, Freezes, Instance, InstanceId, InstanceLife, Policy, ProjectName};
 
 /// The backups of a file by instance, each instance once.
 pub type BackupsOfFile = Vec<(Option<InstanceId>, Vec<Backup>)>;
@@ -90,10 +90,10 @@ fn guard(
     policy_runs: PolicyRuns,
 ) -> (Vec<PolicyReport>, Vec<Skip>) {
     let clocks = BTreeMap::from([(project.clone(), ClockCheck::Skew(TimeDelta::zero()))]);
-    let freeze = config.freeze.as_ref().filter(|freeze| freeze.is_active(request.now));
+    let freezes = Freezes::in_force(config.configured_freeze(), [], request.now);
     let conditions = Conditions {
         now: request.now,
-        freeze,
+        freeze: freezes.as_ref(),
         clocks: &clocks,
         approved: &HashSet::new(),
     };

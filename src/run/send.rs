@@ -513,6 +513,7 @@ impl ProjectSender {
                 let refusal = crate::retention::Refusal::Freeze {
                     reason: freeze.reason,
                     until: freeze.until,
+                    sources: crate::retention::FreezeSources::default(),
                 };
                 self.close_with(self.skip(SkipReason::Guard("freeze"), refusal.to_string()));
                 None

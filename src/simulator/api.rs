@@ -12,7 +12,7 @@ use super::fault_effects::{self, ActiveFaults};
 use super::faults::{DateFault, Op};
 use super::journal::Call;
 use super::request::IncomingRequest;
-use super::{Shared, State, iam, metadata, rds, wire};
+use super::{Shared, State, auth, iam, metadata, rds, wire};
 use crate::http::{Answer, Bytes, Request, Response, StatusCode};
 
 /// An answer before faults have had their way with it.
@@ -273,6 +273,7 @@ impl Shared {
             method: asked.method.clone(),
             path: asked.path.clone(),
             query: asked.query.clone(),
+            claimed: auth::claimed(&asked.parts()),
             access: None,
             instance: asked.instance.clone(),
             backup_ids: asked.backups.clone(),

@@ -133,6 +133,12 @@ impl Auth {
     }
 }
 
+/// The access key that a request names.
+pub(super) fn claimed(parts: &Parts<'_>) -> Option<String> {
+    let claim = Claim::parse(parts.header("authorization")?)?;
+    Some(claim.access.to_owned())
+}
+
 fn examine(keys: &[Key], claim: &Claim<'_>, parts: &Parts<'_>, now: DateTime<Utc>) -> Result<(), &'static str> {
     let key = keys
         .iter()

@@ -17,6 +17,8 @@ pub struct Call {
     pub path: String,
     /// As sent.
     pub query: String,
+    /// The access key it names, whether or not the signature is right.
+    pub claimed: Option<String>,
     /// The access key that signed it, once the signature was found right.
     pub access: Option<String>,
     /// The instance named in the path or the query.

@@ -12,7 +12,7 @@ use super::{Format, LogLayer, deletion_line, logging, run_line};
 use crate::retention::report::{
     InstanceCounts, Outcome, PolicyReport, RunResult, Sent, Skip, SkipReason, Summary, Tally,
 };
-use crate::retention::{BackupId, InstanceId, Mode, PolicyName, ProjectName, Refusal, RunReport, Zone};
+use crate::retention::{BackupId, FreezeSources, InstanceId, Mode, PolicyName, ProjectName, Refusal, RunReport, Zone};
 
 #[derive(Clone, Default)]
 struct Buffer(Arc<Mutex<Vec<u8>>>);
@@ -323,6 +323,7 @@ fn error_means_that_somebody_must_act() {
     let frozen = Refusal::Freeze {
         reason: "audit".to_owned(),
         until: None,
+        sources: FreezeSources::default(),
     };
     let open = Refusal::MaxDeletions { planned: 2, limit: 1 };
     for (result, refusals, level) in [

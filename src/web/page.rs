@@ -19,8 +19,9 @@ use std::fmt::Write as _;
 
 use sha2::{Digest, Sha256};
 
-use self::words::{shell, text, time};
+use self::words::{text, time};
 use crate::daemon::Status;
+use crate::wording::remedy::shell_word;
 
 const STYLE: &str = include_str!("page/style.css");
 /// The configuration's usual place, which commands need not name.
@@ -131,7 +132,7 @@ fn program(status: &Status) -> String {
     if path == DEFAULT_CONFIG {
         "rds-retentiond".to_owned()
     } else {
-        format!("rds-retentiond --config {}", shell(&path))
+        format!("rds-retentiond --config {}", shell_word(&path))
     }
 }
 

@@ -3,6 +3,7 @@
 mod certificates;
 mod edits;
 mod files;
+mod frozen;
 mod grace;
 mod http;
 mod interrupted;
@@ -47,6 +48,7 @@ impl Lab {
         let now = clock::now();
         let age = |number: usize| now - TimeDelta::hours(i64::try_from(backups - number).unwrap());
         let mut options = Options::new(Arc::new(clock::now));
+        super::world::own(&mut options);
         options.settings.deletion_takes = Duration::ZERO;
         options.fleet = Fleet::Given {
             instances: vec![Instance::sql_server(HOME, "prod-1", now - TimeDelta::days(900))],

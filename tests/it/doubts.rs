@@ -264,6 +264,8 @@ async fn an_instance_that_two_projects_list_is_left_alone() {
     let world = World::new(&[8, 8]).await;
     let second = World::with(|options| {
         options.fleet = fleet(&[0, 8, 8]);
+        // One key for both projects.
+        options.keys[0].access = world.simulator.access_key().to_owned();
         options.project_id = "0123456789abcdef0123456789abcdef".to_owned();
     })
     .await;

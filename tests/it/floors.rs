@@ -72,7 +72,7 @@ const MAY_USE: [(&str, &[&str]); 15] = [
         ],
     ),
     ("main", &["cli", "rds_retentiond"]),
-    ("wording", &[]),
+    ("wording", &["retention"]),
     ("clock", &[]),
     ("http", &[]),
     ("simulator", &["http"]),

@@ -30,6 +30,7 @@ mod ownership;
 mod pass;
 mod people;
 mod rds;
+mod remedies;
 mod secrets;
 mod shown;
 mod signals;

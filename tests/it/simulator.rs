@@ -71,6 +71,7 @@ impl Lab {
             Arc::new(move || at(seconds.load(Ordering::SeqCst)))
         };
         let mut options = Options::new(clock);
+        super::world::own(&mut options);
         options.settings.deletion_takes = Duration::ZERO;
         change(&mut options);
         let key = options.keys[0].clone();

@@ -6,10 +6,11 @@
 //! next one is a day older. So `keep: {last: 3}` deletes exactly the numbers from 3 up, in any zone.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -78,6 +79,22 @@ pub fn fleet(backups: &[usize]) -> Fleet {
     }
 }
 
+/// Gives a simulator a loopback address and an access key that no other has, in this process or another: a port that is
+/// free again is soon the next simulator's, and a client of the one before may still be trying.
+pub fn own(options: &mut Options) {
+    static NUMBER: AtomicU32 = AtomicU32::new(1);
+    let (process, number) = (std::process::id(), NUMBER.fetch_add(1, Ordering::SeqCst));
+    // Processes that run at the same time have neighbouring numbers, so those are spread furthest.
+    let place = process.wrapping_mul(0x9e_37b1).wrapping_add(number) & 0x00ff_ffff;
+    // 127.0.0.0 and 127.255.255.255 are no hosts.
+    let place = place.clamp(2, 0x00ff_fffe);
+    options.listen = SocketAddr::from((Ipv4Addr::from_bits(0x7f00_0000 | place), 0));
+    options.keys[0].access = format!("{OWN_KEY}{process:07}{number:08}");
+}
+
+/// How the keys of [`own`] begin.
+const OWN_KEY: &str = "WORLD";
+
 /// What a command answered.
 #[derive(Debug)]
 pub struct Ran {
@@ -138,6 +155,7 @@ impl World {
             rds_retentiond::clock::now() + TimeDelta::seconds(shift.load(Ordering::SeqCst))
         }));
         options.settings.deletion_takes = Duration::ZERO;
+        own(&mut options);
         change(&mut options);
         let simulator = Simulator::start(options).await.unwrap();
         let env = simulator
@@ -274,10 +292,10 @@ impl World {
     /// Nothing outside `allowed` was deleted, nor was it ever asked; and the rules of sending were kept.
     #[track_caller]
     pub fn deleted_only(&self, allowed: &BTreeSet<String>) {
+        self.sent_by_the_rules();
         let wrong: Vec<_> = self.asked().difference(allowed).cloned().collect();
         assert!(wrong.is_empty(), "asked to delete {wrong:?}");
         assert!(self.deleted().is_subset(allowed));
-        self.sent_by_the_rules();
     }
 
     /// Exactly these were deleted.
@@ -293,6 +311,11 @@ impl World {
     pub fn sent_by_the_rules(&self) {
         let mut open: BTreeMap<String, usize> = BTreeMap::new();
         for call in self.simulator.calls() {
+            let stranger = call
+                .claimed
+                .as_ref()
+                .is_some_and(|key| key.starts_with(OWN_KEY) && key != self.simulator.access_key());
+            assert!(!stranger, "another world's client came here: {call:?}");
             match (call.operation, &call.instance) {
                 (Some(Op::ListBackups | Op::ListRetained), Some(instance)) => {
                     let of = |id: &String| instance_of(id) == *instance;

@@ -8,7 +8,7 @@ use std::io::{self, Write};
 
 use anstyle::{AnsiColor, Style};
 
-use super::super::sentences::{accept_count, clean, count, number, remedy, size, timestamp};
+use super::super::sentences::{clean, count, number, size, timestamp};
 use super::lists::tally;
 use super::table::{Cell, Column, Grid};
 use super::theme::{BOLD, Theme};
@@ -16,6 +16,7 @@ use super::wrap::paragraph;
 use crate::retention::policy::Mode;
 use crate::retention::report::{GuardVerdict, PolicyReport, Restart, Sent, Skip, SkipReason};
 use crate::retention::{Fate, Refusal, RunReport};
+use crate::wording::remedy::{approve_listing, remedy};
 
 /// So many lines of each kind, unless everything was asked for.
 const MOST_LINES: usize = 20;
@@ -195,7 +196,7 @@ fn refusal_lines(policy: &PolicyReport, theme: &Theme) -> Vec<Line> {
     let name = policy.policy.as_str();
     let mut lines: Vec<Line> = Vec::with_capacity(policy.refusals.len());
     for refusal in &policy.refusals {
-        let remedy = Some(remedy(refusal, policy, &theme.program));
+        let remedy = Some(remedy(refusal, name, policy.digest.as_deref(), &theme.program).to_string());
         // One command lifts many refusals: it is named once, behind the last of a row of them.
         if let Some(previous) = lines.last_mut().filter(|previous| previous.next == remedy) {
             previous.next = None;
@@ -236,7 +237,7 @@ fn skip_line(skip: &Skip, theme: &Theme) -> Line {
                 .instance
                 .as_ref()
                 .map_or(skip.project.as_str(), |instance| instance.as_str());
-            Some(accept_count(target, &theme.program))
+            Some(approve_listing(target, &theme.program).to_string())
         }
         SkipReason::NotAllowed => Some(format!("{} check --online", theme.program)),
         SkipReason::Listing
@@ -310,6 +311,42 @@ fn closing(out: &mut dyn Write, report: &RunReport, kind: Kind, theme: &Theme) -
                 .map(|head| format!(", ledger head {}", clean(head)));
             let text = format!("Run {}, {calls}{}.", clean(run), head.unwrap_or_default());
             paragraph(out, theme, 0, 0, Style::new().dimmed(), &text)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::retention::Zone;
+    use crate::retention::report::{RunResult, Summary};
+    use crate::wording::remedy::one_of_each;
+
+    #[test]
+    fn each_refusal_is_shown_with_the_remedy_that_the_page_shows() {
+        let theme = Theme {
+            program: "rds-retentiond --config c".to_owned(),
+            ..Theme::default()
+        };
+        for refusal in one_of_each() {
+            let wanted = remedy(&refusal, "my policy", Some("c0ffee"), &theme.program);
+            let policy = PolicyReport {
+                policy: "my policy".into(),
+                mode: Mode::Enforce,
+                zone: Zone::UTC,
+                result: RunResult::Refused,
+                refusals: vec![refusal],
+                when_enforced: None,
+                restarted: BTreeMap::new(),
+                digest: Some("c0ffee".to_owned()),
+                approved: 0,
+                summary: Summary::default(),
+                rows: Vec::new(),
+                sent: BTreeMap::new(),
+                left: 0,
+            };
+            let lines = refusal_lines(&policy, &theme);
+            assert_eq!(lines[0].next, Some(wanted.to_string()), "{}", lines[0].text);
         }
     }
 }

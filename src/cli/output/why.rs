@@ -18,7 +18,10 @@ use super::wrap::{paragraph, wrap};
 use crate::ledger::{DeletionState, PastDeletion};
 use crate::retention::policy::Count;
 use crate::retention::what_if::{Bound, Edit, EditedValue};
-use crate::retention::{Databases, ExpireReason, KeepReason, KeepRule, KeptBy, Outcome, Series, Verdict, Zone};
+use crate::retention::{
+    Databases, ExpireReason, Freezes, KeepReason, KeepRule, KeptBy, Outcome, Series, Verdict, Zone,
+};
+use crate::wording::remedy::end_freeze;
 
 /// Where the second column begins.
 const LABEL: usize = 14;
@@ -123,10 +126,14 @@ fn draw_present(out: &mut dyn Write, answer: &Answer, present: &Present, theme: 
     for saying in &present.sayings {
         draw_saying(lines.out, answer, present, saying, theme)?;
     }
-    if let Some(freeze) = answer.freeze.as_ref().filter(|_| !present.is_kept()) {
+    if let Some(Freezes {
+        longest: freeze,
+        sources,
+    }) = answer.freeze.as_ref().filter(|_| !present.is_kept())
+    {
         writeln!(lines.out)?;
         let end = freeze.until.map_or_else(
-            || "until `thaw`".to_owned(),
+            || format!("until it is ended ({})", end_freeze(sources, &answer.program)),
             |until| format!("until {}", timestamp(until)),
         );
         lines.say(

@@ -3,10 +3,11 @@
 
 use std::fmt::Write as _;
 
-use super::words::{clip, remedy, remedy_of, text};
+use super::words::{clip, text};
 use super::{MOST_ENTRIES, program};
 use crate::daemon::{PolicyStatus, Problem, Status};
 use crate::retention::{PolicyName, Refusal};
+use crate::wording::remedy::{Remedy, remedy, remedy_of_limit};
 
 /// A message may hold what a server said; more of it is in the log.
 const LONGEST_MESSAGE: usize = 600;
@@ -17,8 +18,7 @@ const MOST_LINES: usize = 8;
 pub(super) struct Card {
     title: String,
     lines: Vec<String>,
-    /// A command (`true`), or words.
-    way: Option<(bool, String)>,
+    way: Option<Remedy>,
 }
 
 /// All there is, the gravest first.
@@ -91,7 +91,8 @@ fn refusals(status: &Status, cards: &mut Vec<Card>) {
         let refused = last_run.as_ref().and_then(|run| run.refusal.as_ref());
         let digest = refused.and_then(|refusal| refusal.digest.as_deref());
         for refusal in &seen {
-            let way = Some(remedy(refusal, policy.as_str(), digest, &program(status)));
+            // A freeze that is in force has no card: this one has ended.
+            let way = (refusal.limit() != "freeze").then(|| remedy(refusal, policy.as_str(), digest, &program(status)));
             let title = format!("Refused by {}, policy {policy}", refusal.limit());
             let line = refusal.to_string();
             match cards[begin..]
@@ -114,7 +115,7 @@ fn refusals(status: &Status, cards: &mut Vec<Card>) {
             cards.push(Card {
                 title: format!("Refused by {}, policy {policy}", refusal.limit),
                 lines: vec!["The last run before this process started was refused; the next run says more.".to_owned()],
-                way: remedy_of(&refusal.limit, policy.as_str(), digest, &program(status)),
+                way: remedy_of_limit(&refusal.limit, policy.as_str(), digest, &program(status)),
             });
         }
     }
@@ -139,7 +140,7 @@ fn configuration(status: &Status) -> Option<Card> {
             .into_iter()
             .chain(status.config.problems.iter().cloned())
             .collect(),
-        way: Some((true, format!("{} check", program(status)))),
+        way: Some(Remedy::Command(format!("{} check", program(status)))),
     })
 }
 
@@ -170,8 +171,8 @@ fn draw_one(out: &mut String, card: &Card) {
         let _ = write!(out, "<p class=\"d\">and {} more</p>", card.lines.len() - MOST_LINES);
     }
     let _ = match &card.way {
-        Some((true, command)) => write!(out, "<pre>{}</pre>", text(command)),
-        Some((false, words)) => write!(out, "<p>To let it pass: {}.</p>", text(words)),
+        Some(Remedy::Command(command)) => write!(out, "<pre>{}</pre>", text(command)),
+        Some(Remedy::Words(words)) => write!(out, "<p>To let it pass: {}.</p>", text(words)),
         None => Ok(()),
     };
     out.push_str("</li>");

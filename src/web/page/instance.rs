@@ -4,10 +4,11 @@ use std::fmt::Write as _;
 
 use super::instances::{LONGEST_NAME, address, gather, pages, totals};
 use super::timeline::{self, Axis, Kind};
-use super::words::{clip, shell, size, text, why};
+use super::words::{clip, size, text, why};
 use super::{END_OF_TABLE, LONGEST, program, table};
 use crate::daemon::Status;
 use crate::retention::report::{Action, Row};
+use crate::wording::remedy::shell_word;
 
 /// With more marks than this, those of one reason share an element.
 const EACH: usize = 600;
@@ -35,7 +36,7 @@ pub(super) fn draw(out: &mut String, status: &Status, id: &str, from: usize) {
             text(&format!(
                 "{} plan --instance {}",
                 program(status),
-                shell(clip(id, LONGEST_NAME))
+                shell_word(clip(id, LONGEST_NAME))
             )),
         );
         return;

@@ -6,6 +6,8 @@ use super::holds::{LONGEST_REASON, ends_soon};
 use super::program;
 use super::words::{clip, counted, distance, number, size, text, time};
 use crate::daemon::{Counts, FreezeStatus, Status};
+use crate::retention::FreezeSources;
+use crate::wording::remedy::{Remedy, end_freeze};
 
 /// A hold that ends within so many days is pointed at.
 pub(super) const SOON_DAYS: i64 = 7;
@@ -111,13 +113,13 @@ fn lines(status: &Status) -> Vec<String> {
             "<strong>Frozen</strong>{until}: {}. Nothing is deleted.",
             text(clip(&freeze.reason, LONGEST_REASON))
         ));
-        lines.push(match (id, place) {
-            (Some(id), _) => format!(
-                "To end it: <code>{}</code>",
-                text(&format!("{} thaw {id}", program(status)))
-            ),
-            (None, Some(place)) => format!("To end it, remove <code>freeze</code> in {}", text(place)),
-            (None, None) => "To end it, remove <code>freeze</code> from the configuration".to_owned(),
+        let sources = FreezeSources {
+            placed: id.iter().cloned().collect(),
+            configured: place.clone(),
+        };
+        lines.push(match end_freeze(&sources, &program(status)) {
+            Remedy::Command(command) => format!("To end it: <code>{}</code>", text(&command)),
+            Remedy::Words(words) => format!("To end it: {}", text(&words)),
         });
     }
     if status.freezes.len() > MOST_FREEZES {

@@ -11,8 +11,9 @@ use crate::daemon::{ConfigStatus, FreezeStatus, LastRun, PolicyStatus, Problem, 
 use crate::retention::report::{Action, PolicyReport, Row, RunResult, Summary};
 use crate::retention::{
     Backup, BackupKind, BackupStatus, Count, Databases, Engine, ExpireReason, Freeze, Hold, HoldTarget, Instance,
-    InstanceLife, KeepReason, KeepRule, KeptBy, Mode, Period, Refusal, RunReport, Series, Zone,
+    InstanceLife, KeepReason, KeepRule, KeptBy, Mode, Period, PolicyName, Refusal, RunReport, Series, Zone,
 };
+use crate::wording::remedy::{one_of_each, remedy};
 
 const HOSTILE: &str = "<script>alert(1)</script>\"'&\u{202e}";
 
@@ -351,6 +352,47 @@ fn the_headline_tells_the_four_moods_apart() {
     status.reports.clear();
     assert_eq!(head(&status), "No run yet");
     assert!(!first(&status).contains("All is well"));
+}
+
+/// The terminal shows the same remedies: see `each_refusal_is_shown_with_the_remedy_that_the_page_shows`.
+#[test]
+fn each_refusal_is_shown_with_the_remedy_that_the_terminal_shows() {
+    for refusal in one_of_each() {
+        let mut status = status(1, 9);
+        let wanted = remedy(&refusal, "production", Some("c0ffee"), "rds-retentiond");
+        if let Refusal::Freeze { sources, .. } = &refusal {
+            let freeze = Freeze {
+                reason: "audit".to_owned(),
+                until: None,
+            };
+            let of = |id: Option<&String>, place: Option<&String>| FreezeStatus {
+                id: id.cloned(),
+                place: place.cloned(),
+                freeze: freeze.clone(),
+            };
+            status.freezes = sources.configured.iter().map(|place| of(None, Some(place))).collect();
+            status
+                .freezes
+                .extend(sources.placed.iter().map(|id| of(Some(id), None)));
+            status.freeze = Some(freeze);
+            // Each freeze has a line of its own.
+            for part in wanted.to_string().split(", and ") {
+                assert!(first(&status).contains(&text(part)), "{part}");
+            }
+            assert_eq!(first(&status).contains("thaw"), !sources.placed.is_empty());
+            continue;
+        }
+        let mut report = RunReport::clone(&status.reports[&PolicyName::from("production")]);
+        report.policies[0].refusals = vec![refusal.clone()];
+        status.reports.insert("production".into(), Arc::new(report));
+        status.policies[0].last_run.as_mut().unwrap().refusal = Some(RefusalStatus {
+            limit: refusal.limit().to_owned(),
+            message: refusal.to_string(),
+            digest: Some("c0ffee".to_owned()),
+        });
+        let page = first(&status);
+        assert!(page.contains(&text(&wanted.to_string())), "{wanted}: {page}");
+    }
 }
 
 #[test]

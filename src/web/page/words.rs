@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 
 use crate::retention::report::Action;
-use crate::retention::{ExpireReason, KeepReason, KeepRule, KeptBy, Refusal, Series};
+use crate::retention::{ExpireReason, KeepReason, KeepRule, KeptBy, Series};
 use crate::wording::sanitize::is_unsafe;
 
 /// Text for an element or a quoted attribute: markup is escaped; what steers, hides or turns text is spelled out.
@@ -39,16 +39,6 @@ pub(super) fn counted(count: usize, noun: &str) -> String {
         _ if count == 1 => format!("{number} {noun}"),
         Some(stem) => format!("{number} {stem}ies"),
         None => format!("{number} {noun}s"),
-    }
-}
-
-/// A word of a command line, quoted where a shell needs it; not yet escaped.
-pub(super) fn shell(word: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:@%+,=".contains(c);
-    if !word.is_empty() && word.chars().all(plain) {
-        word.to_owned()
-    } else {
-        format!("'{}'", word.replace('\'', r"'\''"))
     }
 }
 
@@ -169,47 +159,6 @@ fn kept(reason: &KeepReason, slots: bool) -> String {
     said
 }
 
-/// What lifts a refusal: a command (`true`), or words. Not escaped.
-pub(super) fn remedy(refusal: &Refusal, policy: &str, digest: Option<&str>, program: &str) -> (bool, String) {
-    match refusal {
-        Refusal::MaxDeletions { .. }
-        | Refusal::MaxPercent { .. }
-        | Refusal::RequireBackupWithin { .. }
-        | Refusal::Clock { .. }
-        | Refusal::Freeze { .. }
-        | Refusal::Ledger { .. } => remedy_of(refusal.limit(), policy, digest, program).unwrap_or_default(),
-        Refusal::Shrink { project, instance, .. } => {
-            let target = instance.as_ref().map_or(project.as_str(), |instance| instance.as_str());
-            (true, format!("{program} approve --listing {}", shell(target)))
-        }
-    }
-}
-
-/// The same, where only the limit's name is known; `None` where that does not say enough.
-pub(super) fn remedy_of(limit: &str, policy: &str, digest: Option<&str>, program: &str) -> Option<(bool, String)> {
-    match (limit, digest) {
-        ("max_deletions" | "max_percent", Some(digest)) => {
-            Some((true, format!("{program} approve {} --plan {digest}", shell(policy))))
-        }
-        ("max_deletions" | "max_percent", None) => {
-            let words = "nothing waits for an approval now; a run that is refused names the command that approves it";
-            Some((false, words.to_owned()))
-        }
-        (limit, _) => remedy_of_another(limit, program),
-    }
-}
-
-fn remedy_of_another(limit: &str, program: &str) -> Option<(bool, String)> {
-    match limit {
-        "require_backup_within" => Some((false, "make a backup, and find out why there was none".to_owned())),
-        // It shows how far the clocks are apart, or that the API sends no time.
-        "clock" => Some((true, format!("{program} check --online"))),
-        "freeze" => Some((true, format!("{program} thaw"))),
-        "ledger" => Some((false, "put the state back".to_owned())),
-        _ => None,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -222,13 +171,6 @@ mod tests {
         );
         assert_eq!(text("a\u{202e}b\u{0}c\n"), "a\\u{202e}b\\u{0}c\\n");
         assert_eq!(text("夜間 nightly"), "夜間 nightly");
-    }
-
-    #[test]
-    fn commands_survive_a_shell() {
-        assert_eq!(shell("production"), "production");
-        assert_eq!(shell("a b'c"), r"'a b'\''c'");
-        assert_eq!(shell(""), "''");
     }
 
     #[test]

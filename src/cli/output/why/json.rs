@@ -22,7 +22,7 @@ pub(in crate::cli) fn write(out: &mut dyn Write, answer: &Answer) -> io::Result<
             backup_id: answer.id.as_str(),
             backup: answer.present.as_ref().map(PresentJson::of),
             deletions: answer.knows_past.then_some(&answer.past),
-            freeze: answer.freeze.as_ref(),
+            freeze: answer.freeze.as_ref().map(|freezes| &freezes.longest),
         },
     )
 }
