@@ -3,44 +3,59 @@
 //! > A run reads the world, **decides** without touching it, asks the **guard**, and then does exactly what was
 //! > approved, writing down each intent before it acts and each answer after.
 //!
-//! # Floors
+//! # What happens to one backup
 //!
-//! Arrows point down only; `tests/it/floors.rs` reads the `use` lines and enforces it.
+//! 1. **Listed.** [`rds`] reads the instances of a project and the manual backups of each; pages that do not agree are not
+//!    believed. A field that cannot be read becomes a doubt, never a guess.
+//! 2. **Compared.** [`run`] compares the listing with what the [`ledger`] remembers and with other instances: a backup that changed, or
+//!    that two instances list, is kept.
+//! 3. **Decided.** [`retention::evaluate`] gives it a decision with its reasons, by every policy that selects its instance. One policy that
+//!    keeps it is enough. What expired waits for its grace period, and is then due.
+//! 4. **Guarded.** [`retention::plan`] turns what is due into a plan for each policy and holds it against the limits. Only
+//!    what comes out of it as an [`ApprovedPlan`](retention::plan::ApprovedPlan) can be sent.
+//! 5. **Sent.** `run::send` waits for a slot and for the rate; then stop, freeze and holds are read again and the intent is written, in
+//!    one transaction; then the request goes out. Each id is accepted, rejected or unanswered, and the answer is written down.
+//! 6. **Confirmed.** The next listing shows whether it is gone. An id that was never answered is not sent again without one.
+//! 7. **Reported.** From the [`RunReport`](retention::RunReport) come log, metrics, page, JSON and history; `why` explains the backup at any time, also after it
+//!    is gone.
 //!
-//! | floor | rooms | what for |
+//! # Layers
+//!
+//! A file imports from its own module and from lower layers; `tests/it/layers.rs` reads the `use` lines and enforces it.
+//!
+//! | layer | modules | what for |
 //! |---|---|---|
-//! | 4 | [`cli`], `main` | words in, words out, exit codes |
-//! | 3 | [`daemon`], [`web`] | when: ticks, signals, reload, drain · showing |
-//! | 2 | [`run`] | one pass, from listing to report |
+//! | 4 | [`cli`], `main` | a terminal: arguments in, tables, JSON and exit codes out |
+//! | 3 | [`daemon`], [`web`] | a process that lives for years: ticks, signals, reload · the page |
+//! | 2 | [`run`] | one run, from listing to report |
 //! | 1 | [`config`] [`rds`] [`ledger`] [`telemetry`] | each talks to one outside |
-//! | 0 | [`retention`] | pure: what is a backup, what may go, and why |
-//! | · | [`clock`] [`http`] [`wording`] | tools: the wall clock, the HTTP server's plumbing, text made fit to be shown, what lifts a refusal |
-//! | · | [`simulator`] | across the road: an RDS API on loopback; known to `cli` and tests only |
+//! | 0 | [`retention`] | pure: what a backup is, what may go, and why |
+//! | · | [`clock`] [`http`] [`wording`] | the wall clock · the HTTP server's plumbing · text that people read |
+//! | · | [`simulator`] | an RDS API on loopback; known to `cli` and tests only |
 //!
-//! # Words
+//! # Glossary
 //!
-//! A *backup* is a manual backup of RDS for SQL Server. It *expires* (policy says it may go), becomes *due* (its grace is
-//! over); a plan is *approved* or *refused* by the guard; a batch is *sent*; an id is *accepted*, *rejected* or
-//! *unanswered*, and later *confirmed* (gone from the listing) or *returned* (still COMPLETED).
+//! A *backup* is a manual backup. It *expires* when no policy keeps it, and is *due* when its *grace period* is over. A *hold* keeps a backup,
+//! a *freeze* stops all deletions. The *guard* approves or refuses a *plan*; a *batch* is what one request deletes; an *intent* is written before
+//! it is sent, an *outcome* after. A deletion is *confirmed* when the backup is gone from the listing, and *returned* when it is COMPLETED again.
 
 pub mod retention;
-// floor 1
+// layer 1
 pub mod config;
 pub mod ledger;
 pub mod rds;
 pub mod telemetry;
-// floor 2
+// layer 2
 pub mod run;
-// floor 3
+// layer 3
 pub mod daemon;
 pub mod web;
-// floor 4
+// layer 4
 pub mod cli;
 // tools
 pub mod clock;
-pub mod http;
-pub mod wording;
-// across the road
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
+pub mod http;
 pub mod simulator;
+pub mod wording;

@@ -4,7 +4,7 @@
 //! with its length in bytes before it (8 bytes, big-endian). `body` is compact JSON, hashed as the text it is. The first
 //! row's `prev` is 64 zeros.
 //!
-//! What it proves: no row was changed, removed, put in or moved, short of writing the whole rest anew. Rows cut off at
+//! What it proves: no row was changed, removed, put in or moved, short of writing the whole rest again. Rows cut off at
 //! the end are noticed as long as `meta` was not changed with them; against that, each run logs its head, and
 //! `audit verify --head` asks for it.
 

@@ -128,8 +128,8 @@ pub enum Fault {
     /// Not what this program wrote.
     #[error(
         "the ledger is damaged ({0}), so nothing is deleted: stop the daemon, then put a backup of the file back, or move \
-         it and its -wal and -shm files aside and start anew. Starting anew loses the holds and freezes placed by \
-         command, approvals and the record of past deletions, and every grace begins again; holds in the configuration \
+         it and its -wal and -shm files aside and start again. Starting again loses the holds and freezes placed by \
+         command, approvals and the record of past deletions, and every grace period restarts; holds in the configuration \
          stay"
     )]
     Corrupt(String),

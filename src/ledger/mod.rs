@@ -123,7 +123,7 @@ impl Ledger {
     }
 
     /// One transaction that changes what is under way. What is in memory is changed with it; after an error, or a panic, it
-    /// is read anew, for then it may be ahead of the disk.
+    /// is read again, for then it may be ahead of the disk.
     fn change<T>(
         &self,
         work: impl FnOnce(&Transaction<'_>, &mut request_state::OpenRequests) -> Result<T, Error>,
@@ -201,7 +201,7 @@ impl Ledger {
         };
         let is_now = durable == Durable::Now;
         let set = || {
-            // Unknown until it is said anew, should saying it fail.
+            // Unknown until it is said again, should saying it fail.
             let known = self.is_full.swap(UNKNOWN, Ordering::Relaxed);
             if known != u8::from(is_now) {
                 connection.pragma_update(None, "synchronous", level)?;

@@ -358,7 +358,7 @@ impl Ledger {
 
     /// Closes what a killed process left open: each id is recorded as unanswered, so that a listing settles it. For the
     /// start of a run, before anything is sent: the lock says that no other process's request is among them, and only the
-    /// first run under a lock looks, for later ones may have requests of their fellows under way.
+    /// first run under a lock looks, for later ones may have requests under way in the same process.
     pub fn close_open_requests(&self, lock: &DeletionLock, now: DateTime<Utc>) -> Result<Vec<OpenRequest>, Error> {
         if !lock.is_of(&self.dir) {
             return Err(Error::WrongLock { dir: self.dir.clone() });
@@ -368,7 +368,7 @@ impl Ledger {
         if *settled {
             return Ok(Vec::new());
         }
-        // What other processes sent since this one last deleted is read anew.
+        // What other processes sent since this one last deleted is read again.
         self.forget_under_way();
         let open = self.read(open_requests)?;
         if !open.is_empty() {

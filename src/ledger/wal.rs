@@ -30,7 +30,7 @@ struct Place {
 /// A log that can be recovered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Log {
-    /// Changed each time the log begins anew.
+    /// Changed each time the log restarts.
     salts: Sums,
     /// Before the last frame that counts: that one is read again by the next [`Log::read_on`].
     before_last: Place,

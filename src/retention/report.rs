@@ -243,7 +243,7 @@ pub enum GuardVerdict {
     Approved,
     /// It held something back, or all of it.
     Refused,
-    /// There was no plan to judge: nothing of the policy could be read.
+    /// There was no plan to ask about: nothing of the policy could be read.
     Unknown,
 }
 

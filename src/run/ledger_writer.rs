@@ -1,7 +1,7 @@
-//! The ledger's desk: what batches have to write down at the same time is written in one transaction.
+//! One writer for the ledger: what batches have to write down at the same time is written in one transaction.
 //!
 //! A transaction that is on disk costs an `fsync`, and a batch needs two. An intent is written at once, for its request has a
-//! slot and five seconds to begin; an answer waits a little for an intent to share the `fsync` with. The clerk is a thread
+//! slot and five seconds to begin; an answer waits a little for an intent to share the `fsync` with. The writer is a thread
 //! of its own, so that nobody who waits for the disk keeps a thread of the runtime.
 
 use std::collections::HashMap;
@@ -51,7 +51,7 @@ pub(super) struct Intended {
 }
 
 impl LedgerWriter {
-    /// Opens the desk, and says when its clerk is gone: after the last desk is dropped.
+    /// Starts the writer's thread; it ends after the last writer is dropped.
     pub(super) fn open(writer_thread: WriterThread) -> (Self, JoinHandle<()>) {
         let (writer, jobs) = channel();
         (Self(writer), spawn_blocking(move || writer_thread.work(&jobs)))

@@ -91,8 +91,8 @@ impl ReportDetail {
 
     /// Everything is decided once more: what was told is void.
     fn forget(&self) {
-        if let Self::Streamed(teller) = self {
-            (teller.forget)();
+        if let Self::Streamed(sink) = self {
+            (sink.forget)();
         }
     }
 }

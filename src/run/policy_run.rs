@@ -393,7 +393,7 @@ impl PolicyRun {
         }
     }
 
-    /// The numbers and rows so far, the plan for the guard, and the one to judge as if a dry-run policy were enforced.
+    /// The numbers and rows so far, the plan for the guard, and the one to ask about as if a dry-run policy were enforced.
     pub(super) fn close(self) -> (PolicyReport, Plan, Plan) {
         let report = PolicyReport {
             policy: self.policy.name.clone(),

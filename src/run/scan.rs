@@ -416,7 +416,7 @@ fn settle_earlier(
         let fate = match there.get(&row.backup) {
             None => Some(Fate::Confirmed),
             Some(BackupStatus::Completed | BackupStatus::Failed) if row.pending == Pending::Unanswered => {
-                // It was never answered and it is still there: nothing happened, and it may be decided anew.
+                // It was never answered and it is still there: nothing happened, and it may be decided again.
                 scan.returned.push(row.backup.clone());
                 continue;
             }

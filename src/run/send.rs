@@ -107,7 +107,7 @@ pub(super) async fn send(
         sent: AtomicUsize::new(0),
         progress,
     });
-    let mut lanes = JoinSet::new();
+    let mut projects = JoinSet::new();
     for batches in batches {
         let Some(client) = client(&batches).cloned() else {
             continue;
@@ -118,7 +118,7 @@ pub(super) async fn send(
             closed: AtomicBool::new(false),
             trouble: std::sync::Mutex::new(None),
         });
-        lanes.spawn(run_project(sender, batches));
+        projects.spawn(run_project(sender, batches));
     }
     let mut sending = SendResult {
         items: Vec::new(),
@@ -126,7 +126,7 @@ pub(super) async fn send(
         progress,
     };
     let mut broken = None;
-    while let Some(joined) = lanes.join_next().await {
+    while let Some(joined) = projects.join_next().await {
         // The other projects finish what they have under way, whatever happened to one.
         match joined.map_err(Error::from).flatten() {
             Ok((items, skip)) if sending.items.is_empty() => {
@@ -141,7 +141,7 @@ pub(super) async fn send(
         }
     }
     sending.progress.sent = sender.sent.load(Ordering::Relaxed);
-    // The last desk: its clerk goes home.
+    // Dropping the last sender ends the writer thread.
     drop(sender);
     writer_thread.await?;
     match broken {

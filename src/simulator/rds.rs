@@ -232,7 +232,7 @@ pub(super) fn delete_batch(work: &mut Work<'_>) -> Answered {
         return Err(invalid("backup_ids: 1 to 50 ids are allowed"));
     }
     let world = &mut work.state.world;
-    if ids.iter().any(|id| world.judge(id, false) == Verdict::OtherEngine) {
+    if ids.iter().any(|id| world.verdict(id, false) == Verdict::OtherEngine) {
         let engine = Engine::SqlServer.name();
         return Err(Reply::refused(
             400,
@@ -243,7 +243,7 @@ pub(super) fn delete_batch(work: &mut Work<'_>) -> Answered {
     let mut results = Vec::with_capacity(ids.len());
     let mut accepted = false;
     for id in ids {
-        let verdict = world.judge(&id, false);
+        let verdict = world.verdict(&id, false);
         let (code, message) = match (work.trouble.result(&id), verdict) {
             (Some(fault), _) => fault,
             (None, Verdict::Accepted) => {
@@ -272,7 +272,7 @@ pub(super) fn delete_batch(work: &mut Work<'_>) -> Answered {
 /// `DELETE /v3/{project_id}/backups/{backup_id}`: a manual backup of any engine.
 pub(super) fn delete_one(work: &mut Work<'_>) -> Answered {
     let id = work.asked.backups.first().map_or("", String::as_str);
-    let verdict = work.state.world.judge(id, true);
+    let verdict = work.state.world.verdict(id, true);
     if verdict != Verdict::Accepted {
         let (status, code, message) = wording(verdict);
         return Err(Reply::refused(status, code, message));

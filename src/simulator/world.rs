@@ -237,7 +237,7 @@ impl World {
     }
 
     /// What would become of deleting this backup now. `any_engine`: the single deletion takes every engine's.
-    pub(super) fn judge(&self, id: &str, any_engine: bool) -> Verdict {
+    pub(super) fn verdict(&self, id: &str, any_engine: bool) -> Verdict {
         let Some((home, record)) = self.find(&Id::new(id)) else {
             return Verdict::Unknown;
         };

@@ -333,7 +333,7 @@ async fn ids_in_capitals_protect_as_well() {
     );
     world.pass().later(TimeDelta::hours(25)).run().await;
     world.deleted_exactly(&ids(1, 3..5));
-    // Released by the id as it is. A hold's end starts the grace anew.
+    // Released by the id as it is. A hold's end restarts the grace period.
     world.run(&["release", &backup_id(1, 6)]).await.exits(0);
     world.pass().later(TimeDelta::hours(26)).run().await;
     world.deleted_exactly(&ids(1, 3..5));

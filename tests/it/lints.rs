@@ -1,13 +1,13 @@
 //! What `check` warns of: legal, but hardly meant. Through the built binary.
 
-use super::people::Desk;
+use super::people::Files;
 
 /// The warnings of one policy, without the file's name and snippet.
 fn lints(policy: &str) -> Vec<String> {
-    let desk = Desk::new();
+    let files = Files::new();
     let text = format!("version: 1\nprojects: [{{name: prod, region: cn-north-4}}]\npolicies:\n{policy}");
-    desk.write("lint.yaml", &text);
-    let output = desk.ask("check --config lint.yaml");
+    files.write("lint.yaml", &text);
+    let output = files.ask("check --config lint.yaml");
     assert_eq!(
         output.status.code(),
         Some(0),
@@ -15,7 +15,7 @@ fn lints(policy: &str) -> Vec<String> {
         String::from_utf8_lossy(&output.stderr)
     );
     let said = String::from_utf8(output.stdout).unwrap();
-    let strict = desk.ask("check --strict --config lint.yaml").status.code();
+    let strict = files.ask("check --strict --config lint.yaml").status.code();
     assert_eq!(strict, Some(if said.contains("warning: ") { 78 } else { 0 }));
     let place = |line: &str| line.split_once(": ").map(|(_, rest)| rest.to_owned());
     let warnings = said.lines().filter_map(|line| line.strip_prefix("warning: "));

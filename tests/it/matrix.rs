@@ -264,7 +264,7 @@ fn expected(cell: Cell) -> Vec<(u8, Gone)> {
             Class::Harmless | Class::Date | Class::Disagrees => good,
             // It is a read like any other; only where nothing comes in time it is not asked again at once.
             Class::Retried if once && !fault.starts_with("delay") && !fault.starts_with("drip") => good,
-            // The keys are asked for anew with the next request.
+            // The keys are asked for again with the next request.
             _ if once => vec![(0, Gone::All), (77, Gone::Nothing)],
             _ => vec![(77, Gone::Nothing)],
         },

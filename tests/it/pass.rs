@@ -203,7 +203,7 @@ async fn holds_of_the_configuration_and_by_command_keep() {
     world.run(&["hold", "0000br04", "--reason", "unknown"]).await.exits(64);
     world.pass().later(TimeDelta::hours(25)).run().await;
     world.deleted_exactly(&ids(1, 3..5));
-    // A hold's end starts the grace anew.
+    // A hold's end restarts the grace period.
     world.run(&["release", &backup_id(1, 6)]).await.exits(0);
     world.pass().later(TimeDelta::hours(26)).run().await;
     world.pass().later(TimeDelta::hours(49)).run().await;

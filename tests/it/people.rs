@@ -27,16 +27,16 @@ holds:
 ";
 
 /// A directory with a configuration, another one, and a file of backups.
-pub(super) struct Desk(TempDir);
+pub(super) struct Files(TempDir);
 
-impl Desk {
+impl Files {
     pub(super) fn new() -> Self {
-        let desk = Self(tempfile::tempdir().unwrap());
-        let policy = POLICY.replace("STATE", desk.path("state").to_str().unwrap());
-        desk.write("config.yaml", &policy);
-        desk.write("other.yaml", &policy.replace("weekly: 3, monthly: 2", "weekly: 4"));
-        desk.write("backups.json", &backups(30));
-        desk
+        let files = Self(tempfile::tempdir().unwrap());
+        let policy = POLICY.replace("STATE", files.path("state").to_str().unwrap());
+        files.write("config.yaml", &policy);
+        files.write("other.yaml", &policy.replace("weekly: 3, monthly: 2", "weekly: 4"));
+        files.write("backups.json", &backups(30));
+        files
     }
 
     pub(super) fn path(&self, name: &str) -> PathBuf {
@@ -99,20 +99,20 @@ fn golden(name: &str, found: &str) {
 
 #[test]
 fn why_says_which_slot_until_when_and_what_would_change_it() {
-    let desk = Desk::new();
+    let files = Files::new();
     let mut said = String::new();
     for id in ["b0000br04", "b0005br04", "b0001br04", "b0012br04", "b0020br04"] {
-        let _ = writeln!(said, "$ why {id}\n{}", desk.offline(&format!("why {id}"), 0));
+        let _ = writeln!(said, "$ why {id}\n{}", files.offline(&format!("why {id}"), 0));
     }
     golden("why.txt", &said);
-    assert_eq!(desk.offline("why nobody", 64), "");
+    assert_eq!(files.offline("why nobody", 64), "");
 }
 
 #[test]
 fn what_why_proposes_does_what_it_says() {
-    let desk = Desk::new();
-    let keep = |desk: &Desk, id: &str| {
-        let plan = desk.json("plan", 0);
+    let files = Files::new();
+    let keep = |files: &Files, id: &str| {
+        let plan = files.json("plan", 0);
         let decisions = plan["policies"][0]["decisions"].as_array().unwrap().clone();
         let own = decisions
             .into_iter()
@@ -120,11 +120,11 @@ fn what_why_proposes_does_what_it_says() {
             .unwrap();
         own["decision"] == "keep"
     };
-    let plain = fs::read_to_string(desk.path("config.yaml")).unwrap();
+    let plain = fs::read_to_string(files.path("config.yaml")).unwrap();
     let mut tried = 0;
     for nth in 1..30 {
         let id = format!("b{nth:04}br04");
-        let answer = desk.json(&format!("why {id}"), 0);
+        let answer = files.json(&format!("why {id}"), 0);
         let policy = &answer["backup"]["policies"][0];
         let kept = policy["decision"] == "keep";
         let changes = if kept {
@@ -161,22 +161,22 @@ fn what_why_proposes_does_what_it_says() {
                     .replace(", ,", ",")
                     .replace(", }", "}");
             }
-            desk.write("config.yaml", &edited);
-            assert_eq!(keep(&desk, &id), !kept, "{id}: {change}");
+            files.write("config.yaml", &edited);
+            assert_eq!(keep(&files, &id), !kept, "{id}: {change}");
             tried += 1;
         }
-        desk.write("config.yaml", &plain);
+        files.write("config.yaml", &plain);
     }
     assert!(tried > 32, "{tried}");
 }
 
 #[test]
 fn why_promises_no_grace_where_another_policy_keeps() {
-    let desk = Desk::new();
-    let text = fs::read_to_string(desk.path("config.yaml")).unwrap();
+    let files = Files::new();
+    let text = fs::read_to_string(files.path("config.yaml")).unwrap();
     let second = "  - {name: archive, mode: dry-run, schedule: \"@weekly\", keep: {last: 40}}\nholds:";
-    desk.write("config.yaml", &text.replace("holds:", second));
-    let answer = desk.json("why b0012br04", 0);
+    files.write("config.yaml", &text.replace("holds:", second));
+    let answer = files.json("why b0012br04", 0);
     assert_eq!(answer["backup"]["fate"], "keep");
     let production = &answer["backup"]["policies"][0];
     assert_eq!(
@@ -187,7 +187,7 @@ fn why_promises_no_grace_where_another_policy_keeps() {
         (&production["due_at"], &production["next_run"]),
         (&Value::Null, &Value::Null)
     );
-    let said = desk.offline("why b0012br04", 0);
+    let said = files.offline("why b0012br04", 0);
     assert!(
         said.contains("kept by archive: it goes, and its grace begins, only when that lets it go, too"),
         "{said}"
@@ -197,14 +197,14 @@ fn why_promises_no_grace_where_another_policy_keeps() {
 
 #[test]
 fn why_says_what_was_meant_by_a_name_or_a_part_of_an_id() {
-    let desk = Desk::new();
+    let files = Files::new();
     let asked = |words: &str| {
-        let output = desk.ask(&format!("why {words} --backups backups.json"));
+        let output = files.ask(&format!("why {words} --backups backups.json"));
         assert_eq!(output.status.code(), Some(64), "{words}");
         String::from_utf8(output.stderr).unwrap()
     };
     for words in ["nightly_7", "B0007BR04", "b0007"] {
-        let answer = desk.json(&format!("why {words}"), 0);
+        let answer = files.json(&format!("why {words}"), 0);
         assert_eq!(answer["backup_id"], "b0007br04", "{words}");
     }
     let said = asked("b000");
@@ -220,37 +220,37 @@ fn why_says_what_was_meant_by_a_name_or_a_part_of_an_id() {
 
 #[test]
 fn why_says_that_a_policy_passes_it_by_and_that_all_is_frozen() {
-    let desk = Desk::new();
-    let text = fs::read_to_string(desk.path("config.yaml")).unwrap();
+    let files = Files::new();
+    let text = fs::read_to_string(files.path("config.yaml")).unwrap();
     let narrow = text.replace(
         "    keep:",
         "    select: {backups: {exclude_names: [\"nightly_12\"]}}\n    keep:",
     );
-    desk.write("config.yaml", &narrow);
-    let said = desk.offline("why b0012br04", 0);
+    files.write("config.yaml", &narrow);
+    let said = files.offline("why b0012br04", 0);
     assert!(said.contains("nightly_12: not managed"), "{said}");
     assert!(
         said.contains("production selects its instance, but not a backup of this name"),
         "{said}"
     );
-    desk.write(
+    files.write(
         "config.yaml",
         &format!("{text}freeze: {{reason: audit, until: 2026-12-31}}\n"),
     );
-    let said = desk.offline("why b0012br04", 0);
+    let said = files.offline("why b0012br04", 0);
     assert!(
         said.contains("frozen        nothing is deleted until 2027-01-01T00:00:00Z: audit"),
         "{said}"
     );
-    assert_eq!(desk.json("why b0012br04", 0)["freeze"]["reason"], "audit");
+    assert_eq!(files.json("why b0012br04", 0)["freeze"]["reason"], "audit");
 }
 
 #[test]
 fn forecast_draws_days_weeks_and_bars() {
-    let desk = Desk::new();
-    let found = desk.offline("forecast --days 35", 0) + &desk.offline("forecast --days 35 --backup-every 24h", 0);
+    let files = Files::new();
+    let found = files.offline("forecast --days 35", 0) + &files.offline("forecast --days 35 --backup-every 24h", 0);
     golden("forecast.txt", &found);
-    let json = desk.json("forecast --days 35", 0);
+    let json = files.json("forecast --days 35", 0);
     let entries = json["backups"].as_array().unwrap();
     assert_eq!(entries.len(), 30);
     let going = entries.iter().filter(|entry| !entry["goes_at"].is_null()).count();
@@ -272,7 +272,7 @@ impl DaysToCome {
     const GRACE: chrono::TimeDelta = chrono::TimeDelta::hours(36);
     const PACE: chrono::TimeDelta = chrono::TimeDelta::hours(30);
 
-    fn play(desk: &Desk, present: Vec<Value>, days: i64) -> Self {
+    fn play(files: &Files, present: Vec<Value>, days: i64) -> Self {
         let time = |text: &str| text.parse::<chrono::DateTime<chrono::Utc>>().unwrap();
         let mut coming = time("2026-11-23T02:00:00Z") + Self::PACE;
         let mut since: BTreeMap<String, chrono::DateTime<chrono::Utc>> = BTreeMap::new();
@@ -293,7 +293,7 @@ impl DaysToCome {
                 coming += Self::PACE;
                 world.made += 1;
             }
-            let expired = world.expired(desk, at);
+            let expired = world.expired(files, at);
             since.retain(|id, _| expired.contains(id));
             for id in expired {
                 if *since.entry(id.clone()).or_insert(at) <= at - Self::GRACE {
@@ -308,10 +308,10 @@ impl DaysToCome {
         world
     }
 
-    fn expired(&self, desk: &Desk, at: chrono::DateTime<chrono::Utc>) -> BTreeSet<String> {
-        desk.write("today.json", &Value::from(self.present.clone()).to_string());
+    fn expired(&self, files: &Files, at: chrono::DateTime<chrono::Utc>) -> BTreeSet<String> {
+        files.write("today.json", &Value::from(self.present.clone()).to_string());
         let at = at.format("%Y-%m-%dT%H:%M:%SZ");
-        let output = desk.ask(&format!("plan --backups today.json --at {at} --format json"));
+        let output = files.ask(&format!("plan --backups today.json --at {at} --format json"));
         let plan: Value = serde_json::from_slice(&output.stdout).unwrap();
         let decisions = plan["policies"][0]["decisions"].as_array().unwrap();
         let expired = decisions.iter().filter(|decision| decision["decision"] == "delete");
@@ -323,20 +323,20 @@ impl DaysToCome {
 
 #[test]
 fn forecast_is_what_the_plans_of_the_days_to_come_say() {
-    let desk = Desk::new();
+    let files = Files::new();
     let policy = "version: 1\nstate_dir: STATE\npolicies:\n  - {name: p, mode: enforce, schedule: \"0 3 * * *\", grace: 36h, \
                   keep: {last: 2, daily: 4, weekly: 3, monthly: 2, within_daily: 10d}, failed_after: 3d, max_age: 40d, min_backups: 2}\n\
                   holds: [{backup: b0022br04, reason: r, until: 2026-12-05}]\n";
-    desk.write(
+    files.write(
         "config.yaml",
-        &policy.replace("STATE", desk.path("state").to_str().unwrap()),
+        &policy.replace("STATE", files.path("state").to_str().unwrap()),
     );
     let mut present: Vec<Value> = serde_json::from_str(&backups(30)).unwrap();
     // One that names a database, as the API writes it.
     present[9]["databases"] = serde_json::json!([{"name": "orders"}]);
-    desk.write("backups.json", &Value::from(present.clone()).to_string());
-    let forecast = desk.json("forecast --days 45 --backup-every 30h", 0);
-    let world = DaysToCome::play(&desk, present, 45);
+    files.write("backups.json", &Value::from(present.clone()).to_string());
+    let forecast = files.json("forecast --days 45 --backup-every 30h", 0);
+    let world = DaysToCome::play(&files, present, 45);
     let entries = forecast["backups"].as_array().unwrap();
     for entry in entries {
         let id = entry["backup_id"].as_str().unwrap();
@@ -365,7 +365,7 @@ fn forecast_is_what_the_plans_of_the_days_to_come_say() {
 /// What the cloud calls its things may be anything; no line of ours may move a cursor, change colour or hide text.
 #[test]
 fn hostile_names_cannot_act_on_the_terminal() {
-    let desk = Desk::new();
+    let files = Files::new();
     let evil = "\u{1b}[2Jx\u{202e}y\u{7}\u{9b}31m\u{200b}<script>\r\n夜間\u{2066}";
     let mut entries: Vec<Value> = serde_json::from_str(&backups(30)).unwrap();
     for entry in &mut entries {
@@ -374,7 +374,7 @@ fn hostile_names_cannot_act_on_the_terminal() {
         entry["instance_id"] = format!("in\u{1b}[31m{evil}").into();
     }
     entries[3]["id"] = "\u{1b}]0;title\u{7}br04".into();
-    desk.write("backups.json", &Value::from(entries).to_string());
+    files.write("backups.json", &Value::from(entries).to_string());
     let everything = "--all --wide";
     for (words, code) in [
         (format!("plan {everything}"), 0),
@@ -383,7 +383,7 @@ fn hostile_names_cannot_act_on_the_terminal() {
         ("why b0005br04".to_owned(), 0),
         ("why b0012br04".to_owned(), 0),
     ] {
-        let said = desk.offline(&words, code);
+        let said = files.offline(&words, code);
         let hostile = |c: char| {
             (c.is_control() && c != '\n')
                 || matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}')
@@ -392,15 +392,15 @@ fn hostile_names_cannot_act_on_the_terminal() {
         assert!(said.contains("夜間"), "{words}: what is harmless is shown: {said}");
     }
     // And where the id is asked for and not found, on stderr.
-    let output = desk.ask("why \u{1b}[31mnobody --backups backups.json");
+    let output = files.ask("why \u{1b}[31mnobody --backups backups.json");
     assert!(!String::from_utf8(output.stderr).unwrap().contains('\u{1b}'));
 }
 
 #[test]
 fn check_says_in_json_what_it_says_in_words() {
-    let desk = Desk::new();
+    let files = Files::new();
     let check = |words: &str, code: i32| -> Value {
-        let output = desk.ask(&format!("check --format json {words}"));
+        let output = files.ask(&format!("check --format json {words}"));
         assert_eq!(output.status.code(), Some(code), "{words}");
         assert!(output.stderr.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
         serde_json::from_slice(&output.stdout).unwrap()
@@ -419,7 +419,7 @@ fn check_says_in_json_what_it_says_in_words() {
     assert_eq!(good["warnings"].as_array().unwrap().len(), 1);
     assert_eq!(check("--strict", 78)["warnings"], good["warnings"]);
 
-    desk.write(
+    files.write(
         "config.yaml",
         "version: 1\npolicies:\n  - {name: p, mode: enforce, keep: {dayly: 7}}\n",
     );
@@ -440,11 +440,11 @@ fn check_says_in_json_what_it_says_in_words() {
 
 #[test]
 fn diff_is_0_for_none_and_1_for_some() {
-    let desk = Desk::new();
-    let same = desk.offline("diff --against config.yaml", 0);
+    let files = Files::new();
+    let same = files.offline("diff --against config.yaml", 0);
     assert_eq!(same, "No backup changes fate between config.yaml and config.yaml.\n");
-    golden("diff.txt", &desk.offline("diff --against other.yaml", 1));
-    let json = desk.json("diff --against other.yaml", 1);
+    golden("diff.txt", &files.offline("diff --against other.yaml", 1));
+    let json = files.json("diff --against other.yaml", 1);
     let group = &json["policies"][0];
     let fates: Vec<(&str, &str)> = group["changes"]
         .as_array()
@@ -461,7 +461,8 @@ fn diff_is_0_for_none_and_1_for_some() {
     assert_eq!(group["would_go"]["count"].as_u64().unwrap(), of(("keep", "expire")));
     assert_eq!(group["would_stay"]["count"].as_u64().unwrap(), of(("expire", "keep")));
     assert_eq!(
-        desk.ask("diff --against missing.yaml --backups backups.json")
+        files
+            .ask("diff --against missing.yaml --backups backups.json")
             .status
             .code(),
         Some(78)
@@ -470,9 +471,9 @@ fn diff_is_0_for_none_and_1_for_some() {
 
 #[test]
 fn schemas_are_printed() {
-    let desk = Desk::new();
+    let files = Files::new();
     for (words, key) in [("schema", "projects"), ("schema --included", "policies")] {
-        let output = desk.ask(words);
+        let output = files.ask(words);
         let schema: Value = serde_json::from_slice(&output.stdout).unwrap();
         assert_eq!(output.status.code(), Some(0));
         assert!(schema["properties"][key]["description"].is_string(), "{words}");
