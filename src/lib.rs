@@ -26,11 +26,12 @@
 //! | layer | modules | what for |
 //! |---|---|---|
 //! | 4 | [`cli`], `main` | a terminal: arguments in, tables, JSON and exit codes out |
-//! | 3 | [`daemon`], [`web`] | a process that lives for years: ticks, signals, reload · the page |
+//! | 4 | [`daemon`], [`web`] | a process that lives for years: ticks, signals, reload · the page; neither knows the other |
+//! | 3 | [`status`] | what a process knows of itself and its last runs |
 //! | 2 | [`run`] | one run, from listing to report |
 //! | 1 | [`config`] [`rds`] [`ledger`] [`telemetry`] | each talks to one outside |
 //! | 0 | [`retention`] | pure: what a backup is, what may go, and why |
-//! | · | [`clock`] [`http`] [`wording`] | the wall clock · the HTTP server's plumbing · text that people read |
+//! | · | [`clock`] [`blocking`] [`http`] [`wording`] | the wall clock · blocking calls · the HTTP server's plumbing · text that people read |
 //! | · | [`simulator`] | an RDS API on loopback; known to `cli` and tests only |
 //!
 //! # Glossary
@@ -48,11 +49,13 @@ pub mod telemetry;
 // layer 2
 pub mod run;
 // layer 3
-pub mod daemon;
-pub mod web;
+pub mod status;
 // layer 4
 pub mod cli;
+pub mod daemon;
+pub mod web;
 // tools
+pub mod blocking;
 pub mod clock;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;

@@ -10,12 +10,12 @@ use super::output::row_buffer::BufferedRows;
 use super::output::show_report::show_report;
 use super::{context, follow, metrics_file, plan};
 use crate::config::Config;
-use crate::daemon::observe::{self, Remembered};
-use crate::daemon::say_when_new;
 use crate::ledger::{self, Access, Ledger};
 use crate::retention::report::RunResult;
 use crate::retention::{PolicyName, Refusal, RunReport};
 use crate::run::{self, Purpose, RunRequest};
+use crate::status::process_metrics::{self, PastRuns};
+use crate::status::warn_if_new;
 use crate::telemetry::{self, Metrics};
 
 /// A run that takes longer leaves the rest to the next one.
@@ -39,10 +39,10 @@ async fn run_once(args: &Apply, config: &Arc<Config>, told: &BufferedRows) -> Re
     let started_at = crate::clock::now();
     let ledger = Arc::new(Ledger::open(&config.state_dir, Access::Create, started_at)?);
     let lock = context::deletion_lock(config, !args.no_wait, &mut stop).await?;
-    say_when_new(config, &ledger);
-    let metrics = observe::metrics(config, started_at);
+    warn_if_new(config, &ledger);
+    let metrics = process_metrics::metrics(config, started_at);
     let (progress, watcher) = plan::progress();
-    let observer = observe::observer(&metrics);
+    let observer = process_metrics::observer(&metrics);
     let mut context = context::context(config, Some(Arc::clone(&ledger)), Some(lock), stop, &observer, watcher)?;
     context.live = follow::follow(config);
     let order = RunRequest {
@@ -79,10 +79,10 @@ async fn run_once(args: &Apply, config: &Arc<Config>, told: &BufferedRows) -> Re
         telemetry::run_line(&report);
     }
     if let Some(file) = &args.metrics_file {
-        Remembered::read(&ledger, order.now)?.show(&metrics, |_| true);
+        PastRuns::read(&ledger, order.now)?.show(&metrics, |_| true);
         metrics.observe_run(&report, begun.elapsed());
-        observe::show_clocks(&metrics, &context.projects);
-        observe::show_decided(&metrics, config, &ledger, order.now)?;
+        process_metrics::show_clock_skew(&metrics, &context.projects);
+        process_metrics::show_operator_state(&metrics, config, &ledger, order.now)?;
         metrics_file::write(&metrics, file)?;
     }
     Ok(report)

@@ -14,9 +14,10 @@ use super::output::report::Kind;
 use super::output::row_buffer::BufferedRows;
 use super::output::show_report::show_report;
 use super::output::stdout::{Out, finish};
+use super::run::Service;
 use super::{context, exit, plan, signals};
 use crate::config::{Config, Environment};
-use crate::daemon::{Daemon, Options};
+use crate::daemon::Options;
 use crate::ledger::{Access, Ledger};
 use crate::run::{self, Purpose, RunRequest};
 use crate::simulator::Simulator;
@@ -83,17 +84,17 @@ async fn stay(config: Arc<Config>, simulator: &Simulator, global: &Global) -> Co
     introduce(simulator, global)?;
     // Made here: the daemon would warn of a state that may have been lost, and this one never was.
     drop(Ledger::open(&config.state_dir, Access::Create, crate::clock::now())?);
-    let daemon = Daemon::bind(Options {
+    let service = Service::bind(Options {
         config,
         environment: Environment::default(),
         stop: context::stop_signal()?,
         hangups: signals::hangups(),
         clock: Arc::new(crate::clock::now),
         host: String::new(),
-        show: true,
+        demo: true,
     })
     .await?;
-    if let Some(address) = daemon.address() {
+    if let Some(address) = service.address() {
         let mut out = Out::table(global.color);
         let written = writeln!(
             out,
@@ -102,7 +103,7 @@ async fn stay(config: Arc<Config>, simulator: &Simulator, global: &Global) -> Co
         );
         finish(out, written, exit::DONE)?;
     }
-    daemon.run().await?;
+    service.run().await?;
     Ok(exit::DONE)
 }
 

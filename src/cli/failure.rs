@@ -1,7 +1,7 @@
 //! Why a command ended without its result: the message and the exit code, decided once for every error of the layers below.
 
 use super::exit;
-use crate::{config, daemon, ledger, rds, run};
+use crate::{config, daemon, ledger, rds, run, web};
 
 /// Why a command ended without its result: what to say, and the exit code.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -95,8 +95,14 @@ impl From<daemon::Error> for Failure {
         match error {
             daemon::Error::NoProjects(_) => Self::of(exit::CONFIGURATION, &error),
             daemon::Error::Client(error) => error.into(),
-            // The service manager tries again: a port becomes free.
-            daemon::Error::Listen { .. } => Self::of(exit::UNAVAILABLE, &error),
+            daemon::Error::Ticker(_) => Self::of(exit::UNDONE, &error),
         }
+    }
+}
+
+impl From<web::ListenError> for Failure {
+    fn from(error: web::ListenError) -> Self {
+        // The service manager tries again: a port becomes free.
+        Self::of(exit::UNAVAILABLE, &error)
     }
 }

@@ -9,8 +9,8 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use super::context;
-use crate::config::{self, Config, Problem, difference, keeping};
-use crate::daemon::{blocking, fingerprint};
+use crate::blocking::blocking;
+use crate::config::{self, Config, Problem, difference, fingerprint, keeping};
 
 /// How often the files are looked at; they are read only when they changed.
 const EVERY: Duration = Duration::from_millis(200);

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::PolicyEntry;
+use super::configuration::PolicyEntry;
 use super::reader::{Cursor, Fields};
 use crate::retention::bucket::hours_lie_within_days;
 use crate::retention::{

@@ -8,7 +8,8 @@ use std::path::{Component, Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
-use super::diagnostics::{Problem, Source, sort};
+use super::configuration::{Config, Environment, Place, PolicyEntry};
+use super::diagnostics::{Problem, Problems, Source, sort};
 use super::files::{self, Loaded};
 use super::policy::Known;
 use super::project::{self, Projects};
@@ -16,7 +17,7 @@ use super::reader::{Cursor, Diagnostics, Fields};
 use super::spec::{INCLUDED, MAIN, Section};
 use super::yaml::{self, Document, Position, SyntaxError};
 use super::zones::{ZoneSource, Zones};
-use super::{Config, Environment, Place, PolicyEntry, Problems, holds, lint, ownership, policy};
+use super::{holds, lint, ownership, policy};
 use crate::retention::{Freeze, Hold};
 
 /// Where the ledger is unless the configuration says otherwise.
@@ -40,8 +41,10 @@ struct Draft {
     freeze: Option<(Freeze, Place)>,
 }
 
-/// Reads the main file and what it includes.
-pub(super) fn load(path: &Path, environment: &Environment) -> Result<Config, Problems> {
+/// Reads the configuration file and all it includes.
+///
+/// Never panics, whatever the files hold; reads at most 1 MiB of a file and 8 MiB of all.
+pub fn load(path: &Path, environment: &Environment) -> Result<Config, Problems> {
     let findings = Diagnostics::default();
     let mut sum = 0;
     let base = path.parent().map(Path::to_owned).unwrap_or_default();

@@ -3,7 +3,7 @@
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
-use super::PolicyEntry;
+use super::configuration::PolicyEntry;
 use super::diagnostics::nearest;
 use super::lint;
 use super::reader::{Cursor, Fields};

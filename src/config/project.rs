@@ -6,12 +6,12 @@ use std::path::PathBuf;
 
 use url::Url;
 
+use super::configuration::{Credentials, Project};
 use super::files;
 use super::reader::{Cursor, Fields};
 use super::spec::{CREDENTIALS, PROJECT, SOURCES};
 use super::values::PlainHttp;
 use super::yaml::clip;
-use super::{Credentials, Project};
 use crate::retention::ProjectName;
 
 /// Default ceiling of the request rate.

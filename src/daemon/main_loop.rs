@@ -1,12 +1,15 @@
-//! The one loop: it waits, rings, starts runs, reloads and drains.
+//! The main loop: waits for the first of everything that can happen, and acts on it.
 //!
-//! Everything that takes long is a task whose end the loop waits for; the loop itself never waits for one thing only, so
-//! that the watchdog is fed exactly as long as it turns. Not for deciding who is due (`due`).
+//! Everything that may take long is a task whose end the loop waits for, beside all the rest, so that the watchdog is fed exactly
+//! while the loop is alive. Not for deciding which policies are due (`scheduler`).
 
-mod files;
+mod drain;
+mod held_edits;
 mod holds;
+mod ledger;
+mod publish;
+mod reloads;
 mod runs;
-mod waiting;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::PathBuf;
@@ -15,113 +18,101 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use tokio::sync::{Notify, watch};
-use tokio::task::{Id, JoinError, JoinHandle, JoinSet};
-use tokio::time::{Instant, sleep_until, timeout, timeout_at};
+use tokio::task::{Id, JoinError, JoinSet};
+use tokio::time::{Instant, sleep_until, timeout};
 
-use files::Wanted;
-use waiting::Waiting;
-
-use super::ledger_handle::{SharedLedger, key_lockout, say_when_new};
-use super::ledger_probe::{LedgerProbe, Probe, Wanted as WantedLook};
-use super::reload::{self, Found};
-use super::run_task::{RunOutcome, RunTask, Runner, SharedLock};
-use super::scheduler::{Scheduler, Timing};
-use super::shared_status::SharedStatus;
+use super::config_watch::ConfigWatch;
+use super::held_edit::HeldEdit;
+use super::key_refusals::key_lockout;
+use super::ledger_probe::{LedgerProbe, Probe};
+use super::options::{Clock, Ended, Error, Options};
+use super::reload;
+use super::reload_request::{LoadedFiles, ReloadRequest, RunningReload};
+use super::run_task::{self, RunEnd, RunOutcome, RunTask, Runner, SharedLock};
+use super::scheduler::Scheduler;
 use super::systemd::Systemd;
-use super::watch::{Watch, fingerprint, prints};
-use super::{Clock, Ended, Error, Options, observe};
-use crate::config::{Config, Environment};
-use crate::ledger::{self, LastBegun};
+use super::ticker::Ticker;
+use super::timing::Timing;
+use crate::config::{Config, Environment, PolicyEntry, file_fingerprints, fingerprint};
 use crate::rds::{KeyLockout, Observer};
 use crate::retention::{Hold, PolicyName, Refusal};
 use crate::run::Projects;
+use crate::status::{SharedLedger, SharedStatus, process_metrics};
 use crate::telemetry::Metrics;
 
-/// The loop turns at least this often: for a clock that was set, a host that slept, a change that the kernel did not tell.
+/// The loop wakes at least this often: for a clock that was set, a host that was suspended, a change of the files without
+/// an event.
 const HEARTBEAT: Duration = Duration::from_secs(30);
-/// A run under way has this long to finish its batch after the daemon was told to stop (contract: 30 s in all).
-const DRAIN: Duration = Duration::from_secs(25);
-/// A task that was cut has this long to be gone.
-const CUT: Duration = Duration::from_secs(2);
-/// A run that is still there so long after it was cut never yields; somebody else must end it.
+/// A run that is still there this long after it was aborted never yields; only the service manager can end it.
 const STUCK: Duration = Duration::from_secs(300);
 
 /// What woke the loop.
 enum Event {
     Stop,
-    ScheduledRun(Box<RunEnd>),
-    Loaded(Result<Loaded, JoinError>),
-    Looked(Probe),
-    Hangup,
-    Changed,
-    Time,
+    RunEnded(Box<RunEnd>),
+    Reloaded(Result<LoadedFiles, JoinError>),
+    LedgerProbed(Probe),
+    Sighup,
+    FilesChanged,
+    TickDue,
+    Timer,
 }
 
-/// How the task of a run ended.
-type RunEnd = Result<(Id, RunOutcome), JoinError>;
-/// The outcome of looking at the files.
-type Loaded = (Found, u64);
-
-/// A look at the files under way.
-#[derive(Debug)]
-struct Reloading {
-    task: JoinHandle<Loaded>,
-    by_hand: bool,
-}
-
-pub(super) struct MainLoop {
+/// The daemon: it runs policies by their schedules until it has to stop.
+pub struct MainLoop {
     clock: Clock,
     environment: Environment,
     stop: watch::Receiver<bool>,
     hangups: Arc<Notify>,
     host: String,
-    show: bool,
-    run: Runner,
+    demo: bool,
+    runner: Runner,
 
-    /// The configuration in force: the one that was taken last, and what newer ones that wait keep beside it.
+    /// The configuration in force: the one applied last, and whatever a held edit keeps beside it.
     live: watch::Sender<Arc<Config>>,
-    /// The configuration that was taken last.
-    taken: Arc<Config>,
-    shared_status: Arc<SharedStatus>,
+    /// The configuration applied last.
+    applied: Arc<Config>,
+    status: Arc<SharedStatus>,
     metrics: Metrics,
     observer: Observer,
-    keys: KeyLockout,
+    key_lockout: KeyLockout,
     projects: Arc<Projects>,
-    store: LedgerProbe,
-    /// The state did something unexpected: look at it now.
-    doubt: bool,
-    /// What the board shows of the state is out of date: have it read.
-    refresh: bool,
-    /// The holds of each configuration that was taken into force and that the ledger has not been told of.
-    unnoted: Vec<Vec<Hold>>,
-    /// Why nothing runs, while the state that was known is gone, replaced or set back.
-    lost: Option<Refusal>,
+    ledger_probe: LedgerProbe,
+    /// The ledger did something unexpected: probe it now.
+    ledger_suspect: bool,
+    /// What is shown of the ledger is out of date: have it read.
+    status_stale: bool,
+    /// The holds of each configuration that was applied and that the ledger does not know yet.
+    unrecorded_holds: Vec<Vec<Hold>>,
+    /// Why nothing runs while the known ledger is gone, replaced or set back.
+    ledger_refusal: Option<Refusal>,
 
     scheduler: Scheduler,
-    /// The runs under way, by their tasks.
-    turns: HashMap<Id, RunTask>,
-    runs: JoinSet<RunOutcome>,
-    right: SharedLock,
+    ticker: Ticker,
+    /// The runs in progress, by their tasks.
+    run_tasks: HashMap<Id, RunTask>,
+    tasks: JoinSet<RunOutcome>,
+    deletion_lock: SharedLock,
 
-    changed: Arc<Notify>,
-    watch: Watch,
+    files_changed: Arc<Notify>,
+    config_watch: ConfigWatch,
     fingerprint: u64,
-    reloading: Option<Reloading>,
-    wanted: Option<Wanted>,
+    reload: Option<RunningReload>,
+    reload_request: Option<ReloadRequest>,
     /// A newer configuration that keeps less.
-    waiting: Option<Waiting>,
-    /// The files of the configuration that was taken last, as they were then.
-    prints: BTreeMap<PathBuf, Option<u64>>,
+    held_edit: Option<HeldEdit>,
+    /// The files of the configuration applied last, as they were then.
+    fingerprints: BTreeMap<PathBuf, Option<u64>>,
 
     systemd: Systemd,
-    next_beat: Instant,
-    next_ping: Option<Instant>,
-    next_holds: Option<DateTime<Utc>>,
-    /// Holds that were warned about.
-    warned: HashSet<String>,
+    next_heartbeat: Instant,
+    next_watchdog: Option<Instant>,
+    next_holds_check: Option<DateTime<Utc>>,
+    /// Holds with a logged warning.
+    warned_holds: HashSet<String>,
     started_at: DateTime<Utc>,
     /// Interrupted runs of earlier processes that were counted.
-    interrupted: HashSet<(PolicyName, DateTime<Utc>)>,
+    counted_interruptions: HashSet<(PolicyName, DateTime<Utc>)>,
 }
 
 impl std::fmt::Debug for MainLoop {
@@ -133,94 +124,104 @@ impl std::fmt::Debug for MainLoop {
 }
 
 impl MainLoop {
-    pub(super) fn new(options: Options, run: Runner) -> Result<Self, Error> {
+    /// Makes the clients of the projects. Reads nothing from the cloud and writes nothing.
+    pub fn new(options: Options) -> Result<Self, Error> {
+        Self::with_runner(options, run_task::runner())
+    }
+
+    fn with_runner(options: Options, runner: Runner) -> Result<Self, Error> {
+        if options.config.projects.is_empty() {
+            return Err(Error::NoProjects(options.config.path.clone()));
+        }
         let now = (options.clock)();
-        let metrics = observe::metrics(&options.config, now);
-        let slot = SharedLedger::default();
-        let keys = key_lockout(&slot);
-        let observer = observe::observer(&metrics);
-        let projects = Arc::new(Projects::connect(&options.config, &keys, &observer)?);
-        let (fingerprint, prints) = (fingerprint(&options.config), prints(&options.config.files));
-        let taken = Arc::clone(&options.config);
-        let (live, reader) = watch::channel(options.config);
-        let shared_status = Arc::new(SharedStatus::new(metrics.clone(), slot.clone(), reader, now));
-        shared_status.facts().loaded_at = Some(now);
-        let changed = Arc::new(Notify::new());
+        let metrics = process_metrics::metrics(&options.config, now);
+        let ledger = SharedLedger::default();
+        let key_lockout = key_lockout(&ledger);
+        let observer = process_metrics::observer(&metrics);
+        let projects = Arc::new(Projects::connect(&options.config, &key_lockout, &observer)?);
+        let applied = Arc::clone(&options.config);
+        let (live, in_force) = watch::channel(options.config);
+        let status = Arc::new(SharedStatus::new(metrics.clone(), ledger.clone(), in_force, now));
+        status.state().loaded_at = Some(now);
+        let files_changed = Arc::new(Notify::new());
         let systemd = Systemd::new();
-        let begin = Instant::now();
+        let start = Instant::now();
         Ok(Self {
-            next_ping: systemd.watchdog().map(|_| begin),
+            next_watchdog: systemd.watchdog().map(|_| start),
+            ticker: Ticker::new(Arc::clone(&options.clock)),
             clock: options.clock,
             environment: options.environment,
             stop: options.stop,
             hangups: options.hangups,
             host: options.host,
-            show: options.show,
-            run,
+            demo: options.demo,
+            runner,
             live,
-            taken,
-            shared_status,
+            fingerprint: fingerprint(&applied),
+            fingerprints: file_fingerprints(&applied.files),
+            applied,
+            status,
             metrics,
             observer,
-            keys,
+            key_lockout,
             projects,
-            store: LedgerProbe::new(slot),
-            doubt: false,
-            refresh: false,
-            unnoted: Vec::new(),
-            lost: None,
+            ledger_probe: LedgerProbe::new(ledger),
+            ledger_suspect: false,
+            status_stale: false,
+            unrecorded_holds: Vec::new(),
+            ledger_refusal: None,
             scheduler: Scheduler::default(),
-            turns: HashMap::new(),
-            runs: JoinSet::new(),
-            right: SharedLock::default(),
-            watch: Watch::new(Arc::clone(&changed)),
-            changed,
-            fingerprint,
-            reloading: None,
-            wanted: None,
-            waiting: None,
-            prints,
+            run_tasks: HashMap::new(),
+            tasks: JoinSet::new(),
+            deletion_lock: SharedLock::default(),
+            config_watch: ConfigWatch::new(Arc::clone(&files_changed)),
+            files_changed,
+            reload: None,
+            reload_request: None,
+            held_edit: None,
             systemd,
-            next_beat: begin + HEARTBEAT,
-            next_holds: None,
-            warned: HashSet::new(),
+            next_heartbeat: start + HEARTBEAT,
+            next_holds_check: None,
+            warned_holds: HashSet::new(),
             started_at: now,
-            interrupted: HashSet::new(),
+            counted_interruptions: HashSet::new(),
         })
     }
 
-    pub(super) fn shared_status(&self) -> Arc<SharedStatus> {
-        Arc::clone(&self.shared_status)
+    /// What it knows, for those who show it.
+    pub fn status(&self) -> Arc<SharedStatus> {
+        Arc::clone(&self.status)
     }
 
-    /// The newest configuration.
+    /// The configuration in force.
     fn config(&self) -> Arc<Config> {
         self.live.borrow().clone()
     }
 
-    /// Runs until it is told to stop.
-    pub(super) async fn run(mut self) -> Result<Ended, Error> {
-        self.begin().await;
+    /// Runs until a stop is requested and the batches in progress are finished.
+    pub async fn run(mut self) -> Result<Ended, Error> {
+        self.start().await?;
         loop {
-            self.tick();
-            let wake = self.wake();
+            self.act();
+            let wake = self.next_wake();
             match self.wait(wake).await {
                 Event::Stop => break,
-                Event::ScheduledRun(ended) => self.run_ended(*ended),
-                Event::Loaded(loaded) => self.loaded(loaded),
-                Event::Looked(found) => self.looked(found),
-                Event::Hangup => {
+                Event::RunEnded(ended) => self.run_ended(*ended),
+                Event::Reloaded(loaded) => self.reload_finished(loaded),
+                Event::LedgerProbed(found) => self.ledger_probed(found),
+                Event::Sighup => {
                     tracing::info!("SIGHUP: looking at the configuration");
-                    self.want_at_once();
+                    self.request_reload_now();
                 }
-                Event::Changed => self.want_when_settled(),
-                Event::Time => {}
+                Event::FilesChanged => self.request_reload_when_settled(),
+                Event::TickDue => self.fire((self.clock)()),
+                Event::Timer => {}
             }
         }
         Ok(self.drain().await)
     }
 
-    async fn begin(&mut self) {
+    async fn start(&mut self) -> Result<(), Error> {
         let (config, now) = (self.config(), (self.clock)());
         tracing::info!(
             version = env!("CARGO_PKG_VERSION"),
@@ -231,268 +232,105 @@ impl MainLoop {
             "started"
         );
         reload::log_warnings(&config);
-        self.watch.follow(&[&config]);
+        self.config_watch.follow(&[&config]);
         // They may have changed after they were read and before they were watched.
-        self.want_when_settled();
+        self.request_reload_when_settled();
+        self.ticker.start().await?;
         self.adopt(&config, now);
-        if self.show {
+        if self.demo {
             self.scheduler.start_all();
         }
-        self.look_at_the_state(now, Instant::now());
-        // Whoever waits for the daemon to be up finds its state open; but a slow disk does not keep it down.
-        if let Ok(found) = timeout(LedgerProbe::PATIENCE, self.store.looked()).await {
-            self.looked(found);
+        self.start_ledger_probe(now, Instant::now());
+        // When READY is sent the ledger is open; but a slow disk does not prevent the start.
+        if let Ok(found) = timeout(LedgerProbe::TIMEOUT, self.ledger_probe.finished()).await {
+            self.ledger_probed(found);
         }
         self.publish();
-        // Also when the state does not work: the daemon is up, says so, and mends itself when the state does.
+        // Also when the ledger does not work: the daemon is up, says so, and goes on when the ledger does.
         self.systemd.ready();
+        Ok(())
     }
 
     fn adopt(&mut self, config: &Config, now: DateTime<Utc>) {
-        let timing = |entry: &crate::config::PolicyEntry| (entry.policy.name.clone(), Timing::of(entry, &self.host));
+        let timing = |entry: &PolicyEntry| (entry.policy.name.clone(), Timing::of(entry, &self.host));
         self.scheduler.adopt(config.policies.iter().map(timing), now);
     }
 
-    /// Waits for whatever comes first.
+    /// Waits for the first event.
     async fn wait(&mut self, wake: Instant) -> Event {
         let loaded = async {
-            match &mut self.reloading {
-                Some(reloading) => (&mut reloading.task).await,
+            match &mut self.reload {
+                Some(reload) => (&mut reload.task).await,
                 None => std::future::pending().await,
             }
         };
         tokio::select! {
             biased;
-            // A dropped sender can tell nothing any more; it is no order to stop.
+            // A dropped sender is not a request to stop.
             Ok(_) = self.stop.wait_for(|stop| *stop) => Event::Stop,
-            Some(ended) = self.runs.join_next_with_id() => Event::ScheduledRun(Box::new(ended)),
-            loaded = loaded => Event::Loaded(loaded),
-            found = self.store.looked() => Event::Looked(found),
-            () = self.hangups.notified() => Event::Hangup,
-            () = self.changed.notified() => Event::Changed,
-            () = sleep_until(wake) => Event::Time,
+            Some(ended) = self.tasks.join_next_with_id() => Event::RunEnded(Box::new(ended)),
+            loaded = loaded => Event::Reloaded(loaded),
+            found = self.ledger_probe.finished() => Event::LedgerProbed(found),
+            () = self.hangups.notified() => Event::Sighup,
+            () = self.files_changed.notified() => Event::FilesChanged,
+            () = self.ticker.due() => Event::TickDue,
+            () = sleep_until(wake) => Event::Timer,
         }
     }
 
-    /// Does everything that it is time for.
-    fn tick(&mut self) {
+    /// Does everything that is due.
+    fn act(&mut self) {
         let (now, instant) = ((self.clock)(), Instant::now());
         self.abort_hanging_runs(instant);
-        if instant >= self.next_beat {
-            self.next_beat = instant + HEARTBEAT;
-            self.look_for_changes();
+        if instant >= self.next_heartbeat {
+            self.next_heartbeat = instant + HEARTBEAT;
+            self.check_for_changes();
+            // For a clock that was set, and a tick that the ticker lost.
+            self.fire(now);
         }
-        self.look_at_what_waits(instant);
-        self.begin_reload(instant);
-        self.look_at_the_state(now, instant);
-        self.fire(now);
-        self.begin_run();
-        self.want_holds(now);
+        self.check_held_edit(instant);
+        self.start_reload(instant);
+        self.start_ledger_probe(now, instant);
+        self.start_runs();
+        self.ticker.set(self.scheduler.next_fire());
+        self.check_holds(now);
         self.publish();
-        self.ping(instant);
+        self.report_alive(instant);
     }
 
-    /// When to turn again at the latest.
-    fn wake(&self) -> Instant {
+    /// When to wake at the latest. The ticker wakes the loop when a tick is due, also during a run: that tick is skipped and
+    /// counted.
+    fn next_wake(&self) -> Instant {
         let (now, instant) = ((self.clock)(), Instant::now());
         let in_time = |at: DateTime<Utc>| instant + (at - now).to_std().unwrap_or_default();
-        // What rings while a run is under way is looked at in time, too: it is counted as skipped.
-        let mut wake = self.next_beat;
-        let fire = self.scheduler.next_fire().map(in_time);
-        let look = self.store.next_look().filter(|_| self.turns.is_empty()).map(in_time);
-        let wanted = self.wanted.as_ref().filter(|_| self.reloading.is_none());
-        let reload = wanted.map(|wanted| wanted.at);
-        let waiting = self.waiting.as_ref().map(|waiting| waiting.next_look);
-        let whole = self.turns.values().filter(|run_task| !run_task.is_cut);
-        let deadline = whole.map(|run_task| run_task.deadline).min();
-        let told = self.store.told_at().filter(|at| *at > instant);
-        for other in [fire, look, reload, waiting, deadline, told, self.next_ping]
-            .into_iter()
-            .flatten()
-        {
-            wake = wake.min(other);
-        }
-        wake
+        let probe = self.ledger_probe.next_at().filter(|_| self.run_tasks.is_empty());
+        let request = self.reload_request.as_ref().filter(|_| self.reload.is_none());
+        let healthy = self.run_tasks.values().filter(|run_task| !run_task.is_aborted);
+        let others = [
+            probe.map(in_time),
+            request.map(|request| request.at),
+            self.held_edit.as_ref().map(|edit| edit.next_check),
+            healthy.map(|run_task| run_task.deadline).min(),
+            self.ledger_probe.slow_at().filter(|at| *at > instant),
+            self.next_watchdog,
+        ];
+        others.into_iter().flatten().fold(self.next_heartbeat, Instant::min)
     }
 
-    /// Tells those who watch that the loop turns.
-    fn ping(&mut self, instant: Instant) {
-        let is_stuck = |run_task: &RunTask| run_task.is_cut && instant >= run_task.deadline + STUCK;
-        if self.turns.values().any(is_stuck) {
-            // No run of its policies will ever begin again in this process. Whoever watches it shall make a new one.
+    /// Reports to the watchdog and to `/healthz` that the loop is alive.
+    fn report_alive(&mut self, instant: Instant) {
+        let is_stuck = |run_task: &RunTask| run_task.is_aborted && instant >= run_task.deadline + STUCK;
+        if self.run_tasks.values().any(is_stuck) {
+            // No run of its policies can start again in this process: the service manager shall restart it.
             return;
         }
-        self.shared_status.turned();
+        self.status.main_loop_alive();
         let Some(every) = self.systemd.watchdog() else { return };
-        if self.next_ping.is_none_or(|at| instant >= at) {
+        if self.next_watchdog.is_none_or(|at| instant >= at) {
             Systemd::alive();
-            self.next_ping = Some(instant + every);
+            self.next_watchdog = Some(instant + every);
         }
     }
-
-    // The state.
-
-    fn look_at_the_state(&mut self, now: DateTime<Utc>, instant: Instant) {
-        if self.store.told_at().is_some_and(|at| instant >= at) {
-            let problem =
-                "the ledger has not answered for 15 seconds: its disk is slow, or another process has locked it";
-            self.shared_status
-                .facts()
-                .store_problem
-                .get_or_insert(problem.to_owned());
-        }
-        let wanted = WantedLook {
-            config: self.config(),
-            shared_status: self.shared_status(),
-            // The board may have found out first.
-            doubt: self.doubt || (self.lost.is_none() && self.metrics.is_ledger_rewound()),
-            refresh: self.refresh,
-            beside_runs: !self.turns.is_empty(),
-            holds: self.unnoted.clone(),
-        };
-        if self.store.begin_look(wanted, now) {
-            (self.doubt, self.refresh) = (false, false);
-            self.unnoted.clear();
-        }
-    }
-
-    fn looked(&mut self, found: Probe) {
-        let now = (self.clock)();
-        self.store.plan_next(&found, now);
-        match found {
-            Probe::Failed(error) => return self.state_failed(&error),
-            Probe::Same => {}
-            Probe::Opened(ledger, past) => {
-                let config = self.config();
-                tracing::info!(state = %ledger.path().display(), "state opened");
-                say_when_new(&config, &ledger);
-                self.keys.restore(past.refusals, now);
-                for (policy, last) in &past.begun {
-                    self.catch_up(policy, last, now);
-                }
-            }
-        }
-        if self.store.ledger().is_some() {
-            self.lost = None;
-            self.metrics.ledger_rewound(false);
-            self.shared_status.facts().store_problem = None;
-        }
-        self.warn_of_ending_holds(now);
-    }
-
-    fn state_failed(&mut self, error: &ledger::Error) {
-        self.metrics.ledger_error();
-        let is_news = self.shared_status.facts().store_problem.replace(error.to_string()) != Some(error.to_string());
-        self.lost = error.is_lost().then(|| Refusal::Ledger {
-            message: error.to_string(),
-        });
-        self.metrics.ledger_rewound(self.lost.is_some());
-        let error: &(dyn std::error::Error + 'static) = error;
-        if is_news || self.lost.is_none() {
-            tracing::error!(
-                error,
-                "the state does not work: nothing runs until it does; it is tried again"
-            );
-        }
-    }
-
-    /// Lets a policy run soon whose last run was interrupted, or that missed a tick.
-    fn catch_up(&mut self, policy: &PolicyName, last: &LastBegun, now: DateTime<Utc>) {
-        // Of an earlier process; the counters began with this one.
-        if last.is_interrupted && last.at < self.started_at && self.interrupted.insert((policy.clone(), last.at)) {
-            self.metrics.run_interrupted(policy);
-        }
-        if self.scheduler.catch_up(policy, last, now) {
-            let why = if last.is_interrupted {
-                "its last run was interrupted"
-            } else {
-                "a tick was missed"
-            };
-            tracing::info!(policy = policy.as_str(), last = %last.at, "{why}: it is made up for now");
-        }
-    }
-
-    // Showing.
-
-    fn publish(&mut self) {
-        let mut facts = self.shared_status.facts();
-        facts.next.clear();
-        facts.waiting.clear();
-        for (policy, next) in self.scheduler.next_fires() {
-            self.metrics.next_run(policy, next);
-            facts.next.insert(policy.clone(), next);
-            if self.scheduler.is_waiting(policy) {
-                facts.waiting.insert(policy.clone());
-            }
-        }
-        let first = facts
-            .next
-            .iter()
-            .filter_map(|(policy, next)| Some((((*next)?), policy)))
-            .min();
-        let mut status = match (facts.running.values().min().copied(), first) {
-            (Some(since), _) => {
-                let names: Vec<&str> = facts.running.keys().map(PolicyName::as_str).collect();
-                format!("running {} since {}", names.join(", "), short(since))
-            }
-            (None, Some((next, policy))) => format!("next run: {policy} at {}", short(next)),
-            (None, None) => "no policy has a schedule".to_owned(),
-        };
-        if let Some(problem) = &facts.store_problem {
-            status = format!("nothing runs: {problem}");
-        } else if let Some(problem) = facts.config_problems.first() {
-            status = format!("{status}; the new configuration is refused: {problem}");
-        } else if let Some(waiting) = &facts.config_waiting {
-            status = format!("{status}; {waiting}");
-        }
-        drop(facts);
-        self.systemd.status(status);
-    }
-
-    // The end.
-
-    /// Lets the runs under way finish their batches.
-    async fn drain(mut self) -> Ended {
-        Systemd::stopping();
-        self.shared_status.facts().stopping = true;
-        if let Some(reloading) = self.reloading.take() {
-            // It only reads.
-            reloading.task.abort();
-        }
-        let mut ended = Ended::Drained;
-        if !self.turns.is_empty() {
-            tracing::info!("waiting for the batches under way");
-            self.runs_end(DRAIN).await;
-        }
-        if !self.turns.is_empty() {
-            for run_task in self.turns.values_mut() {
-                tracing::error!(
-                    policies = run_task.names(),
-                    "the run did not end in time and is cut; what it sent is in the ledger"
-                );
-                run_task.cut();
-            }
-            ended = Ended::Cut;
-            self.runs_end(CUT).await;
-        }
-        self.store.close().await;
-        tracing::info!("stopped");
-        ended
-    }
-}
-
-impl MainLoop {
-    /// Waits until all runs have ended, but not longer than this.
-    async fn runs_end(&mut self, within: Duration) {
-        let end = Instant::now() + within;
-        while let Ok(Some(ended)) = timeout_at(end, self.runs.join_next_with_id()).await {
-            self.run_ended(ended);
-        }
-    }
-}
-
-fn short(at: DateTime<Utc>) -> String {
-    at.format("%Y-%m-%d %H:%M:%S UTC").to_string()
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use chrono::TimeDelta;
+use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
 use super::*;
@@ -25,11 +26,11 @@ const PROJECTS: [(&str, &str); 2] = [
 /// A daemon in paused time.
 struct Lab {
     dir: tempfile::TempDir,
-    shared_status: Arc<SharedStatus>,
+    status: Arc<SharedStatus>,
     metrics: Metrics,
     stop: watch::Sender<bool>,
     running: JoinHandle<Result<Ended, Error>>,
-    begun: Arc<Mutex<Vec<Vec<String>>>>,
+    started: Arc<Mutex<Vec<Vec<String>>>>,
 }
 
 /// A configuration of policies by name and schedule; `SCHEDULE in PROJECT` selects that project alone.
@@ -122,8 +123,8 @@ impl Lab {
             let passed = TimeDelta::from_std(origin.elapsed()).unwrap();
             DateTime::from_timestamp(START, 0).unwrap() + passed
         });
-        let begun = Arc::new(Mutex::new(Vec::new()));
-        let (log, count, act) = (Arc::clone(&begun), Arc::new(AtomicUsize::new(0)), Arc::new(act));
+        let started = Arc::new(Mutex::new(Vec::new()));
+        let (log, count, act) = (Arc::clone(&started), Arc::new(AtomicUsize::new(0)), Arc::new(act));
         let run: Runner = Arc::new(move |request, context| {
             let names = request.policies.iter().flatten().map(ToString::to_string).collect();
             log.lock().unwrap().push(names);
@@ -141,16 +142,16 @@ impl Lab {
             hangups: Arc::new(Notify::new()),
             clock,
             host: "host".to_owned(),
-            show: false,
+            demo: false,
         };
-        let planner = MainLoop::new(options, run).unwrap();
+        let main_loop = MainLoop::with_runner(options, run).unwrap();
         Self {
             dir,
-            shared_status: planner.shared_status(),
-            metrics: planner.metrics.clone(),
+            status: main_loop.status(),
+            metrics: main_loop.metrics.clone(),
             stop,
-            running: tokio::spawn(planner.run()),
-            begun,
+            running: tokio::spawn(main_loop.run()),
+            started,
         }
     }
 
@@ -173,8 +174,8 @@ impl Lab {
         );
     }
 
-    fn begun(&self) -> usize {
-        self.begun.lock().unwrap().len()
+    fn started(&self) -> usize {
+        self.started.lock().unwrap().len()
     }
 
     async fn end(self) -> Ended {
@@ -200,7 +201,7 @@ async fn ten_thousand_runs_leave_nothing_behind() {
     let now = tokio::runtime::Handle::current().metrics().num_alive_tasks();
     assert!(now <= tasks, "{tasks} → {now} tasks");
     assert_eq!(lab.metrics.render(false).lines().count(), lines);
-    assert_eq!(lab.shared_status.status().reports.len(), 1);
+    assert_eq!(lab.status.status().reports.len(), 1);
     assert_eq!(lab.end().await, Ended::Drained);
 }
 
@@ -212,10 +213,10 @@ async fn a_panic_fails_its_run_and_the_next_one_comes() {
         |nth| async move { assert!(nth != 1, "on purpose") },
     );
     pause(200).await;
-    assert_eq!(lab.begun(), 3);
+    assert_eq!(lab.started(), 3);
     lab.expect("runs_total{policy=\"p\",result=\"success\"}", 2.0);
     lab.expect("runs_total{policy=\"p\",result=\"failed\"}", 1.0);
-    let status = lab.shared_status.status();
+    let status = lab.status.status();
     assert_eq!(status.policies[0].last_run.as_ref().unwrap().result, "success");
     assert_eq!(lab.end().await, Ended::Drained);
 }
@@ -228,8 +229,8 @@ async fn a_reload_does_not_bring_back_an_older_run_than_the_last() {
     // What the ledger knows is an hour old: a run that panicked did not write its end.
     let before = DateTime::from_timestamp(START - 3600, 0).unwrap();
     {
-        let ledger = Ledger::open(&lab.dir.path().join("state"), ledger::Access::Create, before).unwrap();
-        let run = ledger::NewRun {
+        let ledger = Ledger::open(&lab.dir.path().join("state"), crate::ledger::Access::Create, before).unwrap();
+        let run = crate::ledger::NewRun {
             id: "before",
             policies: &[(PolicyName::from("p"), crate::retention::Mode::Enforce)],
             config_sha256: "0",
@@ -237,7 +238,7 @@ async fn a_reload_does_not_bring_back_an_older_run_than_the_last() {
             cause: "cron",
         };
         ledger.begin_run(&run).unwrap();
-        let finished = ledger::FinishedPolicy {
+        let finished = crate::ledger::FinishedPolicy {
             policy: PolicyName::from("p"),
             result: "success".to_owned(),
             summary: serde_json::json!({}),
@@ -246,12 +247,12 @@ async fn a_reload_does_not_bring_back_an_older_run_than_the_last() {
     }
     let both = [("p", "* * * * *"), ("q", "0 4 * * *")];
     fs::write(lab.dir.path().join("config.yaml"), text(lab.dir.path(), &both)).unwrap();
-    until("taken into force", || lab.shared_status.status().policies.len() == 2).await;
+    until("taken into force", || lab.status.status().policies.len() == 2).await;
     let shown = lab.value("last_run_timestamp_seconds{policy=\"p\"}").unwrap();
     assert!(shown >= failed, "{failed} → {shown}");
     assert_eq!(lab.value("last_success_timestamp_seconds{policy=\"p\"}"), None);
     assert_eq!(
-        lab.shared_status.status().policies[0].last_run.as_ref().unwrap().result,
+        lab.status.status().policies[0].last_run.as_ref().unwrap().result,
         "failed"
     );
     lab.end().await;
@@ -260,23 +261,23 @@ async fn a_reload_does_not_bring_back_an_older_run_than_the_last() {
 #[tokio::test(start_paused = true)]
 async fn it_is_not_ready_before_its_state_was_opened() {
     let lab = Lab::start(&[("p", "0 3 * * *")], |_| {}, |_| async {});
-    assert_eq!(lab.shared_status.obstacles()[0].about, "state");
+    assert_eq!(lab.status.obstacles()[0].about, "state");
     pause(1).await;
-    assert_eq!(lab.shared_status.obstacles(), []);
+    assert_eq!(lab.status.obstacles(), []);
     lab.end().await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_planner_that_stands_still_is_told_of() {
+async fn a_main_loop_that_stands_still_is_told_of() {
     let lab = Lab::start(&[("p", "0 3 * * *")], |_| {}, |_| async {});
     pause(3600).await;
-    assert_eq!(lab.shared_status.stands_still(), None);
-    let shared_status = Arc::clone(&lab.shared_status);
+    assert_eq!(lab.status.stalled_for(), None);
+    let status = Arc::clone(&lab.status);
     lab.end().await;
     pause(100).await;
-    assert_eq!(shared_status.stands_still(), None);
+    assert_eq!(status.stalled_for(), None);
     pause(60).await;
-    assert!(shared_status.stands_still() >= Some(Duration::from_secs(155)));
+    assert!(status.stalled_for() >= Some(Duration::from_secs(155)));
 }
 
 #[tokio::test(start_paused = true)]
@@ -292,7 +293,7 @@ async fn a_run_that_hangs_is_cut_and_does_not_stop_the_others() {
     );
     // It is 3:00. `b` begins at 3:30 and is cut at 7:40; then `a`, which has been waiting since 4:00, has its turn.
     pause(5 * 3600 + 60).await;
-    assert_eq!(lab.begun.lock().unwrap().concat(), ["b", "a", "a"]);
+    assert_eq!(lab.started.lock().unwrap().concat(), ["b", "a", "a"]);
     lab.expect("runs_total{policy=\"b\",result=\"failed\"}", 1.0);
     lab.expect("ticks_skipped_total{policy=\"b\"}", 4.0);
     lab.expect("ticks_skipped_total{policy=\"a\"}", 3.0);
@@ -313,10 +314,10 @@ async fn a_project_that_hangs_delays_no_policy_of_another_and_both_share_the_rig
     );
     // `a` begins at 3:01 and hangs until 7:11.
     pause(4 * 3600).await;
-    assert_eq!(lab.begun.lock().unwrap().concat(), ["a", "b", "b", "b", "b"]);
+    assert_eq!(lab.started.lock().unwrap().concat(), ["a", "b", "b", "b", "b"]);
     lab.expect("runs_total{policy=\"b\",result=\"success\"}", 4.0);
     lab.expect("ticks_skipped_total{policy=\"b\"}", 0.0);
-    assert!(lab.shared_status.status().policies[0].running_since.is_some());
+    assert!(lab.status.status().policies[0].running_since.is_some());
     pause(3600).await;
     lab.expect("runs_total{policy=\"a\",result=\"failed\"}", 1.0);
     assert!(lab.value("runs_total{policy=\"a\",result=\"success\"}").unwrap() > 30.0);
@@ -347,7 +348,7 @@ async fn a_tick_while_busy_is_skipped_and_counted_and_others_wait_their_turn() {
     );
     // `other` has the run from 0:30 to 1:20; `long`, due at 1:00, waits and has it until 2:10, over its own tick at 2:00.
     pause(125).await;
-    assert_eq!(lab.begun.lock().unwrap().concat(), ["other", "long"]);
+    assert_eq!(lab.started.lock().unwrap().concat(), ["other", "long"]);
     lab.expect("ticks_skipped_total{policy=\"long\"}", 1.0);
     lab.expect("runs_total{policy=\"long\",result=\"skipped\"}", 1.0);
     lab.expect("ticks_skipped_total{policy=\"other\"}", 0.0);
@@ -358,9 +359,9 @@ async fn a_tick_while_busy_is_skipped_and_counted_and_others_wait_their_turn() {
 async fn the_end_waits_for_a_pass_but_not_for_ever() {
     let lab = Lab::start(&[("p", "* * * * * *")], |_| {}, |_| std::future::pending());
     pause(5).await;
-    assert_eq!(lab.begun(), 1);
+    assert_eq!(lab.started(), 1);
     let asked = Instant::now();
-    assert_eq!(lab.end().await, Ended::Cut);
+    assert_eq!(lab.end().await, Ended::Aborted);
     assert!(asked.elapsed() < Duration::from_secs(30), "{:?}", asked.elapsed());
 }
 
@@ -373,13 +374,13 @@ async fn without_a_state_nothing_runs_and_everything_is_told_until_it_is_there()
         |_| async {},
     );
     pause(300).await;
-    assert_eq!(lab.begun(), 0);
-    assert_eq!(lab.shared_status.obstacles()[0].about, "state");
+    assert_eq!(lab.started(), 0);
+    assert_eq!(lab.status.obstacles()[0].about, "state");
     assert!(lab.value("ledger_errors_total").unwrap() >= 4.0);
     fs::remove_file(lab.dir.path().join("state")).unwrap();
     pause(61).await;
-    assert_eq!(lab.shared_status.obstacles(), []);
-    assert!(lab.begun() >= 1, "what was due meanwhile runs at once");
+    assert_eq!(lab.status.obstacles(), []);
+    assert!(lab.started() >= 1, "what was due meanwhile runs at once");
     lab.end().await;
 }
 
@@ -387,14 +388,14 @@ async fn without_a_state_nothing_runs_and_everything_is_told_until_it_is_there()
 async fn a_state_that_is_moved_away_is_noticed_and_not_written_into() {
     let lab = Lab::start(&[("p", "0 3 * * *")], |_| {}, |_| async {});
     pause(1).await;
-    assert_eq!(lab.shared_status.obstacles(), []);
+    assert_eq!(lab.status.obstacles(), []);
     let state = lab.dir.path().join("state");
     fs::rename(&state, lab.dir.path().join("moved")).unwrap();
     pause(301).await;
-    assert_eq!(lab.shared_status.obstacles()[0].about, "state");
+    assert_eq!(lab.status.obstacles()[0].about, "state");
     fs::rename(lab.dir.path().join("moved"), &state).unwrap();
     pause(61).await;
-    assert_eq!(lab.shared_status.obstacles(), []);
+    assert_eq!(lab.status.obstacles(), []);
     lab.end().await;
 }
 
@@ -416,11 +417,11 @@ async fn files_that_change_are_seen_by_the_fingerprint_alone_too() {
     let file = lab.dir.path().join("config.yaml");
     let good = fs::read_to_string(&file).unwrap();
     fs::write(&file, good.replace("last: 1", "lats: 1")).unwrap();
-    until("refused", || !lab.shared_status.status().config.last_reload_ok).await;
+    until("refused", || !lab.status.status().config.last_reload_ok).await;
     lab.expect("config_last_reload_successful", 0.0);
-    assert!(lab.shared_status.status().config.problems[0].contains("lats"));
+    assert!(lab.status.status().config.problems[0].contains("lats"));
     fs::write(&file, text(lab.dir.path(), &[("p", "0 3 * * *"), ("q", "0 4 * * *")])).unwrap();
-    until("taken into force", || lab.shared_status.status().policies.len() == 2).await;
+    until("taken into force", || lab.status.status().policies.len() == 2).await;
     lab.expect("config_last_reload_successful", 1.0);
     lab.expect("runs_total{policy=\"q\",result=\"success\"}", 0.0);
     fs::write(
@@ -428,11 +429,11 @@ async fn files_that_change_are_seen_by_the_fingerprint_alone_too() {
         text(lab.dir.path(), &[("q", "0 4 * * *")]).replace("listen: none", "listen: 127.0.0.1:1"),
     )
     .unwrap();
-    until("refused by name", || !lab.shared_status.status().config.last_reload_ok).await;
-    assert!(lab.shared_status.status().config.problems[0].contains("listen: cannot change from none"));
-    assert_eq!(lab.shared_status.status().policies.len(), 2);
+    until("refused by name", || !lab.status.status().config.last_reload_ok).await;
+    assert!(lab.status.status().config.problems[0].contains("listen: cannot change from none"));
+    assert_eq!(lab.status.status().policies.len(), 2);
     fs::write(&file, text(lab.dir.path(), &[("q", "0 4 * * *")])).unwrap();
-    until("one left", || lab.shared_status.status().policies.len() == 1).await;
+    until("one left", || lab.status.status().policies.len() == 1).await;
     assert_eq!(lab.value("runs_total{policy=\"p\",result=\"success\"}"), None);
     lab.end().await;
 }

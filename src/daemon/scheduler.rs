@@ -1,26 +1,25 @@
-//! Which policies are due. Pure: what is known and what time it is, in; whom to start and whom to skip, out.
+//! Which policies are due. Pure: state and time in, runs to start out.
 //!
-//! Not for waiting (`bell`) and not for running (`planner`). A *tick* is an instant of a policy's schedule; it *rings*
-//! its jitter later. Ticks that have rung do not ring again, unless the clock was wrong when they did; several that were missed
-//! become one, the newest.
+//! Not for waiting until a tick is due (`ticker`) nor for running (`run_task`). A *tick* is an instant of a policy's
+//! schedule; it *fires* after the policy's jitter. A tick that has fired does not fire again, unless the clock was wrong
+//! when it did; of several missed ticks only the newest counts.
 //!
-//! Policies that share a project share its runs: what both let go is then sent once, and its listings are read once.
-//! Those that share none have runs of their own, side by side, so that a project that does not answer delays nobody else.
+//! Policies that share a project share its runs: deletions that both allow are sent once, and listings are read once.
+//! Policies without a common project run side by side, so that a project that does not answer delays no other.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use sha2::{Digest, Sha256};
 
-use crate::config::{PolicyEntry, Schedule};
+use super::timing::{ProjectSet, Timing};
 use crate::ledger::LastBegun;
-use crate::retention::{PolicyName, ProjectName, Zone};
+use crate::retention::PolicyName;
 
-/// A tick noticed later than this was missed: the host slept, or its clock was set forward. It is made up for only where
-/// the policy wants that.
+/// A tick noticed later than this was missed: the host was suspended, or its clock was set forward. It runs late only where the
+/// policy has `catch_up: true`.
 const LATE: TimeDelta = TimeDelta::minutes(5);
-/// A tick that has rung and lies further ahead than this rang by a wrong clock, and rings again when it comes. Nothing was
-/// deleted then: the guard wants a clock that is no further off than this.
+/// A fired tick that lies further ahead than this fired by a wrong clock, and fires again when its time comes. Nothing was
+/// deleted the first time: the guard refuses a clock that is further off than this.
 const AHEAD: TimeDelta = TimeDelta::minutes(5);
 
 /// Why a policy runs now.
@@ -30,7 +29,7 @@ pub enum Trigger {
     CatchUp,
     /// Its schedule.
     Cron,
-    /// Whoever started the daemon wants one run at once (`demo`).
+    /// The daemon was asked to run every policy at once (`demo`).
     Start,
 }
 
@@ -45,114 +44,25 @@ impl Trigger {
     }
 }
 
-/// The projects that the runs of a policy ask.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum ProjectSet {
-    /// Every project of the configuration.
-    Everywhere,
-    /// These.
-    Only(BTreeSet<ProjectName>),
-}
-
-impl ProjectSet {
-    fn meets(&self, other: &Self) -> bool {
-        match (self, other) {
-            (Self::Only(own), Self::Only(other)) => !own.is_disjoint(other),
-            _ => true,
-        }
-    }
-
-    fn join(self, other: &Self) -> Self {
-        match (self, other) {
-            (Self::Only(own), Self::Only(other)) => Self::Only(&own | other),
-            _ => Self::Everywhere,
-        }
-    }
-}
-
-/// When a policy runs, and where.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Timing {
-    /// The projects that its runs ask.
-    pub reach: ProjectSet,
-    /// Its schedule; `None`: only `apply` runs it.
-    pub schedule: Option<Schedule>,
-    /// The zone of the schedule.
-    pub zone: Zone,
-    /// How long after a tick it rings.
-    pub delay: TimeDelta,
-    /// Whether a missed tick is made up for.
-    pub catch_up: bool,
-}
-
-impl Timing {
-    /// The timing of a policy on a host: its jitter is spread by a hash of both names, so that it stays the same from
-    /// tick to tick and from start to start.
-    pub fn of(entry: &PolicyEntry, host: &str) -> Self {
-        let projects = entry.policy.select.projects.as_ref();
-        Self {
-            reach: projects.map_or(ProjectSet::Everywhere, |only| {
-                ProjectSet::Only(only.iter().cloned().collect())
-            }),
-            schedule: entry.schedule.clone(),
-            zone: entry.policy.zone,
-            delay: delay(host, &entry.policy.name, entry.jitter.approximate_seconds()),
-            catch_up: entry.catch_up,
-        }
-    }
-
-    /// The first tick after `after`.
-    fn next_after(&self, after: DateTime<Utc>) -> Option<DateTime<Utc>> {
-        self.schedule.as_ref()?.next_after(after, self.zone)
-    }
-
-    /// Where the schedule is at `now`: behind it by the delay.
-    fn seen_from(&self, now: DateTime<Utc>) -> DateTime<Utc> {
-        now.checked_sub_signed(self.delay).unwrap_or(now)
-    }
-
-    /// When a tick rings.
-    fn fire(&self, tick: DateTime<Utc>) -> DateTime<Utc> {
-        tick.checked_add_signed(self.delay).unwrap_or(tick)
-    }
-}
-
-/// A delay of 0 to `jitter` seconds.
-fn delay(host: &str, policy: &PolicyName, jitter: u64) -> TimeDelta {
-    let mut hash = Sha256::new();
-    // The length keeps ("ab", "c") from being ("a", "bc").
-    hash.update((host.len() as u64).to_be_bytes());
-    hash.update(host);
-    hash.update(policy.as_str());
-    let digest = hash.finalize();
-    let number = digest
-        .iter()
-        .take(8)
-        .fold(0_u64, |number, byte| number << 8 | u64::from(*byte));
-    // A jitter of a year is the longest anybody can mean; it fits.
-    let seconds = number % jitter.saturating_add(1).min(400 * 86_400);
-    TimeDelta::seconds(i64::try_from(seconds).unwrap_or(0))
-}
-
 /// What is known of one policy.
 #[derive(Clone, Debug)]
 struct PolicySlot {
     timing: Timing,
-    /// The tick that rings next.
+    /// The tick that fires next.
     next: Option<DateTime<Utc>>,
-    /// The newest tick that has rung, or a time before which none needs to ring any more.
-    rung: Option<DateTime<Utc>>,
-    /// It rang and has not begun.
+    /// The newest tick that has last_fired, or a time before which none needs to ring any more.
+    last_fired: Option<DateTime<Utc>>,
+    /// Its tick has fired and its run has not started.
     waiting: Option<Waiting>,
-    /// A run that it shared failed as a whole, and nobody knows through whom: it has its next ones to itself.
-    alone: bool,
+    /// A run that it shared failed as a whole, and the policy at fault is unknown: its next runs are its own.
+    isolated: bool,
 }
 
-/// A policy that waits for its run.
+/// Why a policy waits for its run, and since when.
 #[derive(Clone, Copy, Debug)]
 struct Waiting {
     trigger: Trigger,
-    /// Its place in the queue: who has waited longer is not overtaken.
+    /// Its place in the queue: a policy that has waited longer goes first.
     ticket: u64,
 }
 
@@ -163,15 +73,15 @@ pub struct RunKey(u64);
 /// A run that is to begin.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ScheduledRun {
-    /// For [`Scheduler::done`].
+    /// For [`Scheduler::finished`].
     pub key: RunKey,
-    /// Whose it is.
+    /// Its policies.
     pub policies: Vec<PolicyName>,
-    /// Why it is made; of several reasons the strongest.
+    /// Why it runs; of several reasons the strongest.
     pub trigger: Trigger,
-    /// What it may ask.
-    reach: ProjectSet,
-    alone: bool,
+    /// The projects that it lists.
+    projects: ProjectSet,
+    isolated: bool,
 }
 
 impl ScheduledRun {
@@ -179,24 +89,26 @@ impl ScheduledRun {
         self.policies.contains(policy)
     }
 
-    /// Whether a policy must wait for its end.
-    fn bars(&self, policy: &PolicyName, reach: &ProjectSet) -> bool {
-        // By name, too: an edit may have sent the policy elsewhere since.
-        self.reach.meets(reach) || self.has(policy)
+    /// Whether a policy must wait until it ends.
+    fn blocks(&self, policy: &PolicyName, projects: &ProjectSet) -> bool {
+        // By name, too: an edit may have moved the policy to other projects since.
+        self.projects.overlaps(projects) || self.has(policy)
     }
 }
 
 impl PolicySlot {
-    /// Forgets what has rung by a clock that was ahead; waiting for that time to come would be no runs for as long.
+    /// Forgets a tick that fired while the clock was ahead: otherwise nothing would fire until that time comes.
     fn forget_ticks_ahead(&mut self, now: DateTime<Utc>) {
         let timing = &self.timing;
-        self.rung = self.rung.filter(|rung| timing.fire(*rung) - now <= AHEAD);
+        self.last_fired = self
+            .last_fired
+            .filter(|last_fired| timing.fires_at(*last_fired) - now <= AHEAD);
     }
 
-    /// Plans the next tick as seen at `now`, never one that has rung.
+    /// Plans the next tick as seen at `now`, never one that has last_fired.
     fn plan(&mut self, now: DateTime<Utc>) {
-        let from = self.timing.seen_from(now);
-        let from = self.rung.map_or(from, |rung| from.max(rung));
+        let from = self.timing.schedule_time(now);
+        let from = self.last_fired.map_or(from, |last_fired| from.max(last_fired));
         self.next = self.timing.next_after(from);
     }
 }
@@ -204,70 +116,76 @@ impl PolicySlot {
 /// A tick that did not become a run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SkippedTick {
-    /// The policy was running, or waiting for its turn already.
+    /// The policy was running, or waiting for its run.
     Busy(PolicyName),
-    /// It was noticed too late, and the policy does not want to catch up.
+    /// It was noticed too late, and the policy has `catch_up: false`.
     Missed(PolicyName, DateTime<Utc>),
 }
 
-/// Every policy and its time.
+/// Every policy with its schedule, and the runs in progress.
 #[derive(Clone, Debug, Default)]
 pub struct Scheduler {
-    places: BTreeMap<PolicyName, PolicySlot>,
+    slots: BTreeMap<PolicyName, PolicySlot>,
     /// The time that was seen last.
     latest: Option<DateTime<Utc>>,
-    /// The runs under way, perhaps of policies that are no longer here.
-    under_way: Vec<ScheduledRun>,
-    /// The last number that was given to a run or to somebody who waits.
+    /// The runs in progress, some perhaps of policies that were removed.
+    running: Vec<ScheduledRun>,
+    /// The last ticket.
     number: u64,
 }
 
 impl Scheduler {
-    /// Takes these policies on. Those whose timing stays keep their next tick; what waits or runs goes on doing so.
+    /// Replaces the policies. Those with unchanged timing keep their next tick; what waits or runs goes on.
     pub fn adopt(&mut self, timings: impl IntoIterator<Item = (PolicyName, Timing)>, now: DateTime<Utc>) {
-        let mut before = std::mem::take(&mut self.places);
+        let mut before = std::mem::take(&mut self.slots);
         for (policy, timing) in timings {
-            let mut place = match before.remove(&policy) {
-                Some(place) if place.timing == timing => {
-                    // What went wrong may have been edited away.
-                    self.places.insert(policy, PolicySlot { alone: false, ..place });
+            let mut slot = match before.remove(&policy) {
+                Some(slot) if slot.timing == timing => {
+                    // The edit may have fixed what failed.
+                    self.slots.insert(
+                        policy,
+                        PolicySlot {
+                            isolated: false,
+                            ..slot
+                        },
+                    );
                     continue;
                 }
-                Some(place) => PolicySlot { timing, ..place },
+                Some(slot) => PolicySlot { timing, ..slot },
                 None => PolicySlot {
                     timing,
                     next: None,
-                    rung: None,
+                    last_fired: None,
                     waiting: None,
-                    alone: false,
+                    isolated: false,
                 },
             };
-            place.alone = false;
-            place.plan(now);
-            self.places.insert(policy, place);
+            slot.isolated = false;
+            slot.plan(now);
+            self.slots.insert(policy, slot);
         }
     }
 
-    /// Tells of a policy's last run, from the ledger: a tick that rang since was missed, and one that was interrupted is as
-    /// good as missed. True when it will be made up for.
+    /// Takes in a policy's last run, from the ledger: a tick since then was missed, and an interrupted run counts as
+    /// missed. True when the policy will run late for it.
     pub fn catch_up(&mut self, policy: &PolicyName, last: &LastBegun, now: DateTime<Utc>) -> bool {
         let running = self.is_running(policy);
-        let Some(place) = self.places.get_mut(policy) else {
+        let Some(slot) = self.slots.get_mut(policy) else {
             return false;
         };
-        let timing = &place.timing;
+        let timing = &slot.timing;
         let missed = timing
-            .next_after(timing.seen_from(last.at))
-            .is_some_and(|tick| timing.fire(tick) <= now);
+            .next_after(timing.schedule_time(last.at))
+            .is_some_and(|tick| timing.fires_at(tick) <= now);
         let is_wanted = missed || (last.is_interrupted && timing.schedule.is_some());
-        let due = is_wanted && timing.catch_up && place.waiting.is_none() && !running;
-        // A run dated ahead of now was made under a wrong clock, and says nothing.
+        let due = is_wanted && timing.catch_up && slot.waiting.is_none() && !running;
+        // A run dated ahead of now was made under a wrong clock and tells nothing.
         if last.at <= now {
-            let settled = timing.seen_from(if due { now } else { last.at });
-            place.rung = place.rung.max(Some(settled));
+            let settled = timing.schedule_time(if due { now } else { last.at });
+            slot.last_fired = slot.last_fired.max(Some(settled));
         }
         if due {
-            place.waiting = Some(Waiting {
+            slot.waiting = Some(Waiting {
                 trigger: Trigger::CatchUp,
                 ticket: next(&mut self.number),
             });
@@ -275,98 +193,102 @@ impl Scheduler {
         due
     }
 
-    /// Lets every policy wait for its turn, now.
+    /// Makes every policy due now.
     pub fn start_all(&mut self) {
-        for place in self.places.values_mut() {
+        for slot in self.slots.values_mut() {
             let ticket = next(&mut self.number);
             let trigger = Trigger::Start;
-            place.waiting.get_or_insert(Waiting { trigger, ticket });
+            slot.waiting.get_or_insert(Waiting { trigger, ticket });
         }
     }
 
-    /// Rings every tick that is due. Those of idle policies wait for [`Self::take`]; the others are returned. The flag
-    /// says that the clock was set back so far that it was wrong before.
-    pub fn fire(&mut self, now: DateTime<Utc>) -> (Vec<SkippedTick>, bool) {
-        let mut passed = Vec::new();
+    /// Follows a clock that was set back; true when it was so far ahead that it was wrong.
+    pub fn follow_clock(&mut self, now: DateTime<Utc>) -> bool {
         let back = self.latest.map_or(TimeDelta::zero(), |latest| latest - now);
-        let far_back = back > AHEAD;
-        let Self {
-            places,
-            under_way,
-            number,
-            ..
-        } = self;
-        for (policy, place) in places {
-            if back > TimeDelta::zero() {
-                // What was planned by a clock that was ahead may be too late.
-                place.forget_ticks_ahead(now);
-                place.plan(now);
+        if back > TimeDelta::zero() {
+            for slot in self.slots.values_mut() {
+                // A tick planned while the clock was ahead may be too late.
+                slot.forget_ticks_ahead(now);
+                slot.plan(now);
             }
-            let Some(first) = place.next.filter(|tick| place.timing.fire(*tick) <= now) else {
+        }
+        self.latest = Some(now);
+        back > AHEAD
+    }
+
+    /// Fires every tick that is due. Idle policies then wait for [`Self::start_due`]; the ticks of others are returned as
+    /// skipped. The flag is that of [`Self::follow_clock`].
+    pub fn fire(&mut self, now: DateTime<Utc>) -> (Vec<SkippedTick>, bool) {
+        let was_ahead = self.follow_clock(now);
+        let mut skipped = Vec::new();
+        let Self {
+            slots, running, number, ..
+        } = self;
+        for (policy, slot) in slots {
+            let Some(first) = slot.next.filter(|tick| slot.timing.fires_at(*tick) <= now) else {
                 continue;
             };
-            // Of a backlog only the newest counts; how many there were does not matter.
-            let tick = newest(&place.timing, first, now);
-            place.rung = Some(tick);
-            place.plan(now);
-            let late = now - place.timing.fire(tick) > LATE;
-            let trigger = if place.waiting.is_some() || under_way.iter().any(|run| run.has(policy)) {
-                passed.push(SkippedTick::Busy(policy.clone()));
+            // Of a backlog only the newest tick counts.
+            let tick = newest(&slot.timing, first, now);
+            slot.last_fired = Some(tick);
+            slot.plan(now);
+            let late = now - slot.timing.fires_at(tick) > LATE;
+            let trigger = if slot.waiting.is_some() || running.iter().any(|run| run.has(policy)) {
+                skipped.push(SkippedTick::Busy(policy.clone()));
                 continue;
             } else if !late {
                 Trigger::Cron
-            } else if place.timing.catch_up {
+            } else if slot.timing.catch_up {
                 Trigger::CatchUp
             } else {
-                passed.push(SkippedTick::Missed(policy.clone(), tick));
+                skipped.push(SkippedTick::Missed(policy.clone(), tick));
                 continue;
             };
             let ticket = next(number);
-            place.waiting = Some(Waiting { trigger, ticket });
+            slot.waiting = Some(Waiting { trigger, ticket });
         }
-        self.latest = Some(now);
-        (passed, far_back)
+        (skipped, was_ahead)
     }
 
-    /// The runs that can begin now: of everybody who waits and shares no project with a run under way, nor with anybody
-    /// who has waited longer. They run until [`Self::done`].
-    pub fn take(&mut self) -> Vec<ScheduledRun> {
+    /// The runs that can start now: of every waiting policy that shares no project with a run in progress, nor with a
+    /// policy that has waited longer. They count as in progress until [`Self::finished`].
+    pub fn start_due(&mut self) -> Vec<ScheduledRun> {
         let mut queue: Vec<(u64, &PolicyName, &mut PolicySlot)> = Vec::new();
-        for (policy, place) in &mut self.places {
-            if let Some(waiting) = place.waiting {
-                queue.push((waiting.ticket, policy, place));
+        for (policy, slot) in &mut self.slots {
+            if let Some(waiting) = slot.waiting {
+                queue.push((waiting.ticket, policy, slot));
             }
         }
         queue.sort_unstable_by_key(|(ticket, ..)| *ticket);
         let mut runs: Vec<ScheduledRun> = Vec::new();
-        let mut kept_free: Vec<ProjectSet> = Vec::new();
-        for (ticket, policy, place) in queue {
-            let reach = &place.timing.reach;
+        let mut reserved: Vec<ProjectSet> = Vec::new();
+        for (ticket, policy, slot) in queue {
+            let projects = &slot.timing.projects;
             let (shared, others): (Vec<ScheduledRun>, Vec<ScheduledRun>) =
-                runs.into_iter().partition(|run| run.reach.meets(reach));
+                runs.into_iter().partition(|run| run.projects.overlaps(projects));
             runs = others;
-            let barred = self.under_way.iter().any(|run| run.bars(policy, reach))
-                || kept_free.iter().any(|kept| kept.meets(reach))
-                || (place.alone && !shared.is_empty())
-                || shared.iter().any(|run| run.alone);
-            if barred {
-                kept_free.push(reach.clone());
+            let blocked = self.running.iter().any(|run| run.blocks(policy, projects))
+                || reserved.iter().any(|kept| kept.overlaps(projects))
+                || (slot.isolated && !shared.is_empty())
+                || shared.iter().any(|run| run.isolated);
+            if blocked {
+                reserved.push(projects.clone());
                 runs.extend(shared);
                 continue;
             }
-            let Some(waiting) = place.waiting.take() else { continue };
+            let Some(waiting) = slot.waiting.take() else { continue };
             let mut run = ScheduledRun {
                 key: RunKey(ticket),
                 policies: vec![policy.clone()],
                 trigger: waiting.trigger,
-                reach: reach.clone(),
-                alone: place.alone,
+                projects: projects.clone(),
+                isolated: slot.isolated,
             };
-            // It may be what joins several.
+            // It may be what connects several runs.
             for other in shared {
                 run.policies.extend(other.policies);
                 run.trigger = run.trigger.max(other.trigger);
-                run.reach = run.reach.join(&other.reach);
+                run.projects = run.projects.union(&other.projects);
             }
             runs.push(run);
         }
@@ -374,53 +296,53 @@ impl Scheduler {
             run.policies.sort_unstable();
         }
         runs.sort_by_key(|run| run.key);
-        self.under_way.extend(runs.iter().cloned());
+        self.running.extend(runs.iter().cloned());
         runs
     }
 
-    /// A run is over.
-    pub fn done(&mut self, key: RunKey) {
-        self.under_way.retain(|run| run.key != key);
+    /// A run has ended.
+    pub fn finished(&mut self, key: RunKey) {
+        self.running.retain(|run| run.key != key);
     }
 
-    /// A run failed as a whole, through one of its policies and nobody knows which: they run once more, each on its own,
-    /// and so until the configuration changes. False for a run of one.
-    pub fn part(&mut self, run: &ScheduledRun) -> bool {
+    /// A shared run failed as a whole and the policy at fault is unknown: its policies run again at once, each on its own,
+    /// and stay apart until the configuration changes. False for a run of one policy.
+    pub fn isolate(&mut self, run: &ScheduledRun) -> bool {
         if run.policies.len() < 2 {
             return false;
         }
         for policy in &run.policies {
-            if let Some(place) = self.places.get_mut(policy) {
+            if let Some(slot) = self.slots.get_mut(policy) {
                 let (trigger, ticket) = (run.trigger, next(&mut self.number));
-                place.alone = true;
-                place.waiting.get_or_insert(Waiting { trigger, ticket });
+                slot.isolated = true;
+                slot.waiting.get_or_insert(Waiting { trigger, ticket });
             }
         }
         true
     }
 
     fn is_running(&self, policy: &PolicyName) -> bool {
-        self.under_way.iter().any(|run| run.has(policy))
+        self.running.iter().any(|run| run.has(policy))
     }
 
-    /// When the next tick rings.
+    /// When the next tick fires.
     pub fn next_fire(&self) -> Option<DateTime<Utc>> {
-        self.places
+        self.slots
             .values()
-            .filter_map(|place| Some(place.timing.fire(place.next?)))
+            .filter_map(|slot| Some(slot.timing.fires_at(slot.next?)))
             .min()
     }
 
-    /// When each policy rings next; `None` for one without a schedule.
+    /// When each policy fires next; `None` for one without a schedule.
     pub fn next_fires(&self) -> impl Iterator<Item = (&PolicyName, Option<DateTime<Utc>>)> {
-        self.places
+        self.slots
             .iter()
-            .map(|(policy, place)| (policy, place.next.map(|tick| place.timing.fire(tick))))
+            .map(|(policy, slot)| (policy, slot.next.map(|tick| slot.timing.fires_at(tick))))
     }
 
-    /// Whether a policy rang and waits for its turn.
+    /// Whether a policy's tick has fired and its run has not started.
     pub fn is_waiting(&self, policy: &PolicyName) -> bool {
-        self.places.get(policy).is_some_and(|place| place.waiting.is_some())
+        self.slots.get(policy).is_some_and(|slot| slot.waiting.is_some())
     }
 }
 
@@ -430,10 +352,10 @@ fn next(number: &mut u64) -> u64 {
     *number
 }
 
-/// The newest tick that rings at `now` or earlier, `first` being one. Searched by halves: a year of missed seconds takes
-/// as many steps as it has bits.
+/// The newest tick that fires at `now` or earlier, `first` being one. Binary search: a year of missed seconds takes 25
+/// steps.
 fn newest(timing: &Timing, first: DateTime<Utc>, now: DateTime<Utc>) -> DateTime<Utc> {
-    let end = timing.seen_from(now);
+    let end = timing.schedule_time(now);
     let tick_until_end = |after: i64| {
         let after = DateTime::from_timestamp(after, 0)?;
         timing.next_after(after).filter(|tick| *tick <= end)

@@ -1,4 +1,7 @@
+use super::super::timing::delay;
 use super::*;
+use crate::config::Schedule;
+use crate::retention::{ProjectName, Zone};
 
 fn at(text: &str) -> DateTime<Utc> {
     text.parse().unwrap()
@@ -6,7 +9,7 @@ fn at(text: &str) -> DateTime<Utc> {
 
 fn timing(schedule: &str, zone: Zone) -> Timing {
     Timing {
-        reach: ProjectSet::Everywhere,
+        projects: ProjectSet::Everywhere,
         schedule: Some(Schedule::parse(schedule).unwrap()),
         zone,
         delay: TimeDelta::zero(),
@@ -38,25 +41,25 @@ fn nightly(now: &str) -> Scheduler {
     scheduler(timing("0 3 * * *", Zone::UTC), now)
 }
 
-fn rings(scheduler: &mut Scheduler, now: &str) -> Option<Trigger> {
+fn fired(scheduler: &mut Scheduler, now: &str) -> Option<Trigger> {
     let (_, _) = scheduler.fire(at(now));
-    let runs = scheduler.take();
+    let runs = scheduler.start_due();
     for run in &runs {
-        scheduler.done(run.key);
+        scheduler.finished(run.key);
     }
     runs.first().map(|run| run.trigger)
 }
 
 /// Begins what can begin: whose, and why.
 fn taken(scheduler: &mut Scheduler) -> Vec<(Vec<PolicyName>, Trigger)> {
-    let runs = scheduler.take().into_iter();
+    let runs = scheduler.start_due().into_iter();
     runs.map(|run| (run.policies, run.trigger)).collect()
 }
 
 /// Ends every run under way.
 fn all_done(scheduler: &mut Scheduler) {
-    for run in scheduler.under_way.clone() {
-        scheduler.done(run.key);
+    for run in scheduler.running.clone() {
+        scheduler.finished(run.key);
     }
 }
 
@@ -68,26 +71,26 @@ fn next(scheduler: &Scheduler) -> String {
 }
 
 #[test]
-fn a_tick_rings_once_and_the_next_is_tomorrows() {
+fn a_tick_fires_once_and_the_next_is_tomorrows() {
     let mut scheduler = nightly("2026-11-23T02:00:00Z");
     assert_eq!(next(&scheduler), "2026-11-23T03:00:00Z");
-    assert_eq!(rings(&mut scheduler, "2026-11-23T02:59:59Z"), None);
-    assert_eq!(rings(&mut scheduler, "2026-11-23T03:00:00Z"), Some(Trigger::Cron));
-    assert_eq!(rings(&mut scheduler, "2026-11-23T03:00:00Z"), None);
+    assert_eq!(fired(&mut scheduler, "2026-11-23T02:59:59Z"), None);
+    assert_eq!(fired(&mut scheduler, "2026-11-23T03:00:00Z"), Some(Trigger::Cron));
+    assert_eq!(fired(&mut scheduler, "2026-11-23T03:00:00Z"), None);
     assert_eq!(next(&scheduler), "2026-11-24T03:00:00Z");
 }
 
 #[test]
-fn a_clock_set_back_a_little_rings_nothing_twice() {
+fn a_clock_set_back_a_little_fires_nothing_twice() {
     let mut scheduler = nightly("2026-11-23T02:00:00Z");
-    assert_eq!(rings(&mut scheduler, "2026-11-23T03:00:01Z"), Some(Trigger::Cron));
-    assert_eq!(rings(&mut scheduler, "2026-11-23T02:56:00Z"), None);
-    assert_eq!(rings(&mut scheduler, "2026-11-23T03:00:01Z"), None);
+    assert_eq!(fired(&mut scheduler, "2026-11-23T03:00:01Z"), Some(Trigger::Cron));
+    assert_eq!(fired(&mut scheduler, "2026-11-23T02:56:00Z"), None);
+    assert_eq!(fired(&mut scheduler, "2026-11-23T03:00:01Z"), None);
     assert_eq!(next(&scheduler), "2026-11-24T03:00:00Z");
 }
 
 #[test]
-fn a_tick_that_rang_by_a_clock_that_was_ahead_rings_again() {
+fn a_tick_that_fired_by_a_clock_that_was_ahead_fires_again() {
     let hourly = || scheduler(timing("0 * * * *", Zone::UTC), "2026-11-22T20:00:30Z");
     for (mut scheduler, first, again) in [
         (
@@ -99,26 +102,26 @@ fn a_tick_that_rang_by_a_clock_that_was_ahead_rings_again() {
     ] {
         assert_eq!(next(&scheduler), first);
         // Ten hours ahead for a minute.
-        assert!(rings(&mut scheduler, "2026-11-23T06:01:00Z").is_some());
-        assert_eq!(rings(&mut scheduler, "2026-11-22T20:02:00Z"), None);
+        assert!(fired(&mut scheduler, "2026-11-23T06:01:00Z").is_some());
+        assert_eq!(fired(&mut scheduler, "2026-11-22T20:02:00Z"), None);
         assert_eq!(next(&scheduler), first);
-        assert_eq!(rings(&mut scheduler, first), Some(Trigger::Cron));
+        assert_eq!(fired(&mut scheduler, first), Some(Trigger::Cron));
         assert_eq!(next(&scheduler), again);
     }
 }
 
 /// An NTP client that corrects ten hours in small steps.
 #[test]
-fn a_clock_set_back_in_many_small_steps_rings_again_as_well() {
+fn a_clock_set_back_in_many_small_steps_fires_again_as_well() {
     let mut scheduler = nightly("2026-11-22T20:00:00Z");
-    assert_eq!(rings(&mut scheduler, "2026-11-23T03:00:00Z"), Some(Trigger::Cron));
+    assert_eq!(fired(&mut scheduler, "2026-11-23T03:00:00Z"), Some(Trigger::Cron));
     let mut now = at("2026-11-23T03:00:00Z");
     while now > at("2026-11-22T20:10:00Z") {
         now -= TimeDelta::minutes(4);
         let _ = scheduler.fire(now);
     }
     assert_eq!(next(&scheduler), "2026-11-23T03:00:00Z");
-    assert_eq!(rings(&mut scheduler, "2026-11-23T03:00:00Z"), Some(Trigger::Cron));
+    assert_eq!(fired(&mut scheduler, "2026-11-23T03:00:00Z"), Some(Trigger::Cron));
 }
 
 #[test]
@@ -126,16 +129,16 @@ fn a_start_under_a_clock_that_was_ahead_loses_no_tick() {
     let mut scheduler = nightly("2026-11-23T10:00:00Z");
     assert_eq!(next(&scheduler), "2026-11-24T03:00:00Z");
     // It is really yesterday evening.
-    assert_eq!(rings(&mut scheduler, "2026-11-22T20:00:00Z"), None);
+    assert_eq!(fired(&mut scheduler, "2026-11-22T20:00:00Z"), None);
     assert_eq!(next(&scheduler), "2026-11-23T03:00:00Z");
 }
 
 #[test]
 fn a_clock_that_was_a_year_ahead_does_not_silence_for_a_year() {
     let mut scheduler = nightly("2027-11-23T02:00:00Z");
-    assert_eq!(rings(&mut scheduler, "2027-11-23T03:00:00Z"), Some(Trigger::Cron));
-    let (passed, far_back) = scheduler.fire(at("2026-11-23T02:00:00Z"));
-    assert!(far_back && passed.is_empty());
+    assert_eq!(fired(&mut scheduler, "2027-11-23T03:00:00Z"), Some(Trigger::Cron));
+    let (skipped, was_ahead) = scheduler.fire(at("2026-11-23T02:00:00Z"));
+    assert!(was_ahead && skipped.is_empty());
     assert_eq!(next(&scheduler), "2026-11-23T03:00:00Z");
 }
 
@@ -143,8 +146,8 @@ fn a_clock_that_was_a_year_ahead_does_not_silence_for_a_year() {
 fn a_backlog_becomes_one_run_the_newest() {
     let mut scheduler = scheduler(timing("* * * * *", Zone::UTC), "2026-11-23T02:00:00Z");
     // The host slept for nine hours.
-    let (passed, far_back) = scheduler.fire(at("2026-11-23T11:00:30Z"));
-    assert!(passed.is_empty() && !far_back);
+    let (skipped, was_ahead) = scheduler.fire(at("2026-11-23T11:00:30Z"));
+    assert!(skipped.is_empty() && !was_ahead);
     assert_eq!(
         taken(&mut scheduler),
         [(vec![name("p")], Trigger::Cron)],
@@ -156,7 +159,7 @@ fn a_backlog_becomes_one_run_the_newest() {
 #[test]
 fn a_tick_slept_through_is_made_up_for_only_where_that_is_wanted() {
     let mut scheduler = nightly("2026-11-23T02:00:00Z");
-    assert_eq!(rings(&mut scheduler, "2026-11-23T09:00:00Z"), Some(Trigger::CatchUp));
+    assert_eq!(fired(&mut scheduler, "2026-11-23T09:00:00Z"), Some(Trigger::CatchUp));
     let mut strict = self::scheduler(
         Timing {
             catch_up: false,
@@ -164,8 +167,8 @@ fn a_tick_slept_through_is_made_up_for_only_where_that_is_wanted() {
         },
         "2026-11-23T02:00:00Z",
     );
-    let (passed, _) = strict.fire(at("2026-11-23T09:00:00Z"));
-    assert_eq!(passed, [SkippedTick::Missed(name("p"), at("2026-11-23T03:00:00Z"))]);
+    let (skipped, _) = strict.fire(at("2026-11-23T09:00:00Z"));
+    assert_eq!(skipped, [SkippedTick::Missed(name("p"), at("2026-11-23T03:00:00Z"))]);
     assert_eq!(taken(&mut strict), []);
     assert_eq!(next(&strict), "2026-11-24T03:00:00Z");
 }
@@ -182,7 +185,7 @@ fn a_year_of_missed_seconds_is_searched_quickly() {
 }
 
 #[test]
-fn what_rings_while_it_runs_is_skipped_and_what_rings_beside_waits() {
+fn what_fires_while_it_runs_is_skipped_and_what_fires_beside_waits() {
     let mut scheduler = Scheduler::default();
     let minute = timing("* * * * *", Zone::UTC);
     let five = timing("*/5 * * * *", Zone::UTC);
@@ -190,13 +193,13 @@ fn what_rings_while_it_runs_is_skipped_and_what_rings_beside_waits() {
     assert!(scheduler.fire(at("2026-11-23T02:59:00Z")).0.is_empty());
     assert_eq!(taken(&mut scheduler), [(vec![name("a")], Trigger::Cron)]);
     // 03:00: `a` still runs, so its tick is skipped; `b` waits for the end of the run.
-    let (passed, _) = scheduler.fire(at("2026-11-23T03:00:00Z"));
-    assert_eq!(passed, [SkippedTick::Busy(name("a"))]);
+    let (skipped, _) = scheduler.fire(at("2026-11-23T03:00:00Z"));
+    assert_eq!(skipped, [SkippedTick::Busy(name("a"))]);
     assert_eq!(taken(&mut scheduler), [], "one run at a time for a project");
     assert!(scheduler.is_waiting(&name("b")));
     // 03:05: `b` still waits; both are busy, and one run will serve.
-    let (passed, _) = scheduler.fire(at("2026-11-23T03:05:00Z"));
-    assert_eq!(passed, [SkippedTick::Busy(name("a")), SkippedTick::Busy(name("b"))]);
+    let (skipped, _) = scheduler.fire(at("2026-11-23T03:05:00Z"));
+    assert_eq!(skipped, [SkippedTick::Busy(name("a")), SkippedTick::Busy(name("b"))]);
     all_done(&mut scheduler);
     assert_eq!(taken(&mut scheduler), [(vec![name("b")], Trigger::Cron)]);
 }
@@ -218,12 +221,12 @@ fn a_tick_missed_while_down_is_made_up_for_once() {
     let mut scheduler = nightly("2026-11-23T09:00:00Z");
     let now = at("2026-11-23T09:00:00Z");
     assert!(scheduler.catch_up(&name("p"), &ended(at("2026-11-22T03:00:00.120Z")), now));
-    assert_eq!(rings(&mut scheduler, "2026-11-23T09:00:00Z"), Some(Trigger::CatchUp));
-    assert_eq!(rings(&mut scheduler, "2026-11-23T09:00:01Z"), None);
+    assert_eq!(fired(&mut scheduler, "2026-11-23T09:00:00Z"), Some(Trigger::CatchUp));
+    assert_eq!(fired(&mut scheduler, "2026-11-23T09:00:01Z"), None);
     // The next start finds that run in the ledger.
     let mut again = nightly("2026-11-23T10:00:00Z");
     assert!(!again.catch_up(&name("p"), &ended(now), at("2026-11-23T10:00:00Z")));
-    assert_eq!(rings(&mut again, "2026-11-23T10:00:00Z"), None);
+    assert_eq!(fired(&mut again, "2026-11-23T10:00:00Z"), None);
 }
 
 #[test]
@@ -243,9 +246,9 @@ fn nothing_was_missed_when_the_last_run_is_of_the_last_tick() {
 
 #[test]
 fn a_run_that_was_interrupted_is_made_up_for_once_and_only_where_that_is_wanted() {
-    let (begun, now) = (at("2026-11-23T03:00:00.120Z"), at("2026-11-23T03:10:00Z"));
+    let (started, now) = (at("2026-11-23T03:00:00.120Z"), at("2026-11-23T03:10:00Z"));
     let last = |is_interrupted| LastBegun {
-        at: begun,
+        at: started,
         is_interrupted,
     };
     for (catch_up, is_interrupted, wanted) in [(true, true, true), (true, false, false), (false, true, false)] {
@@ -256,7 +259,7 @@ fn a_run_that_was_interrupted_is_made_up_for_once_and_only_where_that_is_wanted(
         let mut scheduler = scheduler(timing, "2026-11-23T03:10:00Z");
         assert_eq!(scheduler.catch_up(&name("p"), &last(is_interrupted), now), wanted);
         let trigger = wanted.then_some(Trigger::CatchUp);
-        assert_eq!(rings(&mut scheduler, "2026-11-23T03:10:00Z"), trigger);
+        assert_eq!(fired(&mut scheduler, "2026-11-23T03:10:00Z"), trigger);
         assert_eq!(next(&scheduler), "2026-11-24T03:00:00Z");
     }
 }
@@ -269,7 +272,7 @@ fn a_run_dated_ahead_of_now_silences_nothing() {
         &ended(at("2027-06-01T00:00:00Z")),
         at("2026-11-23T02:00:00Z")
     ));
-    assert_eq!(rings(&mut scheduler, "2026-11-23T03:00:00Z"), Some(Trigger::Cron));
+    assert_eq!(fired(&mut scheduler, "2026-11-23T03:00:00Z"), Some(Trigger::Cron));
 }
 
 #[test]
@@ -285,7 +288,7 @@ fn jitter_is_stable_spread_and_within_its_bound() {
 }
 
 #[test]
-fn a_delayed_tick_is_not_lost_by_a_restart_before_it_rings() {
+fn a_delayed_tick_is_not_lost_by_a_restart_before_it_fires() {
     let late = Timing {
         delay: TimeDelta::minutes(10),
         ..timing("0 3 * * *", Zone::UTC)
@@ -297,7 +300,7 @@ fn a_delayed_tick_is_not_lost_by_a_restart_before_it_rings() {
         at("2026-11-23T03:05:00Z")
     ));
     assert_eq!(next(&scheduler), "2026-11-23T03:10:00Z");
-    assert_eq!(rings(&mut scheduler, "2026-11-23T03:10:00Z"), Some(Trigger::Cron));
+    assert_eq!(fired(&mut scheduler, "2026-11-23T03:10:00Z"), Some(Trigger::Cron));
     assert_eq!(next(&scheduler), "2026-11-24T03:10:00Z");
 }
 
@@ -311,38 +314,38 @@ fn a_jitter_longer_than_the_period_shifts_and_swallows_nothing() {
     for hour in 3..6 {
         assert_eq!(next(&scheduler), format!("2026-11-23T{hour:02}:30:00Z"));
         assert_eq!(
-            rings(&mut scheduler, &format!("2026-11-23T{hour:02}:30:00Z")),
+            fired(&mut scheduler, &format!("2026-11-23T{hour:02}:30:00Z")),
             Some(Trigger::Cron)
         );
     }
 }
 
 #[test]
-fn a_fixed_time_in_a_skipped_hour_rings_once_right_after() {
+fn a_fixed_time_in_a_skipped_hour_fires_once_right_after() {
     // 29 March 2026, Berlin: 02:00 becomes 03:00 at 01:00 UTC.
     let mut scheduler = scheduler(timing("30 2 * * *", Zone::of("Europe/Berlin")), "2026-03-28T12:00:00Z");
-    assert_eq!(rings(&mut scheduler, "2026-03-29T00:59:59Z"), None);
-    assert_eq!(rings(&mut scheduler, "2026-03-29T01:00:00Z"), Some(Trigger::Cron));
+    assert_eq!(fired(&mut scheduler, "2026-03-29T00:59:59Z"), None);
+    assert_eq!(fired(&mut scheduler, "2026-03-29T01:00:00Z"), Some(Trigger::Cron));
     assert_eq!(next(&scheduler), "2026-03-30T00:30:00Z");
 }
 
 #[test]
-fn a_fixed_time_in_a_repeated_hour_rings_once() {
+fn a_fixed_time_in_a_repeated_hour_fires_once() {
     // 25 October 2026, Berlin: 03:00 becomes 02:00 at 01:00 UTC.
     let mut scheduler = scheduler(timing("30 2 * * *", Zone::of("Europe/Berlin")), "2026-10-24T12:00:00Z");
-    assert_eq!(rings(&mut scheduler, "2026-10-25T00:30:00Z"), Some(Trigger::Cron));
-    assert_eq!(rings(&mut scheduler, "2026-10-25T01:30:00Z"), None);
+    assert_eq!(fired(&mut scheduler, "2026-10-25T00:30:00Z"), Some(Trigger::Cron));
+    assert_eq!(fired(&mut scheduler, "2026-10-25T01:30:00Z"), None);
     assert_eq!(next(&scheduler), "2026-10-26T01:30:00Z");
 }
 
 /// tokio-cron-scheduler 0.15.1: the zone's offset was that of the moment when the job was made.
 #[test]
-fn an_hourly_schedule_rings_in_both_passes_of_a_repeated_hour() {
+fn an_hourly_schedule_fires_in_both_passes_of_a_repeated_hour() {
     let mut scheduler = scheduler(timing("0 * * * *", Zone::of("Europe/Berlin")), "2026-10-24T23:30:00Z");
     for hour in 0..4 {
         assert_eq!(next(&scheduler), format!("2026-10-25T{hour:02}:00:00Z"));
         assert_eq!(
-            rings(&mut scheduler, &format!("2026-10-25T{hour:02}:00:00Z")),
+            fired(&mut scheduler, &format!("2026-10-25T{hour:02}:00:00Z")),
             Some(Trigger::Cron)
         );
     }
@@ -384,8 +387,8 @@ fn a_reload_keeps_the_tick_of_what_stays_and_plans_what_changed() {
         ])
     );
     // The run goes on under the old configuration, so nothing begins beside it.
-    let (passed, _) = scheduler.fire(at("2026-11-23T03:30:00Z"));
-    assert_eq!(passed, [SkippedTick::Busy(name("moves"))]);
+    let (skipped, _) = scheduler.fire(at("2026-11-23T03:30:00Z"));
+    assert_eq!(skipped, [SkippedTick::Busy(name("moves"))]);
     assert_eq!(taken(&mut scheduler), []);
 }
 
@@ -399,33 +402,35 @@ fn a_policy_that_was_removed_while_it_waited_does_not_run() {
 }
 
 #[test]
-fn without_a_schedule_nothing_rings() {
+fn without_a_schedule_nothing_fires() {
     let manual = Timing {
         schedule: None,
         ..timing("0 3 * * *", Zone::UTC)
     };
     let mut scheduler = scheduler(manual, "2026-11-23T02:00:00Z");
-    assert_eq!(rings(&mut scheduler, "2026-11-24T09:00:00Z"), None);
+    assert_eq!(fired(&mut scheduler, "2026-11-24T09:00:00Z"), None);
     assert!(!scheduler.catch_up(
         &name("p"),
         &ended(at("2026-01-01T00:00:00Z")),
         at("2026-11-23T02:00:00Z")
     ));
     scheduler.start_all();
-    assert_eq!(rings(&mut scheduler, "2026-11-24T09:00:01Z"), Some(Trigger::Start));
+    assert_eq!(fired(&mut scheduler, "2026-11-24T09:00:01Z"), Some(Trigger::Start));
 }
 
-/// Policies named after the projects that they reach; `*` is all.
+/// Policies named after the projects that they projects; `*` is all.
 fn reaching(policies: &[(&str, &str)], now: &str) -> Scheduler {
     let mut scheduler = Scheduler::default();
-    let timing = |reach: &str| Timing {
-        reach: match reach {
+    let timing = |projects: &str| Timing {
+        projects: match projects {
             "*" => ProjectSet::Everywhere,
             only => ProjectSet::Only(only.split('+').map(ProjectName::from).collect()),
         },
         ..timing("* * * * *", Zone::UTC)
     };
-    let policies = policies.iter().map(|(policy, reach)| (name(policy), timing(reach)));
+    let policies = policies
+        .iter()
+        .map(|(policy, projects)| (name(policy), timing(projects)));
     scheduler.adopt(policies, at(now));
     scheduler
 }
@@ -448,76 +453,76 @@ fn policies_without_a_common_project_run_side_by_side() {
         "2026-11-23T02:58:30Z",
     );
     let _ = scheduler.fire(at("2026-11-23T02:59:00Z"));
-    let begun = scheduler.take();
-    assert_eq!(names(&begun), ["a+c", "b+d+e"], "`e` joins `b` and `d`");
+    let started = scheduler.start_due();
+    assert_eq!(names(&started), ["a+c", "b+d+e"], "`e` joins `b` and `d`");
     // The one hangs; the other goes on, each minute.
-    scheduler.done(begun[0].key);
-    let (passed, _) = scheduler.fire(at("2026-11-23T03:00:00Z"));
-    assert_eq!(passed, ["b", "d", "e"].map(|busy| SkippedTick::Busy(name(busy))));
-    assert_eq!(names(&scheduler.take()), ["a+c"]);
+    scheduler.finished(started[0].key);
+    let (skipped, _) = scheduler.fire(at("2026-11-23T03:00:00Z"));
+    assert_eq!(skipped, ["b", "d", "e"].map(|busy| SkippedTick::Busy(name(busy))));
+    assert_eq!(names(&scheduler.start_due()), ["a+c"]);
 }
 
 #[test]
 fn who_has_waited_longer_is_not_overtaken() {
     let mut scheduler = reaching(&[("all", "*"), ("p", "p"), ("q", "q")], "2026-11-23T02:58:30Z");
-    scheduler.places.get_mut(&name("all")).unwrap().timing.schedule = Some(Schedule::parse("0 3 * * *").unwrap());
+    scheduler.slots.get_mut(&name("all")).unwrap().timing.schedule = Some(Schedule::parse("0 3 * * *").unwrap());
     scheduler
-        .places
+        .slots
         .get_mut(&name("all"))
         .unwrap()
         .plan(at("2026-11-23T02:58:30Z"));
     let _ = scheduler.fire(at("2026-11-23T02:59:00Z"));
-    let begun = scheduler.take();
-    assert_eq!(names(&begun), ["p", "q"]);
+    let started = scheduler.start_due();
+    assert_eq!(names(&started), ["p", "q"]);
     let _ = scheduler.fire(at("2026-11-23T03:00:00Z"));
-    scheduler.done(begun[0].key);
+    scheduler.finished(started[0].key);
     let _ = scheduler.fire(at("2026-11-23T03:01:00Z"));
-    // `all` waits for `q`; were `p` begun again meanwhile, `all` might wait for ever.
-    assert_eq!(names(&scheduler.take()), [""; 0]);
-    scheduler.done(begun[1].key);
-    assert_eq!(names(&scheduler.take()), ["all+p"]);
+    // `all` waits for `q`; were `p` started again meanwhile, `all` might wait for ever.
+    assert_eq!(names(&scheduler.start_due()), [""; 0]);
+    scheduler.finished(started[1].key);
+    assert_eq!(names(&scheduler.start_due()), ["all+p"]);
 }
 
 #[test]
 fn an_edit_that_sends_a_policy_elsewhere_does_not_run_it_twice_at_once() {
     let mut scheduler = reaching(&[("a", "p")], "2026-11-23T02:58:30Z");
     let _ = scheduler.fire(at("2026-11-23T02:59:00Z"));
-    let begun = scheduler.take();
+    let started = scheduler.start_due();
     let moved = Timing {
-        reach: ProjectSet::Only([ProjectName::from("q")].into()),
+        projects: ProjectSet::Only([ProjectName::from("q")].into()),
         ..timing("* * * * *", Zone::UTC)
     };
     scheduler.adopt([], at("2026-11-23T02:59:10Z"));
     scheduler.adopt([(name("a"), moved)], at("2026-11-23T02:59:20Z"));
-    let (passed, _) = scheduler.fire(at("2026-11-23T03:00:00Z"));
-    assert_eq!(passed, [SkippedTick::Busy(name("a"))]);
-    scheduler.done(begun[0].key);
+    let (skipped, _) = scheduler.fire(at("2026-11-23T03:00:00Z"));
+    assert_eq!(skipped, [SkippedTick::Busy(name("a"))]);
+    scheduler.finished(started[0].key);
     let _ = scheduler.fire(at("2026-11-23T03:01:00Z"));
-    assert_eq!(names(&scheduler.take()), ["a"]);
+    assert_eq!(names(&scheduler.start_due()), ["a"]);
 }
 
 #[test]
 fn after_a_pass_that_failed_as_a_whole_each_policy_has_passes_of_its_own() {
     let mut scheduler = reaching(&[("a", "*"), ("b", "*"), ("c", "*")], "2026-11-23T02:58:30Z");
     let _ = scheduler.fire(at("2026-11-23T02:59:00Z"));
-    let run = scheduler.take().remove(0);
+    let run = scheduler.start_due().remove(0);
     assert_eq!(run.policies.len(), 3);
-    scheduler.done(run.key);
-    assert!(scheduler.part(&run));
+    scheduler.finished(run.key);
+    assert!(scheduler.isolate(&run));
     // At once, one after the other, and again at each tick.
     for minute in ["2026-11-23T02:59:01Z", "2026-11-23T03:00:00Z"] {
         let _ = scheduler.fire(at(minute));
         for only in ["a", "b", "c"] {
-            let begun = scheduler.take();
-            assert_eq!(names(&begun), [only]);
-            assert!(!scheduler.part(&begun[0]), "it is on its own already");
-            scheduler.done(begun[0].key);
+            let started = scheduler.start_due();
+            assert_eq!(names(&started), [only]);
+            assert!(!scheduler.isolate(&started[0]), "it is on its own already");
+            scheduler.finished(started[0].key);
         }
-        assert_eq!(names(&scheduler.take()), [""; 0]);
+        assert_eq!(names(&scheduler.start_due()), [""; 0]);
     }
     // A new configuration is a new chance.
     let again = ["a", "b", "c"].map(|policy| (name(policy), timing("* * * * *", Zone::UTC)));
     scheduler.adopt(again, at("2026-11-23T03:00:30Z"));
     let _ = scheduler.fire(at("2026-11-23T03:01:00Z"));
-    assert_eq!(names(&scheduler.take()), ["a+b+c"]);
+    assert_eq!(names(&scheduler.start_due()), ["a+b+c"]);
 }

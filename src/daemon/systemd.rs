@@ -1,6 +1,6 @@
-//! What the service manager is told: ready, reloading, stopping, what comes next, and that the planner still turns.
+//! Messages to systemd: ready, reloading, stopping, status, watchdog.
 //!
-//! Not for deciding when; the planner calls. Without `$NOTIFY_SOCKET` nothing is sent.
+//! Not for deciding when: the main loop calls. Without `$NOTIFY_SOCKET` nothing is sent.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ pub struct Systemd {
 }
 
 impl Systemd {
-    /// Reads what the service manager asks for.
+    /// Reads from the environment what the service manager asks for.
     pub fn new() -> Self {
         Self {
             watchdog: sd_notify::watchdog_enabled().filter(|every| !every.is_zero()),
@@ -23,7 +23,7 @@ impl Systemd {
     }
 
     /// How often to call [`Self::alive`]: half of what the service manager allows, as `sd_watchdog_enabled(3)` advises.
-    /// `None` when nobody watches, so that nobody is woken for it.
+    /// `None` without a watchdog, so that the loop does not wake for it.
     pub fn watchdog(&self) -> Option<Duration> {
         self.watchdog.map(|allowed| allowed / 2)
     }
@@ -43,7 +43,7 @@ impl Systemd {
         }
     }
 
-    /// The end begins.
+    /// A stop was requested.
     pub fn stopping() {
         send(&[
             NotifyState::Stopping,
@@ -59,7 +59,7 @@ impl Systemd {
         }
     }
 
-    /// The planner has turned.
+    /// The main loop is alive.
     pub fn alive() {
         send(&[NotifyState::Watchdog]);
     }

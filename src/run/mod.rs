@@ -46,6 +46,7 @@ pub use offline::{BackupsOfFile, decide_file};
 pub use policy_run::Grace;
 pub use projects::Projects;
 
+use crate::blocking::blocking;
 use crate::config::Config;
 use crate::ledger::{self, DeletionLock, Ledger};
 use crate::rds::Client;
@@ -520,14 +521,6 @@ fn result_of(policy: &PolicyReport, hit: scan::Coverage) -> RunResult {
         RunResult::Partial
     } else {
         RunResult::Success
-    }
-}
-
-/// Runs a call into the embedded database without stalling the other tasks of the runtime.
-fn blocking<T>(call: impl FnOnce() -> T) -> T {
-    match tokio::runtime::Handle::try_current().map(|handle| handle.runtime_flavor()) {
-        Ok(tokio::runtime::RuntimeFlavor::MultiThread) => tokio::task::block_in_place(call),
-        _ => call(),
     }
 }
 

@@ -11,8 +11,9 @@ use serde_json::Value;
 use super::faults::Op;
 use super::journal::Call;
 use super::model::{Backup, BackupKind, Instance, Status};
+use super::server::Simulator;
+use super::state::State;
 use super::world::Deletion;
-use super::{Simulator, State};
 
 /// The world: read and changed by tests, as other people change a real one.
 impl Simulator {

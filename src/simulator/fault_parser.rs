@@ -1,30 +1,9 @@
 //! How a fault is typed on the command line.
 
+use std::str::FromStr;
 use std::time::Duration;
 
 use super::faults::{BodyKind, DateFault, Fault, FaultError, FaultKind, Op};
-
-pub(super) const GRAMMAR: &str = "\
-OPERATION:FAULT[:CONDITION]...
-
-OPERATION  * or list_instances, list_backups, list_retained, delete_batch, delete_one, list_projects, list_domains,
-           metadata_token, security_key, metadata
-FAULT      status=503 [:retry_after=2] [:code=DBS.200002] [:body=html|empty|text|half] [:done]
-           delay=200ms [:done]     late answer; done: only after the work
-           reset [:done]           the connection is closed without an answer
-           body=html|empty|text|half    status 200 with this body
-           truncate=100            the connection is cut after so many bytes of the body
-           drip=50ms               sixteen bytes, a pause, sixteen bytes
-           huge=1000000            so many blanks in front of the body
-           shuffle  missing[=1]  extra  duplicate  foreign_instance  foreign_type
-           count=-1  no_count      a wrong total, none
-           shift=1                 later pages begin so many entries further on
-           date=-20m|none|garbage  the Date header
-           ignore                  a deletion is accepted and not done
-           result=DBS.200054       a batch refuses its backups with this code
-CONDITION  times=2  after=3  instance=ID  backup=ID
-
-Example: list_backups:status=503:times=2";
 
 /// A duration as in `200ms`, `5s`, `20m`.
 fn duration(text: &str) -> Option<Duration> {
@@ -86,7 +65,7 @@ impl<'a> Word<'a> {
         self.value.and_then(read).ok_or_else(wrong)
     }
 
-    fn number<T: std::str::FromStr>(&self) -> Result<T, FaultError> {
+    fn number<T: FromStr>(&self) -> Result<T, FaultError> {
         self.value("a whole number, as in `=2`", |text| text.parse().ok())
     }
 
@@ -147,28 +126,62 @@ impl<'a> Word<'a> {
     }
 }
 
-pub(super) fn fault(text: &str) -> Result<Fault, FaultError> {
-    let mut words = text.split(':').map(Word::new);
-    let place = words.next().map_or("", |word| word.text);
-    let operation = match place {
-        "*" => None,
-        name => {
-            let found = Op::ALL.into_iter().find(|operation| operation.name() == name);
-            Some(found.ok_or_else(|| FaultError::Operation(name.to_owned()))?)
+impl Fault {
+    /// What [`Fault::parse`] reads, for a `--help`.
+    pub const GRAMMAR: &str = "\
+OPERATION:FAULT[:CONDITION]...
+
+OPERATION  * or list_instances, list_backups, list_retained, delete_batch, delete_one, list_projects, list_domains,
+           metadata_token, security_key, metadata
+FAULT      status=503 [:retry_after=2] [:code=DBS.200002] [:body=html|empty|text|half] [:done]
+           delay=200ms [:done]     late answer; done: only after the work
+           reset [:done]           the connection is closed without an answer
+           body=html|empty|text|half    status 200 with this body
+           truncate=100            the connection is cut after so many bytes of the body
+           drip=50ms               sixteen bytes, a pause, sixteen bytes
+           huge=1000000            so many blanks in front of the body
+           shuffle  missing[=1]  extra  duplicate  foreign_instance  foreign_type
+           count=-1  no_count      a wrong total, none
+           shift=1                 later pages begin so many entries further on
+           date=-20m|none|garbage  the Date header
+           ignore                  a deletion is accepted and not done
+           result=DBS.200054       a batch refuses its backups with this code
+CONDITION  times=2  after=3  instance=ID  backup=ID
+
+Example: list_backups:status=503:times=2";
+
+    /// Reads a rule, see [`Fault::GRAMMAR`].
+    pub fn parse(text: &str) -> Result<Self, FaultError> {
+        let mut words = text.split(':').map(Word::new);
+        let place = words.next().map_or("", |word| word.text);
+        let operation = match place {
+            "*" => None,
+            name => {
+                let found = Op::ALL.into_iter().find(|operation| operation.name() == name);
+                Some(found.ok_or_else(|| FaultError::Operation(name.to_owned()))?)
+            }
+        };
+        let kind = words
+            .next()
+            .ok_or_else(|| FaultError::NoKind(text.to_owned()))?
+            .kind()?;
+        let mut fault = Self {
+            operation,
+            ..Self::everywhere(kind)
+        };
+        for word in words {
+            condition(&mut fault, &word)?;
         }
-    };
-    let kind = words
-        .next()
-        .ok_or_else(|| FaultError::NoKind(text.to_owned()))?
-        .kind()?;
-    let mut fault = Fault {
-        operation,
-        ..Fault::everywhere(kind)
-    };
-    for word in words {
-        condition(&mut fault, &word)?;
+        Ok(fault)
     }
-    Ok(fault)
+}
+
+impl FromStr for Fault {
+    type Err = FaultError;
+
+    fn from_str(text: &str) -> Result<Self, FaultError> {
+        Self::parse(text)
+    }
 }
 
 fn condition(fault: &mut Fault, word: &Word<'_>) -> Result<(), FaultError> {

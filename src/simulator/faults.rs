@@ -4,7 +4,6 @@
 //! rules that match a request apply together; what they do to an answer is `fault_effects`'s business.
 
 use std::fmt;
-use std::str::FromStr;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -239,14 +238,6 @@ impl Fault {
         self.backup = Some(backup.to_owned());
         self
     }
-
-    /// Reads a rule, see [`Fault::GRAMMAR`].
-    pub fn parse(text: &str) -> Result<Self, FaultError> {
-        super::fault_parser::fault(text)
-    }
-
-    /// What [`Fault::parse`] reads, for a `--help`.
-    pub const GRAMMAR: &str = super::fault_parser::GRAMMAR;
 }
 
 impl FaultKind {
@@ -271,14 +262,6 @@ impl FaultKind {
             body: BodyKind::Documented,
             done: false,
         }
-    }
-}
-
-impl FromStr for Fault {
-    type Err = FaultError;
-
-    fn from_str(text: &str) -> Result<Self, FaultError> {
-        Self::parse(text)
     }
 }
 

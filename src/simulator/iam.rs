@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 
-use super::api::{Reply, Work};
 use super::wire;
+use super::work::{Reply, Work};
 
 /// The account everything belongs to.
 const DOMAIN: &str = "d78cbac186b744899480f25bd02aaaaa";

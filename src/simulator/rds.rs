@@ -4,10 +4,11 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::DeletedListing;
-use super::api::{Reply, Work};
 use super::model::{Engine, Instance};
+use super::options::DeletedListing;
+use super::request::batch_ids;
 use super::wire::{self, DeleteResult, Retained};
+use super::work::{Reply, Work};
 use super::world::{Home, Record, Verdict};
 
 type Answered = Result<Reply, Reply>;
@@ -207,14 +208,6 @@ pub(super) fn list_retained(work: &Work<'_>) -> Answered {
         backups,
         total: work.count(found.len()),
     }))
-}
-
-/// The ids of a batch's body; none when it is not an object of exactly one list of texts.
-pub(super) fn batch_ids(body: &[u8]) -> Option<Vec<String>> {
-    let body: Value = serde_json::from_slice(body).ok()?;
-    let object = body.as_object().filter(|object| object.len() == 1)?;
-    let ids = object.get("backup_ids")?.as_array()?;
-    ids.iter().map(|id| id.as_str().map(str::to_owned)).collect()
 }
 
 /// `POST /v3/{project_id}/backups/batch-delete`: 1 to 50 manual backups of SQL Server.

@@ -1,7 +1,8 @@
 //! A request, taken apart: which operation it is, and what it names.
 
+use serde_json::Value;
+
 use super::faults::Op;
-use super::rds;
 use super::signature::{self, Parts};
 use crate::http::{Bytes, Request, header};
 
@@ -71,7 +72,7 @@ impl IncomingRequest {
                 (Op::ListRetained, Some(project))
             }
             ("POST", ["v3", project, "backups", "batch-delete"]) => {
-                self.backups = rds::batch_ids(&self.body).unwrap_or_default();
+                self.backups = batch_ids(&self.body).unwrap_or_default();
                 (Op::DeleteBatch, Some(project))
             }
             ("DELETE", ["v3", project, "backups", backup]) => {
@@ -100,4 +101,12 @@ impl IncomingRequest {
             body: &self.body,
         }
     }
+}
+
+/// The ids of a batch's body; none when it is not an object of exactly one list of texts.
+pub(super) fn batch_ids(body: &[u8]) -> Option<Vec<String>> {
+    let body: Value = serde_json::from_slice(body).ok()?;
+    let object = body.as_object().filter(|object| object.len() == 1)?;
+    let ids = object.get("backup_ids")?.as_array()?;
+    ids.iter().map(|id| id.as_str().map(str::to_owned)).collect()
 }

@@ -13,9 +13,9 @@ use chrono::{DateTime, Utc};
 use prometheus::proto::MetricFamily;
 use prometheus::{IntGaugeVec, Registry, TextEncoder};
 
+use super::known_labels::{KnownLabels, OTHER, code_label};
 use super::metric_families::{MetricFamilies, retain};
 use super::openmetrics;
-use super::series::{Known, OTHER, code_label};
 use crate::retention::plan::ClockCheck;
 use crate::retention::report::{InstanceCounts, PolicyReport, RunResult, SkipReason, Summary, Tally};
 use crate::retention::{Fate, Mode, PolicyName, ProjectName, Refusal, RunReport};
@@ -41,7 +41,7 @@ pub struct Metrics {
     pub(super) families: MetricFamilies,
     pub(super) operations: Arc<[&'static str]>,
     started_at: DateTime<Utc>,
-    known: Arc<Mutex<Known>>,
+    known: Arc<Mutex<KnownLabels>>,
 }
 
 impl Metrics {
@@ -71,7 +71,7 @@ impl Metrics {
         }
     }
 
-    pub(super) fn known(&self) -> MutexGuard<'_, Known> {
+    pub(super) fn known(&self) -> MutexGuard<'_, KnownLabels> {
         // What it guards is whole after every statement, so a panic elsewhere does not spoil it.
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -143,9 +143,9 @@ impl Metrics {
         }
     }
 
-    fn observe_sent(&self, known: &mut Known, policy: &PolicyReport) {
+    fn observe_sent(&self, known: &mut KnownLabels, policy: &PolicyReport) {
         let name = policy.policy.as_str();
-        let Known { projects, codes, .. } = known;
+        let KnownLabels { projects, codes, .. } = known;
         for (project, sent) in policy.sent.iter().filter(|(project, _)| projects.contains(*project)) {
             let project = project.as_str();
             let count = |outcome: &str| sent.fates.get(outcome).copied().unwrap_or(0);
@@ -174,7 +174,7 @@ impl Metrics {
         }
     }
 
-    fn observe_refusals(&self, known: &Known, report: &RunReport, policy: &PolicyReport) {
+    fn observe_refusals(&self, known: &KnownLabels, report: &RunReport, policy: &PolicyReport) {
         let f = &self.families;
         let name = policy.policy.as_str();
         if policy.result == RunResult::Skipped {
@@ -387,8 +387,8 @@ impl Metrics {
 
     /// A run that could not read a project knows nothing of its instances: what was known stays, for zeros would look
     /// like an empty world.
-    pub(super) fn show_instances(&self, known: &mut Known, counts: BTreeMap<ProjectName, InstanceCounts>) {
-        let Known {
+    pub(super) fn show_instances(&self, known: &mut KnownLabels, counts: BTreeMap<ProjectName, InstanceCounts>) {
+        let KnownLabels {
             projects, instances, ..
         } = known;
         instances.extend(counts.into_iter().filter(|(project, _)| projects.contains(project)));
@@ -408,7 +408,7 @@ impl Metrics {
         }
     }
 
-    fn show_unconfirmed(&self, known: &Known, counts: &BTreeMap<ProjectName, u64>) {
+    fn show_unconfirmed(&self, known: &KnownLabels, counts: &BTreeMap<ProjectName, u64>) {
         for project in &known.projects {
             let count = counts.get(project).copied().unwrap_or(0);
             self.families

@@ -6,6 +6,7 @@
 //! serving: the scrape is answered in `web`.
 
 pub mod events;
+mod known_labels;
 pub mod logging;
 mod metric_families;
 pub mod metrics;

@@ -4,36 +4,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::Metrics;
+use super::known_labels::{KnownLabels, OTHER};
 use super::metric_families::retain;
-use crate::retention::report::{InstanceCounts, RunResult};
+use super::metrics::Metrics;
+use crate::retention::report::RunResult;
 use crate::retention::{Fate, PolicyName, ProjectName, Refusal};
-
-/// Kinds of error codes told apart by one process; the API's list of codes has no end.
-const MAX_CODES: usize = 50;
-/// The code, and the operation, of everything else.
-pub(super) const OTHER: &str = "other";
-
-/// Who may have series, and which error codes have one.
-#[derive(Default)]
-pub(super) struct Known {
-    pub(super) policies: BTreeMap<PolicyName, BTreeSet<ProjectName>>,
-    pub(super) projects: BTreeSet<ProjectName>,
-    pub(super) codes: BTreeSet<String>,
-    /// What the last list of each project's instances said; a run asks only the projects of its policies.
-    pub(super) instances: BTreeMap<ProjectName, InstanceCounts>,
-}
-
-/// The label for an error code: itself while there is room, else `other`.
-pub(super) fn code_label<'a>(seen: &mut BTreeSet<String>, code: &'a str) -> &'a str {
-    let odd = code.is_empty() || code.len() > 64 || code.chars().any(crate::wording::sanitize::is_unsafe);
-    if !odd && (seen.contains(code) || seen.len() < MAX_CODES) {
-        seen.insert(code.to_owned());
-        code
-    } else {
-        OTHER
-    }
-}
 
 impl Metrics {
     /// Makes the series of these policies (each with the projects it may touch) and projects, counters and histograms
@@ -47,7 +22,7 @@ impl Metrics {
             .collect();
         known.projects = projects.iter().cloned().collect();
         self.drop_the_gone(&known);
-        let Known {
+        let KnownLabels {
             projects: there,
             instances,
             ..
@@ -97,7 +72,7 @@ impl Metrics {
         }
     }
 
-    fn drop_the_gone(&self, known: &Known) {
+    fn drop_the_gone(&self, known: &KnownLabels) {
         let f = &self.families;
         let policies: BTreeSet<&str> = known.policies.keys().map(PolicyName::as_str).collect();
         let projects: BTreeSet<&str> = known.projects.iter().map(ProjectName::as_str).collect();

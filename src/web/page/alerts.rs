@@ -3,10 +3,10 @@
 
 use std::fmt::Write as _;
 
+use super::layout::{MAX_ENTRIES, program};
 use super::words::{clip, text};
-use super::{MOST_ENTRIES, program};
-use crate::daemon::{PolicyStatus, Problem, Status};
 use crate::retention::{PolicyName, Refusal};
+use crate::status::{PolicyStatus, Problem, Status};
 use crate::wording::remedy::{Remedy, remedy, remedy_of_limit};
 
 /// A message may hold what a server said; more of it is in the log.
@@ -149,14 +149,14 @@ pub(super) fn draw(out: &mut String, cards: &[Card]) {
         return;
     }
     out.push_str("<section aria-labelledby=\"look\"><h2 id=\"look\">Needs a look</h2><ul class=\"look\">");
-    for card in cards.iter().take(MOST_ENTRIES) {
+    for card in cards.iter().take(MAX_ENTRIES) {
         draw_one(out, card);
     }
-    if cards.len() > MOST_ENTRIES {
+    if cards.len() > MAX_ENTRIES {
         let _ = write!(
             out,
             "<li class=\"card\">and {} more; <a href=\"/api/v1/status\">the JSON</a> and the log have them all</li>",
-            cards.len() - MOST_ENTRIES
+            cards.len() - MAX_ENTRIES
         );
     }
     out.push_str("</ul></section>");

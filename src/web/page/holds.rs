@@ -4,12 +4,13 @@ use std::fmt::Write as _;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::summary::SOON_DAYS;
+use super::layout::{END_OF_TABLE, MAX_ENTRIES, program, table};
 use super::words::{clip, counted, distance, text, time};
-use super::{END_OF_TABLE, MOST_ENTRIES, program, table};
-use crate::daemon::Status;
 use crate::retention::{Hold, HoldTarget};
+use crate::status::Status;
 
+/// A hold that ends within so many days is pointed at.
+pub(super) const SOON_DAYS: i64 = 7;
 /// A reason is what somebody typed, at whatever length.
 pub(super) const LONGEST_REASON: usize = 200;
 
@@ -28,7 +29,7 @@ pub(super) fn draw(out: &mut String, status: &Status) {
         return;
     }
     out.push_str("<ul class=\"d\">");
-    for notice in status.notices.iter().take(MOST_ENTRIES) {
+    for notice in status.notices.iter().take(MAX_ENTRIES) {
         let _ = write!(out, "<li>{}</li>", text(clip(notice, LONGEST_NOTICE)));
     }
     out.push_str("</ul>");
@@ -49,7 +50,7 @@ fn draw_holds(out: &mut String, status: &Status) {
     table(out, " card", "Holds, those that end soonest first", &columns);
     let mut holds: Vec<&Hold> = status.holds.iter().collect();
     holds.sort_by_key(|hold| (hold.until.is_none(), hold.until));
-    for hold in holds.iter().take(MOST_ENTRIES) {
+    for hold in holds.iter().take(MAX_ENTRIES) {
         let until = match hold.until {
             None => "released".to_owned(),
             Some(until) if ends_soon(hold, status.at) => format!(
@@ -74,11 +75,11 @@ fn draw_holds(out: &mut String, status: &Status) {
         );
     }
     out.push_str(END_OF_TABLE);
-    if holds.len() > MOST_ENTRIES {
+    if holds.len() > MAX_ENTRIES {
         let _ = write!(
             out,
             "<p class=\"d\">and {} more: <code>{} holds</code></p>",
-            counted(holds.len() - MOST_ENTRIES, "hold"),
+            counted(holds.len() - MAX_ENTRIES, "hold"),
             text(&program(status))
         );
     }

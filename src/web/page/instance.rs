@@ -1,13 +1,13 @@
-//! One instance's own page: its picture, and the table of all its backups.
+//! One instance's own page: its timeline, and the table of all its backups.
 
 use std::fmt::Write as _;
 
-use super::instances::{LONGEST_NAME, address, gather, pages, totals};
-use super::timeline::{self, Axis, Kind};
-use super::words::{clip, size, text, why};
-use super::{END_OF_TABLE, LONGEST, program, table};
-use crate::daemon::Status;
-use crate::retention::report::{Action, Row};
+use super::backup_table::{draw_row, open_table};
+use super::instances::{address, gather, pages, totals};
+use super::layout::{END_OF_TABLE, LONGEST_NAME, MAX_LENGTH, program};
+use super::timeline::{self, Axis};
+use super::words::{clip, text};
+use crate::status::Status;
 use crate::wording::remedy::shell_word;
 
 /// With more marks than this, those of one reason share an element.
@@ -61,7 +61,7 @@ pub(super) fn draw(out: &mut String, status: &Status, id: &str, from: usize) {
     let begin = from.min(rows.len());
     let mut next = begin;
     while let Some(row) = rows.get(next) {
-        if out.len() > LONGEST && next > begin {
+        if out.len() > MAX_LENGTH && next > begin {
             break;
         }
         draw_row(out, row);
@@ -76,45 +76,5 @@ pub(super) fn draw(out: &mut String, status: &Status, id: &str, from: usize) {
         out,
         "<p class=\"d\">What happens to one, and what would change that:</p><pre>{}</pre></section></main>",
         text(&format!("{} why BACKUP_ID", program(status)))
-    );
-}
-
-/// The head of a table of backups; `name` is escaped.
-pub(super) fn open_table(out: &mut String, name: &str) {
-    let columns = [
-        ("Backup", false),
-        ("Begun (UTC)", false),
-        ("Size", true),
-        ("Decision", false),
-        ("Why", false),
-        ("Until (UTC)", false),
-    ];
-    table(out, "", &format!("Backups of {name}"), &columns);
-}
-
-/// One backup.
-pub(super) fn draw_row(out: &mut String, row: &Row) {
-    let backup = &row.backup;
-    let until = match &row.action {
-        _ if row.fate.is_some() => None,
-        Action::Keep(_) => row.expires_at,
-        Action::Wait { due_at, .. } => *due_at,
-        Action::Delete(_) => None,
-    };
-    let (decision, why) = match &row.fate {
-        Some(fate) => (timeline::outcome(fate), why(&row.action, true)),
-        None => (Kind::of(row).word(), why(&row.action, true)),
-    };
-    let begun = backup
-        .begin
-        .map_or_else(|| "?".to_owned(), |begin| begin.format("%Y-%m-%d %H:%M").to_string());
-    let _ = write!(
-        out,
-        "<tr><th scope=\"row\"><bdi>{}</bdi><br><code class=\"d\">{}</code><td class=\"t\">{begun}<td class=\"n\">{}<td>{}<td>{why}<td class=\"t\">{}",
-        text(clip(&backup.name, LONGEST_NAME)),
-        text(backup.id.as_str()),
-        size(backup.size_bytes),
-        decision,
-        until.map_or_else(|| "-".to_owned(), |until| until.format("%Y-%m-%d %H:%M").to_string())
     );
 }

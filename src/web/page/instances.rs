@@ -1,21 +1,20 @@
-//! The instances of the last passes: a line and a picture each. With few backups their tables lie folded behind the
-//! pictures; with many, on each instance's own page (`one`).
+//! The instances of the last runs: a line and a timeline each. With few backups their tables are folded below the timelines;
+//! with many, they are on each instance's own page (`instance`).
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::sync::Arc;
 
-use super::LONGEST;
+use super::backup_table;
+use super::layout::{END_OF_TABLE, LONGEST_NAME, MAX_LENGTH};
 use super::timeline::{self, Axis, Kind};
 use super::words::{clip, counted, number, text};
-use crate::daemon::Status;
 use crate::retention::report::{Action, PolicyReport, Row};
 use crate::retention::{BackupId, Instance, InstanceId, InstanceLife, KeptBy, ProjectName};
+use crate::status::Status;
 
 /// With more backups than this on a page, marks of one reason share an element and tables have pages of their own.
 const EACH: usize = 400;
-/// A name is what strangers chose, at whatever length.
-pub(super) const LONGEST_NAME: usize = 120;
 
 /// An instance with what the last pass of each policy says of its backups.
 pub(super) struct Shown<'a> {
@@ -154,7 +153,7 @@ pub(super) fn draw(out: &mut String, status: &Status, from: usize) {
     let begin = from.min(all.len());
     let mut next = begin;
     while let Some(shown) = all.get(next) {
-        if out.len() > LONGEST && next > begin {
+        if out.len() > MAX_LENGTH && next > begin {
             break;
         }
         draw_one(out, shown, &axis, each);
@@ -209,11 +208,11 @@ fn draw_one(out: &mut String, shown: &Shown<'_>, axis: &Axis, each: bool) {
     timeline::draw(out, &rows, axis, each);
     if each {
         let _ = write!(out, "<details><summary>{}</summary>", totals(&rows));
-        super::instance::open_table(out, &name);
+        backup_table::open_table(out, &name);
         for row in &rows {
-            super::instance::draw_row(out, row);
+            backup_table::draw_row(out, row);
         }
-        out.push_str(super::END_OF_TABLE);
+        out.push_str(END_OF_TABLE);
         out.push_str("</details>");
     } else {
         let _ = write!(out, "<p>{}", totals(&rows));

@@ -2,22 +2,22 @@
 
 use std::fmt::Write as _;
 
-use super::MOST_ENTRIES;
+use super::layout::MAX_ENTRIES;
 use super::timeline::{Kind, mark};
 use super::words::{counted, distance, number, size, text};
-use crate::daemon::{Counts, LastRun, PolicyStatus, Status};
+use crate::status::{Counts, LastRun, PolicyStatus, Status};
 
 pub(super) fn draw(out: &mut String, status: &Status) {
     out.push_str("<ul class=\"pol\">");
-    for policy in status.policies.iter().take(MOST_ENTRIES) {
+    for policy in status.policies.iter().take(MAX_ENTRIES) {
         draw_one(out, policy, status);
     }
     out.push_str("</ul>");
-    if status.policies.len() > MOST_ENTRIES {
+    if status.policies.len() > MAX_ENTRIES {
         let _ = write!(
             out,
             "<p class=\"d\">and {} more: <a href=\"/api/v1/status\">the JSON</a> has them all</p>",
-            counted(status.policies.len() - MOST_ENTRIES, "policy")
+            counted(status.policies.len() - MAX_ENTRIES, "policy")
         );
     }
     if let Some(unmanaged) = status.unmanaged.filter(|unmanaged| *unmanaged > 0) {

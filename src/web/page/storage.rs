@@ -2,9 +2,9 @@
 
 use std::fmt::Write as _;
 
+use super::layout::{END_OF_TABLE, table};
 use super::words::size;
-use super::{END_OF_TABLE, table};
-use crate::daemon::StorageDay;
+use crate::status::StorageDay;
 
 /// So many days at most: more would be thinner than a hand can point at.
 const MOST_DAYS: usize = 60;

@@ -2,15 +2,12 @@
 
 use std::fmt::Write as _;
 
-use super::holds::{LONGEST_REASON, ends_soon};
-use super::program;
+use super::holds::{LONGEST_REASON, SOON_DAYS, ends_soon};
+use super::layout::program;
 use super::words::{clip, counted, distance, number, size, text, time};
-use crate::daemon::{Counts, FreezeStatus, Status};
 use crate::retention::FreezeSources;
+use crate::status::{Counts, FreezeStatus, Status};
 use crate::wording::remedy::{Remedy, end_freeze};
-
-/// A hold that ends within so many days is pointed at.
-pub(super) const SOON_DAYS: i64 = 7;
 
 /// So many freezes are told of.
 const MOST_FREEZES: usize = 5;

@@ -7,12 +7,12 @@ use std::sync::Arc;
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::*;
-use crate::daemon::{ConfigStatus, FreezeStatus, LastRun, PolicyStatus, Problem, RefusalStatus};
 use crate::retention::report::{Action, PolicyReport, Row, RunResult, Summary};
 use crate::retention::{
     Backup, BackupKind, BackupStatus, Count, Databases, Engine, ExpireReason, Freeze, Hold, HoldTarget, Instance,
     InstanceLife, KeepReason, KeepRule, KeptBy, Mode, Period, PolicyName, Refusal, RunReport, Series, Zone,
 };
+use crate::status::{ConfigStatus, FreezeStatus, LastRun, PolicyStatus, Problem, RefusalStatus};
 use crate::wording::remedy::{one_of_each, remedy};
 
 const HOSTILE: &str = "<script>alert(1)</script>\"'&\u{202e}";
@@ -148,7 +148,7 @@ fn status(instances: u32, backups: u32) -> Status {
         unconfirmed: BTreeMap::new(),
         skipped: Vec::new(),
         storage: (1..=3)
-            .map(|day| crate::daemon::StorageDay {
+            .map(|day| crate::status::StorageDay {
                 day: chrono::NaiveDate::from_ymd_opt(2026, 11, 20 + day).unwrap(),
                 kept_bytes: u64::from(day) << 40,
                 freed_bytes: u64::from(day) << 38,

@@ -1,7 +1,7 @@
-//! Whether somebody still writes a file of the configuration, as far as the kernel tells.
+//! Whether a file of the configuration is still being written, as far as the kernel reports.
 //!
-//! Half of a file can be a whole configuration, one without the holds at its end. So what keeps less is taken only when its
-//! writer has closed the file. Not for noticing changes (`watch`) nor for what they mean (`reload`).
+//! Half of a file can be a valid configuration, without the holds at its end. So an edit that keeps less is applied only when
+//! its writer has closed the file. Not for noticing changes (`config_watch`) nor for what they mean (`reload`).
 
 use std::collections::HashMap;
 use std::ffi::OsStr;
@@ -13,12 +13,12 @@ use notify::{Event, EventKind};
 
 /// A closed file must have been left alone for this long: writers open a file again, and tools write several.
 const QUIET: Duration = Duration::from_secs(5);
-/// One that the kernel told nothing of (NFS, a link into another directory): it may still be open.
-const QUIET_UNTOLD: Duration = Duration::from_secs(30);
-/// Paths that are remembered; a directory where more come and go is told nothing of.
-const MOST: usize = 4096;
+/// One without an event (NFS, a link into another directory) may still be open.
+const QUIET_WITHOUT_EVENT: Duration = Duration::from_secs(30);
+/// Paths that are remembered; when there are more, all are forgotten.
+const MAX_PATHS: usize = 4096;
 
-/// The kernel's last word on a path.
+/// The last event of a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum FileEvent {
     Written,
@@ -34,7 +34,7 @@ pub enum Needs {
     Quiet(Duration),
 }
 
-/// What the kernel told of files in the configuration's directories.
+/// The last event of each file in the configuration's directories.
 #[derive(Debug, Default)]
 pub struct Writers(HashMap<PathBuf, FileEvent>);
 
@@ -42,10 +42,10 @@ impl Writers {
     /// Takes note of an event; of an error, too, for then events were lost.
     pub fn note(&mut self, event: &notify::Result<Event>) {
         let Ok(event) = event else { return self.0.clear() };
-        if event.need_rescan() || self.0.len() > MOST {
+        if event.need_rescan() || self.0.len() > MAX_PATHS {
             self.0.clear();
         }
-        let told = match event.kind {
+        let last = match event.kind {
             EventKind::Modify(ModifyKind::Data(_)) => FileEvent::Written,
             // A file that is renamed into place is whole, and one that is gone has no writer.
             EventKind::Access(AccessKind::Close(AccessMode::Write))
@@ -54,37 +54,37 @@ impl Writers {
             _ => return,
         };
         for path in &event.paths {
-            self.0.insert(path.clone(), told);
+            self.0.insert(path.clone(), last);
         }
     }
 
-    /// What was told of changes that are in force now is no word on later ones. What is open stays open.
+    /// Events of changes that are in force now tell nothing of later ones. Open files stay open.
     pub fn forget_closed(&mut self) {
-        self.0.retain(|_, told| *told == FileEvent::Written);
+        self.0.retain(|_, last| *last == FileEvent::Written);
     }
 
     /// What these changed files need before what they say is taken.
     pub fn needs<'f>(&self, changed: impl Iterator<Item = &'f PathBuf>) -> Needs {
-        let words: Vec<(&PathBuf, Option<FileEvent>)> = changed.map(|file| (file, self.of(file))).collect();
-        let open = words.iter().find(|(_, told)| *told == Some(FileEvent::Written));
+        let events: Vec<(&PathBuf, Option<FileEvent>)> = changed.map(|file| (file, self.of(file))).collect();
+        let open = events.iter().find(|(_, last)| *last == Some(FileEvent::Written));
         match open {
             Some((file, _)) => Needs::Close((*file).clone()),
-            None if !words.is_empty() && words.iter().all(|(_, told)| told.is_some()) => Needs::Quiet(QUIET),
-            None => Needs::Quiet(QUIET_UNTOLD),
+            None if !events.is_empty() && events.iter().all(|(_, last)| last.is_some()) => Needs::Quiet(QUIET),
+            None => Needs::Quiet(QUIET_WITHOUT_EVENT),
         }
     }
 
-    /// The word on a file, or on a link or directory on its way: a Kubernetes volume swaps nothing but `..data`.
+    /// The last event of a file, or of a link or directory on its path: a Kubernetes volume swaps nothing but `..data`.
     fn of(&self, file: &Path) -> Option<FileEvent> {
         let (place, real) = (place(file), file.canonicalize().ok());
         let is_about = |path: &Path| {
             self::place(path) == place
                 || (real.as_ref()).is_some_and(|real| path.canonicalize().is_ok_and(|path| real.starts_with(path)))
         };
-        let words = self.0.iter().filter(|(path, _)| is_about(path));
-        words
-            .map(|(_, told)| *told)
-            .min_by_key(|told| *told == FileEvent::Closed)
+        let events = self.0.iter().filter(|(path, _)| is_about(path));
+        events
+            .map(|(_, last)| *last)
+            .min_by_key(|last| *last == FileEvent::Closed)
     }
 }
 
@@ -118,7 +118,7 @@ mod tests {
         let file = dir.path().join("config.yaml");
         let mut writers = Writers::default();
         let needs = |writers: &Writers| writers.needs([&file].into_iter());
-        assert_eq!(needs(&writers), Needs::Quiet(QUIET_UNTOLD), "nothing was told");
+        assert_eq!(needs(&writers), Needs::Quiet(QUIET_WITHOUT_EVENT), "nothing was told");
         for ending in [
             CLOSED,
             EventKind::Modify(ModifyKind::Name(RenameMode::To)),
@@ -137,15 +137,15 @@ mod tests {
             assert_eq!(needs(&writers), Needs::Quiet(QUIET), "{ending:?}");
         }
         writers.forget_closed();
-        assert_eq!(needs(&writers), Needs::Quiet(QUIET_UNTOLD));
+        assert_eq!(needs(&writers), Needs::Quiet(QUIET_WITHOUT_EVENT));
         // Made, and neither written nor closed: a link, or a file whose first byte is yet to come.
         note(&mut writers, EventKind::Create(CreateKind::File), &file);
-        assert_eq!(needs(&writers), Needs::Quiet(QUIET_UNTOLD));
+        assert_eq!(needs(&writers), Needs::Quiet(QUIET_WITHOUT_EVENT));
         note(&mut writers, WRITTEN, &file);
         writers.forget_closed();
         assert_eq!(needs(&writers), Needs::Close(file.clone()));
         writers.note(&Ok(Event::new(EventKind::Other).set_flag(Flag::Rescan)));
-        assert_eq!(needs(&writers), Needs::Quiet(QUIET_UNTOLD), "events were lost");
+        assert_eq!(needs(&writers), Needs::Quiet(QUIET_WITHOUT_EVENT), "events were lost");
     }
 
     #[test]
@@ -154,12 +154,12 @@ mod tests {
         let [a, b] = ["a.yaml", "b.yaml"].map(|name| dir.path().join(name));
         let mut writers = Writers::default();
         note(&mut writers, CLOSED, &a);
-        assert_eq!(writers.needs([&a, &b].into_iter()), Needs::Quiet(QUIET_UNTOLD));
+        assert_eq!(writers.needs([&a, &b].into_iter()), Needs::Quiet(QUIET_WITHOUT_EVENT));
         note(&mut writers, WRITTEN, &b);
         assert_eq!(writers.needs([&a, &b].into_iter()), Needs::Close(b.clone()));
         note(&mut writers, CLOSED, &b);
         assert_eq!(writers.needs([&a, &b].into_iter()), Needs::Quiet(QUIET));
-        assert_eq!(writers.needs([].into_iter()), Needs::Quiet(QUIET_UNTOLD));
+        assert_eq!(writers.needs([].into_iter()), Needs::Quiet(QUIET_WITHOUT_EVENT));
     }
 
     #[test]
@@ -183,7 +183,7 @@ mod tests {
         fs::write(etc.join("other.yaml"), "").unwrap();
         assert_eq!(
             writers.needs([&etc.join("other.yaml")].into_iter()),
-            Needs::Quiet(QUIET_UNTOLD)
+            Needs::Quiet(QUIET_WITHOUT_EVENT)
         );
     }
 }

@@ -1,7 +1,6 @@
-//! Metrics of a whole process: which series there are, what the ledger remembers, what is held.
+//! The metrics of a whole process: which series there are, what the ledger knows of past runs, holds and freezes.
 //!
-//! Not for names and values (`telemetry`), which knows neither configuration nor ledger; here the rooms of floor 1 are
-//! brought together, for the daemon and for `apply --metrics-file`.
+//! Not for names and values ([`crate::telemetry`]), which knows neither configuration nor ledger.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -22,13 +21,13 @@ pub fn metrics(config: &Config, now: DateTime<Utc>) -> Metrics {
     let operations = Operation::ALL.map(Operation::as_str);
     let revision = option_env!("RDS_RETENTIOND_REVISION").unwrap_or("unknown");
     let metrics = Metrics::new(env!("CARGO_PKG_VERSION"), revision, now, &operations);
-    series(&metrics, config);
+    set_series(&metrics, config);
     metrics.config_loaded(&config.sha256, now);
     metrics
 }
 
-/// Tells the metrics which policies and projects there are.
-pub fn series(metrics: &Metrics, config: &Config) {
+/// Makes the series of the policies and projects of a configuration, and removes those of others.
+pub fn set_series(metrics: &Metrics, config: &Config) {
     let projects: Vec<ProjectName> = config.projects.iter().map(|project| project.name.clone()).collect();
     let of_policy = |entry: &PolicyEntry| {
         let selected = entry.policy.select.projects.clone().unwrap_or_else(|| projects.clone());
@@ -52,9 +51,9 @@ pub fn observer(metrics: &Metrics) -> Observer {
     })
 }
 
-/// What the ledger remembers, to be shown.
+/// What the ledger knows of past runs, to be shown.
 #[derive(Debug)]
-pub struct Remembered {
+pub struct PastRuns {
     /// The last runs of each policy.
     pub runs: BTreeMap<PolicyName, LastRuns>,
     /// Each project's instances: the newest of the last runs that listed them says it.
@@ -63,8 +62,8 @@ pub struct Remembered {
     pub unconfirmed: BTreeMap<ProjectName, u64>,
 }
 
-impl Remembered {
-    /// Reads it.
+impl PastRuns {
+    /// Reads it from the ledger.
     pub fn read(ledger: &Ledger, now: DateTime<Utc>) -> Result<Self, ledger::Error> {
         let runs = ledger.last_runs(now)?;
         let mut read: Vec<RunRow> = runs.values().filter_map(|last| last.read.clone()).collect();
@@ -107,10 +106,10 @@ fn part<T: DeserializeOwned>(run: &RunRow, key: &str) -> Option<T> {
     serde_json::from_value(run.summary.as_ref()?.get(key)?.clone()).ok()
 }
 
-/// Shows what people decide: holds and freezes, from configuration and ledger, and the policies whose refused plan waits
-/// for approval. These are returned, each with the digest by which the plan can be approved, where it still can. An
-/// approval that ran out unused makes a plan wait again.
-pub fn show_decided(
+/// Shows what operators decide: holds and freezes, from configuration and ledger, and the policies whose refused plan waits
+/// for approval. These are returned, each with the digest by which the plan can be approved, where it still can. A plan waits
+/// again when its approval has expired unused.
+pub fn show_operator_state(
     metrics: &Metrics,
     config: &Config,
     ledger: &Ledger,
@@ -138,7 +137,7 @@ pub fn show_decided(
 }
 
 /// Shows how far each project's clock is from ours.
-pub fn show_clocks(metrics: &Metrics, projects: &Projects) {
+pub fn show_clock_skew(metrics: &Metrics, projects: &Projects) {
     for (project, client) in projects.iter() {
         metrics.clock_skew(project, client.clock());
     }

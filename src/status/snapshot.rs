@@ -1,6 +1,6 @@
 //! What the daemon shows of itself, as one value: `/api/v1/status` and the page are made from it.
 //!
-//! Plain data in the contract's words; not for finding it out (`shared_status`) nor for drawing it (`web`).
+//! Plain data in the contract's words; not for collecting it (`shared_status`) nor for showing it (`web`).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -13,7 +13,7 @@ use crate::ledger::RunRow;
 use crate::retention::report::{GuardVerdict, InstanceCounts, PolicyReport, RunResult, Sent, Skip, Summary};
 use crate::retention::{Freeze, Hold, PolicyName, ProjectName, RunReport};
 
-/// Everything there is to show.
+/// Everything that can be shown.
 #[derive(Clone, Debug, Serialize)]
 pub struct Status {
     /// The program's version.
@@ -24,7 +24,7 @@ pub struct Status {
     pub at: DateTime<Utc>,
     /// Whether it can do its work: `/readyz`.
     pub ready: bool,
-    /// What somebody should look at, the gravest first.
+    /// What an operator should look at, the gravest first.
     pub problems: Vec<Problem>,
     /// The configuration in force.
     pub config: ConfigStatus,
@@ -109,14 +109,14 @@ impl StorageDay {
     }
 }
 
-/// Something that somebody should look at.
+/// Something that an operator should look at.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Problem {
     /// `state`, `configuration`, `run`, `guard`, `instance` or `stopping`.
     pub about: &'static str,
     /// The policy it concerns, if one.
     pub policy: Option<PolicyName>,
-    /// What is the matter.
+    /// What is wrong, and what to do.
     pub message: String,
 }
 
@@ -151,9 +151,9 @@ pub struct PolicyStatus {
     pub timezone: &'static str,
     /// When it is due next, jitter included.
     pub next_run: Option<DateTime<Utc>>,
-    /// Whether it is due and waits for its turn, or for the state.
+    /// Whether it is due and waits for its run, or for the ledger.
     pub waiting: bool,
-    /// Since when its run has been under way.
+    /// Since when its run has been in progress.
     pub running_since: Option<DateTime<Utc>>,
     /// Its last run.
     pub last_run: Option<LastRun>,
@@ -200,7 +200,7 @@ pub struct RefusalStatus {
 pub struct Counts {
     /// Kept.
     pub keep: u64,
-    /// Expired, their grace not over.
+    /// Expired, in the grace period.
     pub wait: u64,
     /// Due.
     pub delete: u64,

@@ -1,0 +1,92 @@
+//! The main loop and its ledger: when to probe it, what earlier runs left in it, and what happens while it does not work.
+
+use chrono::{DateTime, Utc};
+use tokio::time::Instant;
+
+use super::super::ledger_probe::{Probe, ProbeRequest};
+use super::MainLoop;
+use crate::ledger::{Error, LastBegun};
+use crate::retention::{PolicyName, Refusal};
+use crate::status::warn_if_new;
+
+impl MainLoop {
+    pub(super) fn start_ledger_probe(&mut self, now: DateTime<Utc>, instant: Instant) {
+        if self.ledger_probe.slow_at().is_some_and(|at| instant >= at) {
+            let problem =
+                "the ledger has not answered for 15 seconds: its disk is slow, or another process has locked it";
+            self.status.state().state_problem.get_or_insert(problem.to_owned());
+        }
+        let request = ProbeRequest {
+            config: self.config(),
+            status: self.status(),
+            // A reader of the status may have found out first.
+            is_suspect: self.ledger_suspect || (self.ledger_refusal.is_none() && self.metrics.is_ledger_rewound()),
+            refresh_status: self.status_stale,
+            during_runs: !self.run_tasks.is_empty(),
+            holds: self.unrecorded_holds.clone(),
+        };
+        if self.ledger_probe.start(request, now) {
+            (self.ledger_suspect, self.status_stale) = (false, false);
+            self.unrecorded_holds.clear();
+        }
+    }
+
+    pub(super) fn ledger_probed(&mut self, found: Probe) {
+        let now = (self.clock)();
+        self.ledger_probe.schedule_next(&found, now);
+        match found {
+            Probe::Failed(error) => return self.ledger_failed(&error),
+            Probe::Same => {}
+            Probe::Opened(ledger, past) => {
+                let config = self.config();
+                tracing::info!(state = %ledger.path().display(), "state opened");
+                warn_if_new(&config, &ledger);
+                self.key_lockout.restore(past.refusals, now);
+                for (policy, last) in &past.begun {
+                    self.catch_up(policy, last, now);
+                }
+            }
+        }
+        if self.ledger_probe.ledger().is_some() {
+            self.ledger_refusal = None;
+            self.metrics.ledger_rewound(false);
+            self.status.state().state_problem = None;
+        }
+        self.warn_of_expiring_holds(now);
+    }
+
+    pub(super) fn ledger_failed(&mut self, error: &Error) {
+        self.metrics.ledger_error();
+        let is_news = self.status.state().state_problem.replace(error.to_string()) != Some(error.to_string());
+        self.ledger_refusal = error.is_lost().then(|| Refusal::Ledger {
+            message: error.to_string(),
+        });
+        self.metrics.ledger_rewound(self.ledger_refusal.is_some());
+        let error: &(dyn std::error::Error + 'static) = error;
+        if is_news || self.ledger_refusal.is_none() {
+            tracing::error!(
+                error,
+                "the state does not work: nothing runs until it does; it is tried again"
+            );
+        }
+    }
+
+    /// Lets a policy run soon whose last run was interrupted, or that missed a tick.
+    pub(super) fn catch_up(&mut self, policy: &PolicyName, last: &LastBegun, now: DateTime<Utc>) {
+        // Of an earlier process; the counters began with this one.
+        if last.is_interrupted
+            && last.at < self.started_at
+            && self.counted_interruptions.insert((policy.clone(), last.at))
+        {
+            self.metrics.run_interrupted(policy);
+        }
+        if self.scheduler.catch_up(policy, last, now) {
+            let why = if last.is_interrupted {
+                "its last run was interrupted"
+            } else {
+                "a tick was missed"
+            };
+            tracing::info!(policy = policy.as_str(), last = %last.at, "{why}: it is made up for now");
+        }
+    }
+}

@@ -1,0 +1,118 @@
+//! What an operator should look at, the gravest first.
+
+use std::collections::{BTreeSet, HashSet};
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use super::daemon_state::DaemonState;
+use super::snapshot::Problem;
+use crate::config::Config;
+use crate::retention::report::Skip;
+
+/// A ledger that was read longer ago, and could not be read since, is a problem.
+const STALE: TimeDelta = TimeDelta::seconds(30);
+/// Skipped instances that are listed as problems; the rest is a number.
+const MAX_SKIPS: usize = 20;
+
+/// Instances that the last runs left alone; the same in several policies is listed once.
+pub(super) fn skipped(state: &DaemonState) -> Vec<Skip> {
+    let all = state.reports.values().flat_map(|report| &report.skipped);
+    let mut seen = HashSet::new();
+    all.filter(|skip| seen.insert(*skip)).cloned().collect()
+}
+
+/// What prevents the daemon from doing its work.
+pub(super) fn obstacles(state: &DaemonState) -> Vec<Problem> {
+    let problem = |about, message: &str| Problem {
+        about,
+        policy: None,
+        message: message.to_owned(),
+    };
+    let broken = state.state_problem.iter().map(|why| problem("state", why));
+    let stopping = state.stopping.then(|| problem("stopping", "stop requested"));
+    broken.chain(stopping).collect()
+}
+
+/// The ledger has not been read for a while, although a reading was just requested.
+pub(super) fn stale_ledger(read_at: Option<DateTime<Utc>>, now: DateTime<Utc>) -> Option<Problem> {
+    let at = read_at.filter(|at| now - *at > STALE)?;
+    let at = at.to_rfc3339_opts(chrono::SecondsFormat::Secs, true);
+    Some(Problem {
+        about: "state",
+        policy: None,
+        message: format!("the ledger does not answer: holds, freeze and past runs are shown as of {at}"),
+    })
+}
+
+/// What else an operator should look at.
+pub(super) fn problems(state: &DaemonState, config: &Config) -> Vec<Problem> {
+    let mut found: Vec<Problem> = state
+        .config_problems
+        .iter()
+        .chain(&state.config_waiting)
+        .map(|message| Problem {
+            about: "configuration",
+            policy: None,
+            message: message.clone(),
+        })
+        .collect();
+    for entry in &config.policies {
+        let name = &entry.policy.name;
+        let Some(last) = state.last.get(name) else { continue };
+        let mut add = |about, message| {
+            found.push(Problem {
+                about,
+                policy: Some(name.clone()),
+                message,
+            });
+        };
+        if let Some(digest) = state.guard_open.get(name) {
+            let why = last.refusal.as_ref().map_or("", |refusal| refusal.message.as_str());
+            let colon = if why.is_empty() { "" } else { ": " };
+            let waits = match digest {
+                Some(digest) => format!("waits for `approve {name} --plan {digest}`"),
+                None => "was not approved within 48 hours; the next run decides again".to_owned(),
+            };
+            add("guard", format!("its plan was refused and {waits}{colon}{why}"));
+        } else if let Some(refusal) = &last.refusal {
+            // Of a run from before this process only the limit is known.
+            let why = if refusal.message.is_empty() {
+                "its last run was refused"
+            } else {
+                &refusal.message
+            };
+            add("guard", format!("{}: {why}", refusal.limit));
+        }
+        match last.result.as_str() {
+            "failed" => add("run", "its last run failed".to_owned()),
+            "partial" => add("run", "its last run left something undone".to_owned()),
+            _ => {}
+        }
+    }
+    found.extend(skipped_instances(state));
+    found
+}
+
+/// Instances left alone, each once; beyond a number only how many more.
+fn skipped_instances(state: &DaemonState) -> impl Iterator<Item = Problem> {
+    let mut seen: BTreeSet<String> = BTreeSet::new();
+    for report in state.reports.values() {
+        for skip in &report.skipped {
+            let of = skip.instance.as_ref().map_or("", |instance| instance.as_str());
+            seen.insert(format!(
+                "{} {of}: {}: {}",
+                skip.project,
+                skip.reason.key(),
+                skip.message
+            ));
+        }
+    }
+    let more = seen.len().saturating_sub(MAX_SKIPS);
+    let skips = seen.into_iter().take(MAX_SKIPS);
+    let rest = (more > 0).then(|| format!("and {more} more left alone"));
+    skips.chain(rest).map(|message| Problem {
+        about: "instance",
+        policy: None,
+        message,
+    })
+}

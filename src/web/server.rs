@@ -1,0 +1,254 @@
+//! The server: routes, headers, limits, and a cache of pages.
+
+use std::future::Future;
+use std::sync::{Arc, LazyLock};
+use std::time::Duration;
+
+use tokio::sync::{Mutex, Semaphore};
+use tokio::time::Instant;
+
+use super::encoding;
+use super::listener::Listener;
+use super::page::{self, View};
+use crate::blocking::blocking;
+use crate::http::header::HeaderValue;
+use crate::http::{self, Answer, Body, Bytes, Limits, Request, Response, StatusCode, header};
+use crate::status::SharedStatus;
+use crate::telemetry::openmetrics;
+use crate::wording::sanitize;
+
+const TEXT: &str = "text/plain; charset=utf-8";
+const JSON: &str = "application/json";
+const HTML: &str = "text/html; charset=utf-8";
+/// Nothing is loaded from elsewhere, no script runs, no page frames it. The one style element is allowed by its hash; the icon is
+/// part of the page.
+static CONTENT_SECURITY_POLICY: LazyLock<HeaderValue> = LazyLock::new(|| {
+    let style = page::style_source();
+    let policy = format!(
+        "default-src 'none'; style-src {style}; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    );
+    // Base64 and constants are always valid in a header. If they were not, nothing would be allowed.
+    HeaderValue::from_str(&policy).unwrap_or(HeaderValue::from_static("default-src 'none'"))
+});
+/// A page is rendered at most this often.
+const PAGE_FOR: Duration = Duration::from_secs(1);
+/// PageCache that are cached for that long; large fleets have several.
+const MAX_PAGES: usize = 8;
+/// Clients that may wait for a page; each page takes a core some tens of milliseconds.
+const MAX_WAITING: usize = 16;
+
+/// Clients that may be connected at once, if there are enough file descriptors.
+const MAX_CLIENTS: usize = 256;
+/// Descriptors that a process has or may need besides connections: the ledger, files that are read, the log, timers, signals. An idle
+/// daemon holds some 20.
+const OWN_DESCRIPTORS: u64 = 48;
+
+/// How many clients may be connected: they must not take the descriptors that a run needs.
+fn max_clients(status: &SharedStatus) -> usize {
+    // A run has a connection for each request in progress, and another to IAM or the metadata service; and so again after a reload.
+    let of_runs: u64 = status
+        .config()
+        .projects
+        .iter()
+        .map(|project| 2 * (u64::from(project.concurrency.get()) + 1))
+        .sum();
+    let Some(limit) = http::open_files_limit() else {
+        return MAX_CLIENTS;
+    };
+    let places = http::places(limit, OWN_DESCRIPTORS + of_runs, MAX_CLIENTS);
+    if places < MAX_CLIENTS {
+        tracing::info!(
+            limit,
+            places,
+            "few files may be open, so fewer clients may be connected than 256; LimitNOFILE= raises the limit"
+        );
+    }
+    places
+}
+
+/// What this server grants: its clients are a scraper, a probe and a few browsers.
+fn limits(max_connections: usize) -> Limits {
+    Limits {
+        header_timeout: Duration::from_secs(5),
+        body_timeout: Duration::from_secs(2),
+        answer_timeout: Duration::from_secs(15),
+        lifetime: Duration::from_secs(120),
+        methods: Some("GET, HEAD"),
+        // No request here has a body.
+        max_body: 0,
+        max_head: 16 * 1024,
+        max_connections,
+        drain: Duration::from_secs(2),
+        date_header: true,
+    }
+}
+
+/// A page as it was rendered last.
+struct CachedPage {
+    view: View,
+    rendered_at: Instant,
+    html: Bytes,
+}
+
+/// The pages rendered within the last second, and a limit on clients that wait for one.
+struct PageCache {
+    pages: Mutex<Vec<CachedPage>>,
+    places: Semaphore,
+}
+
+/// Serves until `stop`, then finishes the requests in progress.
+pub async fn serve(listener: Listener, status: Arc<SharedStatus>, stop: impl Future<Output = ()> + Send) {
+    let mut stop = Box::pin(stop);
+    let listener = tokio::select! {
+        listener = listener.bound() => listener,
+        () = &mut stop => return,
+    };
+    if let Ok(address) = listener.local_addr() {
+        tracing::info!(address = %address, "listening on http://{address}/");
+    }
+    let pages = Arc::new(PageCache::new());
+    let places = max_clients(&status);
+    let service = move |request: Request<Bytes>| {
+        let (status, pages) = (Arc::clone(&status), Arc::clone(&pages));
+        async move { Answer::from(answer(&request, &status, &pages).await) }
+    };
+    http::serve(listener, limits(places), service, stop).await;
+}
+
+async fn answer(request: &Request<Bytes>, status: &Arc<SharedStatus>, pages: &PageCache) -> Response<Body> {
+    if matches!(request.uri().path(), "/metrics" | "/api/v1/status" | "/") {
+        status.refresh_if_old().await;
+    }
+    match request.uri().path() {
+        "/metrics" => {
+            let accept = header_value(request, &header::ACCEPT);
+            let wanted = openmetrics::is_wanted(&accept);
+            let kind = if wanted {
+                openmetrics::OPENMETRICS_TYPE
+            } else {
+                openmetrics::TEXT_TYPE
+            };
+            metrics(
+                kind,
+                status.metrics(wanted),
+                encoding::wants_gzip(&header_value(request, &header::ACCEPT_ENCODING)),
+            )
+        }
+        "/healthz" => match status.stalled_for() {
+            None => response(StatusCode::OK, TEXT, "ok\n"),
+            Some(since) => {
+                let text = format!("the main loop has not answered for {} s\n", since.as_secs());
+                response(StatusCode::SERVICE_UNAVAILABLE, TEXT, text)
+            }
+        },
+        "/readyz" => {
+            let obstacles = status.obstacles();
+            if obstacles.is_empty() {
+                return response(StatusCode::OK, TEXT, "ready\n");
+            }
+            let lines = obstacles.iter().map(|it| format!("{}: {}\n", it.about, it.message));
+            response(StatusCode::SERVICE_UNAVAILABLE, TEXT, lines.collect::<String>())
+        }
+        "/api/v1/status" => {
+            let mut json = Vec::new();
+            match sanitize::write_json(&mut json, &status.status()) {
+                Ok(()) => response(StatusCode::OK, JSON, json),
+                Err(error) => {
+                    tracing::error!(%error, "the status cannot be written as JSON");
+                    response(StatusCode::INTERNAL_SERVER_ERROR, TEXT, "the log says more\n")
+                }
+            }
+        }
+        "/" => {
+            let view = View::of(request.uri().query());
+            match pages.page(view.clone(), || page::render(&status.status(), &view)).await {
+                Some(html) => response(StatusCode::OK, HTML, html),
+                None => busy(),
+            }
+        }
+        _ => response(
+            StatusCode::NOT_FOUND,
+            TEXT,
+            "not found; there are /, /metrics, /healthz, /readyz and /api/v1/status\n",
+        ),
+    }
+}
+
+/// A header's value; several lines mean the same as one.
+fn header_value(request: &Request<Bytes>, name: &header::HeaderName) -> String {
+    let lines = request.headers().get_all(name).iter();
+    let lines: Vec<&str> = lines.filter_map(|value| value.to_str().ok()).collect();
+    lines.join(",")
+}
+
+/// The metrics, compressed on request: those of 200 policies are half a megabyte, every few seconds.
+fn metrics(kind: &'static str, text: impl Into<Bytes>, wants_gzip: bool) -> Response<Body> {
+    let text = text.into();
+    let compressed = wants_gzip.then(|| blocking(|| encoding::gzip(&text))).flatten();
+    let is_compressed = compressed.is_some();
+    let mut response = response(StatusCode::OK, kind, compressed.map_or(text, Bytes::from));
+    let headers = response.headers_mut();
+    headers.insert(header::VARY, HeaderValue::from_static("accept, accept-encoding"));
+    if is_compressed {
+        headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+    }
+    response
+}
+
+impl PageCache {
+    fn new() -> Self {
+        Self {
+            pages: Mutex::new(Vec::new()),
+            places: Semaphore::new(MAX_WAITING),
+        }
+    }
+
+    /// The page of that view, rendered again when it is old. Pages are rendered one after the other and beside the runtime, so
+    /// that they delay no scrape; `None` when too many clients wait already.
+    async fn page(&self, view: View, render: impl FnOnce() -> String) -> Option<Bytes> {
+        let _place = self.places.try_acquire().ok()?;
+        let mut pages = self.pages.lock().await;
+        pages.retain(|page| page.rendered_at.elapsed() < PAGE_FOR);
+        if let Some(page) = pages.iter().find(|page| page.view == view) {
+            return Some(page.html.clone());
+        }
+        let html = Bytes::from(blocking(render));
+        if pages.len() >= MAX_PAGES {
+            pages.remove(0);
+        }
+        pages.push(CachedPage {
+            view,
+            rendered_at: Instant::now(),
+            html: html.clone(),
+        });
+        Some(html)
+    }
+}
+
+fn busy() -> Response<Body> {
+    let mut busy = response(
+        StatusCode::SERVICE_UNAVAILABLE,
+        TEXT,
+        "too many ask for pages; try again\n",
+    );
+    busy.headers_mut()
+        .insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+    busy
+}
+
+fn response(status: StatusCode, kind: &'static str, body: impl Into<Bytes>) -> Response<Body> {
+    let mut response = Response::new(Body::full(body));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    for (name, value) in [
+        (header::CONTENT_TYPE, kind),
+        (header::CACHE_CONTROL, "no-store"),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::X_FRAME_OPTIONS, "DENY"),
+        (header::REFERRER_POLICY, "no-referrer"),
+    ] {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    headers.insert(header::CONTENT_SECURITY_POLICY, CONTENT_SECURITY_POLICY.clone());
+    response
+}
