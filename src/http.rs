@@ -1,12 +1,12 @@
 //! The only hyper plumbing: an accept loop with a stop future, used by the status page and the simulator.
 //!
-//! This tool is for connections: it accepts them, bounds what they may cost (time, bytes, number), hands whole requests
-//! to a service and ends in good order. It is *not* for routes, content types or anything a request means.
+//! It accepts connections, limits what they may cost (time, bytes, number), hands whole requests to a service and stops in
+//! order. It is *not* for routes, content types or anything a request means.
 //!
-//! What bounds a connection: the head must arrive within [`Limits::header_timeout`] (which also ends an idle keep-alive),
+//! What limits a connection: the head must arrive within [`Limits::header_timeout`] (which also ends an idle keep-alive),
 //! the body within [`Limits::body_timeout`], the answer must be made within [`Limits::answer_timeout`], and the whole
-//! connection, slow readers included, is over after [`Limits::lifetime`]. When all places are taken, whoever has been
-//! silent for the longest gives way: a thousand connections that ask nothing must not keep one out that does.
+//! connection, slow readers included, is over after [`Limits::lifetime`]. When all slots are taken, the connection that has
+//! been silent for the longest is closed: a thousand idle connections must not keep out one with a request.
 
 mod body;
 mod connection_slots;
@@ -42,9 +42,9 @@ pub struct Limits {
     pub body_timeout: Duration,
     /// The service must have an answer within this time, else 503.
     pub answer_timeout: Duration,
-    /// A connection is ended after this time, whatever it does: a reader that never reads cannot hold its place for ever.
+    /// A connection is ended after this time, whatever it does: a client that never reads cannot hold its slot for ever.
     pub lifetime: Duration,
-    /// The methods that are heard at all, as `Allow` names them; any other is a 405, whose body nobody reads. `None`: all.
+    /// The methods that are served, as in `Allow`; any other gets a 405, and its body is not read. `None`: all.
     pub methods: Option<&'static str>,
     /// Longest request body in bytes, else 413.
     pub max_body: usize,
@@ -53,7 +53,7 @@ pub struct Limits {
     /// Connections open at once. One more, and the one that has been silent for the longest is closed; where every one is
     /// being answered, the new one is.
     pub max_connections: usize,
-    /// After the stop, requests under way may take this long to finish.
+    /// After the stop, requests in progress may take this long to finish.
     pub drain: Duration,
     /// Whether hyper adds `Date` to answers that have none. The simulator sets its own, or on purpose none.
     pub date_header: bool,
@@ -94,19 +94,19 @@ impl From<Response<Body>> for Answer {
 /// How serving ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ended {
-    /// Every request under way was answered.
+    /// Every request in progress was answered.
     Drained,
-    /// So many connections were cut when [`Limits::drain`] was over.
+    /// This number of connections was closed when [`Limits::drain`] was over.
     Cut(usize),
 }
 
-/// A failing `accept` is told no more often than this: out of file descriptors, it fails many times a second.
-const TELL_AGAIN: Duration = Duration::from_secs(60);
+/// A failing `accept` is logged at most this often: without file descriptors it fails many times a second.
+const LOG_INTERVAL: Duration = Duration::from_secs(60);
 
-/// A pause between newcomers while all places are taken. They wait in the kernel's queue.
+/// A pause between new connections while all slots are taken. They wait in the kernel's queue.
 const CROWDED: Duration = Duration::from_millis(1);
 
-/// Serves until `stop`, then finishes the requests under way and returns.
+/// Serves until `stop`, then finishes the requests in progress and returns.
 ///
 /// A failing `accept` (out of file descriptors) is logged, waited out and tried again: a server does not end for it.
 /// A panic of the service ends its own connection only.
@@ -117,8 +117,8 @@ where
 {
     let limits = Arc::new(limits);
     let service = Arc::new(service);
-    let mut seats = ConnectionSlots::default();
-    let mut told: Option<Instant> = None;
+    let mut slots = ConnectionSlots::default();
+    let mut logged_at: Option<Instant> = None;
     let (stopping, stopped) = watch::channel(false);
     let mut connections = JoinSet::new();
     let mut stop = std::pin::pin!(stop);
@@ -127,25 +127,25 @@ where
             biased;
             () = &mut stop => break,
             Some(ended) = connections.join_next_with_id(), if !connections.is_empty() => {
-                seats.give_back(report(ended));
+                slots.release(report(ended));
             }
             accepted = listener.accept() => match accepted {
                 Ok((stream, peer)) => {
-                    if !seats.make_room(limits.max_connections) {
+                    if !slots.make_slot(limits.max_connections) {
                         tracing::debug!(%peer, "connection closed: all places are taken");
                         continue;
                     }
-                    let (seat, bounds) = (Arc::new(ConnectionSlot::new()), Arc::clone(&limits));
-                    let connection = connection(stream, bounds, Arc::clone(&service), stopped.clone(), Arc::clone(&seat));
-                    seats.take(connections.spawn(connection).id(), seat);
-                    if seats.are_taken(limits.max_connections) {
+                    let (slot, bounds) = (Arc::new(ConnectionSlot::new()), Arc::clone(&limits));
+                    let connection = connection(stream, bounds, Arc::clone(&service), stopped.clone(), Arc::clone(&slot));
+                    slots.take(connections.spawn(connection).id(), slot);
+                    if slots.are_taken(limits.max_connections) {
                         // Or a flood of the silent would be through all places before anybody can say a word.
                         sleep(CROWDED).await;
                     }
                 }
                 Err(error) => {
-                    if told.is_none_or(|at| at.elapsed() >= TELL_AGAIN) {
-                        told = Some(Instant::now());
+                    if logged_at.is_none_or(|at| at.elapsed() >= LOG_INTERVAL) {
+                        logged_at = Some(Instant::now());
                         tracing::warn!(%error, "accepting a connection failed; it is tried again ten times a second");
                     }
                     tokio::select! {
@@ -192,7 +192,7 @@ async fn connection<S, F>(
     limits: Arc<Limits>,
     service: Arc<S>,
     mut stopped: watch::Receiver<bool>,
-    seat: Arc<ConnectionSlot>,
+    slot: Arc<ConnectionSlot>,
 ) where
     S: Fn(Request<Bytes>) -> F + Send + Sync + 'static,
     F: Future<Output = Answer> + Send + 'static,
@@ -200,8 +200,8 @@ async fn connection<S, F>(
     // Small answers must not wait for the peer's acknowledgement; a failure costs time only.
     let _ = stream.set_nodelay(true);
     let answering = {
-        let (limits, seat) = (Arc::clone(&limits), Arc::clone(&seat));
-        service_fn(move |request| answer(request, Arc::clone(&limits), Arc::clone(&service), Arc::clone(&seat)))
+        let (limits, slot) = (Arc::clone(&limits), Arc::clone(&slot));
+        service_fn(move |request| answer(request, Arc::clone(&limits), Arc::clone(&service), Arc::clone(&slot)))
     };
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -213,8 +213,8 @@ async fn connection<S, F>(
     let grace = tokio::select! {
         ended = connection.as_mut() => return note(ended),
         // What is lost is at most an answer that its reader was slow to take.
-        () = seat.evicted() => return tracing::debug!("connection closed: another one needs its place"),
-        // `serve` watches this one's time, and counts whom it cuts.
+        () = slot.evicted() => return tracing::debug!("connection closed: another one needs its place"),
+        // `serve` limits the time of this one, and counts the connections that it closes.
         _ = stopped.wait_for(|stop| *stop) => Duration::MAX,
         () = sleep(limits.lifetime) => limits.drain,
     };
@@ -226,7 +226,7 @@ async fn connection<S, F>(
     }
 }
 
-/// The end of a connection is nobody's business but a debugger's.
+/// How a connection ended matters for debugging only.
 fn note(ended: hyper::Result<()>) {
     if let Err(error) = ended {
         tracing::debug!(%error, "connection ended early");
@@ -238,7 +238,7 @@ async fn answer<S, F>(
     request: Request<Incoming>,
     limits: Arc<Limits>,
     service: Arc<S>,
-    seat: Arc<ConnectionSlot>,
+    slot: Arc<ConnectionSlot>,
 ) -> Result<Response<Body>, io::Error>
 where
     S: Fn(Request<Bytes>) -> F + Send + Sync + 'static,
@@ -260,10 +260,10 @@ where
         Ok(Err(error)) => return Err(io::Error::other(error)),
         Err(_) => return Ok(refusal(StatusCode::REQUEST_TIMEOUT)),
     };
-    // A head or a body that is only half there is silence.
-    seat.answers(true);
+    // While head or body is incomplete the connection counts as silent.
+    slot.answers(true);
     let answered = timeout(limits.answer_timeout, service(Request::from_parts(head, body))).await;
-    seat.answers(false);
+    slot.answers(false);
     match answered {
         Ok(Answer::Send(response)) => Ok(response),
         Ok(Answer::HangUp) => Err(io::Error::other("closed without an answer on purpose")),

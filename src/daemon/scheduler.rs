@@ -50,7 +50,7 @@ struct PolicySlot {
     timing: Timing,
     /// The tick that fires next.
     next: Option<DateTime<Utc>>,
-    /// The newest tick that has last_fired, or a time before which none needs to ring any more.
+    /// The newest tick that has fired, or a time before which none needs to fire.
     last_fired: Option<DateTime<Utc>>,
     /// Its tick has fired and its run has not started.
     waiting: Option<Waiting>,

@@ -38,7 +38,7 @@ impl Systemd {
         match NotifyState::monotonic_usec_now() {
             Ok(now) => send(&[NotifyState::Reloading, now]),
             Err(error) => {
-                tracing::warn!(%error, "no monotonic clock; the service manager is not told of the reload");
+                tracing::warn!(%error, "no monotonic clock; the service manager does not learn of the reload");
             }
         }
     }
@@ -73,6 +73,6 @@ impl Default for Systemd {
 
 fn send(states: &[NotifyState<'_>]) {
     if let Err(error) = sd_notify::notify(states) {
-        tracing::debug!(%error, "the service manager could not be told");
+        tracing::debug!(%error, "the service manager cannot be reached");
     }
 }

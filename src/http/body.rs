@@ -22,7 +22,7 @@ pub struct Body {
 enum Cut {
     /// It will not be cut.
     Never,
-    /// So many bytes go out first.
+    /// This many bytes are sent first.
     After(usize),
     /// They are handed over; one pause makes hyper write them out before it learns of the cut.
     Flushing,
@@ -57,7 +57,7 @@ impl Body {
         }
     }
 
-    /// Sends `chunk` bytes (at least one) every so often.
+    /// Sends `chunk` bytes (at least one) per interval.
     pub fn dripping(bytes: impl Into<Bytes>, chunk: usize, every: Duration) -> Self {
         Self {
             rest: bytes.into(),

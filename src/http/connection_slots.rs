@@ -1,7 +1,7 @@
-//! Who has a place, and who gives his up when all are taken.
+//! A limited number of connections, and which one is closed when all slots are taken.
 //!
-//! Closing the newcomer instead would be simpler, and would let a few hundred connections that ask nothing keep the
-//! scraper out for as long as they like.
+//! Closing the newest instead would be simpler, and would let a few hundred idle connections keep the scraper out for as long
+//! as they like.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -10,8 +10,8 @@ use tokio::sync::Notify;
 use tokio::task::Id;
 use tokio::time::Instant;
 
-/// How few places there are even where descriptors are scarce: a scraper and a person.
-const FEWEST: usize = 2;
+/// There are at least this many slots, even with few descriptors: a scraper and a person.
+const MIN_SLOTS: usize = 2;
 
 /// How many files this process may have open (the soft `RLIMIT_NOFILE`), where the kernel says so.
 pub fn open_files_limit() -> Option<u64> {
@@ -23,19 +23,19 @@ pub fn open_files_limit() -> Option<u64> {
     }
 }
 
-/// How many connections may be open when so many descriptors are there and so many are needed for other things; at most `most`.
+/// How many connections may be open when `needed` of `limit` descriptors are needed for other things; at most `most`.
 pub fn places(limit: u64, needed: u64, most: usize) -> usize {
     usize::try_from(limit.saturating_sub(needed))
         .unwrap_or(most)
-        .clamp(FEWEST, most)
+        .clamp(MIN_SLOTS, most)
 }
 
-/// One connection's place, as the accept loop and the connection see it.
+/// One connection's slot, shared by the accept loop and the connection.
 #[derive(Debug)]
 pub(super) struct ConnectionSlot {
     /// `None` while a request of it is being answered; else since when it has been silent.
     silent_since: Mutex<Option<Instant>>,
-    /// Told to go.
+    /// It has to close.
     leave: Notify,
 }
 
@@ -53,7 +53,7 @@ impl ConnectionSlot {
         *self.silent_since.lock().unwrap_or_else(PoisonError::into_inner) = since;
     }
 
-    /// Ends when this one is told to go.
+    /// Ends when this connection has to close.
     pub(super) async fn evicted(&self) {
         self.leave.notified().await;
     }
@@ -63,38 +63,38 @@ impl ConnectionSlot {
     }
 }
 
-/// The places, by the task that has one.
+/// The taken slots, by the connection's task.
 #[derive(Debug, Default)]
 pub(super) struct ConnectionSlots(HashMap<Id, Arc<ConnectionSlot>>);
 
 impl ConnectionSlots {
-    /// Whether there is room for one more, if need be because somebody else was told to go.
-    pub(super) fn make_room(&mut self, most: usize) -> bool {
+    /// Whether there is a slot for one more; closes the one that has been silent for the longest if need be.
+    pub(super) fn make_slot(&mut self, most: usize) -> bool {
         if !self.are_taken(most) {
             return true;
         }
-        let silent = |(id, seat): (&Id, &Arc<ConnectionSlot>)| Some((*id, seat.silent_since()?));
+        let silent = |(id, slot): (&Id, &Arc<ConnectionSlot>)| Some((*id, slot.silent_since()?));
         let Some((longest, _)) = self.0.iter().filter_map(silent).min_by_key(|(_, since)| *since) else {
             return false;
         };
-        if let Some(seat) = self.0.remove(&longest) {
-            seat.leave.notify_one();
+        if let Some(slot) = self.0.remove(&longest) {
+            slot.leave.notify_one();
         }
         true
     }
 
-    /// Whether there is no place left.
+    /// Whether no slot is left.
     pub(super) fn are_taken(&self, most: usize) -> bool {
         self.0.len() >= most
     }
 
-    /// The connection of this task has the seat.
-    pub(super) fn take(&mut self, task: Id, seat: Arc<ConnectionSlot>) {
-        self.0.insert(task, seat);
+    /// The connection of this task takes the slot.
+    pub(super) fn take(&mut self, task: Id, slot: Arc<ConnectionSlot>) {
+        self.0.insert(task, slot);
     }
 
     /// The task has ended.
-    pub(super) fn give_back(&mut self, task: Id) {
+    pub(super) fn release(&mut self, task: Id) {
         self.0.remove(&task);
     }
 }

@@ -85,7 +85,7 @@ impl MainLoop {
         let Some(edit) = &self.held_edit else { return };
         let what = "a new configuration that may keep less waits until";
         let message = match self.needs(edit) {
-            Needs::Close(file) => format!("{what} whoever writes {} has closed the file", file.display()),
+            Needs::Close(file) => format!("{what} the process that writes {} has closed the file", file.display()),
             Needs::Quiet(long) => format!("{what} its files have been quiet for {} s", long.as_secs()),
         };
         self.status.state().config_waiting = Some(message);

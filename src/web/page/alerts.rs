@@ -1,4 +1,4 @@
-//! What needs somebody: a rejected configuration, what the guard holds back with the command that lets it pass, and the
+//! What needs an operator: a rejected configuration, what the guard holds back with the command that lets it pass, and the
 //! other problems. What one command or one cause explains is one card, however many instances it concerns.
 
 use std::fmt::Write as _;
@@ -11,7 +11,7 @@ use crate::wording::remedy::{Remedy, remedy, remedy_of_limit};
 
 /// A message may hold what a server said; more of it is in the log.
 const LONGEST_MESSAGE: usize = 600;
-/// So many messages on one card.
+/// Messages on one card.
 const MOST_LINES: usize = 8;
 
 /// One thing that needs a look. Nothing in it is escaped yet.

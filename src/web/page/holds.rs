@@ -9,9 +9,9 @@ use super::words::{clip, counted, distance, text, time};
 use crate::retention::{Hold, HoldTarget};
 use crate::status::Status;
 
-/// A hold that ends within so many days is pointed at.
+/// A hold that ends within this many days is marked.
 pub(super) const SOON_DAYS: i64 = 7;
-/// A reason is what somebody typed, at whatever length.
+/// A longer reason is cut.
 pub(super) const LONGEST_REASON: usize = 200;
 
 /// A notice repeats names and patterns, at whatever length.

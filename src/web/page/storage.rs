@@ -6,7 +6,7 @@ use super::layout::{END_OF_TABLE, table};
 use super::words::size;
 use crate::status::StorageDay;
 
-/// So many days at most: more would be thinner than a hand can point at.
+/// At most this many days: more would be too thin to point at.
 const MOST_DAYS: usize = 60;
 /// The picture's height, and the part of it above the line, in its own units.
 const HEIGHT: u128 = 150;

@@ -9,15 +9,15 @@ use crate::retention::FreezeSources;
 use crate::status::{Counts, FreezeStatus, Status};
 use crate::wording::remedy::{Remedy, end_freeze};
 
-/// So many freezes are told of.
+/// Freezes that are listed.
 const MOST_FREEZES: usize = 5;
 
 /// How things stand, the gravest first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Health {
-    /// Something needs somebody, or the work cannot be done.
+    /// Something needs an operator, or the daemon cannot do its work.
     Bad,
-    /// Nothing is deleted, because somebody said so.
+    /// Nothing is deleted because of a freeze.
     Frozen,
     /// Nothing is known yet.
     New,
@@ -33,7 +33,7 @@ pub(super) struct Summary {
 }
 
 impl Summary {
-    /// With so many things that need a look.
+    /// With the number of things that need a look.
     pub(super) fn of(status: &Status, waiting: usize) -> Self {
         let (health, title) = if !status.ready {
             (Health::Bad, "It cannot do its work".to_owned())

@@ -133,7 +133,7 @@ const LEFT: f64 = 8.0;
 const RIGHT: f64 = 992.0;
 /// Names of lines that are nearer to each other than this are left out, the younger one: on a telephone they would touch.
 const APART: u32 = 150;
-/// Up to so many days the scale is a square root; beyond, where years must fit too, a cube root.
+/// Up to this many days the scale is a square root; beyond, where years must fit too, a cube root.
 const SHORT: f64 = 120.0;
 
 impl Axis {

@@ -1,6 +1,6 @@
 //! Texts of the page: escaped names, reasons, numbers, times.
 //!
-//! Names come from the cloud, where strangers choose them. All that is not a constant passes [`text`].
+//! Names come from the cloud, where anybody may choose them. Whatever is not a constant goes through [`text`].
 
 use std::fmt::Write as _;
 
