@@ -105,7 +105,7 @@ impl PolicySlot {
             .filter(|last_fired| timing.fires_at(*last_fired) - now <= AHEAD);
     }
 
-    /// Plans the next tick as seen at `now`, never one that has last_fired.
+    /// Plans the next tick as seen at `now`, never one that has fired already.
     fn plan(&mut self, now: DateTime<Utc>) {
         let from = self.timing.schedule_time(now);
         let from = self.last_fired.map_or(from, |last_fired| from.max(last_fired));

@@ -32,7 +32,7 @@ static CONTENT_SECURITY_POLICY: LazyLock<HeaderValue> = LazyLock::new(|| {
 });
 /// A page is rendered at most this often.
 const PAGE_FOR: Duration = Duration::from_secs(1);
-/// PageCache that are cached for that long; large fleets have several.
+/// Pages that are kept for that long; large fleets have several.
 const MAX_PAGES: usize = 8;
 /// Clients that may wait for a page; each page takes a core some tens of milliseconds.
 const MAX_WAITING: usize = 16;
