@@ -213,13 +213,14 @@ fn backups(seen: &BTreeMap<PolicyName, Arc<RunReport>>) -> Known {
 /// Logs what is valid but probably a mistake.
 pub fn log_warnings(config: &Config) {
     tracing::info!("time zone rules: {}", config.zones);
-    for warning in config
-        .warnings
-        .iter()
-        .chain(&config.outdated_zones(crate::clock::now()))
-    {
-        tracing::warn!("{}", warning.one_line());
+    for warning in warnings(config, crate::clock::now()) {
+        tracing::warn!("{warning}");
     }
+}
+
+fn warnings(config: &Config, now: DateTime<Utc>) -> Vec<String> {
+    let all = config.warnings.iter().cloned().chain(config.outdated_zones(now));
+    all.map(|warning| warning.one_line()).collect()
 }
 
 #[cfg(test)]
@@ -228,6 +229,31 @@ mod tests {
 
     use super::*;
     use crate::retention::Zone;
+
+    #[test]
+    fn rules_compiled_in_are_warned_of_when_they_are_old_and_followed() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("config.yaml");
+        let environment = Environment {
+            tzdir: Some(dir.path().join("none")),
+            ..Environment::default()
+        };
+        let warned = |zone: &str, now: &str| {
+            let text = format!(
+                "version: 1\nstate_dir: state\nprojects: [{{name: p, region: ap-southeast-3}}]\npolicies: [{{name: p, \
+                 mode: dry-run, timezone: {zone}, keep: {{last: 1}}}}]\n"
+            );
+            fs::write(&file, text).unwrap();
+            let config = config::load(&file, &environment).unwrap();
+            let warnings = warnings(&config, now.parse().unwrap());
+            warnings
+                .iter()
+                .any(|line| line.contains("rules that are older than a year"))
+        };
+        assert!(warned("Europe/Berlin", "2099-01-01T00:00:00Z"));
+        assert!(!warned("Europe/Berlin", "2026-01-01T00:00:00Z"));
+        assert!(!warned("UTC", "2099-01-01T00:00:00Z"), "UTC needs no rules");
+    }
 
     #[test]
     fn zone_rules_that_were_upgraded_under_the_same_files_are_a_new_configuration() {

@@ -454,7 +454,7 @@ async fn run_cell(cell: Cell) -> Result<String, String> {
     let begun = Instant::now();
     let mut pass = world.pass();
     // Long enough for a busy machine to answer; the faults that delay do so for a minute.
-    pass.timeout = Duration::from_secs(5);
+    pass.timeout = Duration::from_secs(10);
     // Throttling is waited out; for ever, only as long as the budget lasts.
     let for_ever = cell.fault.starts_with("status=429") && cell.often == Often::Always;
     pass.budget = Duration::from_secs(if for_ever { 8 } else { 120 });
@@ -470,10 +470,15 @@ async fn run_cell(cell: Cell) -> Result<String, String> {
     let outcome = format!("{code} {}", word(gone));
     let fits = |(wanted, amount): &(u8, Gone)| *wanted == code && (*amount == Gone::Some || *amount == gone);
     if !expected(cell).iter().any(fits) {
+        let calls = world.simulator.calls();
+        let calls = calls
+            .iter()
+            .map(|call| (call.operation, call.status, call.faults.len()));
         return Err(format!(
-            "{outcome}, expected {:?}; skipped: {:?}",
+            "{outcome}, expected {:?}; skipped: {:?}; first calls: {:?}",
             expected(cell),
-            report.skipped
+            report.skipped,
+            calls.take(6).collect::<Vec<_>>()
         ));
     }
     if took > Duration::from_secs(150) {

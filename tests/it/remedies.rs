@@ -112,7 +112,7 @@ async fn an_include_pattern_that_matches_nothing_is_named_with_its_file_and_line
     std::fs::create_dir(world.dir().join("policies.d")).unwrap();
     std::fs::write(
         world.dir().join("policies.d/none.yaml"),
-        "holds: [{backup: none, reason: case}]\n",
+        "policies: [{name: q, mode: dry-run, keep: {last: 1}, select: {instances: {ids: [none]}}}]\n",
     )
     .unwrap();
     world.apply().await.exits(0);

@@ -11,7 +11,7 @@ async fn a_freeze_of_the_configuration_is_ended_there_and_thaw_is_nowhere() {
     fs::write(lab.file(), &text).unwrap();
     let daemon = lab.run().await;
     daemon
-        .reaches("guard_refusals_total{policy=\"p\",limit=\"freeze\"}", 1.0)
+        .reaches("guard_refusals_total{limit=\"freeze\",policy=\"p\"}", 1.0)
         .await;
     let line = text.lines().position(|line| line.starts_with("freeze:")).unwrap() + 1;
     let place = format!("take `freeze` out of {}:{line}", lab.file().display());
