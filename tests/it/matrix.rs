@@ -117,7 +117,7 @@ const FAULTS: [&str; 49] = [
     "delay=60s:done",
     "delay=50ms",
     "drip=1ms",
-    "drip=400ms",
+    "drip=900ms",
     "huge=1000000",
     "shuffle",
     "missing=1",
@@ -283,7 +283,7 @@ fn expected_of_deleted(Cell { at, fault, often }: Cell) -> Vec<(u8, Gone)> {
     match class(At::ListBackups, fault) {
         // It is an answer with nothing in it, so there is nothing to miss or to take for another's, and it is short.
         _ if at == At::FindInstance
-            && ["missing=1", "foreign_instance", "foreign_type", "drip=400ms"].contains(&fault) =>
+            && ["missing=1", "foreign_instance", "foreign_type", "drip=900ms"].contains(&fault) =>
         {
             good
         }

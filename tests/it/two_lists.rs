@@ -19,6 +19,8 @@ async fn with_second(world: &World, backups: &[usize]) -> World {
     let second = World::with(|options| {
         options.fleet = fleet(backups);
         "0123456789abcdef0123456789abcdef".clone_into(&mut options.project_id);
+        // One key for both projects.
+        world.simulator.access_key().clone_into(&mut options.keys[0].access);
     })
     .await;
     let other = second.simulator.config_yaml().replace("projects:\n", "");
