@@ -75,21 +75,25 @@ impl Conflicts {
         self.hasher.hash_one(id.as_str().to_ascii_lowercase())
     }
 
-    /// Leaves alone who lists a known id, and who listed it before; false of an id that is not known.
+    /// Leaves alone an instance that lists, or listed, a known id, also where this time no other one was read that does; false of an id
+    /// that is not known.
     fn meet(&mut self, hash: u64, backup: &BackupId, instance: &InstanceId) -> bool {
         if !self.known.contains(&hash) {
             return false;
         }
+        let message = |other: &str| {
+            format!(
+                "backup {backup} is listed as one of this instance and as one of {other}, now or within the last 7 days: one of \
+                 the two listings is wrong, and nothing of either instance is deleted"
+            )
+        };
         let first = self.first.entry(hash).or_insert_with(|| instance.clone()).clone();
-        if first != *instance {
-            for (one, other) in [(&first, instance), (instance, &first)] {
-                self.left_alone.entry(one.clone()).or_insert_with(|| {
-                    format!(
-                        "backup {backup} is listed as one of this instance and as one of {other}, now or within the last 7 days: one of \
-                         the two listings is wrong, and nothing of either instance is deleted"
-                    )
-                });
-            }
+        if first == *instance {
+            let left_alone = self.left_alone.entry(first);
+            left_alone.or_insert_with(|| message("another one"));
+        } else {
+            self.left_alone.insert(instance.clone(), message(first.as_str()));
+            self.left_alone.insert(first, message(instance.as_str()));
         }
         true
     }
@@ -116,15 +120,13 @@ impl Conflicts {
         if found.is_empty() {
             return Ok(None);
         }
-        let mut known = std::mem::take(&mut self.known);
+        let (mut known, mut first) = (std::mem::take(&mut self.known), std::mem::take(&mut self.first));
         known.extend(found.keys());
+        first.extend(found.into_iter().filter_map(|(hash, instance)| Some((hash, instance?))));
         Ok(Some(Self {
             hasher: self.hasher.clone(),
             known,
-            first: found
-                .into_iter()
-                .filter_map(|(hash, instance)| Some((hash, instance?)))
-                .collect(),
+            first,
             ..Self::default()
         }))
     }
