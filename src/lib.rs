@@ -25,8 +25,9 @@
 //!
 //! | layer | modules | what for |
 //! |---|---|---|
-//! | 4 | [`cli`], `main` | a terminal: arguments in, tables, JSON and exit codes out |
+//! | 5 | [`cli`], `main` | a terminal: arguments in, tables, JSON and exit codes out |
 //! | 4 | [`daemon`], [`web`] | a process that lives for years: ticks, signals, reload · the page; neither knows the other |
+//! | 3 | [`operations`] | what can be asked, one file a use case: takes values, returns values, prints nothing |
 //! | 3 | [`status`] | what a process knows of itself and its last runs |
 //! | 2 | [`run`] | one run, from listing to report |
 //! | 1 | [`config`] [`rds`] [`ledger`] [`telemetry`] | each talks to one outside |
@@ -49,11 +50,13 @@ pub mod telemetry;
 // layer 2
 pub mod run;
 // layer 3
+pub mod operations;
 pub mod status;
 // layer 4
-pub mod cli;
 pub mod daemon;
 pub mod web;
+// layer 5
+pub mod cli;
 // tools
 pub mod blocking;
 pub mod clock;

@@ -5,12 +5,16 @@ use std::time::{Duration, Instant};
 
 use super::args::{Apply, Format, Global};
 use super::failure::{CommandResult, Failure};
+use super::output::progress::Progress;
 use super::output::report::Kind;
 use super::output::row_buffer::BufferedRows;
 use super::output::show_report::show_report;
 use super::{context, follow, metrics_file, plan};
 use crate::config::Config;
-use crate::ledger::{self, Access, Ledger};
+use crate::ledger;
+use crate::operations::ProcessContext;
+use crate::operations::apply::State;
+use crate::operations::context::needs_projects;
 use crate::retention::report::RunResult;
 use crate::retention::{PolicyName, Refusal, RunReport};
 use crate::run::{self, Purpose, RunRequest};
@@ -24,7 +28,7 @@ const BUDGET: Duration = Duration::from_secs(4 * 3_600);
 pub(super) fn apply(args: &Apply, global: &Global) -> CommandResult {
     let config = context::own_configuration(global)?;
     context::log(global)?;
-    context::needs_projects(&config)?;
+    needs_projects(&config)?;
     context::refuse_ended(&config)?;
     // Before anything is made on disk: a misspelt name leaves no state behind.
     args.metrics_file.as_deref().map_or(Ok(()), metrics_file::check)?;
@@ -37,15 +41,19 @@ pub(super) fn apply(args: &Apply, global: &Global) -> CommandResult {
 async fn run_once(args: &Apply, config: &Arc<Config>, told: &BufferedRows) -> Result<RunReport, Failure> {
     let mut stop = context::stop_signal()?;
     let started_at = crate::clock::now();
-    let ledger = Arc::new(Ledger::open(&config.state_dir, Access::Create, started_at)?);
-    let lock = context::deletion_lock(config, !args.no_wait, &mut stop).await?;
+    let state = State::open(config, !args.no_wait, &mut stop, started_at).await?;
+    let ledger = Arc::clone(&state.ledger);
     warn_if_new(config, &ledger);
     let metrics = process_metrics::metrics(config, started_at);
-    let (progress, watcher) = plan::progress();
-    let observer = process_metrics::observer(&metrics);
-    let mut context = context::context(config, Some(Arc::clone(&ledger)), Some(lock), stop, &observer, watcher)?;
+    let (progress, on_progress) = Progress::of_run();
+    let process = ProcessContext {
+        stop,
+        observer: process_metrics::observer(&metrics),
+        on_progress,
+    };
+    let mut context = state.run_context(config, process)?;
     context.live = follow::follow(config);
-    let order = RunRequest {
+    let request = RunRequest {
         purpose: Purpose::Apply {
             confirm_for: Duration::from_secs(args.confirm_for.approximate_seconds()),
         },
@@ -61,13 +69,13 @@ async fn run_once(args: &Apply, config: &Arc<Config>, told: &BufferedRows) -> Re
         budget: BUDGET,
     };
     let begun = Instant::now();
-    let report = run::run(&order, &context).await;
+    let report = run::run(&request, &context).await;
     progress.finish();
     let report = match report {
         Ok(report) => report,
         Err(run::Error::Ledger(error)) if error.is_lost() => {
             if let Some(file) = &args.metrics_file {
-                observe_loss(&metrics, &order, config, &error, begun.elapsed());
+                observe_loss(&metrics, &request, config, &error, begun.elapsed());
                 metrics_file::write(&metrics, file)?;
             }
             return Err(error.into());
@@ -79,20 +87,20 @@ async fn run_once(args: &Apply, config: &Arc<Config>, told: &BufferedRows) -> Re
         telemetry::run_line(&report);
     }
     if let Some(file) = &args.metrics_file {
-        PastRuns::read(&ledger, order.now)?.show(&metrics, |_| true);
+        PastRuns::read(&ledger, request.now)?.show(&metrics, |_| true);
         metrics.observe_run(&report, begun.elapsed());
         process_metrics::show_clock_skew(&metrics, &context.projects);
-        process_metrics::show_operator_state(&metrics, config, &ledger, order.now)?;
+        process_metrics::show_operator_state(&metrics, config, &ledger, request.now)?;
         metrics_file::write(&metrics, file)?;
     }
     Ok(report)
 }
 
 /// Counts a run that lost its state as refused.
-fn observe_loss(metrics: &Metrics, order: &RunRequest, config: &Config, error: &ledger::Error, took: Duration) {
-    let ran = |name: &PolicyName| order.policies.as_ref().is_none_or(|only| only.contains(name));
+fn observe_loss(metrics: &Metrics, request: &RunRequest, config: &Config, error: &ledger::Error, took: Duration) {
+    let ran = |name: &PolicyName| request.policies.as_ref().is_none_or(|only| only.contains(name));
     let policies = config.policies.iter().map(|entry| &*entry.policy);
-    let times = (order.now, crate::clock::now());
+    let times = (request.now, crate::clock::now());
     let refusal = Refusal::Ledger {
         message: error.to_string(),
     };

@@ -1,24 +1,23 @@
-//! What most commands need before they can begin: the configuration, the ledger, the clients, a runtime, a stop signal.
+//! What most commands need before they can begin: the configuration, a runtime, a stop signal, the log.
 //!
 //! Errors become a [`Failure`] here: the exit code is decided once.
 
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
-use chrono::{DateTime, Utc};
 use tokio::sync::watch;
 
 use super::args::{Global, LogFormat, LogLevel};
 use super::failure::Failure;
+use super::output::progress::Progress;
 use super::output::stdout::note;
 use super::{exit, signals};
 use crate::config::{self, Config, Environment};
-use crate::ledger::{self, Access, DeletionLock, Ledger};
-use crate::rds::{self, KeyLockout, Observer, Refusal, wire};
-use crate::run::{self, OnProgress, Projects, RunContext};
-use crate::telemetry;
+use crate::operations::context::no_observer;
+use crate::operations::{self, BackupSource, ProcessContext};
+use crate::rds::wire;
+use crate::{run, telemetry};
 
 /// Loads and compiles the configuration that the flags name, for a command that deletes nothing: files that others may
 /// write are told of.
@@ -122,106 +121,31 @@ pub fn block_on<T>(workers: usize, command: impl Future<Output = Result<T, Failu
     done
 }
 
-/// The state as far as a command that only looks may have it: `None` where there is none.
-pub fn ledger_to_read(config: &Config, now: DateTime<Utc>) -> Result<Option<Ledger>, Failure> {
-    match Ledger::open(&config.state_dir, Access::ReadOnly, now) {
-        Ok(ledger) => Ok(Some(ledger)),
-        Err(ledger::Error::Missing { .. }) => Ok(None),
-        Err(error) => Err(error.into()),
+/// Runs one operation on the backups of a file, or of the cloud with a progress line.
+pub fn with_backups<T, F>(file: Option<&Path>, operation: impl FnOnce(BackupSource) -> F) -> Result<T, Failure>
+where
+    F: Future<Output = Result<T, operations::Error>>,
+{
+    if let Some(file) = file {
+        let backups = backups_of_file(file)?;
+        return block_on(1, async { Ok(operation(BackupSource::File(backups)).await?) });
     }
-}
-
-/// How often a waiting command asks whether it is its turn.
-const ASK_AGAIN: Duration = Duration::from_millis(200);
-
-/// Takes the right to delete; waits for it, or not.
-pub async fn deletion_lock(
-    config: &Config,
-    wait: bool,
-    stop: &mut watch::Receiver<bool>,
-) -> Result<DeletionLock, Failure> {
-    let mut told = false;
-    loop {
-        if let Some(lock) = Ledger::lock_deletions(&config.state_dir)? {
-            return Ok(lock);
-        }
-        let busy = format!("another process runs on the state in {}", config.state_dir.display());
-        if !wait {
-            return Err(Failure::new(
-                exit::BUSY,
-                format!("{busy}; try again when it is done, or without --no-wait"),
-            ));
-        }
-        if !told {
-            tracing::warn!("{busy}: waiting for it");
-            told = true;
-        }
-        tokio::select! {
-            () = tokio::time::sleep(ASK_AGAIN) => {}
-            _ = stop.wait_for(|stop| *stop) => return Err(Failure::new(exit::BUSY, format!("{busy}; told to stop while waiting"))),
-        }
-    }
-}
-
-/// The guard of access keys: what earlier processes learned is in the ledger, and what this one learns goes there at once,
-/// also from a command that otherwise only reads it: each process that tries a wrong key anew is a step towards its lock.
-pub fn key_lockout(ledger: Option<&Arc<Ledger>>, config: &Config, now: DateTime<Utc>) -> Result<KeyLockout, Failure> {
-    let Some(ledger) = ledger else {
-        return Ok(KeyLockout::default());
-    };
-    let (state_dir, known) = (config.state_dir.clone(), ledger.known_head());
-    let guard = KeyLockout::new(Arc::new(move |refusal: &Refusal| {
-        let now = crate::clock::now();
-        let written = Ledger::open_known(&state_dir, Access::Existing, now, &known)
-            .and_then(|ledger| ledger.record_key_refusal(&run::refusal_to_keep(refusal), now));
-        if let Err(error) = written {
-            let message = Failure::of(exit::UNDONE, &error).message;
-            tracing::warn!(error = message, "a refused access key could not be written down");
-        }
-    }));
-    guard.restore(run::refusals_kept(ledger, now)?, now);
-    Ok(guard)
+    block_on(1, async {
+        let (progress, on_progress) = Progress::of_run();
+        let process = ProcessContext {
+            stop: stop_signal()?,
+            observer: no_observer(),
+            on_progress,
+        };
+        let done = operation(BackupSource::Cloud(process)).await;
+        progress.finish();
+        Ok(done?)
+    })
 }
 
 /// Becomes true on SIGTERM or SIGINT.
 pub fn stop_signal() -> Result<watch::Receiver<bool>, Failure> {
     signals::stop().map_err(|why| Failure::new(exit::UNDONE, format!("cannot listen for signals: {why}")))
-}
-
-/// Without projects there is nothing to ask; said before anything is made on disk.
-pub fn needs_projects(config: &Config) -> Result<(), Failure> {
-    if !config.projects.is_empty() {
-        return Ok(());
-    }
-    let message =
-        "the configuration has no `projects`, so there is nothing to ask; only `--backups FILE` works without";
-    Err(Failure::new(
-        exit::CONFIGURATION,
-        format!("{}: {message}", config.path.display()),
-    ))
-}
-
-/// Puts together what a run needs, for one command.
-pub fn context(
-    config: &Arc<Config>,
-    ledger: Option<Arc<Ledger>>,
-    lock: Option<DeletionLock>,
-    stop: watch::Receiver<bool>,
-    observer: &Observer,
-    watcher: OnProgress,
-) -> Result<RunContext, Failure> {
-    needs_projects(config)?;
-    let keys = key_lockout(ledger.as_ref(), config, crate::clock::now())?;
-    let (_, live) = watch::channel(Arc::clone(config));
-    Ok(RunContext {
-        config: Arc::clone(config),
-        live,
-        projects: Arc::new(Projects::connect(config, &keys, observer)?),
-        ledger,
-        lock: lock.map(Arc::new),
-        stop,
-        watcher,
-    })
 }
 
 /// Begins logging to stderr, for a command that a person or a cron job typed: warnings, unless more is asked for.
@@ -233,9 +157,4 @@ pub fn log(global: &Global) -> Result<(), Failure> {
     };
     telemetry::logging::init(format, level, telemetry::logging::stderr_is_journal())
         .map_err(|error| Failure::of(exit::UNDONE, &error))
-}
-
-/// An observer for commands without metrics.
-pub fn no_observer() -> Observer {
-    Arc::new(|_: &rds::Event<'_>| {})
 }

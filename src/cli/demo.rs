@@ -10,15 +10,19 @@ use std::time::Duration;
 
 use super::args::{Demo, Format, Global, Show};
 use super::failure::{CommandResult, Failure};
+use super::output::progress::Progress;
 use super::output::report::Kind;
 use super::output::row_buffer::BufferedRows;
 use super::output::show_report::show_report;
 use super::output::stdout::{Out, finish};
 use super::run::Service;
-use super::{context, exit, plan, signals};
+use super::{context, exit, signals};
 use crate::config::{Config, Environment};
 use crate::daemon::Options;
 use crate::ledger::{Access, Ledger};
+use crate::operations::ProcessContext;
+use crate::operations::apply::State;
+use crate::operations::context::no_observer;
 use crate::run::{self, Purpose, RunRequest};
 use crate::simulator::Simulator;
 
@@ -112,12 +116,16 @@ async fn once(config: &Arc<Config>, simulator: &Simulator, global: &Global) -> C
     let now = crate::clock::now();
     signals::end_on_hangup();
     introduce(simulator, global)?;
-    let ledger = Arc::new(Ledger::open(&config.state_dir, Access::Create, now)?);
-    let stop = context::stop_signal()?;
-    let lock = context::deletion_lock(config, false, &mut stop.clone()).await?;
-    let (progress, watcher) = plan::progress();
-    let context = context::context(config, Some(ledger), Some(lock), stop, &context::no_observer(), watcher)?;
-    let order = RunRequest {
+    let mut stop = context::stop_signal()?;
+    let state = State::open(config, false, &mut stop, now).await?;
+    let (progress, on_progress) = Progress::of_run();
+    let process = ProcessContext {
+        stop,
+        observer: no_observer(),
+        on_progress,
+    };
+    let context = state.run_context(config, process)?;
+    let request = RunRequest {
         purpose: Purpose::Apply {
             confirm_for: Duration::from_secs(60),
         },
@@ -128,7 +136,7 @@ async fn once(config: &Arc<Config>, simulator: &Simulator, global: &Global) -> C
         trigger: "demo",
         budget: Duration::from_secs(600),
     };
-    let report = run::run(&order, &context).await;
+    let report = run::run(&request, &context).await;
     progress.finish();
     // All of it: whoever looks at a demo wants to see why things stay.
     let show = Show {

@@ -76,12 +76,23 @@ fn held_back_nothing(skip: &Skip, report: &RunReport) -> bool {
 /// How `plan` exits: 0 whenever it could compute, refused or not; a project that could not be read at all is no
 /// computation.
 pub fn of_plan(report: &RunReport) -> u8 {
-    let whole = report.skipped.iter().filter(|skip| skip.instance.is_none());
+    of_unread(&report.skipped)
+}
+
+/// The same, of what could not be read: projects that could not be read at all.
+pub fn of_unread(skipped: &[Skip]) -> u8 {
+    let whole = skipped.iter().filter(|skip| skip.instance.is_none());
     combine(
         whole
             .map(of_skip)
             .filter(|code| [UNAVAILABLE, NOT_ALLOWED, CONFIGURATION].contains(code)),
     )
+}
+
+/// How an answer about all backups exits (`forecast`, `diff`): something is left undone where something could not be read.
+pub fn of_inventory(skipped: &[Skip]) -> u8 {
+    let undone = if skipped.is_empty() { DONE } else { UNDONE };
+    combine([of_unread(skipped), undone])
 }
 
 fn of_skip(skip: &Skip) -> u8 {
@@ -98,49 +109,20 @@ fn of_skip(skip: &Skip) -> u8 {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::{BTreeMap, HashMap};
+    use std::collections::BTreeMap;
 
     use chrono::DateTime;
 
     use super::*;
-    use crate::retention::report::{Sent, Summary};
+    use crate::retention::report::Sent;
     use crate::retention::{Refusal, Zone};
 
     fn report() -> RunReport {
-        RunReport {
-            run_id: None,
-            at: DateTime::UNIX_EPOCH,
-            finished_at: DateTime::UNIX_EPOCH,
-            policies: Vec::new(),
-            unmanaged: Vec::new(),
-            overlaps: Vec::new(),
-            skipped: Vec::new(),
-            instances: BTreeMap::new(),
-            unconfirmed: BTreeMap::new(),
-            calls: 0,
-            ledger_head: None,
-            settled_earlier: Vec::new(),
-            notices: Vec::new(),
-            fates: HashMap::new(),
-        }
+        RunReport::new(DateTime::UNIX_EPOCH)
     }
 
     fn policy(mode: Mode, result: RunResult) -> PolicyReport {
-        PolicyReport {
-            policy: "p".into(),
-            mode,
-            zone: Zone::UTC,
-            result,
-            refusals: Vec::new(),
-            digest: None,
-            summary: Summary::default(),
-            rows: Vec::new(),
-            sent: BTreeMap::new(),
-            restarted: BTreeMap::new(),
-            left: 0,
-            approved: 0,
-            when_enforced: None,
-        }
+        PolicyReport::new("p".into(), mode, Zone::UTC, result)
     }
 
     fn skip(reason: SkipReason, instance: Option<&str>) -> RunReport {

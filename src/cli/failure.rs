@@ -1,7 +1,8 @@
 //! Why a command ended without its result: the message and the exit code, decided once for every error of the layers below.
 
 use super::exit;
-use crate::{config, daemon, ledger, rds, run, web};
+use crate::wording::error_chain;
+use crate::{config, daemon, ledger, operations, rds, run, web};
 
 /// Why a command ended without its result: what to say, and the exit code.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,18 +18,16 @@ pub struct Failure {
 impl Failure {
     /// With the whole chain of causes, which is printed here and nowhere else.
     pub fn of(code: u8, error: &dyn std::error::Error) -> Self {
-        let mut message = error.to_string();
-        let mut source = error.source();
-        while let Some(cause) = source {
-            let cause_text = cause.to_string();
-            // Many errors repeat their cause in their own words.
-            if !message.ends_with(&cause_text) {
-                message.push_str(": ");
-                message.push_str(&cause_text);
-            }
-            source = cause.source();
+        Self::new(code, error_chain(error))
+    }
+
+    /// The exit code of an error of the API.
+    pub fn code_of_api(error: &rds::Error) -> u8 {
+        match error.class() {
+            rds::Class::NotAllowed => exit::NOT_ALLOWED,
+            rds::Class::Configuration => exit::CONFIGURATION,
+            _ => exit::UNAVAILABLE,
         }
-        Self::new(code, message)
     }
 
     /// With words of our own.
@@ -70,12 +69,7 @@ impl From<ledger::Error> for Failure {
 
 impl From<rds::Error> for Failure {
     fn from(error: rds::Error) -> Self {
-        let code = match error.class() {
-            rds::Class::NotAllowed => exit::NOT_ALLOWED,
-            rds::Class::Configuration => exit::CONFIGURATION,
-            _ => exit::UNAVAILABLE,
-        };
-        Self::new(code, error.chain())
+        Self::new(Self::code_of_api(&error), error_chain(&error))
     }
 }
 
@@ -104,5 +98,26 @@ impl From<web::ListenError> for Failure {
     fn from(error: web::ListenError) -> Self {
         // The service manager tries again: a port becomes free.
         Self::of(exit::UNAVAILABLE, &error)
+    }
+}
+
+impl From<operations::Error> for Failure {
+    fn from(error: operations::Error) -> Self {
+        use operations::Error;
+        let code = match error {
+            Error::Ledger(error) => return error.into(),
+            Error::Api(error) => return error.into(),
+            Error::Run(error) => return error.into(),
+            Error::NoProjects(_) => exit::CONFIGURATION,
+            Error::Busy(_) | Error::StoppedWaiting(_) => exit::BUSY,
+            Error::ForecastPanicked | Error::NotListedAnyMore { .. } => exit::UNDONE,
+            Error::NoSuchInstance(_)
+            | Error::BeyondCalendar
+            | Error::SeveralBackups { .. }
+            | Error::NeverSeen { .. }
+            | Error::EndsInThePast { .. }
+            | Error::NoSuchListing(_) => exit::USAGE,
+        };
+        Self::of(code, &error)
     }
 }

@@ -2,52 +2,50 @@
 //! it. Writes nothing.
 
 use super::args::{Format, Global, Why};
-use super::explain::{Answer, find, online};
 use super::failure::{CommandResult, Failure};
-use super::inventory::Fleet;
-use super::output::stdout::{Out, finish};
-use super::output::why;
-use super::sentences::clean;
+use super::output::stdout::{Out, finish, note};
+use super::output::{json, left_out, not_found, why};
 use super::{context, exit};
-use crate::retention::{BackupId, Freezes};
+use crate::operations::answer::Answer;
+use crate::operations::inventory::Inventory;
+use crate::operations::why as operation;
 
 pub(super) fn why(args: &Why, global: &Global) -> CommandResult {
     let config = context::configuration(global)?;
     context::log(global)?;
     let at = args.at.unwrap_or_else(crate::clock::now);
-    let id = BackupId::from(args.backup.as_str());
-    let mut answer = Answer {
-        at,
-        freeze: Freezes::in_force(config.configured_freeze(), [], at),
-        id,
-        program: global.invocation(),
-        present: None,
-        past: Vec::new(),
-        knows_past: false,
+    let mut answer = match &args.backups {
+        Some(_) => Answer::new(&config, &args.backup, at),
+        None => operation::recall(&config, &args.backup, at)?,
     };
     let mut code = exit::DONE;
-    let nowhere = if let Some(file) = &args.backups {
-        let fleet = Fleet::of_file(&config, file)?;
-        let words = if fleet.residents.is_empty() {
-            "the file has no backup"
-        } else {
-            "the file does not have it"
-        };
-        find(&config, fleet, &mut answer)?.map(|hint| format!("{words}{hint}"))
-    } else {
-        online(&config, &mut answer, &mut code)?
-    };
-    if let (Some(nowhere), true) = (nowhere, answer.past.is_empty()) {
-        let message = format!("no backup {}: {nowhere}", clean(answer.id.as_str()));
-        // A project that could not be asked may have it.
-        return Err(Failure::new(
-            if code == exit::DONE { exit::USAGE } else { code },
-            message,
+    if !answer.is_gone() {
+        let (policies, instance) = answer.wanted(&config);
+        let inventory = context::with_backups(args.backups.as_deref(), |source| {
+            Inventory::gather(&config, policies, instance, at, source)
+        })?;
+        left_out::note(&inventory.skipped);
+        code = exit::of_unread(&inventory.skipped);
+        let not_found = operation::explain(&config, inventory, &mut answer)?;
+        if let (Some(not_found), []) = (not_found, answer.deletions()) {
+            let message = not_found::sentence(&answer, &not_found, args.backups.is_some());
+            // A project that could not be asked may have it.
+            return Err(Failure::new(
+                if code == exit::DONE { exit::USAGE } else { code },
+                message,
+            ));
+        }
+    }
+    if let (Some(present), 1..) = (&answer.present, answer.other_instances) {
+        note(&format!(
+            "this id is listed under {} instances; what follows is about the one under {}",
+            answer.other_instances + 1,
+            present.instance.id
         ));
     }
     let mut out = Out::of(args.format, global.color);
     let written = match args.format {
-        Format::Json => why::json::write(&mut out, &answer),
+        Format::Json => json::write(&mut out, &answer),
         Format::Table => {
             let theme = out.theme(global);
             why::draw(&mut out, &answer, &theme)

@@ -7,6 +7,8 @@ use crate::wording::sanitize::is_unsafe;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use serde::{Serialize, Serializer};
+
 use super::yaml::{Position, SyntaxError, lines};
 
 /// Widest part of a source line that is shown.
@@ -29,6 +31,31 @@ pub struct Problem {
     pub hint: Option<String>,
     /// The line with a pointer under the place; several lines, no colour. What looks like a secret is masked.
     pub snippet: Option<String>,
+}
+
+impl Serialize for Problem {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        #[derive(Serialize)]
+        struct View<'a> {
+            file: std::borrow::Cow<'a, str>,
+            /// `null` for the file as a whole.
+            line: Option<usize>,
+            column: Option<usize>,
+            path: &'a str,
+            message: &'a str,
+            help: Option<&'a str>,
+        }
+        let place = |number: usize| (self.line > 0).then_some(number);
+        let view = View {
+            file: self.file.to_string_lossy(),
+            line: place(self.line),
+            column: place(self.column),
+            path: &self.path,
+            message: &self.message,
+            help: self.hint.as_deref(),
+        };
+        view.serialize(serializer)
+    }
 }
 
 impl Problem {

@@ -11,6 +11,8 @@ use std::fs::{self, File};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
+use serde::{Serialize, Serializer};
+
 use super::diagnostics::Problem;
 use crate::retention::zone::{Zone, is_zone_name};
 
@@ -35,6 +37,32 @@ pub struct HostZones {
     pub dir: PathBuf,
     /// Its edition, as `2026c`; `None` where it has no file that says so.
     pub edition: Option<String>,
+}
+
+impl Serialize for ZoneSource {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        #[derive(Serialize)]
+        struct View<'a> {
+            /// `host` or `compiled`.
+            source: &'static str,
+            /// `null` where the host's zoneinfo does not say.
+            edition: Option<&'a str>,
+            host_dir: Option<std::borrow::Cow<'a, str>>,
+            host_edition: Option<&'a str>,
+            compiled_edition: &'static str,
+        }
+        let host = self.host.as_ref();
+        let (host_edition, compiled) = (host.and_then(|host| host.edition.as_deref()), Zone::compiled_edition());
+        let is_compiled = self.is_compiled();
+        let view = View {
+            source: if is_compiled { "compiled" } else { "host" },
+            edition: if is_compiled { Some(compiled) } else { host_edition },
+            host_dir: host.map(|host| host.dir.to_string_lossy()),
+            host_edition,
+            compiled_edition: compiled,
+        };
+        view.serialize(serializer)
+    }
 }
 
 impl ZoneSource {

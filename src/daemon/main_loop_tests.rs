@@ -14,7 +14,7 @@ use super::*;
 use crate::config::load;
 use crate::ledger::Ledger;
 use crate::retention::RunReport;
-use crate::retention::report::{PolicyReport, RunResult, Summary};
+use crate::retention::report::{PolicyReport, RunResult};
 use crate::run::{RunContext, RunRequest};
 
 const START: i64 = 1_795_402_800;
@@ -68,37 +68,12 @@ fn report(request: &RunRequest, context: &RunContext) -> RunReport {
             .iter()
             .find(|entry| entry.policy.name == *name)
             .unwrap();
-        PolicyReport {
-            policy: name.clone(),
-            mode: entry.policy.mode,
-            zone: entry.policy.zone,
-            result: RunResult::Success,
-            refusals: Vec::new(),
-            digest: None,
-            summary: Summary::default(),
-            rows: Vec::new(),
-            sent: BTreeMap::new(),
-            restarted: BTreeMap::new(),
-            left: 0,
-            approved: 0,
-            when_enforced: None,
-        }
+        PolicyReport::new(name.clone(), entry.policy.mode, entry.policy.zone, RunResult::Success)
     };
     RunReport {
         run_id: Some("id".to_owned()),
-        at: request.now,
-        finished_at: request.now,
         policies: request.policies.iter().flatten().map(of).collect(),
-        unmanaged: Vec::new(),
-        overlaps: Vec::new(),
-        skipped: Vec::new(),
-        instances: BTreeMap::new(),
-        unconfirmed: BTreeMap::new(),
-        calls: 0,
-        ledger_head: None,
-        settled_earlier: Vec::new(),
-        notices: Vec::new(),
-        fates: HashMap::new(),
+        ..RunReport::new(request.now)
     }
 }
 

@@ -219,16 +219,6 @@ impl Error {
 
     /// The error and all its causes in one line; a cause that only repeats what stands before it is left out.
     pub fn chain(&self) -> String {
-        let mut text = self.to_string();
-        let mut cause = std::error::Error::source(self);
-        while let Some(error) = cause {
-            let words = error.to_string();
-            if !text.ends_with(&words) {
-                text.push_str(": ");
-                text.push_str(&words);
-            }
-            cause = error.source();
-        }
-        text
+        crate::wording::error_chain(self)
     }
 }

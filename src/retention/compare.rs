@@ -7,8 +7,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
+use serde::{Serialize, Serializer};
 
 use super::report::Tally;
+use super::view::{BackupView, Reasons};
 use super::{Backup, ExpireReason, Hold, Instance, KeepReason, KeptBy, Mode, Policy, PolicyName, Verdict, decide};
 
 /// One of the two: the policies that claim an instance, and the holds in force.
@@ -98,17 +100,61 @@ impl Changed {
     }
 }
 
+impl Serialize for DiffOutcome {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        #[derive(Serialize)]
+        struct View<'a> {
+            fate: &'static str,
+            policy: Option<&'a PolicyName>,
+            /// Of an expired one: whether it is deleted, or would be if the policy were enforced.
+            mode: Option<Mode>,
+            reasons: Reasons<'a>,
+        }
+        let (mode, reasons) = match self {
+            Self::Unmanaged => (None, Reasons::None),
+            Self::Keep(_, reasons) => (None, Reasons::Keep(reasons)),
+            Self::Expire { mode, reason, .. } => (Some(*mode), Reasons::Expire(*reason)),
+        };
+        let view = View {
+            fate: self.key(),
+            policy: self.policy(),
+            mode,
+            reasons,
+        };
+        view.serialize(serializer)
+    }
+}
+
+impl Serialize for Changed {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        #[derive(Serialize)]
+        struct View<'a> {
+            #[serde(flatten)]
+            backup: BackupView<'a>,
+            now: &'a DiffOutcome,
+            then: &'a DiffOutcome,
+        }
+        let view = View {
+            backup: BackupView::of(&self.instance, &self.backup),
+            now: &self.now,
+            then: &self.then,
+        };
+        view.serialize(serializer)
+    }
+}
+
 /// All changes under one policy: the one that lets the backup go, on whichever side it goes.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize)]
 pub struct Group {
-    /// Each of them, in the order in which they were found.
-    pub changes: Vec<Changed>,
     /// Those that go and stayed before.
     pub would_go: Tally,
     /// Those of them that a dry-run policy lets go: they are not deleted while it is one.
+    #[serde(skip)]
     pub in_dry_run: Tally,
     /// Those that stay and went before.
     pub would_stay: Tally,
+    /// Each of them, in the order in which they were found.
+    pub changes: Vec<Changed>,
 }
 
 impl Group {
@@ -129,10 +175,10 @@ impl Group {
     #[must_use]
     pub fn and(&self, other: &Self) -> Self {
         Self {
-            changes: Vec::new(),
             would_go: self.would_go.and(other.would_go),
             in_dry_run: self.in_dry_run.and(other.in_dry_run),
             would_stay: self.would_stay.and(other.would_stay),
+            changes: Vec::new(),
         }
     }
 }

@@ -9,10 +9,12 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
+use serde::Serialize;
 
 use super::evaluate::FUTURE_TOLERANCE;
 use super::report::Tally;
 use super::streams::{is_in_scope, streams};
+use super::view::stamp;
 use super::{
     Backup, BackupId, BackupKind, BackupStatus, Databases, Decision, Engine, ExpireReason, Hold, Instance, Policy,
     PolicyName, Verdict, decide,
@@ -358,15 +360,19 @@ fn unknown() -> Backup {
 }
 
 /// One week of a forecast, of all instances together.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Week {
     /// Its first moment.
+    #[serde(serialize_with = "stamp")]
     pub from: DateTime<Utc>,
     /// The first moment after it.
+    #[serde(serialize_with = "stamp")]
     pub until: DateTime<Utc>,
     /// What came.
+    #[serde(rename = "new")]
     pub came: Tally,
     /// What went.
+    #[serde(rename = "go")]
     pub went: Tally,
     /// What is there at its end.
     pub left: Tally,

@@ -21,6 +21,7 @@ pub mod report;
 pub mod span;
 pub mod streams;
 mod tzif;
+pub mod view;
 pub mod what_if;
 pub mod zone;
 

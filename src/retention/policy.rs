@@ -78,6 +78,15 @@ pub enum KeepRule {
 }
 
 impl KeepRule {
+    /// Its value, as the configuration writes it.
+    pub fn value(self) -> String {
+        match self {
+            Self::Last(Count::All) | Self::Counted(_, Count::All) => "all".to_owned(),
+            Self::Last(Count::AtMost(most)) | Self::Counted(_, Count::AtMost(most)) => most.to_string(),
+            Self::Within(span) | Self::WithinPeriod(_, span) => span.to_string(),
+        }
+    }
+
     /// The rule's own key in the configuration and in every report.
     pub fn key(self) -> &'static str {
         match self {

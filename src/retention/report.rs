@@ -268,6 +268,25 @@ impl GuardVerdict {
 }
 
 impl PolicyReport {
+    /// Of a policy that ended so, and found and did nothing.
+    pub fn new(policy: PolicyName, mode: Mode, zone: Zone, result: RunResult) -> Self {
+        Self {
+            policy,
+            mode,
+            zone,
+            result,
+            refusals: Vec::new(),
+            digest: None,
+            summary: Summary::default(),
+            rows: Vec::new(),
+            sent: BTreeMap::new(),
+            restarted: BTreeMap::new(),
+            left: 0,
+            approved: 0,
+            when_enforced: None,
+        }
+    }
+
     /// What the guard said of its plan.
     pub fn verdict(&self) -> GuardVerdict {
         GuardVerdict::of(!self.refusals.is_empty(), self.result.has_read())
@@ -353,7 +372,7 @@ fn by_key<S: Serializer>(reason: &SkipReason, serializer: S) -> Result<S::Ok, S:
 }
 
 /// Policies that claim the same instances.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Overlap {
     /// Their names, in the configuration's order.
     pub policies: Vec<PolicyName>,
@@ -432,34 +451,13 @@ pub struct RunReport {
 }
 
 impl RunReport {
-    /// The report of a run that has none of its own: every policy ended like this.
-    pub fn failed_report<'p>(
-        policies: impl Iterator<Item = &'p Policy>,
-        (at, finished_at): (DateTime<Utc>, DateTime<Utc>),
-        result: RunResult,
-        refusal: Option<&Refusal>,
-    ) -> Self {
-        let of = |policy: &Policy| PolicyReport {
-            policy: policy.name.clone(),
-            mode: policy.mode,
-            zone: policy.zone,
-            result,
-            refusals: refusal.cloned().into_iter().collect(),
-            digest: None,
-            summary: Summary::default(),
-            rows: Vec::new(),
-            sent: BTreeMap::new(),
-            restarted: BTreeMap::new(),
-            left: 0,
-            approved: 0,
-            when_enforced: None,
-        };
+    /// At this moment, with nothing found and done.
+    pub fn new(at: DateTime<Utc>) -> Self {
         Self {
-            // It may have had one, which went down with it; the metrics count what has one.
-            run_id: Some(String::new()),
+            run_id: None,
             at,
-            finished_at,
-            policies: policies.map(of).collect(),
+            finished_at: at,
+            policies: Vec::new(),
             unmanaged: Vec::new(),
             overlaps: Vec::new(),
             skipped: Vec::new(),
@@ -470,6 +468,26 @@ impl RunReport {
             settled_earlier: Vec::new(),
             notices: Vec::new(),
             fates: HashMap::new(),
+        }
+    }
+
+    /// The report of a run that has none of its own: every policy ended like this.
+    pub fn failed_report<'p>(
+        policies: impl Iterator<Item = &'p Policy>,
+        (at, finished_at): (DateTime<Utc>, DateTime<Utc>),
+        result: RunResult,
+        refusal: Option<&Refusal>,
+    ) -> Self {
+        let of = |policy: &Policy| PolicyReport {
+            refusals: refusal.cloned().into_iter().collect(),
+            ..PolicyReport::new(policy.name.clone(), policy.mode, policy.zone, result)
+        };
+        Self {
+            // It may have had one, which went down with it; the metrics count what has one.
+            run_id: Some(String::new()),
+            finished_at,
+            policies: policies.map(of).collect(),
+            ..Self::new(at)
         }
     }
 

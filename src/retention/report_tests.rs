@@ -129,22 +129,12 @@ fn policy(sent: [(&str, &[(&str, u64)]); 2], rows: Vec<Row>) -> PolicyReport {
         ..Sent::default()
     };
     PolicyReport {
-        policy: "production".into(),
-        mode: Mode::Enforce,
-        zone: Zone::UTC,
-        result: RunResult::Success,
-        refusals: Vec::new(),
-        digest: None,
-        summary: Summary::default(),
         rows,
         sent: sent
             .into_iter()
             .map(|(project, sent)| (project.into(), fates(sent)))
             .collect(),
-        restarted: BTreeMap::new(),
-        left: 0,
-        approved: 0,
-        when_enforced: None,
+        ..PolicyReport::new("production".into(), Mode::Enforce, Zone::UTC, RunResult::Success)
     }
 }
 
@@ -157,20 +147,8 @@ fn a_report_sums_over_policies_and_projects_and_marks_every_row_of_a_backup() {
     let two = policy([("a", &[("accepted", 10)]), ("b", &[])], vec![row("b2")]);
     let at = DateTime::UNIX_EPOCH;
     let mut report = RunReport {
-        run_id: None,
-        at,
-        finished_at: at,
         policies: vec![one, two],
-        unmanaged: Vec::new(),
-        overlaps: Vec::new(),
-        skipped: Vec::new(),
-        instances: BTreeMap::new(),
-        unconfirmed: BTreeMap::new(),
-        calls: 0,
-        ledger_head: None,
-        settled_earlier: Vec::new(),
-        notices: Vec::new(),
-        fates: HashMap::new(),
+        ..RunReport::new(at)
     };
     assert_eq!(
         ["accepted", "rejected", "confirmed"].map(|fate| report.sent(fate)),

@@ -7,6 +7,7 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
+use serde::{Serialize, Serializer};
 
 use super::policy::Count;
 use super::{
@@ -61,12 +62,34 @@ pub enum Edit {
     Hold(Box<Hold>),
 }
 
+impl Serialize for Edit {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        #[derive(Serialize)]
+        struct View {
+            key: &'static str,
+            from: String,
+            to: Option<String>,
+        }
+        let view = |key, from, to| View { key, from, to };
+        let view = match self {
+            Self::Rule { from, to } => view(from.key(), from.value(), to.map(KeepRule::value)),
+            Self::MaxAge { from, to } => view("max_age", from.to_string(), to.map(|to| to.to_string())),
+            Self::FailedAfter { from, to } => view("failed_after", from.to_string(), Some(to.to_string())),
+            Self::Name(pattern) => view("keep.names", pattern.as_str().to_owned(), None),
+            // By its id where it was placed by command; one of the configuration has none.
+            Self::Hold(hold) => view("holds", hold.id.clone().unwrap_or_else(|| hold.reason.clone()), None),
+        };
+        view.serialize(serializer)
+    }
+}
+
 /// Edits that, made together, turn the decision.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct EditedValue {
     /// What to write differently.
     pub edits: Vec<Edit>,
     /// How many other backups of this instance would change fate with it.
+    #[serde(rename = "other_backups")]
     pub others: usize,
 }
 

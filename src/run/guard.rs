@@ -9,7 +9,7 @@ use chrono::{DateTime, Utc};
 
 use super::policy_run::{PolicyRun, PolicyRuns};
 use super::{Error, RunContext, RunRequest, blocking, scan};
-use crate::ledger::RefusedPlan;
+use crate::ledger::{Ledger, RefusedPlan};
 use crate::retention::plan::{Approval, Conditions};
 use crate::retention::report::PolicyReport;
 use crate::retention::{ApprovedPlan, BackupId, Freezes, InstanceId, Mode, ProjectName, Refusal};
@@ -34,11 +34,30 @@ pub(super) fn guard(
     policy_runs: PolicyRuns,
 ) -> Result<(Vec<PolicyReport>, Vec<ApprovedPlan>), Error> {
     let freezes = freezes(context, request.now)?;
+    ask_of_all(
+        request,
+        freezes.as_ref(),
+        context.ledger.as_deref(),
+        run_id,
+        scan,
+        policy_runs,
+    )
+}
+
+/// The same under these freezes. Without a ledger nothing is approved by hand, and nothing waits for it.
+pub(super) fn ask_of_all(
+    request: &RunRequest,
+    freeze: Option<&Freezes>,
+    ledger: Option<&Ledger>,
+    run_id: Option<&str>,
+    scan: &mut scan::Scan,
+    policy_runs: PolicyRuns,
+) -> Result<(Vec<PolicyReport>, Vec<ApprovedPlan>), Error> {
     let mut reports = Vec::new();
     let mut approved = Vec::new();
     for (nth, policy_run) in policy_runs.into_accounts().into_iter().enumerate() {
         let policy = Arc::clone(policy_run.policy());
-        let by_hand: HashSet<BackupId> = match &context.ledger {
+        let by_hand: HashSet<BackupId> = match ledger {
             Some(ledger) => blocking(|| ledger.approvals(&policy.name, request.now))?,
             None => HashSet::new(),
         };
@@ -53,7 +72,7 @@ pub(super) fn guard(
             .collect();
         let conditions = Conditions {
             now: request.now,
-            freeze: freezes.as_ref(),
+            freeze,
             clocks: &scan.clocks,
             approved: &by_hand,
         };
@@ -65,7 +84,7 @@ pub(super) fn guard(
         }
         let run = run_id.unwrap_or_default();
         let waiting = waiting_for_approval(run, &report.refusals, &planned, &by_hand, request.now);
-        if let (Some(_), Mode::Enforce, Some(ledger)) = (run_id, policy.mode, &context.ledger) {
+        if let (Some(_), Mode::Enforce, Some(ledger)) = (run_id, policy.mode, ledger) {
             // What waits goes on waiting through a freeze, a wrong clock or a day without listings: the limits were not
             // asked of it then.
             let asked = report.refusals.is_empty() && scan.hit.of(nth) == scan::Coverage::None;
@@ -77,7 +96,7 @@ pub(super) fn guard(
             approved.push(plan);
         }
         // What no run was refused nobody can approve, so a plan names only what a run was refused before.
-        if let (Some(waiting), Some(ledger)) = (&waiting, &context.ledger) {
+        if let (Some(waiting), Some(ledger)) = (&waiting, ledger) {
             let known = blocking(|| ledger.refused_plan(&policy.name, &waiting.digest))?;
             report.digest = known
                 .filter(|plan| plan.is_approvable(request.now))
@@ -92,11 +111,7 @@ pub(super) fn guard(
 
 /// Asks the guard about one policy's whole plan, and of a dry-run policy what it would say if the policy were enforced.
 /// `before` was refused already.
-pub(super) fn ask_guard(
-    policy_run: PolicyRun,
-    conditions: &Conditions<'_>,
-    before: &[Refusal],
-) -> (PolicyReport, ApprovedPlan) {
+fn ask_guard(policy_run: PolicyRun, conditions: &Conditions<'_>, before: &[Refusal]) -> (PolicyReport, ApprovedPlan) {
     let (mut report, plan, if_enforced) = policy_run.close();
     let gravest_first = |refusals: Vec<Refusal>| {
         let mut all = [before, &refusals].concat();

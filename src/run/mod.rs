@@ -42,7 +42,7 @@ pub use ended::{Ended, ended};
 pub use grace::{GracePeriods, OfInstance};
 pub use key_refusals::{refusal_to_keep, refusals_kept};
 pub use notices::{notice_of_hold, notices};
-pub use offline::{BackupsOfFile, decide_file};
+pub use offline::{BackupsOfFile, decide_file, instances_of_file};
 pub use policy_run::Grace;
 pub use projects::Projects;
 
@@ -247,19 +247,14 @@ pub async fn run(request: &RunRequest, context: &RunContext) -> Result<RunReport
     let (reports, approved) = guard(request, context, run_id.as_deref(), &mut scan, policy_runs)?;
     let mut report = RunReport {
         run_id: run_id.clone(),
-        at: request.now,
-        finished_at: request.now,
         policies: reports,
         unmanaged: scan.unmanaged,
         overlaps: scan.overlaps,
         skipped: scan.skipped,
         instances: scan.counts,
-        unconfirmed: BTreeMap::new(),
-        calls: 0,
-        ledger_head: None,
         settled_earlier: scan.settled,
         notices,
-        fates: HashMap::new(),
+        ..RunReport::new(request.now)
     };
     if let (Purpose::Apply { confirm_for }, Some(run_id)) = (request.purpose, &run_id) {
         let listings = scan

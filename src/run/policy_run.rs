@@ -396,19 +396,15 @@ impl PolicyRun {
     /// The numbers and rows so far, the plan for the guard, and the one to ask about as if a dry-run policy were enforced.
     pub(super) fn close(self) -> (PolicyReport, Plan, Plan) {
         let report = PolicyReport {
-            policy: self.policy.name.clone(),
-            mode: self.policy.mode,
-            zone: self.policy.zone,
-            result: RunResult::Success,
-            refusals: Vec::new(),
-            digest: None,
             summary: self.summary,
             rows: self.rows,
-            sent: BTreeMap::new(),
             restarted: self.restarted,
-            left: 0,
-            approved: 0,
-            when_enforced: None,
+            ..PolicyReport::new(
+                self.policy.name.clone(),
+                self.policy.mode,
+                self.policy.zone,
+                RunResult::Success,
+            )
         };
         (report, self.plan, self.if_enforced)
     }

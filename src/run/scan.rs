@@ -87,6 +87,14 @@ impl CoverageByPolicy {
 }
 
 impl Scan {
+    /// One that has found nothing yet, of projects with these clocks.
+    pub(super) fn with_clocks(clocks: BTreeMap<ProjectName, ClockCheck>) -> Self {
+        Self {
+            clocks,
+            ..Self::default()
+        }
+    }
+
     /// A refusal that concerns one instance or project is a skip, too.
     pub(super) fn note_refusal(&mut self, refusal: &Refusal, project_of: impl Fn(&InstanceId) -> Option<ProjectName>) {
         let reason = SkipReason::Guard(refusal.limit());

@@ -1,6 +1,6 @@
 //! Lines as they are written, read back.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex};
 
@@ -47,21 +47,14 @@ fn report(result: RunResult, refusals: Vec<Refusal>) -> RunReport {
     let tally = |count, bytes| Tally { count, bytes };
     RunReport {
         run_id: Some("0193".to_owned()),
-        at: now,
         finished_at: now + TimeDelta::milliseconds(1500),
         policies: vec![PolicyReport {
-            policy: PolicyName::from("production"),
-            mode: Mode::Enforce,
-            zone: Zone::UTC,
-            result,
             refusals,
-            digest: None,
             summary: Summary {
                 keep: tally(61, 610),
                 wait: tally(4, 40),
                 delete: tally(9, 90),
             },
-            rows: Vec::new(),
             sent: BTreeMap::from([(
                 ProjectName::from("prod"),
                 Sent {
@@ -78,13 +71,9 @@ fn report(result: RunResult, refusals: Vec<Refusal>) -> RunReport {
                     confirmed_bytes: 55,
                 },
             )]),
-            restarted: BTreeMap::new(),
             left: 11,
-            approved: 0,
-            when_enforced: None,
+            ..PolicyReport::new(PolicyName::from("production"), Mode::Enforce, Zone::UTC, result)
         }],
-        unmanaged: Vec::new(),
-        overlaps: Vec::new(),
         skipped: vec![Skip {
             project: ProjectName::from("prod"),
             instance: Some(InstanceId::from("i1in04")),
@@ -103,9 +92,7 @@ fn report(result: RunResult, refusals: Vec<Refusal>) -> RunReport {
         unconfirmed: BTreeMap::from([(ProjectName::from("prod"), 12)]),
         calls: 25,
         ledger_head: Some("beef".to_owned()),
-        settled_earlier: Vec::new(),
-        notices: Vec::new(),
-        fates: HashMap::new(),
+        ..RunReport::new(now)
     }
 }
 

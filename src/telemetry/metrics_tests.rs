@@ -1,6 +1,6 @@
 //! The metrics against the contract's table, over a policy's life, and in both text formats.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -105,24 +105,17 @@ fn report(result: RunResult) -> RunReport {
     };
     RunReport {
         run_id: Some("0193".to_owned()),
-        at: at("2026-11-23T03:00:00Z"),
         finished_at: at("2026-11-23T03:01:30.250Z"),
         policies: vec![PolicyReport {
-            policy: policy("a"),
-            mode: Mode::Enforce,
-            zone: Zone::UTC,
-            result,
             refusals: vec![Refusal::MaxDeletions {
                 planned: 501,
                 limit: 500,
             }],
-            digest: None,
             summary: Summary {
                 keep: tally(61, 610),
                 wait: tally(4, 40),
                 delete: tally(9, 90),
             },
-            rows: Vec::new(),
             sent: BTreeMap::from([
                 (
                     project("p1"),
@@ -133,13 +126,9 @@ fn report(result: RunResult) -> RunReport {
                     sent(&[("rejected", 7), ("unanswered", 11)], &[("DBS.200011", 7)], 0),
                 ),
             ]),
-            restarted: BTreeMap::new(),
             left: 13,
-            approved: 0,
-            when_enforced: None,
+            ..PolicyReport::new(policy("a"), Mode::Enforce, Zone::UTC, result)
         }],
-        unmanaged: Vec::new(),
-        overlaps: Vec::new(),
         skipped: vec![Skip {
             project: project("p1"),
             instance: None,
@@ -158,9 +147,7 @@ fn report(result: RunResult) -> RunReport {
         unconfirmed: BTreeMap::from([(project("p1"), 2)]),
         calls: 25,
         ledger_head: Some("beef".to_owned()),
-        settled_earlier: Vec::new(),
-        notices: Vec::new(),
-        fates: HashMap::new(),
+        ..RunReport::new(at("2026-11-23T03:00:00Z"))
     }
 }
 

@@ -2,5 +2,8 @@
 //!
 //! Not for sentences of a command (`cli`), the page (`web`) or the log (`telemetry`).
 
+mod error_chain;
 pub mod remedy;
 pub mod sanitize;
+
+pub use self::error_chain::error_chain;

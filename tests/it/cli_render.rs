@@ -8,11 +8,12 @@ use std::process::{Command, Output, Stdio};
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use rds_retentiond::cli::output::lists::{HistoryEntry, HoldEntry};
 use rds_retentiond::cli::output::report::Kind;
 use rds_retentiond::cli::output::row_buffer::BufferedRows;
 use rds_retentiond::cli::output::theme::Theme;
 use rds_retentiond::cli::output::{decisions, json, lists};
+use rds_retentiond::operations::history::HistoryEntry;
+use rds_retentiond::operations::operator::HoldEntry;
 use rds_retentiond::retention::plan::ClockCheck;
 use rds_retentiond::retention::report::{
     Action, InstanceCounts, Overlap, PolicyReport, Row, RunResult, Sent, Skip, SkipReason, Summary, Tally,
@@ -205,21 +206,7 @@ fn expired_rows(one: &Arc<Instance>) -> Vec<Row> {
 }
 
 fn policy(name: &str, mode: Mode, zone: Zone) -> PolicyReport {
-    PolicyReport {
-        policy: name.into(),
-        mode,
-        zone,
-        result: RunResult::Success,
-        refusals: Vec::new(),
-        digest: None,
-        summary: Summary::default(),
-        rows: Vec::new(),
-        sent: BTreeMap::new(),
-        restarted: BTreeMap::new(),
-        left: 0,
-        approved: 0,
-        when_enforced: None,
-    }
+    PolicyReport::new(name.into(), mode, zone, RunResult::Success)
 }
 
 /// What `plan` would return.
@@ -268,8 +255,6 @@ fn plan() -> RunReport {
         message: message.to_owned(),
     };
     RunReport {
-        run_id: None,
-        at: at("2026-11-23T03:00:00Z"),
         finished_at: at("2026-11-23T03:00:04Z"),
         policies: vec![production, policy("wide", Mode::DryRun, Zone::UTC)],
         unmanaged: vec![instance("prod", "inst-none-in04", "scratch\n", InstanceLife::Listed)],
@@ -290,12 +275,8 @@ fn plan() -> RunReport {
                 failed: 3,
             },
         )]),
-        unconfirmed: BTreeMap::new(),
         calls: 1_412,
-        ledger_head: None,
-        settled_earlier: Vec::new(),
-        notices: Vec::new(),
-        fates: HashMap::new(),
+        ..RunReport::new(at("2026-11-23T03:00:00Z"))
     }
 }
 

@@ -11,7 +11,7 @@ const LAYERS: [&[&str]; 6] = [
     &["retention"],
     &["config", "rds", "ledger", "telemetry"],
     &["run"],
-    &["status"],
+    &["operations", "status"],
     &["daemon", "web"],
     &["cli", "main"],
 ];

@@ -9,9 +9,10 @@ use std::io::{self, Write};
 use serde::Serialize;
 use serde::ser::Serializer;
 
-use super::decision_json::{DecisionJson, Stamp};
+use super::decision_json::DecisionJson;
 use super::row_buffer::{BufferedRows, Fates};
-use crate::retention::report::{GuardVerdict, InstanceCounts, PolicyReport, Restart, Sent, Skip, Summary};
+use crate::retention::report::{GuardVerdict, InstanceCounts, Overlap, PolicyReport, Restart, Sent, Skip};
+use crate::retention::view::{Stamp, SummaryView};
 use crate::retention::{Instance, InstanceId, PolicyName, ProjectName, Refusal, RunReport};
 use crate::wording::sanitize;
 
@@ -118,7 +119,7 @@ struct Report<'a> {
     at: Stamp,
     policies: Policies<'a>,
     unmanaged: Each<'a, std::sync::Arc<Instance>, InstanceJson<'a>>,
-    overlaps: Vec<OverlapJson<'a>>,
+    overlaps: &'a [Overlap],
     skipped: &'a [Skip],
     // Beyond the contract.
     finished_at: Stamp,
@@ -134,10 +135,6 @@ struct Report<'a> {
 
 impl<'a> Report<'a> {
     fn of(report: &'a RunReport, told: &'a BufferedRows) -> Self {
-        let overlaps = report.overlaps.iter().map(|overlap| OverlapJson {
-            policies: &overlap.policies,
-            instances: overlap.instances,
-        });
         Self {
             run_id: report.run_id.as_deref(),
             at: Stamp(report.at),
@@ -147,7 +144,7 @@ impl<'a> Report<'a> {
                 instance_id: &instance.id,
                 instance_name: &instance.name,
             }),
-            overlaps: overlaps.collect(),
+            overlaps: &report.overlaps,
             skipped: &report.skipped,
             finished_at: Stamp(report.finished_at),
             instances: report.instances.values().sum(),
@@ -167,12 +164,6 @@ struct InstanceJson<'a> {
 }
 
 #[derive(Serialize)]
-struct OverlapJson<'a> {
-    policies: &'a [PolicyName],
-    instances: u64,
-}
-
-#[derive(Serialize)]
 #[expect(clippy::struct_field_names, reason = "the contract's names")]
 struct Policy<'a> {
     policy: &'a PolicyName,
@@ -182,7 +173,7 @@ struct Policy<'a> {
     refusal: Option<RefusalJson<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     when_enforced: Option<WhenEnforced<'a>>,
-    summary: SummaryJson,
+    summary: SummaryView,
     decisions: Decisions<'a>,
     // Beyond the contract.
     refusals: Vec<RefusalJson<'a>>,
@@ -206,7 +197,7 @@ impl<'a> Policy<'a> {
                 verdict: GuardVerdict::of(!refusals.is_empty(), report.result.has_read()).as_str(),
                 refusal: refusals.first().map(|refusal| RefusalJson::of(refusal, report)),
             }),
-            summary: SummaryJson::of(&report.summary),
+            summary: report.summary.into(),
             decisions: Decisions {
                 policy: report,
                 fates,
@@ -249,37 +240,6 @@ impl<'a> RefusalJson<'a> {
             message: refusal.to_string(),
             digest: policy.digest.as_deref().filter(|_| refusal.waits_for_approval()),
             instance_id: refusal.instance(),
-        }
-    }
-}
-
-#[derive(Serialize)]
-pub(in crate::cli) struct SummaryJson {
-    keep: u64,
-    wait: u64,
-    delete: u64,
-    bytes: BytesJson,
-}
-
-#[derive(Serialize)]
-struct BytesJson {
-    keep: u64,
-    wait: u64,
-    delete: u64,
-}
-
-impl SummaryJson {
-    pub(in crate::cli) fn of(summary: &Summary) -> Self {
-        let Summary { keep, wait, delete } = summary;
-        Self {
-            keep: keep.count,
-            wait: wait.count,
-            delete: delete.count,
-            bytes: BytesJson {
-                keep: keep.bytes,
-                wait: wait.bytes,
-                delete: delete.bytes,
-            },
         }
     }
 }

@@ -1,73 +1,19 @@
-//! Holds and past runs, as commands list them: tables and JSON.
-//!
-//! The entries are the cli's own: they join what the configuration and the ledger know. Not for reports (`render`).
+//! Holds and past runs, as commands list them: tables and JSON. Not for reports (`report`).
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 
 use anstyle::AnsiColor;
-use chrono::{DateTime, Utc};
-use serde::Serialize;
 
 use super::super::sentences::{clean, count, day, moment, number, size, target};
-use super::decision_json::Stamp;
-use super::json::{self, SummaryJson};
+use super::json;
 use super::table::{Cell, Column, Grid};
-use super::theme::Theme;
-use super::theme::{BOLD, DIM};
+use super::theme::{BOLD, DIM, Theme};
 use super::wrap::paragraph;
-use crate::retention::policy::Mode;
+use crate::operations::history::HistoryEntry;
+use crate::operations::operator::HoldEntry;
+use crate::retention::Zone;
 use crate::retention::report::{RunResult, Summary, Tally};
-use crate::retention::{BackupId, Hold, HoldTarget, Pattern, PolicyName, Zone};
-
-/// A hold and what is known of it.
-#[derive(Clone, Debug)]
-pub struct HoldEntry {
-    /// The hold; its id is `None` when it stands in the configuration.
-    pub hold: Hold,
-    /// Whether it holds now.
-    pub active: bool,
-    /// When it was placed by command.
-    pub placed_at: Option<DateTime<Utc>>,
-    /// When it was released.
-    pub released_at: Option<DateTime<Utc>>,
-}
-
-impl HoldEntry {
-    /// Where it was placed: `configuration` or `command`.
-    pub fn source(&self) -> &'static str {
-        if self.hold.id.is_some() {
-            "command"
-        } else {
-            "configuration"
-        }
-    }
-}
-
-/// A past run of one policy.
-#[derive(Clone, Debug)]
-pub struct HistoryEntry {
-    /// The run's id.
-    pub run_id: String,
-    /// The policy.
-    pub policy: PolicyName,
-    /// Whether it acted.
-    pub mode: Mode,
-    /// When it began.
-    pub at: DateTime<Utc>,
-    /// When it ended; `None` for one that never said so.
-    pub finished_at: Option<DateTime<Utc>>,
-    /// How it ended.
-    pub result: Option<RunResult>,
-    /// Its decisions in numbers.
-    pub summary: Option<Summary>,
-    /// What became of what was sent, by the outcome's name.
-    pub sent: BTreeMap<String, u64>,
-    /// Approved, but left to the next run.
-    pub left: u64,
-    /// What the guard said against it.
-    pub message: Option<String>,
-}
 
 /// Draws the holds.
 pub fn holds(out: &mut dyn Write, holds: &[HoldEntry], theme: &Theme) -> io::Result<()> {
@@ -214,88 +160,15 @@ fn result(result: RunResult) -> Cell<'static> {
 
 /// Writes the holds: `{"holds": [...]}`.
 pub fn write_holds(out: &mut dyn Write, holds: &[HoldEntry]) -> io::Result<()> {
-    let holds = holds.iter().map(HoldJson::of).collect();
-    json::write(out, &BTreeMap::<_, Vec<HoldJson<'_>>>::from([("holds", holds)]))
+    json::write(out, &BTreeMap::from([("holds", holds)]))
 }
 
 /// Writes past runs: `{"runs": [...]}`.
 pub fn write_history(out: &mut dyn Write, runs: &[HistoryEntry]) -> io::Result<()> {
-    let runs = runs.iter().map(RunJson::of).collect();
-    json::write(out, &BTreeMap::<_, Vec<RunJson<'_>>>::from([("runs", runs)]))
+    json::write(out, &BTreeMap::from([("runs", runs)]))
 }
 
 /// `61 (71.0 GiB)`
 pub(in crate::cli) fn tally(tally: Tally) -> String {
     format!("{} ({})", number(tally.count), size(tally.bytes))
-}
-
-/// A hold in `holds --format json`.
-#[derive(Serialize)]
-struct HoldJson<'a> {
-    /// `null` for one in the configuration.
-    id: Option<&'a str>,
-    source: &'static str,
-    active: bool,
-    backup_id: Option<&'a BackupId>,
-    instance: Option<&'a str>,
-    name: Option<&'a str>,
-    reason: &'a str,
-    owner: Option<&'a str>,
-    until: Option<Stamp>,
-    placed_at: Option<Stamp>,
-    released_at: Option<Stamp>,
-}
-
-impl<'a> HoldJson<'a> {
-    fn of(entry: &'a HoldEntry) -> Self {
-        let (backup_id, instance, name) = match &entry.hold.target {
-            HoldTarget::Backup(id) => (Some(id), None, None),
-            HoldTarget::Matching { instance, name } => (None, instance.as_ref(), name.as_ref()),
-        };
-        Self {
-            id: entry.hold.id.as_deref(),
-            source: entry.source(),
-            active: entry.active,
-            backup_id,
-            instance: instance.map(Pattern::as_str),
-            name: name.map(Pattern::as_str),
-            reason: &entry.hold.reason,
-            owner: entry.hold.owner.as_deref(),
-            until: entry.hold.until.map(Stamp),
-            placed_at: entry.placed_at.map(Stamp),
-            released_at: entry.released_at.map(Stamp),
-        }
-    }
-}
-
-/// A past run of a policy in `history --format json`.
-#[derive(Serialize)]
-struct RunJson<'a> {
-    run_id: &'a str,
-    policy: &'a PolicyName,
-    mode: &'static str,
-    at: Stamp,
-    finished_at: Option<Stamp>,
-    result: Option<&'static str>,
-    summary: Option<SummaryJson>,
-    sent: &'a BTreeMap<String, u64>,
-    left: u64,
-    message: Option<&'a str>,
-}
-
-impl<'a> RunJson<'a> {
-    fn of(entry: &'a HistoryEntry) -> Self {
-        Self {
-            run_id: &entry.run_id,
-            policy: &entry.policy,
-            mode: entry.mode.as_str(),
-            at: Stamp(entry.at),
-            finished_at: entry.finished_at.map(Stamp),
-            result: entry.result.map(RunResult::as_str),
-            summary: entry.summary.as_ref().map(SummaryJson::of),
-            sent: &entry.sent,
-            left: entry.left,
-            message: entry.message.as_deref(),
-        }
-    }
 }

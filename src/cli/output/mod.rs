@@ -2,10 +2,17 @@
 //!
 //! Takes values and writes them to stdout through [`stdout::Out`]; decides nothing.
 
-pub(in crate::cli) mod decision_json;
+pub(in crate::cli) mod check;
+mod decision_json;
 pub mod decisions;
+pub(in crate::cli) mod diff;
+pub(in crate::cli) mod forecast;
 pub mod json;
+mod labelled;
+pub mod left_out;
 pub mod lists;
+pub mod not_found;
+mod past_deletion;
 pub mod progress;
 pub mod report;
 pub mod row_buffer;
@@ -13,5 +20,6 @@ pub mod show_report;
 pub mod stdout;
 pub mod table;
 pub mod theme;
+pub mod under_way;
 pub mod why;
 pub mod wrap;

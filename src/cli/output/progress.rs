@@ -3,10 +3,11 @@
 //! Not for results or problems: it is wiped before anything else is said, and does not exist when stderr is no terminal.
 
 use std::io::{self, IsTerminal, Stderr, Write};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::super::sentences::number;
+use super::super::sentences::{self, number};
+use crate::run::{OnProgress, Progress as RunProgress};
 
 /// The line is rewritten at most this often.
 const EVERY: Duration = Duration::from_millis(100);
@@ -14,23 +15,6 @@ const EVERY: Duration = Duration::from_millis(100);
 const GUESS_AFTER: Duration = Duration::from_secs(2);
 /// Carriage return, erase to the end of the line.
 const WIPE: &str = "\r\x1b[K";
-
-/// How far a command is.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Values {
-    /// Instances listed and decided.
-    pub instances_done: u64,
-    /// Instances in all; 0 while it is not known.
-    pub instances: u64,
-    /// Backups seen.
-    pub backups: u64,
-    /// Requests made.
-    pub calls: u64,
-    /// Ids sent.
-    pub sent: u64,
-    /// Of so many; 0 until the guard has spoken.
-    pub to_send: u64,
-}
 
 /// The line. May be updated from any thread.
 pub struct Progress<W: Write = Stderr> {
@@ -51,6 +35,13 @@ impl Progress {
         let watched = enabled && stderr.is_terminal();
         Self::on(watched.then_some(stderr), Instant::now())
     }
+
+    /// One for a run, and what keeps it moving.
+    pub fn of_run() -> (Arc<Self>, OnProgress) {
+        let progress = Arc::new(Self::new(true));
+        let line = Arc::clone(&progress);
+        (progress, Arc::new(move |at| line.update(at)))
+    }
 }
 
 impl<W: Write> Progress<W> {
@@ -66,11 +57,11 @@ impl<W: Write> Progress<W> {
     }
 
     /// Says how far it is, unless it said so a moment ago.
-    pub fn update(&self, values: Values) {
+    pub fn update(&self, values: RunProgress) {
         self.update_at(values, Instant::now());
     }
 
-    fn update_at(&self, values: Values, now: Instant) {
+    fn update_at(&self, values: RunProgress, now: Instant) {
         self.with(|line| {
             if line.written.is_some_and(|at| now.duration_since(at) < EVERY) {
                 return;
@@ -104,37 +95,38 @@ impl<W: Write> Drop for Progress<W> {
     }
 }
 
-fn text(values: Values, elapsed: Duration) -> String {
-    let Values {
-        instances_done,
+fn text(values: RunProgress, elapsed: Duration) -> String {
+    let RunProgress {
         instances,
+        of_instances,
         backups,
         calls,
         sent,
-        to_send,
+        of_sent,
     } = values;
-    let of = if instances > 0 {
-        format!("/{}", number(instances))
+    let number = |count: usize| number(count as u64);
+    let of = if of_instances > 0 {
+        format!("/{}", number(of_instances))
     } else {
         String::new()
     };
     let mut text = format!(
         "instances {}{of} · backups {} · {} calls",
-        number(instances_done),
+        number(instances),
         number(backups),
-        number(calls)
+        sentences::number(calls)
     );
-    if to_send > 0 {
+    if of_sent > 0 {
         // Its own pace: what was read before says nothing about how fast deletions are accepted.
         text.push_str(" · sent ");
         text.push_str(&number(sent));
         text.push('/');
-        text.push_str(&number(to_send));
+        text.push_str(&number(of_sent));
         return text;
     }
-    let left = instances.saturating_sub(instances_done);
-    if elapsed >= GUESS_AFTER && instances_done > 0 && left > 0 {
-        let millis = elapsed.as_millis() * u128::from(left) / u128::from(instances_done);
+    let left = of_instances.saturating_sub(instances);
+    if elapsed >= GUESS_AFTER && instances > 0 && left > 0 {
+        let millis = elapsed.as_millis() * left as u128 / instances as u128;
         text.push_str(" · ~");
         text.push_str(&(millis / 1_000 + 1).to_string());
         text.push_str(" s left");
@@ -146,13 +138,13 @@ fn text(values: Values, elapsed: Duration) -> String {
 mod tests {
     use super::*;
 
-    const VALUES: Values = Values {
-        instances_done: 120,
-        instances: 200,
+    const VALUES: RunProgress = RunProgress {
+        instances: 120,
+        of_instances: 200,
         backups: 30_000,
         calls: 412,
         sent: 0,
-        to_send: 0,
+        of_sent: 0,
     };
 
     #[test]
@@ -165,16 +157,19 @@ mod tests {
             text(VALUES, Duration::from_secs(18)),
             "instances 120/200 · backups 30,000 · 412 calls · ~13 s left"
         );
-        let sending = Values {
+        let sending = RunProgress {
             sent: 50,
-            to_send: 1_200,
+            of_sent: 1_200,
             ..VALUES
         };
         assert_eq!(
             text(sending, Duration::from_secs(18)),
             "instances 120/200 · backups 30,000 · 412 calls · sent 50/1,200"
         );
-        let unknown = Values { instances: 0, ..VALUES };
+        let unknown = RunProgress {
+            of_instances: 0,
+            ..VALUES
+        };
         assert_eq!(
             text(unknown, Duration::from_secs(18)),
             "instances 120 · backups 30,000 · 412 calls"

@@ -1,8 +1,4 @@
-//! The answer of `why` in words; as JSON, in `json`.
-//!
-//! Pure. Not for finding out: that is `why`.
-
-pub(in crate::cli) mod json;
+//! The answer of `why` in words. Not for finding out: that is `operations::why`.
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
@@ -10,74 +6,26 @@ use std::io::{self, Write};
 use anstyle::AnsiColor;
 use chrono::{DateTime, Utc};
 
-use super::super::explain::{Answer, BackupInterval, PolicyAnswer, Present, is_enforced, keepers};
-use super::super::forecast::length;
 use super::super::sentences::{age, clean, count, databases, day, expired, keep, moment, shell_word, size, timestamp};
-use super::theme::{BOLD, DIM, Theme};
-use super::wrap::{paragraph, wrap};
-use crate::ledger::{DeletionState, PastDeletion};
+use super::labelled::{Lines, headline};
+use super::past_deletion::{became, draw_past};
+use super::theme::{BOLD, Theme};
+use crate::operations::answer::{Answer, BackupInterval, PolicyAnswer, Present};
+use crate::operations::forecast::length;
 use crate::retention::policy::Count;
 use crate::retention::what_if::{Bound, Edit, EditedValue};
-use crate::retention::{
-    Databases, ExpireReason, Freezes, KeepReason, KeepRule, KeptBy, Outcome, Series, Verdict, Zone,
-};
+use crate::retention::{Databases, Freezes, KeepReason, KeepRule, KeptBy, Series, Verdict, Zone};
 use crate::wording::remedy::end_freeze;
 
-/// Where the second column begins.
-const LABEL: usize = 14;
 /// No more proposals than this are of use.
 const MOST_EDITS: usize = 3;
-
-/// Writes lines with a label in front, wrapped behind it.
-struct Lines<'a> {
-    out: &'a mut dyn Write,
-    theme: &'a Theme,
-}
-
-impl Lines<'_> {
-    fn say(&mut self, label: &str, text: &str) -> io::Result<()> {
-        let room = self
-            .theme
-            .width
-            .map_or(usize::MAX, |width| width.saturating_sub(LABEL + 2).max(30));
-        for (nth, line) in wrap(text, room).into_iter().enumerate() {
-            self.line(if nth == 0 { label } else { "" }, line)?;
-        }
-        Ok(())
-    }
-
-    /// A command to type stays on one line: a shell takes it as it is copied.
-    fn line(&mut self, label: &str, text: &str) -> io::Result<()> {
-        let padding = LABEL.saturating_sub(label.len());
-        writeln!(self.out, "  {}{:padding$}{text}", self.theme.paint(DIM, label), "")
-    }
-
-    fn command(&mut self, label: &str, text: &str) -> io::Result<()> {
-        let painted = self.theme.paint(AnsiColor::Cyan.on_default(), text);
-        self.line(label, &painted)
-    }
-}
-
-/// The name and what becomes of it; the id below, where it can be copied whole.
-fn headline(out: &mut dyn Write, theme: &Theme, name: &str, id: &str, fate: &str, colour: AnsiColor) -> io::Result<()> {
-    let name = clean(name);
-    let room = theme.width.unwrap_or(usize::MAX);
-    if unicode_width::UnicodeWidthStr::width(&*name) + 2 + fate.len() <= room {
-        let fate = theme.paint(colour.on_default().bold(), fate);
-        writeln!(out, "{}: {fate}", theme.paint(BOLD, &name))?;
-    } else {
-        paragraph(out, theme, 0, 2, BOLD, &name)?;
-        paragraph(out, theme, 2, 0, colour.on_default().bold(), fate)?;
-    }
-    Lines { out, theme }.line("id", &clean(id))
-}
 
 /// Draws the answer for a person.
 pub(in crate::cli) fn draw(out: &mut dyn Write, answer: &Answer, theme: &Theme) -> io::Result<()> {
     if let Some(present) = &answer.present {
         draw_present(out, answer, present, theme)?;
     }
-    for (nth, past) in answer.past.iter().enumerate() {
+    for (nth, past) in answer.deletions().iter().enumerate() {
         if nth > 0 || answer.present.is_some() {
             writeln!(out)?;
         }
@@ -120,11 +68,11 @@ fn draw_present(out: &mut dyn Write, answer: &Answer, present: &Present, theme: 
             clean(backup.status.as_str())
         ),
     )?;
-    if present.sayings.is_empty() {
+    if present.policies.is_empty() {
         return lines.say("policies", &unmanaged(present));
     }
-    for saying in &present.sayings {
-        draw_saying(lines.out, answer, present, saying, theme)?;
+    for answered in &present.policies {
+        draw_policy(lines.out, answer, present, answered, theme)?;
     }
     if let Some(Freezes {
         longest: freeze,
@@ -166,28 +114,28 @@ fn fate_of(answer: &Answer, present: &Present) -> (&'static str, AnsiColor) {
     if let Some(past) = answer.under_way() {
         return became(past.state);
     }
-    if present.sayings.is_empty() {
+    if present.policies.is_empty() {
         return ("not managed", AnsiColor::Green);
     }
     if present.is_kept() {
         return ("kept", AnsiColor::Green);
     }
-    if !present.sayings.iter().any(|saying| is_enforced(&saying.policy)) {
+    if !present.policies.iter().any(PolicyAnswer::is_enforced) {
         return (
             "expired, but every policy that says so is a dry-run: it stays",
             AnsiColor::Yellow,
         );
     }
-    let is_due = |saying: &PolicyAnswer| {
-        is_enforced(&saying.policy) && saying.since.is_some() && saying.due_at.is_some_and(|due| due <= answer.at)
+    let is_due = |answered: &PolicyAnswer| {
+        answered.is_enforced() && answered.since.is_some() && answered.due_at.is_some_and(|due| due <= answer.at)
     };
-    if present.sayings.iter().any(is_due) {
+    if present.policies.iter().any(is_due) {
         if answer.freeze.is_some() {
             ("due, but everything is frozen", AnsiColor::Yellow)
         } else {
             ("due: the next run deletes it, if the guard lets it", AnsiColor::Red)
         }
-    } else if present.sayings.iter().any(|saying| saying.since.is_some()) {
+    } else if present.policies.iter().any(|answered| answered.since.is_some()) {
         ("expired, in its grace", AnsiColor::Yellow)
     } else {
         ("expired, its grace has not begun", AnsiColor::Yellow)
@@ -203,14 +151,14 @@ fn ago(now: DateTime<Utc>, at: DateTime<Utc>) -> String {
     }
 }
 
-fn draw_saying(
+fn draw_policy(
     out: &mut dyn Write,
     answer: &Answer,
     present: &Present,
-    saying: &PolicyAnswer,
+    answered: &PolicyAnswer,
     theme: &Theme,
 ) -> io::Result<()> {
-    let policy = &saying.policy;
+    let policy = &answered.policy;
     writeln!(
         out,
         "\npolicy {}, {}, times in {}",
@@ -219,23 +167,23 @@ fn draw_saying(
         policy.zone
     )?;
     let mut lines = Lines { out, theme };
-    match &saying.verdict {
+    match &answered.verdict {
         Verdict::Keep(reasons) => {
-            for (nth, text) in kept_by(saying, reasons).iter().enumerate() {
+            for (nth, text) in kept_by(answered, reasons).iter().enumerate() {
                 lines.say(if nth == 0 { "kept by" } else { "" }, text)?;
             }
             if reasons.iter().any(|reason| reason.keeper == KeptBy::Changed) {
                 let id = shell_word(present.instance.id.as_str());
-                lines.command("to accept it", &format!("{} approve --listing {id}", answer.program))?;
-            } else if let Some(would_go) = &saying.would_go {
-                draw_to_let_go(&mut lines, answer, would_go, policy.min_backups.get())?;
+                lines.command("to accept it", &format!("{} approve --listing {id}", theme.program))?;
+            } else if let Some(would_go) = &answered.would_go {
+                draw_to_let_go(&mut lines, would_go, policy.min_backups.get())?;
             }
         }
         Verdict::Expire(reason) => {
             lines.say("expired", expired(*reason))?;
-            let others: Vec<_> = keepers(present).into_iter().map(|name| clean(name.as_str())).collect();
+            let others: Vec<_> = present.keepers().map(|name| clean(name.as_str())).collect();
             if others.is_empty() {
-                draw_grace(&mut lines, answer.at, saying)?;
+                draw_grace(&mut lines, answer.at, answered)?;
             } else {
                 let text = format!(
                     "kept by {}: it goes, and its grace begins, only when {} it go, too",
@@ -244,31 +192,31 @@ fn draw_saying(
                 );
                 lines.say("but", &text)?;
             }
-            let edits = saying
+            let edits = answered
                 .would_stay
                 .iter()
                 .take(MOST_EDITS)
-                .map(|change| sentence(answer, change, "stay"));
+                .map(|change| sentence(&theme.program, change, "stay"));
             for (nth, text) in edits.enumerate() {
                 lines.say(if nth == 0 { "to keep it" } else { "or" }, &text)?;
             }
             let id = shell_word(present.backup.id.as_str());
-            let label = if saying.would_stay.is_empty() {
+            let label = if answered.would_stay.is_empty() {
                 "to keep it"
             } else {
                 "or"
             };
-            lines.command(label, &format!("{} hold {id} --reason …", answer.program))?;
+            lines.command(label, &format!("{} hold {id} --reason …", theme.program))?;
         }
     }
     Ok(())
 }
 
-fn draw_grace(lines: &mut Lines<'_>, now: DateTime<Utc>, saying: &PolicyAnswer) -> io::Result<()> {
-    let policy = &saying.policy;
+fn draw_grace(lines: &mut Lines<'_>, now: DateTime<Utc>, answered: &PolicyAnswer) -> io::Result<()> {
+    let policy = &answered.policy;
     let zone = policy.zone;
     let grace = policy.grace;
-    match saying.since {
+    match answered.since {
         Some(since) => lines.say(
             "since",
             &format!(
@@ -276,23 +224,23 @@ fn draw_grace(lines: &mut Lines<'_>, now: DateTime<Utc>, saying: &PolicyAnswer) 
                 moment(since, zone)
             ),
         )?,
-        None if is_enforced(policy) && grace.is_zero() => {
+        None if answered.is_enforced() && grace.is_zero() => {
             lines.say("since", "no run has seen it expired yet; it has no grace")?;
         }
-        None if is_enforced(policy) => lines.say(
+        None if answered.is_enforced() => lines.say(
             "since",
             &format!("no run has seen it expired yet; its grace of {grace} begins with the next one"),
         )?,
         None => lines.say("since", "a dry-run begins no grace")?,
     }
-    if !is_enforced(policy) {
+    if !answered.is_enforced() {
         return Ok(());
     }
-    let Some(due) = saying.due_at else {
+    let Some(due) = answered.due_at else {
         return lines.say("due", "never: its grace does not end within the calendar");
     };
-    let is_due = due <= now && saying.since.is_some();
-    let run = match saying.next_run {
+    let is_due = due <= now && answered.since.is_some();
+    let run = match answered.next_run {
         Some(run) => format!("the run at {} deletes it", moment(run, zone)),
         None => "the next `apply` deletes it (the policy has no schedule)".to_owned(),
     };
@@ -301,7 +249,10 @@ fn draw_grace(lines: &mut Lines<'_>, now: DateTime<Utc>, saying: &PolicyAnswer) 
 }
 
 fn draw_until(out: &mut dyn Write, present: &Present, theme: &Theme) -> io::Result<()> {
-    let zone = present.sayings.first().map_or(Zone::UTC, |saying| saying.policy.zone);
+    let zone = present
+        .policies
+        .first()
+        .map_or(Zone::UTC, |answered| answered.policy.zone);
     let mut lines = Lines { out, theme };
     let alone = match present.expires_at {
         Some(at) => format!("{}, if no new backups are made", moment(at, zone)),
@@ -331,12 +282,15 @@ fn draw_until(out: &mut dyn Write, present: &Present, theme: &Theme) -> io::Resu
 }
 
 /// What keeps it, a line a rule: `daily: 7`, slot 3 of 7. What the series of databases repeat of the full one is said once.
-fn kept_by(saying: &PolicyAnswer, reasons: &[KeepReason]) -> Vec<String> {
+fn kept_by(answered: &PolicyAnswer, reasons: &[KeepReason]) -> Vec<String> {
     if reasons.iter().any(|reason| reason.keeper == KeptBy::TooNewFailed) {
         // Two reasons under one name in JSON; here it can be told which.
-        return vec![match saying.would_go {
+        return vec![match answered.would_go {
             Some(Err(Bound::NoNewer)) => "FAILED, and no newer one is COMPLETED".to_owned(),
-            _ => format!("FAILED, and `failed_after: {}` is not over", saying.policy.failed_after),
+            _ => format!(
+                "FAILED, and `failed_after: {}` is not over",
+                answered.policy.failed_after
+            ),
         }];
     }
     let mut series: Vec<(String, Option<Vec<&str>>, bool)> = Vec::new();
@@ -389,15 +343,10 @@ fn by(reason: &KeepReason) -> String {
 
 /// A rule as the configuration writes it.
 fn written(rule: KeepRule) -> String {
-    let value = match rule {
-        KeepRule::Last(Count::All) | KeepRule::Counted(_, Count::All) => "all".to_owned(),
-        KeepRule::Last(Count::AtMost(most)) | KeepRule::Counted(_, Count::AtMost(most)) => most.to_string(),
-        KeepRule::Within(span) | KeepRule::WithinPeriod(_, span) => span.to_string(),
-    };
-    format!("{}: {value}", rule.key())
+    format!("{}: {}", rule.key(), rule.value())
 }
 
-fn edit(answer: &Answer, edit: &Edit) -> String {
+fn edit(program: &str, edit: &Edit) -> String {
     match edit {
         Edit::Rule { from, to: Some(to) } => format!("`{}` instead of `{}`", written(*to), written(*from)),
         Edit::Rule { from, to: None } => format!("without `{}`", written(*from)),
@@ -406,14 +355,14 @@ fn edit(answer: &Answer, edit: &Edit) -> String {
         Edit::FailedAfter { from, to } => format!("`failed_after: {to}` instead of `{from}`"),
         Edit::Name(pattern) => format!("`keep.names` without `{}`", clean(pattern.as_str())),
         Edit::Hold(hold) => match &hold.id {
-            Some(id) => format!("`{} release {}`", answer.program, shell_word(id)),
+            Some(id) => format!("`{program} release {}`", shell_word(id)),
             None => format!("`holds` without the one for `{}`", clean(&hold.reason)),
         },
     }
 }
 
-fn sentence(answer: &Answer, change: &EditedValue, what: &str) -> String {
-    let edits: Vec<String> = change.edits.iter().map(|one| edit(answer, one)).collect();
+fn sentence(program: &str, change: &EditedValue, what: &str) -> String {
+    let edits: Vec<String> = change.edits.iter().map(|one| edit(program, one)).collect();
     let others = match change.others {
         0 => "no other backup of this instance changes with it".to_owned(),
         others => format!(
@@ -424,14 +373,9 @@ fn sentence(answer: &Answer, change: &EditedValue, what: &str) -> String {
     format!("{}; {others}", edits.join(" and "))
 }
 
-fn draw_to_let_go(
-    lines: &mut Lines<'_>,
-    answer: &Answer,
-    would_go: &Result<EditedValue, Bound>,
-    floor: u32,
-) -> io::Result<()> {
+fn draw_to_let_go(lines: &mut Lines<'_>, would_go: &Result<EditedValue, Bound>, floor: u32) -> io::Result<()> {
     let text = match would_go {
-        Ok(change) => sentence(answer, change, "go"),
+        Ok(change) => sentence(&lines.theme.program, change, "go"),
         Err(Bound::Floor) => format!(
             "nothing but {}: it is among the newest {floor} (min_backups), which stay whatever the rules say",
             if floor == 1 { "a newer backup" } else { "newer backups" }
@@ -445,103 +389,4 @@ fn draw_to_let_go(
         Err(Bound::NotByRule) => "no edit: it is not kept by a rule".to_owned(),
     };
     lines.say("to let it go", &text)
-}
-
-/// What became of a deletion, in few words.
-fn became(state: DeletionState) -> (&'static str, AnsiColor) {
-    match state {
-        DeletionState::Confirmed => ("deleted", AnsiColor::Red),
-        DeletionState::Accepted => ("deletion accepted, not yet confirmed", AnsiColor::Yellow),
-        DeletionState::Rejected => ("a deletion was rejected", AnsiColor::Yellow),
-        DeletionState::Unanswered => ("a deletion was never answered", AnsiColor::Yellow),
-        DeletionState::Intended => ("a deletion is under way, or its process was killed", AnsiColor::Yellow),
-        DeletionState::Withdrawn => ("a deletion was planned and not sent", AnsiColor::Yellow),
-        DeletionState::Resent => ("a deletion was asked for, and asked for again later", AnsiColor::Yellow),
-        DeletionState::Returned => ("a deletion was accepted, and yet it is still there", AnsiColor::Yellow),
-    }
-}
-
-fn draw_past(out: &mut dyn Write, past: &PastDeletion, present: bool, theme: &Theme) -> io::Result<()> {
-    let (word, colour) = became(past.state);
-    if present {
-        writeln!(out, "{}", theme.paint(colour.on_default().bold(), word))?;
-    } else {
-        headline(out, theme, &past.backup_name, past.backup.as_str(), word, colour)?;
-    }
-    let mut lines = Lines { out, theme };
-    if !present {
-        lines.say(
-            "instance",
-            &format!(
-                "{} ({}, project {})",
-                clean(&past.instance_name),
-                clean(past.instance_id.as_str()),
-                clean(past.project.as_str())
-            ),
-        )?;
-        lines.say(
-            "backup",
-            &format!(
-                "begun {}, {}, {}",
-                timestamp(past.begin_time),
-                size(past.size_bytes),
-                clean(&past.status)
-            ),
-        )?;
-    }
-    draw_request(&mut lines, past)?;
-    let rule = ExpireReason::from_key(&past.rule)
-        .map_or_else(|| clean(&past.rule).into_owned(), |reason| expired(reason).to_owned());
-    lines.say("by policy", &format!("{}: {rule}", clean(past.policy.as_str())))?;
-    lines.say(
-        "on listing",
-        &format!(
-            "of {} read at {}, with {}",
-            clean(&past.instance_name),
-            timestamp(past.listing.read_at),
-            count(past.listing.count, "manual backup")
-        ),
-    )?;
-    lines.say(
-        "record",
-        &format!(
-            "ledger row {}, configuration {}",
-            past.request,
-            clean(&past.config_sha256)
-        ),
-    )
-}
-
-/// When it was asked for, what was answered, and what a listing said later.
-fn draw_request(lines: &mut Lines<'_>, past: &PastDeletion) -> io::Result<()> {
-    lines.say(
-        if past.was_sent() { "asked for" } else { "planned" },
-        &format!(
-            "{} in run {}, attempt {}",
-            timestamp(past.sent_at),
-            clean(&past.run),
-            past.attempt
-        ),
-    )?;
-    if let Some(at) = past.answered_at {
-        let answer = match &past.outcome {
-            Some(Outcome::Accepted) => "accepted".to_owned(),
-            Some(Outcome::Rejected { code, message }) => format!("rejected: {} {}", clean(code), clean(message)),
-            Some(Outcome::Unanswered { why }) => format!("unanswered: {}", clean(why)),
-            None => "no word of this backup".to_owned(),
-        };
-        let request = past
-            .request_id
-            .as_ref()
-            .map_or_else(String::new, |id| format!(" (API request {})", clean(id)));
-        lines.say("answered", &format!("{} {answer}{request}", timestamp(at)))?;
-    }
-    match (past.settled_at, past.state) {
-        (Some(at), DeletionState::Confirmed) => {
-            lines.say("gone", &format!("{}, confirmed by a listing", timestamp(at)))?;
-        }
-        (Some(at), _) => lines.say("returned", &format!("{}, still listed", timestamp(at)))?,
-        (None, _) => {}
-    }
-    Ok(())
 }

@@ -1,13 +1,13 @@
 //! The page as text: hostile names, size, what it says. How it looks and whether everybody can use it is checked in a
 //! browser by `tests/ops/check-page`.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::*;
-use crate::retention::report::{Action, PolicyReport, Row, RunResult, Summary};
+use crate::retention::report::{Action, PolicyReport, Row, RunResult};
 use crate::retention::{
     Backup, BackupKind, BackupStatus, Count, Databases, Engine, ExpireReason, Freeze, Hold, HoldTarget, Instance,
     InstanceLife, KeepReason, KeepRule, KeptBy, Mode, Period, PolicyName, Refusal, RunReport, Series, Zone,
@@ -92,33 +92,12 @@ fn config_status() -> ConfigStatus {
 fn status(instances: u32, backups: u32) -> Status {
     let report = RunReport {
         run_id: Some("run-1".to_owned()),
-        at: now(),
-        finished_at: now(),
         policies: vec![PolicyReport {
-            policy: "production".into(),
-            mode: Mode::Enforce,
-            zone: Zone::UTC,
-            result: RunResult::Success,
-            refusals: Vec::new(),
-            digest: None,
-            summary: Summary::default(),
             rows: rows(instances, backups),
-            sent: BTreeMap::new(),
-            restarted: BTreeMap::new(),
-            left: 0,
-            approved: 0,
-            when_enforced: None,
+            ..PolicyReport::new("production".into(), Mode::Enforce, Zone::UTC, RunResult::Success)
         }],
-        unmanaged: Vec::new(),
-        overlaps: Vec::new(),
-        skipped: Vec::new(),
-        instances: BTreeMap::new(),
-        unconfirmed: BTreeMap::new(),
         calls: 1,
-        ledger_head: None,
-        settled_earlier: Vec::new(),
-        notices: Vec::new(),
-        fates: HashMap::new(),
+        ..RunReport::new(now())
     };
     Status {
         version: "0.0.0",

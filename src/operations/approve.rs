@@ -1,0 +1,99 @@
+//! `approve`: what the guard refused is let run, exactly as it was shown.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+
+use chrono::{DateTime, Utc};
+
+use super::error::Error;
+use super::operator::open;
+use crate::config::Config;
+use crate::ledger::{APPROVABLE_FOR, Actor, Ledger, RefusedPlan, SeenBackup};
+use crate::retention::{BackupId, PolicyName};
+use crate::run;
+
+/// The refused plans of a policy that can be approved now, and the state they are in.
+pub struct RefusedPlans {
+    /// The state.
+    pub ledger: Ledger,
+    /// Oldest first.
+    pub plans: Vec<RefusedPlan>,
+}
+
+/// Looks for the plans of a policy that a run was refused within the last 48 hours.
+pub fn refused_plans(config: &Config, policy: &PolicyName, now: DateTime<Utc>) -> Result<RefusedPlans, Error> {
+    run::check_policy_names(Some(std::slice::from_ref(policy)), config)?;
+    let ledger = open(config, now)?;
+    let mut plans = ledger.refused_plans(policy)?;
+    plans.retain(|plan| plan.is_approvable(now));
+    Ok(RefusedPlans { ledger, plans })
+}
+
+impl RefusedPlans {
+    /// The plan with this digest.
+    pub fn of_digest(&self, digest: &str) -> Option<&RefusedPlan> {
+        self.plans.iter().find(|plan| plan.digest == digest)
+    }
+
+    /// The plan that waits, or the latest.
+    pub fn latest(&self) -> Option<&RefusedPlan> {
+        self.plans.iter().max_by_key(|plan| (plan.waits, plan.at))
+    }
+
+    /// The first backups of a plan, each as the last listing showed it; `None` where it is no longer listed.
+    pub fn backups_of<'p>(
+        &self,
+        plan: &'p RefusedPlan,
+        most: usize,
+    ) -> Result<Vec<(&'p BackupId, Option<SeenBackup>)>, Error> {
+        let wanted = plan.backups.get(..most).unwrap_or(&plan.backups);
+        let mut known: HashMap<usize, SeenBackup> = HashMap::new();
+        for seen in self.ledger.known_backups()? {
+            if let Ok(nth) = wanted.binary_search(&seen.backup) {
+                known.insert(nth, seen);
+            }
+        }
+        Ok(wanted
+            .iter()
+            .enumerate()
+            .map(|(nth, id)| (id, known.remove(&nth)))
+            .collect())
+    }
+
+    /// Exempts exactly the backups of this plan from `max_deletions` and `max_percent`; until when.
+    pub fn approve(
+        &self,
+        policy: &PolicyName,
+        plan: &RefusedPlan,
+        actor: Actor<'_>,
+        now: DateTime<Utc>,
+    ) -> Result<DateTime<Utc>, Error> {
+        let until = now + APPROVABLE_FOR;
+        self.ledger.approve_plan(policy, plan, until, actor, now)?;
+        Ok(until)
+    }
+}
+
+/// Believes the next listing of an instance or of a project's instances; until when, and the state that was written.
+pub fn approve_listing(
+    config: &Config,
+    target: &str,
+    actor: Actor<'_>,
+    now: DateTime<Utc>,
+) -> Result<(DateTime<Utc>, PathBuf), Error> {
+    let ledger = open(config, now)?;
+    let is_project = config.projects.iter().any(|project| project.name.as_str() == target);
+    let mut is_instance = false;
+    for project in &config.projects {
+        is_instance |= ledger
+            .seen_instances(&project.name)?
+            .iter()
+            .any(|seen| seen.instance.id.as_str() == target);
+    }
+    if !is_project && !is_instance {
+        return Err(Error::NoSuchListing(target.to_owned()));
+    }
+    let until = now + APPROVABLE_FOR;
+    ledger.approve_listing(target, until, actor, now)?;
+    Ok((until, ledger.path().to_owned()))
+}

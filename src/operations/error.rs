@@ -1,0 +1,96 @@
+//! Why an operation has no result. The front door picks the exit code or status.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use chrono::{DateTime, SecondsFormat, Utc};
+
+use crate::retention::BackupId;
+use crate::wording::sanitize::clean;
+use crate::{ledger, rds, run};
+
+/// Why an operation has no result.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The state could not be read or written, or does not have what was named.
+    #[error(transparent)]
+    Ledger(#[from] ledger::Error),
+    /// The API.
+    #[error(transparent)]
+    Api(#[from] rds::Error),
+    /// A run could not be made.
+    #[error(transparent)]
+    Run(#[from] run::Error),
+    /// The configuration, at this path, has no project to ask.
+    #[error("{}: the configuration has no `projects`, so there is nothing to ask; only `--backups FILE` works without", .0.display())]
+    NoProjects(PathBuf),
+    /// Another process runs on this state, and waiting for it was not wanted.
+    #[error("another process runs on the state in {}; try again when it is done, or without --no-wait", .0.display())]
+    Busy(PathBuf),
+    /// A stop was requested while another process ran on this state.
+    #[error("another process runs on the state in {}; told to stop while waiting", .0.display())]
+    StoppedWaiting(PathBuf),
+    /// No instance has this id or name.
+    #[error("no instance has the id or name `{0}`, as far as the policies' projects go")]
+    NoSuchInstance(String),
+    /// A forecast that ends beyond the calendar.
+    #[error("--days reaches beyond the calendar")]
+    BeyondCalendar,
+    /// A thread of the forecast panicked.
+    #[error("a part of the forecast panicked")]
+    ForecastPanicked,
+    /// What was typed may mean several backups.
+    #[error("`{}` may mean several backups; type the id:{}", clean(.typed), list(.backups))]
+    SeveralBackups {
+        /// What was typed.
+        typed: String,
+        /// The backups, with their names.
+        backups: BTreeMap<BackupId, String>,
+    },
+    /// No run has ever seen a backup of this id.
+    #[error("no run has ever seen a backup {typed}; {}", never_seen_hint(.of_that_name.as_ref()))]
+    NeverSeen {
+        /// What was typed.
+        typed: String,
+        /// A backup that has it as its name.
+        of_that_name: Option<BackupId>,
+    },
+    /// A backup that was listed, and is not any more.
+    #[error(
+        "backup {} cannot be held: it is not listed any more, since {}, and not by a request of this program; --force holds it all \
+         the same, should it come back",
+        clean(.id.as_str()),
+        .since.to_rfc3339_opts(SecondsFormat::Secs, true)
+    )]
+    NotListedAnyMore {
+        /// The backup.
+        id: BackupId,
+        /// When it was last listed.
+        since: DateTime<Utc>,
+    },
+    /// A hold or a freeze that would be over at once.
+    #[error("--until lies in the past: such a {what} would {what} nothing")]
+    EndsInThePast {
+        /// `hold` or `freeze`.
+        what: &'static str,
+    },
+    /// Neither an instance that a run has seen nor a project.
+    #[error("no run has ever seen an instance {0}, and no project has that name; check the id in `plan`")]
+    NoSuchListing(String),
+}
+
+fn never_seen_hint(of_that_name: Option<&BackupId>) -> String {
+    match of_that_name {
+        Some(id) => format!("that is a backup's name; the backup's id is {id}"),
+        None => "check the id (`plan --wide` shows them), or add --force to hold it all the same".to_owned(),
+    }
+}
+
+/// More backups than this are not named.
+const MOST_NAMED: usize = 5;
+
+fn list(backups: &BTreeMap<BackupId, String>) -> String {
+    let line = |(id, name): (&BackupId, &String)| format!("\n  {id}  {}", clean(name));
+    let more = if backups.len() > MOST_NAMED { "\n  and more" } else { "" };
+    backups.iter().take(MOST_NAMED).map(line).collect::<Vec<_>>().concat() + more
+}

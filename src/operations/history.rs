@@ -1,0 +1,141 @@
+//! `history` and `audit`: what the ledger says about the past. Read only.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::PathBuf;
+
+use chrono::{DateTime, Utc};
+use serde::{Serialize, Serializer};
+
+use super::error::Error;
+use crate::config::Config;
+use crate::ledger::{Access, Ledger, RunFilter, RunRow, Verification};
+use crate::retention::report::{RunResult, Sent, Summary};
+use crate::retention::view::{SummaryView, stamp, stamp_or_null};
+use crate::retention::{Mode, PolicyName};
+use crate::run;
+
+/// A past run of one policy.
+#[derive(Clone, Debug, Serialize)]
+pub struct HistoryEntry {
+    /// The run's id.
+    pub run_id: String,
+    /// The policy.
+    pub policy: PolicyName,
+    /// Whether it acted.
+    pub mode: Mode,
+    /// When it began.
+    #[serde(serialize_with = "stamp")]
+    pub at: DateTime<Utc>,
+    /// When it ended; `None` for one that never said so.
+    #[serde(serialize_with = "stamp_or_null")]
+    pub finished_at: Option<DateTime<Utc>>,
+    /// How it ended.
+    pub result: Option<RunResult>,
+    /// Its decisions in numbers.
+    #[serde(serialize_with = "summary")]
+    pub summary: Option<Summary>,
+    /// What became of what was sent, by the outcome's name.
+    pub sent: BTreeMap<String, u64>,
+    /// Approved, but left to the next run.
+    pub left: u64,
+    /// What the guard said against it.
+    pub message: Option<String>,
+}
+
+#[expect(clippy::ref_option, reason = "as serde calls it")]
+fn summary<S: Serializer>(summary: &Option<Summary>, serializer: S) -> Result<S::Ok, S::Error> {
+    summary.map(SummaryView::from).serialize(serializer)
+}
+
+fn open(config: &Config, now: DateTime<Utc>) -> Result<Ledger, Error> {
+    Ok(Ledger::open(&config.state_dir, Access::ReadOnly, now)?)
+}
+
+/// Past runs, the latest first, of one policy or of all.
+pub fn history(
+    config: &Config,
+    policy: Option<PolicyName>,
+    limit: u32,
+    now: DateTime<Utc>,
+) -> Result<Vec<HistoryEntry>, Error> {
+    let filter = RunFilter {
+        policy,
+        limit: Some(limit),
+    };
+    let entries: Vec<HistoryEntry> = open(config, now)?.runs(&filter)?.into_iter().map(entry).collect();
+    if let Some(name) = filter.policy.filter(|_| entries.is_empty()) {
+        // One that the configuration does not have any more may have a past.
+        run::check_policy_names(Some(&[name]), config)?;
+    }
+    Ok(entries)
+}
+
+fn entry(row: RunRow) -> HistoryEntry {
+    let summary = row.summary.unwrap_or_default();
+    let part = |key: &str| summary.get(key).cloned().unwrap_or_default();
+    let by_project: BTreeMap<String, Sent> = serde_json::from_value(part("sent")).unwrap_or_default();
+    let mut sent = BTreeMap::new();
+    for (fate, count) in by_project.into_values().flat_map(|of| of.fates) {
+        *sent.entry(fate).or_default() += count;
+    }
+    let refused: Vec<String> = serde_json::from_value(part("refused")).unwrap_or_default();
+    HistoryEntry {
+        run_id: row.run,
+        policy: row.policy,
+        mode: if row.mode == Mode::Enforce.as_str() {
+            Mode::Enforce
+        } else {
+            Mode::DryRun
+        },
+        at: row.started_at,
+        finished_at: row.finished_at,
+        result: row
+            .result
+            .and_then(|name| RunResult::ALL.into_iter().find(|result| result.as_str() == name)),
+        summary: serde_json::from_value(part("summary")).ok(),
+        sent,
+        left: part("left").as_u64().unwrap_or(0),
+        message: refused_by(&refused),
+    }
+}
+
+/// Which limits refused something, each once: some refuse single instances, and there may be thousands of these.
+fn refused_by(limits: &[String]) -> Option<String> {
+    let mut times: BTreeMap<&str, usize> = BTreeMap::new();
+    for limit in limits {
+        *times.entry(limit).or_default() += 1;
+    }
+    let name = |(limit, times): (&str, usize)| match times {
+        1 => limit.to_owned(),
+        times => format!("{limit} ({times} instances)"),
+    };
+    let names: Vec<String> = times.into_iter().map(name).collect();
+    (!names.is_empty()).then(|| format!("refused by {}", names.join(", ")))
+}
+
+/// Checks the hash chain, and with a head that a run logged that nothing after it is missing; what was found, and where.
+pub fn verify(config: &Config, head: Option<&str>, now: DateTime<Utc>) -> Result<(Verification, PathBuf), Error> {
+    let ledger = open(config, now)?;
+    Ok((ledger.verify(head)?, ledger.path().to_owned()))
+}
+
+/// Writes every row as a line of JSON.
+pub fn export(config: &Config, out: &mut dyn io::Write, now: DateTime<Utc>) -> Result<(), Error> {
+    Ok(open(config, now)?.export(out)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_limit_that_refused_many_instances_is_named_once() {
+        let limits = ["max_percent", "shrink", "max_percent"].map(str::to_owned);
+        assert_eq!(
+            refused_by(&limits).unwrap(),
+            "refused by max_percent (2 instances), shrink"
+        );
+        assert_eq!(refused_by(&[]), None);
+    }
+}

@@ -1,0 +1,322 @@
+//! What people type beside a running daemon: `hold`, `release`, `holds`, `freeze` and `thaw` (approvals: `approve`). They
+//! write the state the daemon has; only what keeps backups makes one where there is none.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use chrono::{DateTime, Utc};
+use serde::{Serialize, Serializer};
+
+use super::context::ledger_to_read;
+use super::error::Error;
+use super::under_way::{self, TooLate};
+use crate::config::Config;
+use crate::ledger::{self, Access, Actor, Ledger, PastDeletion, PlacedFreeze, Thaw};
+use crate::retention::view::Stamp;
+use crate::retention::{BackupId, Freeze, Hold, HoldTarget, Pattern, ProjectName};
+use crate::run;
+
+/// A hold to place: on a backup, or on all that the patterns match.
+#[derive(Clone, Debug)]
+pub struct HoldRequest {
+    /// The backup's id, in any case.
+    pub backup: Option<String>,
+    /// A glob on ids of instances.
+    pub instance: Option<Pattern>,
+    /// A glob on names of backups.
+    pub name: Option<Pattern>,
+    /// Why.
+    pub reason: String,
+    /// Who asked for it.
+    pub owner: Option<String>,
+    /// When it ends.
+    pub until: Option<DateTime<Utc>>,
+    /// Also where no run has ever seen the backup.
+    pub force: bool,
+}
+
+/// What came of it.
+#[derive(Debug)]
+pub enum HoldOutcome {
+    /// It is in force.
+    Placed(Box<HoldPlaced>),
+    /// The backup is deleted, or its deletion was accepted: nothing was placed.
+    Deleted(Box<PastDeletion>),
+}
+
+/// A hold that is in force.
+#[derive(Debug)]
+pub struct HoldPlaced {
+    /// With its id.
+    pub hold: Hold,
+    /// The state it was written to.
+    pub state: PathBuf,
+    /// What it came too late for.
+    pub late: Option<TooLate>,
+    /// What a hold by patterns covers at present.
+    pub covers: Option<Covered>,
+}
+
+/// What a hold by patterns covers of what runs have seen.
+#[derive(Debug)]
+pub enum Covered {
+    /// So many backups of so many instances, and new ones.
+    Backups {
+        /// How many backups.
+        backups: u64,
+        /// Of how many instances.
+        instances: usize,
+    },
+    /// Nothing; and what may be meant, if that can be told.
+    Nothing(Option<String>),
+}
+
+/// Places a hold. `projects` are the configuration's, as far as it can be read.
+pub fn hold(
+    state_dir: &Path,
+    request: HoldRequest,
+    by: &str,
+    now: DateTime<Utc>,
+    projects: impl FnOnce() -> Vec<ProjectName>,
+) -> Result<HoldOutcome, Error> {
+    if request.until.is_some_and(|until| until <= now) {
+        return Err(Error::EndsInThePast { what: "hold" });
+    }
+    let ledger = match (&request.backup, request.force) {
+        // An id that no run has seen leaves no state behind.
+        (Some(typed), false) => match Ledger::open(state_dir, Access::Existing, now) {
+            Err(ledger::Error::Missing { .. }) => return Err(never_seen(typed, None)),
+            opened => opened?,
+        },
+        _ => Ledger::open(state_dir, Access::Create, now)?,
+    };
+    let target = match &request.backup {
+        Some(typed) => HoldTarget::Backup(known_id(typed, request.force, &ledger)?),
+        None => HoldTarget::Matching {
+            instance: request.instance,
+            name: request.name,
+        },
+    };
+    if let HoldTarget::Backup(id) = &target
+        && let Some(past) = under_way::deleted(&ledger, id)?
+    {
+        return Ok(HoldOutcome::Deleted(Box::new(past)));
+    }
+    let hold = Hold {
+        id: None,
+        target,
+        reason: request.reason,
+        owner: request.owner,
+        until: request.until,
+    };
+    let hold = ledger.add_hold(&hold, by, now)?;
+    let late = under_way::too_late_for(&ledger, &hold)?;
+    let covers = match &hold.target {
+        HoldTarget::Backup(_) => None,
+        HoldTarget::Matching { .. } => Some(covered(&ledger, &hold, projects)?),
+    };
+    Ok(HoldOutcome::Placed(Box::new(HoldPlaced {
+        hold,
+        state: ledger.path().to_owned(),
+        late,
+        covers,
+    })))
+}
+
+/// The id as the ledger knows it, in whatever case it was typed.
+fn known_id(typed: &str, force: bool, ledger: &Ledger) -> Result<BackupId, Error> {
+    let id = BackupId::from(typed);
+    // The API's ids are in small letters.
+    let small = BackupId::from(typed.to_ascii_lowercase());
+    for id in [&id, &small] {
+        if ledger.known_backup(id)?.is_some() {
+            return Ok(id.clone());
+        }
+    }
+    if force {
+        return Ok(id);
+    }
+    for id in [&id, &small] {
+        if let Some(since) = ledger.gone_since(id)? {
+            return Err(Error::NotListedAnyMore { id: id.clone(), since });
+        }
+    }
+    let mut of_that_name = None;
+    ledger.each_known_backup(|known| {
+        if known.name == typed {
+            of_that_name = Some(known.backup.clone());
+        }
+        of_that_name.is_none()
+    })?;
+    Err(never_seen(typed, of_that_name))
+}
+
+fn never_seen(typed: &str, of_that_name: Option<BackupId>) -> Error {
+    Error::NeverSeen {
+        typed: typed.to_owned(),
+        of_that_name,
+    }
+}
+
+/// What a hold by patterns covers at present: whoever misspelt one must not go away believing that something is held.
+fn covered(ledger: &Ledger, hold: &Hold, projects: impl FnOnce() -> Vec<ProjectName>) -> Result<Covered, Error> {
+    let (mut backups, mut instances) = (0_u64, BTreeSet::new());
+    ledger.each_known_backup(|known| {
+        if hold.covers_names(known.instance.as_str(), &known.backup, &known.name) {
+            backups += 1;
+            instances.insert(known.instance.clone());
+        }
+        true
+    })?;
+    if backups == 0 {
+        return Ok(Covered::Nothing(run::notice_of_hold(hold, &projects(), ledger)?));
+    }
+    Ok(Covered::Backups {
+        backups,
+        instances: instances.len(),
+    })
+}
+
+/// Ends a hold that was placed by command; the hold, and the state that was written.
+pub fn release(config: &Config, id: &str, actor: Actor<'_>, now: DateTime<Utc>) -> Result<(Hold, PathBuf), Error> {
+    let ledger = open(config, now)?;
+    let released = ledger.release(id, actor, now)?;
+    Ok((released, ledger.path().to_owned()))
+}
+
+/// The state to write to, which must exist.
+pub(super) fn open(config: &Config, now: DateTime<Utc>) -> Result<Ledger, ledger::Error> {
+    Ledger::open(&config.state_dir, Access::Existing, now)
+}
+
+/// A hold and what is known of it.
+#[derive(Clone, Debug)]
+pub struct HoldEntry {
+    /// The hold; its id is `None` when it stands in the configuration.
+    pub hold: Hold,
+    /// Whether it holds now.
+    pub active: bool,
+    /// When it was placed by command.
+    pub placed_at: Option<DateTime<Utc>>,
+    /// When it was released.
+    pub released_at: Option<DateTime<Utc>>,
+}
+
+impl HoldEntry {
+    /// Where it was placed: `configuration` or `command`.
+    pub fn source(&self) -> &'static str {
+        if self.hold.id.is_some() {
+            "command"
+        } else {
+            "configuration"
+        }
+    }
+}
+
+impl Serialize for HoldEntry {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        #[derive(Serialize)]
+        struct View<'a> {
+            id: Option<&'a str>,
+            source: &'static str,
+            active: bool,
+            backup_id: Option<&'a BackupId>,
+            instance: Option<&'a str>,
+            name: Option<&'a str>,
+            reason: &'a str,
+            owner: Option<&'a str>,
+            until: Option<Stamp>,
+            placed_at: Option<Stamp>,
+            released_at: Option<Stamp>,
+        }
+        let (backup_id, instance, name) = match &self.hold.target {
+            HoldTarget::Backup(id) => (Some(id), None, None),
+            HoldTarget::Matching { instance, name } => (None, instance.as_ref(), name.as_ref()),
+        };
+        let view = View {
+            id: self.hold.id.as_deref(),
+            source: self.source(),
+            active: self.active,
+            backup_id,
+            instance: instance.map(Pattern::as_str),
+            name: name.map(Pattern::as_str),
+            reason: &self.hold.reason,
+            owner: self.hold.owner.as_deref(),
+            until: self.hold.until.map(Stamp),
+            placed_at: self.placed_at.map(Stamp),
+            released_at: self.released_at.map(Stamp),
+        };
+        view.serialize(serializer)
+    }
+}
+
+/// The holds of the configuration and those placed by command; also the ones that have ended, if wanted.
+pub fn holds(config: &Config, with_ended: bool, now: DateTime<Utc>) -> Result<Vec<HoldEntry>, Error> {
+    let configured = config.holds.iter().map(|hold| HoldEntry {
+        active: hold.is_active(now),
+        hold: hold.clone(),
+        placed_at: None,
+        released_at: None,
+    });
+    let mut entries: Vec<HoldEntry> = configured.collect();
+    if let Some(ledger) = ledger_to_read(config, now)? {
+        entries.extend(ledger.holds()?.into_iter().map(|placed| HoldEntry {
+            active: placed.is_active(now),
+            placed_at: Some(placed.placed_at),
+            released_at: placed.released_at,
+            hold: placed.hold,
+        }));
+    }
+    entries.retain(|entry| with_ended || entry.active);
+    Ok(entries)
+}
+
+/// A freeze that is in force from now on.
+pub struct Frozen {
+    /// The freeze, with its id.
+    pub placed: PlacedFreeze,
+    /// Ids of others that are in force, and not changed by it.
+    pub beside: Vec<String>,
+    /// The state, to ask what was under way.
+    pub ledger: Ledger,
+}
+
+/// Stops all deletions, from the next batch on.
+pub fn freeze(state_dir: &Path, freeze: &Freeze, by: &str, now: DateTime<Utc>) -> Result<Frozen, Error> {
+    if freeze.until.is_some_and(|until| until <= now) {
+        return Err(Error::EndsInThePast { what: "freeze" });
+    }
+    let ledger = Ledger::open(state_dir, Access::Create, now)?;
+    let placed = ledger.set_freeze(freeze, by, now)?;
+    let others = ledger.freezes()?.into_iter();
+    let others = others.filter(|other| other.id != placed.id && other.freeze.is_active(now));
+    Ok(Frozen {
+        beside: others.map(|other| other.id).collect(),
+        placed,
+        ledger,
+    })
+}
+
+/// What a `thaw` left.
+#[derive(Debug)]
+pub struct Thawed {
+    /// The freezes that it ended.
+    pub ended: Vec<PlacedFreeze>,
+    /// Those placed by command that are still in force.
+    pub left: Vec<PlacedFreeze>,
+    /// The state that was written.
+    pub state: PathBuf,
+}
+
+/// Ends freezes that were placed by command.
+pub fn thaw(config: &Config, which: Thaw<'_>, actor: Actor<'_>, now: DateTime<Utc>) -> Result<Thawed, Error> {
+    let ledger = open(config, now)?;
+    let ended = ledger.thaw(which, actor, now)?;
+    let mut left = ledger.freezes()?;
+    left.retain(|placed| placed.freeze.is_active(now));
+    Ok(Thawed {
+        ended,
+        left,
+        state: ledger.path().to_owned(),
+    })
+}
