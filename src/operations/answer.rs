@@ -14,6 +14,10 @@ use crate::retention::view::{Reasons, Stamp, stamp};
 use crate::retention::what_if::{Bound, EditedValue};
 use crate::retention::{Backup, BackupId, Freezes, Instance, InstanceId, Mode, Policy, PolicyName, Verdict};
 
+fn longest<S: Serializer>(freezes: &Option<Freezes>, serializer: S) -> Result<S::Ok, S::Error> {
+    freezes.as_ref().map(|all| &all.longest).serialize(serializer)
+}
+
 /// All there is to say about one backup.
 #[derive(Debug, Serialize)]
 pub struct Answer {
@@ -29,7 +33,8 @@ pub struct Answer {
     /// Deletions that were requested, oldest first; `None` when there is no state to ask.
     #[serde(rename = "deletions")]
     pub past: Option<Vec<PastDeletion>>,
-    /// The freeze in force: nothing is deleted meanwhile.
+    /// The freezes in force: nothing is deleted meanwhile. JSON shows the one that lasts longest.
+    #[serde(serialize_with = "longest")]
     pub freeze: Option<Freezes>,
     /// What the last run that saw it knew.
     #[serde(skip)]

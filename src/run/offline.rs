@@ -79,8 +79,8 @@ pub fn decide_file(request: &RunRequest, config: &Config, backups: BackupsOfFile
     let clock = (project.clone(), ClockCheck::Skew(TimeDelta::zero()));
     let mut scan = Scan::with_clocks(BTreeMap::from([clock]));
     let overlaps = overlaps.report(policy_runs.all());
-    let freeze = config.freeze.as_ref().filter(|freeze| freeze.is_active(request.now));
-    let (mut policies, _) = ask_of_all(request, freeze, None, None, &mut scan, policy_runs)?;
+    let freezes = Freezes::in_force(config.configured_freeze(), [], request.now);
+    let (mut policies, _) = ask_of_all(request, freezes.as_ref(), None, None, &mut scan, policy_runs)?;
     for report in policies.iter_mut().filter(|report| !report.refusals.is_empty()) {
         report.result = RunResult::Refused;
     }

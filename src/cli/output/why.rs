@@ -81,7 +81,7 @@ fn draw_present(out: &mut dyn Write, answer: &Answer, present: &Present, theme: 
     {
         writeln!(lines.out)?;
         let end = freeze.until.map_or_else(
-            || format!("until it is ended ({})", end_freeze(sources, &answer.program)),
+            || format!("until it is ended ({})", end_freeze(sources, &theme.program)),
             |until| format!("until {}", timestamp(until)),
         );
         lines.say(
