@@ -14,6 +14,7 @@ use crate::retention::view::{Reasons, Stamp, stamp};
 use crate::retention::what_if::{Bound, EditedValue};
 use crate::retention::{Backup, BackupId, Freezes, Instance, InstanceId, Mode, Policy, PolicyName, Verdict};
 
+#[expect(clippy::ref_option, reason = "as serde calls it")]
 fn longest<S: Serializer>(freezes: &Option<Freezes>, serializer: S) -> Result<S::Ok, S::Error> {
     freezes.as_ref().map(|all| &all.longest).serialize(serializer)
 }
