@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::args::{Apply, Format, Global};
+use super::args::{ApplyArgs, Format, Global};
 use super::failure::{CommandResult, Failure};
 use super::output::progress::Progress;
 use super::output::report::Kind;
@@ -13,7 +13,7 @@ use super::{context, follow, metrics_file, plan};
 use crate::config::Config;
 use crate::ledger;
 use crate::operations::ProcessContext;
-use crate::operations::apply::State;
+use crate::operations::apply::ApplyState;
 use crate::operations::context::needs_projects;
 use crate::retention::report::RunResult;
 use crate::retention::{PolicyName, Refusal, RunReport};
@@ -25,7 +25,7 @@ use crate::telemetry::{self, Metrics};
 /// A run that takes longer leaves the rest to the next one.
 const BUDGET: Duration = Duration::from_secs(4 * 3_600);
 
-pub(super) fn apply(args: &Apply, global: &Global) -> CommandResult {
+pub(super) fn apply(args: &ApplyArgs, global: &Global) -> CommandResult {
     let config = context::own_configuration(global)?;
     context::log(global)?;
     needs_projects(&config)?;
@@ -38,10 +38,10 @@ pub(super) fn apply(args: &Apply, global: &Global) -> CommandResult {
     show_report(&report, &told, Kind::Apply, &args.show, global)
 }
 
-async fn run_once(args: &Apply, config: &Arc<Config>, told: &BufferedRows) -> Result<RunReport, Failure> {
+async fn run_once(args: &ApplyArgs, config: &Arc<Config>, told: &BufferedRows) -> Result<RunReport, Failure> {
     let mut stop = context::stop_signal()?;
     let started_at = crate::clock::now();
-    let state = State::open(config, !args.no_wait, &mut stop, started_at).await?;
+    let state = ApplyState::open(config, !args.no_wait, &mut stop, started_at).await?;
     let ledger = Arc::clone(&state.ledger);
     warn_if_new(config, &ledger);
     let metrics = process_metrics::metrics(config, started_at);

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::io::{self, BufRead, IsTerminal, Write as _};
 
-use super::args::{Approve, Global};
+use super::args::{ApproveArgs, Global};
 use super::failure::{CommandResult, Failure};
 use super::operator::{say, who};
 use super::sentences::{clean, count, timestamp};
@@ -15,7 +15,7 @@ use crate::retention::PolicyName;
 /// How many backups of a plan are shown before it is asked for.
 const SHOWN: usize = 20;
 
-pub(super) fn approve(args: &Approve, global: &Global) -> CommandResult {
+pub(super) fn approve(args: &ApproveArgs, global: &Global) -> CommandResult {
     let config = context::configuration(global)?;
     let now = crate::clock::now();
     let by = who();
@@ -127,7 +127,7 @@ fn is_confirmed(name: &PolicyName, plan: &RefusedPlan, refused: &RefusedPlans) -
     let backups = count(plan.backups.len() as u64, "backup");
     let _ = write!(
         text,
-        "Approve the deletion of {backups}? They cannot be restored. [y/N] "
+        "ApproveArgs the deletion of {backups}? They cannot be restored. [y/N] "
     );
     let mut terminal = io::stderr().lock();
     terminal

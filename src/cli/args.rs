@@ -161,28 +161,28 @@ pub enum Command {
                   changed configuration into force without a restart (SIGHUP does the same at once). A bad one changes nothing.\n\n\
                   SIGTERM finishes the batch under way and ends within 30 s."
     )]
-    Run(Run),
+    Run(RunArgs),
     /// Validate the configuration.
     #[command(
         alias = "validate",
         long_about = "Validate the configuration. All problems are reported together, each with file, line and what was expected.\n\n\
                   It also says where policies overlap and what looks unintended."
     )]
-    Check(Check),
+    Check(CheckArgs),
     /// Show what would happen now, with reasons; never deletes.
     #[command(
         long_about = "Show what would happen now to every backup, and why: which rule and slot keeps it, until when, or why it \
                   may go. Nothing is deleted and no grace begins.\n\n\
                   It exits 0 whenever it could compute, refused by the guard or not."
     )]
-    Plan(Plan),
+    Plan(PlanArgs),
     /// One run now, as the daemon would.
     #[command(
         long_about = "One run now, as the daemon would do it: with grace, guard and ledger. For cron jobs and hands.\n\n\
                   A backup is deleted only after it has been seen expired for its whole grace, so the first run on a new \
                   state deletes nothing."
     )]
-    Apply(Apply),
+    Apply(ApplyArgs),
     /// Say what happens to one backup, and why.
     #[command(
         long_about = "Say what happens to one backup: which rule and slot keeps it, until when, and what edit would let it go; or \
@@ -190,42 +190,42 @@ pub enum Command {
                   already: when, by which policy, run and rule, on whose listing.\n\n\
                   Every edit that is proposed was decided with, on the backups as they are now."
     )]
-    Why(Why),
+    Why(WhyArgs),
     /// Show when each backup goes, and how much stays.
     #[command(
         long_about = "Show when each backup goes, and how many and how much is left week by week, by playing the runs to come. \
                   Nothing is deleted and nothing is written."
     )]
-    Forecast(Forecast),
+    Forecast(ForecastArgs),
     /// Show which backups change fate under another configuration.
     #[command(
         long_about = "Show which real backups stay under one configuration and go under the other, grouped by policy, and how much \
                   storage that is. Grace counts as over on both sides.\n\n\
                   It exits 0 when no backup changes fate and 1 when some do."
     )]
-    Diff(Diff),
+    Diff(DiffArgs),
     /// Hold a backup, or many: they are kept whatever a policy says.
     #[command(
         long_about = "Hold a backup: it is kept whatever a policy says, and no rule counts it, until the hold ends or is released. \
                   With --instance or --name one hold covers many backups, also ones not made yet.\n\n\
                   When a hold ends the backup's grace starts anew."
     )]
-    Hold(Hold),
+    Hold(HoldArgs),
     /// End a hold.
     #[command(
         long_about = "End a hold that was placed by command. Holds of the configuration are ended there.\n\n\
                   Name the backup, or the hold by its own id, which `holds` shows; with several holds on one backup only \
                   the latter is clear enough."
     )]
-    Release(Release),
+    Release(ReleaseArgs),
     /// List the holds.
     #[command(
         long_about = "List the holds, those of the configuration and those placed by command, with reason, owner and end."
     )]
-    Holds(Holds),
+    Holds(HoldsArgs),
     /// Approve what the guard refused.
     #[command(
-        long_about = "Approve what the guard refused, for 48 hours. With a policy and the digest of a plan that max_deletions or \
+        long_about = "ApproveArgs what the guard refused, for 48 hours. With a policy and the digest of a plan that max_deletions or \
                   max_percent refused within the last 48 hours: exactly the backups of that plan are exempt from these two \
                   limits in the next runs; others face the limits alone. The refusal and the status page print the \
                   command. With --listing: the next listing of an instance or a project is believed, although it fell by \
@@ -233,52 +233,52 @@ pub enum Command {
                   two instances list stays contested.\n\n\
                   Nothing else can be overridden. Look at `plan` first."
     )]
-    Approve(Approve),
+    Approve(ApproveArgs),
     /// Stop all deletions, everywhere.
     #[command(
         long_about = "Stop all deletions, of all policies and projects, from the next batch on. Runs still look, decide and report.\n\n\
                   A freeze ends no other one: several stand side by side."
     )]
-    Freeze(Freeze),
+    Freeze(FreezeArgs),
     /// End a freeze.
     #[command(
         long_about = "End a freeze that was placed by command. Where several are in force, name one by its id, or end them all \
                   with --all. A freeze in the configuration is ended there."
     )]
-    Thaw(Thaw),
+    Thaw(ThawArgs),
     /// List past runs.
     #[command(long_about = "List past runs from the ledger, the latest first.")]
-    History(History),
+    History(HistoryArgs),
     /// Check or export the ledger.
     #[command(
         long_about = "The ledger holds every deletion that was intended, with its outcome, as rows of a hash chain. `verify` \
                   recomputes the chain, `export` writes it out."
     )]
-    Audit(Audit),
+    Audit(AuditArgs),
     /// Serve an RDS API on loopback with a made-up fleet.
     #[command(
         long_about = "Serve an RDS API on loopback with a made-up fleet, and print the configuration to use with it. Nothing \
                   leaves this machine. The same seed makes the same fleet."
     )]
-    Simulator(Simulator),
+    Simulator(SimulatorArgs),
     /// Simulator, daemon and status page in one process; nothing to configure.
     #[command(
         long_about = "Simulator, daemon and status page in one process: a made-up fleet with policies on it, real HTTP in \
                   between. Nothing to configure, nothing leaves this machine, nothing is left on it."
     )]
-    Demo(Demo),
+    Demo(DemoArgs),
     /// Print a JSON Schema of the configuration, for editors.
     #[command(
         long_about = "Print a JSON Schema of the configuration (draft 2020-12), with descriptions and examples, for editors with a \
                   YAML language server. `check` knows more: zones, schedules, names of projects, which keys go together."
     )]
-    Schema(Schema),
+    Schema(SchemaArgs),
     /// Print a shell's completion script.
     #[command(long_about = "Print a completion script for a shell.")]
-    Completions(Completions),
+    Completions(CompletionsArgs),
     /// Print the man page.
     #[command(long_about = "Print the man page, all commands in one; or write a page a command into a directory.")]
-    Man(Man),
+    Man(ManArgs),
 }
 
 #[cfg(test)]

@@ -1,13 +1,13 @@
 //! `check`: is the configuration right, and (`--online`) may it do its work? `--strict` makes errors of all warnings.
 
-use super::args::{Check, Format, Global};
+use super::args::{CheckArgs, Format, Global};
 use super::failure::{CommandResult, Failure};
 use super::output::stdout::{Out, finish};
 use super::output::{check, json};
 use super::{context, exit};
 use crate::operations::check::{self as operation, Checked};
 
-pub(super) fn check(args: &Check, global: &Global) -> CommandResult {
+pub(super) fn check(args: &CheckArgs, global: &Global) -> CommandResult {
     let config = match context::own_configuration(global) {
         Ok(config) => config,
         Err(problems) if args.format == Format::Json => {

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::args::{Demo, Format, Global, Show};
+use super::args::{DemoArgs, Format, Global, ShowArgs};
 use super::failure::{CommandResult, Failure};
 use super::output::progress::Progress;
 use super::output::report::Kind;
@@ -21,7 +21,7 @@ use crate::config::{Config, Environment};
 use crate::daemon::Options;
 use crate::ledger::{Access, Ledger};
 use crate::operations::ProcessContext;
-use crate::operations::apply::State;
+use crate::operations::apply::ApplyState;
 use crate::operations::context::no_observer;
 use crate::run::{self, Purpose, RunRequest};
 use crate::simulator::Simulator;
@@ -63,7 +63,7 @@ holds:
     )
 }
 
-pub(super) fn demo(args: &Demo, global: &Global) -> CommandResult {
+pub(super) fn demo(args: &DemoArgs, global: &Global) -> CommandResult {
     context::log(global)?;
     let place = Place::make()?;
     context::block_on(2, async {
@@ -117,7 +117,7 @@ async fn once(config: &Arc<Config>, simulator: &Simulator, global: &Global) -> C
     signals::end_on_hangup();
     introduce(simulator, global)?;
     let mut stop = context::stop_signal()?;
-    let state = State::open(config, false, &mut stop, now).await?;
+    let state = ApplyState::open(config, false, &mut stop, now).await?;
     let (progress, on_progress) = Progress::of_run();
     let process = ProcessContext {
         stop,
@@ -139,7 +139,7 @@ async fn once(config: &Arc<Config>, simulator: &Simulator, global: &Global) -> C
     let report = run::run(&request, &context).await;
     progress.finish();
     // All of it: whoever looks at a demo wants to see why things stay.
-    let show = Show {
+    let show = ShowArgs {
         format: Format::Table,
         all: true,
         wide: false,

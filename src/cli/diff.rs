@@ -1,6 +1,6 @@
 //! `diff`: which backups change fate between two configurations. Writes nothing.
 
-use super::args::{Diff, Format, Global};
+use super::args::{DiffArgs, Format, Global};
 use super::failure::CommandResult;
 use super::output::stdout::{Out, finish, note};
 use super::output::{diff, json, left_out};
@@ -8,7 +8,7 @@ use super::{context, exit};
 use crate::operations::diff as operation;
 use crate::operations::inventory::Inventory;
 
-pub(super) fn diff(args: &Diff, global: &Global) -> CommandResult {
+pub(super) fn diff(args: &DiffArgs, global: &Global) -> CommandResult {
     let config = context::configuration(global)?;
     // The other file is not this service's: its state directory is not compared with systemd's.
     let against = context::load_other(&args.against)?;

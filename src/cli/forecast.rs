@@ -2,7 +2,7 @@
 
 use chrono::TimeDelta;
 
-use super::args::{Forecast, Format, Global};
+use super::args::{ForecastArgs, Format, Global};
 use super::failure::CommandResult;
 use super::output::stdout::{Out, finish};
 use super::output::{forecast, json, left_out};
@@ -10,7 +10,7 @@ use super::{context, exit, plan};
 use crate::operations::forecast::{self as operation, ForecastRequest};
 use crate::operations::inventory::Inventory;
 
-pub(super) fn forecast(args: &Forecast, global: &Global) -> CommandResult {
+pub(super) fn forecast(args: &ForecastArgs, global: &Global) -> CommandResult {
     let config = context::configuration(global)?;
     context::log(global)?;
     let from = args.at.unwrap_or_else(crate::clock::now);

@@ -2,7 +2,7 @@
 
 use std::io::{ErrorKind, Write};
 
-use super::args::{Audit, AuditWhat, Format, Global, History};
+use super::args::{AuditArgs, AuditWhat, Format, Global, HistoryArgs};
 use super::failure::{CommandResult, Failure};
 use super::output::lists;
 use super::output::stdout::{Out, finish};
@@ -11,7 +11,7 @@ use crate::ledger::{Fault, Verification};
 use crate::operations::{Error, history as operation};
 use crate::retention::PolicyName;
 
-pub(super) fn history(args: &History, global: &Global) -> CommandResult {
+pub(super) fn history(args: &HistoryArgs, global: &Global) -> CommandResult {
     let config = context::configuration(global)?;
     let policy = args.policy.as_deref().map(PolicyName::from);
     let entries = operation::history(&config, policy, args.limit, crate::clock::now())?;
@@ -26,7 +26,7 @@ pub(super) fn history(args: &History, global: &Global) -> CommandResult {
     finish(out, written, exit::DONE)
 }
 
-pub(super) fn audit(args: &Audit, global: &Global) -> CommandResult {
+pub(super) fn audit(args: &AuditArgs, global: &Global) -> CommandResult {
     let config = context::configuration(global)?;
     let now = crate::clock::now();
     match &args.what {

@@ -3,7 +3,7 @@
 
 use std::io::Write;
 
-use super::args::{Format, Freeze, Global, Hold, Holds, Release, Thaw};
+use super::args::{Format, FreezeArgs, Global, HoldArgs, HoldsArgs, ReleaseArgs, ThawArgs};
 use super::failure::{CommandResult, Failure};
 use super::output::stdout::{Out, finish, note};
 use super::output::{lists, under_way as words};
@@ -27,7 +27,7 @@ pub(super) fn say(global: &Global, text: &str, code: u8) -> CommandResult {
     finish(out, written, code)
 }
 
-pub(super) fn hold(args: &Hold, global: &Global) -> CommandResult {
+pub(super) fn hold(args: &HoldArgs, global: &Global) -> CommandResult {
     let state_dir = context::state_dir(global)?;
     let request = HoldRequest {
         backup: args.backup.clone(),
@@ -76,7 +76,7 @@ fn say_placed(placed: &HoldPlaced, global: &Global) -> CommandResult {
     say(global, &text, code)
 }
 
-pub(super) fn release(args: &Release, global: &Global) -> CommandResult {
+pub(super) fn release(args: &ReleaseArgs, global: &Global) -> CommandResult {
     let config = context::configuration(global)?;
     let by = who();
     let actor = Actor {
@@ -93,7 +93,7 @@ pub(super) fn release(args: &Release, global: &Global) -> CommandResult {
     say(global, &text, exit::DONE)
 }
 
-pub(super) fn holds(args: &Holds, global: &Global) -> CommandResult {
+pub(super) fn holds(args: &HoldsArgs, global: &Global) -> CommandResult {
     let config = context::configuration(global)?;
     let entries = operation::holds(&config, args.all, crate::clock::now())?;
     let mut out = Out::of(args.format, global.color);
@@ -107,7 +107,7 @@ pub(super) fn holds(args: &Holds, global: &Global) -> CommandResult {
     finish(out, written, exit::DONE)
 }
 
-pub(super) fn freeze(args: &Freeze, global: &Global) -> CommandResult {
+pub(super) fn freeze(args: &FreezeArgs, global: &Global) -> CommandResult {
     let state_dir = context::state_dir(global)?;
     let freeze = retention::Freeze {
         reason: args.reason.clone(),
@@ -145,7 +145,7 @@ fn after_freeze(ledger: &Ledger, wait: bool) -> Result<String, Failure> {
     Ok(words::became(ids, &under_way::states(ledger, &requests)?))
 }
 
-pub(super) fn thaw(args: &Thaw, global: &Global) -> CommandResult {
+pub(super) fn thaw(args: &ThawArgs, global: &Global) -> CommandResult {
     let config = context::configuration(global)?;
     let now = crate::clock::now();
     let by = who();

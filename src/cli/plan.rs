@@ -1,6 +1,6 @@
 //! `plan`: what would happen now, with reasons. Never deletes, writes nothing.
 
-use super::args::{Format, Global, Plan};
+use super::args::{Format, Global, PlanArgs};
 use super::context;
 use super::failure::CommandResult;
 use super::output::report::Kind;
@@ -10,7 +10,7 @@ use crate::operations::plan::{self, PlanRequest};
 use crate::retention::{InstanceId, PolicyName};
 use crate::run::ReportDetail;
 
-pub(super) fn plan(args: &Plan, global: &Global) -> CommandResult {
+pub(super) fn plan(args: &PlanArgs, global: &Global) -> CommandResult {
     let config = context::configuration(global)?;
     context::log(global)?;
     let told = BufferedRows::default();

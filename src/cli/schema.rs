@@ -2,13 +2,13 @@
 
 use std::io::Write as _;
 
-use super::args::{Global, Schema};
+use super::args::{Global, SchemaArgs};
 use super::exit;
 use super::failure::CommandResult;
 use super::output::stdout::{Out, finish};
 use crate::config;
 
-pub(super) fn schema(args: Schema, _global: &Global) -> CommandResult {
+pub(super) fn schema(args: SchemaArgs, _global: &Global) -> CommandResult {
     let schema = if args.included {
         config::included_schema()
     } else {

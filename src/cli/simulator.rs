@@ -3,13 +3,13 @@
 use std::io::Write as _;
 use std::sync::Arc;
 
-use super::args::{Fleet, Global, Simulator};
+use super::args::{FleetArgs, Global, SimulatorArgs};
 use super::failure::{CommandResult, Failure};
 use super::output::stdout::{Out, finish};
 use super::{context, exit};
 use crate::simulator::{self, Fault, Options, RateLimit, Settings};
 
-pub(super) fn simulator(args: &Simulator, global: &Global) -> CommandResult {
+pub(super) fn simulator(args: &SimulatorArgs, global: &Global) -> CommandResult {
     context::log(global)?;
     let faults = args
         .faults
@@ -45,7 +45,7 @@ pub(super) fn simulator(args: &Simulator, global: &Global) -> CommandResult {
 }
 
 /// Options for a fleet as the flags describe it.
-pub(super) fn options(fleet: &Fleet) -> Options {
+pub(super) fn options(fleet: &FleetArgs) -> Options {
     let defaults = Options::new(Arc::new(crate::clock::now));
     let instances = usize::try_from(fleet.instances).unwrap_or(usize::MAX);
     let backups_per_instance = usize::try_from(fleet.backups).unwrap_or(usize::MAX);

@@ -1,7 +1,7 @@
 //! `why`: what happens to one backup, by which rule and slot, until when, and what would change that; or what became of
 //! it. Writes nothing.
 
-use super::args::{Format, Global, Why};
+use super::args::{Format, Global, WhyArgs};
 use super::failure::{CommandResult, Failure};
 use super::output::stdout::{Out, finish, note};
 use super::output::{json, left_out, not_found, why};
@@ -10,7 +10,7 @@ use crate::operations::answer::Answer;
 use crate::operations::inventory::Inventory;
 use crate::operations::why as operation;
 
-pub(super) fn why(args: &Why, global: &Global) -> CommandResult {
+pub(super) fn why(args: &WhyArgs, global: &Global) -> CommandResult {
     let config = context::configuration(global)?;
     context::log(global)?;
     let at = args.at.unwrap_or_else(crate::clock::now);

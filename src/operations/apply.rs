@@ -17,13 +17,13 @@ use crate::run::RunContext;
 const ASK_AGAIN: Duration = Duration::from_millis(200);
 
 /// A state that this process may delete with.
-pub struct State {
+pub struct ApplyState {
     /// The state; made where there was none.
     pub ledger: Arc<Ledger>,
     lock: DeletionLock,
 }
 
-impl State {
+impl ApplyState {
     /// Opens the configuration's state and takes the right to delete; waits for it, or not.
     pub async fn open(
         config: &Config,

@@ -74,11 +74,11 @@ pub struct SummaryView {
     keep: u64,
     wait: u64,
     delete: u64,
-    bytes: Bytes,
+    bytes: FateBytes,
 }
 
 #[derive(Clone, Copy, Debug, Serialize)]
-struct Bytes {
+struct FateBytes {
     keep: u64,
     wait: u64,
     delete: u64,
@@ -90,7 +90,7 @@ impl From<Summary> for SummaryView {
             keep: keep.count,
             wait: wait.count,
             delete: delete.count,
-            bytes: Bytes {
+            bytes: FateBytes {
                 keep: keep.bytes,
                 wait: wait.bytes,
                 delete: delete.bytes,

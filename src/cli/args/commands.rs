@@ -22,7 +22,7 @@ use crate::simulator::Fault;
 #[command(
     after_help = "Examples:\n  rds-retentiond run\n  rds-retentiond run --config ./config.yaml --log-format json"
 )]
-pub struct Run {}
+pub struct RunArgs {}
 
 /// `check`
 #[derive(Clone, Debug, Args)]
@@ -30,7 +30,7 @@ pub struct Run {}
     after_help = "Examples:\n  rds-retentiond check --strict && systemctl reload rds-retentiond\n  \
                   rds-retentiond check --format json | jq '.warnings[].message'"
 )]
-pub struct Check {
+pub struct CheckArgs {
     /// Also reach every project with its credentials, and say what it may do there.
     #[arg(long)]
     pub online: bool,
@@ -44,7 +44,7 @@ pub struct Check {
 
 /// How a report is shown: flags that `plan` and `apply` share.
 #[derive(Clone, Copy, Debug, Args)]
-pub struct Show {
+pub struct ShowArgs {
     /// How the result is written to stdout: `table` for people, or `json` for machines.
     #[arg(long, value_enum, default_value_t = Format::Table, value_name = "FORMAT", hide_possible_values = true)]
     pub format: Format,
@@ -62,7 +62,7 @@ pub struct Show {
                   rds-retentiond plan --at 2027-01-01          what would go at New Year\n  \
                   rds-retentiond plan --backups backups.json   offline, without credentials\n  \
                   rds-retentiond plan --format json | jq '.policies[].summary'")]
-pub struct Plan {
+pub struct PlanArgs {
     /// Only this policy; may be given several times. The others still keep what they keep.
     #[arg(long = "policy", value_name = "NAME", action = ArgAction::Append)]
     pub policies: Vec<String>,
@@ -80,14 +80,14 @@ pub struct Plan {
     pub backups: Option<PathBuf>,
     /// How it is shown.
     #[command(flatten)]
-    pub show: Show,
+    pub show: ShowArgs,
 }
 
 /// `apply`
 #[derive(Clone, Debug, Args)]
 #[command(after_help = "Examples:\n  rds-retentiond apply --policy production\n  \
                   rds-retentiond apply --confirm-for 0s --metrics-file retention.prom")]
-pub struct Apply {
+pub struct ApplyArgs {
     /// Only this policy; may be given several times. The others still keep what they keep.
     #[arg(long = "policy", value_name = "NAME", action = ArgAction::Append)]
     pub policies: Vec<String>,
@@ -102,14 +102,14 @@ pub struct Apply {
     pub metrics_file: Option<PathBuf>,
     /// How it is shown.
     #[command(flatten)]
-    pub show: Show,
+    pub show: ShowArgs,
 }
 
 /// `why`
 #[derive(Clone, Debug, Args)]
 #[command(after_help = "Examples:\n  rds-retentiond why 63ad3439af9776054br04\n  \
                   rds-retentiond why 63ad3439af9776054br04 --format json | jq .backup.fate")]
-pub struct Why {
+pub struct WhyArgs {
     /// The backup: its id in any case, a unique start of it, or its unique name; a deleted one, too.
     #[arg(value_name = "BACKUP")]
     pub backup: String,
@@ -131,7 +131,7 @@ pub struct Why {
                   rds-retentiond forecast --backups backups.json --policy production\n  \
                   rds-retentiond forecast --format json | jq '.weeks[].left'"
 )]
-pub struct Forecast {
+pub struct ForecastArgs {
     /// Only the backups in this policy's scope; may be given several times. The others still keep what they keep.
     #[arg(long = "policy", value_name = "NAME", action = ArgAction::Append)]
     pub policies: Vec<String>,
@@ -149,14 +149,14 @@ pub struct Forecast {
     pub backups: Option<PathBuf>,
     /// How it is shown.
     #[command(flatten)]
-    pub show: Show,
+    pub show: ShowArgs,
 }
 
 /// `diff`
 #[derive(Clone, Debug, Args)]
 #[command(after_help = "Examples:\n  rds-retentiond diff --against new.yaml\n  \
                   rds-retentiond diff --against new.yaml --format json | jq .policies")]
-pub struct Diff {
+pub struct DiffArgs {
     /// The other configuration file.
     #[arg(long, value_name = "FILE")]
     pub against: PathBuf,
@@ -168,7 +168,7 @@ pub struct Diff {
     pub backups: Option<PathBuf>,
     /// How it is shown.
     #[command(flatten)]
-    pub show: Show,
+    pub show: ShowArgs,
 }
 
 /// `schema`
@@ -177,7 +177,7 @@ pub struct Diff {
                   rds-retentiond schema --included > policies.schema.json\n\n\
                   In the first line of a policy file, for editors with a YAML language server:\n  \
                   # yaml-language-server: $schema=policies.schema.json")]
-pub struct Schema {
+pub struct SchemaArgs {
     /// The schema of the files that `include` names, which hold only `policies:`.
     #[arg(long)]
     pub included: bool,
@@ -190,7 +190,7 @@ pub struct Schema {
     after_help = "Examples:\n  rds-retentiond hold 63ad3439af9776054br04 --reason 'case 4711'\n  \
                   rds-retentiond hold --name 'pre-*' --reason rollback --until 2027-06-30"
 )]
-pub struct Hold {
+pub struct HoldArgs {
     /// The backup's id, as `plan --wide` shows it.
     #[arg(value_name = "BACKUP_ID", conflicts_with_all = ["instance", "name"])]
     pub backup: Option<String>,
@@ -218,7 +218,7 @@ pub struct Hold {
 /// `release`
 #[derive(Clone, Debug, Args)]
 #[command(after_help = "Example:\n  rds-retentiond release 63ad3439af9776054br04")]
-pub struct Release {
+pub struct ReleaseArgs {
     /// The backup's id, or the hold's.
     #[arg(value_name = "BACKUP_ID|HOLD_ID")]
     pub id: String,
@@ -230,7 +230,7 @@ pub struct Release {
 /// `holds`
 #[derive(Clone, Debug, Args)]
 #[command(after_help = "Example:\n  rds-retentiond holds --format json | jq -r '.holds[].reason'")]
-pub struct Holds {
+pub struct HoldsArgs {
     /// How the result is written to stdout: `table` for people, or `json` for machines.
     #[arg(long, value_enum, default_value_t = Format::Table, value_name = "FORMAT", hide_possible_values = true)]
     pub format: Format,
@@ -246,7 +246,7 @@ pub struct Holds {
     after_help = "Examples:\n  rds-retentiond approve production --plan 8f14e45fceea167a5a36dedd4bea2543\n  \
                   rds-retentiond approve --listing cd613e30d8f16adf91b7584a2265b1f5in04"
 )]
-pub struct Approve {
+pub struct ApproveArgs {
     /// The policy whose refused plan is approved.
     #[arg(value_name = "POLICY")]
     pub policy: Option<String>,
@@ -265,7 +265,7 @@ pub struct Approve {
 /// `freeze`
 #[derive(Clone, Debug, Args)]
 #[command(after_help = "Example:\n  rds-retentiond freeze --reason audit --until 2026-12-31")]
-pub struct Freeze {
+pub struct FreezeArgs {
     /// Why; shown wherever a deletion would be.
     #[arg(long, value_name = "TEXT", value_parser = parse_text)]
     pub reason: String,
@@ -281,7 +281,7 @@ pub struct Freeze {
 /// `thaw`
 #[derive(Clone, Debug, Args)]
 #[command(after_help = "Examples:\n  rds-retentiond thaw\n  rds-retentiond thaw f2 --reason audited")]
-pub struct Thaw {
+pub struct ThawArgs {
     /// The freeze to end; needed where several are in force.
     #[arg(value_name = "FREEZE_ID", conflicts_with = "all")]
     pub id: Option<String>,
@@ -296,7 +296,7 @@ pub struct Thaw {
 /// `history`
 #[derive(Clone, Debug, Args)]
 #[command(after_help = "Example:\n  rds-retentiond history --policy production --limit 100")]
-pub struct History {
+pub struct HistoryArgs {
     /// Only runs of this policy.
     #[arg(long, value_name = "NAME")]
     pub policy: Option<String>,
@@ -314,7 +314,7 @@ pub struct History {
     after_help = "Examples:\n  rds-retentiond audit verify --head 5f0c...   as the last run logged it\n  \
                   rds-retentiond audit export > ledger.jsonl"
 )]
-pub struct Audit {
+pub struct AuditArgs {
     /// Which of the two.
     #[command(subcommand)]
     pub what: AuditWhat,
@@ -342,13 +342,13 @@ const SIMULATOR_EXAMPLES: &str = "Examples:\n  rds-retentiond simulator --instan
     after_help = SIMULATOR_EXAMPLES,
     after_long_help = format!("A fault is\n{}\n\n{SIMULATOR_EXAMPLES}", Fault::GRAMMAR)
 )]
-pub struct Simulator {
+pub struct SimulatorArgs {
     /// Address to listen on; port 0 takes a free one.
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:0", value_parser = parse_loopback)]
     pub listen: std::net::SocketAddr,
     /// How the fleet and the faults are made.
     #[command(flatten)]
-    pub fleet: Fleet,
+    pub fleet: FleetArgs,
     /// A request takes at least so long, as in `50ms`.
     #[arg(long, value_name = "DURATION", default_value = "0s", value_parser = parse_short)]
     pub latency: Duration,
@@ -362,7 +362,7 @@ pub struct Simulator {
 
 /// The made-up fleet of `simulator` and `demo`.
 #[derive(Clone, Copy, Debug, Args)]
-pub struct Fleet {
+pub struct FleetArgs {
     /// The same seed makes the same fleet.
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub seed: u64,
@@ -386,13 +386,13 @@ pub struct Fleet {
     after_help = "Examples:\n  rds-retentiond demo             open the address that it prints\n  \
                   rds-retentiond demo --once      a plan, a run and its result, then exit"
 )]
-pub struct Demo {
+pub struct DemoArgs {
     /// One plan and one run, then exit.
     #[arg(long)]
     pub once: bool,
     /// How the fleet is made.
     #[command(flatten)]
-    pub fleet: Fleet,
+    pub fleet: FleetArgs,
     /// Address of the status page; port 0 takes a free one.
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9465", value_parser = parse_loopback)]
     pub listen: std::net::SocketAddr,
@@ -403,7 +403,7 @@ pub struct Demo {
 #[command(after_help = "Examples:\n  source <(rds-retentiond completions bash)\n  \
                   rds-retentiond completions zsh > \"${fpath[1]}/_rds-retentiond\"\n  \
                   rds-retentiond completions fish | source")]
-pub struct Completions {
+pub struct CompletionsArgs {
     /// The shell.
     #[arg(value_enum)]
     pub shell: Shell,
@@ -414,7 +414,7 @@ pub struct Completions {
 #[command(
     after_help = "Examples:\n  rds-retentiond man | man -l -\n  rds-retentiond man --dir /usr/local/share/man/man1"
 )]
-pub struct Man {
+pub struct ManArgs {
     /// Write a page for every command into this directory.
     #[arg(long, value_name = "DIR")]
     pub dir: Option<PathBuf>,

@@ -1,6 +1,6 @@
 //! A report shown as its command was asked to: as tables or as JSON, with the exit code it deserves.
 
-use super::super::args::{Format, Global, Show};
+use super::super::args::{Format, Global, ShowArgs};
 use super::super::exit;
 use super::super::failure::CommandResult;
 use super::report::Kind;
@@ -10,7 +10,13 @@ use super::{decisions, json};
 use crate::retention::RunReport;
 
 /// Shows a report as asked for, as JSON with what its run told, and returns the exit code it deserves.
-pub fn show_report(report: &RunReport, told: &BufferedRows, kind: Kind, show: &Show, global: &Global) -> CommandResult {
+pub fn show_report(
+    report: &RunReport,
+    told: &BufferedRows,
+    kind: Kind,
+    show: &ShowArgs,
+    global: &Global,
+) -> CommandResult {
     let code = match kind {
         Kind::Plan | Kind::Offline => exit::of_plan(report),
         Kind::Apply => exit::of_run(report),

@@ -7,7 +7,7 @@ use std::io::{self, BufWriter, IsTerminal, StdoutLock, Write};
 
 use anstream::{AutoStream, ColorChoice};
 
-use super::super::args::{Color, Format, Global, Show};
+use super::super::args::{Color, Format, Global, ShowArgs};
 use super::super::exit;
 use super::super::failure::{CommandResult, Failure};
 use super::super::sentences::clean;
@@ -99,7 +99,7 @@ impl Out {
     }
 
     /// How to draw a report on it.
-    pub fn theme_of_report(&self, global: &Global, show: &Show) -> Theme {
+    pub fn theme_of_report(&self, global: &Global, show: &ShowArgs) -> Theme {
         let theme = self.theme(global);
         Theme {
             width: theme.width.filter(|_| !show.wide),
