@@ -127,7 +127,7 @@ fn is_confirmed(name: &PolicyName, plan: &RefusedPlan, refused: &RefusedPlans) -
     let backups = count(plan.backups.len() as u64, "backup");
     let _ = write!(
         text,
-        "ApproveArgs the deletion of {backups}? They cannot be restored. [y/N] "
+        "Approve the deletion of {backups}? They cannot be restored. [y/N] "
     );
     let mut terminal = io::stderr().lock();
     terminal

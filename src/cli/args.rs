@@ -225,7 +225,7 @@ pub enum Command {
     Holds(HoldsArgs),
     /// Approve what the guard refused.
     #[command(
-        long_about = "ApproveArgs what the guard refused, for 48 hours. With a policy and the digest of a plan that max_deletions or \
+        long_about = "Approve what the guard refused, for 48 hours. With a policy and the digest of a plan that max_deletions or \
                   max_percent refused within the last 48 hours: exactly the backups of that plan are exempt from these two \
                   limits in the next runs; others face the limits alone. The refusal and the status page print the \
                   command. With --listing: the next listing of an instance or a project is believed, although it fell by \
