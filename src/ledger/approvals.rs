@@ -3,12 +3,12 @@
 use std::collections::{BTreeMap, HashSet};
 
 use chrono::{DateTime, TimeDelta, Utc};
-use rusqlite::Transaction;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::chain::{self, Kind};
-use super::{Actor, Error, Ledger, Stamp};
+use super::sql::{Parameters, Stamp, Tx};
+use super::{Actor, Error, Ledger};
 use crate::retention::{BackupId, PolicyName};
 
 /// How long a refused plan can be approved, and how long an approval lasts. One that would last longer from now was given under a
@@ -80,45 +80,42 @@ pub(super) struct ApproveListingBody {
 }
 
 /// Every approved id with the end of its approval, in microseconds as the table keeps it.
-pub(super) fn all(tx: &Transaction<'_>) -> Result<BTreeMap<(PolicyName, BackupId), i64>, Error> {
-    let mut statement = tx.prepare("SELECT policy, backup, until FROM approval")?;
-    let rows = statement.query_map([], |row| {
-        let policy = PolicyName::from(row.get::<_, String>(0)?);
-        let backup = BackupId::from(row.get::<_, String>(1)?);
+pub(super) fn all(tx: &Tx<'_>) -> Result<BTreeMap<(PolicyName, BackupId), i64>, Error> {
+    let rows = tx.all("SELECT policy, backup, until FROM approval", (), |row| {
+        let policy = PolicyName::from(row.get::<String>(0)?);
+        let backup = BackupId::from(row.get::<String>(1)?);
         Ok(((policy, backup), row.get(2)?))
     })?;
-    Ok(rows.collect::<Result<_, _>>()?)
+    Ok(rows.into_iter().collect())
 }
 
 /// The same of approved listings.
-pub(super) fn all_of_listings(tx: &Transaction<'_>) -> Result<BTreeMap<String, i64>, Error> {
-    let mut statement = tx.prepare("SELECT target, until FROM listing_approval")?;
-    let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
-    Ok(rows.collect::<Result<_, _>>()?)
+pub(super) fn all_of_listings(tx: &Tx<'_>) -> Result<BTreeMap<String, i64>, Error> {
+    let rows = tx.all("SELECT target, until FROM listing_approval", (), |row| {
+        Ok((row.get(0)?, row.get(1)?))
+    })?;
+    Ok(rows.into_iter().collect())
 }
 
-fn refused(tx: &Transaction<'_>, which: &str, values: impl rusqlite::Params) -> Result<Vec<RefusedPlan>, Error> {
-    let mut statement = tx.prepare_cached(&format!(
-        "SELECT digest, run, limits, backups, at, waits FROM refused WHERE {which} ORDER BY at, digest"
-    ))?;
-    let mut rows = statement.query(values)?;
-    let mut refused = Vec::new();
-    while let Some(row) = rows.next()? {
-        refused.push(RefusedPlan {
+fn refused(tx: &Tx<'_>, which: &str, values: impl Parameters) -> Result<Vec<RefusedPlan>, Error> {
+    let sql = format!("SELECT digest, run, limits, backups, at, waits FROM refused WHERE {which} ORDER BY at, digest");
+    tx.all(&sql, values, |row| {
+        Ok(RefusedPlan {
             digest: row.get(0)?,
             run: row.get(1)?,
-            limits: serde_json::from_str(&row.get::<_, String>(2)?)?,
-            backups: serde_json::from_str(&row.get::<_, String>(3)?)?,
-            at: row.get::<_, Stamp>(4)?.0,
+            limits: serde_json::from_str(&row.get::<String>(2)?)?,
+            backups: serde_json::from_str(&row.get::<String>(3)?)?,
+            at: row.get::<Stamp>(4)?.0,
             waits: row.get(5)?,
-        });
-    }
-    Ok(refused)
+        })
+    })
 }
 
-fn wait_no_more(tx: &Transaction<'_>, policy: &PolicyName) -> Result<(), Error> {
-    tx.prepare_cached("UPDATE refused SET waits = 0 WHERE policy = ?1 AND waits")?
-        .execute([policy.as_str()])?;
+fn wait_no_more(tx: &Tx<'_>, policy: &PolicyName) -> Result<(), Error> {
+    tx.execute(
+        "UPDATE refused SET waits = 0 WHERE policy = ?1 AND waits = 1",
+        [policy.as_str()],
+    )?;
     Ok(())
 }
 
@@ -127,21 +124,24 @@ impl Ledger {
     pub fn record_refused(&self, policy: &PolicyName, refused: &RefusedPlan) -> Result<(), Error> {
         self.write(|tx| {
             wait_no_more(tx, policy)?;
-            tx.prepare_cached("DELETE FROM refused WHERE policy = ?1 AND (at < ?2 OR at > ?3)")?
-                .execute((policy.as_str(), Stamp(refused.at - APPROVABLE_FOR), Stamp(refused.at)))?;
-            tx.prepare_cached(
-                "INSERT OR REPLACE INTO refused (policy, digest, run, limits, backups, at, waits) \
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
-            )?
-            .execute((
-                policy.as_str(),
-                &refused.digest,
-                &refused.run,
-                serde_json::to_string(&refused.limits)?,
-                serde_json::to_string(&refused.backups)?,
-                Stamp(refused.at),
-                refused.waits,
-            ))?;
+            tx.execute(
+                "DELETE FROM refused WHERE policy = ?1 AND (at < ?2 OR at > ?3)",
+                (policy.as_str(), Stamp(refused.at - APPROVABLE_FOR), Stamp(refused.at)),
+            )?;
+            tx.execute(
+                "INSERT INTO refused (policy, digest, run, limits, backups, at, waits) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) \
+                 ON CONFLICT (policy, digest) DO UPDATE SET run = excluded.run, limits = excluded.limits, \
+                 backups = excluded.backups, at = excluded.at, waits = excluded.waits",
+                (
+                    policy.as_str(),
+                    &refused.digest,
+                    &refused.run,
+                    serde_json::to_string(&refused.limits)?,
+                    serde_json::to_string(&refused.backups)?,
+                    Stamp(refused.at),
+                    refused.waits,
+                ),
+            )?;
             Ok(())
         })
     }
@@ -153,7 +153,7 @@ impl Ledger {
 
     /// What the policy's latest run was refused for, if it was.
     pub fn waiting(&self, policy: &PolicyName) -> Result<Option<RefusedPlan>, Error> {
-        self.read(|tx| Ok(refused(tx, "policy = ?1 AND waits", [policy.as_str()])?.pop()))
+        self.read(|tx| Ok(refused(tx, "policy = ?1 AND waits = 1", [policy.as_str()])?.pop()))
     }
 
     /// One refused plan of the policy.
@@ -179,13 +179,13 @@ impl Ledger {
         let actor = actor.into();
         self.write(|tx| {
             // Those that ran out say nothing any more; the chain keeps them.
-            tx.prepare_cached("DELETE FROM approval WHERE until <= ?1")?
-                .execute([Stamp(now)])?;
-            let mut insert =
-                tx.prepare_cached("INSERT OR REPLACE INTO approval (policy, backup, until) VALUES (?1, ?2, ?3)")?;
-            for backup in &plan.backups {
-                insert.execute((policy.as_str(), backup.as_str(), Stamp(until)))?;
-            }
+            tx.execute("DELETE FROM approval WHERE until <= ?1", [Stamp(now)])?;
+            let approved = plan.backups.iter();
+            tx.execute_each(
+                "INSERT INTO approval (policy, backup, until) VALUES (?1, ?2, ?3) \
+                 ON CONFLICT (policy, backup) DO UPDATE SET until = excluded.until",
+                approved.map(|backup| (policy.as_str(), backup.as_str(), Stamp(until))),
+            )?;
             let body = ApproveBody {
                 policy: policy.clone(),
                 backups: plan.backups.clone(),
@@ -202,12 +202,12 @@ impl Ledger {
     /// The ids of a policy that are approved at `now`.
     pub fn approvals(&self, policy: &PolicyName, now: DateTime<Utc>) -> Result<HashSet<BackupId>, Error> {
         self.read(|tx| {
-            let mut statement =
-                tx.prepare_cached("SELECT backup FROM approval WHERE policy = ?1 AND until > ?2 AND until <= ?3")?;
-            let rows = statement.query_map((policy.as_str(), Stamp(now), Stamp(now + APPROVABLE_FOR)), |row| {
-                Ok(BackupId::from(row.get::<_, String>(0)?))
-            })?;
-            Ok(rows.collect::<Result<_, _>>()?)
+            let rows = tx.all(
+                "SELECT backup FROM approval WHERE policy = ?1 AND until > ?2 AND until <= ?3",
+                (policy.as_str(), Stamp(now), Stamp(now + APPROVABLE_FOR)),
+                |row| Ok(BackupId::from(row.get::<String>(0)?)),
+            )?;
+            Ok(rows.into_iter().collect())
         })
     }
 
@@ -222,8 +222,10 @@ impl Ledger {
     ) -> Result<(), Error> {
         let actor = actor.into();
         self.write(|tx| {
-            tx.prepare_cached("INSERT OR REPLACE INTO listing_approval (target, until) VALUES (?1, ?2)")?
-                .execute((target, Stamp(until)))?;
+            tx.execute(
+                "INSERT INTO listing_approval (target, until) VALUES (?1, ?2) ON CONFLICT (target) DO UPDATE SET until = excluded.until",
+                (target, Stamp(until)),
+            )?;
             let body = ApproveListingBody {
                 target: target.to_owned(),
                 until,
@@ -238,10 +240,12 @@ impl Ledger {
     /// The instance ids and project names whose next listing is approved at `now`.
     pub fn listing_approvals(&self, now: DateTime<Utc>) -> Result<HashSet<String>, Error> {
         self.read(|tx| {
-            let mut statement =
-                tx.prepare_cached("SELECT target FROM listing_approval WHERE until > ?1 AND until <= ?2")?;
-            let rows = statement.query_map((Stamp(now), Stamp(now + APPROVABLE_FOR)), |row| row.get(0))?;
-            Ok(rows.collect::<Result<_, _>>()?)
+            let rows = tx.all(
+                "SELECT target FROM listing_approval WHERE until > ?1 AND until <= ?2",
+                (Stamp(now), Stamp(now + APPROVABLE_FOR)),
+                |row| row.get(0),
+            )?;
+            Ok(rows.into_iter().collect())
         })
     }
 }

@@ -6,17 +6,18 @@
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::io::{Read, Write};
+use std::ops::ControlFlow;
 use std::rc::Rc;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use flate2::Compression;
 use flate2::read::DeflateDecoder;
 use flate2::write::DeflateEncoder;
-use rusqlite::{OptionalExtension, Transaction};
 use sha2::{Digest, Sha256};
 
 use super::chain::{self, Kind, Row};
 use super::requests::IntentBody;
+use super::sql::{SqlValue, Tx};
 use super::{Error, Ledger};
 use crate::retention::BackupId;
 
@@ -45,7 +46,7 @@ impl Chunks {
     const KEPT: usize = 4;
 
     /// A packed row; `None` when there is none of this number.
-    pub(super) fn row(&self, tx: &Transaction<'_>, seq: i64) -> Result<Option<Row>, Error> {
+    pub(super) fn row(&self, tx: &Tx<'_>, seq: i64) -> Result<Option<Row>, Error> {
         let row = |piece: &Rc<Chunk>| {
             let at = piece.rows.binary_search_by_key(&seq, |row| row.seq).ok()?;
             Some(piece.rows[at].clone())
@@ -54,10 +55,9 @@ impl Chunks {
         if let Some(piece) = self.0.borrow().iter().find(known) {
             return Ok(row(piece));
         }
-        let found: Option<(i64, i64, Vec<u8>)> = tx
-            .prepare_cached("SELECT first, last, rows FROM packed WHERE first <= ?1 ORDER BY first DESC LIMIT 1")?
-            .query_row([seq], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
-            .optional()?;
+        let sql = "SELECT first, last, rows FROM packed WHERE first <= ?1 ORDER BY first DESC LIMIT 1";
+        let found: Option<(i64, i64, Vec<u8>)> =
+            tx.first(sql, [seq], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
         let Some((first, last, packed)) = found.filter(|(_, last, _)| seq <= *last) else {
             return Ok(None);
         };
@@ -73,14 +73,14 @@ impl Chunks {
 
 /// Visits all packed rows in order, piece by piece.
 pub(super) struct Unpacking<'a> {
-    tx: &'a Transaction<'a>,
+    tx: &'a Tx<'a>,
     /// The last piece that was read.
     read: i64,
     rows: VecDeque<Row>,
 }
 
 impl<'a> Unpacking<'a> {
-    pub(super) fn new(tx: &'a Transaction<'a>) -> Self {
+    pub(super) fn new(tx: &'a Tx<'a>) -> Self {
         let rows = VecDeque::new();
         Self {
             tx,
@@ -92,11 +92,8 @@ impl<'a> Unpacking<'a> {
     /// The next row, if it comes before that one.
     pub(super) fn before(&mut self, seq: i64) -> Result<Option<Row>, Error> {
         while self.rows.is_empty() {
-            let next: Option<(i64, Vec<u8>)> = self
-                .tx
-                .prepare_cached("SELECT first, rows FROM packed WHERE first > ?1 ORDER BY first LIMIT 1")?
-                .query_row([self.read], |row| Ok((row.get(0)?, row.get(1)?)))
-                .optional()?;
+            let sql = "SELECT first, rows FROM packed WHERE first > ?1 ORDER BY first LIMIT 1";
+            let next: Option<(i64, Vec<u8>)> = self.tx.first(sql, [self.read], |row| Ok((row.get(0)?, row.get(1)?)))?;
             let Some((first, packed)) = next else { return Ok(None) };
             self.read = first;
             self.rows = unpack(&packed)?.into();
@@ -110,36 +107,42 @@ impl<'a> Unpacking<'a> {
 }
 
 /// The intents that name a backup, in order.
-pub(super) fn intents_of(tx: &Transaction<'_>, backup: &BackupId) -> Result<Vec<i64>, Error> {
+pub(super) fn intents_of(tx: &Tx<'_>, backup: &BackupId) -> Result<Vec<i64>, Error> {
     let names = |row: &Row| -> Result<bool, Error> {
         let intent: IntentBody = serde_json::from_str(&row.body)?;
         Ok(intent.items.iter().any(|item| item.backup == *backup))
     };
     let mut found = Vec::new();
-    let mut statement = tx.prepare_cached("SELECT ids, rows FROM packed ORDER BY first")?;
-    let mut pieces = statement.query([])?;
-    while let Some(piece) = pieces.next()? {
-        if piece.get_ref(0)?.as_blob().is_ok_and(|ids| may_name(ids, backup)) {
-            for row in unpack(&piece.get::<_, Vec<u8>>(1)?)? {
-                if row.kind == Kind::Intent.as_str() && names(&row)? {
-                    found.push(row.seq);
-                }
+    let mut named = Vec::new();
+    tx.each("SELECT first, ids FROM packed ORDER BY first", (), |piece| {
+        if matches!(piece.value(1)?, SqlValue::Bytes(ids) if may_name(&ids, backup)) {
+            named.push(piece.get::<i64>(0)?);
+        }
+        Ok(ControlFlow::Continue(()))
+    })?;
+    for first in named {
+        let rows: Vec<u8> = tx
+            .value("SELECT rows FROM packed WHERE first = ?1", [first])?
+            .unwrap_or_default();
+        for row in unpack(&rows)? {
+            if row.kind == Kind::Intent.as_str() && names(&row)? {
+                found.push(row.seq);
             }
         }
     }
     // The id as the row's JSON writes it.
     let needle = serde_json::to_string(backup)?;
-    let mut statement = tx.prepare_cached(&format!(
-        "SELECT {} FROM chain WHERE kind = ?1 AND instr(body, ?2) > 0 ORDER BY seq",
+    let sql = format!(
+        "SELECT {} FROM chain WHERE kind = ?1 AND replace(body, ?2, '') <> body ORDER BY seq",
         chain::COLUMNS
-    ))?;
-    let mut rows = statement.query((Kind::Intent.as_str(), needle))?;
-    while let Some(row) = rows.next()? {
+    );
+    tx.each(&sql, (Kind::Intent.as_str(), needle), |row| {
         let row = Row::read(row)?;
         if names(&row)? {
             found.push(row.seq);
         }
-    }
+        Ok(ControlFlow::Continue(()))
+    })?;
     Ok(found)
 }
 
@@ -163,35 +166,39 @@ impl Ledger {
 }
 
 /// The rows of the next piece; empty until it is full.
-fn next_chunk(tx: &Transaction<'_>, edge: &str) -> Result<Vec<Row>, Error> {
-    let after: i64 = tx
-        .prepare_cached("SELECT COALESCE(MAX(last), 0) FROM packed")?
-        .query_row([], |row| row.get(0))?;
+fn next_chunk(tx: &Tx<'_>, edge: &str) -> Result<Vec<Row>, Error> {
+    let after = tx.number("SELECT COALESCE(MAX(last), 0) FROM packed", ())?;
     // All up to the last old one: a row that a wrong clock dated ahead holds nothing up. Never the very last of the chain.
-    let upto: Option<i64> = tx
-        .prepare_cached("SELECT seq FROM chain WHERE at < ?1 ORDER BY seq DESC LIMIT 1")?
-        .query_row([edge], |row| row.get(0))
-        .optional()?;
-    let mut statement = tx.prepare_cached(&format!(
-        "SELECT {} FROM chain WHERE seq > ?1 AND seq <= ?2 AND seq < (SELECT MAX(seq) FROM chain) ORDER BY seq",
+    let sql = "SELECT seq FROM chain WHERE at < ?1 ORDER BY seq DESC LIMIT 1";
+    let upto: Option<i64> = tx.value(sql, [edge])?;
+    // Of rows that are no details there are few.
+    let sql = format!(
+        "SELECT {} FROM chain WHERE seq > ?1 AND seq <= ?2 AND seq < (SELECT MAX(seq) FROM chain) \
+         AND kind IN ('intent', 'outcome', 'confirmed', 'returned') ORDER BY seq LIMIT {ROWS}",
         chain::COLUMNS
-    ))?;
-    let mut found = statement.query((after, upto.unwrap_or(0)))?;
+    );
     let (mut rows, mut text) = (Vec::new(), 0);
-    while let Some(row) = found.next()? {
+    tx.each(&sql, (after, upto.unwrap_or(0)), |row| {
         let row = Row::read(row)?;
         if Kind::parse(&row.kind).is_some_and(Kind::is_detail) {
             text += row.body.len();
             rows.push(row);
         }
-        if rows.len() >= ROWS || text >= TEXT {
-            return Ok(rows);
-        }
-    }
-    Ok(Vec::new())
+        let is_full = rows.len() >= ROWS || text >= TEXT;
+        Ok(if is_full {
+            ControlFlow::Break(())
+        } else {
+            ControlFlow::Continue(())
+        })
+    })?;
+    Ok(if rows.len() >= ROWS || text >= TEXT {
+        rows
+    } else {
+        Vec::new()
+    })
 }
 
-fn write_chunk(tx: &Transaction<'_>, rows: &[Row]) -> Result<(), Error> {
+fn write_chunk(tx: &Tx<'_>, rows: &[Row]) -> Result<(), Error> {
     let (Some(first), Some(last)) = (rows.first(), rows.last()) else {
         return Ok(());
     };
@@ -201,13 +208,11 @@ fn write_chunk(tx: &Transaction<'_>, rows: &[Row]) -> Result<(), Error> {
         ids.extend(intent.items.iter().map(|item| fingerprint(&item.backup)));
     }
     ids.sort_unstable();
-    tx.prepare_cached("INSERT INTO packed (first, last, ids, rows) VALUES (?1, ?2, ?3, ?4)")?
-        .execute((first.seq, last.seq, ids.concat(), pack(rows)?))?;
-    let mut delete = tx.prepare_cached("DELETE FROM chain WHERE seq = ?1")?;
-    for row in rows {
-        delete.execute([row.seq])?;
-    }
-    Ok(())
+    tx.execute(
+        "INSERT INTO packed (first, last, ids, rows) VALUES (?1, ?2, ?3, ?4)",
+        (first.seq, last.seq, ids.concat(), pack(rows)?),
+    )?;
+    tx.execute_each("DELETE FROM chain WHERE seq = ?1", rows.iter().map(|row| [row.seq]))
 }
 
 /// A number that stands for an id, so that a piece without it need not be unpacked.

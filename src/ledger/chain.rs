@@ -11,11 +11,11 @@
 use std::io::Write;
 
 use chrono::{DateTime, SecondsFormat, Utc};
-use rusqlite::{OptionalExtension, Transaction};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
 use super::archive::{Chunks, Unpacking};
+use super::sql::{FoundRow, Tx};
 use super::verify::Replay;
 use super::{Error, Fault, Ledger};
 
@@ -123,11 +123,10 @@ fn hash(seq: i64, at: &str, kind: &str, body: &str, prev: &str) -> String {
 }
 
 /// The last row's number and hash, after checking that it is the one that was last written.
-pub(super) fn tail(tx: &Transaction<'_>) -> Result<(i64, String), Error> {
-    let last: Option<(i64, String)> = tx
-        .prepare_cached("SELECT seq, hash FROM chain ORDER BY seq DESC LIMIT 1")?
-        .query_row([], |row| Ok((row.get(0)?, row.get(1)?)))
-        .optional()?;
+pub(super) fn tail(tx: &Tx<'_>) -> Result<(i64, String), Error> {
+    let last: Option<(i64, String)> = tx.first("SELECT seq, hash FROM chain ORDER BY seq DESC LIMIT 1", (), |row| {
+        Ok((row.get(0)?, row.get(1)?))
+    })?;
     let (seq, hash) = last.unwrap_or((0, GENESIS.to_owned()));
     let (rows, head) = noted(tx)?;
     if rows != seq || head != hash {
@@ -139,19 +138,33 @@ pub(super) fn tail(tx: &Transaction<'_>) -> Result<(i64, String), Error> {
 }
 
 /// The number and hash of the row that was written last, by the note beside the chain.
-pub(super) fn noted(tx: &Transaction<'_>) -> Result<(i64, String), Error> {
-    let text = |key: &str| -> Result<Option<String>, Error> {
-        Ok(tx
-            .prepare_cached("SELECT value FROM meta WHERE key = ?1")?
-            .query_row([key], |row| row.get(0))
-            .optional()?)
-    };
-    let rows = text("rows")?.and_then(|rows| rows.parse().ok()).unwrap_or(-1);
-    Ok((rows, text("head")?.unwrap_or_default()))
+pub(super) fn noted(tx: &Tx<'_>) -> Result<(i64, String), Error> {
+    let rows = note(tx, "rows")?.and_then(|rows| rows.parse().ok()).unwrap_or(-1);
+    Ok((rows, note(tx, "head")?.unwrap_or_default()))
+}
+
+fn note(tx: &Tx<'_>, key: &str) -> Result<Option<String>, Error> {
+    tx.value("SELECT value FROM meta WHERE key = ?1", [key])
+}
+
+/// When the ledger was made, as its first row says it.
+pub(super) fn created_at(tx: &Tx<'_>) -> Result<String, Error> {
+    note(tx, "created_at")?.ok_or_else(|| Error::corrupt("created_at is missing"))
+}
+
+/// The first row of a new ledger, whose tables are empty.
+pub(super) fn begin(tx: &Tx<'_>, now: DateTime<Utc>) -> Result<(), Error> {
+    tx.execute(
+        "INSERT INTO meta (key, value) VALUES ('created_at', ?1), ('rows', '0'), ('head', ?2), ('probes', '0')",
+        (written(now), GENESIS),
+    )?;
+    let program = serde_json::json!({"program": env!("CARGO_PKG_NAME")});
+    append(tx, now, Kind::Created, &program)?;
+    Ok(())
 }
 
 /// Appends a row; its number.
-pub(super) fn append(tx: &Transaction<'_>, at: DateTime<Utc>, kind: Kind, body: &impl Serialize) -> Result<i64, Error> {
+pub(super) fn append(tx: &Tx<'_>, at: DateTime<Utc>, kind: Kind, body: &impl Serialize) -> Result<i64, Error> {
     let (last, prev) = match kind {
         // The very first row; `tail` accepts an empty chain only while `meta` says so.
         Kind::Created => (0, GENESIS.to_owned()),
@@ -159,28 +172,31 @@ pub(super) fn append(tx: &Transaction<'_>, at: DateTime<Utc>, kind: Kind, body: 
     };
     let (seq, at, kind, body) = (last + 1, written(at), kind.as_str(), serde_json::to_string(body)?);
     let hash = hash(seq, &at, kind, &body, &prev);
-    tx.prepare_cached("INSERT INTO chain (seq, at, kind, body, prev, hash) VALUES (?1, ?2, ?3, ?4, ?5, ?6)")?
-        .execute((seq, at, kind, body, prev, &hash))?;
-    let mut note = tx.prepare_cached("UPDATE meta SET value = ?2 WHERE key = ?1")?;
-    note.execute(("rows", seq.to_string()))?;
-    note.execute(("head", hash))?;
+    tx.execute(
+        "INSERT INTO chain (seq, at, kind, body, prev, hash) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+        (seq, at, kind, body, prev, &hash),
+    )?;
+    tx.execute_each(
+        "UPDATE meta SET value = ?2 WHERE key = ?1",
+        [("rows", seq.to_string()), ("head", hash)],
+    )?;
     Ok(seq)
 }
 
 /// The body of one row.
-pub(super) fn body<T: serde::de::DeserializeOwned>(tx: &Transaction<'_>, seq: i64) -> Result<T, Error> {
+pub(super) fn body<T: serde::de::DeserializeOwned>(tx: &Tx<'_>, seq: i64) -> Result<T, Error> {
     Ok(serde_json::from_str(&row(tx, &Chunks::default(), seq)?.body)?)
 }
 
 /// One row, packed or not.
-pub(super) fn row(tx: &Transaction<'_>, pieces: &Chunks, seq: i64) -> Result<Row, Error> {
+pub(super) fn row(tx: &Tx<'_>, pieces: &Chunks, seq: i64) -> Result<Row, Error> {
     row_if_any(tx, pieces, seq)?.ok_or_else(|| Error::corrupt(format!("row {seq} is missing")))
 }
 
 /// One row, packed or not, where it is there.
-pub(super) fn row_if_any(tx: &Transaction<'_>, pieces: &Chunks, seq: i64) -> Result<Option<Row>, Error> {
-    let mut statement = tx.prepare_cached(&format!("SELECT {COLUMNS} FROM chain WHERE seq = ?1"))?;
-    match statement.query_row([seq], Row::read).optional()? {
+pub(super) fn row_if_any(tx: &Tx<'_>, pieces: &Chunks, seq: i64) -> Result<Option<Row>, Error> {
+    let sql = format!("SELECT {COLUMNS} FROM chain WHERE seq = ?1");
+    match tx.first(&sql, [seq], Row::read)? {
         Some(row) => Ok(Some(row)),
         None => pieces.row(tx, seq),
     }
@@ -201,7 +217,7 @@ pub(super) struct Row {
 }
 
 impl Row {
-    pub(super) fn read(row: &rusqlite::Row<'_>) -> rusqlite::Result<Self> {
+    pub(super) fn read(row: &FoundRow<'_>) -> Result<Self, Error> {
         Ok(Self {
             seq: row.get(0)?,
             at: row.get(1)?,
@@ -223,20 +239,25 @@ pub(super) const NOT_SEALED: &str = "its content is not what was sealed";
 
 /// Visits all rows in order, packed or not, until one says stop.
 fn rows(
-    tx: &Transaction<'_>,
+    tx: &Tx<'_>,
     mut visit: impl FnMut(Row) -> Result<Option<Verification>, Error>,
 ) -> Result<Option<Verification>, Error> {
     let mut packed = Unpacking::new(tx);
-    let mut statement = tx.prepare(&format!("SELECT {COLUMNS} FROM chain ORDER BY seq"))?;
-    let mut rows = statement.query([])?;
+    // A page at a time: a PostgreSQL client would keep all rows in memory.
+    let sql = format!("SELECT {COLUMNS} FROM chain WHERE seq > ?1 ORDER BY seq LIMIT 1000");
+    let (mut page, mut last) = (Vec::new().into_iter(), i64::MIN);
     loop {
-        let next = rows.next()?.map(Row::read).transpose()?;
+        if page.len() == 0 {
+            page = tx.all(&sql, [last], Row::read)?.into_iter();
+        }
+        let next = page.next();
         while let Some(row) = packed.before(next.as_ref().map_or(i64::MAX, |row| row.seq))? {
             if let Some(stop) = visit(row)? {
                 return Ok(Some(stop));
             }
         }
         let Some(row) = next else { return Ok(None) };
+        last = row.seq;
         if let Some(stop) = visit(row)? {
             return Ok(Some(stop));
         }

@@ -2,9 +2,9 @@
 //! configuration.
 
 use chrono::{DateTime, Utc};
-use rusqlite::OptionalExtension;
 
-use super::{Error, Ledger, Stamp};
+use super::sql::Stamp;
+use super::{Error, Ledger};
 use crate::retention::{Freeze, Hold};
 
 /// What a hold is known by: its target and its end, not its words.
@@ -39,11 +39,10 @@ impl Ledger {
             return Ok(());
         }
         self.write(|tx| {
-            let mut insert = tx.prepare_cached("INSERT OR IGNORE INTO first_seen (what, at) VALUES (?1, ?2)")?;
-            for key in &new {
-                insert.execute((key, Stamp(now)))?;
-            }
-            Ok(())
+            tx.execute_each(
+                "INSERT INTO first_seen (what, at) VALUES (?1, ?2) ON CONFLICT (what) DO NOTHING",
+                new.iter().map(|key| (key, Stamp(now))),
+            )
         })
     }
 
@@ -56,10 +55,7 @@ impl Ledger {
 
     fn first_seen(&self, key: &str) -> Result<Option<DateTime<Utc>>, Error> {
         self.read(|tx| {
-            let at: Option<Stamp> = tx
-                .prepare_cached("SELECT at FROM first_seen WHERE what = ?1")?
-                .query_row([key], |row| row.get(0))
-                .optional()?;
+            let at: Option<Stamp> = tx.value("SELECT at FROM first_seen WHERE what = ?1", [key])?;
             Ok(at.map(|at| at.0))
         })
     }

@@ -9,10 +9,11 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use rusqlite::{Connection, Transaction};
+use rusqlite::Connection;
 
 use super::archive::Chunks;
 use super::open::{beside, identity};
+use super::sql::Tx;
 use super::verify::Replay;
 use super::wal::Log;
 use super::{Error, Fault, chain};
@@ -43,7 +44,7 @@ impl KnownHead {
     /// Fails where the ledger does not contain the known head. `is_touched`: something other than this process has written
     /// the file itself. That is mostly a checkpoint; but a copy written over the file beside a log that was left can mix old
     /// pages with new ones, so then what people said is compared, too.
-    pub(super) fn check(&self, tx: &Transaction<'_>, is_touched: bool) -> Result<(), Error> {
+    pub(super) fn check(&self, tx: &Tx<'_>, is_touched: bool) -> Result<(), Error> {
         let Some(known) = self.lock().clone() else {
             return Ok(());
         };
@@ -68,7 +69,7 @@ impl KnownHead {
     }
 
     /// The head as this transaction sees it; to be kept with [`Self::learn`] once the transaction is committed.
-    pub(super) fn seen(&self, tx: &Transaction<'_>) -> Result<SeenHead, Error> {
+    pub(super) fn seen(&self, tx: &Tx<'_>) -> Result<SeenHead, Error> {
         let known = self.lock().clone();
         let (seq, hash) = chain::noted(tx)?;
         let words = match &known {
@@ -92,10 +93,8 @@ impl KnownHead {
 pub(super) struct SeenHead(Head);
 
 /// How many rows after the first and up to the second are what people said.
-fn words(tx: &Transaction<'_>, after: i64, to: i64) -> Result<i64, Error> {
-    Ok(tx
-        .prepare_cached(super::verify::COUNT_WORDS)?
-        .query_row([after, to], |row| row.get(0))?)
+fn words(tx: &Tx<'_>, after: i64, to: i64) -> Result<i64, Error> {
+    tx.number(super::verify::COUNT_WORDS, [after, to])
 }
 
 /// What a transaction that has just been committed wrote.

@@ -4,9 +4,9 @@
 //! restarts one is decided in `run::grace`; here is what that decision needs.
 
 use chrono::{DateTime, Utc};
-use rusqlite::Transaction;
 
-use super::{Error, Ledger, Stamp};
+use super::sql::{Stamp, Tx};
+use super::{Error, Ledger};
 use crate::retention::{BackupId, Hold, HoldTarget, InstanceId, PolicyName, ProjectName};
 
 /// Names the backup of a grace period: another instance may list the same id.
@@ -74,21 +74,18 @@ impl Ledger {
     /// The grace periods of a policy.
     pub fn grace(&self, policy: &PolicyName) -> Result<Vec<GracePeriod>, Error> {
         self.read(|tx| {
-            let mut statement = tx.prepare_cached(
-                "SELECT project, instance, backup, name, since, seen, restarts FROM grace WHERE policy = ?1",
-            )?;
-            let rows = statement.query_map([policy.as_str()], |row| {
+            let sql = "SELECT project, instance, backup, name, since, seen, restarts FROM grace WHERE policy = ?1";
+            tx.all(sql, [policy.as_str()], |row| {
                 Ok(GracePeriod {
-                    project: ProjectName::from(row.get::<_, String>(0)?),
-                    instance: InstanceId::from(row.get::<_, String>(1)?),
-                    backup: BackupId::from(row.get::<_, String>(2)?),
+                    project: ProjectName::from(row.get::<String>(0)?),
+                    instance: InstanceId::from(row.get::<String>(1)?),
+                    backup: BackupId::from(row.get::<String>(2)?),
                     name: row.get(3)?,
-                    since: row.get::<_, Stamp>(4)?.0,
-                    seen: row.get::<_, Stamp>(5)?.0,
+                    since: row.get::<Stamp>(4)?.0,
+                    seen: row.get::<Stamp>(5)?.0,
                     restarts: row.get(6)?,
                 })
-            })?;
-            Ok(rows.collect::<Result<_, _>>()?)
+            })
         })
     }
 
@@ -100,59 +97,57 @@ impl Ledger {
             return Ok(());
         }
         self.write(|tx| {
-            let mut go_on =
-                tx.prepare_cached("UPDATE grace SET seen = ?4 WHERE policy = ?1 AND project = ?2 AND instance = ?3")?;
-            let mut not_seen = tx.prepare_cached(
-                "UPDATE grace SET seen = ?5 WHERE policy = ?1 AND project = ?2 AND instance = ?3 AND backup = ?4",
+            let policy = policy.as_str();
+            let of = seen
+                .iter()
+                .map(|of| (policy, of.project.as_str(), of.instance.as_str(), Stamp(now)));
+            tx.execute_each(
+                "UPDATE grace SET seen = ?4 WHERE policy = ?1 AND project = ?2 AND instance = ?3",
+                of,
             )?;
-            for of in seen {
+            let not_seen = seen.iter().flat_map(|of| {
                 let (project, instance) = (of.project.as_str(), of.instance.as_str());
-                go_on.execute((policy.as_str(), project, instance, Stamp(now)))?;
-                for (backup, at) in of.absent {
-                    not_seen.execute((policy.as_str(), project, instance, backup.as_str(), Stamp(*at)))?;
-                }
-            }
+                let absent = of.absent.iter();
+                absent.map(move |(backup, at)| (policy, project, instance, backup.as_str(), Stamp(*at)))
+            });
+            tx.execute_each(
+                "UPDATE grace SET seen = ?5 WHERE policy = ?1 AND project = ?2 AND instance = ?3 AND backup = ?4",
+                not_seen,
+            )?;
             let mut holds = super::holds::active(tx, now)?;
             holds.extend(configured(tx)?.into_iter().filter(|hold| hold.is_active(now)));
-            let mut insert = tx.prepare_cached(
-                "INSERT OR REPLACE INTO grace (policy, project, instance, backup, name, since, seen) \
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?6)",
-            )?;
-            for GraceStart { key, name } in started {
+            let start = |GraceStart { key, name }: &GraceStart<'_>| {
                 let held = |hold: &Hold| hold.covers_names(key.instance.as_str(), key.backup, name);
-                if !holds.iter().any(held) {
-                    let (project, instance) = (key.project.as_str(), key.instance.as_str());
-                    insert.execute((
-                        policy.as_str(),
-                        project,
-                        instance,
-                        key.backup.as_str(),
-                        name,
-                        Stamp(now),
-                    ))?;
-                }
-            }
-            let mut clear = tx.prepare_cached(
-                "DELETE FROM grace WHERE policy = ?1 AND project = ?2 AND instance = ?3 AND backup = ?4",
-            )?;
-            for key in cleared {
+                !holds.iter().any(held)
+            };
+            let started = started.iter().filter(|of| start(of)).map(|GraceStart { key, name }| {
                 let (project, instance) = (key.project.as_str(), key.instance.as_str());
-                clear.execute((policy.as_str(), project, instance, key.backup.as_str()))?;
-            }
-            Ok(())
+                (policy, project, instance, key.backup.as_str(), *name, Stamp(now))
+            });
+            tx.execute_each(
+                "INSERT INTO grace (policy, project, instance, backup, name, since, seen) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?6) \
+                 ON CONFLICT (policy, project, instance, backup) \
+                 DO UPDATE SET name = excluded.name, since = excluded.since, seen = excluded.seen, restarts = 0",
+                started,
+            )?;
+            let cleared = cleared
+                .iter()
+                .map(|key| (policy, key.project.as_str(), key.instance.as_str(), key.backup.as_str()));
+            tx.execute_each(
+                "DELETE FROM grace WHERE policy = ?1 AND project = ?2 AND instance = ?3 AND backup = ?4",
+                cleared,
+            )
         })
     }
 
     /// The instances of what has a grace period under this policy.
     pub fn graced_instances(&self, policy: &PolicyName) -> Result<Vec<(ProjectName, InstanceId)>, Error> {
         self.read(|tx| {
-            let mut statement =
-                tx.prepare_cached("SELECT DISTINCT project, instance FROM grace WHERE policy = ?1 ORDER BY 1, 2")?;
-            let rows = statement.query_map([policy.as_str()], |row| {
-                let project = ProjectName::from(row.get::<_, String>(0)?);
-                Ok((project, InstanceId::from(row.get::<_, String>(1)?)))
-            })?;
-            Ok(rows.collect::<Result<_, _>>()?)
+            let sql = "SELECT DISTINCT project, instance FROM grace WHERE policy = ?1 ORDER BY 1, 2";
+            tx.all(sql, [policy.as_str()], |row| {
+                let project = ProjectName::from(row.get::<String>(0)?);
+                Ok((project, InstanceId::from(row.get::<String>(1)?)))
+            })
         })
     }
 
@@ -162,12 +157,13 @@ impl Ledger {
             return Ok(());
         }
         self.write(|tx| {
-            let mut clear =
-                tx.prepare_cached("DELETE FROM grace WHERE policy = ?1 AND project = ?2 AND instance = ?3")?;
-            for (project, instance) in instances {
-                clear.execute((policy.as_str(), project.as_str(), instance.as_str()))?;
-            }
-            Ok(())
+            let of = instances
+                .iter()
+                .map(|(project, instance)| (policy.as_str(), project.as_str(), instance.as_str()));
+            tx.execute_each(
+                "DELETE FROM grace WHERE policy = ?1 AND project = ?2 AND instance = ?3",
+                of,
+            )
         })
     }
 
@@ -189,31 +185,30 @@ impl Ledger {
                     period.restart(tx)?;
                 }
             }
-            tx.execute("DELETE FROM configured_hold", [])?;
-            let mut insert = tx.prepare_cached("INSERT INTO configured_hold (target, until) VALUES (?1, ?2)")?;
-            for hold in holds {
-                insert.execute((serde_json::to_string(&hold.target)?, hold.until.map(Stamp)))?;
-            }
-            Ok(())
+            tx.execute("DELETE FROM configured_hold", ())?;
+            let targets = holds.iter().map(|hold| serde_json::to_string(&hold.target));
+            let targets = targets.collect::<Result<Vec<_>, _>>()?;
+            tx.execute_each(
+                "INSERT INTO configured_hold (target, until) VALUES (?1, ?2)",
+                targets
+                    .iter()
+                    .zip(holds)
+                    .map(|(target, hold)| (target, hold.until.map(Stamp))),
+            )
         })
     }
 }
 
-fn configured(tx: &Transaction<'_>) -> Result<Vec<Hold>, Error> {
-    let mut statement = tx.prepare_cached("SELECT target, until FROM configured_hold")?;
-    let mut rows = statement.query([])?;
-    let mut holds = Vec::new();
-    while let Some(row) = rows.next()? {
-        let target: String = row.get(0)?;
-        holds.push(Hold {
+fn configured(tx: &Tx<'_>) -> Result<Vec<Hold>, Error> {
+    tx.all("SELECT target, until FROM configured_hold", (), |row| {
+        Ok(Hold {
             id: None,
-            target: serde_json::from_str(&target)?,
+            target: serde_json::from_str(&row.get::<String>(0)?)?,
             reason: String::new(),
             owner: None,
-            until: row.get::<_, Option<Stamp>>(1)?.map(|at| at.0),
-        });
-    }
-    Ok(holds)
+            until: row.get::<Option<Stamp>>(1)?.map(|at| at.0),
+        })
+    })
 }
 
 /// A period that goes on, whosever it is.
@@ -224,18 +219,16 @@ struct GoingOn {
     since: DateTime<Utc>,
 }
 
-fn periods(tx: &Transaction<'_>) -> Result<Vec<GoingOn>, Error> {
-    let mut statement =
-        tx.prepare_cached("SELECT DISTINCT instance, backup, name, since FROM grace WHERE restarts = 0")?;
-    let rows = statement.query_map([], |row| {
+fn periods(tx: &Tx<'_>) -> Result<Vec<GoingOn>, Error> {
+    let sql = "SELECT DISTINCT instance, backup, name, since FROM grace WHERE restarts = 0";
+    tx.all(sql, (), |row| {
         Ok(GoingOn {
             instance: row.get(0)?,
-            backup: BackupId::from(row.get::<_, String>(1)?),
+            backup: BackupId::from(row.get::<String>(1)?),
             name: row.get(2)?,
-            since: row.get::<_, Stamp>(3)?.0,
+            since: row.get::<Stamp>(3)?.0,
         })
-    })?;
-    Ok(rows.collect::<Result<_, _>>()?)
+    })
 }
 
 impl GoingOn {
@@ -243,33 +236,37 @@ impl GoingOn {
         hold.has_held_after(self.since) && hold.covers_names(&self.instance, &self.backup, &self.name)
     }
 
-    fn restart(&self, tx: &Transaction<'_>) -> Result<(), Error> {
-        tx.prepare_cached("UPDATE grace SET restarts = 1 WHERE backup = ?1 AND instance = ?2 AND since <= ?3")?
-            .execute((self.backup.as_str(), &self.instance, Stamp(self.since)))?;
+    fn restart(&self, tx: &Tx<'_>) -> Result<(), Error> {
+        tx.execute(
+            "UPDATE grace SET restarts = 1 WHERE backup = ?1 AND instance = ?2 AND since <= ?3",
+            (self.backup.as_str(), &self.instance, Stamp(self.since)),
+        )?;
         Ok(())
     }
 }
 
 /// Whether any grace period is known: a run without one need not look for that of each of its ids.
-pub(super) fn is_any(tx: &Transaction<'_>) -> Result<bool, Error> {
-    Ok(tx
-        .prepare_cached("SELECT EXISTS (SELECT 1 FROM grace)")?
-        .query_row([], |row| row.get(0))?)
+pub(super) fn is_any(tx: &Tx<'_>) -> Result<bool, Error> {
+    Ok(tx.first("SELECT policy FROM grace LIMIT 1", (), |_| Ok(()))?.is_some())
 }
 
 /// Forgets the grace periods of a backup of one instance under every policy.
-pub(super) fn forget(tx: &Transaction<'_>, instance: &InstanceId, backup: &BackupId) -> Result<(), Error> {
-    tx.prepare_cached("DELETE FROM grace WHERE backup = ?1 AND instance = ?2")?
-        .execute((backup.as_str(), instance.as_str()))?;
+pub(super) fn forget(tx: &Tx<'_>, instance: &InstanceId, backup: &BackupId) -> Result<(), Error> {
+    tx.execute(
+        "DELETE FROM grace WHERE backup = ?1 AND instance = ?2",
+        (backup.as_str(), instance.as_str()),
+    )?;
     Ok(())
 }
 
 /// The grace periods of all that a hold covers restart when it has ended.
-pub(super) fn restart_covered(tx: &Transaction<'_>, hold: &Hold) -> Result<(), Error> {
+pub(super) fn restart_covered(tx: &Tx<'_>, hold: &Hold) -> Result<(), Error> {
     if let HoldTarget::Backup(backup) = &hold.target {
         // A hold covers an id in any case. That reads the whole table; holds are rare.
-        tx.prepare_cached("UPDATE grace SET restarts = 1 WHERE backup = ?1 COLLATE NOCASE")?
-            .execute([backup.as_str()])?;
+        tx.execute(
+            "UPDATE grace SET restarts = 1 WHERE lower(backup) = ?1",
+            [backup.as_str().to_ascii_lowercase()],
+        )?;
         return Ok(());
     }
     for period in periods(tx)? {

@@ -1,14 +1,15 @@
 //! What became of one backup: for `why`, and for the export.
 
 use std::collections::HashMap;
+use std::ops::ControlFlow;
 
 use chrono::{DateTime, Utc};
-use rusqlite::{OptionalExtension, Transaction};
 use serde::{Deserialize, Serialize};
 
 use super::archive::{self, Chunks};
 use super::chain::{self, Kind};
 use super::requests::{IntendedItem, IntentBody, Listing, OutcomeBody, RequestKey};
+use super::sql::Tx;
 use super::{Error, Ledger, request_state};
 use crate::retention::{BackupId, InstanceId, Outcome, PolicyName, ProjectName};
 
@@ -127,7 +128,7 @@ pub(super) fn read_time(text: &str) -> Result<DateTime<Utc>, Error> {
         .map_err(|error| Error::corrupt(format!("the time {text:?} in a row: {error}")))
 }
 
-pub(super) fn time_of(tx: &Transaction<'_>, pieces: &Chunks, seq: i64) -> Result<DateTime<Utc>, Error> {
+pub(super) fn time_of(tx: &Tx<'_>, pieces: &Chunks, seq: i64) -> Result<DateTime<Utc>, Error> {
     read_time(&chain::row(tx, pieces, seq)?.at)
 }
 
@@ -137,13 +138,11 @@ impl Ledger {
     pub fn each_intended(&self, mut visit: impl FnMut(&BackupId, &str)) -> Result<(), Error> {
         self.read(|tx| {
             let pieces = Chunks::default();
-            let mut statement = tx.prepare_cached("SELECT seq FROM request ORDER BY seq DESC")?;
-            let mut rows = statement.query([])?;
-            while let Some(row) = rows.next()? {
+            tx.each("SELECT seq FROM request ORDER BY seq DESC", (), |row| {
                 let intent: IntentBody = serde_json::from_str(&chain::row(tx, &pieces, row.get(0)?)?.body)?;
                 intent.items.iter().for_each(|item| visit(&item.backup, &item.name));
-            }
-            Ok(())
+                Ok(ControlFlow::Continue(()))
+            })
         })
     }
 
@@ -196,11 +195,8 @@ struct PastRequest {
 }
 
 impl PastRequest {
-    fn load(tx: &Transaction<'_>, pieces: &Chunks, seq: i64) -> Result<Self, Error> {
-        let answer: Option<Option<i64>> = tx
-            .prepare_cached("SELECT answer FROM request WHERE seq = ?1")?
-            .query_row([seq], |row| row.get(0))
-            .optional()?;
+    fn load(tx: &Tx<'_>, pieces: &Chunks, seq: i64) -> Result<Self, Error> {
+        let answer: Option<Option<i64>> = tx.value("SELECT answer FROM request WHERE seq = ?1", [seq])?;
         let row = chain::row(tx, pieces, seq)?;
         Ok(Self {
             seq,
@@ -220,7 +216,7 @@ struct PastAnswer {
 
 /// The deletion of the id at one place of a request.
 fn past(
-    tx: &Transaction<'_>,
+    tx: &Tx<'_>,
     pieces: &Chunks,
     request: &PastRequest,
     place: usize,
@@ -263,7 +259,7 @@ fn past(
 }
 
 /// The deletions that a row of outcomes is about.
-pub(super) fn deletions_of(tx: &Transaction<'_>, pieces: &Chunks, outcome: &str) -> Result<Vec<PastDeletion>, Error> {
+pub(super) fn deletions_of(tx: &Tx<'_>, pieces: &Chunks, outcome: &str) -> Result<Vec<PastDeletion>, Error> {
     let body: OutcomeBody = serde_json::from_str(outcome)?;
     let request = PastRequest::load(tx, pieces, body.request)?;
     let answered_at = request.answer.map(|seq| time_of(tx, pieces, seq)).transpose()?;

@@ -3,11 +3,11 @@
 //! Those of the configuration are not kept here: `intend` is given them.
 
 use chrono::{DateTime, SubsecRound, Utc};
-use rusqlite::{OptionalExtension, Transaction};
 use serde::{Deserialize, Serialize};
 
 use super::chain::{self, Kind};
-use super::{Error, Ledger, Stamp};
+use super::sql::{Stamp, Tx};
+use super::{Error, Ledger};
 use crate::retention::{Freeze, Hold, HoldTarget};
 
 /// A hold that was placed by command, ended or not.
@@ -110,13 +110,9 @@ pub(super) fn freeze_id(number: i64) -> String {
 }
 
 /// Every hold with its number, oldest first.
-pub(super) fn all(tx: &Transaction<'_>) -> Result<Vec<(i64, PlacedHold)>, Error> {
-    let mut statement = tx.prepare_cached(
-        "SELECT number, target, reason, owner, until, placed_at, released_at FROM hold ORDER BY number",
-    )?;
-    let mut rows = statement.query([])?;
-    let mut holds = Vec::new();
-    while let Some(row) = rows.next()? {
+pub(super) fn all(tx: &Tx<'_>) -> Result<Vec<(i64, PlacedHold)>, Error> {
+    let sql = "SELECT number, target, reason, owner, until, placed_at, released_at FROM hold ORDER BY number";
+    tx.all(sql, (), |row| {
         let number = row.get(0)?;
         let target: String = row.get(1)?;
         let hold = Hold {
@@ -124,20 +120,19 @@ pub(super) fn all(tx: &Transaction<'_>) -> Result<Vec<(i64, PlacedHold)>, Error>
             target: serde_json::from_str(&target)?,
             reason: row.get(2)?,
             owner: row.get(3)?,
-            until: row.get::<_, Option<Stamp>>(4)?.map(|at| at.0),
+            until: row.get::<Option<Stamp>>(4)?.map(|at| at.0),
         };
         let placed = PlacedHold {
             hold,
-            placed_at: row.get::<_, Stamp>(5)?.0,
-            released_at: row.get::<_, Option<Stamp>>(6)?.map(|at| at.0),
+            placed_at: row.get::<Stamp>(5)?.0,
+            released_at: row.get::<Option<Stamp>>(6)?.map(|at| at.0),
         };
-        holds.push((number, placed));
-    }
-    Ok(holds)
+        Ok((number, placed))
+    })
 }
 
 /// The holds in force.
-pub(super) fn active(tx: &Transaction<'_>, now: DateTime<Utc>) -> Result<Vec<Hold>, Error> {
+pub(super) fn active(tx: &Tx<'_>, now: DateTime<Utc>) -> Result<Vec<Hold>, Error> {
     let placed = all(tx)?.into_iter().map(|(_, placed)| placed);
     Ok(placed
         .filter(|placed| placed.is_active(now))
@@ -146,36 +141,36 @@ pub(super) fn active(tx: &Transaction<'_>, now: DateTime<Utc>) -> Result<Vec<Hol
 }
 
 /// Every freeze that was placed and not thawed, past its end or not, with its number, oldest first.
-pub(super) fn all_freezes(tx: &Transaction<'_>) -> Result<Vec<(i64, PlacedFreeze)>, Error> {
-    let mut statement = tx.prepare_cached("SELECT number, reason, until, placed_at FROM freeze ORDER BY number")?;
-    let rows = statement.query_map([], |row| {
+pub(super) fn all_freezes(tx: &Tx<'_>) -> Result<Vec<(i64, PlacedFreeze)>, Error> {
+    let sql = r#"SELECT number, reason, until, placed_at FROM "freeze" ORDER BY number"#;
+    tx.all(sql, (), |row| {
         let number = row.get(0)?;
         let freeze = Freeze {
             reason: row.get(1)?,
-            until: row.get::<_, Option<Stamp>>(2)?.map(|at| at.0),
+            until: row.get::<Option<Stamp>>(2)?.map(|at| at.0),
         };
         let placed = PlacedFreeze {
             id: freeze_id(number),
             freeze,
-            placed_at: row.get::<_, Stamp>(3)?.0,
+            placed_at: row.get::<Stamp>(3)?.0,
         };
         Ok((number, placed))
-    })?;
-    Ok(rows.collect::<Result<_, _>>()?)
+    })
 }
 
 /// Whether there ever was a freeze of that id.
-fn was_placed(tx: &Transaction<'_>, id: &str) -> Result<bool, Error> {
-    let last: Option<i64> = tx
-        .prepare_cached("SELECT seq FROM sqlite_sequence WHERE name = 'freeze'")?
-        .query_row([], |row| row.get(0))
-        .optional()?;
-    let number = id.strip_prefix(['f', 'F']).and_then(|number| number.parse().ok());
-    Ok(number.is_some_and(|number: i64| number >= 1 && Some(number) <= last))
+fn was_placed(tx: &Tx<'_>, id: &str) -> Result<bool, Error> {
+    let bodies: Vec<String> = tx.all("SELECT body FROM chain WHERE kind = 'freeze'", (), |row| row.get(0))?;
+    let placed: Vec<FreezeBody> = bodies
+        .iter()
+        .map(|body| serde_json::from_str(body))
+        .collect::<Result<_, _>>()?;
+    let mut ids = placed.iter().map(|body| freeze_id(body.number.unwrap_or(1)));
+    Ok(ids.any(|placed| placed.eq_ignore_ascii_case(id)))
 }
 
 /// The freeze in force at `now`; of several the one that lasts longest.
-pub(super) fn frozen(tx: &Transaction<'_>, now: DateTime<Utc>) -> Result<Option<Freeze>, Error> {
+pub(super) fn frozen(tx: &Tx<'_>, now: DateTime<Utc>) -> Result<Option<Freeze>, Error> {
     let placed = all_freezes(tx)?.into_iter().map(|(_, placed)| placed.freeze);
     Ok(Freeze::longest(placed.filter(|freeze| freeze.is_active(now))))
 }
@@ -198,17 +193,16 @@ impl Ledger {
             let mut hold = hold.clone();
             // As precise as the table, so that the chain and the table say the same. Later, never earlier.
             hold.until = hold.until.map(round_up);
-            tx.prepare_cached(
-                "INSERT INTO hold (target, reason, owner, until, placed_at) VALUES (?1, ?2, ?3, ?4, ?5)",
-            )?
-            .execute((
-                serde_json::to_string(&hold.target)?,
-                &hold.reason,
-                &hold.owner,
-                hold.until.map(Stamp),
-                Stamp(now),
-            ))?;
-            let number = tx.last_insert_rowid();
+            let number = tx.number(
+                "INSERT INTO hold (target, reason, owner, until, placed_at) VALUES (?1, ?2, ?3, ?4, ?5) RETURNING number",
+                (
+                    serde_json::to_string(&hold.target)?,
+                    &hold.reason,
+                    &hold.owner,
+                    hold.until.map(Stamp),
+                    Stamp(now),
+                ),
+            )?;
             hold.id = Some(id_of(number));
             super::grace::restart_covered(tx, &hold)?;
             let by = by.to_owned();
@@ -252,8 +246,10 @@ impl Ledger {
                 };
                 return Err(error(name.to_owned()));
             };
-            tx.prepare_cached("UPDATE hold SET released_at = ?2 WHERE number = ?1")?
-                .execute((number, Stamp(now)))?;
+            tx.execute(
+                "UPDATE hold SET released_at = ?2 WHERE number = ?1",
+                (number, Stamp(now)),
+            )?;
             super::grace::restart_covered(tx, &placed.hold)?;
             let (by, reason) = (by.to_owned(), reason.map(str::to_owned));
             chain::append(tx, now, Kind::Release, &ReleaseBody { number, by, reason })?;
@@ -276,9 +272,10 @@ impl Ledger {
         self.write(|tx| {
             let mut freeze = freeze.clone();
             freeze.until = freeze.until.map(round_up);
-            tx.prepare_cached("INSERT INTO freeze (reason, until, placed_at) VALUES (?1, ?2, ?3)")?
-                .execute((&freeze.reason, freeze.until.map(Stamp), Stamp(now)))?;
-            let number = tx.last_insert_rowid();
+            let number = tx.number(
+                r#"INSERT INTO "freeze" (reason, until, placed_at) VALUES (?1, ?2, ?3) RETURNING number"#,
+                (&freeze.reason, freeze.until.map(Stamp), Stamp(now)),
+            )?;
             let body = FreezeBody {
                 number: Some(number),
                 freeze,
@@ -324,8 +321,7 @@ impl Ledger {
                 }
             }
             for (number, _) in &found {
-                tx.prepare_cached("DELETE FROM freeze WHERE number = ?1")?
-                    .execute([number])?;
+                tx.execute(r#"DELETE FROM "freeze" WHERE number = ?1"#, [*number])?;
                 let body = ThawBody {
                     number: Some(*number),
                     by: by.to_owned(),

@@ -3,9 +3,9 @@
 //! Fingerprints alone are kept, from which no key can be found. Plain state, not in the chain.
 
 use chrono::{DateTime, TimeDelta, Utc};
-use rusqlite::Transaction;
 
-use super::{Error, Ledger, Stamp};
+use super::sql::{Stamp, Tx};
+use super::{Error, Ledger};
 
 /// A request that was answered 401.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,18 +27,16 @@ impl Ledger {
     /// The refusals that still say something at `now`.
     pub fn key_refusals(&self, now: DateTime<Utc>) -> Result<Vec<KeyRefusal>, Error> {
         self.read(|tx| {
-            let mut statement = tx.prepare_cached(
-                "SELECT access_key, whole, at, blocked_until FROM key_refusal WHERE at > ?1 ORDER BY at, rowid",
-            )?;
-            let rows = statement.query_map([Stamp(now - KEPT)], |row| {
+            // In PostgreSQL `rowid` is a column of its own.
+            let sql = "SELECT access_key, whole, at, blocked_until FROM key_refusal WHERE at > ?1 ORDER BY at, rowid";
+            tx.all(sql, [Stamp(now - KEPT)], |row| {
                 Ok(KeyRefusal {
                     access_key: row.get(0)?,
                     whole: row.get(1)?,
-                    at: row.get::<_, Stamp>(2)?.0,
-                    blocked_until: row.get::<_, Option<Stamp>>(3)?.map(|until| until.0),
+                    at: row.get::<Stamp>(2)?.0,
+                    blocked_until: row.get::<Option<Stamp>>(3)?.map(|until| until.0),
                 })
-            })?;
-            Ok(rows.collect::<Result<_, _>>()?)
+            })
         })
     }
 
@@ -46,25 +44,26 @@ impl Ledger {
     pub fn record_key_refusal(&self, refusal: &KeyRefusal, now: DateTime<Utc>) -> Result<(), Error> {
         self.write(|tx| {
             date_back(tx, now)?;
-            tx.prepare_cached("DELETE FROM key_refusal WHERE at <= ?1")?
-                .execute([Stamp(now - KEPT)])?;
-            tx.prepare_cached(
+            tx.execute("DELETE FROM key_refusal WHERE at <= ?1", [Stamp(now - KEPT)])?;
+            tx.execute(
                 "INSERT INTO key_refusal (access_key, whole, at, blocked_until) VALUES (?1, ?2, ?3, ?4)",
-            )?
-            .execute((
-                &refusal.access_key,
-                &refusal.whole,
-                Stamp(refusal.at),
-                refusal.blocked_until.map(Stamp),
-            ))?;
+                (
+                    &refusal.access_key,
+                    &refusal.whole,
+                    Stamp(refusal.at),
+                    refusal.blocked_until.map(Stamp),
+                ),
+            )?;
             Ok(())
         })
     }
 }
 
 /// What is dated ahead of now was noted by a wrong clock: it counts from now on, not until that time has come.
-pub(super) fn date_back(tx: &Transaction<'_>, now: DateTime<Utc>) -> Result<(), Error> {
-    tx.prepare_cached("UPDATE key_refusal SET at = ?1, blocked_until = NULL WHERE at > ?1")?
-        .execute([Stamp(now)])?;
+pub(super) fn date_back(tx: &Tx<'_>, now: DateTime<Utc>) -> Result<(), Error> {
+    tx.execute(
+        "UPDATE key_refusal SET at = ?1, blocked_until = NULL WHERE at > ?1",
+        [Stamp(now)],
+    )?;
     Ok(())
 }

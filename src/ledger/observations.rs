@@ -3,14 +3,15 @@
 //! Plain state, not in the chain.
 
 use std::collections::HashMap;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use rusqlite::OptionalExtension;
 
 use super::request_state::RequestState;
 use super::requests::IntentBody;
-use super::{Error, Ledger, Stamp, chain, from_column, to_column};
+use super::sql::{FoundRow, Stamp};
+use super::{Error, Ledger, chain, from_column, to_column};
 use crate::retention::{BackupId, Instance, InstanceId, InstanceLife, ProjectName};
 
 /// An instance as it was last listed.
@@ -83,71 +84,62 @@ pub struct SeenBackup {
     pub name: String,
 }
 
+impl SeenBackup {
+    fn read(row: &FoundRow<'_>) -> Result<Self, Error> {
+        Ok(Self {
+            instance: InstanceId::from(row.get::<String>(0)?),
+            backup: BackupId::from(row.get::<String>(1)?),
+            name: row.get(2)?,
+        })
+    }
+}
+
 impl Ledger {
     /// Every backup that the last listings showed.
     pub fn known_backups(&self) -> Result<Vec<SeenBackup>, Error> {
         self.read(|tx| {
-            let mut statement = tx.prepare_cached(
-                "SELECT instance, backup, name FROM seen_backup WHERE gone_since IS NULL ORDER BY instance, backup",
-            )?;
-            let rows = statement.query_map([], |row| {
-                Ok(SeenBackup {
-                    instance: InstanceId::from(row.get::<_, String>(0)?),
-                    backup: BackupId::from(row.get::<_, String>(1)?),
-                    name: row.get(2)?,
-                })
-            })?;
-            Ok(rows.collect::<Result<_, _>>()?)
+            let sql =
+                "SELECT instance, backup, name FROM seen_backup WHERE gone_since IS NULL ORDER BY instance, backup";
+            tx.all(sql, (), SeenBackup::read)
         })
     }
 
     /// Visits every backup that the last listings showed, until told that it was enough. Keeps nothing of it.
     pub fn each_known_backup(&self, mut visit: impl FnMut(&SeenBackup) -> bool) -> Result<(), Error> {
         self.read(|tx| {
-            let mut statement =
-                tx.prepare_cached("SELECT instance, backup, name FROM seen_backup WHERE gone_since IS NULL")?;
-            let mut rows = statement.query([])?;
-            while let Some(row) = rows.next()? {
-                let seen = SeenBackup {
-                    instance: InstanceId::from(row.get::<_, String>(0)?),
-                    backup: BackupId::from(row.get::<_, String>(1)?),
-                    name: row.get(2)?,
-                };
-                if !visit(&seen) {
-                    break;
-                }
-            }
-            Ok(())
+            let sql = "SELECT instance, backup, name FROM seen_backup WHERE gone_since IS NULL";
+            tx.each(sql, (), |row| {
+                Ok(if visit(&SeenBackup::read(row)?) {
+                    ControlFlow::Continue(())
+                } else {
+                    ControlFlow::Break(())
+                })
+            })
         })
     }
 
     /// Every instance of the project that was ever listed and not forgotten.
     pub fn seen_instances(&self, project: &ProjectName) -> Result<Vec<SeenInstance>, Error> {
         self.read(|tx| {
-            let mut statement = tx.prepare_cached(
-                "SELECT instance, name, tags, enterprise_project, seen_at, missed, missed_since, missed_last \
-                 FROM seen_instance WHERE project = ?1 ORDER BY instance",
-            )?;
-            let mut rows = statement.query([project.as_str()])?;
-            let mut seen = Vec::new();
-            while let Some(row) = rows.next()? {
+            let sql = "SELECT instance, name, tags, enterprise_project, seen_at, missed, missed_since, missed_last \
+                 FROM seen_instance WHERE project = ?1 ORDER BY instance";
+            tx.all(sql, [project.as_str()], |row| {
                 let tags: String = row.get(2)?;
-                seen.push(SeenInstance {
+                Ok(SeenInstance {
                     instance: Instance {
                         project: project.clone(),
-                        id: InstanceId::from(row.get::<_, String>(0)?),
-                        name: Arc::from(row.get::<_, String>(1)?),
+                        id: InstanceId::from(row.get::<String>(0)?),
+                        name: Arc::from(row.get::<String>(1)?),
                         tags: serde_json::from_str(&tags)?,
                         enterprise_project: row.get(3)?,
                         life: InstanceLife::Listed,
                     },
-                    seen_at: row.get::<_, Stamp>(4)?.0,
+                    seen_at: row.get::<Stamp>(4)?.0,
                     missed: row.get(5)?,
-                    missed_since: row.get::<_, Option<Stamp>>(6)?.map(|at| at.0),
-                    missed_last: row.get::<_, Option<Stamp>>(7)?.map(|at| at.0),
-                });
-            }
-            Ok(seen)
+                    missed_since: row.get::<Option<Stamp>>(6)?.map(|at| at.0),
+                    missed_last: row.get::<Option<Stamp>>(7)?.map(|at| at.0),
+                })
+            })
         })
     }
 
@@ -159,26 +151,30 @@ impl Ledger {
         now: DateTime<Utc>,
     ) -> Result<(), Error> {
         self.write(|tx| {
-            tx.prepare_cached(
-                "UPDATE seen_instance SET missed = missed + 1, missed_since = MIN(COALESCE(missed_since, ?2), ?2), missed_last = ?2 \
-                 WHERE project = ?1",
-            )?
-            .execute((project.as_str(), Stamp(now)))?;
-            let mut upsert = tx.prepare_cached(
-                "INSERT OR REPLACE INTO seen_instance (project, instance, name, tags, enterprise_project, seen_at, missed) \
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, 0)",
+            tx.execute(
+                "UPDATE seen_instance SET missed = missed + 1, missed_last = ?2, \
+                 missed_since = CASE WHEN missed_since < ?2 THEN missed_since ELSE ?2 END WHERE project = ?1",
+                (project.as_str(), Stamp(now)),
             )?;
-            for instance in listed {
-                upsert.execute((
+            let tags = listed.iter().map(|instance| serde_json::to_string(&instance.tags));
+            let tags = tags.collect::<Result<Vec<_>, _>>()?;
+            let rows = listed.iter().zip(&tags).map(|(instance, tags)| {
+                (
                     project.as_str(),
                     instance.id.as_str(),
                     &*instance.name,
-                    serde_json::to_string(&instance.tags)?,
+                    tags,
                     &instance.enterprise_project,
                     Stamp(now),
-                ))?;
-            }
-            Ok(())
+                )
+            });
+            tx.execute_each(
+                "INSERT INTO seen_instance (project, instance, name, tags, enterprise_project, seen_at, missed) \
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, 0) ON CONFLICT (project, instance) DO UPDATE \
+                 SET name = excluded.name, tags = excluded.tags, enterprise_project = excluded.enterprise_project, \
+                 seen_at = excluded.seen_at, missed = 0, missed_since = NULL, missed_last = NULL",
+                rows,
+            )
         })
     }
 
@@ -199,17 +195,13 @@ impl Ledger {
     /// Whether a backup was ever listed or sent, and where: `hold` of an id never seen needs `--force`.
     pub fn known_backup(&self, backup: &BackupId) -> Result<Option<KnownBackup>, Error> {
         self.read(|tx| {
-            let listed = tx
-                .prepare_cached(
-                    "SELECT project, instance FROM seen_backup WHERE backup = ?1 AND gone_since IS NULL LIMIT 1",
-                )?
-                .query_row([backup.as_str()], |row| {
-                    Ok(KnownBackup {
-                        project: ProjectName::from(row.get::<_, String>(0)?),
-                        instance: InstanceId::from(row.get::<_, String>(1)?),
-                    })
+            let sql = "SELECT project, instance FROM seen_backup WHERE backup = ?1 AND gone_since IS NULL LIMIT 1";
+            let listed = tx.first(sql, [backup.as_str()], |row| {
+                Ok(KnownBackup {
+                    project: ProjectName::from(row.get::<String>(0)?),
+                    instance: InstanceId::from(row.get::<String>(1)?),
                 })
-                .optional()?;
+            })?;
             if listed.is_some() {
                 return Ok(listed);
             }
@@ -228,35 +220,31 @@ impl Ledger {
     /// When a backup was first missed that is listed no more, as long as that is remembered.
     pub fn gone_since(&self, backup: &BackupId) -> Result<Option<DateTime<Utc>>, Error> {
         self.read(|tx| {
-            let since = tx
-                .prepare_cached("SELECT MAX(gone_since) FROM seen_backup WHERE backup = ?1")?
-                .query_row([backup.as_str()], |row| row.get::<_, Option<Stamp>>(0))?;
-            Ok(since.map(|since| since.0))
+            let sql = "SELECT MAX(gone_since) FROM seen_backup WHERE backup = ?1";
+            let since: Option<Option<Stamp>> = tx.value(sql, [backup.as_str()])?;
+            Ok(since.flatten().map(|since| since.0))
         })
     }
 
     /// What was last believed of a project.
     pub fn believed(&self, project: &ProjectName) -> Result<BelievedCounts, Error> {
         self.read(|tx| {
-            let mut statement = tx.prepare_cached(
-                "SELECT b.instance, b.count, b.at, b.shrunk_since, (SELECT COALESCE(SUM(c.ids), 0) FROM confirmed c \
-                    WHERE c.instance = b.instance AND c.seq > COALESCE(b.seq, 0)) \
-                 FROM believed b WHERE b.project = ?1",
-            )?;
             let mut unsettled: HashMap<InstanceId, u64> = HashMap::new();
             for request_state in RequestState::unsettled(tx)? {
                 for place in request_state.places.iter().filter(|place| place.state.is_unsettled()) {
                     *unsettled.entry(request_state.instance_of(place).clone()).or_default() += 1;
                 }
             }
-            let mut rows = statement.query([project.as_str()])?;
+            let sql = "SELECT b.instance, b.count, b.at, b.shrunk_since, (SELECT CAST(COALESCE(SUM(c.ids), 0) AS BIGINT) FROM confirmed c \
+                    WHERE c.instance = b.instance AND c.seq > COALESCE(b.seq, 0)) \
+                 FROM believed b WHERE b.project = ?1";
             let mut counts = BelievedCounts::default();
-            while let Some(row) = rows.next()? {
+            tx.each(sql, [project.as_str()], |row| {
                 let instance: String = row.get(0)?;
                 let believed = Believed {
-                    count: row.get::<_, Option<i64>>(1)?.map(from_column),
-                    at: row.get::<_, Option<Stamp>>(2)?.map(|at| at.0),
-                    shrunk_since: row.get::<_, Option<Stamp>>(3)?.map(|at| at.0),
+                    count: row.get::<Option<i64>>(1)?.map(from_column),
+                    at: row.get::<Option<Stamp>>(2)?.map(|at| at.0),
+                    shrunk_since: row.get::<Option<Stamp>>(3)?.map(|at| at.0),
                     sent: from_column(row.get(4)?) + unsettled.get(instance.as_str()).copied().unwrap_or_default(),
                 };
                 if instance.is_empty() {
@@ -264,7 +252,8 @@ impl Ledger {
                 } else {
                     counts.backups.insert(InstanceId::from(instance), believed);
                 }
-            }
+                Ok(ControlFlow::Continue(()))
+            })?;
             Ok(counts)
         })
     }
@@ -283,22 +272,28 @@ impl Ledger {
         }
         self.write(|tx| {
             let (seq, _) = chain::tail(tx)?;
-            let mut upsert = tx.prepare_cached(
-                "INSERT OR REPLACE INTO believed (project, instance, count, at, seq) VALUES (?1, ?2, ?3, ?4, ?5)",
+            // The list of instances has the empty name.
+            let of_project = instances.map(|count| (project.as_str(), "", count));
+            let of_instances = backups
+                .iter()
+                .map(|(instance, count)| (instance.as_str(), instance.as_str(), *count));
+            let counts: Vec<(&str, &str, u64)> = of_project.into_iter().chain(of_instances).collect();
+            let rows = counts.iter();
+            tx.execute_each(
+                "INSERT INTO believed (project, instance, count, at, seq) VALUES (?1, ?2, ?3, ?4, ?5) \
+                 ON CONFLICT (project, instance) DO UPDATE \
+                 SET count = excluded.count, at = excluded.at, seq = excluded.seq, shrunk_since = NULL",
+                rows.map(|(_, instance, count)| (project.as_str(), *instance, to_column(*count), Stamp(now), seq)),
             )?;
-            let mut used = tx.prepare_cached("DELETE FROM listing_approval WHERE target = ?1")?;
-            if let Some(count) = instances {
-                upsert.execute((project.as_str(), "", to_column(count), Stamp(now), seq))?;
-                used.execute([project.as_str()])?;
-            }
+            tx.execute_each(
+                "DELETE FROM listing_approval WHERE target = ?1",
+                counts.iter().map(|(target, ..)| [*target]),
+            )?;
             // What was confirmed before this listing is in its count.
-            let mut counted = tx.prepare_cached("DELETE FROM confirmed WHERE instance = ?1 AND seq <= ?2")?;
-            for (instance, count) in backups {
-                upsert.execute((project.as_str(), instance.as_str(), to_column(*count), Stamp(now), seq))?;
-                used.execute([instance.as_str()])?;
-                counted.execute((instance.as_str(), seq))?;
-            }
-            Ok(())
+            tx.execute_each(
+                "DELETE FROM confirmed WHERE instance = ?1 AND seq <= ?2",
+                backups.iter().map(|(instance, _)| (instance.as_str(), seq)),
+            )
         })
     }
 
@@ -312,13 +307,14 @@ impl Ledger {
     ) -> Result<DateTime<Utc>, Error> {
         let instance = instance.map_or("", InstanceId::as_str);
         self.write(|tx| {
-            let since: Stamp = tx
-                .prepare_cached(
-                    "INSERT INTO believed (project, instance, shrunk_since) VALUES (?1, ?2, ?3) \
-                     ON CONFLICT DO UPDATE SET shrunk_since = MIN(COALESCE(shrunk_since, ?3), ?3) RETURNING shrunk_since",
-                )?
-                .query_row((project.as_str(), instance, Stamp(now)), |row| row.get(0))?;
-            Ok(since.0)
+            let since = tx.number(
+                "INSERT INTO believed (project, instance, shrunk_since) VALUES (?1, ?2, ?3) \
+                 ON CONFLICT (project, instance) DO UPDATE SET shrunk_since = \
+                 CASE WHEN believed.shrunk_since < excluded.shrunk_since THEN believed.shrunk_since ELSE excluded.shrunk_since END \
+                 RETURNING shrunk_since",
+                (project.as_str(), instance, Stamp(now)),
+            )?;
+            Ok(DateTime::from_timestamp_micros(since).unwrap_or(now))
         })
     }
 }

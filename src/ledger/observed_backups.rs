@@ -4,11 +4,12 @@
 //! backup that is listed no more is remembered for seven days.
 
 use std::collections::HashMap;
+use std::ops::ControlFlow;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use rusqlite::OptionalExtension;
 
-use super::{Error, Ledger, Stamp};
+use super::sql::{FoundRow, Stamp, Tx};
+use super::{Error, Ledger};
 use crate::retention::{Backup, BackupId, BackupStatus, Databases, Engine, InstanceId, ProjectName};
 
 /// How long listings are compared with what another instance listed, and with backups that are listed no more.
@@ -137,28 +138,23 @@ impl Ledger {
     /// What an instance's listings said of its backups.
     pub fn remembered(&self, instance: &InstanceId) -> Result<Remembered, Error> {
         self.read(|tx| {
-            let last: Option<Stamp> = tx
-                .prepare_cached("SELECT at FROM last_listing WHERE instance = ?1")?
-                .query_row([instance.as_str()], |row| row.get(0))
-                .optional()?;
-            let mut statement = tx.prepare_cached(
-                "SELECT backup, name, status, begin, databases, gone_since, ended, engine FROM seen_backup WHERE instance = ?1",
-            )?;
-            let mut rows = statement.query([instance.as_str()])?;
+            let last: Option<Stamp> = tx.value("SELECT at FROM last_listing WHERE instance = ?1", [instance.as_str()])?;
+            let sql = "SELECT backup, name, status, begin, databases, gone_since, ended, engine FROM seen_backup WHERE instance = ?1";
             let mut backups = HashMap::new();
-            while let Some(row) = rows.next()? {
+            tx.each(sql, [instance.as_str()], |row| {
                 let status: Option<String> = row.get(2)?;
                 let one = ObservedBackup {
                     name: row.get(1)?,
                     status: status.map(|status| BackupStatus::parse(&status)),
-                    begin: row.get::<_, Option<Stamp>>(3)?.map(|at| at.0),
-                    end: row.get::<_, Option<Stamp>>(6)?.map(|at| at.0),
-                    engine: row.get::<_, Option<String>>(7)?.map(|engine| Engine::parse(&engine)),
-                    databases: read_databases(row.get_ref(4)?.as_str_or_null().map_err(rusqlite::Error::from)?)?,
-                    gone_since: row.get::<_, Option<Stamp>>(5)?.map(|at| at.0),
+                    begin: row.get::<Option<Stamp>>(3)?.map(|at| at.0),
+                    end: row.get::<Option<Stamp>>(6)?.map(|at| at.0),
+                    engine: row.get::<Option<String>>(7)?.map(|engine| Engine::parse(&engine)),
+                    databases: read_databases(row.get::<Option<String>>(4)?.as_deref())?,
+                    gone_since: row.get::<Option<Stamp>>(5)?.map(|at| at.0),
                 };
-                backups.insert(BackupId::from(row.get::<_, String>(0)?), one);
-            }
+                backups.insert(BackupId::from(row.get::<String>(0)?), one);
+                Ok(ControlFlow::Continue(()))
+            })?;
             let last = last.map(|at| at.0);
             Ok(Remembered { backups, last })
         })
@@ -172,23 +168,22 @@ impl Ledger {
         mut each: impl FnMut(&InstanceId, &BackupId, Option<DateTime<Utc>>),
     ) -> Result<(), Error> {
         self.read(|tx| {
-            let mut next = tx.prepare_cached(
-                "SELECT s.instance, (SELECT at FROM last_listing l WHERE l.instance = s.instance) FROM seen_backup s \
-                 WHERE s.instance > ?1 ORDER BY s.instance LIMIT 1",
-            )?;
-            let mut listed = tx.prepare_cached("SELECT backup, gone_since FROM seen_backup WHERE instance = ?1")?;
+            let next = "SELECT s.instance, (SELECT at FROM last_listing l WHERE l.instance = s.instance) FROM seen_backup s \
+                 WHERE s.instance > ?1 ORDER BY s.instance LIMIT 1";
+            let listed = "SELECT backup, gone_since FROM seen_backup WHERE instance = ?1";
             let mut last = String::new();
-            let read = |row: &rusqlite::Row<'_>| Ok((row.get::<_, String>(0)?, row.get::<_, Option<Stamp>>(1)?));
-            while let Some((instance, at)) = next.query_row([&last], read).optional()? {
+            let read = |row: &FoundRow<'_>| Ok((row.get::<String>(0)?, row.get::<Option<Stamp>>(1)?));
+            while let Some((instance, at)) = tx.first(next, [&last], read)? {
                 last.clone_from(&instance);
                 let instance = InstanceId::from(instance);
                 if is_left_out(&instance) {
                     continue;
                 }
-                for row in listed.query_map([instance.as_str()], read)? {
-                    let (backup, gone_since) = row?;
+                tx.each(listed, [instance.as_str()], |row| {
+                    let (backup, gone_since) = read(row)?;
                     each(&instance, &BackupId::from(backup), gone_since.or(at).map(|at| at.0));
-                }
+                    Ok(ControlFlow::Continue(()))
+                })?;
             }
             Ok(())
         })
@@ -228,12 +223,10 @@ impl Ledger {
             return Ok(());
         }
         self.write_soon(|tx| {
-            let mut upsert = tx.prepare_cached(
-                "INSERT OR REPLACE INTO seen_backup (instance, backup, project, name, status, begin, ended, engine, databases) \
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
-            )?;
-            for (backup, said) in &changed {
-                upsert.execute((
+            let databases = changed.iter().map(|(_, said)| databases_column(&said.databases));
+            let databases = databases.collect::<Result<Vec<_>, _>>()?;
+            let rows = changed.iter().zip(&databases).map(|((backup, said), databases)| {
+                (
                     instance.as_str(),
                     backup.as_str(),
                     project.as_str(),
@@ -242,23 +235,32 @@ impl Ledger {
                     said.begin.map(Stamp),
                     said.end.map(Stamp),
                     said.engine.as_ref().map(Engine::as_str),
-                    databases_column(&said.databases)?,
-                ))?;
-            }
-            let mut note =
-                tx.prepare_cached("UPDATE seen_backup SET gone_since = ?3 WHERE instance = ?1 AND backup = ?2")?;
-            let mut forget = tx.prepare_cached("DELETE FROM seen_backup WHERE instance = ?1 AND backup = ?2")?;
-            for (backup, said) in &gone {
-                let (instance, backup) = (instance.as_str(), backup.as_str());
-                if is_due(said) {
-                    forget.execute((instance, backup))?;
-                } else {
-                    let since = if is_ahead(said) { now } else { last.or(now) };
-                    note.execute((instance, backup, since.map(Stamp)))?;
-                }
-            }
+                    databases,
+                )
+            });
+            tx.execute_each(
+                "INSERT INTO seen_backup (instance, backup, project, name, status, begin, ended, engine, databases) \
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9) ON CONFLICT (instance, backup) DO UPDATE \
+                 SET project = excluded.project, name = excluded.name, status = excluded.status, begin = excluded.begin, \
+                 ended = excluded.ended, engine = excluded.engine, databases = excluded.databases, gone_since = NULL",
+                rows,
+            )?;
+            let (forgotten, noted): (Vec<_>, Vec<_>) = gone.iter().partition(|(_, said)| is_due(said));
+            tx.execute_each(
+                "DELETE FROM seen_backup WHERE instance = ?1 AND backup = ?2",
+                forgotten
+                    .iter()
+                    .map(|(backup, _)| (instance.as_str(), backup.as_str())),
+            )?;
+            let since = |said: &ObservedBackup| if is_ahead(said) { now } else { last.or(now) };
+            tx.execute_each(
+                "UPDATE seen_backup SET gone_since = ?3 WHERE instance = ?1 AND backup = ?2",
+                noted
+                    .iter()
+                    .map(|(backup, said)| (instance.as_str(), backup.as_str(), since(said).map(Stamp))),
+            )?;
             match now {
-                Some(now) => note_listing(tx, instance, now),
+                Some(now) => note_listings(tx, [instance], now),
                 None => Ok(()),
             }
         })
@@ -267,14 +269,13 @@ impl Ledger {
     /// Notes when these instances were last listed.
     pub fn remember_listings<'a>(
         &self,
-        mut instances: impl Iterator<Item = &'a InstanceId>,
+        instances: impl Iterator<Item = &'a InstanceId>,
         now: DateTime<Utc>,
     ) -> Result<(), Error> {
         self.write(|tx| {
             // Written by a wrong clock.
-            tx.prepare_cached("UPDATE last_listing SET at = ?1 WHERE at > ?1")?
-                .execute([Stamp(now)])?;
-            instances.try_for_each(|instance| note_listing(tx, instance, now))
+            tx.execute("UPDATE last_listing SET at = ?1 WHERE at > ?1", [Stamp(now)])?;
+            note_listings(tx, instances, now)
         })
     }
 
@@ -288,10 +289,15 @@ impl Ledger {
     }
 }
 
-fn note_listing(tx: &rusqlite::Transaction<'_>, instance: &InstanceId, now: DateTime<Utc>) -> Result<(), Error> {
-    tx.prepare_cached("INSERT OR REPLACE INTO last_listing (instance, at) VALUES (?1, ?2)")?
-        .execute((instance.as_str(), Stamp(now)))?;
-    Ok(())
+fn note_listings<'a>(
+    tx: &Tx<'_>,
+    instances: impl IntoIterator<Item = &'a InstanceId>,
+    now: DateTime<Utc>,
+) -> Result<(), Error> {
+    tx.execute_each(
+        "INSERT INTO last_listing (instance, at) VALUES (?1, ?2) ON CONFLICT (instance) DO UPDATE SET at = excluded.at",
+        instances.into_iter().map(|instance| (instance.as_str(), Stamp(now))),
+    )
 }
 
 /// A JSON array, empty for a full backup; `null` where there is none, `"?"` where it cannot be read; NULL when they are not known.

@@ -11,16 +11,15 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, chown, fchown};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
-use std::sync::atomic::AtomicU8;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 use rustix::fs::OFlags;
 
-use super::chain::{self, Kind};
-use super::continuity::Files;
-use super::{Error, Fault, KnownHead, Ledger, schema};
+use super::sql::Tx;
+use super::sqlite::FileEngine;
+use super::{Error, Fault, KnownHead, Ledger, chain, history, schema};
 
 const FILE: &str = "ledger.sqlite3";
 const LOCK: &str = "deletions.lock";
@@ -105,13 +104,8 @@ impl Ledger {
         give_to_owner(&dir);
         let ledger = Self {
             under_way: Mutex::default(),
-            connection: Mutex::new(connection),
-            is_full: AtomicU8::new(super::UNKNOWN),
-            files: Files::of(&path),
+            file: FileEngine::new(connection, dir, path, access == Access::ReadOnly),
             known: known.clone(),
-            reads_only: access == Access::ReadOnly,
-            dir,
-            path,
             is_new,
             created_at,
         };
@@ -162,7 +156,7 @@ impl Ledger {
 impl Ledger {
     /// Whether some process has the right to delete at this moment; in doubt it has.
     pub fn is_deleting(&self) -> bool {
-        match File::open(self.dir.join(LOCK)) {
+        match File::open(self.file.dir.join(LOCK)) {
             Ok(file) => file.try_lock_shared().is_err(),
             Err(error) => error.kind() != ErrorKind::NotFound,
         }
@@ -236,16 +230,8 @@ fn create(dir: &Path, path: &Path, now: DateTime<Utc>) -> Result<bool, Error> {
     let mut connection = connect(&draft, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
     let tx = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     schema::migrate(&tx, 0, schema::STEPS)?;
-    tx.execute(
-        "INSERT INTO meta (key, value) VALUES ('created_at', ?1), ('rows', '0'), ('head', ?2), ('probes', '0')",
-        (chain::written(now), chain::GENESIS),
-    )?;
-    chain::append(
-        &tx,
-        now,
-        Kind::Created,
-        &serde_json::json!({"program": env!("CARGO_PKG_NAME")}),
-    )?;
+    let tx = Tx::Lite(tx);
+    chain::begin(&tx, now)?;
     tx.commit()?;
     // The last connection to close moves the log into the file and removes it.
     connection.close().map_err(|(_, error)| error)?;
@@ -345,12 +331,9 @@ fn set_up(connection: Connection, flags: OpenFlags) -> Result<Connection, Error>
 /// What can be checked at every start, whatever the size: that the chain's end is the one last written. Reading all of
 /// it is `audit verify`.
 fn look_over(connection: &Connection) -> Result<DateTime<Utc>, Error> {
-    let tx = connection.unchecked_transaction()?;
+    let tx = Tx::Lite(connection.unchecked_transaction()?);
     chain::tail(&tx)?;
-    let created: String = tx.query_row("SELECT value FROM meta WHERE key = 'created_at'", [], |row| row.get(0))?;
-    DateTime::parse_from_rfc3339(&created)
-        .map(|at| at.to_utc())
-        .map_err(|error| Error::corrupt(format!("created_at: {error}")))
+    history::read_time(&chain::created_at(&tx)?)
 }
 
 /// The name of a file of the same name and more.

@@ -7,11 +7,11 @@
 use std::collections::{BTreeSet, HashMap};
 
 use chrono::{DateTime, Utc};
-use rusqlite::{OptionalExtension, Row, Transaction};
 
 use super::history::DeletionState;
 use super::requests::{IntendedItem, IntentBody};
-use super::{Error, Stamp, chain};
+use super::sql::{FoundRow, Stamp, Tx};
+use super::{Error, chain};
 use crate::retention::{BackupId, InstanceId, PolicyName, ProjectName};
 
 /// One id of a request. A large run has as many in memory as it deletes.
@@ -94,11 +94,11 @@ fn read_states(text: &str) -> Result<Vec<(DeletionState, i64)>, Error> {
 
 /// The states of a request's ids, in the order of its intent; `None` when there is no such request. An error too where
 /// the number of those that wait is not what the row says.
-pub(super) fn states_of(tx: &Transaction<'_>, seq: i64) -> Result<Option<Vec<(DeletionState, i64)>>, Error> {
-    let found: Option<(String, i64)> = tx
-        .prepare_cached("SELECT states, unsettled FROM request WHERE seq = ?1")?
-        .query_row([seq], |row| Ok((row.get(0)?, row.get(1)?)))
-        .optional()?;
+pub(super) fn states_of(tx: &Tx<'_>, seq: i64) -> Result<Option<Vec<(DeletionState, i64)>>, Error> {
+    let found: Option<(String, i64)> =
+        tx.first("SELECT states, unsettled FROM request WHERE seq = ?1", [seq], |row| {
+            Ok((row.get(0)?, row.get(1)?))
+        })?;
     let Some((text, unsettled)) = found else {
         return Ok(None);
     };
@@ -159,7 +159,7 @@ impl RequestState {
         &self.policies[usize::from(place.policy)]
     }
 
-    fn read(tx: &Transaction<'_>, row: &Row<'_>) -> Result<Self, Error> {
+    fn read(tx: &Tx<'_>, row: &FoundRow<'_>) -> Result<Self, Error> {
         let (seq, states): (i64, String) = (row.get(0)?, row.get(6)?);
         let states = read_states(&states)?;
         let intent: IntentBody = chain::body(tx, seq)?;
@@ -170,49 +170,41 @@ impl RequestState {
             )));
         }
         let (run, project): (String, String) = (row.get(1)?, row.get(3)?);
-        let mut request_state = Self::new(seq, &run, row.get(2)?, &project.into(), row.get::<_, Stamp>(4)?.0);
+        let mut request_state = Self::new(seq, &run, row.get(2)?, &project.into(), row.get::<Stamp>(4)?.0);
         request_state.answer = row.get(5)?;
         request_state.fill(intent.items, states.into_iter())?;
         Ok(request_state)
     }
 
     /// Every request of which something waits for an answer or a listing, in order.
-    pub(super) fn unsettled(tx: &Transaction<'_>) -> Result<Vec<Self>, Error> {
-        let mut statement = tx.prepare_cached(&format!(
-            "SELECT {COLUMNS} FROM request WHERE unsettled > 0 ORDER BY seq"
-        ))?;
-        let mut rows = statement.query([])?;
-        let mut request_states = Vec::new();
-        while let Some(row) = rows.next()? {
-            request_states.push(Self::read(tx, row)?);
-        }
-        Ok(request_states)
+    pub(super) fn unsettled(tx: &Tx<'_>) -> Result<Vec<Self>, Error> {
+        let sql = format!("SELECT {COLUMNS} FROM request WHERE unsettled > 0 ORDER BY seq");
+        tx.all(&sql, (), |row| Self::read(tx, row))
     }
 
-    fn load(tx: &Transaction<'_>, seq: i64) -> Result<Option<Self>, Error> {
-        let mut statement = tx.prepare_cached(&format!("SELECT {COLUMNS} FROM request WHERE seq = ?1"))?;
-        let mut rows = statement.query([seq])?;
-        rows.next()?.map(|row| Self::read(tx, row)).transpose()
+    fn load(tx: &Tx<'_>, seq: i64) -> Result<Option<Self>, Error> {
+        let sql = format!("SELECT {COLUMNS} FROM request WHERE seq = ?1");
+        tx.first(&sql, [seq], |row| Self::read(tx, row))
     }
 
     /// Writes the request's row, new or as it now stands.
-    fn write(&self, tx: &Transaction<'_>) -> Result<(), Error> {
+    fn write(&self, tx: &Tx<'_>) -> Result<(), Error> {
         let (states, unsettled) = written(self.places.iter().map(|place| (place.state, place.changed)));
-        tx.prepare_cached(
+        tx.execute(
             "INSERT INTO request (seq, run, attempt, project, at, answer, states, unsettled) \
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) ON CONFLICT (seq) DO UPDATE \
              SET answer = excluded.answer, states = excluded.states, unsettled = excluded.unsettled",
-        )?
-        .execute((
-            self.seq,
-            &self.run,
-            self.attempt,
-            self.project.as_str(),
-            Stamp(self.at),
-            self.answer,
-            states,
-            unsettled,
-        ))?;
+            (
+                self.seq,
+                &self.run,
+                self.attempt,
+                self.project.as_str(),
+                Stamp(self.at),
+                self.answer,
+                states,
+                unsettled,
+            ),
+        )?;
         Ok(())
     }
 
@@ -243,7 +235,7 @@ pub(super) struct OpenRequests {
 
 impl OpenRequests {
     /// Reads it from the tables, unless that was done.
-    pub(super) fn load(&mut self, tx: &Transaction<'_>) -> Result<(), Error> {
+    pub(super) fn load(&mut self, tx: &Tx<'_>) -> Result<(), Error> {
         if !self.is_loaded {
             for request_state in RequestState::unsettled(tx)? {
                 self.know(request_state);
@@ -280,7 +272,7 @@ impl OpenRequests {
     }
 
     /// One request; from the tables where it is not known. Whoever changes it says so by [`Self::changed`].
-    pub(super) fn request_state(&mut self, tx: &Transaction<'_>, seq: i64) -> Result<Option<&mut RequestState>, Error> {
+    pub(super) fn request_state(&mut self, tx: &Tx<'_>, seq: i64) -> Result<Option<&mut RequestState>, Error> {
         if !self.request_states.contains_key(&seq)
             && let Some(request_state) = RequestState::load(tx, seq)?
         {
@@ -310,7 +302,7 @@ impl OpenRequests {
     /// in the state it had (the request, and that state).
     pub(super) fn withdraw(
         &mut self,
-        tx: &Transaction<'_>,
+        tx: &Tx<'_>,
         (seq, row): (i64, i64),
         restored: &[(BackupId, i64, DeletionState)],
     ) -> Result<(), Error> {
@@ -348,7 +340,7 @@ impl OpenRequests {
     }
 
     /// Writes what has changed, each request once, and forgets what no later row can change.
-    pub(super) fn write(&mut self, tx: &Transaction<'_>) -> Result<(), Error> {
+    pub(super) fn write(&mut self, tx: &Tx<'_>) -> Result<(), Error> {
         for seq in std::mem::take(&mut self.changed) {
             let Some(request_state) = self.request_states.get(&seq) else {
                 continue;

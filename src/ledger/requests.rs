@@ -5,12 +5,12 @@ use std::fmt;
 use std::sync::PoisonError;
 
 use chrono::{DateTime, Utc};
-use rusqlite::Transaction;
 use serde::{Deserialize, Serialize};
 
 use super::chain::{self, Kind};
 use super::history::DeletionState;
 use super::request_state::{IdState, OpenRequests, RequestState};
+use super::sql::Tx;
 use super::{DeletionLock, Error, Ledger};
 use crate::retention::plan::PlannedDeletion;
 use crate::retention::{BackupId, Batch, ExpireReason, Freeze, Hold, InstanceId, Outcome, PolicyName, ProjectName};
@@ -275,7 +275,7 @@ impl Ledger {
     /// Whether a batch is cleared; `None` for an answer or a withdrawal.
     fn enter_one(
         &self,
-        tx: &Transaction<'_>,
+        tx: &Tx<'_>,
         under_way: &mut OpenRequests,
         intent: &Intent<'_>,
         entry: &LedgerWrite,
@@ -302,13 +302,15 @@ impl Ledger {
 
     fn clear(
         &self,
-        tx: &Transaction<'_>,
+        tx: &Tx<'_>,
         under_way: &mut OpenRequests,
         intent: &Intent<'_>,
         batch: &Batch,
     ) -> Result<IntentResult, Error> {
-        if !intent.lock.is_of(&self.dir) {
-            return Err(Error::WrongLock { dir: self.dir.clone() });
+        if !intent.lock.is_of(&self.file.dir) {
+            return Err(Error::WrongLock {
+                dir: self.file.dir.clone(),
+            });
         }
         if let Some(freeze) = freeze_in_force(tx, intent)? {
             return Ok(IntentResult::Frozen(freeze));
@@ -360,8 +362,10 @@ impl Ledger {
     /// start of a run, before anything is sent: the lock says that no other process's request is among them, and only the
     /// first run under a lock looks, for later ones may have requests under way in the same process.
     pub fn close_open_requests(&self, lock: &DeletionLock, now: DateTime<Utc>) -> Result<Vec<OpenRequest>, Error> {
-        if !lock.is_of(&self.dir) {
-            return Err(Error::WrongLock { dir: self.dir.clone() });
+        if !lock.is_of(&self.file.dir) {
+            return Err(Error::WrongLock {
+                dir: self.file.dir.clone(),
+            });
         }
         // Held until it is done: whoever shares the lock sends nothing before that.
         let mut settled = lock.settled.lock().unwrap_or_else(PoisonError::into_inner);
@@ -409,7 +413,7 @@ fn entered(entry: LedgerWrite, cleared: Option<IntentResult>) -> Written {
     }
 }
 
-fn freeze_in_force(tx: &Transaction<'_>, intent: &Intent<'_>) -> Result<Option<Freeze>, Error> {
+fn freeze_in_force(tx: &Tx<'_>, intent: &Intent<'_>) -> Result<Option<Freeze>, Error> {
     Ok(super::holds::frozen(tx, intent.now)?.or_else(|| {
         intent
             .config_freeze
@@ -420,7 +424,7 @@ fn freeze_in_force(tx: &Transaction<'_>, intent: &Intent<'_>) -> Result<Option<F
 
 /// Records an intent, and that earlier requests for the same ids are sent again by it.
 fn record_intent(
-    tx: &Transaction<'_>,
+    tx: &Tx<'_>,
     intent: &Intent<'_>,
     project: &ProjectName,
     left: &[&PlannedDeletion],
@@ -491,7 +495,7 @@ fn unsettled_request(under_way: &OpenRequests, backup: &BackupId) -> Result<Opti
 
 /// Records one outcome for each id of a request.
 fn record_outcomes(
-    tx: &Transaction<'_>,
+    tx: &Tx<'_>,
     RequestKey(request): RequestKey,
     now: DateTime<Utc>,
     api_request_id: Option<&str>,
@@ -546,7 +550,7 @@ fn record_outcomes(
 
 /// Records that a request was not sent: earlier ones that it stood in for are again what they were.
 fn record_withdrawal(
-    tx: &Transaction<'_>,
+    tx: &Tx<'_>,
     RequestKey(request): RequestKey,
     now: DateTime<Utc>,
     why: &str,
@@ -572,7 +576,7 @@ fn record_withdrawal(
     under_way.withdraw(tx, (request, row), &body.restored)
 }
 
-fn open_requests(tx: &Transaction<'_>) -> Result<Vec<OpenRequest>, Error> {
+fn open_requests(tx: &Tx<'_>) -> Result<Vec<OpenRequest>, Error> {
     let item = |request_state: &RequestState, place: &IdState| OpenItem {
         policy: request_state.policy_of(place).clone(),
         instance: request_state.instance_of(place).clone(),

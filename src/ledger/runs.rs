@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 use std::sync::PoisonError;
 
 use chrono::{DateTime, Utc};
-use rusqlite::Transaction;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::chain::{self, Kind};
+use super::sql::{Parameters, Stamp, Tx};
 use super::verify::Replay;
-use super::{DeletionLock, Error, Ledger, Stamp};
+use super::{DeletionLock, Error, Ledger};
 use crate::retention::report::RunResult;
 use crate::retention::{Mode, PolicyName};
 
@@ -152,16 +152,15 @@ impl Ledger {
                     .collect(),
             };
             let seq = chain::append(tx, run.started_at, Kind::RunBegun, &body)?;
-            tx.prepare_cached(
+            tx.execute(
                 "INSERT INTO run (id, started_at, cause, config_sha256, begun) VALUES (?1, ?2, ?3, ?4, ?5)",
-            )?
-            .execute((run.id, Stamp(run.started_at), run.cause, run.config_sha256, seq))?;
-            let mut insert =
-                tx.prepare_cached("INSERT INTO run_policy (run, policy, mode, started_at) VALUES (?1, ?2, ?3, ?4)")?;
-            for (policy, mode) in run.policies {
-                insert.execute((run.id, policy.as_str(), mode.as_str(), Stamp(run.started_at)))?;
-            }
-            Ok(())
+                (run.id, Stamp(run.started_at), run.cause, run.config_sha256, seq),
+            )?;
+            let policies = run.policies.iter();
+            tx.execute_each(
+                "INSERT INTO run_policy (run, policy, mode, started_at) VALUES (?1, ?2, ?3, ?4)",
+                policies.map(|(policy, mode)| (run.id, policy.as_str(), mode.as_str(), Stamp(run.started_at))),
+            )
         })
     }
 
@@ -179,8 +178,10 @@ impl Ledger {
     /// Closes, as failed, the runs that killed processes left open, once for each lock: what is open after the first run under
     /// it has begun may be that run.
     pub fn close_interrupted_runs(&self, lock: &DeletionLock, now: DateTime<Utc>) -> Result<Vec<LeftOpen>, Error> {
-        if !lock.is_of(&self.dir) {
-            return Err(Error::WrongLock { dir: self.dir.clone() });
+        if !lock.is_of(&self.file.dir) {
+            return Err(Error::WrongLock {
+                dir: self.file.dir.clone(),
+            });
         }
         // Held until it is done: no run begins under the lock before that.
         let settled = lock.settled.lock().unwrap_or_else(PoisonError::into_inner);
@@ -196,7 +197,7 @@ impl Ledger {
 
     /// Past runs, newest first.
     pub fn runs(&self, filter: &RunFilter) -> Result<Vec<RunRow>, Error> {
-        let limit = filter.limit.map_or(-1, i64::from);
+        let limit = filter.limit.map_or(i64::MAX, i64::from);
         self.read(|tx| match &filter.policy {
             Some(policy) => select(
                 tx,
@@ -215,10 +216,7 @@ impl Ledger {
     /// a wrong clock, and is not the last one until that time comes.
     pub fn last_runs(&self, now: DateTime<Utc>) -> Result<BTreeMap<PolicyName, LastRuns>, Error> {
         self.read(|tx| {
-            let policies: Vec<String> = tx
-                .prepare_cached("SELECT DISTINCT policy FROM run_policy")?
-                .query_map([], |row| row.get(0))?
-                .collect::<Result<_, _>>()?;
+            let policies: Vec<String> = tx.all("SELECT DISTINCT policy FROM run_policy", (), |row| row.get(0))?;
             let newest = "p.policy = ?1 AND p.started_at <= ?2 AND p.result IS NOT NULL ORDER BY p.started_at DESC, p.run DESC LIMIT 1";
             let success = "p.policy = ?1 AND p.started_at <= ?2 AND p.result = ?3 ORDER BY p.started_at DESC, p.run DESC LIMIT 1";
             let read = "p.policy = ?1 AND p.started_at <= ?2 AND p.result NOT IN (?3, ?4) ORDER BY p.started_at DESC, p.run DESC LIMIT 1";
@@ -263,22 +261,18 @@ impl Ledger {
 /// So many runs are looked at for the last one that counts.
 const LOOKED_BACK: i64 = 50;
 
-fn finish(
-    tx: &Transaction<'_>,
-    id: &str,
-    finished_at: DateTime<Utc>,
-    policies: Vec<FinishedPolicy>,
-) -> Result<String, Error> {
+fn finish(tx: &Tx<'_>, id: &str, finished_at: DateTime<Utc>, policies: Vec<FinishedPolicy>) -> Result<String, Error> {
     let run = id.to_owned();
     let body = RunFinishedBody { run, policies };
     let seq = chain::append(tx, finished_at, Kind::RunFinished, &body)?;
-    let changed = tx
-        .prepare_cached("UPDATE run SET finished_at = ?2, finished = ?3 WHERE id = ?1 AND finished IS NULL")?
-        .execute((id, Stamp(finished_at), seq))?;
-    let mut update = tx.prepare_cached("UPDATE run_policy SET result = ?3 WHERE run = ?1 AND policy = ?2")?;
+    let changed = tx.execute(
+        "UPDATE run SET finished_at = ?2, finished = ?3 WHERE id = ?1 AND finished IS NULL",
+        (id, Stamp(finished_at), seq),
+    )?;
+    let update = "UPDATE run_policy SET result = ?3 WHERE run = ?1 AND policy = ?2";
     let mut known = changed == 1;
     for policy in &body.policies {
-        known &= update.execute((id, policy.policy.as_str(), &policy.result))? == 1;
+        known &= tx.execute(update, (id, policy.policy.as_str(), &policy.result))? == 1;
     }
     if !known {
         return Err(Error::NoSuchRun(id.to_owned()));
@@ -286,7 +280,7 @@ fn finish(
     Ok(chain::tail(tx)?.1)
 }
 
-fn left_open(tx: &Transaction<'_>) -> Result<Vec<LeftOpen>, Error> {
+fn left_open(tx: &Tx<'_>) -> Result<Vec<LeftOpen>, Error> {
     let open = select(tx, "r.finished IS NULL ORDER BY r.begun, p.policy", ())?;
     let runs = open.chunk_by(|a, b| a.run == b.run).filter_map(|rows| {
         let first = rows.first()?;
@@ -299,7 +293,7 @@ fn left_open(tx: &Transaction<'_>) -> Result<Vec<LeftOpen>, Error> {
     Ok(runs.collect())
 }
 
-fn close(tx: &Transaction<'_>, run: &LeftOpen, now: DateTime<Utc>) -> Result<(), Error> {
+fn close(tx: &Tx<'_>, run: &LeftOpen, now: DateTime<Utc>) -> Result<(), Error> {
     let failed = |policy: &PolicyName| FinishedPolicy {
         policy: policy.clone(),
         result: RunResult::Failed.as_str().to_owned(),
@@ -309,15 +303,13 @@ fn close(tx: &Transaction<'_>, run: &LeftOpen, now: DateTime<Utc>) -> Result<(),
     Ok(())
 }
 
-fn select(tx: &Transaction<'_>, what: &str, values: impl rusqlite::Params) -> Result<Vec<RunRow>, Error> {
-    let mut statement = tx.prepare_cached(&format!(
+fn select(tx: &Tx<'_>, what: &str, values: impl Parameters) -> Result<Vec<RunRow>, Error> {
+    let sql = format!(
         "SELECT p.run, p.policy, p.mode, r.cause, r.config_sha256, r.started_at, r.finished_at, p.result, c.body \
          FROM run_policy p JOIN run r ON r.id = p.run LEFT JOIN chain c ON c.seq = r.finished WHERE {what}"
-    ))?;
-    let mut rows = statement.query(values)?;
-    let mut found = Vec::new();
-    while let Some(row) = rows.next()? {
-        let policy = PolicyName::from(row.get::<_, String>(1)?);
+    );
+    tx.all(&sql, values, |row| {
+        let policy = PolicyName::from(row.get::<String>(1)?);
         // The numbers are read from the chain's own row, so no table beside it can say otherwise.
         let finished: Option<String> = row.get(8)?;
         let summary = match finished {
@@ -330,17 +322,16 @@ fn select(tx: &Transaction<'_>, what: &str, values: impl rusqlite::Params) -> Re
             }
             None => None,
         };
-        found.push(RunRow {
+        Ok(RunRow {
             run: row.get(0)?,
             policy,
             mode: row.get(2)?,
             cause: row.get(3)?,
             config_sha256: row.get(4)?,
-            started_at: row.get::<_, Stamp>(5)?.0,
-            finished_at: row.get::<_, Option<Stamp>>(6)?.map(|at| at.0),
+            started_at: row.get::<Stamp>(5)?.0,
+            finished_at: row.get::<Option<Stamp>>(6)?.map(|at| at.0),
             result: row.get(7)?,
             summary,
-        });
-    }
-    Ok(found)
+        })
+    })
 }

@@ -3,7 +3,6 @@
 use std::collections::HashSet;
 
 use chrono::{DateTime, Utc};
-use rusqlite::Transaction;
 use serde::{Deserialize, Serialize};
 
 use super::archive::Chunks;
@@ -11,6 +10,7 @@ use super::chain::{self, Kind};
 use super::history::DeletionState;
 use super::request_state::{IdState, OpenRequests, RequestState};
 use super::requests::RequestKey;
+use super::sql::Tx;
 use super::{Error, Ledger};
 use crate::retention::{BackupId, InstanceId, PolicyName, ProjectName};
 
@@ -124,7 +124,7 @@ impl Ledger {
 }
 
 fn settle_as(
-    tx: &Transaction<'_>,
+    tx: &Tx<'_>,
     run: &str,
     now: DateTime<Utc>,
     kind: Kind,
@@ -162,19 +162,16 @@ fn settle_as(
             let same = |(a, x): &(&RequestState, usize), (b, y): &(&RequestState, usize)| {
                 a.instance_of(&a.places[*x]) == b.instance_of(&b.places[*y])
             };
-            let mut count = tx.prepare_cached(
-                "INSERT INTO confirmed (instance, seq, ids) VALUES (?1, ?2, ?3) ON CONFLICT DO UPDATE SET ids = ids + excluded.ids",
+            let counts = found.chunk_by(same).filter_map(|of_one| {
+                let (request_state, place) = of_one.first()?;
+                let instance = request_state.instance_of(&request_state.places[*place]);
+                Some((instance.as_str(), seq, super::to_column(of_one.len() as u64)))
+            });
+            tx.execute_each(
+                "INSERT INTO confirmed (instance, seq, ids) VALUES (?1, ?2, ?3) \
+                 ON CONFLICT (instance, seq) DO UPDATE SET ids = confirmed.ids + excluded.ids",
+                counts,
             )?;
-            for of_one in found.chunk_by(same) {
-                if let Some((request_state, place)) = of_one.first() {
-                    let ids = super::to_column(of_one.len() as u64);
-                    count.execute((
-                        request_state.instance_of(&request_state.places[*place]).as_str(),
-                        seq,
-                        ids,
-                    ))?;
-                }
-            }
         }
         let places: Vec<(i64, usize)> = found
             .iter()

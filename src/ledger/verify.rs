@@ -5,20 +5,20 @@
 //! about (grace, believed counts, what was seen, blocked keys, refused plans) is not compared: see `schema`.
 
 use std::collections::{BTreeMap, HashMap};
+use std::ops::ControlFlow;
 
 use chrono::{DateTime, Utc};
-use rusqlite::Transaction;
-use rusqlite::types::ValueRef;
 use sha2::{Digest, Sha256};
 
 use super::Error;
 use super::approvals::{ApproveBody, ApproveListingBody};
-use super::chain::{Kind, NOT_SEALED, Row};
+use super::chain::{self, Kind, NOT_SEALED, Row};
 use super::history::{DeletionState, read_time};
 use super::holds::{FreezeBody, HoldBody, PlacedFreeze, PlacedHold, ReleaseBody, ThawBody, freeze_id};
 use super::requests::{IntentBody, OutcomeBody, WithdrawnBody, state_of};
 use super::runs::{RunBegunBody, RunFinishedBody};
 use super::settlements::SettledBody;
+use super::sql::{SqlValue, Tx};
 use crate::retention::{BackupId, PolicyName};
 
 /// The hashes of rows, added up.
@@ -35,17 +35,15 @@ impl Sum {
     }
 
     /// Of all rows that a query gives.
-    fn of(tx: &Transaction<'_>, query: &str) -> Result<Self, Error> {
+    fn of(tx: &Tx<'_>, query: &str) -> Result<Self, Error> {
         let mut sum = Self::default();
-        let mut statement = tx.prepare(query)?;
-        let columns = statement.column_count();
-        let mut rows = statement.query([])?;
-        while let Some(row) = rows.next()? {
-            let values = (0..columns).map(|column| row.get_ref(column));
-            let values: Vec<ValueRef<'_>> = values.collect::<Result<_, _>>()?;
+        tx.each(query, (), |row| {
+            let values = (0..row.width()).map(|column| row.value(column));
+            let values: Vec<SqlValue<'_>> = values.collect::<Result<_, _>>()?;
             let fields: Vec<&dyn Field> = values.iter().map(|value| value as &dyn Field).collect();
             sum.add(&fields);
-        }
+            Ok(ControlFlow::Continue(()))
+        })?;
         Ok(sum)
     }
 }
@@ -70,17 +68,13 @@ impl Field for i64 {
     }
 }
 
-impl Field for ValueRef<'_> {
+impl Field for SqlValue<'_> {
     fn take_into(&self, digest: &mut Sha256) {
         match self {
-            Self::Integer(number) => number.take_into(digest),
-            Self::Text(text) => {
-                digest.update(b"t");
-                digest.update((text.len() as u64).to_be_bytes());
-                digest.update(text);
-            }
+            Self::Number(number) => number.take_into(digest),
+            Self::Text(text) => (&**text).take_into(digest),
             // No column that is compared has one; a row that does is not what was written.
-            Self::Null | Self::Real(_) | Self::Blob(_) => digest.update(b"?"),
+            Self::Null | Self::Bytes(_) => digest.update(b"?"),
         }
     }
 }
@@ -132,17 +126,16 @@ pub(super) struct Replay {
 impl Replay {
     /// Fails unless holds, freeze and approvals are what the chain says: a run deletes by these tables. Reads the rows
     /// about them alone, which are few and never packed; that none is gone is for `audit verify` to find.
-    pub(super) fn check_words(tx: &Transaction<'_>) -> Result<(), Error> {
+    pub(super) fn check_words(tx: &Tx<'_>) -> Result<(), Error> {
         let mut replay = Self::default();
-        let mut statement = tx.prepare_cached(WORDS)?;
-        let mut rows = statement.query([])?;
-        while let Some(row) = rows.next()? {
+        tx.each(WORDS, (), |row| {
             let row = Row::read(row)?;
             if !row.is_sealed() {
                 return Err(Error::corrupt(format!("row {}: {NOT_SEALED}", row.seq)));
             }
             replay.take(tx, row.seq, &row.at, &row.kind, &row.body)?;
-        }
+            Ok(ControlFlow::Continue(()))
+        })?;
         match replay.difference_of_words(tx)? {
             Some(what) => Err(Error::corrupt(what)),
             None => Ok(()),
@@ -150,14 +143,7 @@ impl Replay {
     }
 
     /// Takes in a row of the chain; for an intent also what the tables say of its ids.
-    pub(super) fn take(
-        &mut self,
-        tx: &Transaction<'_>,
-        seq: i64,
-        at: &str,
-        kind: &str,
-        body: &str,
-    ) -> Result<(), Error> {
+    pub(super) fn take(&mut self, tx: &Tx<'_>, seq: i64, at: &str, kind: &str, body: &str) -> Result<(), Error> {
         let Some(kind) = Kind::parse(kind) else {
             return Err(Error::corrupt(format!("unknown kind {kind:?}")));
         };
@@ -237,7 +223,7 @@ impl Replay {
         }
     }
 
-    fn intended(&mut self, tx: &Transaction<'_>, seq: i64, when: DateTime<Utc>, body: IntentBody) -> Result<(), Error> {
+    fn intended(&mut self, tx: &Tx<'_>, seq: i64, when: DateTime<Utc>, body: IntentBody) -> Result<(), Error> {
         let (run, project) = (body.run.as_str(), body.project.as_str());
         let attempt = i64::from(body.attempt);
         self.requests
@@ -358,7 +344,7 @@ impl Replay {
     }
 
     /// The first table that does not hold what the chain says.
-    pub(super) fn difference(&self, tx: &Transaction<'_>) -> Result<Option<String>, Error> {
+    pub(super) fn difference(&self, tx: &Tx<'_>) -> Result<Option<String>, Error> {
         for (table, expected, query) in self.sums() {
             if Sum::of(tx, query)? != expected {
                 return Ok(Some(differs(&format!("the table of {table}"))));
@@ -367,16 +353,14 @@ impl Replay {
         if self.there != self.states {
             return Ok(Some(differs("the table of requests' deletions")));
         }
-        let created_at: String =
-            tx.query_row("SELECT value FROM meta WHERE key = 'created_at'", [], |row| row.get(0))?;
-        if created_at != self.created_at {
+        if chain::created_at(tx)? != self.created_at {
             return Ok(Some(differs("created_at")));
         }
         self.difference_of_words(tx)
     }
 
     /// The same of what people said.
-    fn difference_of_words(&self, tx: &Transaction<'_>) -> Result<Option<String>, Error> {
+    fn difference_of_words(&self, tx: &Tx<'_>) -> Result<Option<String>, Error> {
         let holds: BTreeMap<i64, PlacedHold> = super::holds::all(tx)?.into_iter().collect();
         if holds != self.holds {
             return Ok(Some(differs("the table of holds")));

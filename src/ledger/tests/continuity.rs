@@ -243,7 +243,7 @@ fn a_file_with_a_second_name_is_neither_written_nor_given_away() {
 #[test]
 fn nothing_is_sorted_in_a_temporary_file() {
     let state = State::new();
-    let connection = state.ledger.connection.lock().unwrap();
+    let connection = state.ledger.file.connection.lock().unwrap();
     let mut sort = connection
         .prepare(
             "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 100000)

@@ -300,7 +300,7 @@ fn a_full_disk_lets_no_intent_through_and_breaks_nothing() {
     let state = State::new();
     state.accept(1..=3);
     {
-        let connection = state.ledger.connection.lock().unwrap();
+        let connection = state.ledger.file.connection.lock().unwrap();
         let pages: i64 = connection.query_row("PRAGMA page_count", [], |row| row.get(0)).unwrap();
         connection.pragma_update(None, "max_page_count", pages).unwrap();
     }
@@ -333,6 +333,7 @@ fn a_full_disk_lets_no_intent_through_and_breaks_nothing() {
     assert_eq!(intended % 50, 0, "no half of an intent is left");
     state
         .ledger
+        .file
         .connection
         .lock()
         .unwrap()

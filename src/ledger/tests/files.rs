@@ -5,6 +5,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 
 use super::super::chain::{self, Kind};
 use super::super::fixtures::{INSTANCE, State, at, freeze, id, noon, project};
+use super::super::sql::Tx;
 use super::super::{Access, DeletionState, Error, Fault, Ledger, Thaw, Verification, open, schema};
 
 #[test]
@@ -39,7 +40,7 @@ fn only_create_makes_a_ledger_and_says_so_once() {
 #[test]
 fn writes_are_durable_in_a_wal() {
     let state = State::new();
-    let connection = state.ledger.connection.lock().unwrap();
+    let connection = state.ledger.file.connection.lock().unwrap();
     let pragma = |name: &str| -> String {
         connection
             .query_row(&format!("SELECT CAST({name} AS TEXT) FROM pragma_{name}"), [], |row| {
@@ -126,7 +127,7 @@ fn a_ledger_of_an_older_format_is_brought_up_with_all_that_is_in_it() {
         let dir = of_format_3(more);
         let ledger = Ledger::open(dir.path(), Access::Create, now).unwrap();
         let newest = i64::try_from(schema::STEPS.len()).unwrap();
-        let connection = ledger.connection.lock().unwrap();
+        let connection = ledger.file.connection.lock().unwrap();
         assert_eq!(schema::version(&connection, schema::STEPS).unwrap(), newest);
         drop(connection);
         assert!(matches!(
@@ -155,7 +156,7 @@ fn a_ledger_of_an_older_format_is_brought_up_with_all_that_is_in_it() {
 #[test]
 fn a_step_is_applied_once() {
     let state = State::new();
-    let mut connection = state.ledger.connection.lock().unwrap();
+    let mut connection = state.ledger.file.connection.lock().unwrap();
     let newest = i64::try_from(schema::STEPS.len()).unwrap();
     let steps: Vec<&str> = schema::STEPS
         .iter()
@@ -253,6 +254,7 @@ fn a_ledger_of_the_first_format_keeps_every_deletion_and_its_proof() {
     let mut old = rusqlite::Connection::open(&path).unwrap();
     let tx = old.transaction().unwrap();
     schema::migrate(&tx, 0, &schema::STEPS[..1]).unwrap();
+    let tx = Tx::Lite(tx);
     tx.execute(
         "INSERT INTO meta VALUES ('created_at', ?1), ('rows', '0'), ('head', ?2), ('probes', '0')",
         (chain::written(noon()), chain::GENESIS),
@@ -279,7 +281,7 @@ fn a_ledger_of_the_first_format_keeps_every_deletion_and_its_proof() {
     chain::append(&tx, noon(), Kind::Outcome, &answer).unwrap();
     let gone = serde_json::json!({"run": "run-1", "backups": [{"backup": id(2), "request": 2, "was": "accepted"}]});
     chain::append(&tx, noon(), Kind::Confirmed, &gone).unwrap();
-    tx.execute_batch(&format!(
+    tx.batch(&format!(
         "INSERT INTO request VALUES (2, 'run-1', 1, 'prod', {}, 3);
          INSERT INTO deletion VALUES (2, '{}', '{INSTANCE}', 'production', 1009, 'accepted', 3);
          INSERT INTO deletion VALUES (2, '{}', '{INSTANCE}', 'production', 1002, 'confirmed', 4);

@@ -45,7 +45,7 @@ fn what_is_packed_reads_as_before_and_the_chain_holds() {
     let state = long_ago(100);
     let (before, all, head) = (exported(&state), rows(&state), state.ledger.head().unwrap());
     let size = |state: &State| -> i64 {
-        let connection = state.ledger.connection.lock().unwrap();
+        let connection = state.ledger.file.connection.lock().unwrap();
         let pages = |name: &str| -> i64 {
             connection
                 .query_row(&format!("PRAGMA {name}"), [], |row| row.get(0))

@@ -1,0 +1,324 @@
+//! The seam between the ledger's functions and the database under them: SQLite, or PostgreSQL.
+//!
+//! One text serves both. So no `INSERT OR REPLACE`, `PRAGMA`, `instr`, `NOCASE`, `rowid`, scalar `MIN` or `LIMIT -1`; every conflict
+//! names its columns, sums are cast, and `freeze` is quoted. Parameters are `?1`, `?2`, …, numbers and texts alone.
+
+use std::borrow::Cow;
+use std::ops::ControlFlow;
+
+use chrono::{DateTime, Utc};
+use rusqlite::types::{ToSqlOutput, ValueRef};
+
+use super::Error;
+
+/// What a column or a parameter holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum SqlValue<'v> {
+    Null,
+    Number(i64),
+    Text(Cow<'v, str>),
+    Bytes(Cow<'v, [u8]>),
+}
+
+/// What can be a parameter.
+pub(super) trait ToColumn {
+    fn to_column(&self) -> SqlValue<'_>;
+}
+
+/// What can be read from a column.
+pub(super) trait FromColumn: Sized {
+    /// `None` where the column holds something else.
+    fn from_column(value: SqlValue<'_>) -> Option<Self>;
+}
+
+/// An instant as the tables keep it: microseconds since 1970, UTC.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Stamp(pub(super) DateTime<Utc>);
+
+impl ToColumn for Stamp {
+    fn to_column(&self) -> SqlValue<'_> {
+        SqlValue::Number(self.0.timestamp_micros())
+    }
+}
+
+impl FromColumn for Stamp {
+    fn from_column(value: SqlValue<'_>) -> Option<Self> {
+        i64::from_column(value)
+            .and_then(DateTime::from_timestamp_micros)
+            .map(Self)
+    }
+}
+
+impl ToColumn for i64 {
+    fn to_column(&self) -> SqlValue<'_> {
+        SqlValue::Number(*self)
+    }
+}
+
+impl FromColumn for i64 {
+    fn from_column(value: SqlValue<'_>) -> Option<Self> {
+        match value {
+            SqlValue::Number(number) => Some(number),
+            _ => None,
+        }
+    }
+}
+
+impl ToColumn for u32 {
+    fn to_column(&self) -> SqlValue<'_> {
+        SqlValue::Number(i64::from(*self))
+    }
+}
+
+impl FromColumn for u32 {
+    fn from_column(value: SqlValue<'_>) -> Option<Self> {
+        i64::from_column(value)?.try_into().ok()
+    }
+}
+
+impl ToColumn for bool {
+    fn to_column(&self) -> SqlValue<'_> {
+        SqlValue::Number(i64::from(*self))
+    }
+}
+
+impl FromColumn for bool {
+    fn from_column(value: SqlValue<'_>) -> Option<Self> {
+        Some(i64::from_column(value)? != 0)
+    }
+}
+
+impl ToColumn for str {
+    fn to_column(&self) -> SqlValue<'_> {
+        SqlValue::Text(self.into())
+    }
+}
+
+impl ToColumn for String {
+    fn to_column(&self) -> SqlValue<'_> {
+        SqlValue::Text(self.as_str().into())
+    }
+}
+
+impl FromColumn for String {
+    fn from_column(value: SqlValue<'_>) -> Option<Self> {
+        match value {
+            SqlValue::Text(text) => Some(text.into_owned()),
+            _ => None,
+        }
+    }
+}
+
+impl ToColumn for Vec<u8> {
+    fn to_column(&self) -> SqlValue<'_> {
+        SqlValue::Bytes(self.as_slice().into())
+    }
+}
+
+impl FromColumn for Vec<u8> {
+    fn from_column(value: SqlValue<'_>) -> Option<Self> {
+        match value {
+            SqlValue::Bytes(bytes) => Some(bytes.into_owned()),
+            _ => None,
+        }
+    }
+}
+
+impl<T: ToColumn> ToColumn for Option<T> {
+    fn to_column(&self) -> SqlValue<'_> {
+        self.as_ref().map_or(SqlValue::Null, T::to_column)
+    }
+}
+
+impl<T: FromColumn> FromColumn for Option<T> {
+    fn from_column(value: SqlValue<'_>) -> Option<Self> {
+        match value {
+            SqlValue::Null => Some(None),
+            value => T::from_column(value).map(Some),
+        }
+    }
+}
+
+impl<T: ToColumn + ?Sized> ToColumn for &T {
+    fn to_column(&self) -> SqlValue<'_> {
+        (**self).to_column()
+    }
+}
+
+/// The parameters of a statement, in order.
+pub(super) trait Parameters {
+    fn values(&self) -> Vec<SqlValue<'_>>;
+}
+
+impl<T: ToColumn, const N: usize> Parameters for [T; N] {
+    fn values(&self) -> Vec<SqlValue<'_>> {
+        self.iter().map(T::to_column).collect()
+    }
+}
+
+macro_rules! tuples {
+    ($(($($of:ident $at:tt),*))*) => {$(
+        impl<$($of: ToColumn),*> Parameters for ($($of,)*) {
+            fn values(&self) -> Vec<SqlValue<'_>> {
+                vec![$(self.$at.to_column()),*]
+            }
+        }
+    )*};
+}
+tuples! {
+    ()
+    (A 0)
+    (A 0, B 1)
+    (A 0, B 1, C 2)
+    (A 0, B 1, C 2, D 3)
+    (A 0, B 1, C 2, D 3, E 4)
+    (A 0, B 1, C 2, D 3, E 4, F 5)
+    (A 0, B 1, C 2, D 3, E 4, F 5, G 6)
+    (A 0, B 1, C 2, D 3, E 4, F 5, G 6, H 7)
+    (A 0, B 1, C 2, D 3, E 4, F 5, G 6, H 7, I 8)
+}
+
+impl rusqlite::ToSql for SqlValue<'_> {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        Ok(ToSqlOutput::Borrowed(match self {
+            Self::Null => ValueRef::Null,
+            Self::Number(number) => ValueRef::Integer(*number),
+            Self::Text(text) => ValueRef::Text(text.as_bytes()),
+            Self::Bytes(bytes) => ValueRef::Blob(bytes),
+        }))
+    }
+}
+
+/// A row that a query found.
+pub(super) enum FoundRow<'r> {
+    Lite(&'r rusqlite::Row<'r>),
+}
+
+impl FoundRow<'_> {
+    /// One column. What cannot be read as the type that was written is damage.
+    pub(super) fn get<T: FromColumn>(&self, column: usize) -> Result<T, Error> {
+        T::from_column(self.value(column)?)
+            .ok_or_else(|| Error::corrupt(format!("column {column} of a row holds a value of another type")))
+    }
+
+    pub(super) fn value(&self, column: usize) -> Result<SqlValue<'_>, Error> {
+        let Self::Lite(row) = self;
+        Ok(match row.get_ref(column)? {
+            ValueRef::Null => SqlValue::Null,
+            ValueRef::Integer(number) => SqlValue::Number(number),
+            ValueRef::Text(text) => SqlValue::Text(String::from_utf8_lossy(text)),
+            ValueRef::Blob(bytes) => SqlValue::Bytes(bytes.into()),
+            ValueRef::Real(_) => return Err(Error::corrupt("a column holds a fraction")),
+        })
+    }
+
+    pub(super) fn width(&self) -> usize {
+        let Self::Lite(row) = self;
+        row.as_ref().column_count()
+    }
+}
+
+/// A transaction.
+pub(super) enum Tx<'t> {
+    Lite(rusqlite::Transaction<'t>),
+}
+
+impl Tx<'_> {
+    pub(super) fn commit(self) -> Result<(), Error> {
+        let Self::Lite(tx) = self;
+        Ok(tx.commit()?)
+    }
+
+    /// A number that grows with each row that is changed.
+    pub(super) fn changes(&self) -> u64 {
+        let Self::Lite(tx) = self;
+        tx.total_changes()
+    }
+
+    /// Runs several statements without parameters.
+    pub(super) fn batch(&self, sql: &str) -> Result<(), Error> {
+        let Self::Lite(tx) = self;
+        Ok(tx.execute_batch(sql)?)
+    }
+
+    /// Runs a statement; how many rows it changed.
+    pub(super) fn execute(&self, sql: &str, values: impl Parameters) -> Result<usize, Error> {
+        let Self::Lite(tx) = self;
+        Ok(tx
+            .prepare_cached(sql)?
+            .execute(rusqlite::params_from_iter(values.values()))?)
+    }
+
+    /// Runs a statement once for each of these.
+    pub(super) fn execute_each<P: Parameters>(
+        &self,
+        sql: &str,
+        rows: impl IntoIterator<Item = P>,
+    ) -> Result<(), Error> {
+        let Self::Lite(tx) = self;
+        let mut statement = tx.prepare_cached(sql)?;
+        for row in rows {
+            statement.execute(rusqlite::params_from_iter(row.values()))?;
+        }
+        Ok(())
+    }
+
+    /// Visits the rows that a query finds until one says that it is enough.
+    pub(super) fn each(
+        &self,
+        sql: &str,
+        values: impl Parameters,
+        mut visit: impl FnMut(&FoundRow<'_>) -> Result<ControlFlow<()>, Error>,
+    ) -> Result<(), Error> {
+        let Self::Lite(tx) = self;
+        let mut statement = tx.prepare_cached(sql)?;
+        let mut rows = statement.query(rusqlite::params_from_iter(values.values()))?;
+        while let Some(row) = rows.next()? {
+            if visit(&FoundRow::Lite(row))?.is_break() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// All rows that a query finds.
+    pub(super) fn all<T>(
+        &self,
+        sql: &str,
+        values: impl Parameters,
+        mut read: impl FnMut(&FoundRow<'_>) -> Result<T, Error>,
+    ) -> Result<Vec<T>, Error> {
+        let mut found = Vec::new();
+        self.each(sql, values, |row| {
+            found.push(read(row)?);
+            Ok(ControlFlow::Continue(()))
+        })?;
+        Ok(found)
+    }
+
+    /// The first row that a query finds, if any.
+    pub(super) fn first<T>(
+        &self,
+        sql: &str,
+        values: impl Parameters,
+        read: impl FnOnce(&FoundRow<'_>) -> Result<T, Error>,
+    ) -> Result<Option<T>, Error> {
+        let (mut found, mut read) = (None, Some(read));
+        self.each(sql, values, |row| {
+            found = read.take().map(|read| read(row)).transpose()?;
+            Ok(ControlFlow::Break(()))
+        })?;
+        Ok(found)
+    }
+
+    /// The number that a statement gives back.
+    pub(super) fn number(&self, sql: &str, values: impl Parameters) -> Result<i64, Error> {
+        self.value(sql, values)?
+            .ok_or_else(|| Error::corrupt("a row that was asked for is not there"))
+    }
+
+    /// The only column of the first row that a query finds, if any.
+    pub(super) fn value<T: FromColumn>(&self, sql: &str, values: impl Parameters) -> Result<Option<T>, Error> {
+        self.first(sql, values, |row| row.get(0))
+    }
+}
