@@ -113,14 +113,14 @@ pub(super) fn intents_of(tx: &Tx<'_>, backup: &BackupId) -> Result<Vec<i64>, Err
         Ok(intent.items.iter().any(|item| item.backup == *backup))
     };
     let mut found = Vec::new();
-    let mut named = Vec::new();
+    let mut firsts = Vec::new();
     tx.each("SELECT first, ids FROM packed ORDER BY first", (), |piece| {
         if matches!(piece.value(1)?, SqlValue::Bytes(ids) if may_name(&ids, backup)) {
-            named.push(piece.get::<i64>(0)?);
+            firsts.push(piece.get::<i64>(0)?);
         }
         Ok(ControlFlow::Continue(()))
     })?;
-    for first in named {
+    for first in firsts {
         let rows: Vec<u8> = tx
             .value("SELECT rows FROM packed WHERE first = ?1", [first])?
             .unwrap_or_default();

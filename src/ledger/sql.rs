@@ -236,12 +236,14 @@ impl Tx<'_> {
     }
 
     /// Runs several statements without parameters.
+    #[cfg(test)]
     pub(super) fn batch(&self, sql: &str) -> Result<(), Error> {
         let Self::Lite(tx) = self;
         Ok(tx.execute_batch(sql)?)
     }
 
     /// Runs a statement; how many rows it changed.
+    #[expect(clippy::needless_pass_by_value, reason = "a tuple of borrowed values")]
     pub(super) fn execute(&self, sql: &str, values: impl Parameters) -> Result<usize, Error> {
         let Self::Lite(tx) = self;
         Ok(tx
@@ -264,6 +266,7 @@ impl Tx<'_> {
     }
 
     /// Visits the rows that a query finds until one says that it is enough.
+    #[expect(clippy::needless_pass_by_value, reason = "a tuple of borrowed values")]
     pub(super) fn each(
         &self,
         sql: &str,

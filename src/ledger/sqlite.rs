@@ -63,7 +63,7 @@ impl FileEngine {
             }
             let tx = Tx::Lite(connection.transaction_with_behavior(behavior)?);
             if writes && !self.is_log_good(known, Commit::Nothing)? {
-                return Err(self.log_lost(known, &tx));
+                return Err(Self::log_lost(known, &tx));
             }
             let (changes, rows) = (tx.changes(), chain::noted(&tx)?.0);
             known.check(&tx, is_touched)?;
@@ -110,11 +110,11 @@ impl FileEngine {
         if self.is_log_good(known, written)? {
             return Ok(());
         }
-        Err(self.log_lost(known, &tx))
+        Err(Self::log_lost(known, &tx))
     }
 
     /// What became of it. What is wrong in the log must not be copied into the file when this process ends.
-    fn log_lost(&self, known: &KnownHead, tx: &Tx<'_>) -> Error {
+    fn log_lost(known: &KnownHead, tx: &Tx<'_>) -> Error {
         let Tx::Lite(lite) = tx;
         let _ = lite.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true);
         // Beside a log that was emptied in order, it is the file that was set back.
