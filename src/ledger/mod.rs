@@ -132,28 +132,28 @@ impl Ledger {
 
     /// Reads in one snapshot.
     fn read<T>(&self, work: impl FnOnce(&Tx<'_>) -> Result<T, Error>) -> Result<T, Error> {
-        self.transact(Purpose::Read, work)
+        self.transact(TxPurpose::Read, work)
     }
 
     /// One immediate transaction, durable when this returns `Ok`, undone when it returns `Err`.
     fn write<T>(&self, work: impl FnOnce(&Tx<'_>) -> Result<T, Error>) -> Result<T, Error> {
-        self.transact(Purpose::Write, work)
+        self.transact(TxPurpose::Write, work)
     }
 
     /// As [`Self::write`], but on disk only with the next durable transaction. For what a power failure may take, because
     /// losing it only keeps more; a killed process loses nothing.
     fn write_soon<T>(&self, work: impl FnOnce(&Tx<'_>) -> Result<T, Error>) -> Result<T, Error> {
-        self.transact(Purpose::WriteSoon, work)
+        self.transact(TxPurpose::WriteSoon, work)
     }
 
-    fn transact<T>(&self, purpose: Purpose, work: impl FnOnce(&Tx<'_>) -> Result<T, Error>) -> Result<T, Error> {
+    fn transact<T>(&self, purpose: TxPurpose, work: impl FnOnce(&Tx<'_>) -> Result<T, Error>) -> Result<T, Error> {
         self.file.transact(&self.known, purpose, work)
     }
 }
 
 /// What a transaction is for.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Purpose {
+enum TxPurpose {
     /// To read in one snapshot.
     Read,
     /// To write, on disk when it returns.

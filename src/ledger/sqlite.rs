@@ -9,7 +9,7 @@ use rusqlite::{Connection, TransactionBehavior};
 
 use super::continuity::{Commit, Files};
 use super::sql::Tx;
-use super::{Error, Fault, KnownHead, Purpose, chain, open};
+use super::{Error, Fault, KnownHead, TxPurpose, chain, open};
 
 /// An open file.
 #[derive(Debug)]
@@ -43,14 +43,14 @@ impl FileEngine {
     pub(super) fn transact<T>(
         &self,
         known: &KnownHead,
-        purpose: Purpose,
+        purpose: TxPurpose,
         work: impl FnOnce(&Tx<'_>) -> Result<T, Error>,
     ) -> Result<T, Error> {
         // A panic while it was held rolled its transaction back, so what the lock protects is sound.
         let mut connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
         // What is written into a file that was moved away is lost with it, and a hold in the one that took its place unseen.
         self.files.check(&self.path, self.reads_only)?;
-        let writes = purpose != Purpose::Read;
+        let writes = purpose != TxPurpose::Read;
         let behavior = if writes {
             TransactionBehavior::Immediate
         } else {
@@ -84,7 +84,7 @@ impl FileEngine {
         };
         // Sure before each write and not put back after it: whatever became of the one before, an intent is on disk before its
         // request.
-        let is_now = purpose != Purpose::WriteSoon;
+        let is_now = purpose != TxPurpose::WriteSoon;
         let level = if is_now { "FULL" } else { "NORMAL" };
         let set = || {
             // Unknown until it is said again, should saying it fail.
