@@ -53,7 +53,7 @@ fn a_run() {
     println!("a run of 100,000 deletions");
     let dir = tempfile::tempdir().unwrap();
     let ledger = Ledger::open(dir.path(), Access::Create, clock::now()).unwrap();
-    let lock = Ledger::lock_deletions(dir.path()).unwrap().unwrap();
+    let lock = Ledger::lock_deletions(dir.path(), &[]).unwrap().unwrap();
     let mut took = Duration::ZERO;
     for plan in 0..20 {
         let (batches, listings) = batches(plan * 5_000..(plan + 1) * 5_000);
@@ -86,7 +86,7 @@ fn a_year(deletions: usize) {
     let dir = tempfile::tempdir().unwrap();
     let first: DateTime<Utc> = clock::now() - TimeDelta::days(365);
     let ledger = Ledger::open(dir.path(), Access::Create, first).unwrap();
-    let lock = Ledger::lock_deletions(dir.path()).unwrap().unwrap();
+    let lock = Ledger::lock_deletions(dir.path(), &[]).unwrap().unwrap();
     let policies: Vec<(PolicyName, Mode)> = (0..10).map(|n| (format!("policy-{n}").into(), Mode::Enforce)).collect();
     let start = Instant::now();
     let (mut packed, mut packing) = (0, Duration::ZERO);

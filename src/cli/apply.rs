@@ -41,7 +41,8 @@ pub(super) fn apply(args: &ApplyArgs, global: &Global) -> CommandResult {
 async fn run_once(args: &ApplyArgs, config: &Arc<Config>, told: &BufferedRows) -> Result<RunReport, Failure> {
     let mut stop = context::stop_signal()?;
     let started_at = crate::clock::now();
-    let state = ApplyState::open(config, !args.no_wait, &mut stop, started_at).await?;
+    let policies = plan::policies(&args.policies);
+    let state = ApplyState::open(config, policies.as_deref(), !args.no_wait, &mut stop, started_at).await?;
     let ledger = Arc::clone(&state.ledger);
     warn_if_new(config, &ledger);
     let metrics = process_metrics::metrics(config, started_at);

@@ -3,7 +3,7 @@
 //! Errors become a [`Failure`] here: the exit code is decided once.
 
 use std::io::Read as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use tokio::sync::watch;
@@ -14,6 +14,7 @@ use super::output::progress::Progress;
 use super::output::stdout::note;
 use super::{exit, signals};
 use crate::config::{self, Config, Environment};
+use crate::ledger::StatePlace;
 use crate::operations::context::no_observer;
 use crate::operations::{self, BackupSource, ProcessContext};
 use crate::rds::wire;
@@ -84,20 +85,20 @@ pub fn backups_of_file(file: &Path) -> Result<Vec<wire::BackupsOfInstance>, Fail
     wire::backups_from_json(&bytes).map_err(unreadable)
 }
 
-/// The state directory, for what only ever keeps backups (`hold`, `freeze`): a daemon goes on with the configuration it has
+/// The place of the state, for what only ever keeps backups (`hold`, `freeze`): a daemon goes on with the configuration it has
 /// when the file on disk is bad, and must be stopped from deleting also then.
-pub fn state_dir(global: &Global) -> Result<PathBuf, Failure> {
+pub fn state(global: &Global) -> Result<StatePlace, Failure> {
     match config::load(&global.config, &environment(false)) {
-        Ok(config) => Ok(config.state_dir),
+        Ok(config) => Ok(run::state_of(&config)),
         Err(problems) => {
-            let Some(dir) = problems.state_dir().map(Path::to_owned) else {
+            let Some(place) = problems.state().map(run::state_place) else {
                 return Err(problems.into());
             };
             note(&format!(
-                "{}: the configuration is bad (`check` says why); its state_dir could be read all the same",
+                "{}: the configuration is bad (`check` says why); its state could be read all the same",
                 global.config.display()
             ));
-            Ok(dir)
+            Ok(place)
         }
     }
 }

@@ -87,7 +87,11 @@ pub(super) fn demo(args: &DemoArgs, global: &Global) -> CommandResult {
 async fn stay(config: Arc<Config>, simulator: &Simulator, global: &Global) -> CommandResult {
     introduce(simulator, global)?;
     // Made here: the daemon would warn of a state that may have been lost, and this one never was.
-    drop(Ledger::open(&config.state_dir, Access::Create, crate::clock::now())?);
+    drop(Ledger::open(
+        run::state_of(&config),
+        Access::Create,
+        crate::clock::now(),
+    )?);
     let service = Service::bind(Options {
         config,
         environment: Environment::default(),
@@ -117,7 +121,7 @@ async fn once(config: &Arc<Config>, simulator: &Simulator, global: &Global) -> C
     signals::end_on_hangup();
     introduce(simulator, global)?;
     let mut stop = context::stop_signal()?;
-    let state = ApplyState::open(config, false, &mut stop, now).await?;
+    let state = ApplyState::open(config, None, false, &mut stop, now).await?;
     let (progress, on_progress) = Progress::of_run();
     let process = ProcessContext {
         stop,

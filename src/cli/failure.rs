@@ -54,16 +54,28 @@ impl From<config::Problems> for Failure {
 
 impl From<ledger::Error> for Failure {
     fn from(error: ledger::Error) -> Self {
-        let code = match &error {
-            ledger::Error::NoSuchHold(_)
-            | ledger::Error::SeveralHolds { .. }
-            | ledger::Error::NoSuchFreeze(_)
-            | ledger::Error::SeveralFreezes(_) => exit::USAGE,
-            error if error.is_lost() => exit::REFUSED,
-            // Nothing was deleted: something is left undone.
+        Self::of(code_of_ledger(&error), &error)
+    }
+}
+
+/// The exit code of an error of the ledger. Nothing was deleted: something is left undone, unless it says more.
+fn code_of_ledger(error: &ledger::Error) -> u8 {
+    use ledger::Fault;
+    match error {
+        ledger::Error::NoSuchHold(_)
+        | ledger::Error::SeveralHolds { .. }
+        | ledger::Error::NoSuchFreeze(_)
+        | ledger::Error::SeveralFreezes(_) => exit::USAGE,
+        error if error.is_lost() => exit::REFUSED,
+        error => match error.fault() {
+            Some(Fault::MembersDiffer(_)) => exit::REFUSED,
+            Some(Fault::Unreachable(_) | Fault::Tls(_) | Fault::OnlyLocal) => exit::UNAVAILABLE,
+            Some(Fault::ReadOnly | Fault::Full | Fault::Busy) if error.is_shared() => exit::UNAVAILABLE,
+            Some(Fault::Credentials(_) | Fault::Privileges(_)) => exit::NOT_ALLOWED,
+            Some(Fault::NoDatabase(_) | Fault::OldServer | Fault::Foreign) => exit::CONFIGURATION,
+            Some(Fault::Newer { .. }) if error.is_shared() => exit::CONFIGURATION,
             _ => exit::UNDONE,
-        };
-        Self::of(code, &error)
+        },
     }
 }
 
@@ -77,7 +89,7 @@ impl From<run::Error> for Failure {
     fn from(error: run::Error) -> Self {
         let code = match &error {
             run::Error::NoSuchPolicy { .. } => exit::USAGE,
-            run::Error::Ledger(error) if error.is_lost() => exit::REFUSED,
+            run::Error::Ledger(error) => code_of_ledger(error),
             _ => exit::UNDONE,
         };
         Self::of(code, &error)

@@ -12,7 +12,7 @@ use super::{context, exit};
 use crate::ledger::{self, Actor, Ledger};
 use crate::operations::operator::{self as operation, Covered, HoldOutcome, HoldPlaced, HoldRequest};
 use crate::operations::under_way::{self, UnderWay};
-use crate::retention;
+use crate::{operations, retention};
 
 /// Who types: for the ledger, not for permission.
 pub(super) fn who() -> String {
@@ -27,8 +27,18 @@ pub(super) fn say(global: &Global, text: &str, code: u8) -> CommandResult {
     finish(out, written, code)
 }
 
+/// A failure that begins with what did not happen: nobody must believe in it.
+fn not_done(what: &str, error: operations::Error) -> Failure {
+    let is_state = matches!(&error, operations::Error::Ledger(error) if error.fault().is_some());
+    let failure = Failure::from(error);
+    if !is_state {
+        return failure;
+    }
+    Failure::new(failure.code, format!("{what}: {}", failure.message))
+}
+
 pub(super) fn hold(args: &HoldArgs, global: &Global) -> CommandResult {
-    let state_dir = context::state_dir(global)?;
+    let state = context::state(global)?;
     let request = HoldRequest {
         backup: args.backup.clone(),
         instance: args.instance.clone(),
@@ -43,7 +53,9 @@ pub(super) fn hold(args: &HoldArgs, global: &Global) -> CommandResult {
         let projects = config.iter().flat_map(|config| &config.projects);
         projects.map(|project| project.name.clone()).collect()
     };
-    match operation::hold(&state_dir, request, &who(), crate::clock::now(), projects)? {
+    match operation::hold(&state, request, &who(), crate::clock::now(), projects)
+        .map_err(|error| not_done("no hold was placed", error))?
+    {
         HoldOutcome::Deleted(past) => Err(Failure::new(exit::UNDONE, words::cannot_be_held(&past))),
         HoldOutcome::Placed(placed) => say_placed(&placed, global),
     }
@@ -108,12 +120,13 @@ pub(super) fn holds(args: &HoldsArgs, global: &Global) -> CommandResult {
 }
 
 pub(super) fn freeze(args: &FreezeArgs, global: &Global) -> CommandResult {
-    let state_dir = context::state_dir(global)?;
+    let state = context::state(global)?;
     let freeze = retention::Freeze {
         reason: args.reason.clone(),
         until: args.until,
     };
-    let frozen = operation::freeze(&state_dir, &freeze, &who(), crate::clock::now())?;
+    let frozen = operation::freeze(&state, &freeze, &who(), crate::clock::now())
+        .map_err(|error| not_done("NOT frozen", error))?;
     let id = &frozen.placed.id;
     let until = args.until.map_or_else(|| format!("`thaw {id}`"), timestamp);
     let beside = if frozen.beside.is_empty() {

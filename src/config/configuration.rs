@@ -7,10 +7,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use chrono::{DateTime, Datelike as _, Utc};
+use sha2::{Digest as _, Sha256};
 use url::Url;
 
 use super::diagnostics::Problem;
 use super::schedule::Schedule;
+use super::state_at::StateAt;
 use super::zones::ZoneSource;
 use crate::retention::{Freeze, Hold, Policy, ProjectName, Span, Zone};
 
@@ -37,8 +39,8 @@ pub struct Config {
     pub watch_dirs: Vec<PathBuf>,
     /// SHA-256 over the names and bytes of all files, in hex.
     pub sha256: String,
-    /// The directory of the ledger, absolute.
-    pub state_dir: PathBuf,
+    /// Where the ledger is.
+    pub state: StateAt,
     /// Where metrics and status page listen; `None` for nowhere.
     pub listen: Option<SocketAddr>,
     /// The projects. Empty when none is configured: then only offline plans can be made.
@@ -70,6 +72,25 @@ impl Config {
         let place = self.freeze_place.as_ref();
         let place = place.map_or_else(|| "the configuration".to_owned(), ToString::to_string);
         self.freeze.clone().map(|freeze| (freeze, place))
+    }
+
+    /// What daemons on one state must agree on, as a digest: projects, policies, holds and freeze.
+    pub fn agreement(&self) -> String {
+        let projects = self.projects.iter();
+        let mut projects: Vec<_> = projects
+            .map(|project| (&project.name, &project.region, &project.project_id))
+            .collect();
+        projects.sort();
+        let mut policies: Vec<String> = self
+            .policies
+            .iter()
+            .map(|entry| format!("{:?}", entry.policy))
+            .collect();
+        policies.sort();
+        let mut holds: Vec<String> = self.holds.iter().map(|hold| format!("{hold:?}")).collect();
+        holds.sort();
+        let text = format!("{projects:?} {policies:?} {holds:?} {:?}", self.freeze);
+        hex::encode(Sha256::digest(text))
     }
 
     /// A warning where policies follow the rules compiled in, and those are old.

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Serialize, Serializer};
 
+use super::state_at::StateAt;
 use super::yaml::{Position, SyntaxError, lines};
 
 /// Widest part of a source line that is shown.
@@ -117,7 +118,7 @@ pub struct Problems {
     /// How many more there are: a file of junk has more than anybody reads.
     dropped: usize,
     /// Where the state is, where that could be read and nothing is wrong with it.
-    pub(super) state_dir: Option<PathBuf>,
+    pub(super) state: Option<StateAt>,
 }
 
 impl Problems {
@@ -130,13 +131,13 @@ impl Problems {
         Some(Self {
             listed: problems,
             dropped,
-            state_dir: None,
+            state: None,
         })
     }
 
     /// Where the state is, in spite of them: for what stops deletions and must not wait for a good configuration.
-    pub fn state_dir(&self) -> Option<&Path> {
-        self.state_dir.as_deref()
+    pub fn state(&self) -> Option<&StateAt> {
+        self.state.as_ref()
     }
 
     /// One by one, as far as they are listed.
@@ -150,7 +151,7 @@ impl From<Problem> for Problems {
         Self {
             listed: vec![problem],
             dropped: 0,
-            state_dir: None,
+            state: None,
         }
     }
 }

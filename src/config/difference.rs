@@ -168,7 +168,7 @@ pub fn others(old: &Config, new: &Config) -> Vec<(&'static str, Keeps)> {
         files: _,
         watch_dirs: _,
         sha256: _,
-        state_dir: _,
+        state: _,
         listen: _,
         projects,
         policies: _,

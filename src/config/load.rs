@@ -15,6 +15,8 @@ use super::policy::Known;
 use super::project::{self, Projects};
 use super::reader::{Cursor, Diagnostics, Fields};
 use super::spec::{INCLUDED, MAIN, Section};
+use super::state;
+use super::state_at::StateAt;
 use super::yaml::{self, Document, Position, SyntaxError};
 use super::zones::{ZoneSource, Zones};
 use super::{holds, lint, ownership, policy};
@@ -33,7 +35,7 @@ struct Parsed {
 
 /// Everything that is read, before it is known to be good.
 struct Draft {
-    state_dir: PathBuf,
+    state: StateAt,
     listen: Option<SocketAddr>,
     projects: Projects,
     policies: Vec<PolicyEntry>,
@@ -73,7 +75,9 @@ pub fn load(path: &Path, environment: &Environment) -> Result<Config, Problems> 
         .as_ref()
         .map(|fields| draft(fields, &base, environment, &others, &zones, &findings));
     let mut foreign = foreign(&loaded, &searched, draft.as_ref());
-    let names_state = fields.as_ref().is_some_and(|fields| fields.get("state_dir").is_some());
+    let names_state = fields
+        .as_ref()
+        .is_some_and(|fields| fields.get("state_dir").or(fields.get("state")).is_some());
     let file_names: Vec<PathBuf> = loaded.iter().map(|file| file.file.clone()).collect();
 
     // Fields borrow from the findings' sources; they end here.
@@ -88,7 +92,7 @@ pub fn load(path: &Path, environment: &Environment) -> Result<Config, Problems> 
         problems.append(&mut foreign);
     }
     if let Some(mut problems) = Problems::new(problems, dropped, &file_names) {
-        problems.state_dir = draft.map(|draft| draft.state_dir).filter(|_| state_is_known);
+        problems.state = draft.map(|draft| draft.state).filter(|_| state_is_known);
         return Err(problems);
     }
     let Some(draft) = draft else {
@@ -103,7 +107,7 @@ pub fn load(path: &Path, environment: &Environment) -> Result<Config, Problems> 
         sha256: digest(&loaded, &base),
         files: file_names,
         watch_dirs,
-        state_dir: draft.state_dir,
+        state: draft.state,
         listen: draft.listen,
         projects: draft.projects.good,
         policies: draft.policies,
@@ -123,6 +127,7 @@ fn is_state_known(main: &Path, names_state: bool, problems: &[Problem]) -> bool 
     let hides_state = |problem: &Problem| match problem.path.as_str() {
         "" => problem.line > 0 && problem.file == main,
         "state_dir" => true,
+        path if path == "state" || path.starts_with("state.") => true,
         // Where it is not written, a key that is misspelt may be the one that says it.
         path => !names_state && !path.contains(['.', '[']),
     };
@@ -140,7 +145,12 @@ fn foreign(loaded: &[Loaded], searched: &[PathBuf], draft: Option<&Draft>) -> Ve
         named: of(true),
         matched: of(false),
         searched: searched.iter().map(PathBuf::as_path).collect(),
-        state_dir: draft.map_or(Path::new(STATE_DIR), |draft| &draft.state_dir),
+        state_dir: match draft.map(|draft| &draft.state) {
+            Some(StateAt::Directory(dir)) => Some(dir),
+            // Nothing lies on this machine.
+            Some(StateAt::Postgres(_)) => None,
+            None => Some(Path::new(STATE_DIR)),
+        },
     })
 }
 
@@ -279,7 +289,7 @@ fn draft<'t>(
         zones,
     };
     Draft {
-        state_dir: state_dir(fields, base, environment),
+        state: state::read(fields, base).unwrap_or_else(|| StateAt::Directory(state_dir(fields, base, environment))),
         listen: fields
             .get("listen")
             .map_or(Some(Some(LISTEN)), Cursor::listen)

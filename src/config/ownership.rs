@@ -25,11 +25,11 @@ struct Trusted {
 }
 
 impl Trusted {
-    fn of(state_dir: &Path) -> Self {
+    fn of(state_dir: Option<&Path>) -> Self {
         let (user, group) = (geteuid().as_raw(), getegid().as_raw());
         let (mut users, mut groups) = (vec![ROOT, user], vec![ROOT, group]);
         if user == ROOT
-            && let Ok(state) = fs::metadata(state_dir)
+            && let Some(Ok(state)) = state_dir.map(fs::metadata)
         {
             users.push(state.uid());
             groups.extend(own_group(state.uid()));
@@ -87,7 +87,7 @@ pub(super) struct Places<'a> {
     /// Directories in which patterns look for files.
     pub searched: Vec<&'a Path>,
     /// The state's.
-    pub state_dir: &'a Path,
+    pub state_dir: Option<&'a Path>,
 }
 
 /// Everything that is not root's or the running user's alone.
@@ -115,8 +115,10 @@ pub(super) fn problems(places: &Places<'_>) -> Vec<Problem> {
         found.directory(directory, &trusted, false);
     }
     // One that is not there yet is made by this program, for its user alone.
-    found.directory(places.state_dir, &trusted, false);
-    found.state_files(places.state_dir, &trusted);
+    if let Some(dir) = places.state_dir {
+        found.directory(dir, &trusted, false);
+        found.state_files(dir, &trusted);
+    }
     found.0
 }
 

@@ -86,6 +86,9 @@ fn examples(section: &str, key: &str) -> Option<Value> {
         ("a policy", "name") => json!(["production"]),
         (_, "version") => json!([1]),
         (_, "state_dir") => json!(["/var/lib/rds-retentiond"]),
+        (_, "postgres") => json!(["postgres://retention@db1,db2/retention"]),
+        (_, "password_file") => json!(["pg_password"]),
+        (_, "ca") => json!(["/etc/ssl/db.pem"]),
         (_, "listen") => json!(["127.0.0.1:9465", "none"]),
         (_, "include") => json!([["policies.d/*.yaml"]]),
         (_, "region") => json!(["ap-southeast-3"]),
@@ -196,7 +199,7 @@ mod tests {
         }
         let mut found = 0;
         walk(&schema(), "", &mut found);
-        assert_eq!(found, 75, "keys of the configuration");
+        assert_eq!(found, 79, "keys of the configuration");
         let schema = schema();
         let policy = &schema["properties"]["policies"]["items"]["properties"];
         assert_eq!(policy["schedule"]["examples"][0], "0 3 * * *");

@@ -99,6 +99,11 @@ pub static MAIN: Section = Section {
             "Directory of the ledger; default /var/lib/rds-retentiond.",
         ),
         key(
+            "state",
+            Shape::Section(&STATE),
+            "A ledger in PostgreSQL, shared by several daemons, instead of `state_dir`.",
+        ),
+        key(
             "listen",
             Shape::Text,
             "IP:PORT of metrics, health and status page, or `none`; default 127.0.0.1:9465.",
@@ -127,6 +132,28 @@ pub static MAIN: Section = Section {
             "freeze",
             Shape::Section(&FREEZE),
             "While it lasts nothing at all is deleted.",
+        ),
+    ],
+};
+
+/// `state` of the main file.
+pub static STATE: Section = Section {
+    name: "the state",
+    keys: &[
+        required(
+            "postgres",
+            Shape::Text,
+            "The database: postgres://USER@HOST[:PORT][,HOST…]/DATABASE, without a password.",
+        ),
+        key(
+            "password_file",
+            Shape::Text,
+            "The file with the password; relative to $CREDENTIALS_DIRECTORY; default: PGPASSWORD.",
+        ),
+        key(
+            "ca",
+            Shape::Text,
+            "The PEM file of the authorities that are trusted; default: the host's.",
         ),
     ],
 };

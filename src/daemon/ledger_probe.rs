@@ -11,7 +11,7 @@ use tokio::task::{JoinError, JoinHandle, spawn_blocking};
 use tokio::time::{Instant, timeout};
 
 use crate::config::Config;
-use crate::ledger::{Access, Error, KnownHead, LastBegun, Ledger};
+use crate::ledger::{Access, Error, KnownHead, LastBegun, Ledger, StatePlace};
 use crate::rds::Refusal;
 use crate::retention::{Hold, PolicyName};
 use crate::run;
@@ -185,6 +185,7 @@ fn check(ledger: &Ledger, request: &ProbeRequest, write_test: bool, now: DateTim
     } else {
         ledger.head()?;
     }
+    run::join(ledger, &request.config)?;
     if request.is_suspect && !request.during_runs {
         close_interrupted(ledger, &request.config, now)?;
     }
@@ -201,7 +202,11 @@ fn record_holds(ledger: &Ledger, request: &ProbeRequest) -> Result<(), Error> {
 
 /// When no other process runs on the state, an open run was left by a killed process or an aborted run.
 fn close_interrupted(ledger: &Ledger, config: &Config, now: DateTime<Utc>) -> Result<(), Error> {
-    if let Some(lock) = Ledger::lock_deletions(&config.state_dir)? {
+    // On a shared state each run closes what no live process has.
+    let StatePlace::Directory(dir) = run::state_of(config) else {
+        return Ok(());
+    };
+    if let Some(lock) = Ledger::lock_deletions(&dir, &[])? {
         for left in ledger.close_interrupted_runs(&lock, now)? {
             run::log_interrupted(&left);
         }
@@ -211,8 +216,9 @@ fn close_interrupted(ledger: &Ledger, config: &Config, now: DateTime<Utc>) -> Re
 
 fn open(known: &KnownHead, request: &ProbeRequest, now: DateTime<Utc>) -> Result<Probe, Error> {
     let config = &request.config;
-    let ledger = Ledger::open_known(&config.state_dir, Access::Create, now, known)?;
+    let ledger = Ledger::open_known(run::state_of(config), Access::Create, now, known)?;
     ledger.probe()?;
+    run::join(&ledger, config)?;
     record_holds(&ledger, request)?;
     ledger.note_configured_holds(&config.holds)?;
     close_interrupted(&ledger, config, now)?;

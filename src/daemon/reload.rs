@@ -49,9 +49,15 @@ fn check(current: &Config, new: Config) -> Found {
         let name = |config: &Config| config.listen.map_or("none".to_owned(), |address| address.to_string());
         refuse("listen", name(current), name(&new));
     }
-    if current.state_dir != new.state_dir {
-        let name = |config: &Config| config.state_dir.display().to_string();
-        refuse("state_dir", name(current), name(&new));
+    if current.state != new.state {
+        let is_directory = |config: &Config| matches!(config.state, config::StateAt::Directory(_));
+        let key = if is_directory(current) && is_directory(&new) {
+            "state_dir"
+        } else {
+            "state"
+        };
+        let name = |config: &Config| config.state.to_string();
+        refuse(key, name(current), name(&new));
     }
     if new.projects.is_empty() {
         refused.push(format!(

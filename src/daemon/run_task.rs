@@ -1,7 +1,6 @@
 //! One run as a task of its own: it waits for the deletion lock, and a panic or a hang in it ends this run only.
 
 use std::future::Future;
-use std::path::Path;
 use std::pin::Pin;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -14,8 +13,9 @@ use tokio::time::{Instant, sleep, sleep_until};
 use super::options::Clock;
 use super::scheduler::ScheduledRun;
 use crate::blocking::blocking;
-use crate::ledger::{self, DeletionLock, Ledger};
-use crate::retention::{PolicyName, Refusal, RunReport};
+use crate::config::Config;
+use crate::ledger::{self, DeletionLock, Ledger, StatePlace};
+use crate::retention::{PolicyName, ProjectName, Refusal, RunReport};
 use crate::run::{self, Purpose, ReportDetail, RunContext, RunRequest};
 
 /// A run that takes longer leaves the rest to the next one.
@@ -56,6 +56,9 @@ pub(super) enum Failed {
     /// A stop was requested before it started.
     #[error("stop requested")]
     Stopped,
+    /// Another daemon has run this tick.
+    #[error("another daemon has run this tick")]
+    RanElsewhere,
 }
 
 impl Failed {
@@ -95,7 +98,15 @@ impl SharedLock {
     ///
     /// A lock that has been held for as long as a run may take is no longer shared, so that overlapping runs do not keep an
     /// `apply` waiting for ever.
-    async fn take(&self, dir: &Path) -> Result<Arc<DeletionLock>, ledger::Error> {
+    async fn take(&self, config: &Config, policies: &[PolicyName]) -> Result<Arc<DeletionLock>, ledger::Error> {
+        let dir = match run::state_of(config) {
+            StatePlace::Directory(dir) => dir,
+            place @ StatePlace::Postgres(_) => {
+                let projects = run::projects_asked(config, Some(policies));
+                return Ok(Arc::new(take_leases(&place, &projects).await?));
+            }
+        };
+        let dir = &*dir;
         let mut shared = self.0.lock().await;
         let recent = shared.as_ref().filter(|held| held.since.elapsed() < BUDGET);
         if let Some(lock) = recent.and_then(|held| held.lock.upgrade()) {
@@ -103,7 +114,7 @@ impl SharedLock {
         }
         let mut is_logged = false;
         let lock = loop {
-            if let Some(lock) = blocking(|| Ledger::lock_deletions(dir))? {
+            if let Some(lock) = blocking(|| Ledger::lock_deletions(dir, &[]))? {
                 break Arc::new(lock);
             }
             if !is_logged {
@@ -117,6 +128,17 @@ impl SharedLock {
             since: Instant::now(),
         });
         Ok(lock)
+    }
+}
+
+/// Takes a run's own leases; waits while another run has one of them, here or elsewhere, and until nothing of theirs is on its way.
+async fn take_leases(place: &StatePlace, projects: &[ProjectName]) -> Result<DeletionLock, ledger::Error> {
+    loop {
+        if let Some(lock) = blocking(|| Ledger::lock_deletions(place.clone(), projects))? {
+            sleep(lock.drains_for()).await;
+            return Ok(lock);
+        }
+        sleep(retry_interval().max(Duration::from_secs(1))).await;
     }
 }
 
@@ -183,7 +205,7 @@ pub(super) fn start(
         context.clone(),
         Arc::clone(runner),
         lock.clone(),
-        Arc::clone(clock),
+        (Arc::clone(clock), run.ticks.clone()),
     );
     RunTask {
         task: tasks.spawn(task),
@@ -201,7 +223,7 @@ async fn execute(
     mut context: RunContext,
     runner: Runner,
     shared_lock: SharedLock,
-    clock: Clock,
+    (clock, ticks): (Clock, Vec<(PolicyName, DateTime<Utc>)>),
 ) -> RunOutcome {
     let deadline = Instant::now() + request.budget;
     let mut stop = context.stop.clone();
@@ -209,12 +231,30 @@ async fn execute(
         // When the state directory is gone, not even a lock file is made in its place.
         blocking(|| ledger.head())?;
     }
+    let policies = request.policies.clone().unwrap_or_default();
     let lock = tokio::select! {
         biased;
         Ok(_) = stop.wait_for(|stop| *stop) => return Err(Failed::Stopped),
-        lock = shared_lock.take(&context.config.state_dir) => lock?,
+        lock = shared_lock.take(&context.config, &policies) => lock?,
         () = sleep_until(deadline) => return Err(Failed::StateBusy),
     };
+    if let Some(ledger) = &context.ledger {
+        let mut run = Vec::new();
+        for policy in policies {
+            let tick = ticks.iter().find(|(of, _)| *of == policy);
+            let is_ours =
+                |(_, tick): &(PolicyName, DateTime<Utc>)| blocking(|| ledger.claim_tick(&policy, *tick, clock()));
+            if tick.map_or(Ok(true), is_ours)? {
+                run.push(policy);
+            } else {
+                tracing::info!(policy = %policy, "another daemon has run this tick");
+            }
+        }
+        if run.is_empty() {
+            return Err(Failed::RanElsewhere);
+        }
+        request.policies = Some(run);
+    }
     // The decisions use the time when the run starts, not when it was queued.
     request.now = clock();
     request.budget = deadline.saturating_duration_since(Instant::now());

@@ -79,6 +79,8 @@ pub struct ScheduledRun {
     pub policies: Vec<PolicyName>,
     /// Why it runs; of several reasons the strongest.
     pub trigger: Trigger,
+    /// The newest tick of each that has fired.
+    pub ticks: Vec<(PolicyName, DateTime<Utc>)>,
     /// The projects that it lists.
     projects: ProjectSet,
     isolated: bool,
@@ -281,12 +283,14 @@ impl Scheduler {
                 key: RunKey(ticket),
                 policies: vec![policy.clone()],
                 trigger: waiting.trigger,
+                ticks: slot.last_fired.map(|tick| (policy.clone(), tick)).into_iter().collect(),
                 projects: projects.clone(),
                 isolated: slot.isolated,
             };
             // It may be what connects several runs.
             for other in shared {
                 run.policies.extend(other.policies);
+                run.ticks.extend(other.ticks);
                 run.trigger = run.trigger.max(other.trigger);
                 run.projects = run.projects.union(&other.projects);
             }

@@ -13,7 +13,7 @@ use crate::retention::{BackupId, InstanceId};
 pub enum Error {
     /// No file there, and this command makes none.
     #[error(
-        "{}: there is no ledger here; `run` and `apply` make it: check `state_dir`, or start the daemon once",
+        "{}: there is no ledger here; `run` and `apply` make it: check `state_dir` or `state`, or start the daemon once",
         path.display()
     )]
     Missing {
@@ -171,6 +171,66 @@ pub enum Fault {
     /// Written by an older program, and opened for reading only.
     #[error("written by an older version of this program (format {0}): start the daemon once, which converts it")]
     Older(i64),
+    /// A server that does not answer.
+    #[error(
+        "the database cannot be reached ({0}), so nothing was recorded, and nothing is deleted: check the address in `state:`, the \
+         network, and that the server runs"
+    )]
+    Unreachable(String),
+    /// The server does not believe who asks.
+    #[error(
+        "the database refuses the login ({0}); nothing was recorded: check the user in `state:`, and `password_file` or PGPASSWORD"
+    )]
+    Credentials(String),
+    /// TLS did not come about.
+    #[error(
+        "no TLS connection to the database ({0}); nothing was recorded: switch TLS on at the server, and name its authority in \
+         `ca` of `state:`; without TLS only a socket or a loopback address is used"
+    )]
+    Tls(String),
+    /// The role may not do it.
+    #[error(
+        "the database's role lacks a privilege ({0}); nothing was recorded: config/postgres/roles.sql grants what each role needs"
+    )]
+    Privileges(String),
+    /// No such database.
+    #[error("{0}; nothing was recorded: create it, or correct the name in `state:`")]
+    NoDatabase(String),
+    /// A server of before PostgreSQL 14.
+    #[error("the server is older than PostgreSQL 14, which is the oldest that is supported: upgrade it")]
+    OldServer,
+    /// Tables of another program.
+    #[error(
+        "the database has tables called `meta` or `chain` that are not this program's, and is left alone: give the ledger a database \
+         of its own"
+    )]
+    Foreign,
+    /// A commit that no standby has.
+    #[error(
+        "the commit was confirmed by one server alone, without the standby that it must wait for; it counts as failed, and nothing is \
+         sent: see that the standby follows"
+    )]
+    OnlyLocal,
+    /// Another process has the project, or may soon.
+    #[error(
+        "the lease on project {0} is lost: another daemon has it, or it was not renewed in time; the batch is not sent"
+    )]
+    LeaseLost(String),
+    /// An earlier holder's requests may still be on their way.
+    #[error("requests of an earlier holder of the lease may still be on their way; the batch is not sent")]
+    Draining,
+    /// Members with several configurations.
+    #[error(
+        "nothing is deleted until all daemons on this state have the same projects, policies, holds and freeze: {0} has others; bring \
+         the files into agreement, or stop it (after 30 s it does not count any more)"
+    )]
+    MembersDiffer(String),
+    /// Who has not said which configuration it has.
+    #[error("this process has not said which configuration it has; the batch is not sent")]
+    NoMember,
+    /// Anything else that PostgreSQL says.
+    #[error("{0}; nothing is deleted until this works")]
+    Postgres(String),
     /// A file with a second name.
     #[error(
         "has a second name (a hard link), by which another state directory may use it at the same time, and is not used: \
@@ -216,6 +276,11 @@ impl Error {
             file.clone_into(path);
         }
         self
+    }
+
+    /// Whether it is of a database that several machines share.
+    pub fn is_shared(&self) -> bool {
+        matches!(self, Self::Storage { path, .. } if path.starts_with("postgres:"))
     }
 
     /// Whether the state that this process knew is not there any more: gone, replaced or set back. The guard refuses then.

@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::{Access, DeletionLock, Intent, IntentResult, Ledger, Listing, RequestKey};
+use super::postgres_server;
+use super::{Access, DeletionLock, Intent, IntentResult, Ledger, Listing, PostgresAddress, RequestKey, StatePlace};
 use crate::retention::plan::{ClockCheck, Conditions, InstanceDue};
 use crate::retention::{
     ApprovedPlan, BackupId, BackupStatus, Batch, Candidate, Count, ExpireReason, Freeze, Hold, HoldTarget, Instance,
@@ -94,9 +95,32 @@ pub(super) fn batch(numbers: impl IntoIterator<Item = usize>) -> Batch {
     batches.remove(0)
 }
 
+/// By `RDS_RETENTIOND_TEST_POSTGRES=1` the tests of the ledger run on PostgreSQL, too.
+pub(super) fn is_on_postgres() -> bool {
+    std::env::var_os("RDS_RETENTIOND_TEST_POSTGRES").is_some()
+}
+
+/// A new place for a ledger.
+fn place(dir: &std::path::Path) -> StatePlace {
+    if !is_on_postgres() {
+        return StatePlace::from(dir);
+    }
+    let server = postgres_server::server().expect("PostgreSQL");
+    shared_place(&server.url(&server.database()))
+}
+
+pub(super) fn shared_place(url: &str) -> StatePlace {
+    StatePlace::Postgres(PostgresAddress {
+        target: Box::new(url.parse().expect("an address")),
+        password_file: None,
+        ca: None,
+    })
+}
+
 /// A ledger in a throw-away directory, with the right to delete.
 pub(super) struct State {
     pub(super) dir: tempfile::TempDir,
+    pub(super) place: StatePlace,
     pub(super) ledger: Ledger,
     pub(super) lock: DeletionLock,
     pub(super) listings: HashMap<InstanceId, Listing>,
@@ -105,8 +129,19 @@ pub(super) struct State {
 impl State {
     pub(super) fn new() -> Self {
         let dir = tempfile::tempdir().expect("a directory");
-        let ledger = Ledger::open(dir.path(), Access::Create, noon()).expect("a new ledger");
-        let lock = Ledger::lock_deletions(dir.path())
+        let place = place(dir.path());
+        Self::in_place(dir, place)
+    }
+
+    /// With its ledger there.
+    pub(super) fn at(place: StatePlace) -> Self {
+        Self::in_place(tempfile::tempdir().expect("a directory"), place)
+    }
+
+    fn in_place(dir: tempfile::TempDir, place: StatePlace) -> Self {
+        let ledger = Ledger::open(place.clone(), Access::Create, noon()).expect("a new ledger");
+        ledger.join("here", "c0ffee").expect("a member");
+        let lock = Ledger::lock_deletions(place.clone(), &[project()])
             .expect("a lock file")
             .expect("a free lock");
         let listing = Listing {
@@ -115,6 +150,7 @@ impl State {
         };
         Self {
             dir,
+            place,
             ledger,
             lock,
             listings: HashMap::from([(INSTANCE.into(), listing)]),
@@ -122,11 +158,21 @@ impl State {
     }
 
     pub(super) fn again(&self, access: Access) -> Ledger {
-        Ledger::open(self.dir.path(), access, noon()).expect("the same ledger")
+        let ledger = Ledger::open(self.place.clone(), access, noon()).expect("the same ledger");
+        if access != Access::ReadOnly {
+            ledger.join("here", "c0ffee").expect("a member");
+        }
+        ledger
     }
 
     /// A second connection, as a person with `sqlite3` would have, past every trigger.
     pub(super) fn tamper(&self, sql: &str) {
+        if let StatePlace::Postgres(address) = &self.place {
+            let server = postgres_server::server().expect("the server");
+            let database = address.target.get_dbname().expect("a database");
+            server.psql(database, &format!("SET session_replication_role = replica; {sql}"));
+            return;
+        }
         let connection = rusqlite::Connection::open(self.ledger.path()).expect("the file");
         connection
             .execute_batch("DROP TRIGGER IF EXISTS chain_no_update; DROP TRIGGER IF EXISTS chain_no_delete;")

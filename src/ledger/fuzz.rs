@@ -76,7 +76,9 @@ impl Original {
     /// Makes it in an empty directory of the caller's, which the changed ones will lie in, too.
     pub fn new(dir: &Path) -> Self {
         let ledger = Ledger::open(dir, Access::Create, noon()).expect("a new ledger");
-        let lock = Ledger::lock_deletions(dir).expect("a lock file").expect("a free lock");
+        let lock = Ledger::lock_deletions(dir, &[])
+            .expect("a lock file")
+            .expect("a free lock");
         fill(&ledger, &lock);
         let verified = ledger.verify(None).expect("a good ledger");
         assert!(matches!(verified, Verification::Intact { .. }), "{verified:?}");
@@ -219,7 +221,7 @@ fn write_on(ledger: &Ledger, dir: &Path) {
     let _ = ledger.probe();
     let _ = ledger.add_hold(&hold(5), "root", noon());
     let _ = ledger.release("h1", "root", noon());
-    let Ok(Some(lock)) = Ledger::lock_deletions(dir) else {
+    let Ok(Some(lock)) = Ledger::lock_deletions(dir, &[]) else {
         return;
     };
     let _ = ledger.close_open_requests(&lock, noon());

@@ -22,9 +22,12 @@ pub mod grace;
 pub mod history;
 pub mod holds;
 pub mod key_refusals;
+mod lease;
+mod member;
 pub mod observations;
 pub mod observed_backups;
 mod open;
+mod postgres;
 mod request_state;
 pub mod requests;
 pub mod runs;
@@ -32,6 +35,8 @@ mod schema;
 pub mod settlements;
 mod sql;
 mod sqlite;
+mod state_place;
+mod ticks;
 mod verify;
 mod wal;
 
@@ -39,6 +44,9 @@ mod wal;
 mod fixtures;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
+#[cfg(test)]
+#[path = "../../tests/it/postgres_server.rs"]
+mod postgres_server;
 #[cfg(test)]
 mod tests;
 
@@ -59,17 +67,21 @@ pub use key_refusals::KeyRefusal;
 pub use observations::{Believed, BelievedCounts, KnownBackup, SeenBackup, SeenInstance};
 pub use observed_backups::{ObservedBackup, REMEMBERED, Remembered};
 pub use open::{Access, DeletionLock};
+pub use postgres::PostgresAddress;
 pub use requests::{Intent, IntentResult, LedgerWrite, Listing, OpenItem, OpenRequest, RequestKey, Written};
 pub use runs::{FinishedPolicy, LastBegun, LastRuns, LeftOpen, NewRun, RunFilter, RunRow};
 pub use settlements::{Pending, Unconfirmed};
 use sql::Tx;
+pub use state_place::StatePlace;
+
+use crate::retention::ProjectName;
 
 /// An open ledger.
 #[derive(Debug)]
 pub struct Ledger {
     /// What is sent and not settled, while this process deletes. Locked before the connection, never after it.
     under_way: Mutex<request_state::OpenRequests>,
-    file: sqlite::FileEngine,
+    store: StateStore,
     /// The last head that this process knows.
     known: KnownHead,
     is_new: bool,
@@ -77,9 +89,12 @@ pub struct Ledger {
 }
 
 impl Ledger {
-    /// Where the file lies.
+    /// Where the file lies; or what the database is called.
     pub fn path(&self) -> &Path {
-        &self.file.path
+        match &self.store {
+            StateStore::File(file) => &file.path,
+            StateStore::Shared(shared) => &shared.name,
+        }
     }
 
     /// Whether this very `open` made it: then no grace has begun and nothing can be due that needs one.
@@ -147,8 +162,76 @@ impl Ledger {
     }
 
     fn transact<T>(&self, purpose: TxPurpose, work: impl FnOnce(&Tx<'_>) -> Result<T, Error>) -> Result<T, Error> {
-        self.file.transact(&self.known, purpose, work)
+        match &self.store {
+            StateStore::File(file) => file.transact(&self.known, purpose, work),
+            StateStore::Shared(shared) => shared.transact(&self.known, purpose, work),
+        }
     }
+
+    /// Fails unless the lock gives the right to delete here.
+    fn must_hold(&self, lock: &DeletionLock) -> Result<(), Error> {
+        if lock.is_of(&self.store) {
+            return Ok(());
+        }
+        Err(Error::WrongLock {
+            dir: self.path().to_owned(),
+        })
+    }
+
+    /// Says that this process is a member, with such a configuration. In a file nobody else is.
+    pub fn join(&self, host: &str, digest: &str) -> Result<(), Error> {
+        let StateStore::Shared(shared) = &self.store else {
+            return Ok(());
+        };
+        let mut member = shared.member.lock().unwrap_or_else(PoisonError::into_inner);
+        member::Membership::join(&mut member, &shared.address, host, digest).map_err(|error| error.at(&shared.name))
+    }
+
+    fn is_shared(&self) -> bool {
+        matches!(self.store, StateStore::Shared(_))
+    }
+
+    /// Writes down which member begins a run.
+    fn note_member(&self, tx: &Tx<'_>, run: &str) -> Result<(), Error> {
+        let StateStore::Shared(shared) = &self.store else {
+            return Ok(());
+        };
+        if let Some(member) = &*shared.member.lock().unwrap_or_else(PoisonError::into_inner) {
+            tx.execute(
+                "INSERT INTO run_member (run, member) VALUES (?1, ?2)",
+                (run, &member.id),
+            )?;
+        }
+        Ok(())
+    }
+
+    /// Fails unless a deletion in the project may be intended now: by the lease, and by what all members have for a configuration.
+    fn must_agree(&self, tx: &Tx<'_>, lock: &DeletionLock, project: &ProjectName) -> Result<(), Error> {
+        let StateStore::Shared(shared) = &self.store else {
+            return Ok(());
+        };
+        lock.check(tx, project)?;
+        match &*shared.member.lock().unwrap_or_else(PoisonError::into_inner) {
+            Some(member) => member.check_agreement(tx),
+            None => Err(Error::of_file(Fault::NoMember)),
+        }
+    }
+
+    /// The file under it.
+    #[cfg(test)]
+    fn file(&self) -> &sqlite::FileEngine {
+        match &self.store {
+            StateStore::File(file) => file,
+            StateStore::Shared(_) => panic!("a test of the file"),
+        }
+    }
+}
+
+/// The database under a ledger.
+#[derive(Debug)]
+enum StateStore {
+    File(Box<sqlite::FileEngine>),
+    Shared(Box<postgres::SharedEngine>),
 }
 
 /// What a transaction is for.

@@ -14,12 +14,16 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use rusqlite::{Connection, OpenFlags, TransactionBehavior};
+use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 use rustix::fs::OFlags;
 
+use super::lease::Lease;
+use super::postgres::SharedEngine;
 use super::sql::Tx;
 use super::sqlite::FileEngine;
-use super::{Error, Fault, KnownHead, Ledger, chain, history, schema};
+use super::state_place::StatePlace;
+use super::{Error, Fault, KnownHead, Ledger, StateStore, chain, history, schema};
+use crate::retention::ProjectName;
 
 const FILE: &str = "ledger.sqlite3";
 const LOCK: &str = "deletions.lock";
@@ -40,32 +44,97 @@ pub enum Access {
 /// The right to delete for one state directory; one process has it at a time. Ends when dropped, or with the process.
 #[derive(Debug)]
 pub struct DeletionLock {
-    /// Closing it releases the lock.
-    file: File,
-    path: PathBuf,
-    dir: PathBuf,
+    right: Right,
     /// Whether what earlier holders left open was closed. Runs of one process share a lock, and what is open after the first
     /// of them has begun may be the others' own.
     pub(super) settled: Mutex<bool>,
 }
 
+/// By what a process has the right to delete.
+#[derive(Debug)]
+enum Right {
+    /// A locked file; closing it releases the lock.
+    File { file: File, path: PathBuf, dir: PathBuf },
+    /// Some projects' leases.
+    Lease(Lease),
+}
+
 impl DeletionLock {
+    /// How long requests of an earlier holder may still be on their way: before that nothing may be sent.
+    pub fn drains_for(&self) -> Duration {
+        match &self.right {
+            Right::File { .. } => Duration::ZERO,
+            Right::Lease(lease) => lease.drains_for(),
+        }
+    }
+
+    /// Whether it is for that project.
+    pub(super) fn covers(&self, project: &ProjectName) -> bool {
+        match &self.right {
+            Right::File { .. } => true,
+            Right::Lease(lease) => lease.covers(project),
+        }
+    }
+
+    /// Fails unless the database says that the project is this process's until the transaction ends.
+    pub(super) fn check(&self, tx: &Tx<'_>, project: &ProjectName) -> Result<(), Error> {
+        match &self.right {
+            Right::File { .. } => Ok(()),
+            Right::Lease(lease) => lease.check(tx, project),
+        }
+    }
+
+    /// Waits, a little, until it is sure to last for a whole request: one that begins 5 s after its intent and takes 20 s.
+    pub(super) fn wait_until_lasting(&self) {
+        if let Right::Lease(lease) = &self.right {
+            lease.wait_until_lasting();
+        }
+    }
+
     /// Whether it gives the right to delete for that directory, still: beside a lock whose file somebody took away for a
     /// stale one, another process can have a new one.
-    pub(super) fn is_of(&self, dir: &Path) -> bool {
-        self.dir == dir && is_at(&self.file, &self.path)
+    pub(super) fn is_of(&self, store: &StateStore) -> bool {
+        match store {
+            StateStore::File(store) => {
+                matches!(&self.right, Right::File { file, path, dir } if *dir == store.dir && is_at(file, path))
+            }
+            StateStore::Shared(store) => matches!(&self.right, Right::Lease(lease) if lease.is_of(&store.name)),
+        }
     }
 }
 
 impl Ledger {
-    /// Opens the ledger of a state directory. `now` dates a ledger that is made.
-    pub fn open(dir: &Path, access: Access, now: DateTime<Utc>) -> Result<Self, Error> {
-        Self::open_known(dir, access, now, &KnownHead::default())
+    /// Opens the ledger of a state directory or of a database. `now` dates a ledger that is made.
+    pub fn open(place: impl Into<StatePlace>, access: Access, now: DateTime<Utc>) -> Result<Self, Error> {
+        Self::open_known(place, access, now, &KnownHead::default())
     }
 
     /// The same for a process that may have had it open before: then none is made, and one that does not contain the known
     /// head is refused.
-    pub fn open_known(dir: &Path, access: Access, now: DateTime<Utc>, known: &KnownHead) -> Result<Self, Error> {
+    pub fn open_known(
+        place: impl Into<StatePlace>,
+        access: Access,
+        now: DateTime<Utc>,
+        known: &KnownHead,
+    ) -> Result<Self, Error> {
+        match place.into() {
+            StatePlace::Directory(dir) => Self::open_file(&dir, access, now, known),
+            StatePlace::Postgres(address) => {
+                let (engine, is_new, created_at) = SharedEngine::open(&address, access, known.is_known(), now)?;
+                let ledger = Self {
+                    under_way: Mutex::default(),
+                    store: StateStore::Shared(Box::new(engine)),
+                    known: known.clone(),
+                    is_new,
+                    created_at,
+                };
+                ledger.read(|_| Ok(()))?;
+                Ok(ledger)
+            }
+        }
+    }
+
+    fn open_file(dir: &Path, access: Access, now: DateTime<Utc>, known: &KnownHead) -> Result<Self, Error> {
         let path = dir.join(FILE);
         let missing = |path: PathBuf| {
             if known.is_known() {
@@ -104,7 +173,12 @@ impl Ledger {
         give_to_owner(&dir);
         let ledger = Self {
             under_way: Mutex::default(),
-            file: FileEngine::new(connection, dir, path, access == Access::ReadOnly),
+            store: StateStore::File(Box::new(FileEngine::new(
+                connection,
+                dir,
+                path,
+                access == Access::ReadOnly,
+            ))),
             known: known.clone(),
             is_new,
             created_at,
@@ -115,7 +189,23 @@ impl Ledger {
     }
 
     /// Takes the right to delete; `None` while another process (or another part of this one) has it.
-    pub fn lock_deletions(dir: &Path) -> Result<Option<DeletionLock>, Error> {
+    ///
+    /// In a database it is the right to delete in these projects, all of them or none.
+    pub fn lock_deletions(
+        place: impl Into<StatePlace>,
+        projects: &[ProjectName],
+    ) -> Result<Option<DeletionLock>, Error> {
+        let dir = match place.into() {
+            StatePlace::Directory(dir) => dir,
+            StatePlace::Postgres(address) => {
+                let lease = Lease::take(&address, projects)?;
+                return Ok(lease.map(|lease| DeletionLock {
+                    right: Right::Lease(lease),
+                    settled: Mutex::new(false),
+                }));
+            }
+        };
+        let dir = &*dir;
         let fail = |error: std::io::Error| Error::storage(&dir.join(LOCK), io_fault(error));
         let dir = &fs::canonicalize(dir).map_err(|error| match error.kind() {
             // Whoever wants the right to delete has had the ledger open.
@@ -142,9 +232,11 @@ impl Ledger {
             // Taken away between opening and locking it: asked for again, there is another.
             Ok(()) if !is_at(&file, &path) => Ok(None),
             Ok(()) => Ok(Some(DeletionLock {
-                file,
-                path,
-                dir: dir.clone(),
+                right: Right::File {
+                    file,
+                    path,
+                    dir: dir.clone(),
+                },
                 settled: Mutex::new(false),
             })),
             Err(TryLockError::WouldBlock) => Ok(None),
@@ -156,7 +248,10 @@ impl Ledger {
 impl Ledger {
     /// Whether some process has the right to delete at this moment; in doubt it has.
     pub fn is_deleting(&self) -> bool {
-        match File::open(self.file.dir.join(LOCK)) {
+        let StateStore::File(file) = &self.store else {
+            return true;
+        };
+        match File::open(file.dir.join(LOCK)) {
             Ok(file) => file.try_lock_shared().is_err(),
             Err(error) => error.kind() != ErrorKind::NotFound,
         }
@@ -232,7 +327,7 @@ fn create(dir: &Path, path: &Path, now: DateTime<Utc>) -> Result<bool, Error> {
     schema::migrate(&tx, 0, schema::STEPS)?;
     let tx = Tx::Lite(tx);
     chain::begin(&tx, now)?;
-    tx.commit()?;
+    tx.lite().map_or(Ok(()), Transaction::commit)?;
     // The last connection to close moves the log into the file and removes it.
     connection.close().map_err(|(_, error)| error)?;
     fs::rename(&draft, path).map_err(fail)?;

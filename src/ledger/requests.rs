@@ -248,6 +248,9 @@ impl Ledger {
     /// Of what is an error nothing was recorded, and nothing may be sent. It harms no other: each is then tried by itself,
     /// except that no batch is where it was the disk that failed.
     pub fn enter(&self, intent: &Intent<'_>, entries: Vec<LedgerWrite>) -> Vec<Result<Written, Error>> {
+        if entries.iter().any(|entry| matches!(entry, LedgerWrite::Intent { .. })) {
+            intent.lock.wait_until_lasting();
+        }
         let together = self.change(|tx, under_way| {
             let one = |entry: &LedgerWrite| self.enter_one(tx, under_way, intent, entry);
             entries.iter().map(one).collect::<Result<Vec<_>, Error>>()
@@ -307,11 +310,8 @@ impl Ledger {
         intent: &Intent<'_>,
         batch: &Batch,
     ) -> Result<IntentResult, Error> {
-        if !intent.lock.is_of(&self.file.dir) {
-            return Err(Error::WrongLock {
-                dir: self.file.dir.clone(),
-            });
-        }
+        self.must_hold(intent.lock)?;
+        self.must_agree(tx, intent.lock, batch.project())?;
         if let Some(freeze) = freeze_in_force(tx, intent)? {
             return Ok(IntentResult::Frozen(freeze));
         }
@@ -362,11 +362,7 @@ impl Ledger {
     /// start of a run, before anything is sent: the lock says that no other process's request is among them, and only the
     /// first run under a lock looks, for later ones may have requests under way in the same process.
     pub fn close_open_requests(&self, lock: &DeletionLock, now: DateTime<Utc>) -> Result<Vec<OpenRequest>, Error> {
-        if !lock.is_of(&self.file.dir) {
-            return Err(Error::WrongLock {
-                dir: self.file.dir.clone(),
-            });
-        }
+        self.must_hold(lock)?;
         // Held until it is done: whoever shares the lock sends nothing before that.
         let mut settled = lock.settled.lock().unwrap_or_else(PoisonError::into_inner);
         if *settled {
@@ -374,7 +370,9 @@ impl Ledger {
         }
         // What other processes sent since this one last deleted is read again.
         self.forget_under_way();
-        let open = self.read(open_requests)?;
+        let mut open = self.read(open_requests)?;
+        // Those of other projects may be others' own, under way.
+        open.retain(|request| lock.covers(&request.project));
         if !open.is_empty() {
             self.change(|tx, under_way| {
                 for request in &open {

@@ -160,7 +160,8 @@ impl Ledger {
             tx.execute_each(
                 "INSERT INTO run_policy (run, policy, mode, started_at) VALUES (?1, ?2, ?3, ?4)",
                 policies.map(|(policy, mode)| (run.id, policy.as_str(), mode.as_str(), Stamp(run.started_at))),
-            )
+            )?;
+            self.note_member(tx, run.id)
         })
     }
 
@@ -178,17 +179,26 @@ impl Ledger {
     /// Closes, as failed, the runs that killed processes left open, once for each lock: what is open after the first run under
     /// it has begun may be that run.
     pub fn close_interrupted_runs(&self, lock: &DeletionLock, now: DateTime<Utc>) -> Result<Vec<LeftOpen>, Error> {
-        if !lock.is_of(&self.file.dir) {
-            return Err(Error::WrongLock {
-                dir: self.file.dir.clone(),
-            });
-        }
+        self.must_hold(lock)?;
         // Held until it is done: no run begins under the lock before that.
         let settled = lock.settled.lock().unwrap_or_else(PoisonError::into_inner);
         if *settled {
             return Ok(Vec::new());
         }
-        let open = self.read(left_open)?;
+        let mut open = self.read(left_open)?;
+        if self.is_shared() {
+            // Those of a process that lives go on.
+            let mut gone = Vec::new();
+            for run in open {
+                if self
+                    .read(|tx| tx.value::<i64>(super::member::RUN_LIVES, [&run.run]))?
+                    .is_none()
+                {
+                    gone.push(run);
+                }
+            }
+            open = gone;
+        }
         if !open.is_empty() {
             self.write(|tx| open.iter().try_for_each(|run| close(tx, run, now)))?;
         }

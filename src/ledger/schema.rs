@@ -4,6 +4,7 @@
 
 use rusqlite::{Connection, Transaction};
 
+use super::sql::Tx;
 use super::{Error, Fault};
 
 /// Marks the file as ours (`PRAGMA application_id`): "rdsr".
@@ -197,6 +198,34 @@ INSERT INTO key_refusal SELECT fingerprint, '', until - 900000000, NULL FROM blo
 INSERT INTO key_refusal SELECT fingerprint, '', until - 900000000, NULL FROM blocked_key;
 DROP TABLE blocked_key;
 ";
+
+/// The tables of the newest format, as PostgreSQL has them.
+pub(super) const SHARED: &str = include_str!("postgres_schema.sql");
+
+/// Writes down whose tables these are, and their format.
+pub(super) fn mark_shared(tx: &Tx<'_>) -> Result<(), Error> {
+    tx.execute(
+        "INSERT INTO meta (key, value) VALUES ('application', ?1), ('format', ?2)",
+        (env!("CARGO_PKG_NAME"), STEPS.len().to_string()),
+    )?;
+    Ok(())
+}
+
+/// Fails unless the tables are this program's, in the format that it knows.
+pub(super) fn check_shared(tx: &Tx<'_>) -> Result<(), Error> {
+    let sql = "SELECT value FROM meta WHERE key = ?1";
+    let whose: Option<String> = tx.value(sql, ["application"])?;
+    let format: Option<String> = tx.value(sql, ["format"])?;
+    let (Some(env!("CARGO_PKG_NAME")), Some(found)) = (whose.as_deref(), format.and_then(|format| format.parse().ok()))
+    else {
+        return Err(Error::of_file(Fault::Foreign));
+    };
+    match (found, i64::try_from(STEPS.len()).unwrap_or(i64::MAX)) {
+        (found, known) if found > known => Err(Error::of_file(Fault::Newer { found, known })),
+        (found, known) if found < known => Err(Error::of_file(Fault::Older(found))),
+        _ => Ok(()),
+    }
+}
 
 /// The format of an open file, after checking that it is a file of this program and not a newer one's.
 pub(super) fn version(connection: &Connection, known: &[&str]) -> Result<i64, Error> {

@@ -10,6 +10,7 @@ use chrono::{DateTime, Utc};
 use rusqlite::types::{ToSqlOutput, ValueRef};
 
 use super::Error;
+use super::postgres::{self, Session};
 
 /// What a column or a parameter holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -192,6 +193,7 @@ impl rusqlite::ToSql for SqlValue<'_> {
 /// A row that a query found.
 pub(super) enum FoundRow<'r> {
     Lite(&'r rusqlite::Row<'r>),
+    Shared(&'r tokio_postgres::Row),
 }
 
 impl FoundRow<'_> {
@@ -202,7 +204,10 @@ impl FoundRow<'_> {
     }
 
     pub(super) fn value(&self, column: usize) -> Result<SqlValue<'_>, Error> {
-        let Self::Lite(row) = self;
+        let row = match self {
+            Self::Lite(row) => row,
+            Self::Shared(row) => return postgres::column(row, column),
+        };
         Ok(match row.get_ref(column)? {
             ValueRef::Null => SqlValue::Null,
             ValueRef::Integer(number) => SqlValue::Number(number),
@@ -213,42 +218,54 @@ impl FoundRow<'_> {
     }
 
     pub(super) fn width(&self) -> usize {
-        let Self::Lite(row) = self;
-        row.as_ref().column_count()
+        match self {
+            Self::Lite(row) => row.as_ref().column_count(),
+            Self::Shared(row) => row.len(),
+        }
     }
 }
 
 /// A transaction.
 pub(super) enum Tx<'t> {
     Lite(rusqlite::Transaction<'t>),
+    Shared(&'t Session),
 }
 
-impl Tx<'_> {
-    pub(super) fn commit(self) -> Result<(), Error> {
-        let Self::Lite(tx) = self;
-        Ok(tx.commit()?)
+impl<'t> Tx<'t> {
+    /// The transaction of the file, which its engine commits; the other engine commits its own.
+    pub(super) fn lite(self) -> Option<rusqlite::Transaction<'t>> {
+        match self {
+            Self::Lite(tx) => Some(tx),
+            Self::Shared(_) => None,
+        }
     }
 
-    /// A number that grows with each row that is changed.
+    /// A number that grows with each row of the file that is changed.
     pub(super) fn changes(&self) -> u64 {
-        let Self::Lite(tx) = self;
-        tx.total_changes()
+        match self {
+            Self::Lite(tx) => tx.total_changes(),
+            Self::Shared(_) => 0,
+        }
     }
 
     /// Runs several statements without parameters.
     #[cfg(test)]
     pub(super) fn batch(&self, sql: &str) -> Result<(), Error> {
-        let Self::Lite(tx) = self;
-        Ok(tx.execute_batch(sql)?)
+        match self {
+            Self::Lite(tx) => Ok(tx.execute_batch(sql)?),
+            Self::Shared(session) => session.batch(sql).map(drop),
+        }
     }
 
     /// Runs a statement; how many rows it changed.
     #[expect(clippy::needless_pass_by_value, reason = "a tuple of borrowed values")]
     pub(super) fn execute(&self, sql: &str, values: impl Parameters) -> Result<usize, Error> {
-        let Self::Lite(tx) = self;
-        Ok(tx
-            .prepare_cached(sql)?
-            .execute(rusqlite::params_from_iter(values.values()))?)
+        match self {
+            Self::Lite(tx) => Ok(tx
+                .prepare_cached(sql)?
+                .execute(rusqlite::params_from_iter(values.values()))?),
+            Self::Shared(session) => session.execute(sql, &values.values()),
+        }
     }
 
     /// Runs a statement once for each of these.
@@ -257,7 +274,10 @@ impl Tx<'_> {
         sql: &str,
         rows: impl IntoIterator<Item = P>,
     ) -> Result<(), Error> {
-        let Self::Lite(tx) = self;
+        let tx = match self {
+            Self::Lite(tx) => tx,
+            Self::Shared(session) => return session.execute_each(sql, rows),
+        };
         let mut statement = tx.prepare_cached(sql)?;
         for row in rows {
             statement.execute(rusqlite::params_from_iter(row.values()))?;
@@ -273,7 +293,17 @@ impl Tx<'_> {
         values: impl Parameters,
         mut visit: impl FnMut(&FoundRow<'_>) -> Result<ControlFlow<()>, Error>,
     ) -> Result<(), Error> {
-        let Self::Lite(tx) = self;
+        let tx = match self {
+            Self::Lite(tx) => tx,
+            Self::Shared(session) => {
+                for row in session.query(sql, &values.values())? {
+                    if visit(&FoundRow::Shared(&row))?.is_break() {
+                        break;
+                    }
+                }
+                return Ok(());
+            }
+        };
         let mut statement = tx.prepare_cached(sql)?;
         let mut rows = statement.query(rusqlite::params_from_iter(values.values()))?;
         while let Some(row) = rows.next()? {

@@ -74,7 +74,7 @@ impl FileEngine {
                 (true, false) => Commit::Something,
                 (false, false) => Commit::Nothing,
             };
-            tx.commit()?;
+            tx.lite().map_or(Ok(()), rusqlite::Transaction::commit)?;
             known.learn(seen);
             if written != Commit::Nothing {
                 self.check_log(known, connection, written)?;
@@ -115,8 +115,9 @@ impl FileEngine {
 
     /// What became of it. What is wrong in the log must not be copied into the file when this process ends.
     fn log_lost(known: &KnownHead, tx: &Tx<'_>) -> Error {
-        let Tx::Lite(lite) = tx;
-        let _ = lite.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true);
+        if let Tx::Lite(lite) = tx {
+            let _ = lite.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true);
+        }
         // Beside a log that was emptied in order, it is the file that was set back.
         let file = known.check(tx, true).err().filter(Error::is_lost);
         file.unwrap_or_else(|| Error::of_file(Fault::Replaced))

@@ -67,7 +67,7 @@ pub fn needs_projects(config: &Config) -> Result<(), Error> {
 
 /// The state for an operation that only reads it: `None` where there is none.
 pub fn ledger_to_read(config: &Config, now: DateTime<Utc>) -> Result<Option<Ledger>, ledger::Error> {
-    match Ledger::open(&config.state_dir, Access::ReadOnly, now) {
+    match Ledger::open(run::state_of(config), Access::ReadOnly, now) {
         Ok(ledger) => Ok(Some(ledger)),
         Err(ledger::Error::Missing { .. }) => Ok(None),
         Err(error) => Err(error),
@@ -85,10 +85,10 @@ pub(super) fn key_lockout(
     let Some(ledger) = ledger else {
         return Ok(KeyLockout::default());
     };
-    let (state_dir, known) = (config.state_dir.clone(), ledger.known_head());
+    let (place, known) = (run::state_of(config), ledger.known_head());
     let guard = KeyLockout::new(Arc::new(move |refusal: &Refusal| {
         let now = crate::clock::now();
-        let written = Ledger::open_known(&state_dir, Access::Existing, now, &known)
+        let written = Ledger::open_known(place.clone(), Access::Existing, now, &known)
             .and_then(|ledger| ledger.record_key_refusal(&run::refusal_to_keep(refusal), now));
         if let Err(error) = written {
             let error: &(dyn std::error::Error + 'static) = &error;

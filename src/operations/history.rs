@@ -49,7 +49,7 @@ fn summary<S: Serializer>(summary: &Option<Summary>, serializer: S) -> Result<S:
 }
 
 fn open(config: &Config, now: DateTime<Utc>) -> Result<Ledger, Error> {
-    Ok(Ledger::open(&config.state_dir, Access::ReadOnly, now)?)
+    Ok(Ledger::open(run::state_of(config), Access::ReadOnly, now)?)
 }
 
 /// Past runs, the latest first, of one policy or of all.

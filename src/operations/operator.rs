@@ -2,7 +2,7 @@
 //! write the state the daemon has; only what keeps backups makes one where there is none.
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use chrono::{DateTime, Utc};
 use serde::{Serialize, Serializer};
@@ -11,7 +11,7 @@ use super::context::ledger_to_read;
 use super::error::Error;
 use super::under_way::{self, TooLate};
 use crate::config::Config;
-use crate::ledger::{self, Access, Actor, Ledger, PastDeletion, PlacedFreeze, Thaw};
+use crate::ledger::{self, Access, Actor, Ledger, PastDeletion, PlacedFreeze, StatePlace, Thaw};
 use crate::retention::view::Stamp;
 use crate::retention::{BackupId, Freeze, Hold, HoldTarget, Pattern, ProjectName};
 use crate::run;
@@ -73,7 +73,7 @@ pub enum Covered {
 
 /// Places a hold. `projects` are the configuration's, as far as it can be read.
 pub fn hold(
-    state_dir: &Path,
+    state: &StatePlace,
     request: HoldRequest,
     by: &str,
     now: DateTime<Utc>,
@@ -84,11 +84,11 @@ pub fn hold(
     }
     let ledger = match (&request.backup, request.force) {
         // An id that no run has seen leaves no state behind.
-        (Some(typed), false) => match Ledger::open(state_dir, Access::Existing, now) {
+        (Some(typed), false) => match Ledger::open(state.clone(), Access::Existing, now) {
             Err(ledger::Error::Missing { .. }) => return Err(never_seen(typed, None)),
             opened => opened?,
         },
-        _ => Ledger::open(state_dir, Access::Create, now)?,
+        _ => Ledger::open(state.clone(), Access::Create, now)?,
     };
     let target = match &request.backup {
         Some(typed) => HoldTarget::Backup(known_id(typed, request.force, &ledger)?),
@@ -186,7 +186,7 @@ pub fn release(config: &Config, id: &str, actor: Actor<'_>, now: DateTime<Utc>) 
 
 /// The state to write to, which must exist.
 pub(super) fn open(config: &Config, now: DateTime<Utc>) -> Result<Ledger, ledger::Error> {
-    Ledger::open(&config.state_dir, Access::Existing, now)
+    Ledger::open(run::state_of(config), Access::Existing, now)
 }
 
 /// A hold and what is known of it.
@@ -282,11 +282,11 @@ pub struct Frozen {
 }
 
 /// Stops all deletions, from the next batch on.
-pub fn freeze(state_dir: &Path, freeze: &Freeze, by: &str, now: DateTime<Utc>) -> Result<Frozen, Error> {
+pub fn freeze(state: &StatePlace, freeze: &Freeze, by: &str, now: DateTime<Utc>) -> Result<Frozen, Error> {
     if freeze.until.is_some_and(|until| until <= now) {
         return Err(Error::EndsInThePast { what: "freeze" });
     }
-    let ledger = Ledger::open(state_dir, Access::Create, now)?;
+    let ledger = Ledger::open(state.clone(), Access::Create, now)?;
     let placed = ledger.set_freeze(freeze, by, now)?;
     let others = ledger.freezes()?.into_iter();
     let others = others.filter(|other| other.id != placed.id && other.freeze.is_active(now));

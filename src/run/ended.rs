@@ -44,7 +44,7 @@ pub fn ended(config: &Config, is_new: bool, now: DateTime<Utc>) -> Result<Ended,
     if over.is_empty() {
         return Ok(found);
     }
-    let ledger = match Ledger::open(&config.state_dir, Access::ReadOnly, now) {
+    let ledger = match Ledger::open(super::state_of(config), Access::ReadOnly, now) {
         Ok(ledger) => Some(ledger),
         Err(ledger::Error::Missing { .. }) => None,
         Err(error) => return Err(error),

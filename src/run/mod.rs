@@ -28,6 +28,7 @@ mod policy_run;
 mod projects;
 mod scan;
 mod send;
+mod state;
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
@@ -45,6 +46,7 @@ pub use notices::{notice_of_hold, notices};
 pub use offline::{BackupsOfFile, decide_file, instances_of_file};
 pub use policy_run::Grace;
 pub use projects::Projects;
+pub use state::{join, projects_asked, state_of, state_place};
 
 use crate::blocking::blocking;
 use crate::config::Config;
@@ -340,6 +342,7 @@ fn begin(request: &RunRequest, context: &RunContext, running: &[usize]) -> Resul
         for left in ledger.close_interrupted_runs(lock, request.now)? {
             log_interrupted(&left);
         }
+        join(ledger, &context.config)?;
         ledger.close_open_requests(lock, request.now)?;
         ledger.note_configured_holds(&context.config.holds)?;
         ledger.begin_run(&ledger::NewRun {

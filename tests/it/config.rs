@@ -10,7 +10,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use rds_retentiond::config::{Config, Credentials, Environment, Problem, Problems, load};
+use rds_retentiond::config::{Config, Credentials, Environment, Problem, Problems, StateAt, load};
 use rds_retentiond::retention::{Count, DeletedInstances, HoldTarget, KeepRule, Mode, OverLimit, Period, Span, Zone};
 use tempfile::TempDir;
 
@@ -160,7 +160,7 @@ fn looks_like_a_key(text: &str) -> bool {
 #[test]
 fn what_is_left_out_has_the_documented_default() {
     let config = load_text(MINIMAL).unwrap();
-    assert_eq!(config.state_dir, Path::new("/var/lib/rds-retentiond"));
+    assert_eq!(config.state, StateAt::Directory("/var/lib/rds-retentiond".into()));
     assert_eq!(config.listen, Some("127.0.0.1:9465".parse().unwrap()));
     let project = &config.projects[0];
     assert_eq!(
@@ -196,7 +196,7 @@ fn what_is_left_out_has_the_documented_default() {
 fn every_key_of_the_top_and_of_projects_arrives() {
     let dir = directory(&[("config.yaml", EVERYTHING.as_bytes())]);
     let config = load_in(&dir).unwrap_or_else(|problems| panic!("{problems}"));
-    assert_eq!(config.state_dir, dir.path().join("state"));
+    assert_eq!(config.state, StateAt::Directory(dir.path().join("state")));
     assert_eq!(config.listen, None);
     let [prod, eu, otc, ..] = config.projects.as_slice() else {
         panic!("five projects");

@@ -28,7 +28,7 @@ fn child_that_deletes() {
     let Some(dir) = std::env::var_os(DIR) else { return };
     let dir = Path::new(&dir);
     let ledger = Ledger::open(dir, Access::Create, clock::now()).unwrap();
-    let lock = Ledger::lock_deletions(dir).unwrap().expect("nobody else deletes");
+    let lock = Ledger::lock_deletions(dir, &[]).unwrap().expect("nobody else deletes");
     let mut out = std::io::stdout();
     // More than any parent lets it do.
     for plan in 0..1_000 {
@@ -108,14 +108,14 @@ fn one_process_deletes_and_a_kill_loses_no_record() {
         let (mut process, mut out) = child(&round_dir);
         let mut said = intents(&mut out, 3 * round);
         assert!(
-            Ledger::lock_deletions(&round_dir).unwrap().is_none(),
+            Ledger::lock_deletions(&round_dir, &[]).unwrap().is_none(),
             "two processes delete"
         );
         process.0.kill().unwrap();
         process.0.wait().unwrap();
         said.extend(out.lines().map_while(Result::ok));
 
-        let lock = Ledger::lock_deletions(&round_dir)
+        let lock = Ledger::lock_deletions(&round_dir, &[])
             .unwrap()
             .expect("a killed process holds no lock");
         let ledger = Ledger::open(&round_dir, Access::Existing, clock::now()).unwrap();

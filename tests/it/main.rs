@@ -29,6 +29,8 @@ mod operators;
 mod ownership;
 mod pass;
 mod people;
+mod postgres;
+mod postgres_server;
 mod rds;
 mod remedies;
 mod secrets;

@@ -258,7 +258,7 @@ async fn a_disk_that_fails_to_sync_deletes_nothing_that_is_not_on_disk() {
 #[tokio::test]
 async fn while_one_process_has_the_right_to_delete_another_waits_or_exits_75() {
     let world = with_ledger().await;
-    let lock = Ledger::lock_deletions(&world.state()).unwrap().unwrap();
+    let lock = Ledger::lock_deletions(&world.state(), &[]).unwrap().unwrap();
     world
         .run(&["apply", "--no-wait"])
         .await

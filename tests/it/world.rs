@@ -376,7 +376,7 @@ impl World {
     /// fork and its exec, so a lock that was let go may look taken for a moment.
     async fn lock(&self) -> rds_retentiond::ledger::DeletionLock {
         for _ in 0..200 {
-            if let Some(lock) = Ledger::lock_deletions(&self.state()).unwrap() {
+            if let Some(lock) = Ledger::lock_deletions(&self.state(), &[]).unwrap() {
                 return lock;
             }
             tokio::time::sleep(Duration::from_millis(50)).await;

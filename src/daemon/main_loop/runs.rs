@@ -149,7 +149,7 @@ impl MainLoop {
                 self.record_report(report, took, true);
                 None
             }
-            Ok(Err(Failed::Stopped)) => None,
+            Ok(Err(Failed::Stopped | Failed::RanElsewhere)) => None,
             Ok(Err(Failed::StateBusy)) => {
                 tracing::error!(policies, "skipped: another process ran on the state all the time");
                 Some(RunResult::Skipped)

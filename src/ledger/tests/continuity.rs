@@ -192,7 +192,7 @@ fn no_link_pipe_or_directory_under_our_names_is_followed_or_used() {
             }
             let dir = state.dir.path();
             let used = if name == "deletions.lock" {
-                Ledger::lock_deletions(dir).map(|_| ())
+                Ledger::lock_deletions(dir, &[]).map(|_| ())
             } else {
                 Ledger::open(dir, Access::Existing, noon()).map(|_| ())
             };
@@ -226,7 +226,7 @@ fn a_file_with_a_second_name_is_neither_written_nor_given_away() {
             return;
         }
         let used = if name == "deletions.lock" {
-            Ledger::lock_deletions(dir).map(|_| ())
+            Ledger::lock_deletions(dir, &[]).map(|_| ())
         } else {
             Ledger::open(dir, Access::Existing, noon()).map(|_| ())
         };
@@ -243,7 +243,7 @@ fn a_file_with_a_second_name_is_neither_written_nor_given_away() {
 #[test]
 fn nothing_is_sorted_in_a_temporary_file() {
     let state = State::new();
-    let connection = state.ledger.file.connection.lock().unwrap();
+    let connection = state.ledger.file().connection.lock().unwrap();
     let mut sort = connection
         .prepare(
             "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 100000)

@@ -40,7 +40,7 @@ fn only_create_makes_a_ledger_and_says_so_once() {
 #[test]
 fn writes_are_durable_in_a_wal() {
     let state = State::new();
-    let connection = state.ledger.file.connection.lock().unwrap();
+    let connection = state.ledger.file().connection.lock().unwrap();
     let pragma = |name: &str| -> String {
         connection
             .query_row(&format!("SELECT CAST({name} AS TEXT) FROM pragma_{name}"), [], |row| {
@@ -127,7 +127,7 @@ fn a_ledger_of_an_older_format_is_brought_up_with_all_that_is_in_it() {
         let dir = of_format_3(more);
         let ledger = Ledger::open(dir.path(), Access::Create, now).unwrap();
         let newest = i64::try_from(schema::STEPS.len()).unwrap();
-        let connection = ledger.file.connection.lock().unwrap();
+        let connection = ledger.file().connection.lock().unwrap();
         assert_eq!(schema::version(&connection, schema::STEPS).unwrap(), newest);
         drop(connection);
         assert!(matches!(
@@ -156,7 +156,7 @@ fn a_ledger_of_an_older_format_is_brought_up_with_all_that_is_in_it() {
 #[test]
 fn a_step_is_applied_once() {
     let state = State::new();
-    let mut connection = state.ledger.file.connection.lock().unwrap();
+    let mut connection = state.ledger.file().connection.lock().unwrap();
     let newest = i64::try_from(schema::STEPS.len()).unwrap();
     let steps: Vec<&str> = schema::STEPS
         .iter()
@@ -217,7 +217,7 @@ fn root_beside_a_service_user_leaves_no_file_that_the_user_cannot_write() {
         return;
     }
     let ledger = Ledger::open(dir.path(), Access::Create, noon()).unwrap();
-    let _lock = Ledger::lock_deletions(dir.path()).unwrap();
+    let _lock = Ledger::lock_deletions(dir.path(), &[]).unwrap();
     ledger.set_freeze(&freeze(), "root", noon()).unwrap();
     let again = Ledger::open(dir.path(), Access::Existing, noon()).unwrap();
     again.thaw(Thaw::Only, "root", noon()).unwrap();
@@ -293,7 +293,7 @@ fn a_ledger_of_the_first_format_keeps_every_deletion_and_its_proof() {
         id(3)
     ))
     .unwrap();
-    tx.commit().unwrap();
+    tx.lite().unwrap().commit().unwrap();
     drop(old);
     let error = Ledger::open(dir.path(), Access::ReadOnly, noon()).unwrap_err();
     assert!(matches!(error.fault(), Some(Fault::Older(1))), "{error}");

@@ -6,5 +6,6 @@ mod files;
 mod memory;
 mod packed;
 mod proof;
+mod shared;
 mod together;
 mod withdrawn;

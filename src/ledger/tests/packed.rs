@@ -2,7 +2,7 @@
 
 use chrono::TimeDelta;
 
-use super::super::fixtures::{State, hold_on, id, noon};
+use super::super::fixtures::{State, hold_on, id, is_on_postgres, noon};
 use super::super::{DeletionState, Verification};
 use crate::retention::HoldTarget;
 
@@ -45,7 +45,10 @@ fn what_is_packed_reads_as_before_and_the_chain_holds() {
     let state = long_ago(100);
     let (before, all, head) = (exported(&state), rows(&state), state.ledger.head().unwrap());
     let size = |state: &State| -> i64 {
-        let connection = state.ledger.file.connection.lock().unwrap();
+        if is_on_postgres() {
+            return 0;
+        }
+        let connection = state.ledger.file().connection.lock().unwrap();
         let pages = |name: &str| -> i64 {
             connection
                 .query_row(&format!("PRAGMA {name}"), [], |row| row.get(0))
@@ -57,7 +60,11 @@ fn what_is_packed_reads_as_before_and_the_chain_holds() {
     assert_eq!(state.ledger.pack(noon() + TimeDelta::days(29)).unwrap(), 0, "too young");
     let packed = state.ledger.pack(noon() + TimeDelta::days(31)).unwrap();
     assert!(packed >= 200, "{packed} of {all} rows");
-    assert!(size(&state) * 3 < was, "{} of {was} pages", size(&state));
+    assert!(
+        is_on_postgres() || size(&state) * 3 < was,
+        "{} of {was} pages",
+        size(&state)
+    );
     assert_eq!(exported(&state), before);
     assert_eq!(rows(&state), all);
     assert_eq!(state.ledger.head().unwrap(), head);
@@ -87,7 +94,7 @@ fn a_packed_row_that_was_changed_or_lost_is_found() {
         "DELETE FROM packed",
         "UPDATE packed SET rows = (SELECT rows FROM packed ORDER BY first DESC LIMIT 1)",
         "UPDATE packed SET rows = substr(rows, 1, length(rows) - 9)",
-        "UPDATE packed SET rows = X'00'",
+        "UPDATE packed SET rows = substr(rows, 1, 1)",
     ] {
         let state = long_ago(100);
         assert!(
@@ -102,6 +109,9 @@ fn a_packed_row_that_was_changed_or_lost_is_found() {
 
 #[test]
 fn only_packed_details_can_be_taken_out_of_the_chain() {
+    if is_on_postgres() {
+        return; // of the file
+    }
     let state = long_ago(100);
     state.ledger.pack(noon() + TimeDelta::days(31)).unwrap();
     let connection = rusqlite::Connection::open(state.ledger.path()).unwrap();

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::super::fixtures::{State, freeze, hold_on, id, noon};
+use super::super::fixtures::{State, freeze, hold_on, id, is_on_postgres, noon};
 use super::super::{Access, FinishedPolicy, Ledger, NewRun, RefusedPlan, Thaw, Verification};
 use crate::retention::{HoldTarget, Mode, Outcome};
 
@@ -105,7 +105,7 @@ fn a_run_does_not_begin_on_changed_holds_freeze_or_approvals() {
             "the table of holds is not",
         ),
         ("UPDATE hold SET released_at = placed_at", "the table of holds is not"),
-        ("DELETE FROM freeze", "the table of freezes is not"),
+        ("DELETE FROM \"freeze\"", "the table of freezes is not"),
         ("UPDATE approval SET backup = 'other'", "the table of approvals is not"),
         (
             "UPDATE listing_approval SET target = 'other'",
@@ -116,7 +116,7 @@ fn a_run_does_not_begin_on_changed_holds_freeze_or_approvals() {
             "its content is not what was sealed",
         ),
         (
-            "DELETE FROM chain WHERE kind = 'freeze'; DELETE FROM freeze",
+            "DELETE FROM chain WHERE kind = 'freeze'; DELETE FROM \"freeze\"",
             "no difference",
         ),
     ] {
@@ -136,6 +136,9 @@ fn a_run_does_not_begin_on_changed_holds_freeze_or_approvals() {
 /// A year of runs is no reason to begin the next one later.
 #[test]
 fn what_people_said_is_found_without_reading_what_runs_did() {
+    if is_on_postgres() {
+        return; // of the file
+    }
     let state = eventful();
     let connection = rusqlite::Connection::open(state.ledger.path()).unwrap();
     let explain = format!("EXPLAIN QUERY PLAN {}", super::super::verify::WORDS);
@@ -243,7 +246,7 @@ fn tables_that_say_something_else_than_the_chain_are_found() {
         ("UPDATE hold SET released_at = 1 WHERE number = 2", "holds"),
         ("DELETE FROM hold WHERE number = 2", "holds"),
         ("UPDATE hold SET until = 1 WHERE number = 2", "holds"),
-        ("DELETE FROM freeze", "freeze"),
+        ("DELETE FROM \"freeze\"", "freeze"),
     ] {
         let state = eventful();
         state.tamper(sql);
@@ -336,6 +339,9 @@ fn finds(dir: &std::path::Path, sql: &str) -> bool {
 /// Tables and columns are taken from the file itself, so that none is forgotten.
 #[test]
 fn a_change_of_any_column_of_any_row_is_found() {
+    if is_on_postgres() {
+        return; // of the file
+    }
     let dir = with_everything();
     let connection = rusqlite::Connection::open(dir.path().join("ledger.sqlite3")).unwrap();
     let words = |sql: &str| -> Vec<String> {
@@ -404,6 +410,9 @@ fn a_change_of_any_column_of_any_row_is_found() {
 
 #[test]
 fn the_chain_refuses_plain_updates_and_deletes() {
+    if is_on_postgres() {
+        return; // of the file
+    }
     let state = eventful();
     let connection = rusqlite::Connection::open(state.ledger.path()).unwrap();
     for sql in ["UPDATE chain SET body = '{}'", "DELETE FROM chain"] {

@@ -125,7 +125,7 @@ fn a_withdrawal_that_is_made_up_in_the_table_is_found() {
         state.accept([2]);
         on_disk(&state);
         state.tamper(&format!(
-            "UPDATE request SET states = replace(states, '{from}', '{to}'), unsettled = ('{to}' = 'a')"
+            "UPDATE request SET states = replace(states, '{from}', '{to}'), unsettled = CASE WHEN '{to}' = 'a' THEN 1 ELSE 0 END"
         ));
         let verified = state.again(Access::Existing).verify(None).unwrap();
         assert!(

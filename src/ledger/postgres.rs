@@ -1,0 +1,485 @@
+//! The ledger in PostgreSQL: one connection, driven from here, with deadlines of ours.
+//!
+//! No state of a session is relied on, and every statement is sent with its types, so a pooler in transaction mode may stand between.
+//! Whoever writes first locks the row with the chain's head: so writers are one after another in all processes, as SQLite's immediate
+//! transactions are, and what a transaction reads no other one changes before it ends.
+
+use std::cell::Cell;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use futures_util::future::try_join_all;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
+use tokio_postgres::config::{Host, SslMode, TargetSessionAttrs};
+use tokio_postgres::error::SqlState;
+use tokio_postgres::types::{IsNull, Type, to_sql_checked};
+use tokio_postgres::{AsyncMessage, Client, SimpleQueryMessage};
+use tokio_postgres_rustls::MakeRustlsConnect;
+
+use super::member::Membership;
+use super::sql::{Parameters, SqlValue, Tx};
+use super::{Access, Error, Fault, KnownHead, TxPurpose, chain, history, schema};
+use crate::blocking::blocking;
+
+/// Where a shared ledger is.
+#[derive(Clone, Debug)]
+pub struct PostgresAddress {
+    /// Host, port, user and database; never a password.
+    pub target: Box<tokio_postgres::Config>,
+    /// The file with the password; `None`: `PGPASSWORD`, or none is needed.
+    pub password_file: Option<PathBuf>,
+    /// The authorities that are trusted; `None`: the host's.
+    pub ca: Option<PathBuf>,
+}
+
+/// As people know it: user, hosts and database.
+impl fmt::Display for PostgresAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let hosts = self.target.get_hosts().iter().map(|host| match host {
+            Host::Tcp(name) => name.clone(),
+            Host::Unix(path) => path.display().to_string(),
+        });
+        let hosts = hosts.collect::<Vec<_>>().join(",");
+        write!(f, "postgres://{hosts}/{}", self.target.get_dbname().unwrap_or_default())
+    }
+}
+
+/// A server that does not answer is given up after this.
+const CONNECT: Duration = Duration::from_secs(5);
+/// Longer than a statement may wait for a lock; a commit that waits for a standby longer has failed.
+const ANSWER: Duration = Duration::from_secs(15);
+/// So many statements are under way at once.
+const PIPELINED: usize = 256;
+/// The oldest server that has all that is used here.
+const OLDEST: i64 = 140_000;
+
+/// An open connection, and a runtime that drives it while somebody waits for an answer.
+#[derive(Debug)]
+pub(super) struct Session {
+    runtime: Option<tokio::runtime::Runtime>,
+    client: Client,
+    /// The server warned of something: of a commit, that no standby has it.
+    has_warned: Arc<AtomicBool>,
+    /// A statement failed, so the transaction cannot be committed.
+    has_failed: Cell<bool>,
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        // In async code a runtime must not be waited for.
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+impl Session {
+    pub(super) fn connect(address: &PostgresAddress) -> Result<Self, Error> {
+        let mut target = address.target.clone();
+        let is_near = |host: &Host| match host {
+            Host::Unix(_) => true,
+            Host::Tcp(name) => {
+                name == "localhost"
+                    || name
+                        .parse()
+                        .is_ok_and(|address: std::net::IpAddr| address.is_loopback())
+            }
+        };
+        let is_tls = address.ca.is_some() || !target.get_hosts().iter().all(is_near);
+        let attributes = if target.get_hosts().len() > 1 {
+            TargetSessionAttrs::ReadWrite
+        } else {
+            TargetSessionAttrs::Any
+        };
+        target
+            .ssl_mode(if is_tls { SslMode::Require } else { SslMode::Disable })
+            .connect_timeout(CONNECT)
+            .tcp_user_timeout(ANSWER)
+            .keepalives_idle(Duration::from_secs(10))
+            .target_session_attrs(attributes)
+            .application_name(env!("CARGO_PKG_NAME"));
+        if let Some(password) = password(address)? {
+            target.password(password);
+        }
+        let tls = MakeRustlsConnect::new(trusted(address.ca.as_deref().filter(|_| is_tls), is_tls)?);
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let has_warned = Arc::new(AtomicBool::new(false));
+        let warned = Arc::clone(&has_warned);
+        let connected = runtime.block_on(async { tokio::time::timeout(2 * CONNECT, target.connect(tls)).await });
+        let (client, mut connection) = match connected {
+            Ok(connected) => connected?,
+            Err(_) => return Err(Error::of_file(unreachable_after(2 * CONNECT))),
+        };
+        runtime.spawn(async move {
+            while let Some(message) = std::future::poll_fn(|context| connection.poll_message(context)).await {
+                match message {
+                    Ok(AsyncMessage::Notice(notice)) if *notice.code() == SqlState::WARNING => {
+                        warned.store(true, Ordering::Relaxed);
+                    }
+                    Ok(_) => {}
+                    Err(_) => break,
+                }
+            }
+        });
+        Ok(Self {
+            runtime: Some(runtime),
+            client,
+            has_warned,
+            has_failed: Cell::new(false),
+        })
+    }
+
+    /// Waits for an answer, not for ever.
+    fn wait<T>(&self, answer: impl Future<Output = Result<T, tokio_postgres::Error>>) -> Result<T, Error> {
+        let Some(runtime) = &self.runtime else {
+            return Err(Error::of_file(unreachable_after(Duration::ZERO)));
+        };
+        let answered = runtime.block_on(async { tokio::time::timeout(ANSWER, answer).await });
+        let found = match answered {
+            Ok(answer) => answer.map_err(Error::from),
+            Err(_) => Err(Error::of_file(unreachable_after(ANSWER))),
+        };
+        if found.is_err() {
+            self.has_failed.set(true);
+        }
+        found
+    }
+
+    pub(super) fn batch(&self, sql: &str) -> Result<Vec<SimpleQueryMessage>, Error> {
+        self.wait(self.client.simple_query(sql))
+    }
+
+    pub(super) fn query(&self, sql: &str, values: &[SqlValue<'_>]) -> Result<Vec<tokio_postgres::Row>, Error> {
+        self.wait(self.client.query_typed(&numbered(sql), &typed(values)))
+    }
+
+    pub(super) fn execute(&self, sql: &str, values: &[SqlValue<'_>]) -> Result<usize, Error> {
+        let rows = self.wait(self.client.execute_typed(&numbered(sql), &typed(values)))?;
+        Ok(usize::try_from(rows).unwrap_or(usize::MAX))
+    }
+
+    /// Many at once, in their order.
+    pub(super) fn execute_each<P: Parameters>(
+        &self,
+        sql: &str,
+        rows: impl IntoIterator<Item = P>,
+    ) -> Result<(), Error> {
+        let sql = numbered(sql);
+        let mut rows = rows.into_iter();
+        loop {
+            let some: Vec<P> = rows.by_ref().take(PIPELINED).collect();
+            if some.is_empty() {
+                return Ok(());
+            }
+            let values: Vec<Vec<SqlValue<'_>>> = some.iter().map(P::values).collect();
+            let typed: Vec<_> = values.iter().map(|values| typed(values.as_slice())).collect();
+            self.wait(try_join_all(
+                typed.iter().map(|typed| self.client.execute_typed(&sql, typed)),
+            ))?;
+        }
+    }
+
+    pub(super) fn commit(&self) -> Result<(), Error> {
+        if self.has_failed.get() {
+            // The server would answer a commit with a rollback, and no error.
+            return Err(Error::of_file(Fault::Postgres("a statement of it failed".to_owned())));
+        }
+        self.has_warned.store(false, Ordering::Relaxed);
+        self.batch("COMMIT")?;
+        if self.has_warned.load(Ordering::Relaxed) {
+            return Err(Error::of_file(Fault::OnlyLocal));
+        }
+        Ok(())
+    }
+}
+
+fn unreachable_after(waited: Duration) -> Fault {
+    Fault::Unreachable(format!("no answer within {} s", waited.as_secs()))
+}
+
+/// SQLite numbers parameters with a question mark.
+fn numbered(sql: &str) -> String {
+    sql.replace('?', "$")
+}
+
+type Typed<'v> = Vec<(&'v (dyn tokio_postgres::types::ToSql + Sync), Type)>;
+
+fn typed<'v>(values: &'v [SqlValue<'_>]) -> Typed<'v> {
+    let one = |value: &'v SqlValue<'_>| {
+        let of = match value {
+            // The server takes that of the column.
+            SqlValue::Null => Type::UNKNOWN,
+            SqlValue::Number(_) => Type::INT8,
+            SqlValue::Text(_) => Type::TEXT,
+            SqlValue::Bytes(_) => Type::BYTEA,
+        };
+        (value as &(dyn tokio_postgres::types::ToSql + Sync), of)
+    };
+    values.iter().map(one).collect()
+}
+
+impl tokio_postgres::types::ToSql for SqlValue<'_> {
+    fn to_sql(
+        &self,
+        of: &Type,
+        out: &mut tokio_postgres::types::private::BytesMut,
+    ) -> Result<IsNull, Box<dyn std::error::Error + Sync + Send>> {
+        match self {
+            Self::Null => Ok(IsNull::Yes),
+            Self::Number(number) => number.to_sql(of, out),
+            Self::Text(text) => (&**text).to_sql(of, out),
+            Self::Bytes(bytes) => (&**bytes).to_sql(of, out),
+        }
+    }
+
+    fn accepts(_: &Type) -> bool {
+        true
+    }
+
+    to_sql_checked!();
+}
+
+/// A column of a row that was found.
+pub(super) fn column(row: &tokio_postgres::Row, column: usize) -> Result<SqlValue<'_>, Error> {
+    let of = row.columns().get(column).map(tokio_postgres::Column::type_);
+    Ok(match of {
+        Some(&Type::INT8) => row.try_get::<_, Option<i64>>(column)?.map(SqlValue::Number),
+        Some(&Type::INT4) => row
+            .try_get::<_, Option<i32>>(column)?
+            .map(|number| SqlValue::Number(number.into())),
+        Some(&Type::BYTEA) => row
+            .try_get::<_, Option<&[u8]>>(column)?
+            .map(|bytes| SqlValue::Bytes(bytes.into())),
+        _ => row
+            .try_get::<_, Option<&str>>(column)?
+            .map(|text| SqlValue::Text(text.into())),
+    }
+    .unwrap_or(SqlValue::Null))
+}
+
+fn password(address: &PostgresAddress) -> Result<Option<Vec<u8>>, Error> {
+    let Some(file) = &address.password_file else {
+        return Ok(std::env::var_os("PGPASSWORD").map(std::ffi::OsString::into_encoded_bytes));
+    };
+    let file = match std::env::var_os("CREDENTIALS_DIRECTORY") {
+        Some(dir) if file.is_relative() => Path::new(&dir).join(file),
+        _ => file.clone(),
+    };
+    let password = std::fs::read(&file).map_err(|error| {
+        Error::of_file(Fault::Credentials(format!(
+            "the password_file {} cannot be read: {error}",
+            file.display()
+        )))
+    })?;
+    Ok(Some(password.trim_ascii_end().to_vec()))
+}
+
+fn trusted(ca: Option<&Path>, is_tls: bool) -> Result<rustls::ClientConfig, Error> {
+    let fault = |what: String| Error::of_file(Fault::Tls(what));
+    let mut roots = rustls::RootCertStore::empty();
+    match ca {
+        Some(path) => {
+            let failed =
+                |error: &dyn fmt::Display| fault(format!("the certificates in `ca` {}: {error}", path.display()));
+            let found = CertificateDer::pem_file_iter(path).map_err(|error| failed(&error))?;
+            for certificate in found {
+                let certificate = certificate.map_err(|error| failed(&error))?;
+                roots.add(certificate).map_err(|error| failed(&error))?;
+            }
+        }
+        None if is_tls => {
+            roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+        }
+        None => {}
+    }
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let versions = rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+    let versions = versions.map_err(|error| fault(error.to_string()))?;
+    Ok(versions.with_root_certificates(roots).with_no_client_auth())
+}
+
+/// A shared ledger that is open.
+#[derive(Debug)]
+pub(super) struct SharedEngine {
+    pub(super) address: PostgresAddress,
+    /// As messages call it.
+    pub(super) name: PathBuf,
+    session: Mutex<Option<Session>>,
+    /// This process as a member, once it is one.
+    pub(super) member: Mutex<Option<Membership>>,
+}
+
+pub(super) const LIMITS: &str = "SET LOCAL lock_timeout = '10s'; SET LOCAL statement_timeout = '12s'; \
+    SET LOCAL idle_in_transaction_session_timeout = '5s'";
+
+impl SharedEngine {
+    fn new(address: &PostgresAddress) -> Self {
+        Self {
+            name: PathBuf::from(address.to_string()),
+            address: address.clone(),
+            session: Mutex::new(None),
+            member: Mutex::new(None),
+        }
+    }
+
+    /// Opens the database's ledger; whether it was made, and when.
+    pub(super) fn open(
+        address: &PostgresAddress,
+        access: Access,
+        is_known: bool,
+        now: DateTime<Utc>,
+    ) -> Result<(Self, bool, DateTime<Utc>), Error> {
+        let engine = Self::new(address);
+        let found = blocking(|| engine.look(access, is_known, now));
+        let (is_new, created_at) = found.map_err(|error| error.at(&engine.name))?;
+        Ok((engine, is_new, created_at))
+    }
+
+    fn look(&self, access: Access, is_known: bool, now: DateTime<Utc>) -> Result<(bool, DateTime<Utc>), Error> {
+        let mut kept = self.session.lock().unwrap_or_else(PoisonError::into_inner);
+        let session = kept.insert(Session::connect(&self.address)?);
+        let version = session.query("SELECT current_setting('server_version_num')::bigint", &[])?;
+        let version = version.first().map(|row| column(row, 0)).transpose()?;
+        if !matches!(version, Some(SqlValue::Number(version)) if version >= OLDEST) {
+            return Err(Error::of_file(Fault::OldServer));
+        }
+        let is_new = if exists(session)? {
+            false
+        } else if is_known {
+            return Err(Error::of_file(Fault::Gone));
+        } else if access == Access::Create {
+            create(session, now)?
+        } else {
+            return Err(Error::Missing {
+                path: self.name.clone(),
+            });
+        };
+        session.batch("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")?;
+        session.batch(LIMITS)?;
+        let tx = Tx::Shared(session);
+        schema::check_shared(&tx)?;
+        chain::tail(&tx)?;
+        let created_at = history::read_time(&chain::created_at(&tx)?)?;
+        session.commit()?;
+        Ok((is_new, created_at))
+    }
+
+    /// One transaction, undone when `work` fails.
+    pub(super) fn transact<T>(
+        &self,
+        known: &KnownHead,
+        purpose: TxPurpose,
+        work: impl FnOnce(&Tx<'_>) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        let mut kept = self.session.lock().unwrap_or_else(PoisonError::into_inner);
+        // Taken out, so that one whose transaction failed or panicked is never used again.
+        let session = kept.take();
+        let done = blocking(|| {
+            let session = begin(session, &self.address, purpose)?;
+            let (value, seen) = {
+                let tx = Tx::Shared(&session);
+                known.check(&tx, false)?;
+                let value = work(&tx)?;
+                (value, known.seen(&tx)?)
+            };
+            session.commit()?;
+            known.learn(seen);
+            Ok((value, session))
+        });
+        let (value, session) = done.map_err(|error: Error| error.at(&self.name))?;
+        *kept = Some(session);
+        Ok(value)
+    }
+}
+
+/// Begins a transaction, on another connection where the one that was there is gone.
+fn begin(session: Option<Session>, address: &PostgresAddress, purpose: TxPurpose) -> Result<Session, Error> {
+    let sql = match purpose {
+        TxPurpose::Read => format!("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; {LIMITS}"),
+        TxPurpose::Write | TxPurpose::WriteSoon => {
+            let wait = if purpose == TxPurpose::Write { "on" } else { "off" };
+            format!(
+                "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; {LIMITS}; SET LOCAL synchronous_commit = {wait}; \
+                 SELECT value FROM meta WHERE key = 'rows' FOR UPDATE"
+            )
+        }
+    };
+    if let Some(session) = session.filter(|session| !session.client.is_closed()) {
+        match session.batch(&sql) {
+            Ok(_) => return Ok(session),
+            // A server that was restarted closed it; nothing of this transaction has been asked.
+            Err(error) if matches!(error.fault(), Some(Fault::Unreachable(_))) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    let session = Session::connect(address)?;
+    session.batch(&sql)?;
+    Ok(session)
+}
+
+fn exists(session: &Session) -> Result<bool, Error> {
+    let sql =
+        "SELECT COUNT(*) FROM (VALUES (to_regclass('meta')), (to_regclass('chain'))) t (name) WHERE name IS NOT NULL";
+    match session.query(sql, &[])?.first().map(|row| column(row, 0)).transpose()? {
+        Some(SqlValue::Number(0)) => Ok(false),
+        Some(SqlValue::Number(2)) => Ok(true),
+        _ => Err(Error::of_file(Fault::Foreign)),
+    }
+}
+
+/// Makes the tables; `false` when another process was faster.
+fn create(session: &Session, now: DateTime<Utc>) -> Result<bool, Error> {
+    session.batch(&format!(
+        "BEGIN; {LIMITS}; SELECT pg_advisory_xact_lock({})",
+        schema::APPLICATION_ID
+    ))?;
+    let is_new = !exists(session)?;
+    if is_new {
+        session.batch(schema::SHARED)?;
+        let tx = Tx::Shared(session);
+        chain::begin(&tx, now)?;
+        schema::mark_shared(&tx)?;
+    }
+    session.commit()?;
+    Ok(is_new)
+}
+
+impl From<tokio_postgres::Error> for Error {
+    fn from(error: tokio_postgres::Error) -> Self {
+        Self::of_file(error.into())
+    }
+}
+
+impl From<tokio_postgres::Error> for Fault {
+    fn from(error: tokio_postgres::Error) -> Self {
+        let Some(said) = error.as_db_error() else {
+            let text = crate::wording::error_chain(&error);
+            return if text.contains("TLS") {
+                Self::Tls(text)
+            } else if text.contains("password missing") || text.contains("authentication") {
+                Self::Credentials(text)
+            } else {
+                Self::Unreachable(text)
+            };
+        };
+        let (code, text) = (said.code(), said.message().to_owned());
+        match code.code() {
+            "28P01" | "28000" => Self::Credentials(text),
+            "42501" => Self::Privileges(text),
+            "3D000" => Self::NoDatabase(text),
+            "25006" => Self::ReadOnly,
+            "53100" => Self::Full,
+            "57014" | "55P03" | "40P01" | "40001" => Self::Busy,
+            "42P01" | "42703" => Self::Corrupt(text),
+            code if code.starts_with("57P") || code.starts_with("08") || code.starts_with("53") || code == "25P03" => {
+                Self::Unreachable(text)
+            }
+            code => Self::Postgres(format!("{text} ({code})")),
+        }
+    }
+}

@@ -1,0 +1,243 @@
+//! What only a ledger in PostgreSQL has: leases, members, a server that refuses. Skipped, loudly, where PostgreSQL is not installed.
+
+use std::time::Duration;
+
+use super::super::fixtures::{State, batch, freeze, hold_on, id, noon, project, shared_place};
+use super::super::postgres_server::{Server, server};
+use super::super::{Access, Error, Fault, IntentResult, Ledger, StatePlace, Verification};
+use crate::retention::{HoldTarget, ProjectName};
+
+/// A state in a database of its own.
+fn shared() -> Option<(&'static Server, String, State)> {
+    let server = server()?;
+    let database = server.database();
+    let state = State::at(shared_place(&server.url(&database)));
+    Some((server, database, state))
+}
+
+fn cleared(state: &State, number: usize) -> bool {
+    matches!(
+        state.ledger.intend(&state.intent(), &mut batch([number])),
+        Ok(IntentResult::Cleared { .. })
+    )
+}
+
+#[track_caller]
+fn fault_of(state: &State, number: usize) -> Error {
+    let refused = state.ledger.intend(&state.intent(), &mut batch([number]));
+    refused.expect_err("no intent")
+}
+
+#[test]
+fn a_hold_and_a_freeze_of_another_machine_stop_the_next_batch() {
+    let Some((_, _, state)) = shared() else { return };
+    assert!(cleared(&state, 1));
+    let other = state.again(Access::Existing);
+    other
+        .add_hold(&hold_on(HoldTarget::Backup(id(2))), "dba", noon())
+        .unwrap();
+    let held = state.ledger.intend(&state.intent(), &mut batch([2]));
+    assert!(matches!(held, Ok(IntentResult::Empty { .. })), "{held:?}");
+    other.set_freeze(&freeze(), "dba", noon()).unwrap();
+    let frozen = state.ledger.intend(&state.intent(), &mut batch([3]));
+    assert!(matches!(frozen, Ok(IntentResult::Frozen(_))), "{frozen:?}");
+    assert!(matches!(
+        other.verify(None).unwrap(),
+        Verification::Intact { rows: 4, .. }
+    ));
+}
+
+#[test]
+fn leases_are_all_or_none_and_disjoint_ones_stand_side_by_side() {
+    let Some((_, _, state)) = shared() else { return };
+    let take = |names: &[&str]| {
+        let names: Vec<ProjectName> = names.iter().map(|name| ProjectName::from(*name)).collect();
+        Ledger::lock_deletions(state.place.clone(), &names).unwrap()
+    };
+    assert!(take(&["a", "prod", "z"]).is_none(), "one of them is taken");
+    let others = take(&["a", "z"]).expect("of those none was kept by the attempt");
+    assert!(take(&["z"]).is_none());
+    drop(others);
+    assert!(take(&["z"]).is_some(), "it is given back at once");
+}
+
+#[test]
+fn who_lost_the_lease_intends_nothing_and_who_has_it_does() {
+    let Some((server, database, state)) = shared() else {
+        return;
+    };
+    assert!(
+        Ledger::lock_deletions(state.place.clone(), &[project()])
+            .unwrap()
+            .is_none()
+    );
+    server.psql(&database, "UPDATE lease SET expires = clock_timestamp()");
+    let lock = Ledger::lock_deletions(state.place.clone(), &[project()])
+        .unwrap()
+        .unwrap();
+    assert_eq!(lock.drains_for(), Duration::ZERO, "nothing was under way");
+    let error = fault_of(&state, 1);
+    let is_lost = matches!(error.fault(), Some(Fault::LeaseLost(_))) || matches!(error, Error::WrongLock { .. });
+    assert!(is_lost, "{error}");
+    let mut intent = state.intent();
+    intent.lock = &lock;
+    let now = state.ledger.intend(&intent, &mut batch([1]));
+    assert!(matches!(now, Ok(IntentResult::Cleared { .. })), "{now:?}");
+}
+
+#[test]
+fn after_a_holder_that_left_intents_open_nothing_is_intended_for_26_seconds() {
+    let Some((server, database, state)) = shared() else {
+        return;
+    };
+    state.intend([1]);
+    server.psql(&database, "UPDATE lease SET expires = clock_timestamp()");
+    let lock = Ledger::lock_deletions(state.place.clone(), &[project()])
+        .unwrap()
+        .unwrap();
+    assert!(lock.drains_for() > Duration::from_secs(20), "{:?}", lock.drains_for());
+    let mut intent = state.intent();
+    intent.lock = &lock;
+    let error = state.ledger.intend(&intent, &mut batch([2])).unwrap_err();
+    assert!(matches!(error.fault(), Some(Fault::Draining)), "{error}");
+}
+
+#[test]
+fn members_that_differ_delete_nothing_until_they_agree() {
+    let Some((_, _, state)) = shared() else { return };
+    let other = state.again(Access::Existing);
+    other.join("elsewhere", "other").unwrap();
+    let error = fault_of(&state, 1);
+    assert!(
+        matches!(error.fault(), Some(Fault::MembersDiffer(hosts)) if hosts == "elsewhere"),
+        "{error}"
+    );
+    other.join("elsewhere", "c0ffee").unwrap();
+    assert!(cleared(&state, 1));
+    other.join("elsewhere", "other").unwrap();
+    assert!(!cleared(&state, 2));
+    drop(other);
+    assert!(cleared(&state, 2), "who has left does not count");
+}
+
+#[test]
+fn what_others_have_under_way_in_their_projects_is_not_closed() {
+    let Some((_, _, state)) = shared() else { return };
+    state.intend([1]);
+    let other = Ledger::lock_deletions(state.place.clone(), &["other".into()])
+        .unwrap()
+        .unwrap();
+    let ledger = state.again(Access::Existing);
+    assert_eq!(ledger.close_open_requests(&other, noon()).unwrap(), []);
+    assert_eq!(state.ledger.close_open_requests(&state.lock, noon()).unwrap().len(), 1);
+}
+
+/// As an asynchronous failover does it.
+#[test]
+fn a_database_that_lost_confirmed_rows_takes_no_intent() {
+    let Some((_, _, state)) = shared() else { return };
+    let before = state.ledger.head().unwrap();
+    state.ledger.set_freeze(&freeze(), "dba", noon()).unwrap();
+    state.tamper(&format!(
+        "DELETE FROM chain WHERE seq = 2; DELETE FROM \"freeze\"; UPDATE meta SET value = '1' WHERE key = 'rows'; \
+         UPDATE meta SET value = '{before}' WHERE key = 'head'"
+    ));
+    let error = fault_of(&state, 1);
+    assert!(error.is_lost(), "{error}");
+}
+
+#[test]
+fn a_connection_that_was_cut_is_made_again() {
+    let Some((server, database, state)) = shared() else {
+        return;
+    };
+    assert!(cleared(&state, 1));
+    server.psql(
+        "postgres",
+        &format!("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{database}'"),
+    );
+    assert!(cleared(&state, 2));
+}
+
+#[test]
+fn two_first_starts_make_one_ledger() {
+    let Some(server) = server() else { return };
+    let place = shared_place(&server.url(&server.database()));
+    let open = || Ledger::open(place.clone(), Access::Create, noon()).unwrap().is_new();
+    let made = std::thread::scope(|scope| {
+        let both = [scope.spawn(open), scope.spawn(open)];
+        both.map(|one| usize::from(one.join().unwrap()))
+    });
+    assert_eq!(made.iter().sum::<usize>(), 1);
+}
+
+/// Each says what to do, and none makes a ledger.
+#[test]
+fn a_database_that_cannot_be_used_says_why() {
+    let Some(server) = server() else { return };
+    let fails = |place: StatePlace, access: Access| {
+        let error = Ledger::open(place, access, noon()).expect_err("not opened");
+        assert!(error.to_string().starts_with("postgres://"), "{error}");
+        error
+    };
+    let at = |sql: &str| {
+        let database = server.database();
+        let place = shared_place(&server.url(&database));
+        drop(Ledger::open(place.clone(), Access::Create, noon()).unwrap());
+        server.psql(&database, sql);
+        (database, place)
+    };
+    let (_, newer) = at("UPDATE meta SET value = '99' WHERE key = 'format'");
+    assert!(matches!(
+        fails(newer, Access::Existing).fault(),
+        Some(Fault::Newer { found: 99, .. })
+    ));
+    let (_, foreign) = at("DELETE FROM meta WHERE key = 'application'");
+    assert!(matches!(fails(foreign, Access::Create).fault(), Some(Fault::Foreign)));
+    let (_, half) = at("DROP TABLE chain CASCADE");
+    assert!(matches!(fails(half, Access::Create).fault(), Some(Fault::Foreign)));
+    let empty = shared_place(&server.url(&server.database()));
+    assert!(matches!(fails(empty, Access::Existing), Error::Missing { .. }));
+    let nowhere = shared_place(&server.url("not_there"));
+    assert!(matches!(
+        fails(nowhere, Access::Create).fault(),
+        Some(Fault::NoDatabase(_))
+    ));
+    let unreachable = shared_place("postgres://retention@127.0.0.1:1/retention");
+    assert!(matches!(
+        fails(unreachable, Access::Create).fault(),
+        Some(Fault::Unreachable(_))
+    ));
+    let unasked = shared_place(&format!("postgres://nobody@127.0.0.1:{}/postgres", server.port));
+    assert!(matches!(
+        fails(unasked, Access::Create).fault(),
+        Some(Fault::Credentials(_))
+    ));
+    let StatePlace::Postgres(mut address) =
+        shared_place(&format!("postgres://postgres@127.0.0.1:{}/postgres", server.port))
+    else {
+        panic!("an address")
+    };
+    address.ca = Some("/etc/ssl/certs/ca-certificates.crt".into());
+    let refused = fails(StatePlace::Postgres(address), Access::Create);
+    assert!(matches!(refused.fault(), Some(Fault::Tls(_))), "{refused}");
+    let (database, _) = at("CREATE ROLE reader LOGIN; GRANT SELECT ON ALL TABLES IN SCHEMA public TO reader");
+    let url = server.url(&database).replace("postgres@", "reader@");
+    let reader = Ledger::open(shared_place(&url), Access::ReadOnly, noon()).unwrap();
+    let refused = reader.set_freeze(&freeze(), "dba", noon()).unwrap_err();
+    assert!(matches!(refused.fault(), Some(Fault::Privileges(_))), "{refused}");
+}
+
+#[test]
+fn a_tick_is_one_run_s_unless_that_was_interrupted() {
+    let Some((_, _, state)) = shared() else { return };
+    let other = state.again(Access::Existing);
+    let tick = noon() - chrono::TimeDelta::minutes(1);
+    assert!(state.ledger.claim_tick(&"production".into(), tick, noon()).unwrap());
+    assert!(!other.claim_tick(&"production".into(), tick, noon()).unwrap());
+    assert!(other.claim_tick(&"other".into(), tick, noon()).unwrap());
+    assert!(
+        other.claim_tick(&"production".into(), noon(), noon()).unwrap(),
+        "the next one"
+    );
+}

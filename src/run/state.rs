@@ -1,0 +1,44 @@
+//! Where the ledger of a configuration is.
+
+use crate::config::{Config, PolicyEntry, StateAt};
+use crate::ledger::{Error, Ledger, PostgresAddress, StatePlace};
+use crate::retention::{PolicyName, ProjectName};
+
+/// The place that the ledger opens, of what the configuration names.
+pub fn state_place(at: &StateAt) -> StatePlace {
+    match at {
+        StateAt::Directory(dir) => StatePlace::Directory(dir.clone()),
+        StateAt::Postgres(state) => StatePlace::Postgres(PostgresAddress {
+            target: state.target.clone(),
+            password_file: state.password_file.clone(),
+            ca: state.ca.clone(),
+        }),
+    }
+}
+
+/// The same of a whole configuration.
+pub fn state_of(config: &Config) -> StatePlace {
+    state_place(&config.state)
+}
+
+/// The projects that a run of these policies may ask: what it takes the leases of.
+pub fn projects_asked(config: &Config, policies: Option<&[PolicyName]>) -> Vec<ProjectName> {
+    let runs = |entry: &&PolicyEntry| policies.is_none_or(|names| names.contains(&entry.policy.name));
+    let mut asked = Vec::new();
+    for entry in config.policies.iter().filter(runs) {
+        match &entry.policy.select.projects {
+            Some(named) => asked.extend(named.iter().cloned()),
+            None => asked.extend(config.projects.iter().map(|project| project.name.clone())),
+        }
+    }
+    asked
+}
+
+/// Says on a shared state which configuration this process has; in a file nobody else is.
+pub fn join(ledger: &Ledger, config: &Config) -> Result<(), Error> {
+    if matches!(config.state, StateAt::Directory(_)) {
+        return Ok(());
+    }
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    ledger.join(host.trim(), &config.agreement())
+}
