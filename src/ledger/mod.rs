@@ -136,6 +136,9 @@ impl Ledger {
         let mut kept = self.under_way.lock().unwrap_or_else(PoisonError::into_inner);
         let mut under_way = std::mem::take(&mut *kept);
         let done = self.write(|tx| {
+            if let Tx::Shared(_) = tx {
+                under_way.keep_while(lease::taken(tx)?);
+            }
             under_way.load(tx)?;
             let done = work(tx, &mut under_way)?;
             under_way.write(tx)?;

@@ -423,8 +423,9 @@ fn begin(session: Option<Session>, address: &PostgresAddress, purpose: TxPurpose
 }
 
 fn exists(session: &Session) -> Result<bool, Error> {
-    let sql =
-        "SELECT COUNT(*) FROM (VALUES (to_regclass('meta')), (to_regclass('chain'))) t (name) WHERE name IS NOT NULL";
+    // Not by `to_regclass`, which remembers from before a wait for a lock that there was none.
+    let sql = "SELECT COUNT(*) FROM pg_catalog.pg_class \
+         WHERE relname IN ('meta', 'chain') AND relkind = 'r' AND relnamespace = current_schema()::regnamespace";
     match session.query(sql, &[])?.first().map(|row| column(row, 0)).transpose()? {
         Some(SqlValue::Number(0)) => Ok(false),
         Some(SqlValue::Number(2)) => Ok(true),

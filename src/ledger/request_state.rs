@@ -226,6 +226,8 @@ impl RequestState {
 #[derive(Debug, Default)]
 pub(super) struct OpenRequests {
     is_loaded: bool,
+    /// How often leases had been taken when it was read: whoever took one since may have changed what is here.
+    taken: i64,
     request_states: HashMap<i64, RequestState>,
     /// The last request for an id, and its place there.
     last: HashMap<BackupId, (i64, usize)>,
@@ -234,6 +236,16 @@ pub(super) struct OpenRequests {
 }
 
 impl OpenRequests {
+    /// Forgets all where a lease was taken since it was read.
+    pub(super) fn keep_while(&mut self, taken: i64) {
+        if self.taken != taken {
+            *self = Self {
+                taken,
+                ..Self::default()
+            };
+        }
+    }
+
     /// Reads it from the tables, unless that was done.
     pub(super) fn load(&mut self, tx: &Tx<'_>) -> Result<(), Error> {
         if !self.is_loaded {

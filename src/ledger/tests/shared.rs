@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::super::fixtures::{State, batch, freeze, hold_on, id, noon, project, shared_place};
 use super::super::postgres_server::{Server, server};
 use super::super::{Access, Error, Fault, IntentResult, Ledger, StatePlace, Verification};
-use crate::retention::{HoldTarget, ProjectName};
+use crate::retention::{HoldTarget, Outcome, ProjectName};
 
 /// A state in a database of its own.
 fn shared() -> Option<(&'static Server, String, State)> {
@@ -240,4 +240,30 @@ fn a_tick_is_one_run_s_unless_that_was_interrupted() {
         other.claim_tick(&"production".into(), noon(), noon()).unwrap(),
         "the next one"
     );
+}
+
+/// It was stopped for longer than its lease, and goes on where it was.
+#[test]
+fn an_answer_that_comes_after_the_next_holder_closed_its_request_breaks_nothing() {
+    let Some((server, database, state)) = shared() else {
+        return;
+    };
+    let request = state.intend([1]);
+    server.psql(&database, "UPDATE lease SET expires = clock_timestamp()");
+    let next = Ledger::lock_deletions(state.place.clone(), &[project()])
+        .unwrap()
+        .unwrap();
+    let other = state.again(Access::Existing);
+    assert_eq!(other.close_open_requests(&next, noon()).unwrap().len(), 1);
+    assert_eq!(other.settle("run-2", noon(), &[id(1)], &[]).unwrap(), 1);
+    let late = state
+        .ledger
+        .record(request, noon(), None, &[(id(1), Outcome::Accepted)]);
+    assert!(matches!(late, Err(Error::NotOpen(_))), "{late:?}");
+    assert_eq!(
+        state.ledger.settle("run-1", noon(), &[id(1)], &[]).unwrap(),
+        0,
+        "it is settled"
+    );
+    assert!(matches!(other.verify(None).unwrap(), Verification::Intact { .. }));
 }
