@@ -146,7 +146,13 @@ impl LedgerProbe {
 
     /// Closes the ledger, which may have to wait for the disk, but not for long.
     pub async fn close(self) {
-        let closing = spawn_blocking(move || self.ledger.set(None));
+        let closing = spawn_blocking(move || {
+            // Others may hold the ledger for a moment longer.
+            if let Some(ledger) = self.ledger.ledger() {
+                ledger.leave();
+            }
+            self.ledger.set(None);
+        });
         if timeout(CLOSE, closing).await.is_err() {
             tracing::warn!("the state is slow to close, and is left as it is: nothing in it is lost");
         }

@@ -190,6 +190,13 @@ impl Ledger {
         member::Membership::join(&mut member, &shared.address, host, digest).map_err(|error| error.at(&shared.name))
     }
 
+    /// Says that this process is no member any more; whoever does not is none 30 s after its last heartbeat.
+    pub fn leave(&self) {
+        if let StateStore::Shared(shared) = &self.store {
+            drop(shared.member.lock().unwrap_or_else(PoisonError::into_inner).take());
+        }
+    }
+
     fn is_shared(&self) -> bool {
         matches!(self.store, StateStore::Shared(_))
     }
