@@ -106,6 +106,7 @@ pub(super) fn problems(places: &Places<'_>) -> Vec<Problem> {
             continue;
         }
         found.note(file, &resolved, trusted.objection(&resolved, &metadata, false));
+        found.links(file, &trusted);
         // Whoever may replace the file, or the link to it, may write it.
         for directory in [resolved.parent(), Some(directory_of(file))].into_iter().flatten() {
             found.directory(directory, &trusted, is_named);
@@ -142,10 +143,28 @@ impl Found {
         let objection = trusted.objection(&resolved, &metadata, is_sticky_good);
         self.note(directory, &resolved, objection);
         self.way_to(directory, &resolved);
+        self.links(directory, trusted);
     }
 
-    /// Whoever may write a directory above can put another one in its place, be it in the name or in what a link in it leads
-    /// to; only not where that is sticky.
+    /// The owner of a link can point it elsewhere, even in a sticky directory. Links that another link leads through are not looked at.
+    fn links(&mut self, named: &Path, trusted: &Trusted) {
+        let absolute = std::path::absolute(named).unwrap_or_else(|_| named.to_owned());
+        for part in absolute.ancestors() {
+            let Ok(found) = fs::symlink_metadata(part) else {
+                continue;
+            };
+            if found.is_symlink() && !trusted.users.contains(&found.uid()) && !is_read_only(part) {
+                self.note(
+                    named,
+                    part,
+                    Some(format!("is reached by a link that belongs to {}", name_of(found.uid()))),
+                );
+            }
+        }
+    }
+
+    /// Whoever may write a directory above can put another one in its place, in the path as named and in the resolved one;
+    /// not where that directory is sticky.
     fn way_to(&mut self, named: &Path, resolved: &Path) {
         let absolute = std::path::absolute(named).unwrap_or_else(|_| named.to_owned());
         for above in resolved.ancestors().chain(absolute.ancestors()).skip(1) {
@@ -167,8 +186,8 @@ impl Found {
         }
     }
 
-    /// The state's files may be readable or writable in spite of their directory: through a second name, or a descriptor
-    /// that was opened before the directory was closed to others.
+    /// The state's files may be writable in spite of their directory: through a descriptor that was opened before the
+    /// directory was closed to others. A file that another user owns was not made by this program.
     fn state_files(&mut self, state_dir: &Path, trusted: &Trusted) {
         let Ok(entries) = fs::read_dir(state_dir) else { return };
         for entry in entries.flatten() {

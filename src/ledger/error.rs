@@ -246,6 +246,12 @@ pub enum Fault {
     /// The file system.
     #[error("{0}")]
     Io(#[from] std::io::Error),
+    /// A write that failed although the disk is not full.
+    #[error(
+        "could not be written ({0}): check the disk, and the limit on the size of a file (`ulimit -f`, systemd \
+         LimitFSIZE=). Nothing is deleted until this works"
+    )]
+    Unwritable(rusqlite::Error),
     /// Anything else that SQLite says.
     #[error("{0}; nothing is deleted until this works")]
     Sqlite(rusqlite::Error),
@@ -323,13 +329,15 @@ impl From<serde_json::Error> for Error {
 /// it calls the same of the other files a full disk.
 const NO_ROOM_TO_SHARE: std::ffi::c_int = rusqlite::ffi::SQLITE_IOERR_SHMSIZE;
 
+/// What it calls a write that the file system refused, also because the file would exceed the limit on its size.
+const NOT_WRITTEN: std::ffi::c_int = rusqlite::ffi::SQLITE_IOERR_WRITE;
+
 impl From<rusqlite::Error> for Fault {
     fn from(error: rusqlite::Error) -> Self {
-        if error
-            .sqlite_error()
-            .is_some_and(|error| error.extended_code == NO_ROOM_TO_SHARE)
-        {
-            return Self::Full;
+        match error.sqlite_error().map(|error| error.extended_code) {
+            Some(NO_ROOM_TO_SHARE) => return Self::Full,
+            Some(NOT_WRITTEN) => return Self::Unwritable(error),
+            _ => {}
         }
         match error.sqlite_error_code() {
             Some(ErrorCode::DiskFull) => Self::Full,

@@ -474,13 +474,14 @@ pub(super) fn listed_page(body: &[u8], instance: &InstanceId, kind: &BackupKind)
 pub(super) fn retained_page(body: &[u8], instance: &InstanceId) -> Result<Page<Backup>, String> {
     backup_page(body, |entry| {
         let backup = entry.retained().ok_or(NO_ID)?;
-        match entry.instance_id.word() {
-            Some(other) if other != instance.as_str() => Err(format!(
+        // By the API reference it does not name its instance.
+        if !entry.instance_id.is_blank() && entry.instance_id.word() != Some(instance.as_str()) {
+            return Err(format!(
                 "backup {} does not belong to the instance asked for",
                 tidy(backup.id.as_str())
-            )),
-            _ => Ok(backup),
+            ));
         }
+        Ok(backup)
     })
 }
 

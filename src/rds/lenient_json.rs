@@ -186,13 +186,14 @@ impl<'de: 'a, 'a> Deserialize<'de> for Scalar<'a> {
 }
 
 /// An object with lenient fields: keys are compared without blanks around them, unknown ones are skipped, and a value
-/// that is no object leaves all fields at their defaults and `is_object` false.
+/// that is no object leaves all fields at their defaults and `is_object` false; `is_invalid` tells it from a missing or null one.
 macro_rules! lenient_object {
     ($(#[$doc:meta])* $name:ident { $($field:ident: $type:ty = $($key:literal)|+),+ $(,)? }) => {
         $(#[$doc])*
         #[derive(Debug, Default, PartialEq)]
         pub(super) struct $name<'a> {
             pub(super) is_object: bool,
+            pub(super) is_invalid: bool,
             $(pub(super) $field: $type,)+
         }
 
@@ -205,11 +206,11 @@ macro_rules! lenient_object {
                     fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
                         f.write_str("an object")
                     }
-                    $crate::rds::lenient_json::visit_as!($name::default() =>
+                    $crate::rds::lenient_json::visit_as!($name { is_invalid: true, ..$name::default() } =>
                         visit_bool: bool, visit_i64: i64, visit_u64: u64, visit_f64: f64, visit_str: &str);
                     $crate::rds::lenient_json::visit_null!($name::default());
                     fn visit_seq<A: serde::de::SeqAccess<'de>>(self, seq: A) -> Result<$name<'a>, A::Error> {
-                        $crate::rds::lenient_json::drain_seq(seq).map(|()| $name::default())
+                        $crate::rds::lenient_json::drain_seq(seq).map(|()| $name { is_invalid: true, ..$name::default() })
                     }
                     fn visit_map<A: serde::de::MapAccess<'de>>(self, mut map: A) -> Result<$name<'a>, A::Error> {
                         let mut object = $name { is_object: true, ..$name::default() };

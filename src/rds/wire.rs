@@ -101,13 +101,16 @@ lenient_object! {
 impl Merge for Datastore<'_> {
     fn merge(&mut self, other: Self) {
         self.is_object |= other.is_object;
+        self.is_invalid |= other.is_invalid;
         self.kind.merge(other.kind);
     }
 }
 
 impl Datastore<'_> {
+    /// Unknown where it is not an object throughout, or one that names no engine.
     fn engine(&self) -> Engine {
-        Engine::parse(self.kind.word().unwrap_or_default())
+        let kind = self.kind.word().filter(|_| !self.is_invalid);
+        Engine::parse(kind.unwrap_or_default())
     }
 }
 
@@ -226,7 +229,7 @@ impl Entry<'_> {
         }
     }
 
-    /// The backup as `ListRetainBackups` describes it: no status, `Snapshot` for manual, `Db` for automated.
+    /// The backup as `ListRetainBackups` describes it: no status, no engine, `Snapshot` for manual, `Db` for automated.
     pub(super) fn retained(&self) -> Option<Backup> {
         let time = |field: &Scalar<'_>| field.text().and_then(parse_time);
         let (begin, end) = (time(&self.begin_time), time(&self.end_time));
@@ -241,16 +244,17 @@ impl Entry<'_> {
             id: BackupId::from(self.id.word()?),
             name: Arc::from(self.name.text().unwrap_or_default()),
             kind,
-            // The answer names no engine; only SQL Server instances are ever asked for.
-            engine: if self.datastore.is_object {
-                self.datastore.engine()
-            } else {
+            // By the API reference it names no engine, and only SQL Server instances are ever asked for. One that is named all the
+            // same counts, readable or not.
+            engine: if self.datastore == Datastore::default() {
                 Engine::SqlServer
-            },
-            status: if whole {
-                BackupStatus::Completed
             } else {
-                BackupStatus::Other("".into())
+                self.datastore.engine()
+            },
+            // The same with the status.
+            status: match &self.status {
+                Scalar::Absent if whole => BackupStatus::Completed,
+                given => BackupStatus::parse(given.text().unwrap_or_default()),
             },
             begin,
             end,

@@ -117,10 +117,13 @@ impl LedgerSnapshot {
                 whole.enterprise_project.clone_from(&seen.enterprise_project);
                 lacks.push("enterprise project is not in the list of instances any more");
             }
-            if listed.name.is_empty() && !seen.name.is_empty() {
+        }
+        // Every instance has a name, also one that was never listed before.
+        if listed.name.trim().is_empty() {
+            if let Some(seen) = seen {
                 whole.name = Arc::clone(&seen.name);
-                lacks.push("name is not in the list of instances any more");
             }
+            lacks.push("name is not in the list of instances");
         }
         (!lacks.is_empty() && !self.is_approved(&listed.id)).then(|| (whole, lacks.join(", its ")))
     }

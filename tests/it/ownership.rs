@@ -142,6 +142,45 @@ async fn another_owner_and_another_group_that_may_write_are_refused() {
 }
 
 #[tokio::test]
+async fn a_state_reached_through_a_directory_or_a_link_of_others_is_refused() {
+    if !is_root() {
+        return;
+    }
+    for user in [SERVICE, 0] {
+        let world = of_the_service(true).await;
+        let (above, link) = (world.dir().join("above"), world.dir().join("above/link"));
+        fs::create_dir(&above).unwrap();
+        give(&above, SERVICE);
+        let text = fs::read_to_string(world.config_file()).unwrap();
+        let named = |name: &str| {
+            let text = text.replace("state_dir: state", &format!("state_dir: {name}"));
+            fs::write(world.config_file(), text).unwrap();
+        };
+        // A real directory below one that everybody may write.
+        fs::rename(world.state(), above.join("state")).unwrap();
+        named("above/state");
+        chmod(&above, 0o777);
+        is_refused(&world, user, "everybody may write that (mode 0777)").await;
+        fs::create_dir(above.join("between")).unwrap();
+        fs::rename(above.join("state"), above.join("between/state")).unwrap();
+        give(&above.join("between"), SERVICE);
+        named("above/between/state");
+        is_refused(&world, user, "everybody may write that (mode 0777)").await;
+        // A link there to one that is good itself.
+        fs::rename(above.join("between/state"), world.state()).unwrap();
+        symlink("../state", &link).unwrap();
+        named("above/link");
+        is_refused(&world, user, "everybody may write that (mode 0777)").await;
+        // Sticky: the owner of the link may still change it.
+        chmod(&above, 0o1777);
+        std::os::unix::fs::lchown(&link, Some(OTHER), Some(OTHER)).unwrap();
+        is_refused(&world, user, "a link that belongs to user 64322").await;
+        std::os::unix::fs::lchown(&link, Some(SERVICE), Some(SERVICE)).unwrap();
+        deletes(&world, user).await;
+    }
+}
+
+#[tokio::test]
 async fn a_link_is_followed_to_whose_it_really_is() {
     if !is_root() {
         return;

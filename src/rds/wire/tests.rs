@@ -48,6 +48,7 @@ fn what_is_missing_null_or_of_a_wrong_type_is_unknown() {
         r#"{"id ": " a ", "name": null, "type": null, "size": null, "status": null, "begin_time": null, "datastore": null, "databases": null}"#,
         r#"{"id": "a", "name": 7, "type": true, "size": -1, "status": ["COMPLETED"], "begin_time": 1, "datastore": "SQLServer"}"#,
         r#"{"id": "a", "name": {}, "type": {"a": 1}, "size": "lots", "status": 1.5, "begin_time": "soon", "datastore": [{"type": "SQLServer"}]}"#,
+        r#"{"id": "a", "datastore": 7, "datastore": {"type": "SQLServer"}}"#,
         r#"{"id": "a", "status": "COMPLETED", "status": "FAILED", "type": "manual", "type": "auto", "datastore": {"type": 3}}"#,
     ] {
         let backup = entry(json);

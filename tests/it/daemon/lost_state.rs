@@ -132,3 +132,32 @@ async fn an_older_copy_written_over_the_ledger_stops_deletions_until_the_newest_
     it_goes_on(&lab, &daemon, 2).await;
     assert!(daemon.stop().await.success());
 }
+
+/// Damaged in place, so that only the content tells.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_that_is_cut_or_zeroed_in_place_stops_deletions_until_the_state_is_back() {
+    for damage in [
+        "truncate -s 0",
+        "truncate -s 32",
+        "dd conv=notrunc if=/dev/zero bs=32 count=1 of=",
+    ] {
+        let (lab, mut daemon) = with_a_hold().await;
+        let (file, kept) = (lab.state().join("ledger.sqlite3"), lab.dir.path().join("kept"));
+        let (file, kept) = (file.display().to_string(), kept.display().to_string());
+        let copy = |from: &str, to: &str| {
+            shell(&format!("for part in '' -wal -shm; do cp {from}$part {to}$part; done"));
+        };
+        hold(&lab, 2);
+        daemon.reaches("holds", 1.0).await;
+        daemon.signal("STOP");
+        copy(&file, &kept);
+        let space = if damage.ends_with('=') { "" } else { " " };
+        shell(&format!("{damage}{space}{file}-wal 2>/dev/null"));
+        daemon.signal("CONT");
+        three_expire(&lab);
+        nothing_goes(&lab, &daemon, "").await;
+        copy(&kept, &file);
+        it_goes_on(&lab, &daemon, 2).await;
+        assert!(daemon.stop().await.success());
+    }
+}
