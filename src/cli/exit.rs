@@ -61,12 +61,12 @@ pub fn of_run(report: &RunReport) -> u8 {
 
 /// Whether it is a guard's refusal that concerns dry-runs alone: of those nothing would have been sent.
 fn held_back_nothing(skip: &Skip, report: &RunReport) -> bool {
-    let SkipReason::Guard(limit) = skip.reason else {
+    let SkipReason::Guard(by) = &skip.reason else {
         return false;
     };
     let is_refused = |policy: &&PolicyReport| {
         let mut refusals = policy.refusals.iter();
-        refusals.any(|refusal| refusal.limit() == limit && refusal.instance() == skip.instance.as_ref())
+        refusals.any(|refusal| refusal.limit() == by.limit() && refusal.instance() == skip.instance.as_ref())
     };
     let mut concerned = report.policies.iter().filter(is_refused).peekable();
     // One that no policy names was made while batches were sent.
@@ -96,7 +96,7 @@ pub fn of_inventory(skipped: &[Skip]) -> u8 {
 }
 
 fn of_skip(skip: &Skip) -> u8 {
-    match (skip.reason, &skip.instance) {
+    match (&skip.reason, &skip.instance) {
         (SkipReason::NotAllowed, _) => NOT_ALLOWED,
         (SkipReason::Configuration, None) => CONFIGURATION,
         // A project whose list of instances never agrees with itself answers nonsense.
@@ -153,7 +153,7 @@ mod tests {
     #[test]
     fn skips_of_projects_and_of_instances_differ() {
         let codes = |reason| {
-            let (project, instance) = (skip(reason, None), skip(reason, Some("i")));
+            let (project, instance) = (skip(SkipReason::clone(&reason), None), skip(reason, Some("i")));
             [
                 of_run(&project),
                 of_run(&instance),
@@ -167,7 +167,7 @@ mod tests {
         assert_eq!(codes(SkipReason::Configuration), [78, 1, 78, 0]);
         assert_eq!(codes(SkipReason::Budget), [1, 1, 0, 0]);
         assert_eq!(codes(SkipReason::Shrink), [3, 3, 0, 0]);
-        assert_eq!(codes(SkipReason::Guard("max_percent")), [3, 3, 0, 0]);
+        assert_eq!(codes(SkipReason::Guard(Box::new(REFUSAL))), [3, 3, 0, 0]);
     }
 
     #[test]
@@ -194,7 +194,7 @@ mod tests {
             percent: 50,
         };
         let with = |modes: &[Mode]| {
-            let mut report = skip(SkipReason::Guard("max_percent"), Some("i"));
+            let mut report = skip(SkipReason::Guard(Box::new(percent.clone())), Some("i"));
             let refused = |mode: &Mode| PolicyReport {
                 refusals: vec![percent.clone()],
                 ..policy(*mode, RunResult::Refused)

@@ -13,7 +13,9 @@ use super::request_state::{IdState, OpenRequests, RequestState};
 use super::sql::Tx;
 use super::{DeletionLock, Error, Ledger};
 use crate::retention::plan::PlannedDeletion;
-use crate::retention::{BackupId, Batch, ExpireReason, Freeze, Hold, InstanceId, Outcome, PolicyName, ProjectName};
+use crate::retention::{
+    BackupId, Batch, ExpireReason, Freeze, Freezes, Hold, InstanceId, Outcome, PolicyName, ProjectName,
+};
 
 /// The listing that a decision was made on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -39,8 +41,8 @@ pub struct Intent<'a> {
     pub now: DateTime<Utc>,
     /// The configuration's holds, as they are at present.
     pub config_holds: &'a [Hold],
-    /// The configuration's freeze, as it is at present.
-    pub config_freeze: Option<&'a Freeze>,
+    /// The configuration's freeze, as it is at present, with its file and line.
+    pub config_freeze: Option<&'a (Freeze, String)>,
     /// The listing of every instance in the batch.
     pub listings: &'a HashMap<InstanceId, Listing>,
     /// The word that reports use for a reason (`not_kept`, `max_age`, …).
@@ -70,7 +72,7 @@ pub enum IntentResult {
         dropped: Vec<(BackupId, Hold)>,
     },
     /// Nothing was recorded; nothing may be sent.
-    Frozen(Freeze),
+    Frozen(Freezes),
     /// Everything was held meanwhile; nothing was recorded and the batch is empty.
     Empty {
         /// What was held.
@@ -312,8 +314,8 @@ impl Ledger {
     ) -> Result<IntentResult, Error> {
         self.must_hold(intent.lock)?;
         self.must_agree(tx, intent.lock, batch.project())?;
-        if let Some(freeze) = freeze_in_force(tx, intent)? {
-            return Ok(IntentResult::Frozen(freeze));
+        if let Some(freezes) = freezes_in_force(tx, intent)? {
+            return Ok(IntentResult::Frozen(freezes));
         }
         let mut holds = super::holds::active(tx, intent.now)?;
         holds.extend(
@@ -411,13 +413,10 @@ fn entered(entry: LedgerWrite, cleared: Option<IntentResult>) -> Written {
     }
 }
 
-fn freeze_in_force(tx: &Tx<'_>, intent: &Intent<'_>) -> Result<Option<Freeze>, Error> {
-    Ok(super::holds::frozen(tx, intent.now)?.or_else(|| {
-        intent
-            .config_freeze
-            .filter(|freeze| freeze.is_active(intent.now))
-            .cloned()
-    }))
+fn freezes_in_force(tx: &Tx<'_>, intent: &Intent<'_>) -> Result<Option<Freezes>, Error> {
+    let placed = super::holds::all_freezes(tx)?.into_iter();
+    let placed = placed.map(|(_, placed)| (placed.freeze, placed.id));
+    Ok(Freezes::in_force(intent.config_freeze.cloned(), placed, intent.now))
 }
 
 /// Records an intent, and that earlier requests for the same ids are sent again by it.

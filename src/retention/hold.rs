@@ -105,7 +105,7 @@ pub struct Freezes {
 }
 
 /// Where freezes come from, and so what ends them.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct FreezeSources {
     /// Ids of those placed by command.
     pub placed: Vec<String>,

@@ -57,7 +57,7 @@ pub struct Plan {
 }
 
 /// How the local clock compares with an API's `Date` header.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ClockCheck {
     /// The API's clock less ours; positive when we are behind.
     Skew(TimeDelta),
@@ -89,7 +89,7 @@ pub struct Conditions<'a> {
 }
 
 /// Why the guard let something not pass. A verdict, not an error.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Refusal {
     /// More deletions than `max_deletions`: the whole plan.
     MaxDeletions {
@@ -153,6 +153,15 @@ pub enum Refusal {
 }
 
 impl Refusal {
+    /// By the freezes in force.
+    pub fn of_freezes(Freezes { longest, sources }: Freezes) -> Self {
+        Self::Freeze {
+            reason: longest.reason,
+            until: longest.until,
+            sources,
+        }
+    }
+
     /// The limit's name in reports and metrics.
     pub fn limit(&self) -> &'static str {
         match self {
@@ -343,12 +352,8 @@ impl Plan {
         if instances.is_empty() {
             return nothing(Vec::new());
         }
-        if let Some(Freezes { longest, sources }) = conditions.freeze {
-            return nothing(vec![Refusal::Freeze {
-                reason: longest.reason.clone(),
-                until: longest.until,
-                sources: sources.clone(),
-            }]);
+        if let Some(freezes) = conditions.freeze {
+            return nothing(vec![Refusal::of_freezes(freezes.clone())]);
         }
         let mut refusals: Vec<Refusal> = Vec::new();
         let mut due = Vec::with_capacity(instances.iter().map(|instance| instance.due.len()).sum());

@@ -196,7 +196,7 @@ pub enum Restart {
 
 impl Restart {
     /// The name in JSON and logs.
-    pub fn key(self) -> &'static str {
+    pub fn key(&self) -> &'static str {
         match self {
             Self::HoldEnded => "hold_ended",
             Self::NotSeen => "not_seen",
@@ -316,7 +316,7 @@ pub struct Sent {
 }
 
 /// Why an instance, or a whole project, was left alone.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum SkipReason {
     /// Its listing did not agree with itself, or could not be read.
     Listing,
@@ -332,13 +332,13 @@ pub enum SkipReason {
     Budget,
     /// The API refused or throttled a batch so that sending more made no sense.
     Refused,
-    /// A limit of the guard.
-    Guard(&'static str),
+    /// The guard.
+    Guard(Box<Refusal>),
 }
 
 impl SkipReason {
     /// The name in reports.
-    pub fn key(self) -> &'static str {
+    pub fn key(&self) -> &'static str {
         match self {
             Self::Listing => "listing",
             Self::Shrink => "shrink",
@@ -347,7 +347,7 @@ impl SkipReason {
             Self::Configuration => "configuration",
             Self::Budget => "budget",
             Self::Refused => "refused",
-            Self::Guard(limit) => limit,
+            Self::Guard(refusal) => refusal.limit(),
         }
     }
 }

@@ -44,10 +44,10 @@ fn words_are_those_of_the_contract() {
         SkipReason::Unreachable,
         SkipReason::Budget,
         SkipReason::Refused,
-        SkipReason::Guard("max_percent"),
+        SkipReason::Guard(Box::new(Refusal::MaxDeletions { planned: 9, limit: 8 })),
     ];
     assert_eq!(
-        skips.map(SkipReason::key),
+        skips.each_ref().map(SkipReason::key),
         [
             "listing",
             "shrink",
@@ -55,7 +55,7 @@ fn words_are_those_of_the_contract() {
             "unreachable",
             "budget",
             "refused",
-            "max_percent"
+            "max_deletions"
         ]
     );
 }

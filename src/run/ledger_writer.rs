@@ -149,6 +149,7 @@ impl WriterThread {
                 edits.drop_kept(batch);
             }
         }
+        let freeze = live.configured_freeze();
         let intent = Intent {
             lock: &self.lock,
             run: &self.run_id,
@@ -156,7 +157,7 @@ impl WriterThread {
             config_sha256: &self.context.config.sha256,
             now: at.wall(),
             config_holds: &live.holds,
-            config_freeze: live.freeze.as_ref(),
+            config_freeze: freeze.as_ref(),
             listings: &self.listings,
             rule: |reason| reason.key(),
         };

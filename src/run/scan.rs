@@ -97,7 +97,7 @@ impl Scan {
 
     /// A refusal that concerns one instance or project is a skip, too.
     pub(super) fn note_refusal(&mut self, refusal: &Refusal, project_of: impl Fn(&InstanceId) -> Option<ProjectName>) {
-        let reason = SkipReason::Guard(refusal.limit());
+        let reason = SkipReason::Guard(Box::new(refusal.clone()));
         let skip = match refusal {
             Refusal::Clock { project, .. } => Some(Skip {
                 project: project.clone(),
@@ -250,7 +250,7 @@ async fn list_backups(
                 scan.counts.entry(job.instance.project.clone()).or_default().failed += 1;
                 let error = missing.and_then(Result::err);
                 let skip = skip_or_cancelled(&job.instance.project, Some(&job.instance.id), error.as_ref());
-                skip_job(policy_runs, scan, &job, skip.reason, &skip.message);
+                skip_job(policy_runs, scan, &job, skip.reason.clone(), &skip.message);
             }
         }
         scan.progress.calls = context.projects.calls();

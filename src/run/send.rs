@@ -22,7 +22,7 @@ use crate::rds::credentials::Fingerprint;
 use crate::rds::{Answer, Class, Client, Delay, DeletionPermit, IntendedAt};
 use crate::retention::plan::{Batches, PlannedDeletion};
 use crate::retention::report::{Skip, SkipReason};
-use crate::retention::{ApprovedPlan, BackupId, BackupStatus, Batch, Fate, InstanceId, Outcome, PolicyName};
+use crate::retention::{ApprovedPlan, BackupId, BackupStatus, Batch, Fate, InstanceId, Outcome, PolicyName, Refusal};
 use crate::telemetry;
 
 /// How often an unanswered id is sent again in one run (contract, guarantee 6).
@@ -471,11 +471,11 @@ impl ProjectSender {
         }
         let check = self.sender.clock_jump.check(self.client.clock());
         if !check.is_good() {
-            let refusal = crate::retention::Refusal::Clock {
+            let refusal = Refusal::Clock {
                 project: self.client.project().clone(),
                 check,
             };
-            return skip(SkipReason::Guard("clock"), refusal.to_string());
+            return Some(self.refused(refusal));
         }
         None
     }
@@ -509,13 +509,8 @@ impl ProjectSender {
                 held.extend(dropped.into_iter().map(|(id, _)| id));
                 None
             }
-            Some(IntentResult::Frozen(freeze)) => {
-                let refusal = crate::retention::Refusal::Freeze {
-                    reason: freeze.reason,
-                    until: freeze.until,
-                    sources: crate::retention::FreezeSources::default(),
-                };
-                self.close_with(self.skip(SkipReason::Guard("freeze"), refusal.to_string()));
+            Some(IntentResult::Frozen(freezes)) => {
+                self.close_with(self.refused(Refusal::of_freezes(freezes)));
                 None
             }
             None => None,
@@ -642,6 +637,12 @@ impl ProjectSender {
             reason,
             message,
         }
+    }
+
+    /// What the guard refuses while batches are sent.
+    fn refused(&self, refusal: Refusal) -> Skip {
+        let message = refusal.to_string();
+        self.skip(SkipReason::Guard(Box::new(refusal)), message)
     }
 
     fn close_with(&self, skip: Skip) {

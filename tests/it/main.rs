@@ -4,6 +4,7 @@ mod cli_render;
 mod clocks;
 mod config;
 mod confirming;
+mod conflicts;
 mod contradictions;
 mod cut_log;
 mod daemon;

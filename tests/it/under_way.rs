@@ -51,7 +51,8 @@ async fn freeze_waits_for_what_is_under_way_and_says_what_became_of_it() {
     assert!(became.contains("accepted") || became.contains("confirmed"), "{became}");
     assert!(!became.contains("still"), "{became}");
     assert!(world.ledger().open_requests().unwrap().is_empty());
-    ended(run).await.exits(3);
+    let ran = ended(run).await.exits(3);
+    assert!(ran.stdout.contains(" thaw f1\n"), "{}", ran.stdout);
     assert_eq!(
         world.simulator.calls_of(Op::DeleteBatch).len(),
         2,
@@ -68,6 +69,26 @@ async fn freeze_waits_for_what_is_under_way_and_says_what_became_of_it() {
     world.simulator.faults().clear();
     world.run(&["thaw", "--all"]).await;
     world.run(&["thaw"]).await;
+    world.apply().await.exits(0);
+    world.deleted_exactly(&ids(1, 3..110));
+}
+
+/// The configuration's freeze, by an edit in the middle of a run: no command ends it.
+#[tokio::test]
+async fn a_freeze_that_an_edit_brings_in_the_middle_of_a_run_is_named_with_its_file_and_line() {
+    let world = world("4s").await;
+    let run = apply(&world).await;
+    let before = std::fs::read_to_string(world.config_file()).unwrap();
+    std::fs::write(world.config_file(), format!("{before}freeze: {{reason: audit}}\n")).unwrap();
+    let ran = ended(run).await.exits(3);
+    let said = ran.stdout.split_whitespace().collect::<Vec<_>>().join(" ");
+    let place = format!("{}:{}", world.config_file().display(), before.lines().count() + 1);
+    assert!(said.contains(&format!("take `freeze` out of {place}")), "{said}");
+    assert!(!said.contains("thaw"), "{said}");
+    world.deleted_exactly(&ids(1, 10..110));
+    // The twin.
+    world.simulator.faults().clear();
+    std::fs::write(world.config_file(), before).unwrap();
     world.apply().await.exits(0);
     world.deleted_exactly(&ids(1, 3..110));
 }

@@ -231,7 +231,7 @@ fn skip_line(skip: &Skip, theme: &Theme) -> Line {
         Some(instance) => format!("instance {} of {project}", clean(instance.as_str())),
         None => format!("project {project}"),
     };
-    let next = match skip.reason {
+    let next = match &skip.reason {
         SkipReason::Shrink => {
             let target = skip
                 .instance
@@ -244,8 +244,9 @@ fn skip_line(skip: &Skip, theme: &Theme) -> Line {
         | SkipReason::Unreachable
         | SkipReason::Configuration
         | SkipReason::Budget
-        | SkipReason::Refused
-        | SkipReason::Guard(_) => None,
+        | SkipReason::Refused => None,
+        // No policy's alone, and none of those that wait for an approval: the guard refuses these while batches are sent.
+        SkipReason::Guard(refusal) => Some(remedy(refusal, "", None, &theme.program).to_string()),
     };
     Line {
         text: format!("{what}: {}: {}", skip.reason.key(), clean(&skip.message)),

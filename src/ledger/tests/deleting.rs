@@ -80,7 +80,7 @@ fn a_freeze_placed_by_another_process_stops_the_next_intent() {
         .unwrap();
     let clearance = state.ledger.intend(&state.intent(), &mut batch([1])).unwrap();
     assert!(
-        matches!(&clearance, IntentResult::Frozen(found) if *found == freeze()),
+        matches!(&clearance, IntentResult::Frozen(found) if found.longest == freeze()),
         "{clearance:?}"
     );
     let thawed = state.again(Access::Existing).thaw(Thaw::Only, "dba", noon()).unwrap();
@@ -90,12 +90,13 @@ fn a_freeze_placed_by_another_process_stops_the_next_intent() {
         ..freeze()
     };
     let mut intent = state.intent();
+    let until = (until, "c.yaml:7".to_owned());
     intent.config_freeze = Some(&until);
     assert!(matches!(
         state.ledger.intend(&intent, &mut batch([1])).unwrap(),
         IntentResult::Cleared { .. }
     ));
-    let frozen = freeze();
+    let frozen = (freeze(), "c.yaml:7".to_owned());
     intent.config_freeze = Some(&frozen);
     assert!(matches!(
         state.ledger.intend(&intent, &mut batch([2])).unwrap(),

@@ -100,7 +100,7 @@ fn what_is_held_or_frozen_is_not_cleared_among_others_either() {
         "{:?}",
         entered[1]
     );
-    let freeze = freeze();
+    let freeze = (freeze(), "c.yaml:7".to_owned());
     let intent = Intent {
         config_freeze: Some(&freeze),
         ..state.intent()
