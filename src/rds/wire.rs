@@ -37,7 +37,7 @@ lenient_object! {
 }
 lenient_object! {
     /// `{name}` of a database.
-    Name { name: Scalar<'a> = "name" }
+    DatabaseName { name: Scalar<'a> = "name" }
 }
 lenient_object! {
     /// One tag.
@@ -153,7 +153,7 @@ impl<'de> Deserialize<'de> for DatabaseNames {
                         Ok(Element(is_name.then(|| text.to_owned())))
                     }
                     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Element, A::Error> {
-                        let name = Name::deserialize(serde::de::value::MapAccessDeserializer::new(map))?;
+                        let name = DatabaseName::deserialize(serde::de::value::MapAccessDeserializer::new(map))?;
                         Ok(Element(
                             name.name.text().filter(|text| !text.is_empty()).map(str::to_owned),
                         ))
