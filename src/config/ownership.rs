@@ -167,7 +167,7 @@ impl Found {
     /// not where that directory is sticky.
     fn way_to(&mut self, named: &Path, resolved: &Path) {
         let absolute = std::path::absolute(named).unwrap_or_else(|_| named.to_owned());
-        for above in resolved.ancestors().chain(absolute.ancestors()).skip(1) {
+        for above in resolved.ancestors().skip(1).chain(absolute.ancestors().skip(1)) {
             let Ok(resolved) = fs::canonicalize(above) else {
                 continue;
             };

@@ -32,7 +32,6 @@ mod pass;
 mod people;
 mod postgres;
 mod postgres_server;
-mod process_limits;
 mod rds;
 mod remedies;
 mod retained;

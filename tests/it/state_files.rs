@@ -129,6 +129,17 @@ async fn a_way_to_the_state_through_a_directory_that_everybody_may_write_is_refu
     }
 }
 
+#[tokio::test]
+async fn a_state_directory_that_everybody_may_write_is_refused_once() {
+    let world = with_a_ledger().await;
+    fs::set_permissions(world.state(), Permissions::from_mode(0o777)).unwrap();
+    let ran = world.apply().await.exits(78);
+    assert_eq!(ran.stderr.matches("mode 0777").count(), 1, "{}", ran.stderr);
+    world.deleted_exactly(&BTreeSet::new());
+    fs::set_permissions(world.state(), Permissions::from_mode(0o700)).unwrap();
+    deletes(&world).await;
+}
+
 /// The program under these limits, or with these descriptors closed.
 async fn under(world: &World, shell: &str, args: &[&str]) -> super::world::Ran {
     let plain = world.command(args);
@@ -164,15 +175,26 @@ async fn too_few_files_are_an_error_and_not_a_panic_whatever_the_number() {
     world.deleted_exactly(&ids(1, 3..8));
 }
 
+/// An error with an exit code, never a signal; nothing is sent that is not recorded.
 #[tokio::test]
 async fn a_file_that_may_not_grow_is_an_error_and_not_the_end_of_the_process() {
-    let world = with_a_ledger().await;
-    // In KiB, and less than the index of the log has.
-    let ran = under(&world, "ulimit -f 16; exec \"$0\" \"$@\"", &["apply"]).await;
-    assert_eq!(ran.code, 1, "{ran:?}");
-    assert!(ran.stderr.contains("ledger.sqlite3"), "{ran:?}");
-    world.deleted_exactly(&BTreeSet::new());
-    deletes(&world).await;
+    // In KiB; 16 is less than the index of the log has.
+    for limit in [0, 1, 16, 32, 100, 200, 210, 220] {
+        let world = World::new(&[53; 4]).await;
+        let ran = under(&world, &format!("ulimit -f {limit}; exec \"$0\" \"$@\""), &["apply"]).await;
+        assert_eq!(ran.code, 1, "{limit}: {ran:?}");
+        assert!(ran.stderr.contains(LEDGER), "{limit}: {ran:?}");
+        let names_the_limit = ["ulimit -f", "File too large"]
+            .iter()
+            .any(|word| ran.stderr.contains(word));
+        assert!(names_the_limit, "{limit}: {ran:?}");
+        let recorded = world.run(&["audit", "export"]).await.stdout;
+        let sent = world.asked();
+        assert!(sent.iter().all(|id| recorded.contains(id)), "{limit}: {sent:?}");
+        world.apply().await.exits(0);
+        world.deleted_exactly(&(1..=4).flat_map(|instance| ids(instance, 3..53)).collect());
+        world.run(&["audit", "verify"]).await.exits(0);
+    }
 }
 
 /// A file that is opened as descriptor 1 or 2 would have output and log written into it.
