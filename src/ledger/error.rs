@@ -112,7 +112,10 @@ fn listed(freezes: &[PlacedFreeze]) -> String {
 #[derive(Debug, thiserror::Error)]
 pub enum Fault {
     /// No room.
-    #[error("the disk is full, so no intent can be recorded and nothing is deleted: make room, then run again")]
+    #[error(
+        "the disk is full, or a file may not grow (`ulimit -f`, systemd LimitFSIZE=), so no intent can be recorded and nothing \
+         is deleted: make room, then run again"
+    )]
     Full,
     /// It cannot be written.
     #[error(

@@ -4,8 +4,9 @@ use std::collections::BTreeSet;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use rds_retentiond::clock::now;
-use rds_retentiond::retention::RunReport;
+use rds_retentiond::ledger::{FinishedPolicy, NewRun};
 use rds_retentiond::retention::report::Restart;
+use rds_retentiond::retention::{Mode, RunReport};
 use rds_retentiond::run::Purpose;
 
 use super::world::{World, backup_id, ids, instance_id};
@@ -183,6 +184,7 @@ async fn what_no_enforcing_run_saw_for_long_waits_again() {
 #[tokio::test]
 async fn how_long_is_too_long_follows_the_schedule() {
     for (schedule, days, restarts) in [
+        ("0 3 * * *", 6, false),
         ("0 3 * * *", 8, true),
         ("0 3 * * 1", 20, false),
         ("0 3 * * 1", 22, true),
@@ -229,4 +231,57 @@ async fn a_backup_that_was_not_listed_for_long_waits_again_and_the_others_do_not
     world.deleted_exactly(&ids(1, 3..7));
     run(&world, 32).await;
     world.deleted_exactly(&ids(1, 3..8));
+}
+
+/// One that had ended when the period started has not covered it.
+#[tokio::test]
+async fn a_configured_hold_that_ended_before_the_grace_period_started_does_not_restart_it() {
+    let world = world(&policy("")).await;
+    let until = now() - TimeDelta::days(3);
+    let hold = format!(
+        "holds: [{{backup: {}, reason: x, until: {}}}]",
+        backup_id(1, 5),
+        until.to_rfc3339()
+    );
+    world.policies_and(&policy(""), &hold);
+    run(&world, -5).await;
+    // Two days ago the newest two were not made yet.
+    run(&world, -2).await;
+    assert_eq!(planned(&world, 0).await, (3, vec![]));
+    assert_eq!(restarted(&run(&world, 0).await), []);
+    world.deleted_exactly(&ids(1, 5..8));
+}
+
+/// How far apart its last runs are is what its enforcing runs say that read something, and that a right clock dates.
+#[tokio::test]
+async fn runs_that_saw_nothing_do_not_make_a_pause_shorter() {
+    for (days, mode, result, restarts) in [
+        (-20, Mode::Enforce, "success", false),
+        (-20, Mode::Enforce, "failed", true),
+        (-20, Mode::Enforce, "skipped", true),
+        (-20, Mode::DryRun, "success", true),
+        (100, Mode::Enforce, "success", true),
+    ] {
+        let world = world(&policy("")).await;
+        let (ledger, started_at) = (world.ledger(), now() + TimeDelta::days(days));
+        let run_of_p = NewRun {
+            id: "another",
+            policies: &[("p".into(), mode)],
+            config_sha256: "c0ffee",
+            started_at,
+            cause: "apply",
+        };
+        let ended = FinishedPolicy {
+            policy: "p".into(),
+            result: result.to_owned(),
+            summary: serde_json::json!({}),
+        };
+        ledger.begin_run(&run_of_p).unwrap();
+        ledger.finish_run("another", started_at, &[ended]).unwrap();
+        run(&world, 0).await;
+        let wanted = if restarts { vec![(Restart::NotSeen, 5)] } else { vec![] };
+        assert_eq!(restarted(&run(&world, 20).await), wanted, "{days} {mode:?} {result}");
+        let gone = if restarts { BTreeSet::new() } else { ids(1, 3..8) };
+        world.deleted_exactly(&gone);
+    }
 }

@@ -15,6 +15,7 @@ mod fields;
 mod first_steps;
 mod forecasts;
 mod grace;
+mod guard;
 mod hostile;
 mod http;
 mod keys;

@@ -700,3 +700,14 @@ fn a_probe_is_no_row_of_the_chain() {
     state.ledger.probe().unwrap();
     assert_eq!(state.ledger.head().unwrap(), head);
 }
+
+/// A backup that is gone and comes back is expired anew.
+#[test]
+fn what_is_confirmed_to_be_gone_has_no_grace_and_what_returned_has() {
+    let state = State::new();
+    start_grace(&state, &[1, 2], 0);
+    state.accept([1, 2]);
+    state.ledger.settle("run-1", noon(), &[id(1)], &[id(2)]).unwrap();
+    let left: Vec<BackupId> = grace_of(&state.ledger).into_keys().collect();
+    assert_eq!(left, [id(2)]);
+}

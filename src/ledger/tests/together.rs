@@ -150,3 +150,37 @@ fn no_batch_is_tried_again_where_the_disk_failed_and_what_was_answered_is() {
     std::fs::rename(&aside, file).unwrap();
     assert_eq!(open_on_disk(&state), [first], "nothing of it is on disk");
 }
+
+/// A disk that failed once may let a smaller intent through; nobody knows what it keeps of that.
+#[test]
+fn after_a_disk_failure_no_intent_of_the_same_turn_is_tried() {
+    let state = State::new();
+    let limit = |pages: i64| {
+        let connection = state.ledger.connection.lock().unwrap();
+        connection.pragma_update(None, "max_page_count", pages).unwrap();
+    };
+    let pages: i64 = {
+        let connection = state.ledger.connection.lock().unwrap();
+        connection.query_row("PRAGMA page_count", [], |row| row.get(0)).unwrap()
+    };
+    limit(pages);
+    let both = |first: usize| {
+        let entries = vec![intent_of(first..first + 50), intent_of([first + 50])];
+        state.ledger.enter(&state.intent(), entries)
+    };
+    let mut turns = (100..20_000).step_by(100).map(both);
+    let entered = turns.find(|entered| entered.iter().any(Result::is_err));
+    let entered = entered.expect("the pages run out");
+    for one in &entered {
+        assert!(matches!(one, Err(Error::NotTried(_))), "{one:?}");
+    }
+    // The twin.
+    limit(1_000_000);
+    let entered = state
+        .ledger
+        .enter(&state.intent(), vec![intent_of([9]), intent_of([10])]);
+    assert_eq!(
+        (cleared(&entered[0]).1, cleared(&entered[1]).1),
+        (vec![id(9)], vec![id(10)])
+    );
+}

@@ -7,6 +7,7 @@ use rds_retentiond::rds::{Answer, BEGINS_WITHIN, Client, Delay, IntendedAt};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket};
 
+use super::delete;
 use super::server::{Server, batch, client, status};
 
 /// An address that lets nobody in until [`Door::open`]: its backlog is full, as if a firewall dropped packets.
@@ -139,4 +140,83 @@ async fn an_intent_that_was_on_disk_too_late_is_not_sent() {
     let answer = permit.delete(&batch(&["x"]), intended, std::future::pending()).await;
     assert_eq!(answer.unwrap(), Answer::Late { by: Delay::Ledger });
     assert!(server.seen().is_empty());
+}
+
+/// When a server ends a connection that was used before, while a deletion is sent on it.
+#[derive(Clone, Copy, Debug)]
+enum Ends {
+    /// Before a byte of it was read.
+    Idle,
+    /// After its head.
+    Head,
+    /// After all of it, without an answer.
+    All,
+}
+
+/// Answers a first request, and ends that connection during the second; then answers all. Each request to delete that it heard.
+async fn ending(listener: TcpListener, when: Ends) -> Vec<String> {
+    let mut heard = Vec::new();
+    let mut is_first = true;
+    while let Ok(Ok((mut stream, _))) = tokio::time::timeout(Duration::from_secs(3), listener.accept()).await {
+        for request in 0.. {
+            if is_first && request == 1 && matches!(when, Ends::Idle) {
+                break;
+            }
+            let (mut text, mut bytes) = (String::new(), [0; 4096]);
+            while !text.ends_with("]}") {
+                let Ok(read @ 1..) = stream.read(&mut bytes).await else {
+                    break;
+                };
+                text.push_str(&String::from_utf8_lossy(&bytes[..read]));
+                if is_first && request == 1 && matches!(when, Ends::Head) {
+                    break;
+                }
+            }
+            if text.is_empty() {
+                break;
+            }
+            heard.push(text);
+            if is_first && request == 1 {
+                break;
+            }
+            let body = r#"{"delete_results": [{"backup_id": "x", "error_code": "0"}]}"#;
+            let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+            let _ = stream.write_all(answer.as_bytes()).await;
+        }
+        is_first = false;
+    }
+    heard
+}
+
+/// HTTP clients repeat what they believe was not read; of a deletion nobody may believe so.
+#[tokio::test]
+async fn a_deletion_leaves_once_however_its_connection_ends() {
+    for when in [Ends::Idle, Ends::Head, Ends::All] {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let server = Server {
+            url: format!("http://{}", listener.local_addr().unwrap()),
+            script: Server::new([]).await.script,
+        };
+        let client = client(&server);
+        let sending = async {
+            let mut answers = Vec::new();
+            for _ in 0..3 {
+                answers.push(delete(&client, &batch(&["x"])).await.unwrap());
+            }
+            drop(client);
+            answers
+        };
+        let (answers, heard) = tokio::join!(sending, ending(listener, when));
+        assert!(heard.len() <= 3, "{when:?}: {heard:#?}");
+        // The twins: before and after it, each is answered.
+        for place in [0, 2] {
+            assert!(
+                matches!(answers[place], Answer::Results { .. }),
+                "{when:?}: {answers:?}"
+            );
+        }
+        // What was not read at all may go well on another connection.
+        let is_unanswered = matches!(answers[1], Answer::Unanswered { .. });
+        assert!(is_unanswered || matches!(when, Ends::Idle), "{when:?}: {answers:?}");
+    }
 }
