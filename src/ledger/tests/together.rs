@@ -156,11 +156,11 @@ fn no_batch_is_tried_again_where_the_disk_failed_and_what_was_answered_is() {
 fn after_a_disk_failure_no_intent_of_the_same_turn_is_tried() {
     let state = State::new();
     let limit = |pages: i64| {
-        let connection = state.ledger.connection.lock().unwrap();
+        let connection = state.ledger.file().connection.lock().unwrap();
         connection.pragma_update(None, "max_page_count", pages).unwrap();
     };
     let pages: i64 = {
-        let connection = state.ledger.connection.lock().unwrap();
+        let connection = state.ledger.file().connection.lock().unwrap();
         connection.query_row("PRAGMA page_count", [], |row| row.get(0)).unwrap()
     };
     limit(pages);
