@@ -11,6 +11,7 @@ use sha2::{Digest as _, Sha256};
 use url::Url;
 
 use super::diagnostics::Problem;
+use super::notify::NotifyTarget;
 use super::schedule::Schedule;
 use super::state_at::StateAt;
 use super::zones::ZoneSource;
@@ -28,7 +29,7 @@ pub struct Environment {
     pub enforce_ownership: bool,
 }
 
-/// A valid configuration. It holds no secret, only where secrets are.
+/// A valid configuration. It holds no secret but the URLs of `notify`, which print as redacted: only where secrets are.
 #[derive(Clone, Debug)]
 pub struct Config {
     /// The main file, as it was named.
@@ -58,6 +59,8 @@ pub struct Config {
     pub freeze: Option<Freeze>,
     /// Where it stands.
     pub freeze_place: Option<Place>,
+    /// Where messages about runs go.
+    pub notify: Vec<NotifyTarget>,
     /// Whose rules the time zones follow.
     pub zones: ZoneSource,
     /// What is valid but probably a mistake.

@@ -265,16 +265,18 @@ fn printable(c: char) -> char {
     }
 }
 
+/// Also of messages and hints, which quote what was found: a URL in the wrong place is as secret as in the right one.
 fn clean(text: &str) -> String {
-    text.chars().map(printable).collect()
+    mask_urls(text).chars().map(printable).collect()
 }
 
 /// Nothing secret belongs in the file, but people put it there; the snippet must not pass it on. Masks character for
 /// character, so that the pointer stays right.
 fn mask_secrets(line: &str) -> String {
     const WORDS: [&str; 6] = ["secret", "password", "passwd", "token", "access_key", "accesskey"];
+    let line = mask_urls(line);
     let mut masked = String::with_capacity(line.len());
-    let mut rest = line;
+    let mut rest = line.as_str();
     while let Some(at) = rest.find([':', '=']) {
         let (before, after) = rest.split_at(at + 1);
         masked.push_str(before);
@@ -286,7 +288,7 @@ fn mask_secrets(line: &str) -> String {
             .unwrap_or_default()
             .to_ascii_lowercase()
             .replace('-', "_");
-        let is_short = matches!(word.as_str(), "ak" | "sk") || word.ends_with("_ak") || word.ends_with("_sk");
+        let is_short = matches!(word.as_str(), "ak" | "sk" | "url") || word.ends_with("_ak") || word.ends_with("_sk");
         let is_secret = (is_short || WORDS.iter().any(|secret| word.contains(secret))) && !word.ends_with("_file");
         if is_secret {
             let end = rest.find([',', '}']).unwrap_or(rest.len());
@@ -296,22 +298,26 @@ fn mask_secrets(line: &str) -> String {
         }
     }
     masked.push_str(rest);
-    mask_userinfo(&masked)
+    masked
 }
 
-/// The `user:password@` of a URL.
-fn mask_userinfo(line: &str) -> String {
+/// The `user:password@` of a URL, and what stands behind its host: a webhook's URL is a password.
+fn mask_urls(line: &str) -> String {
     let mut masked = String::with_capacity(line.len());
     let mut rest = line;
     while let Some(at) = rest.find("://") {
         let (before, after) = rest.split_at(at + 3);
         masked.push_str(before);
         let end = after
-            .find(|c: char| c.is_whitespace() || "/\"'".contains(c))
+            .find(|c: char| c.is_whitespace() || "\"'`".contains(c))
             .unwrap_or(after.len());
-        let user = after[..end].rfind('@').unwrap_or(0);
-        masked.extend(after[..user].chars().map(|_| '*'));
-        rest = &after[user..];
+        let (url, tail) = after.split_at(end);
+        let (host, path) = url.split_at(url.find(['/', '?', '#']).unwrap_or(end));
+        let user = host.rfind('@').unwrap_or(0);
+        masked.extend(host[..user].chars().map(|_| '*'));
+        masked.push_str(&host[user..]);
+        masked.extend(path.char_indices().map(|(at, c)| if at == 0 { c } else { '*' }));
+        rest = tail;
     }
     masked.push_str(rest);
     masked
@@ -405,8 +411,17 @@ mod tests {
             ("task: nightly", "task: nightly"),
             (
                 "a: \"https://u:pä@h/x\", b: http://h",
-                "a: \"https://****@h/x\", b: http://h",
+                "a: \"https://****@h/*\", b: http://h",
             ),
+            (
+                "{url: \"https://h.x/T0/B,0?s=1\", format: slack}",
+                "{url: ************************, format: slack}",
+            ),
+            (
+                "- {ulr: https://h.x/T0/B0, on: [a]}",
+                "- {ulr: https://h.x/****** on: [a]}",
+            ),
+            ("notify: [https://h.x?sig=1]", "notify: [https://h.x?******"),
         ] {
             assert_eq!(mask_secrets(line), expected);
         }

@@ -177,6 +177,7 @@ pub fn others(old: &Config, new: &Config) -> Vec<(&'static str, Keeps)> {
         hold_places: _,
         freeze,
         freeze_place: _,
+        notify,
         // Each policy has its own.
         zones: _,
         warnings: _,
@@ -194,6 +195,7 @@ pub fn others(old: &Config, new: &Config) -> Vec<(&'static str, Keeps)> {
             *freeze != new.freeze,
             self::freeze(freeze.as_ref(), new.freeze.as_ref()),
         ),
+        ("notify", *notify != new.notify, Keeps::Same),
     ]
     .into_iter()
     .filter_map(|(key, differs, keeps)| differs.then_some((key, keeps)))

@@ -11,6 +11,7 @@ use sha2::{Digest, Sha256};
 use super::configuration::{Config, Environment, Place, PolicyEntry};
 use super::diagnostics::{Problem, Problems, Source, sort};
 use super::files::{self, Loaded};
+use super::notify::{self, NotifyTarget};
 use super::policy::Known;
 use super::project::{self, Projects};
 use super::reader::{Cursor, Diagnostics, Fields};
@@ -41,6 +42,7 @@ struct Draft {
     policies: Vec<PolicyEntry>,
     holds: Vec<(Hold, Place)>,
     freeze: Option<(Freeze, Place)>,
+    notify: Vec<NotifyTarget>,
 }
 
 /// Reads the configuration file and all it includes.
@@ -116,6 +118,7 @@ pub fn load(path: &Path, environment: &Environment) -> Result<Config, Problems> 
         hold_places,
         freeze,
         freeze_place,
+        notify: draft.notify,
         zones,
         warnings,
         foreign,
@@ -300,7 +303,14 @@ fn draft<'t>(
         freeze: fields
             .get("freeze")
             .and_then(|item| Some((holds::freeze(item)?, place(item)))),
+        notify: notify_targets(fields),
     }
+}
+
+fn notify_targets(fields: &Fields<'_>) -> Vec<NotifyTarget> {
+    let list = fields.get("notify");
+    let items = list.and_then(|list| list.items_or_none("a list of targets"));
+    items.unwrap_or_default().iter().filter_map(notify::target).collect()
 }
 
 fn place(at: &Cursor<'_>) -> Place {

@@ -14,6 +14,7 @@ mod holds;
 pub mod keeping;
 mod lint;
 mod load;
+mod notify;
 mod ownership;
 mod policy;
 mod project;
@@ -34,6 +35,7 @@ pub use configuration::{Config, Credentials, Environment, Place, PolicyEntry, Pr
 pub use diagnostics::{Problem, Problems};
 pub use fingerprint::{file_fingerprints, fingerprint};
 pub use load::load;
+pub use notify::{NotifyFormat, NotifyOn, NotifyTarget, NotifyUrl, notify_url};
 pub use schedule::{Schedule, ScheduleError};
 pub use schema::{included_schema, schema};
 pub use state_at::{PostgresState, StateAt};

@@ -58,6 +58,7 @@ fn one_of_these(section: &Section) -> Vec<&'static str> {
         "the configuration" => vec!["policies", "include"],
         "an included file" => vec!["policies"],
         "a hold" => vec!["backup", "instance", "name"],
+        "a target of notify" => vec!["url", "url_file"],
         // `names` alone is no rule.
         "keep" => section
             .keys
@@ -74,7 +75,7 @@ fn pattern(key: &str) -> Option<&'static str> {
     Some(match key {
         "schedule" => r"^\s*(@(hourly|daily|weekly|monthly)|\S+(\s+\S+){4,5})\s*$",
         "listen" => r"^(none|.*:[0-9]+)$",
-        "endpoint" | "iam_endpoint" => "^https?://",
+        "endpoint" | "iam_endpoint" | "url" => "^https?://",
         _ => return None,
     })
 }
@@ -129,6 +130,9 @@ fn examples(section: &str, key: &str) -> Option<Value> {
         ("a hold", "backup") => json!(["63ad3439af9776054br04"]),
         ("a hold", "instance") => json!(["*in04"]),
         ("a hold", "name") => json!(["pre-migration-*"]),
+        (_, "url") => json!(["https://hc.example/ping/1b2c"]),
+        (_, "url_file") => json!(["slack_url"]),
+        ("a target of notify", "on") => json!([["refused", "failed", "partial", "returned", "frozen", "ending"]]),
         (_, "reason") => json!(["case 4711"]),
         (_, "until") => json!(["2027-06-30", "2026-12-31T00:00:00Z"]),
         _ => return None,
@@ -199,7 +203,7 @@ mod tests {
         }
         let mut found = 0;
         walk(&schema(), "", &mut found);
-        assert_eq!(found, 79, "keys of the configuration");
+        assert_eq!(found, 84, "keys of the configuration");
         let schema = schema();
         let policy = &schema["properties"]["policies"]["items"]["properties"];
         assert_eq!(policy["schedule"]["examples"][0], "0 3 * * *");

@@ -133,6 +133,45 @@ pub static MAIN: Section = Section {
             Shape::Section(&FREEZE),
             "While it lasts nothing at all is deleted.",
         ),
+        key(
+            "notify",
+            Shape::ListOrNone(&Shape::Section(&NOTIFY)),
+            "Where messages about runs go; never needed for a deletion, never delays one.",
+        ),
+    ],
+};
+
+/// How a message of `notify` looks.
+pub const NOTIFY_FORMATS: &[&str] = &["json", "slack", "teams", "ping"];
+/// What a message of `notify` is about.
+pub const NOTIFY_ON: &[&str] = &[
+    "start", "success", "failed", "partial", "refused", "returned", "frozen", "ending",
+];
+
+/// An entry of `notify`.
+pub static NOTIFY: Section = Section {
+    name: "a target of notify",
+    keys: &[
+        key(
+            "url",
+            Shape::Text,
+            "Its URL: https, or http to loopback. Whoever knows it can write there, so better name a file.",
+        ),
+        key(
+            "url_file",
+            Shape::Text,
+            "A file that holds the URL; relative to $CREDENTIALS_DIRECTORY.",
+        ),
+        required(
+            "format",
+            Shape::Choice(NOTIFY_FORMATS),
+            "json, slack, teams (Workflows), or ping (a dead man's switch as healthchecks.io).",
+        ),
+        required(
+            "on",
+            Shape::List(&Shape::Choice(NOTIFY_ON)),
+            "What is sent there; ping takes start, success and failed.",
+        ),
     ],
 };
 
@@ -431,7 +470,7 @@ pub static FREEZE: Section = Section {
 };
 
 /// All sections, for "that key belongs elsewhere".
-pub(super) static SECTIONS: [&Section; 11] = [
+pub(super) static SECTIONS: [&Section; 12] = [
     &MAIN,
     &PROJECT,
     &CREDENTIALS,
@@ -443,6 +482,7 @@ pub(super) static SECTIONS: [&Section; 11] = [
     &LIMITS,
     &HOLD,
     &FREEZE,
+    &NOTIFY,
 ];
 
 impl Section {

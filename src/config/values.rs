@@ -317,6 +317,11 @@ fn without_userinfo(text: &str) -> String {
     }
 }
 
+/// Whether a URL may be reached over plain http: loopback only.
+pub(super) fn is_plain_http_allowed(url: &Url) -> bool {
+    may_be_plain(url, PlainHttp::Loopback)
+}
+
 fn may_be_plain(url: &Url, plain: PlainHttp) -> bool {
     let metadata = plain == PlainHttp::Metadata;
     match url.host() {
