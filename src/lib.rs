@@ -30,6 +30,7 @@
 //! | 3 | [`operations`] | what can be asked, one file a use case: takes values, returns values, prints nothing |
 //! | 3 | [`status`] | what a process knows of itself and its last runs |
 //! | 2 | [`run`] | one run, from listing to report |
+//! | 2 | [`notify`] | messages about runs to webhooks; nothing waits for them |
 //! | 1 | [`config`] [`rds`] [`ledger`] [`telemetry`] | each talks to one outside |
 //! | 0 | [`retention`] | pure: what a backup is, what may go, and why |
 //! | · | [`clock`] [`blocking`] [`http`] [`wording`] | the wall clock · blocking calls · the HTTP server's plumbing · text that people read |
@@ -48,6 +49,7 @@ pub mod ledger;
 pub mod rds;
 pub mod telemetry;
 // layer 2
+pub mod notify;
 pub mod run;
 // layer 3
 pub mod operations;

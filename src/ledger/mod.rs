@@ -24,6 +24,7 @@ pub mod holds;
 pub mod key_refusals;
 mod lease;
 mod member;
+mod notified;
 pub mod observations;
 pub mod observed_backups;
 mod open;

@@ -52,6 +52,7 @@ CREATE TABLE refused (
     at BIGINT NOT NULL, waits BIGINT NOT NULL, PRIMARY KEY (policy, digest)
 );
 CREATE TABLE first_seen (what TEXT COLLATE "C" PRIMARY KEY, at BIGINT NOT NULL);
+CREATE TABLE notified (what TEXT COLLATE "C" PRIMARY KEY, at BIGINT NOT NULL);
 CREATE TABLE configured_hold (target TEXT NOT NULL, until BIGINT);
 
 CREATE TABLE grace (

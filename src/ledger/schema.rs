@@ -197,6 +197,9 @@ CREATE TABLE key_refusal (access_key TEXT NOT NULL, whole TEXT NOT NULL, at INTE
 INSERT INTO key_refusal SELECT fingerprint, '', until - 900000000, NULL FROM blocked_key;
 INSERT INTO key_refusal SELECT fingerprint, '', until - 900000000, NULL FROM blocked_key;
 DROP TABLE blocked_key;
+
+-- Notifications: what people were notified of once, as the end of a hold, and when.
+CREATE TABLE notified (what TEXT PRIMARY KEY, at INTEGER NOT NULL) STRICT, WITHOUT ROWID;
 ";
 
 /// The tables of the newest format, as PostgreSQL has them.

@@ -151,39 +151,43 @@ impl Reader {
         )
     }
 
-    /// One secret, without the line end an editor leaves.
     fn secret_file(&self, path: &Path) -> Result<String, AuthError> {
-        let path = if path.is_absolute() {
-            path.to_owned()
-        } else {
-            let directory = self.var("CREDENTIALS_DIRECTORY").ok_or_else(|| {
-                AuthError::Missing(format!(
-                    "{} is a relative name, but $CREDENTIALS_DIRECTORY is not set (LoadCredential= in the unit sets it)",
-                    path.display()
-                ))
-            })?;
-            Path::new(&directory).join(path)
-        };
-        let text = read_guarded(&path)?;
-        let secret = text.trim_end_matches(['\r', '\n']);
-        if secret.is_empty() || secret.contains(char::is_control) {
-            let what = if secret.is_empty() {
-                "is empty"
-            } else {
-                "holds more than one line"
-            };
-            return Err(AuthError::Missing(format!(
-                "{} {what}; it should hold one secret",
-                path.display()
-            )));
-        }
-        Ok(secret.to_owned())
+        read_secret(path, &self.env)
     }
 
     /// A variable that is set and not empty.
     fn var(&self, name: &str) -> Option<String> {
         (self.env)(name).filter(|value| !value.is_empty())
     }
+}
+
+/// One secret from a file, without the line end an editor leaves. A relative name is taken in `$CREDENTIALS_DIRECTORY`.
+pub(crate) fn read_secret(path: &Path, env: &Env) -> Result<String, AuthError> {
+    let path = if path.is_absolute() {
+        path.to_owned()
+    } else {
+        let directory = env("CREDENTIALS_DIRECTORY").filter(|value| !value.is_empty()).ok_or_else(|| {
+            AuthError::Missing(format!(
+                "{} is a relative name, but $CREDENTIALS_DIRECTORY is not set (LoadCredential= in the unit sets it)",
+                path.display()
+            ))
+        })?;
+        Path::new(&directory).join(path)
+    };
+    let text = read_guarded(&path)?;
+    let secret = text.trim_end_matches(['\r', '\n']);
+    if secret.is_empty() || secret.contains(char::is_control) {
+        let what = if secret.is_empty() {
+            "is empty"
+        } else {
+            "holds more than one line"
+        };
+        return Err(AuthError::Missing(format!(
+            "{} {what}; it should hold one secret",
+            path.display()
+        )));
+    }
+    Ok(secret.to_owned())
 }
 
 /// Reads a secret file, unless somebody who must not may have written it.

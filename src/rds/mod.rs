@@ -39,6 +39,12 @@ pub use deletion_permit::{BEGINS_WITHIN, Delay, DeletionPermit, IntendedAt};
 pub use error::{Cause, Class, Error, Place, Said};
 pub use key_lockout::{KeyLockout, OnRefusal, Refusal};
 pub use pagination::LIMIT as PAGE;
+// What other requests of this program share with those to the API: TLS, proxy, waits, secret files.
+pub(crate) use credential_sources::read_secret;
+pub(crate) use proxy::variable as proxy_variable;
+pub(crate) use request::back_off;
+pub(crate) use response::retry_after;
+pub(crate) use transport::client as http_client;
 
 use crate::retention::{BackupId, Engine, Instance, Outcome, ProjectName};
 

@@ -11,7 +11,7 @@ use super::transport::is_loopback;
 
 /// The variable that names the proxy for this endpoint, if any does. `Err` when its value cannot be used; the value, which may hold a
 /// password, is never shown.
-pub(super) fn variable(endpoint: &Url, env: &Env) -> Result<Option<&'static str>, String> {
+pub(crate) fn variable(endpoint: &Url, env: &Env) -> Result<Option<&'static str>, String> {
     if is_loopback(endpoint) {
         return Ok(None);
     }

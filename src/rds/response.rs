@@ -119,7 +119,7 @@ pub(super) fn http_date(text: &str, now: DateTime<Utc>) -> Option<DateTime<Utc>>
 }
 
 /// `Retry-After`: seconds or an HTTP date, never more than a minute.
-pub(super) fn retry_after(text: &str, now: DateTime<Utc>) -> Option<Duration> {
+pub(crate) fn retry_after(text: &str, now: DateTime<Utc>) -> Option<Duration> {
     let text = text.trim();
     let wait = if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
         Duration::from_secs(text.parse().unwrap_or(u64::MAX))

@@ -134,8 +134,8 @@ pub(super) async fn body(answer: &mut reqwest::Response, most: usize) -> Result<
     Ok((body, true))
 }
 
-/// A client for one endpoint.
-fn client(endpoint: &Url, timeout: Duration, pooled: bool) -> Result<reqwest::Client, reqwest::Error> {
+/// A client for one endpoint: TLS, proxy and redirects as for every request of this program.
+pub(crate) fn client(endpoint: &Url, timeout: Duration, pooled: bool) -> Result<reqwest::Client, reqwest::Error> {
     let mut builder = builder()
         .connect_timeout(CONNECT_TIMEOUT)
         .timeout(timeout)

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 const LAYERS: [&[&str]; 6] = [
     &["retention"],
     &["config", "rds", "ledger", "telemetry"],
-    &["run"],
+    &["run", "notify"],
     &["operations", "status"],
     &["daemon", "web"],
     &["cli", "main"],

@@ -273,6 +273,7 @@ const TABLES: &[(&str, bool)] = &[
     ("grace", false),
     ("configured_hold", false),
     ("key_refusal", false),
+    ("notified", false),
     ("seen_instance", false),
     ("seen_backup", false),
     ("last_listing", false),

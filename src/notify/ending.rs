@@ -1,0 +1,73 @@
+//! Holds and freezes that end soon.
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use crate::config::Config;
+use crate::ledger::{PlacedFreeze, freeze_key, hold_key};
+use crate::retention::{Hold, HoldTarget};
+
+/// Within this time.
+const SOON: TimeDelta = TimeDelta::days(7);
+
+/// A hold or freeze that ends soon.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EndingSoon {
+    /// It and its end, as it is known by: another end is news.
+    pub key: String,
+    /// What people call it: `hold h3`, `freeze of the configuration`.
+    pub what: String,
+    /// Why it was placed.
+    pub reason: String,
+    /// Who asked for it.
+    pub owner: Option<String>,
+    /// When it ends.
+    pub until: DateTime<Utc>,
+}
+
+/// Those of the configuration and those placed by command.
+pub fn ending_soon(config: &Config, placed: &[Hold], freezes: &[PlacedFreeze], now: DateTime<Utc>) -> Vec<EndingSoon> {
+    let soon = |until: Option<DateTime<Utc>>| until.filter(|until| *until > now && *until - now <= SOON);
+    let holds = config.holds.iter().chain(placed).filter_map(|hold| {
+        let id = hold.id.as_deref().unwrap_or_default();
+        Some(EndingSoon {
+            key: format!("{} {id}", hold_key(hold)),
+            what: hold_name(hold),
+            reason: hold.reason.clone(),
+            owner: hold.owner.clone(),
+            until: soon(hold.until)?,
+        })
+    });
+    let configured = config.freeze.iter().map(|freeze| (freeze, ""));
+    let placed = freezes.iter().map(|placed| (&placed.freeze, placed.id.as_str()));
+    let freezes = configured.chain(placed).filter_map(|(freeze, id)| {
+        Some(EndingSoon {
+            key: format!("{} {id}", freeze_key(freeze)),
+            what: if id.is_empty() {
+                "freeze of the configuration".to_owned()
+            } else {
+                format!("freeze {id}")
+            },
+            reason: freeze.reason.clone(),
+            owner: None,
+            until: soon(freeze.until)?,
+        })
+    });
+    holds.chain(freezes).collect()
+}
+
+/// Its id, else what it holds.
+fn hold_name(hold: &Hold) -> String {
+    match (&hold.id, &hold.target) {
+        (Some(id), _) => format!("hold {id}"),
+        (None, HoldTarget::Backup(id)) => format!("hold on backup {id}"),
+        (None, HoldTarget::Matching { instance, name }) => {
+            let name = name.as_ref().map(|name| format!(" named {}", name.as_str()));
+            let instance = instance.as_ref().map(|id| format!(" of instances {}", id.as_str()));
+            format!(
+                "hold on backups{}{}",
+                name.unwrap_or_default(),
+                instance.unwrap_or_default()
+            )
+        }
+    }
+}
