@@ -1,7 +1,11 @@
 //! `apply`: one run now, as the daemon would do it. For cron jobs and hands.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+use chrono::{DateTime, Utc};
+use tokio::sync::watch;
 
 use super::args::{ApplyArgs, Format, Global};
 use super::failure::{CommandResult, Failure};
@@ -11,7 +15,8 @@ use super::output::row_buffer::BufferedRows;
 use super::output::show_report::show_report;
 use super::{context, follow, metrics_file, plan};
 use crate::config::Config;
-use crate::ledger;
+use crate::ledger::Ledger;
+use crate::notify::{Notifier, ending_soon};
 use crate::operations::ProcessContext;
 use crate::operations::apply::ApplyState;
 use crate::operations::context::needs_projects;
@@ -19,11 +24,16 @@ use crate::retention::report::RunResult;
 use crate::retention::{PolicyName, Refusal, RunReport};
 use crate::run::{self, Purpose, RunRequest};
 use crate::status::process_metrics::{self, PastRuns};
-use crate::status::warn_if_new;
-use crate::telemetry::{self, Metrics};
+use crate::status::{LastRun, warn_if_new};
+use crate::telemetry;
+use crate::wording::error_chain;
 
 /// A run that takes longer leaves the rest to the next one.
 const BUDGET: Duration = Duration::from_secs(4 * 3_600);
+/// What is queued for `notify` when the run has ended has this long to be delivered.
+const NOTIFY: Duration = Duration::from_secs(10);
+/// The same once a stop was requested.
+const NOTIFY_ON_STOP: Duration = Duration::from_secs(3);
 
 pub(super) fn apply(args: &ApplyArgs, global: &Global) -> CommandResult {
     let config = context::own_configuration(global)?;
@@ -34,12 +44,28 @@ pub(super) fn apply(args: &ApplyArgs, global: &Global) -> CommandResult {
     args.metrics_file.as_deref().map_or(Ok(()), metrics_file::check)?;
     run::check_policy_names(plan::policies(&args.policies).as_deref(), &config)?;
     let told = BufferedRows::default();
-    let report = context::block_on(1, run_once(args, &config, &told))?;
-    show_report(&report, &told, Kind::Apply, &args.show, global)
+    context::block_on(1, async {
+        let mut stop = context::stop_signal()?;
+        let mut notifier = Notifier::new(&config.notify, global.invocation());
+        let ran = run_once(args, &config, &told, stop.clone(), &mut notifier).await;
+        // Shown first: no result waits for a message.
+        let shown = ran.and_then(|report| show_report(&report, &told, Kind::Apply, &args.show, global));
+        let is_stopped = *stop.borrow();
+        tokio::select! {
+            () = notifier.close(if is_stopped { NOTIFY_ON_STOP } else { NOTIFY }) => {}
+            _ = stop.wait_for(|stop| *stop), if !is_stopped => {}
+        }
+        shown
+    })
 }
 
-async fn run_once(args: &ApplyArgs, config: &Arc<Config>, told: &BufferedRows) -> Result<RunReport, Failure> {
-    let mut stop = context::stop_signal()?;
+async fn run_once(
+    args: &ApplyArgs,
+    config: &Arc<Config>,
+    told: &BufferedRows,
+    mut stop: watch::Receiver<bool>,
+    notifier: &mut Notifier,
+) -> Result<RunReport, Failure> {
     let started_at = crate::clock::now();
     let policies = plan::policies(&args.policies);
     let state = ApplyState::open(config, policies.as_deref(), !args.no_wait, &mut stop, started_at).await?;
@@ -69,20 +95,28 @@ async fn run_once(args: &ApplyArgs, config: &Arc<Config>, told: &BufferedRows) -
         trigger: "apply",
         budget: BUDGET,
     };
+    let policies = request.policies.clone();
+    let policies = policies.unwrap_or_else(|| config.policies.iter().map(|entry| entry.policy.name.clone()).collect());
+    let frozen = frozen_before(config, &ledger, request.now);
+    notifier.run_starts(&policies, request.now);
     let begun = Instant::now();
     let report = run::run(&request, &context).await;
     progress.finish();
     let report = match report {
         Ok(report) => report,
-        Err(run::Error::Ledger(error)) if error.is_lost() => {
-            if let Some(file) = &args.metrics_file {
-                observe_loss(&metrics, &request, config, &error, begun.elapsed());
+        Err(error) => {
+            let report = failed_report(&policies, request.now, config, &error);
+            notifier.run_ended(&report, &|_| None, Some(&error_chain(&error)));
+            if let (true, Some(file)) = (is_lost(&error), &args.metrics_file) {
+                metrics.observe_run(&report, begun.elapsed());
+                metrics.ledger_rewound(true);
                 metrics_file::write(&metrics, file)?;
             }
             return Err(error.into());
         }
-        Err(error) => return Err(error.into()),
     };
+    notifier.run_ended(&report, &|policy| frozen.get(policy).copied(), None);
+    notify_of_ends(notifier, config, &ledger);
     // Table and JSON say all of it already, the ledger's head included; the line is for those who asked for logs.
     if tracing::enabled!(tracing::Level::INFO) {
         telemetry::run_line(&report);
@@ -97,16 +131,36 @@ async fn run_once(args: &ApplyArgs, config: &Arc<Config>, told: &BufferedRows) -
     Ok(report)
 }
 
-/// Counts a run that lost its state as refused.
-fn observe_loss(metrics: &Metrics, request: &RunRequest, config: &Config, error: &ledger::Error, took: Duration) {
-    let ran = |name: &PolicyName| request.policies.as_ref().is_none_or(|only| only.contains(name));
+/// When the last run of each policy was, where a freeze held it back.
+fn frozen_before(config: &Config, ledger: &Ledger, now: DateTime<Utc>) -> BTreeMap<PolicyName, DateTime<Utc>> {
+    if config.notify.is_empty() {
+        return BTreeMap::new();
+    }
+    // What cannot be read is news once more.
+    let runs = ledger.last_runs(now).unwrap_or_default().into_iter();
+    runs.filter_map(|(policy, last)| Some((policy, LastRun::remembered(last.finished)?.frozen_at()?)))
+        .collect()
+}
+
+/// Sends which holds and freezes end soon; the run is not held up by a ledger that fails now.
+fn notify_of_ends(notifier: &mut Notifier, config: &Config, ledger: &Arc<Ledger>) {
+    let now = crate::clock::now();
+    if let (Ok(holds), Ok(freezes)) = (ledger.active_holds(now), ledger.freezes()) {
+        notifier.ending(&ending_soon(config, &holds, &freezes, now), now, ledger);
+    }
+}
+
+fn is_lost(error: &run::Error) -> bool {
+    matches!(error, run::Error::Ledger(error) if error.is_lost())
+}
+
+/// A run that made no report: it failed, or, where it lost its state, was refused.
+fn failed_report(ran: &[PolicyName], at: DateTime<Utc>, config: &Config, error: &run::Error) -> RunReport {
     let policies = config.policies.iter().map(|entry| &*entry.policy);
-    let times = (request.now, crate::clock::now());
-    let refusal = Refusal::Ledger {
+    let policies = policies.filter(|policy| ran.contains(&policy.name));
+    let refusal = is_lost(error).then(|| Refusal::Ledger {
         message: error.to_string(),
-    };
-    let policies = policies.filter(|policy| ran(&policy.name));
-    let report = RunReport::failed_report(policies, times, RunResult::Refused, Some(&refusal));
-    metrics.observe_run(&report, took);
-    metrics.ledger_rewound(true);
+    });
+    let result = refusal.as_ref().map_or(RunResult::Failed, |_| RunResult::Refused);
+    RunReport::failed_report(policies, (at, crate::clock::now()), result, refusal.as_ref())
 }

@@ -17,7 +17,7 @@ pub use self::values::{Color, Format, LogFormat, LogLevel};
 use crate::config::zones::ZoneSource;
 
 /// Where the configuration is when nobody says otherwise.
-pub const DEFAULT_CONFIG: &str = "/etc/rds-retentiond/config.yaml";
+pub use crate::wording::remedy::DEFAULT_CONFIG;
 
 const AFTER_HELP: &str = "\
 A first look, with nothing to configure:
@@ -143,12 +143,7 @@ impl Global {
 
     /// How to call this program again with the same configuration, for the commands that messages name.
     pub fn invocation(&self) -> String {
-        if self.config.as_os_str() == DEFAULT_CONFIG {
-            "rds-retentiond".to_owned()
-        } else {
-            let file = self.config.to_string_lossy();
-            format!("rds-retentiond --config {}", super::sentences::shell_word(&file))
-        }
+        crate::wording::remedy::program(&self.config)
     }
 }
 

@@ -22,7 +22,7 @@ pub(super) fn check(args: &CheckArgs, global: &Global) -> CommandResult {
     } else {
         Vec::new()
     };
-    let checked = operation::check(&config, projects, crate::clock::now());
+    let mut checked = operation::check(&config, projects, crate::clock::now());
     if !checked.good {
         if args.format == Format::Table {
             // Says them.
@@ -30,13 +30,22 @@ pub(super) fn check(args: &CheckArgs, global: &Global) -> CommandResult {
         }
         return bad(&checked);
     }
+    if args.notify_test {
+        checked.notify = Some(context::block_on(1, async {
+            Ok(operation::test_notifications(&config).await)
+        })?);
+    }
+    let tested = checked.notify.iter().flatten();
+    let unsent = tested
+        .filter(|tested| tested.error.is_some())
+        .map(|_| exit::UNAVAILABLE);
     let failed = checked
         .projects
         .iter()
         .filter_map(|project| project.found.as_ref().err());
     let failed = failed.map(Failure::code_of_api);
     let strict = (args.strict && checked.warnings() > 0).then_some(exit::CONFIGURATION);
-    let code = exit::combine(failed.chain(strict));
+    let code = exit::combine(failed.chain(unsent).chain(strict));
     let mut out = Out::of(args.format, global.color);
     let written = match args.format {
         Format::Json => json::write(&mut out, &checked),

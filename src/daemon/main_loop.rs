@@ -34,11 +34,13 @@ use super::systemd::Systemd;
 use super::ticker::Ticker;
 use super::timing::Timing;
 use crate::config::{Config, Environment, PolicyEntry, file_fingerprints, fingerprint};
+use crate::notify::Notifier;
 use crate::rds::{KeyLockout, Observer};
 use crate::retention::{Hold, PolicyName, Refusal};
 use crate::run::Projects;
 use crate::status::{SharedLedger, SharedStatus, process_metrics};
 use crate::telemetry::Metrics;
+use crate::wording::remedy::program;
 
 /// The loop wakes at least this often: for a clock that was set, a host that was suspended, a change of the files without
 /// an event.
@@ -104,12 +106,13 @@ pub struct MainLoop {
     /// The files of the configuration applied last, as they were then.
     fingerprints: BTreeMap<PathBuf, Option<u64>>,
 
+    notifier: Notifier,
     systemd: Systemd,
     next_heartbeat: Instant,
     next_watchdog: Option<Instant>,
     next_holds_check: Option<DateTime<Utc>>,
-    /// Holds with a logged warning.
-    warned_holds: HashSet<String>,
+    /// Holds and freezes whose end was warned of.
+    warned_of_end: HashSet<String>,
     started_at: DateTime<Utc>,
     /// Interrupted runs of earlier processes that were counted.
     counted_interruptions: HashSet<(PolicyName, DateTime<Utc>)>,
@@ -144,6 +147,7 @@ impl MainLoop {
         let status = Arc::new(SharedStatus::new(metrics.clone(), ledger.clone(), in_force, now));
         status.state().loaded_at = Some(now);
         let files_changed = Arc::new(Notify::new());
+        let notifier = Notifier::new(&applied.notify, program(&applied.path));
         let systemd = Systemd::new();
         let start = Instant::now();
         Ok(Self {
@@ -179,10 +183,11 @@ impl MainLoop {
             reload: None,
             reload_request: None,
             held_edit: None,
+            notifier,
             systemd,
             next_heartbeat: start + HEARTBEAT,
             next_holds_check: None,
-            warned_holds: HashSet::new(),
+            warned_of_end: HashSet::new(),
             started_at: now,
             counted_interruptions: HashSet::new(),
         })

@@ -26,6 +26,7 @@ fn ended(at: DateTime<Utc>) -> LastBegun {
     LastBegun {
         at,
         is_interrupted: false,
+        is_killed: false,
     }
 }
 
@@ -250,6 +251,7 @@ fn a_run_that_was_interrupted_is_made_up_for_once_and_only_where_that_is_wanted(
     let last = |is_interrupted| LastBegun {
         at: started,
         is_interrupted,
+        is_killed: is_interrupted,
     };
     for (catch_up, is_interrupted, wanted) in [(true, true, true), (true, false, false), (false, true, false)] {
         let timing = Timing {

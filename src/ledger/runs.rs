@@ -88,6 +88,8 @@ pub struct LastBegun {
     pub at: DateTime<Utc>,
     /// It was interrupted, so that its own tick is to be made up for.
     pub is_interrupted: bool,
+    /// Its process was killed, so that nobody heard of its end.
+    pub is_killed: bool,
 }
 
 /// A run that a killed process left open.
@@ -261,6 +263,7 @@ impl Ledger {
         let counts = |run: &&RunRow| !(run.is_interrupted() && run.cause == "apply");
         Ok(last.iter().find(counts).map(|run| LastBegun {
             at: run.started_at,
+            is_killed: run.interrupted_by() == Some(KILLED),
             // Once: what kills each run that makes up for it must not make the next.
             is_interrupted: run.is_interrupted()
                 && (run.cause.as_str(), run.interrupted_by()) != ("catch-up", Some(KILLED)),

@@ -240,12 +240,11 @@ mod tests {
         }
     }
 
-    fn events(messages: &RunMessages) -> Vec<(&str, &'static str)> {
-        let of = |message| {
-            let Message { policy, event, .. } = message;
+    fn events(messages: &RunMessages) -> Vec<(String, &'static str)> {
+        let of = |message: &Message| {
             (
-                policy.as_ref().map_or("", |policy: &PolicyName| policy.as_str()),
-                *event,
+                message.policy.as_ref().map_or_else(String::new, ToString::to_string),
+                message.event,
             )
         };
         messages.each.iter().map(of).collect()
@@ -284,7 +283,7 @@ mod tests {
             },
         }];
         let first = ended(&frozen, None);
-        assert_eq!(events(&first), [("p", "frozen")]);
+        assert_eq!(events(&first), [("p".to_owned(), "frozen")]);
         assert_eq!(first.each[0].command.as_deref(), Some("rds-retentiond thaw f1"));
         // The run is of a Wednesday.
         for (before, is_news) in [
@@ -305,7 +304,7 @@ mod tests {
         refused.policies[0].refusals = vec![Refusal::MaxDeletions { planned: 9, limit: 8 }];
         refused.policies[0].digest = Some("c0ffee".to_owned());
         let messages = ended(&refused, None);
-        assert_eq!(events(&messages), [("p", "refused")]);
+        assert_eq!(events(&messages), [("p".to_owned(), "refused")]);
         let command = "rds-retentiond approve p --plan c0ffee";
         assert_eq!(messages.each[0].command.as_deref(), Some(command));
         assert!(messages.ping.unwrap().message.contains(command));
@@ -326,7 +325,10 @@ mod tests {
             settled(Fate::Returned),
         ];
         let messages = ended(&report, None);
-        assert_eq!(events(&messages), [("p", "success"), ("gone", "returned")]);
+        assert_eq!(
+            events(&messages),
+            [("p".to_owned(), "success"), ("gone".to_owned(), "returned")]
+        );
         assert_eq!(messages.each[1].sent["returned"], 2);
     }
 }

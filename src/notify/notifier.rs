@@ -1,5 +1,6 @@
 //! The queues: one for each target, with a task that empties it.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -47,6 +48,8 @@ pub struct Notifier {
     program: String,
     queues: Vec<Queue>,
     counts: Arc<Counts>,
+    /// What this process has asked the ledger to take note of.
+    noted: HashSet<String>,
     tasks: JoinSet<()>,
 }
 
@@ -76,6 +79,7 @@ impl Notifier {
         }
         self.targets = targets.to_vec();
         self.queues.clear();
+        self.reap();
         for (nth, target) in targets.iter().enumerate() {
             let (sender, messages) = mpsc::channel(WAITING);
             let queue = Queue {
@@ -121,9 +125,12 @@ impl Notifier {
     }
 
     /// Sends what the ledger has not taken note of before. In a task: a disk may be slow.
-    fn once(&mut self, news: Vec<(String, RunMessages)>, ledger: &Arc<Ledger>) {
-        while self.tasks.try_join_next().is_some() {}
-        if news.is_empty() || self.queues.is_empty() {
+    fn once(&mut self, mut news: Vec<(String, RunMessages)>, ledger: &Arc<Ledger>) {
+        self.reap();
+        // What nobody wants is not noted: a target that is added later hears of it.
+        let wanted = |messages: &RunMessages| self.queues.iter().any(|queue| queue.wanted(messages).next().is_some());
+        news.retain(|(key, messages)| wanted(messages) && self.noted.insert(key.clone()));
+        if news.is_empty() {
             return;
         }
         let (queues, ledger) = (self.queues.clone(), Arc::clone(ledger));
@@ -147,6 +154,11 @@ impl Notifier {
         });
     }
 
+    /// Forgets tasks that have ended.
+    fn reap(&mut self) {
+        while self.tasks.try_join_next().is_some() {}
+    }
+
     /// Waits for what is queued, but not longer than this; the rest is dropped.
     pub async fn close(&mut self, within: Duration) {
         self.queues.clear();
@@ -166,18 +178,21 @@ impl Notifier {
 /// Puts each message into the queues of those who want it.
 fn offer(queues: &[Queue], messages: &RunMessages) {
     for queue in queues {
-        let wants = |message: &&Message| message.on.is_none_or(|on| queue.target.on.contains(&on));
-        let wanted: Vec<&Message> = match queue.target.format {
-            NotifyFormat::Ping => messages.ping.iter().filter(wants).collect(),
-            NotifyFormat::Json | NotifyFormat::Slack | NotifyFormat::Teams => {
-                messages.each.iter().filter(wants).collect()
-            }
-        };
-        wanted.into_iter().for_each(|message| queue.push(message.clone()));
+        queue.wanted(messages).for_each(|message| queue.push(message.clone()));
     }
 }
 
 impl Queue {
+    /// The messages that its target gets.
+    fn wanted<'m>(&self, messages: &'m RunMessages) -> impl Iterator<Item = &'m Message> {
+        let of = match self.target.format {
+            NotifyFormat::Ping => messages.ping.as_slice(),
+            NotifyFormat::Json | NotifyFormat::Slack | NotifyFormat::Teams => &messages.each,
+        };
+        of.iter()
+            .filter(|message| message.on.is_none_or(|on| self.target.on.contains(&on)))
+    }
+
     fn push(&self, message: Message) {
         self.counts.waiting.fetch_add(1, Ordering::Relaxed);
         if let Err(error) = self.sender.try_send(message) {

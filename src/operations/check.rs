@@ -13,6 +13,7 @@ use super::context::{self, no_observer};
 use super::error::Error;
 use crate::config::zones::ZoneSource;
 use crate::config::{Config, PolicyEntry, Problem};
+use crate::notify::{TestedTarget, test_targets};
 use crate::rds::{self, Client};
 use crate::retention::policy::Knowledge;
 use crate::retention::report::Overlap;
@@ -45,6 +46,9 @@ pub struct Checked {
     pub configured_projects: usize,
     /// What each project holds, where they were asked.
     pub projects: Vec<ReachedProject>,
+    /// How the test messages went, where they were asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub notify: Option<Vec<TestedTarget>>,
 }
 
 /// A policy on one line.
@@ -156,6 +160,7 @@ impl Checked {
             notices: Vec::new(),
             configured_projects: 0,
             projects: Vec::new(),
+            notify: None,
         }
     }
 
@@ -201,6 +206,7 @@ pub fn check(config: &Config, projects: Vec<ReachedProject>, now: DateTime<Utc>)
         notices: notices(config, now).into_iter().chain(unread).collect(),
         configured_projects: config.projects.len(),
         projects,
+        notify: None,
     }
 }
 
@@ -246,6 +252,11 @@ pub async fn reach_projects(config: &Arc<Config>) -> Result<Vec<ReachedProject>,
     }
     reached.sort_by(|a, b| a.project.cmp(&b.project));
     Ok(reached)
+}
+
+/// Sends a test message to each target of `notify`.
+pub async fn test_notifications(config: &Config) -> Vec<TestedTarget> {
+    test_targets(&config.notify).await
 }
 
 /// The instances, after proving that the backups of one of them may be listed. Whether deletion is allowed cannot be

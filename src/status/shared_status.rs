@@ -137,6 +137,12 @@ impl SharedStatus {
         self.ledger_view().placed_holds.clone()
     }
 
+    /// The same with the freezes.
+    pub fn placed_holds_and_freezes(&self) -> (Vec<Hold>, Vec<PlacedFreeze>) {
+        let view = self.ledger_view();
+        (view.placed_holds.clone(), view.freezes.clone())
+    }
+
     /// The main loop is alive.
     pub fn main_loop_alive(&self) {
         *self.loop_alive_at.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();

@@ -263,6 +263,12 @@ impl LastRun {
         }
     }
 
+    /// When it began, if a freeze held it back.
+    pub fn frozen_at(&self) -> Option<DateTime<Utc>> {
+        let is_frozen = self.refusal.as_ref().is_some_and(|refusal| refusal.limit == "freeze");
+        is_frozen.then_some(self.at)
+    }
+
     /// From what the ledger remembers; `None` for a run that did not finish.
     pub fn remembered(row: RunRow) -> Option<Self> {
         let numbers = row.summary.unwrap_or_default();

@@ -2,9 +2,22 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::path::Path;
 
 use super::sanitize::clean;
 use crate::retention::{FreezeSources, Refusal};
+
+/// The configuration's usual place, which commands need not name.
+pub const DEFAULT_CONFIG: &str = "/etc/rds-retentiond/config.yaml";
+
+/// How commands call this program with the same configuration.
+pub fn program(config: &Path) -> String {
+    if config == Path::new(DEFAULT_CONFIG) {
+        "rds-retentiond".to_owned()
+    } else {
+        format!("rds-retentiond --config {}", shell_word(&config.to_string_lossy()))
+    }
+}
 
 /// What to do about a refusal. Not escaped.
 #[derive(Clone, Debug, PartialEq, Eq)]

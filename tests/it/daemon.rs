@@ -8,6 +8,7 @@ mod grace;
 mod http;
 mod interrupted;
 mod lost_state;
+mod notifications;
 mod runs;
 mod slow_ledger;
 mod systemd;

@@ -34,6 +34,9 @@ pub struct CheckArgs {
     /// Also reach every project with its credentials, and say what it may do there.
     #[arg(long)]
     pub online: bool,
+    /// Also send a test message to each target of `notify`, and say what it answered.
+    #[arg(long)]
+    pub notify_test: bool,
     /// Warnings are errors.
     #[arg(long)]
     pub strict: bool,

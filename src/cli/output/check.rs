@@ -8,6 +8,7 @@ use super::super::sentences::{clean, count};
 use super::theme::{BOLD, Theme};
 use super::wrap::paragraph;
 use crate::config::Problem;
+use crate::notify::TestedTarget;
 use crate::operations::check::{Checked, ReachedProject};
 use crate::retention::PolicyName;
 
@@ -24,6 +25,9 @@ pub(in crate::cli) fn draw(out: &mut dyn Write, theme: &Theme, checked: &Checked
     for project in &checked.projects {
         writeln!(out)?;
         draw_project(out, theme, project)?;
+    }
+    if let Some(tested) = &checked.notify {
+        draw_tested_targets(out, theme, tested)?;
     }
     let warnings = checked.warnings();
     if warnings > 0 {
@@ -135,6 +139,37 @@ fn draw_project(out: &mut dyn Write, theme: &Theme, project: &ReachedProject) ->
     for instance in &found.unmanaged {
         let (name, id) = (clean(&instance.name), clean(instance.id.as_str()));
         warning(out, &format!("no policy covers {name} ({id})"))?;
+    }
+    Ok(())
+}
+
+/// A line for each target; of its URL only scheme and host.
+fn draw_tested_targets(out: &mut dyn Write, theme: &Theme, tested: &[TestedTarget]) -> io::Result<()> {
+    writeln!(out)?;
+    if tested.is_empty() {
+        let text = "notify: the configuration has no target, so no test message was sent";
+        return paragraph(out, theme, 0, 2, Style::new(), text);
+    }
+    for target in tested {
+        let host = target
+            .host
+            .as_ref()
+            .map_or_else(String::new, |host| format!(" {}", clean(host)));
+        let start = format!("#{} {}{host}", target.target, target.format.as_str());
+        match (&target.error, target.status) {
+            (None, Some(status)) => paragraph(out, theme, 0, 2, Style::new(), &format!("{start}: {status}"))?,
+            (error, _) => {
+                let why = clean(error.as_deref().unwrap_or("no answer"));
+                paragraph(
+                    out,
+                    theme,
+                    0,
+                    2,
+                    AnsiColor::Red.on_default(),
+                    &format!("{start}: FAILED: {why}"),
+                )?;
+            }
+        }
     }
     Ok(())
 }

@@ -12,10 +12,14 @@ use super::MainLoop;
 const DRAIN: Duration = Duration::from_secs(25);
 /// An aborted task has this long to end.
 const ABORT: Duration = Duration::from_secs(2);
+/// Notifications have this long to be delivered, and end within this of the stop, whatever the runs took.
+const NOTIFY: Duration = Duration::from_secs(3);
+const NOTIFY_UNTIL: Duration = Duration::from_secs(28);
 
 impl MainLoop {
     /// Lets the runs in progress finish their current batches.
     pub(super) async fn drain(mut self) -> Ended {
+        let stopped = Instant::now();
         Systemd::stopping();
         self.status.state().stopping = true;
         if let Some(reload) = self.reload.take() {
@@ -38,6 +42,8 @@ impl MainLoop {
             ended = Ended::Aborted;
             self.join_runs(ABORT).await;
         }
+        let left = NOTIFY_UNTIL.saturating_sub(stopped.elapsed());
+        self.notifier.close(NOTIFY.min(left)).await;
         self.ticker.stop().await;
         self.ledger_probe.close().await;
         tracing::info!("stopped");

@@ -52,7 +52,7 @@ impl MainLoop {
             self.metrics.ledger_rewound(false);
             self.status.state().state_problem = None;
         }
-        self.warn_of_expiring_holds(now);
+        self.warn_of_what_ends(now);
     }
 
     pub(super) fn ledger_failed(&mut self, error: &Error) {
@@ -79,6 +79,9 @@ impl MainLoop {
             && self.counted_interruptions.insert((policy.clone(), last.at))
         {
             self.metrics.run_interrupted(policy);
+        }
+        if let (true, Some(ledger)) = (last.is_killed, self.ledger_probe.ledger()) {
+            self.notifier.run_interrupted(policy, last.at, &ledger);
         }
         if self.scheduler.catch_up(policy, last, now) {
             let why = if last.is_interrupted {

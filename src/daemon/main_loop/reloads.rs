@@ -149,6 +149,7 @@ impl MainLoop {
         self.discard_held_edit();
         self.config_watch.writers().forget_closed();
         self.applied = Arc::clone(new);
+        self.notifier.configure(&new.notify);
         self.fingerprints = file_fingerprints(&new.files);
         // Metrics first: a reader that sees the new policies finds their series.
         process_metrics::set_series(&self.metrics, new);

@@ -16,6 +16,7 @@ use crate::retention::{Mode, Policy, PolicyName, Refusal, RunReport};
 use crate::run::{ReportDetail, RunContext};
 use crate::status::{LastRun, process_metrics};
 use crate::telemetry;
+use crate::wording::error_chain;
 
 /// Of fleets up to this many backups, as far as the last runs tell, every decision is kept in memory for the page; of larger
 /// fleets only numbers.
@@ -75,6 +76,7 @@ impl MainLoop {
                 trigger = run_task.run.trigger.as_str(),
                 "run begins"
             );
+            self.notifier.run_starts(&run_task.run.policies, run_task.at);
             let running = run_task.run.policies.iter().map(|policy| (policy.clone(), run_task.at));
             self.status.state().running.extend(running);
             self.run_tasks.insert(run_task.id(), run_task);
@@ -97,7 +99,7 @@ impl MainLoop {
                 Some(refusal),
             );
             self.scheduler.finished(run.key);
-            self.record_report(report, Duration::ZERO, false);
+            self.record_report(report, Duration::ZERO, Err(None));
         }
     }
 
@@ -142,11 +144,11 @@ impl MainLoop {
         let took = run_task.started.elapsed();
         let now = (self.clock)();
         let policies = run_task.names();
-        let mut refusal = None;
+        let (mut refusal, mut why) = (None, None);
         let failed_report = match ended.map(|(_, outcome)| outcome) {
             Ok(Ok(report)) => {
                 telemetry::run_line(&report);
-                self.record_report(report, took, true);
+                self.record_report(report, took, Ok(()));
                 None
             }
             Ok(Err(Failed::Stopped | Failed::RanElsewhere)) => None,
@@ -161,6 +163,7 @@ impl MainLoop {
                 }
                 refusal = error.refusal();
                 let result = refusal.as_ref().map_or(RunResult::Failed, |_| RunResult::Refused);
+                why = Some(error_chain(&error));
                 let error: &(dyn std::error::Error + 'static) = &error;
                 tracing::error!(policies, error, "run {}", result.as_str());
                 Some(result)
@@ -181,7 +184,7 @@ impl MainLoop {
         if let Some(result) = failed_report {
             let policies = policies_of(&run_task.run, &run_task.context.config);
             let report = RunReport::failed_report(policies, (run_task.at, now), result, refusal.as_ref());
-            self.record_report(report, took, false);
+            self.record_report(report, took, Err(why.as_deref()));
         }
         process_metrics::show_clock_skew(&self.metrics, &run_task.context.projects);
         self.status.invalidate();
@@ -189,13 +192,17 @@ impl MainLoop {
         self.next_holds_check = None;
     }
 
-    /// Records a report. One that is not whole replaces that of a run that never made one: it tells only how the run ended.
-    fn record_report(&mut self, mut report: RunReport, took: Duration, is_whole: bool) {
+    /// Records a report. One that is not whole replaces that of a run that never made one, and comes with why: it tells only
+    /// how the run ended.
+    fn record_report(&mut self, mut report: RunReport, took: Duration, whole: Result<(), Option<&str>>) {
+        let is_whole = whole.is_ok();
         if !is_whole {
             report.unconfirmed.clone_from(&self.status.state().unconfirmed);
         }
         self.metrics.observe_run(&report, took);
         let mut state = self.status.state();
+        let frozen_before = |policy: &PolicyName| state.last.get(policy)?.frozen_at();
+        self.notifier.run_ended(&report, &frozen_before, whole.err().flatten());
         let config = self.live.borrow().clone();
         let known = |name: &PolicyName| config.policies.iter().any(|entry| entry.policy.name == *name);
         state.instances.extend(report.instances.clone());

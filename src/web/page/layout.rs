@@ -3,10 +3,8 @@
 use std::fmt::Write as _;
 
 use crate::status::Status;
-use crate::wording::remedy::shell_word;
+use crate::wording::remedy;
 
-/// The configuration's usual place, which commands need not name.
-const DEFAULT_CONFIG: &str = "/etc/rds-retentiond/config.yaml";
 /// A longer name from the cloud is cut.
 pub(super) const LONGEST_NAME: usize = 120;
 /// No further instance or backup is added to a page that is this long; the next page has it.
@@ -16,12 +14,7 @@ pub(super) const MAX_ENTRIES: usize = 40;
 
 /// The program as commands on this page call it.
 pub(super) fn program(status: &Status) -> String {
-    let path = status.config.path.to_string_lossy();
-    if path == DEFAULT_CONFIG {
-        "rds-retentiond".to_owned()
-    } else {
-        format!("rds-retentiond --config {}", shell_word(&path))
-    }
+    remedy::program(&status.config.path)
 }
 
 /// A table that scrolls by itself on a narrow screen, also by keyboard. `class` frames it.

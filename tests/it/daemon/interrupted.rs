@@ -7,7 +7,7 @@ use rds_retentiond::simulator::Op;
 use super::*;
 
 /// A schedule of one tick, soon; the next comes in a year.
-fn soon() -> String {
+pub(super) fn soon() -> String {
     let at = clock::now() + TimeDelta::seconds(3);
     let (second, minute, hour) = (at.second(), at.minute(), at.hour());
     format!("{second} {minute} {hour} {} {} *", at.day(), at.month())
