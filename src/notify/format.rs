@@ -62,7 +62,7 @@ fn slack(message: &Message) -> Value {
     let command = message.command.as_deref().map_or_else(String::new, |command| {
         format!("\nWhat to do: `{}`", escaped(&command.replace('`', "'")))
     });
-    json!({"text": format!("rds-retentiond: {}{command}", escaped(&message.message))})
+    json!({"text": format!("rds-retentiond: {}{command}", escaped(&message.words))})
 }
 
 /// The message with one Adaptive Card that webhooks of Workflows take
@@ -70,7 +70,7 @@ fn slack(message: &Message) -> Value {
 fn teams(message: &Message) -> Value {
     // Its text is Markdown: a link needs these two side by side.
     let block = |text: &str| json!({"type": "TextBlock", "text": text.replace("](", "] ("), "wrap": true});
-    let mut blocks = vec![block(&format!("rds-retentiond: {}", message.message))];
+    let mut blocks = vec![block(&format!("rds-retentiond: {}", message.words))];
     blocks.extend(
         message
             .command
@@ -99,7 +99,7 @@ mod tests {
 
     fn message() -> Message {
         Message {
-            message: "a <!channel> & [x](https://evil) \u{202e}".to_owned(),
+            words: "a <!channel> & [x](https://evil) \u{202e}".to_owned(),
             command: Some("rds-retentiond approve `p` --plan c0ffee".to_owned()),
             ..Message::test(DateTime::UNIX_EPOCH)
         }

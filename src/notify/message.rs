@@ -38,13 +38,14 @@ pub(super) struct Message {
     /// What became of what was sent, by the outcome's name.
     pub(super) sent: BTreeMap<String, u64>,
     /// One or two sentences.
-    pub(super) message: String,
+    #[serde(rename = "message")]
+    pub(super) words: String,
     /// What to type, where a command helps.
     pub(super) command: Option<String>,
 }
 
 impl Message {
-    fn new(on: NotifyOn, at: DateTime<Utc>, message: String) -> Self {
+    fn new(on: NotifyOn, at: DateTime<Utc>, words: String) -> Self {
         Self {
             event: on.as_str(),
             on: Some(on),
@@ -54,7 +55,7 @@ impl Message {
             at,
             summary: None,
             sent: BTreeMap::new(),
-            message,
+            words,
             command: None,
         }
     }
@@ -81,8 +82,8 @@ impl Message {
     /// Sentences and what to do.
     pub(super) fn text(&self) -> String {
         match &self.command {
-            Some(command) => format!("{} What to do: {command}", self.message),
-            None => self.message.clone(),
+            Some(command) => format!("{} What to do: {command}", self.words),
+            None => self.words.clone(),
         }
     }
 }
@@ -256,11 +257,11 @@ mod tests {
 
     #[test]
     fn a_dead_mans_switch_hears_success_only_where_every_policy_succeeded() {
+        use RunResult::{Failed, Partial, Refused, Skipped, Success};
         let ping = |results: &[RunResult]| {
             let named: Vec<_> = results.iter().map(|result| ("p", *result)).collect();
             ended(&report(&named), None).ping.map(|message| message.event)
         };
-        use RunResult::{Failed, Partial, Refused, Skipped, Success};
         assert_eq!(ping(&[Success]), Some("success"));
         assert_eq!(ping(&[Success, Skipped]), Some("success"));
         for bad in [Failed, Partial, Refused] {
@@ -307,7 +308,7 @@ mod tests {
         assert_eq!(events(&messages), [("p".to_owned(), "refused")]);
         let command = "rds-retentiond approve p --plan c0ffee";
         assert_eq!(messages.each[0].command.as_deref(), Some(command));
-        assert!(messages.ping.unwrap().message.contains(command));
+        assert!(messages.ping.unwrap().words.contains(command));
     }
 
     #[test]

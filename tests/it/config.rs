@@ -132,7 +132,10 @@ fn the_shipped_examples_load_and_delete_nothing() {
         })
         .collect();
     let full = load_text(&uncommented).unwrap_or_else(|problems| panic!("{problems}"));
-    assert_eq!((full.holds.len(), full.freeze.is_some()), (2, true));
+    assert_eq!(
+        (full.holds.len(), full.freeze.is_some(), full.notify.len()),
+        (2, true, 2)
+    );
     assert!(full.projects[0].project_id.is_some());
 }
 
@@ -151,6 +154,7 @@ fn looks_like_a_key(text: &str) -> bool {
             "enterprise_projects",
             "holds",
             "freeze",
+            "notify",
         ]
         .contains(&word.as_str())
             && text[word.len()..].starts_with(':')
