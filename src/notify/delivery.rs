@@ -7,7 +7,7 @@ use tokio::task::JoinSet;
 use url::Url;
 
 use super::format::{WebhookRequest, request};
-use super::message::Message;
+use super::notification::Notification;
 use crate::config::{NotifyFormat, NotifyTarget, NotifyUrl, notify_url};
 use crate::rds::credentials::process_env;
 use crate::rds::{back_off, http_client, proxy_variable, read_secret, retry_after};
@@ -32,7 +32,7 @@ pub(super) struct NotSent {
 }
 
 /// Sends a message, with up to [`TRIES`] tries.
-pub(super) async fn deliver(target: &NotifyTarget, message: &Message) -> Result<(), NotSent> {
+pub(super) async fn deliver(target: &NotifyTarget, message: &Notification) -> Result<(), NotSent> {
     let mut tried = 1;
     loop {
         match attempt(target, message).await {
@@ -47,7 +47,7 @@ pub(super) async fn deliver(target: &NotifyTarget, message: &Message) -> Result<
 }
 
 /// Sends a message once: scheme and host, and the status. The answer's body is not read.
-async fn attempt(target: &NotifyTarget, message: &Message) -> Result<(String, u16), NotSent> {
+async fn attempt(target: &NotifyTarget, message: &Notification) -> Result<(String, u16), NotSent> {
     let unusable = |host: Option<&str>, why: String| NotSent {
         host: host.map(str::to_owned),
         why,
@@ -131,7 +131,7 @@ fn format_name<S: Serializer>(format: &NotifyFormat, serializer: S) -> Result<S:
 
 /// Sends a test message to every target, each once, all at the same time.
 pub async fn test_targets(targets: &[NotifyTarget]) -> Vec<TestedTarget> {
-    let message = Message::test(crate::clock::now());
+    let message = Notification::test(crate::clock::now());
     let mut tasks = JoinSet::new();
     for (nth, target) in targets.iter().cloned().enumerate() {
         let message = message.clone();

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use url::Url;
 
-use super::message::Message;
+use super::notification::Notification;
 use crate::config::{NotifyFormat, NotifyOn};
 use crate::wording::sanitize;
 
@@ -19,7 +19,7 @@ pub(super) struct WebhookRequest {
 }
 
 /// The request for a message.
-pub(super) fn request(format: NotifyFormat, base: Url, message: &Message) -> WebhookRequest {
+pub(super) fn request(format: NotifyFormat, base: Url, message: &Notification) -> WebhookRequest {
     match format {
         NotifyFormat::Json => of_json(base, message),
         NotifyFormat::Slack => of_json(base, &slack(message)),
@@ -57,7 +57,7 @@ fn ping(mut url: Url, on: Option<NotifyOn>) -> Url {
 
 /// Slack reads `<…>` as links and mentions; `&`, `<` and `>` are all that has to be escaped
 /// (<https://docs.slack.dev/messaging/formatting-message-text>).
-fn slack(message: &Message) -> Value {
+fn slack(message: &Notification) -> Value {
     let escaped = |text: &str| text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
     let command = message.command.as_deref().map_or_else(String::new, |command| {
         format!("\nWhat to do: `{}`", escaped(&command.replace('`', "'")))
@@ -67,7 +67,7 @@ fn slack(message: &Message) -> Value {
 
 /// The message with one Adaptive Card that webhooks of Workflows take
 /// (<https://learn.microsoft.com/microsoftteams/platform/webhooks-and-connectors/how-to/connectors-using>).
-fn teams(message: &Message) -> Value {
+fn teams(message: &Notification) -> Value {
     // Its text is Markdown: a link needs these two side by side.
     let block = |text: &str| json!({"type": "TextBlock", "text": text.replace("](", "] ("), "wrap": true});
     let mut blocks = vec![block(&format!("rds-retentiond: {}", message.words))];
@@ -97,11 +97,11 @@ mod tests {
     use super::*;
     use chrono::DateTime;
 
-    fn message() -> Message {
-        Message {
+    fn message() -> Notification {
+        Notification {
             words: "a <!channel> & [x](https://evil) \u{202e}".to_owned(),
             command: Some("rds-retentiond approve `p` --plan c0ffee".to_owned()),
-            ..Message::test(DateTime::UNIX_EPOCH)
+            ..Notification::test(DateTime::UNIX_EPOCH)
         }
     }
 

@@ -1,6 +1,6 @@
 //! Messages about runs to webhooks and dead man's switches, for those without Alertmanager.
 //!
-//! `message` is what is said, `format` how a target wants it, `delivery` one message to one target, `notifier` the queues.
+//! `notification` is what is said, `format` how a target wants it, `delivery` one message to one target, `notifier` the queues.
 //! A message is never needed for a deletion and never delays one: a target that hangs delays its own messages alone, a full
 //! queue drops, and what is left at the end of the process waits a few seconds at most. Not for sentences (`wording`) nor for
 //! when a run begins or ends (`daemon`, `cli`).
@@ -8,10 +8,10 @@
 mod delivery;
 mod ending;
 mod format;
-mod message;
+mod notification;
 mod notifier;
 
 pub use delivery::{TestedTarget, test_targets};
 pub use ending::{EndingSoon, ending_soon};
-pub use message::FrozenBefore;
+pub use notification::FrozenBefore;
 pub use notifier::Notifier;

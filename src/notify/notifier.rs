@@ -12,7 +12,7 @@ use tokio::time::timeout;
 
 use super::delivery::deliver;
 use super::ending::EndingSoon;
-use super::message::{FrozenBefore, Message, RunMessages};
+use super::notification::{FrozenBefore, Notification, RunMessages};
 use crate::config::{NotifyFormat, NotifyTarget};
 use crate::ledger::Ledger;
 use crate::retention::{PolicyName, RunReport};
@@ -23,17 +23,17 @@ const WAITING: usize = 64;
 
 /// One target's queue. A target has a queue of its own, so that one that hangs delays no other: the dead man's switch above all.
 #[derive(Clone)]
-struct Queue {
+struct TargetQueue {
     /// Its place in `notify`, from 1.
     number: usize,
     target: Arc<NotifyTarget>,
-    sender: mpsc::Sender<Message>,
-    counts: Arc<Counts>,
+    sender: mpsc::Sender<Notification>,
+    counts: Arc<DeliveryCounts>,
 }
 
 /// Since the process began.
 #[derive(Default)]
-struct Counts {
+struct DeliveryCounts {
     /// In a queue or on the way.
     waiting: AtomicU64,
     /// Given up, or never queued.
@@ -46,8 +46,8 @@ pub struct Notifier {
     targets: Vec<NotifyTarget>,
     /// How commands in messages call this program.
     program: String,
-    queues: Vec<Queue>,
-    counts: Arc<Counts>,
+    queues: Vec<TargetQueue>,
+    counts: Arc<DeliveryCounts>,
     /// What this process has asked the ledger to take note of.
     noted: HashSet<String>,
     tasks: JoinSet<()>,
@@ -82,7 +82,7 @@ impl Notifier {
         self.reap();
         for (nth, target) in targets.iter().enumerate() {
             let (sender, messages) = mpsc::channel(WAITING);
-            let queue = Queue {
+            let queue = TargetQueue {
                 number: nth + 1,
                 target: Arc::new(target.clone()),
                 sender,
@@ -116,7 +116,7 @@ impl Notifier {
     pub fn ending(&mut self, soon: &[EndingSoon], now: DateTime<Utc>, ledger: &Arc<Ledger>) {
         let message = |of: &EndingSoon| {
             let messages = RunMessages {
-                each: vec![Message::ending(of, now)],
+                each: vec![Notification::ending(of, now)],
                 ping: None,
             };
             (format!("ending {}", of.key), messages)
@@ -176,15 +176,15 @@ impl Notifier {
 }
 
 /// Puts each message into the queues of those who want it.
-fn offer(queues: &[Queue], messages: &RunMessages) {
+fn offer(queues: &[TargetQueue], messages: &RunMessages) {
     for queue in queues {
         queue.wanted(messages).for_each(|message| queue.push(message.clone()));
     }
 }
 
-impl Queue {
+impl TargetQueue {
     /// The messages that its target gets.
-    fn wanted<'m>(&self, messages: &'m RunMessages) -> impl Iterator<Item = &'m Message> {
+    fn wanted<'m>(&self, messages: &'m RunMessages) -> impl Iterator<Item = &'m Notification> {
         let of = match self.target.format {
             NotifyFormat::Ping => messages.ping.as_slice(),
             NotifyFormat::Json | NotifyFormat::Slack | NotifyFormat::Teams => &messages.each,
@@ -193,7 +193,7 @@ impl Queue {
             .filter(|message| message.on.is_none_or(|on| self.target.on.contains(&on)))
     }
 
-    fn push(&self, message: Message) {
+    fn push(&self, message: Notification) {
         self.counts.waiting.fetch_add(1, Ordering::Relaxed);
         if let Err(error) = self.sender.try_send(message) {
             self.counts.waiting.fetch_sub(1, Ordering::Relaxed);
@@ -211,7 +211,7 @@ impl Queue {
         }
     }
 
-    fn drop_message(&self, message: &Message, host: Option<&str>, why: &str) {
+    fn drop_message(&self, message: &Notification, host: Option<&str>, why: &str) {
         self.of_task().drop_message(message, host, why);
     }
 }
@@ -220,11 +220,11 @@ impl Queue {
 struct Worker {
     number: usize,
     target: Arc<NotifyTarget>,
-    counts: Arc<Counts>,
+    counts: Arc<DeliveryCounts>,
 }
 
 impl Worker {
-    fn drop_message(&self, message: &Message, host: Option<&str>, why: &str) {
+    fn drop_message(&self, message: &Notification, host: Option<&str>, why: &str) {
         tracing::warn!(
             to = format!("#{} {}", self.number, self.target.format.as_str()),
             host,
@@ -236,7 +236,7 @@ impl Worker {
     }
 }
 
-async fn empty(worker: Worker, mut messages: mpsc::Receiver<Message>) {
+async fn empty(worker: Worker, mut messages: mpsc::Receiver<Notification>) {
     while let Some(message) = messages.recv().await {
         if let Err(failed) = deliver(&worker.target, &message).await {
             worker.drop_message(&message, failed.host.as_deref(), &failed.why);

@@ -18,7 +18,7 @@ pub type FrozenBefore<'a> = &'a dyn Fn(&PolicyName) -> Option<DateTime<Utc>>;
 
 /// One message. Its JSON is documented (`docs/notifications.md`): fields are added, never renamed.
 #[derive(Clone, Debug, Serialize)]
-pub(super) struct Message {
+pub(super) struct Notification {
     /// The word of `on`, or `test`.
     pub(super) event: &'static str,
     /// Who gets it; `None` for a test, which everyone gets.
@@ -44,7 +44,7 @@ pub(super) struct Message {
     pub(super) command: Option<String>,
 }
 
-impl Message {
+impl Notification {
     fn new(on: NotifyOn, at: DateTime<Utc>, words: String) -> Self {
         Self {
             event: on.as_str(),
@@ -91,15 +91,15 @@ impl Message {
 /// The messages of one run: one for each policy and event, and one for dead man's switches, which know one state.
 #[derive(Clone, Debug)]
 pub(super) struct RunMessages {
-    pub(super) each: Vec<Message>,
-    pub(super) ping: Option<Message>,
+    pub(super) each: Vec<Notification>,
+    pub(super) ping: Option<Notification>,
 }
 
 impl RunMessages {
     /// A run begins.
     pub(super) fn starting(policies: &[PolicyName], at: DateTime<Utc>) -> Self {
-        let start = |names: &[PolicyName]| Message::new(NotifyOn::Start, at, run_messages::starting(names.iter()));
-        let of = |policy: &PolicyName| Message {
+        let start = |names: &[PolicyName]| Notification::new(NotifyOn::Start, at, run_messages::starting(names.iter()));
+        let of = |policy: &PolicyName| Notification {
             policy: Some(policy.clone()),
             ..start(std::slice::from_ref(policy))
         };
@@ -111,10 +111,10 @@ impl RunMessages {
 
     /// A run that a killed process left open, of one policy.
     pub(super) fn interrupted(policy: &PolicyName, at: DateTime<Utc>) -> Self {
-        let message = Message {
+        let message = Notification {
             policy: Some(policy.clone()),
             result: Some(RunResult::Failed),
-            ..Message::new(NotifyOn::Failed, at, run_messages::interrupted(policy, at))
+            ..Notification::new(NotifyOn::Failed, at, run_messages::interrupted(policy, at))
         };
         Self {
             ping: Some(message.clone()),
@@ -128,9 +128,9 @@ impl RunMessages {
             let message = of_policy(report, policy, program, why)?;
             Some((policy, message))
         });
-        let ran: Vec<(&PolicyReport, Message)> = ran.collect();
+        let ran: Vec<(&PolicyReport, Notification)> = ran.collect();
         let ping = ping(report, &ran);
-        let is_news = |(policy, message): &(&PolicyReport, Message)| {
+        let is_news = |(policy, message): &(&PolicyReport, Notification)| {
             message.on != Some(NotifyOn::Frozen) || !is_repeated(report.at, before(&policy.policy))
         };
         let news = ran.into_iter().filter(is_news).map(|(_, message)| message);
@@ -147,7 +147,7 @@ fn is_repeated(at: DateTime<Utc>, before: Option<DateTime<Utc>>) -> bool {
     before.is_some_and(|before| before.iso_week() == at.iso_week())
 }
 
-fn of_policy(report: &RunReport, policy: &PolicyReport, program: &str, why: Option<&str>) -> Option<Message> {
+fn of_policy(report: &RunReport, policy: &PolicyReport, program: &str, why: Option<&str>) -> Option<Notification> {
     let gravest = policy.refusals.first();
     let on = match policy.result {
         RunResult::Success => NotifyOn::Success,
@@ -171,27 +171,27 @@ fn of_policy(report: &RunReport, policy: &PolicyReport, program: &str, why: Opti
     for (fate, count) in policy.sent.values().flat_map(|sent| &sent.fates) {
         *sent.entry(fate.clone()).or_default() += count;
     }
-    Some(Message {
+    Some(Notification {
         policy: Some(policy.policy.clone()),
         run_id: report.run_id.clone().filter(|id| !id.is_empty()),
         result: Some(policy.result),
         summary: policy.has_read().then(|| policy.summary.into()),
         sent,
         command,
-        ..Message::new(on, report.finished_at, message)
+        ..Notification::new(on, report.finished_at, message)
     })
 }
 
 /// A dead man's switch hears `success` only where every policy did what was approved.
-fn ping(report: &RunReport, ran: &[(&PolicyReport, Message)]) -> Option<Message> {
+fn ping(report: &RunReport, ran: &[(&PolicyReport, Notification)]) -> Option<Notification> {
     let is_good = ran.iter().all(|(policy, _)| policy.result == RunResult::Success);
     let on = if is_good { NotifyOn::Success } else { NotifyOn::Failed };
     let text: Vec<String> = ran.iter().map(|(_, message)| message.text()).collect();
-    (!ran.is_empty()).then(|| Message::new(on, report.finished_at, text.join("\n")))
+    (!ran.is_empty()).then(|| Notification::new(on, report.finished_at, text.join("\n")))
 }
 
 /// Deletions of this run and of earlier ones that turned out to be none, by policy.
-fn returned(report: &RunReport) -> Vec<Message> {
+fn returned(report: &RunReport) -> Vec<Notification> {
     let mut counts: BTreeMap<&PolicyName, u64> = BTreeMap::new();
     for policy in &report.policies {
         let sent = policy.sent.values();
@@ -205,11 +205,11 @@ fn returned(report: &RunReport) -> Vec<Message> {
     {
         *counts.entry(&settled.policy).or_default() += 1;
     }
-    let message = |(policy, count): (&PolicyName, u64)| Message {
+    let message = |(policy, count): (&PolicyName, u64)| Notification {
         policy: Some(policy.clone()),
         run_id: report.run_id.clone(),
         sent: BTreeMap::from([(Fate::Returned.key().to_owned(), count)]),
-        ..Message::new(
+        ..Notification::new(
             NotifyOn::Returned,
             report.finished_at,
             run_messages::returned(policy, count),
@@ -242,7 +242,7 @@ mod tests {
     }
 
     fn events(messages: &RunMessages) -> Vec<(String, &'static str)> {
-        let of = |message: &Message| {
+        let of = |message: &Notification| {
             (
                 message.policy.as_ref().map_or_else(String::new, ToString::to_string),
                 message.event,
