@@ -42,10 +42,11 @@ impl MainLoop {
             ended = Ended::Aborted;
             self.join_runs(ABORT).await;
         }
-        let left = NOTIFY_UNTIL.saturating_sub(stopped.elapsed());
-        self.notifier.close(NOTIFY.min(left)).await;
         self.ticker.stop().await;
         self.ledger_probe.close().await;
+        // Last: other daemons on the state need not wait for it.
+        let left = NOTIFY_UNTIL.saturating_sub(stopped.elapsed());
+        self.notifier.close(NOTIFY.min(left)).await;
         tracing::info!("stopped");
         ended
     }
