@@ -77,9 +77,7 @@ pub fn load(path: &Path, environment: &Environment) -> Result<Config, Problems> 
         .as_ref()
         .map(|fields| draft(fields, &base, environment, &others, &zones, &findings));
     let mut foreign = foreign(&loaded, &searched, draft.as_ref());
-    let names_state = fields
-        .as_ref()
-        .is_some_and(|fields| fields.get("state_dir").or(fields.get("state")).is_some());
+    let names_state = fields.as_ref().is_some_and(names_state);
     let file_names: Vec<PathBuf> = loaded.iter().map(|file| file.file.clone()).collect();
 
     // Fields borrow from the findings' sources; they end here.
@@ -123,6 +121,10 @@ pub fn load(path: &Path, environment: &Environment) -> Result<Config, Problems> 
         warnings,
         foreign,
     })
+}
+
+fn names_state(fields: &Fields<'_>) -> bool {
+    fields.get("state_dir").or(fields.get("state")).is_some()
 }
 
 /// Whether the state's place could be read in spite of the problems.
