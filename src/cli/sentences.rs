@@ -14,40 +14,9 @@ use crate::retention::{ExpireReason, Fate, Hold, HoldTarget, KeepReason, KeepRul
 /// So many databases are named in a sentence, the others counted.
 const MOST_DATABASES: usize = 3;
 
+pub use crate::wording::numbers::{count, number, size};
 pub use crate::wording::remedy::shell_word;
 pub use crate::wording::sanitize::clean;
-
-/// `1,234,567`
-pub fn number(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
-    for (place, digit) in digits.chars().enumerate() {
-        if place > 0 && (digits.len() - place).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
-}
-
-/// `1 backup`, `2 backups`
-pub fn count(count: u64, noun: &str) -> String {
-    format!("{} {noun}{}", number(count), if count == 1 { "" } else { "s" })
-}
-
-/// A size in binary units with one digit behind the point: `1.0 GiB`.
-pub fn size(bytes: u64) -> String {
-    const UNITS: [&str; 6] = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
-    if bytes < 1024 {
-        return format!("{bytes} B");
-    }
-    let (mut whole, mut rest, mut unit) = (bytes / 1024, bytes % 1024, 0);
-    while whole >= 1024 && unit + 1 < UNITS.len() {
-        (whole, rest, unit) = (whole / 1024, whole % 1024, unit + 1);
-    }
-    // Cut, not rounded: 1023.99 MiB is no 1024.0.
-    format!("{whole}.{} {}", rest * 10 / 1024, UNITS[unit])
-}
 
 /// How long ago: `45min`, `7h`, `412d`; `in 3d` for what is ahead.
 pub fn age(now: DateTime<Utc>, at: DateTime<Utc>) -> String {

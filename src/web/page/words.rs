@@ -8,6 +8,8 @@ use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 
 use crate::retention::report::Action;
 use crate::retention::{ExpireReason, KeepReason, KeepRule, KeptBy, Series};
+use crate::wording::numbers::count;
+pub(super) use crate::wording::numbers::{number, size};
 use crate::wording::sanitize::is_unsafe;
 
 /// Text for an element or a quoted attribute: markup is escaped; what steers, hides or turns text is spelled out.
@@ -33,39 +35,8 @@ pub(super) fn clip(raw: &str, most: usize) -> &str {
 }
 
 /// `1 backup`, `3 policies`
-pub(super) fn counted(count: usize, noun: &str) -> String {
-    let number = number(count as u64);
-    match noun.strip_suffix('y') {
-        _ if count == 1 => format!("{number} {noun}"),
-        Some(stem) => format!("{number} {stem}ies"),
-        None => format!("{number} {noun}s"),
-    }
-}
-
-/// `1,234`
-pub(super) fn number(number: u64) -> String {
-    let digits = number.to_string();
-    let mut out = String::new();
-    for (place, digit) in digits.chars().enumerate() {
-        if place > 0 && (digits.len() - place).is_multiple_of(3) {
-            out.push(',');
-        }
-        out.push(digit);
-    }
-    out
-}
-
-/// `1.0 GiB`
-pub(super) fn size(bytes: u64) -> String {
-    const UNITS: [&str; 6] = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
-    if bytes < 1024 {
-        return format!("{bytes} B");
-    }
-    let (mut whole, mut rest, mut unit) = (bytes / 1024, bytes % 1024, 0);
-    while whole >= 1024 && unit + 1 < UNITS.len() {
-        (whole, rest, unit) = (whole / 1024, whole % 1024, unit + 1);
-    }
-    format!("{whole}.{} {}", rest * 10 / 1024, UNITS[unit])
+pub(super) fn counted(number: usize, noun: &str) -> String {
+    count(number as u64, noun)
 }
 
 /// A moment as an element: to the minute, in UTC, with how far it is from now.
