@@ -6,11 +6,13 @@ use std::io::{self, BufRead, IsTerminal, Write as _};
 use super::args::{ApproveArgs, Global};
 use super::failure::{CommandResult, Failure};
 use super::operator::{say, who};
-use super::sentences::{clean, count, timestamp};
 use super::{context, exit};
 use crate::ledger::{Actor, RefusedPlan};
 use crate::operations::approve::{self as operation, RefusedPlans};
 use crate::retention::PolicyName;
+use crate::wording::numbers::count;
+use crate::wording::sanitize::clean;
+use crate::wording::times::timestamp;
 
 /// How many backups of a plan are shown before it is asked for.
 const SHOWN: usize = 20;

@@ -17,7 +17,7 @@ pub use self::values::{Color, Format, LogFormat, LogLevel};
 use crate::config::zones::ZoneSource;
 
 /// Where the configuration is when nobody says otherwise.
-pub use crate::wording::remedy::DEFAULT_CONFIG;
+pub use crate::wording::remedies::DEFAULT_CONFIG;
 
 const AFTER_HELP: &str = "\
 A first look, with nothing to configure:
@@ -143,7 +143,7 @@ impl Global {
 
     /// How to call this program again with the same configuration, for the commands that messages name.
     pub fn invocation(&self) -> String {
-        crate::wording::remedy::program(&self.config)
+        crate::wording::remedies::program(&self.config)
     }
 }
 

@@ -11,12 +11,12 @@ use rustix::io::Errno;
 use super::args::{Cli, Command};
 use super::failure::{CommandResult, Failure};
 use super::output::stdout::{self, Out, finish};
-use super::sentences::clean;
 use super::{
     apply, approve, check, demo, diff, exit, forecast, history, man, operator, plan, run, schema, signals, simulator,
     why,
 };
 use crate::telemetry::logging;
+use crate::wording::sanitize::clean;
 
 /// The program.
 pub fn main() -> ExitCode {

@@ -23,8 +23,7 @@ pub mod output;
 mod plan;
 mod run;
 mod schema;
-pub mod sentences;
-mod signals;
+pub mod signals;
 mod simulator;
 mod why;
 

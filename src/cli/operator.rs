@@ -7,11 +7,12 @@ use super::args::{Format, FreezeArgs, Global, HoldArgs, HoldsArgs, ReleaseArgs, 
 use super::failure::{CommandResult, Failure};
 use super::output::stdout::{Out, finish, note};
 use super::output::{lists, under_way as words};
-use super::sentences::{clean, timestamp};
 use super::{context, exit};
 use crate::ledger::{self, Actor, Ledger};
 use crate::operations::operator::{self as operation, Covered, HoldOutcome, HoldPlaced, HoldRequest};
 use crate::operations::under_way::{self, UnderWay};
+use crate::wording::sanitize::clean;
+use crate::wording::times::timestamp;
 use crate::{operations, retention};
 
 /// Who types: for the ledger, not for permission.

@@ -13,6 +13,7 @@ use crate::retention::bucket::hours_lie_within_days;
 use crate::retention::{
     Count, DeletedInstances, InstanceId, KeepRule, Pattern, Period, Policy, Selector, TagFilter, Zone,
 };
+use crate::wording::times::length;
 
 /// Where schedules are looked at: a plain Monday far from any change of clocks. Lints must not depend on the day.
 const SAMPLE_FROM: DateTime<Utc> = DateTime::from_timestamp(1_767_571_200, 0).expect("a date of 2026");
@@ -304,7 +305,7 @@ fn pace(fields: &Fields<'_>, entry: &PolicyEntry) {
         at.warn(
             format!(
                 "it runs every {}, though an expired backup waits for `grace: {}`",
-                written(longest),
+                in_words(longest),
                 entry.policy.grace
             ),
             if longest < 3_600 {
@@ -321,7 +322,7 @@ fn pace(fields: &Fields<'_>, entry: &PolicyEntry) {
         at.warn(
             format!(
                 "runs are up to {} apart, so an expired backup waits for that long and not for {}",
-                written(longest),
+                in_words(longest),
                 entry.policy.grace
             ),
             "grace begins with a run and ends with a run: run more often, or write the grace that it is",
@@ -334,7 +335,7 @@ fn pace(fields: &Fields<'_>, entry: &PolicyEntry) {
             format!(
                 "the jitter of {} is as long as the {} between two runs",
                 entry.jitter,
-                written(shortest)
+                in_words(shortest)
             ),
             "make it a small part of that, or runs will meet the next tick",
         );
@@ -360,13 +361,8 @@ fn intervals(entry: &PolicyEntry) -> Option<(u64, u64)> {
     Some((shortest, ticks.windows(2).map(between).max()?))
 }
 
-fn written(seconds: u64) -> String {
-    match seconds {
-        0..60 => format!("{seconds}s"),
-        60..3_600 => format!("{}min", seconds / 60),
-        3_600..172_800 => format!("{}h", seconds / 3_600),
-        _ => format!("{}d", seconds / 86_400),
-    }
+fn in_words(seconds: u64) -> String {
+    length(TimeDelta::seconds(i64::try_from(seconds).unwrap_or(i64::MAX / 1_000)))
 }
 
 #[cfg(test)]

@@ -40,7 +40,7 @@ use crate::retention::{Hold, PolicyName, Refusal};
 use crate::run::Projects;
 use crate::status::{SharedLedger, SharedStatus, process_metrics};
 use crate::telemetry::Metrics;
-use crate::wording::remedy::program;
+use crate::wording::remedies::program;
 
 /// The loop wakes at least this often: for a clock that was set, a host that was suspended, a change of the files without
 /// an event.

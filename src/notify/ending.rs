@@ -4,7 +4,8 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::config::Config;
 use crate::ledger::{PlacedFreeze, freeze_key, hold_key};
-use crate::retention::{Hold, HoldTarget};
+use crate::retention::Hold;
+use crate::wording::reasons::target;
 
 /// Within this time.
 const SOON: TimeDelta = TimeDelta::days(7);
@@ -57,17 +58,8 @@ pub fn ending_soon(config: &Config, placed: &[Hold], freezes: &[PlacedFreeze], n
 
 /// Its id, else what it holds.
 fn hold_name(hold: &Hold) -> String {
-    match (&hold.id, &hold.target) {
-        (Some(id), _) => format!("hold {id}"),
-        (None, HoldTarget::Backup(id)) => format!("hold on backup {id}"),
-        (None, HoldTarget::Matching { instance, name }) => {
-            let name = name.as_ref().map(|name| format!(" named {}", name.as_str()));
-            let instance = instance.as_ref().map(|id| format!(" of instances {}", id.as_str()));
-            format!(
-                "hold on backups{}{}",
-                name.unwrap_or_default(),
-                instance.unwrap_or_default()
-            )
-        }
+    match &hold.id {
+        Some(id) => format!("hold {id}"),
+        None => format!("hold on {}", target(&hold.target)),
     }
 }

@@ -10,7 +10,7 @@ use crate::config::NotifyOn;
 use crate::retention::report::{PolicyReport, RunResult};
 use crate::retention::view::{SummaryView, stamp};
 use crate::retention::{Fate, PolicyName, Refusal, RunReport};
-use crate::wording::remedy::{Remedy, remedy};
+use crate::wording::remedies::{Remedy, remedy};
 use crate::wording::run_messages;
 
 /// When the run before this one of a policy was, if a freeze held it back.

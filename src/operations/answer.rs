@@ -5,7 +5,6 @@ use std::sync::Arc;
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Serialize, Serializer};
 
-use super::forecast::length;
 use super::inventory::everything;
 use crate::config::{Config, PolicyEntry};
 use crate::ledger::{DeletionState, KnownBackup, PastDeletion};
@@ -13,6 +12,7 @@ use crate::retention::forecast::Expiry;
 use crate::retention::view::{Reasons, Stamp, stamp};
 use crate::retention::what_if::{Bound, EditedValue};
 use crate::retention::{Backup, BackupId, Freezes, Instance, InstanceId, Mode, Policy, PolicyName, Verdict};
+use crate::wording::times::interval;
 
 #[expect(clippy::ref_option, reason = "as serde calls it")]
 fn longest<S: Serializer>(freezes: &Option<Freezes>, serializer: S) -> Result<S::Ok, S::Error> {
@@ -182,7 +182,7 @@ impl Serialize for BackupInterval {
             looked_until: Stamp,
         }
         let view = View {
-            backup_every: length(self.every),
+            backup_every: interval(self.every),
             goes_at: self.departure.as_ref().map(|departure| Stamp(departure.at)),
             looked_until: Stamp(self.until),
         };

@@ -16,6 +16,7 @@ use crate::retention::streams::is_in_scope;
 use crate::retention::view::{BackupView, Stamp, stamp};
 use crate::retention::{Hold, Instance, Mode, Policy, PolicyName};
 use crate::run::{self, GracePeriods};
+use crate::wording::times::interval;
 
 /// Runs that are closer than this are taken as one: the answer is a day.
 const CLOSEST_RUNS: TimeDelta = TimeDelta::hours(1);
@@ -77,7 +78,7 @@ pub struct Forecast {
     #[serde(serialize_with = "stamp")]
     pub until: DateTime<Utc>,
     /// At which interval one more backup is assumed on each instance.
-    #[serde(serialize_with = "interval")]
+    #[serde(serialize_with = "written_interval")]
     pub backup_every: Option<TimeDelta>,
     /// Those of the policies asked about that are in dry-run.
     pub dry_run: Vec<PolicyName>,
@@ -92,20 +93,9 @@ pub struct Forecast {
     pub skipped: Vec<Skip>,
 }
 
-/// `24h`, `90min`, `7d`.
-pub fn length(of: TimeDelta) -> String {
-    if of.num_hours() >= 48 && of == TimeDelta::days(of.num_days()) {
-        format!("{}d", of.num_days())
-    } else if of.num_hours() >= 1 && of == TimeDelta::hours(of.num_hours()) {
-        format!("{}h", of.num_hours())
-    } else {
-        format!("{}min", of.num_minutes())
-    }
-}
-
 #[expect(clippy::ref_option, reason = "as serde calls it")]
-fn interval<S: Serializer>(every: &Option<TimeDelta>, serializer: S) -> Result<S::Ok, S::Error> {
-    every.map(length).serialize(serializer)
+fn written_interval<S: Serializer>(every: &Option<TimeDelta>, serializer: S) -> Result<S::Ok, S::Error> {
+    every.map(interval).serialize(serializer)
 }
 
 /// The backups that are there now; the assumed ones are in the weeks.
@@ -309,17 +299,5 @@ impl Forecaster<'_> {
             instance: Arc::clone(instance),
             futures,
         })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn lengths_are_said_in_the_unit_people_use() {
-        assert_eq!(length(TimeDelta::hours(24)), "24h");
-        assert_eq!(length(TimeDelta::days(7)), "7d");
-        assert_eq!(length(TimeDelta::minutes(90)), "90min");
     }
 }

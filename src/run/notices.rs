@@ -10,12 +10,13 @@ use chrono::{DateTime, Utc};
 use crate::config::Config;
 use crate::ledger::{self, Ledger, SeenBackup};
 use crate::retention::{Hold, HoldTarget, Instance, InstanceId, Knowledge, Pattern, Policy, ProjectName, Selector};
+use crate::wording::reasons::target;
 
 /// A name of a backup is made of letters, digits, `-` and `_`; these are typed where somebody thinks of regular expressions.
 const NEVER_IN_A_NAME: [char; 6] = ['^', '$', '{', '|', '(', '\\'];
 
 /// Something that was written to cover something.
-struct LedgerWrite<'a> {
+struct Entry<'a> {
     /// What it is called in a notice.
     what: String,
     looks: LooksFor<'a>,
@@ -39,7 +40,7 @@ pub fn notices(config: &Config, ledger: &Ledger, now: DateTime<Utc>) -> Result<V
     let of_config = |(nth, hold)| (hold, config.hold_places.get(nth).map(ToString::to_string));
     let configured = config.holds.iter().enumerate().map(of_config);
     let holds = configured.chain(placed.iter().map(|hold| (hold, None)));
-    let mut entries: Vec<LedgerWrite<'_>> = holds
+    let mut entries: Vec<Entry<'_>> = holds
         .filter(|(hold, _)| hold.is_active(now))
         .map(|(hold, place)| entry_of_hold(hold, place.as_deref()))
         .collect();
@@ -68,8 +69,8 @@ pub fn notice_of_hold(hold: &Hold, projects: &[ProjectName], ledger: &Ledger) ->
     Ok((!found.is_empty()).then(|| found.join("\n")))
 }
 
-fn entry_of_hold<'a>(hold: &'a Hold, place: Option<&str>) -> LedgerWrite<'a> {
-    LedgerWrite {
+fn entry_of_hold<'a>(hold: &'a Hold, place: Option<&str>) -> Entry<'a> {
+    Entry {
         what: named(hold, place),
         looks: LooksFor::Held(hold),
         is_met: false,
@@ -78,14 +79,7 @@ fn entry_of_hold<'a>(hold: &'a Hold, place: Option<&str>) -> LedgerWrite<'a> {
 }
 
 fn named(hold: &Hold, place: Option<&str>) -> String {
-    let target = match &hold.target {
-        HoldTarget::Backup(id) => format!("backup {id}"),
-        HoldTarget::Matching { instance, name } => {
-            let instance = instance.as_ref().map(|pattern| format!("instance `{pattern}`"));
-            let name = name.as_ref().map(|pattern| format!("name `{pattern}`"));
-            instance.into_iter().chain(name).collect::<Vec<_>>().join(", ")
-        }
-    };
+    let target = target(&hold.target);
     match (&hold.id, place) {
         (Some(id), _) => format!("hold {id} ({target})"),
         (None, Some(place)) => format!("hold at {place} ({target})"),
@@ -93,9 +87,9 @@ fn named(hold: &Hold, place: Option<&str>) -> String {
     }
 }
 
-fn entries_of_policy(policy: &Policy) -> Vec<LedgerWrite<'_>> {
+fn entries_of_policy(policy: &Policy) -> Vec<Entry<'_>> {
     let select = &policy.select;
-    let entry = |key: &str, text: &str, looks| LedgerWrite {
+    let entry = |key: &str, text: &str, looks| Entry {
         what: format!("policy {}: {key} `{text}`", policy.name),
         looks,
         is_met: false,
@@ -160,7 +154,7 @@ fn odd_name(what: &str, pattern: &Pattern) -> Option<String> {
 
 /// Looks at everything the last believed listings showed; where there are none, nothing can be said.
 fn uncovered(
-    mut entries: Vec<LedgerWrite<'_>>,
+    mut entries: Vec<Entry<'_>>,
     projects: &[ProjectName],
     ledger: &Ledger,
 ) -> Result<Vec<String>, ledger::Error> {
@@ -192,11 +186,11 @@ fn uncovered(
     Ok(entries
         .iter()
         .filter(|entry| !entry.is_met)
-        .map(LedgerWrite::notice)
+        .map(Entry::notice)
         .collect())
 }
 
-impl LedgerWrite<'_> {
+impl Entry<'_> {
     fn meet_instance(&mut self, instance: &Instance) {
         let named_so = |id: &str| id.eq_ignore_ascii_case(&instance.name);
         let id = &instance.id;

@@ -1,13 +1,14 @@
 //! The status page: one HTML document made from a [`Status`], without script and without anything from elsewhere.
 //!
 //! Pure. It answers, in this order: is all well; what needs an operator, with the command that helps; when what runs; what
-//! is held; what happens to which backup. Names come from the cloud and are hostile: everything goes through `words::text`. A
+//! is held; what happens to which backup. Names come from the cloud and are hostile: everything goes through `html::text`. A
 //! page is less than 200 kB, however large the fleet: what does not fit is on the next one (`/?from=N`), and every
 //! instance has a page of its own with all its backups (`/?instance=ID`).
 
 mod alerts;
 mod backup_table;
 mod holds;
+mod html;
 mod instance;
 mod instances;
 mod layout;
@@ -15,13 +16,12 @@ mod policies;
 mod storage;
 mod summary;
 mod timeline;
-mod words;
 
 use std::fmt::Write as _;
 
 use sha2::{Digest, Sha256};
 
-use self::words::{text, time};
+use self::html::{text, time};
 use crate::status::Status;
 
 const STYLE: &str = include_str!("page/style.css");

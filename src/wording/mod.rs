@@ -1,11 +1,15 @@
-//! A tool for every layer but 0: words that mean the same wherever they are shown.
+//! A tool for every layer but 0: what is said in more than one place, worded once.
 //!
-//! Not for sentences of a command (`cli`), the page (`web`) or the log (`telemetry`).
+//! Why a backup is kept or goes, what to do about a refusal, numbers, sizes and times, and names made safe to show.
+//! Plain text: the page escapes it, the terminal wraps its lines. Not for what one command or one part of the page says
+//! alone.
 
 mod error_chain;
 pub mod numbers;
-pub mod remedy;
+pub mod reasons;
+pub mod remedies;
 pub mod run_messages;
 pub mod sanitize;
+pub mod times;
 
 pub use self::error_chain::error_chain;

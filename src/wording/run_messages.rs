@@ -1,4 +1,4 @@
-//! What a person is sent about a run: one or two sentences a policy. What to do about it is in `remedy`.
+//! What a person is sent about a run: one or two sentences a policy. What to do about it is in `remedies`.
 
 use std::fmt::Write as _;
 

@@ -264,8 +264,11 @@ async fn what_covers_nothing_is_named_by_check_plan_and_run() {
             &format!("backup {}x) covers no backup", backup_id(1, 3)),
             "config.yaml:",
         ),
-        ("(instance `mssql-1`) covers no backup", "`instance` takes ids"),
-        ("(name `NIGHTLY-*`) covers no backup", "differs in case"),
+        (
+            "(backups of instances mssql-1) covers no backup",
+            "`instance` takes ids",
+        ),
+        ("(backups named NIGHTLY-*) covers no backup", "differs in case"),
     ];
     for (what, hint) in wanted {
         let found = notices.iter().find(|notice| notice.contains(what));

@@ -4,13 +4,14 @@ use std::io::{self, Write};
 
 use anstyle::{AnsiColor, Style};
 
-use super::super::sentences::{clean, count};
 use super::theme::{BOLD, Theme};
 use super::wrap::paragraph;
 use crate::config::Problem;
 use crate::notify::TestedTarget;
 use crate::operations::check::{Checked, ReachedProject};
 use crate::retention::PolicyName;
+use crate::wording::numbers::count;
+use crate::wording::sanitize::clean;
 
 /// Draws what was found; `strict`: warnings are errors.
 pub(in crate::cli) fn draw(out: &mut dyn Write, theme: &Theme, checked: &Checked, strict: bool) -> io::Result<()> {

@@ -9,12 +9,15 @@ use std::io::{self, Write};
 use anstyle::{AnsiColor, Style};
 use chrono::{DateTime, Utc};
 
-use super::super::sentences::{action, age, clean, day, fate, moment, number, size};
 use super::report::{self, Kind};
 use super::table::{Cell, Column, Grid};
 use super::theme::{BOLD, DIM, Theme};
 use crate::retention::report::{Action, PolicyReport, Row, Summary};
 use crate::retention::{Fate, Instance, InstanceLife, Outcome, RunReport};
+use crate::wording::numbers::{number, size};
+use crate::wording::reasons::{action, fate};
+use crate::wording::sanitize::clean;
+use crate::wording::times::{age, day, moment};
 
 /// More rows than this are not all shown unless asked for: whoever looks at so many wants to know what goes.
 const MOST_ROWS: usize = 200;
@@ -127,7 +130,7 @@ fn draw_heading(out: &mut dyn Write, group: &[&Row], is_whole: bool, theme: &The
         InstanceLife::Deleted { missed_since } => {
             format!(
                 ", deleted, missed since {}",
-                super::super::sentences::timestamp(*missed_since)
+                crate::wording::times::timestamp(*missed_since)
             )
         }
     };
@@ -221,7 +224,7 @@ impl Table<'_> {
         }
         cells.push(backup.begin.map_or_else(unknown, |begin| moment(begin, zone)).into());
         if self.shows_age() {
-            cells.push(backup.begin.map_or_else(unknown, |begin| age(self.now, begin)).into());
+            cells.push(backup.begin.map_or_else(unknown, |begin| age(begin, self.now)).into());
             cells.push(size(backup.size_bytes).into());
         }
         cells.push(Cell::styled(what.key(), decision_style(what)));

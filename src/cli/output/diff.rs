@@ -5,7 +5,6 @@ use std::io::{self, Write};
 
 use anstyle::{AnsiColor, Style};
 
-use super::super::sentences::{clean, count, day, gone_by, keep, number, size};
 use super::left_out;
 use super::table::{Cell, Column, Grid};
 use super::theme::{BOLD, DIM, Theme};
@@ -14,6 +13,10 @@ use crate::operations::diff::{Diff, PolicyChanges};
 use crate::retention::compare::{Changed, DiffOutcome, Group};
 use crate::retention::report::Tally;
 use crate::retention::{InstanceId, Mode, Zone};
+use crate::wording::numbers::{count, number, size};
+use crate::wording::reasons::{gone_by, keep};
+use crate::wording::sanitize::clean;
+use crate::wording::times::day;
 
 /// More changes than this are not all listed unless asked for.
 const MOST_ROWS: usize = 200;

@@ -4,15 +4,19 @@ use std::io::{self, Write};
 
 use anstyle::AnsiColor;
 
-use super::super::sentences::{clean, count, day, gone_by, number, size};
 use super::left_out;
 use super::table::{Cell, Column, Grid};
 use super::theme::{BOLD, DIM, Theme};
 use super::wrap::paragraph;
-use crate::operations::forecast::{Forecast, Going, length};
+use crate::operations::forecast::{Forecast, Going};
 use crate::retention::Zone;
 use crate::retention::forecast::Week;
 use crate::retention::report::Tally;
+use crate::wording::numbers::{count, number, size};
+use crate::wording::reasons::gone_by;
+use crate::wording::sanitize::clean;
+use crate::wording::times::day;
+use crate::wording::times::interval;
 
 /// More departures than this are not all listed unless asked for.
 const MOST_ROWS: usize = 100;
@@ -140,7 +144,7 @@ fn draw_assumptions(out: &mut dyn Write, forecast: &Forecast, theme: &Theme) -> 
         Some(every) => format!(
             "one more COMPLETED full backup on each instance every {}, with the name and size of those made most often (names \
              that differ only in digits count as one); those of other policies at their own pace",
-            length(every)
+            interval(every)
         ),
         None => "no new backups (--backup-every 24h adds some)".to_owned(),
     };

@@ -4,9 +4,9 @@ use std::io::{self, Write};
 
 use anstyle::AnsiColor;
 
-use super::super::sentences::clean;
 use super::theme::{BOLD, DIM, Theme};
 use super::wrap::{paragraph, wrap};
+use crate::wording::sanitize::clean;
 
 /// Where the second column begins.
 const LABEL: usize = 14;

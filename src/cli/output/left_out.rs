@@ -1,8 +1,8 @@
 //! What an answer about all backups leaves out, because it could not be read.
 
-use super::super::sentences::count;
 use super::stdout;
 use crate::retention::report::Skip;
+use crate::wording::numbers::count;
 
 /// Says on stderr what was left out, and why.
 pub fn note(skipped: &[Skip]) {

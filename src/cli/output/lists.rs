@@ -5,7 +5,6 @@ use std::io::{self, Write};
 
 use anstyle::AnsiColor;
 
-use super::super::sentences::{clean, count, day, moment, number, size, target};
 use super::json;
 use super::table::{Cell, Column, Grid};
 use super::theme::{BOLD, DIM, Theme};
@@ -14,6 +13,10 @@ use crate::operations::history::HistoryEntry;
 use crate::operations::operator::HoldEntry;
 use crate::retention::Zone;
 use crate::retention::report::{RunResult, Summary, Tally};
+use crate::wording::numbers::{count, number, size};
+use crate::wording::reasons::target;
+use crate::wording::sanitize::clean;
+use crate::wording::times::{day, moment};
 
 /// Draws the holds.
 pub fn holds(out: &mut dyn Write, holds: &[HoldEntry], theme: &Theme) -> io::Result<()> {

@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use super::super::sentences::{clean, shell_word};
 use crate::operations::answer::{Answer, NotFound};
 use crate::retention::BackupId;
+use crate::wording::remedies::shell_word;
+use crate::wording::sanitize::clean;
 
 /// More backups than this are not named when none has the id that was typed.
 const MOST_NAMED: usize = 5;

@@ -4,11 +4,14 @@ use std::io::{self, Write};
 
 use anstyle::AnsiColor;
 
-use super::super::sentences::{clean, count, expired, size, timestamp};
 use super::labelled::{Lines, headline};
 use super::theme::Theme;
 use crate::ledger::{DeletionState, PastDeletion};
 use crate::retention::{ExpireReason, Outcome};
+use crate::wording::numbers::{count, size};
+use crate::wording::reasons::expired;
+use crate::wording::sanitize::clean;
+use crate::wording::times::timestamp;
 
 /// What became of a deletion, in few words.
 pub(super) fn became(state: DeletionState) -> (&'static str, AnsiColor) {

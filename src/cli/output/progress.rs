@@ -6,8 +6,9 @@ use std::io::{self, IsTerminal, Stderr, Write};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::super::sentences::{self, number};
 use crate::run::{OnProgress, Progress as RunProgress};
+use crate::wording::numbers;
+use crate::wording::numbers::number;
 
 /// The line is rewritten at most this often.
 const EVERY: Duration = Duration::from_millis(100);
@@ -114,7 +115,7 @@ fn text(values: RunProgress, elapsed: Duration) -> String {
         "instances {}{of} · backups {} · {} calls",
         number(instances),
         number(backups),
-        sentences::number(calls)
+        numbers::number(calls)
     );
     if of_sent > 0 {
         // Its own pace: what was read before says nothing about how fast deletions are accepted.

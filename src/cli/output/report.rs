@@ -8,7 +8,6 @@ use std::io::{self, Write};
 
 use anstyle::{AnsiColor, Style};
 
-use super::super::sentences::{clean, count, number, size, timestamp};
 use super::lists::tally;
 use super::table::{Cell, Column, Grid};
 use super::theme::{BOLD, Theme};
@@ -16,7 +15,10 @@ use super::wrap::paragraph;
 use crate::retention::policy::Mode;
 use crate::retention::report::{GuardVerdict, PolicyReport, Restart, Sent, Skip, SkipReason};
 use crate::retention::{Fate, Refusal, RunReport};
-use crate::wording::remedy::{approve_listing, remedy};
+use crate::wording::numbers::{count, number, size};
+use crate::wording::remedies::{approve_listing, remedy};
+use crate::wording::sanitize::clean;
+use crate::wording::times::timestamp;
 
 /// So many lines of each kind, unless everything was asked for.
 const MOST_LINES: usize = 20;
@@ -321,7 +323,7 @@ mod tests {
     use super::*;
     use crate::retention::Zone;
     use crate::retention::report::{RunResult, Summary};
-    use crate::wording::remedy::one_of_each;
+    use crate::wording::remedies::one_of_each;
 
     #[test]
     fn each_refusal_is_shown_with_the_remedy_that_the_page_shows() {

@@ -10,9 +10,9 @@ use anstream::{AutoStream, ColorChoice};
 use super::super::args::{Color, Format, Global, ShowArgs};
 use super::super::exit;
 use super::super::failure::{CommandResult, Failure};
-use super::super::sentences::clean;
 use super::theme::Theme;
 use crate::telemetry::logging;
+use crate::wording::sanitize::clean;
 
 /// Stdout, locked. End with [`Out::finish`]: a drop writes out what is buffered, too, but tells nobody when that fails.
 pub struct Out {
@@ -54,7 +54,7 @@ impl Out {
             Color::Always => ColorChoice::Always,
             Color::Never | Color::Auto => ColorChoice::Never,
         };
-        // Without colour nothing here writes an escape sequence (`Theme::paint`, `sentences::clean`), so that nothing need be
+        // Without colour nothing here writes an escape sequence (`Theme::paint`, `sanitize::clean`), so that nothing need be
         // looked for and taken out.
         let stream = match choice {
             ColorChoice::Never => Stream::Raw(stdout.lock()),

@@ -2,9 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use super::super::sentences::{clean, count, timestamp};
 use crate::ledger::{DeletionState, PastDeletion};
 use crate::operations::under_way::{LONGEST_WAIT, TooLate};
+use crate::wording::numbers::count;
+use crate::wording::sanitize::clean;
+use crate::wording::times::timestamp;
 
 /// What a killed process left open.
 pub fn left_over(ids: u64) -> String {

@@ -6,16 +6,19 @@ use std::io::{self, Write};
 use anstyle::AnsiColor;
 use chrono::{DateTime, Utc};
 
-use super::super::sentences::{age, clean, count, databases, day, expired, keep, moment, shell_word, size, timestamp};
 use super::labelled::{Lines, headline};
 use super::past_deletion::{became, draw_past};
 use super::theme::{BOLD, Theme};
 use crate::operations::answer::{Answer, BackupInterval, PolicyAnswer, Present};
-use crate::operations::forecast::length;
 use crate::retention::policy::Count;
 use crate::retention::what_if::{Bound, Edit, EditedValue};
 use crate::retention::{Databases, Freezes, KeepReason, KeepRule, KeptBy, Series, Verdict, Zone};
-use crate::wording::remedy::end_freeze;
+use crate::wording::numbers::{count, size};
+use crate::wording::reasons::{databases, expired, keep};
+use crate::wording::remedies::end_freeze;
+use crate::wording::remedies::shell_word;
+use crate::wording::sanitize::clean;
+use crate::wording::times::{day, distance, interval, moment, timestamp};
 
 /// No more proposals than this are of use.
 const MOST_EDITS: usize = 3;
@@ -50,7 +53,7 @@ fn draw_present(out: &mut dyn Write, answer: &Answer, present: &Present, theme: 
     )?;
     let begun = backup.begin.map_or_else(
         || "begun at a time that cannot be read".to_owned(),
-        |begin| format!("begun {} ({})", timestamp(begin), ago(answer.at, begin)),
+        |begin| format!("begun {} ({})", timestamp(begin), distance(begin, answer.at)),
     );
     let holds = match &backup.databases {
         Databases::All | Databases::Absent => "a full backup".to_owned(),
@@ -139,15 +142,6 @@ fn fate_of(answer: &Answer, present: &Present) -> (&'static str, AnsiColor) {
         ("expired, in its grace", AnsiColor::Yellow)
     } else {
         ("expired, its grace has not begun", AnsiColor::Yellow)
-    }
-}
-
-fn ago(now: DateTime<Utc>, at: DateTime<Utc>) -> String {
-    let text = age(now, at);
-    if text.starts_with("in ") {
-        text
-    } else {
-        format!("{text} ago")
     }
 }
 
@@ -277,7 +271,7 @@ fn draw_until(out: &mut dyn Write, present: &Present, theme: &Theme) -> io::Resu
     };
     lines.say(
         "or until",
-        &format!("{text}, if a backup goes on being made every {}", length(*every)),
+        &format!("{text}, if a backup goes on being made every {}", interval(*every)),
     )
 }
 

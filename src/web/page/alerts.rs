@@ -3,11 +3,11 @@
 
 use std::fmt::Write as _;
 
+use super::html::{clip, text};
 use super::layout::{MAX_ENTRIES, program};
-use super::words::{clip, text};
 use crate::retention::{PolicyName, Refusal};
 use crate::status::{PolicyStatus, Problem, Status};
-use crate::wording::remedy::{Remedy, remedy, remedy_of_limit};
+use crate::wording::remedies::{Remedy, remedy, remedy_of_limit};
 
 /// A message may hold what a server said; more of it is in the log.
 const LONGEST_MESSAGE: usize = 600;

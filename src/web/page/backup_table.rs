@@ -2,10 +2,13 @@
 
 use std::fmt::Write as _;
 
+use super::html::{clip, text, why};
 use super::layout::{LONGEST_NAME, table};
 use super::timeline::{self, Kind};
-use super::words::{clip, size, text, why};
+use crate::retention::Zone;
 use crate::retention::report::{Action, Row};
+use crate::wording::numbers::size;
+use crate::wording::times::moment;
 
 /// The head of a table of backups; `name` is escaped.
 pub(super) fn open_table(out: &mut String, name: &str) {
@@ -35,7 +38,7 @@ pub(super) fn draw_row(out: &mut String, row: &Row) {
     };
     let begun = backup
         .begin
-        .map_or_else(|| "?".to_owned(), |begin| begin.format("%Y-%m-%d %H:%M").to_string());
+        .map_or_else(|| "?".to_owned(), |begin| moment(begin, Zone::UTC));
     let _ = write!(
         out,
         "<tr><th scope=\"row\"><bdi>{}</bdi><br><code class=\"d\">{}</code><td class=\"t\">{begun}<td class=\"n\">{}<td>{}<td>{why}<td class=\"t\">{}",
@@ -43,6 +46,6 @@ pub(super) fn draw_row(out: &mut String, row: &Row) {
         text(backup.id.as_str()),
         size(backup.size_bytes),
         decision,
-        until.map_or_else(|| "-".to_owned(), |until| until.format("%Y-%m-%d %H:%M").to_string())
+        until.map_or_else(|| "-".to_owned(), |until| moment(until, Zone::UTC))
     );
 }

@@ -4,10 +4,13 @@ use std::fmt::Write as _;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
+use super::html::{clip, text, time};
 use super::layout::{END_OF_TABLE, MAX_ENTRIES, program, table};
-use super::words::{clip, counted, distance, text, time};
-use crate::retention::{Hold, HoldTarget};
+use crate::retention::{Hold, Zone};
 use crate::status::Status;
+use crate::wording::numbers::count;
+use crate::wording::reasons::target;
+use crate::wording::times::{distance, moment};
 
 /// A hold that ends within this many days is marked.
 pub(super) const SOON_DAYS: i64 = 7;
@@ -56,14 +59,14 @@ fn draw_holds(out: &mut String, status: &Status) {
             Some(until) if ends_soon(hold, status.at) => format!(
                 "<span class=\"chip warn\">ends {}</span> {}",
                 distance(until, status.at),
-                until.format("%Y-%m-%d %H:%M")
+                moment(until, Zone::UTC)
             ),
             Some(until) => time(until, status.at),
         };
         let _ = write!(
             out,
             "<tr><th scope=\"row\">{}<td>{}<td>{}<td>{until}<td>{}",
-            what(&hold.target),
+            text(&target(&hold.target)),
             text(clip(&hold.reason, LONGEST_REASON)),
             hold.owner
                 .as_deref()
@@ -79,24 +82,8 @@ fn draw_holds(out: &mut String, status: &Status) {
         let _ = write!(
             out,
             "<p class=\"d\">and {} more: <code>{} holds</code></p>",
-            counted(holds.len() - MAX_ENTRIES, "hold"),
+            count((holds.len() - MAX_ENTRIES) as u64, "hold"),
             text(&program(status))
         );
-    }
-}
-
-fn what(target: &HoldTarget) -> String {
-    match target {
-        HoldTarget::Backup(id) => format!("backup {}", text(id.as_str())),
-        HoldTarget::Matching { instance, name } => {
-            let name = name.as_ref().map(|name| format!("named {}", text(name.as_str())));
-            // Said of all of them, it says nothing.
-            let instance = instance
-                .as_ref()
-                .filter(|id| id.as_str() != "*" || name.is_none())
-                .map(|id| format!("of instances {}", text(id.as_str())));
-            let parts: Vec<String> = name.into_iter().chain(instance).collect();
-            format!("backups {}", parts.join(" "))
-        }
     }
 }

@@ -3,12 +3,12 @@
 use std::fmt::Write as _;
 
 use super::backup_table::{draw_row, open_table};
+use super::html::{clip, text};
 use super::instances::{address, gather, pages, totals};
 use super::layout::{END_OF_TABLE, LONGEST_NAME, MAX_LENGTH, program};
 use super::timeline::{self, Axis};
-use super::words::{clip, text};
 use crate::status::Status;
-use crate::wording::remedy::shell_word;
+use crate::wording::remedies::shell_word;
 
 /// With more marks than this, those of one reason share an element.
 const EACH: usize = 600;

@@ -6,12 +6,13 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 
 use super::backup_table;
+use super::html::{clip, text};
 use super::layout::{END_OF_TABLE, LONGEST_NAME, MAX_LENGTH};
 use super::timeline::{self, Axis, Kind};
-use super::words::{clip, counted, number, text};
 use crate::retention::report::{Action, PolicyReport, Row};
 use crate::retention::{BackupId, Instance, InstanceId, InstanceLife, KeptBy, ProjectName};
 use crate::status::Status;
+use crate::wording::numbers::{count, number};
 
 /// With more backups than this on a page, marks of one reason share an element and tables have pages of their own.
 const EACH: usize = 400;
@@ -138,8 +139,8 @@ pub(super) fn draw(out: &mut String, status: &Status, from: usize) {
     let _ = write!(
         out,
         "<p class=\"d\">{} with {}, as of the last run of each policy. From the oldest backup on the left to now on the right; the recent past is drawn wider. Point at a mark for its rule{}.</p>",
-        counted(all.len(), "instance"),
-        counted(backups, "backup"),
+        count((all.len()) as u64, "instance"),
+        count((backups) as u64, "backup"),
         if each {
             ", or open the table below it"
         } else {

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use crate::status::Status;
-use crate::wording::remedy;
+use crate::wording::remedies;
 
 /// A longer name from the cloud is cut.
 pub(super) const LONGEST_NAME: usize = 120;
@@ -14,7 +14,7 @@ pub(super) const MAX_ENTRIES: usize = 40;
 
 /// The program as commands on this page call it.
 pub(super) fn program(status: &Status) -> String {
-    remedy::program(&status.config.path)
+    remedies::program(&status.config.path)
 }
 
 /// A table that scrolls by itself on a narrow screen, also by keyboard. `class` frames it.

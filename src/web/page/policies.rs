@@ -2,10 +2,13 @@
 
 use std::fmt::Write as _;
 
+use super::html::text;
 use super::layout::MAX_ENTRIES;
 use super::timeline::{Kind, mark};
-use super::words::{counted, distance, number, size, text};
+use crate::retention::Zone;
 use crate::status::{Counts, LastRun, PolicyStatus, Status};
+use crate::wording::numbers::{self, count, number, size};
+use crate::wording::times::{distance, moment};
 
 pub(super) fn draw(out: &mut String, status: &Status) {
     out.push_str("<ul class=\"pol\">");
@@ -17,7 +20,7 @@ pub(super) fn draw(out: &mut String, status: &Status) {
         let _ = write!(
             out,
             "<p class=\"d\">and {} more: <a href=\"/api/v1/status\">the JSON</a> has them all</p>",
-            counted(status.policies.len() - MAX_ENTRIES, "policy")
+            count((status.policies.len() - MAX_ENTRIES) as u64, "policy")
         );
     }
     if let Some(unmanaged) = status.unmanaged.filter(|unmanaged| *unmanaged > 0) {
@@ -69,7 +72,7 @@ fn last_run(policy: &PolicyStatus, status: &Status) -> String {
         "<span class=\"chip {class}\">{result}</span> {}<br><time class=\"d\" datetime=\"{}\">{}</time>",
         distance(run.finished_at, status.at),
         run.finished_at.to_rfc3339_opts(chrono::SecondsFormat::Secs, true),
-        run.finished_at.format("%Y-%m-%d %H:%M"),
+        moment(run.finished_at, Zone::UTC),
     );
     if let (true, Some(at)) = (run.result != "success", policy.last_success) {
         let _ = write!(
@@ -95,7 +98,7 @@ fn next_run(policy: &PolicyStatus, status: &Status) -> String {
             "{}<br><time class=\"d\" datetime=\"{}\">{}</time>",
             distance(at, status.at),
             at.to_rfc3339_opts(chrono::SecondsFormat::Secs, true),
-            at.format("%Y-%m-%d %H:%M"),
+            moment(at, Zone::UTC),
         ),
     }
 }
@@ -124,7 +127,7 @@ fn share(out: &mut String, name: &str, counts: Counts) {
                 // A gap, so that neighbours are told apart without their colours.
                 width.saturating_sub(3).max(1),
                 kind.word(),
-                counted(usize::try_from(count).unwrap_or(usize::MAX), "backup"),
+                numbers::count(count, "backup"),
                 size(bytes)
             );
         }

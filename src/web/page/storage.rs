@@ -3,8 +3,8 @@
 use std::fmt::Write as _;
 
 use super::layout::{END_OF_TABLE, table};
-use super::words::size;
 use crate::status::StorageDay;
+use crate::wording::numbers::size;
 
 /// At most this many days: more would be too thin to point at.
 const MOST_DAYS: usize = 60;

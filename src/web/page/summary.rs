@@ -3,11 +3,13 @@
 use std::fmt::Write as _;
 
 use super::holds::{LONGEST_REASON, SOON_DAYS, ends_soon};
+use super::html::{clip, text, time};
 use super::layout::program;
-use super::words::{clip, counted, distance, number, size, text, time};
 use crate::retention::FreezeSources;
 use crate::status::{Counts, FreezeStatus, Status};
-use crate::wording::remedy::{Remedy, end_freeze};
+use crate::wording::numbers::{count, number, size};
+use crate::wording::remedies::{Remedy, end_freeze};
+use crate::wording::times::distance;
 
 /// Freezes that are listed.
 const MOST_FREEZES: usize = 5;
@@ -39,7 +41,10 @@ impl Summary {
             (Health::Bad, "It cannot do its work".to_owned())
         } else if waiting > 0 {
             let needs = if waiting == 1 { "needs" } else { "need" };
-            (Health::Bad, format!("{} {needs} a look", counted(waiting, "thing")))
+            (
+                Health::Bad,
+                format!("{} {needs} a look", count((waiting) as u64, "thing")),
+            )
         } else if status.freeze.is_some() {
             (Health::Frozen, "Frozen".to_owned())
         } else if status.policies.iter().all(|policy| policy.last_run.is_none()) {
@@ -121,14 +126,14 @@ fn lines(status: &Status) -> Vec<String> {
     }
     if status.freezes.len() > MOST_FREEZES {
         let more = status.freezes.len() - MOST_FREEZES;
-        lines.push(format!("and {} more", counted(more, "freeze")));
+        lines.push(format!("and {} more", count((more) as u64, "freeze")));
     }
     let policies = &status.policies;
     let ran = policies.iter().filter(|policy| policy.last_run.is_some()).count();
     let mut line = if ran == policies.len() {
         "Every policy has run.".to_owned()
     } else {
-        format!("{ran} of {} have run.", counted(policies.len(), "policy"))
+        format!("{ran} of {} have run.", count((policies.len()) as u64, "policy"))
     };
     if let Some(policy) = policies.iter().find(|policy| policy.running_since.is_some()) {
         let _ = write!(line, " {} is running now.", text(policy.policy.as_str()));

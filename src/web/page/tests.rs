@@ -13,7 +13,7 @@ use crate::retention::{
     InstanceLife, KeepReason, KeepRule, KeptBy, Mode, Period, PolicyName, Refusal, RunReport, Series, Zone,
 };
 use crate::status::{ConfigStatus, FreezeStatus, LastRun, PolicyStatus, Problem, RefusalStatus};
-use crate::wording::remedy::{one_of_each, remedy};
+use crate::wording::remedies::{one_of_each, remedy};
 
 const HOSTILE: &str = "<script>alert(1)</script>\"'&\u{202e}";
 

@@ -10,9 +10,10 @@ use std::fmt::Write as _;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::words::{text, why};
+use super::html::{text, why};
 use crate::retention::report::{Action, Row};
-use crate::retention::{BackupStatus, Fate, KeptBy, Outcome};
+use crate::retention::{BackupStatus, Fate, KeptBy, Outcome, Zone};
+use crate::wording::times::moment;
 
 /// What a mark says, in the order of the legend.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -219,11 +220,7 @@ pub(super) fn draw(out: &mut String, rows: &[&Row], axis: &Axis, each: bool) {
             .as_deref()
             .map_or_else(|| why(&row.action, each), |fate| outcome(fate).to_owned());
         if each {
-            reason = format!(
-                "{}, {}: {reason}",
-                text(&row.backup.name),
-                begin.format("%Y-%m-%d %H:%M")
-            );
+            reason = format!("{}, {}: {reason}", text(&row.backup.name), moment(begin, Zone::UTC));
         }
         let places = groups.entry((kind, reason)).or_default();
         places.push(axis.place(days(axis.now - begin)));

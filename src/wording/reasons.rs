@@ -1,104 +1,17 @@
-//! Words for typed reasons, numbers and names, as a terminal shows them.
+//! Why a backup is kept, waits or goes, what holds it, and what became of it.
 //!
-//! Pure. Not for tables (that is `render`). Everything that came from the cloud passes through [`clean`] before it
-//! reaches a terminal: a backup may be called `\x1b[2J`.
+//! Everything that came from the cloud passes through [`clean`]: a backup may be called `\x1b[2J`.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use chrono::{DateTime, Datelike, NaiveDateTime, SecondsFormat, TimeDelta, Timelike, Utc};
-
+use super::sanitize::clean;
+use super::times::end;
 use crate::retention::report::Action;
-use crate::retention::{ExpireReason, Fate, Hold, HoldTarget, KeepReason, KeepRule, KeptBy, Outcome, Series, Zone};
+use crate::retention::{ExpireReason, Fate, Hold, HoldTarget, KeepReason, KeepRule, KeptBy, Outcome, Series};
 
 /// So many databases are named in a sentence, the others counted.
 const MOST_DATABASES: usize = 3;
-
-pub use crate::wording::numbers::{count, number, size};
-pub use crate::wording::remedy::shell_word;
-pub use crate::wording::sanitize::clean;
-
-/// How long ago: `45min`, `7h`, `412d`; `in 3d` for what is ahead.
-pub fn age(now: DateTime<Utc>, at: DateTime<Utc>) -> String {
-    let ago = now.signed_duration_since(at);
-    let length = |span: TimeDelta| match span {
-        span if span < TimeDelta::hours(1) => format!("{}min", span.num_minutes()),
-        span if span < TimeDelta::hours(48) => format!("{}h", span.num_hours()),
-        span => format!("{}d", span.num_days()),
-    };
-    if ago < TimeDelta::zero() {
-        format!("in {}", length(-ago))
-    } else {
-        length(ago)
-    }
-}
-
-/// A day on a zone's calendar.
-pub fn day(at: DateTime<Utc>, zone: Zone) -> String {
-    let wall = zone.wall(at);
-    let mut text = String::with_capacity(10);
-    push_day(&mut text, wall);
-    text
-}
-
-/// A moment on a zone's wall clock, to the minute.
-pub fn moment(at: DateTime<Utc>, zone: Zone) -> String {
-    let wall = zone.wall(at);
-    let mut text = String::with_capacity(16);
-    push_day(&mut text, wall);
-    text.push(' ');
-    push_two(&mut text, wall.hour());
-    text.push(':');
-    push_two(&mut text, wall.minute());
-    text
-}
-
-/// A moment in UTC to the second, as machines and the API write it.
-pub fn timestamp(at: DateTime<Utc>) -> String {
-    let wall = at.naive_utc();
-    if !(0..=9999).contains(&wall.year()) || wall.nanosecond() >= 1_000_000_000 {
-        return at.to_rfc3339_opts(SecondsFormat::Secs, true);
-    }
-    let mut text = String::with_capacity(20);
-    push_day(&mut text, wall);
-    for (before, part) in [('T', wall.hour()), (':', wall.minute()), (':', wall.second())] {
-        text.push(before);
-        push_two(&mut text, part);
-    }
-    text.push('Z');
-    text
-}
-
-/// By hand: a report may have a million rows, and chrono's formatting language would cost as much as all the rest of a row.
-fn push_day(text: &mut String, wall: NaiveDateTime) {
-    match u32::try_from(wall.year()) {
-        Ok(year) if year <= 9999 => {
-            push_two(text, year / 100);
-            push_two(text, year % 100);
-        }
-        // As chrono writes them: with a sign.
-        _ => {
-            let _ = write!(text, "{}", wall.format("%Y"));
-        }
-    }
-    for part in [wall.month(), wall.day()] {
-        text.push('-');
-        push_two(text, part);
-    }
-}
-
-/// Two digits of a number below 100.
-fn push_two(text: &mut String, number: u32) {
-    for digit in [number / 10 % 10, number % 10] {
-        text.push(char::from_digit(digit, 10).unwrap_or('?'));
-    }
-}
-
-/// A moment in UTC, as short as it can be said: a date where it is a midnight.
-fn end(at: DateTime<Utc>) -> String {
-    let text = timestamp(at);
-    text.strip_suffix("T00:00:00Z").map(str::to_owned).unwrap_or(text)
-}
 
 /// Why a backup is kept, waits or goes. Until when is not said here: tables have a column for it.
 pub fn action(action: &Action) -> String {
@@ -109,6 +22,14 @@ pub fn action(action: &Action) -> String {
             let grace = if since.is_some() { "in grace" } else { "grace not begun" };
             format!("{}, {grace}", expired(*reason))
         }
+    }
+}
+
+/// The same without slots and series, so that equal reasons read equally.
+pub fn action_briefly(of: &Action) -> String {
+    match of {
+        Action::Keep(reasons) => keep_briefly(reasons),
+        Action::Delete(_) | Action::Wait { .. } => action(of),
     }
 }
 
@@ -138,8 +59,8 @@ pub fn keep(reasons: &[KeepReason]) -> String {
     let mut by_database: BTreeMap<&str, Vec<String>> = BTreeMap::new();
     for reason in reasons {
         match &reason.series {
-            Some(Series::Database(name)) => by_database.entry(name).or_default().push(keeper(reason)),
-            Some(Series::Full) | None => plain.push(keeper(reason)),
+            Some(Series::Database(name)) => by_database.entry(name).or_default().push(keeper(reason, true)),
+            Some(Series::Full) | None => plain.push(keeper(reason, true)),
         }
     }
     let plain = plain.join(", ");
@@ -160,8 +81,18 @@ pub fn keep(reasons: &[KeepReason]) -> String {
     parts.join("; ")
 }
 
+fn keep_briefly(reasons: &[KeepReason]) -> String {
+    let mut parts: Vec<String> = Vec::new();
+    for part in reasons.iter().map(|reason| keeper(reason, false)) {
+        if !parts.contains(&part) {
+            parts.push(part);
+        }
+    }
+    parts.join(", ")
+}
+
 /// The first databases by name, the others as a number.
-pub(super) fn databases(names: &[&str]) -> String {
+pub fn databases(names: &[&str]) -> String {
     let first = names.iter().take(MOST_DATABASES).map(|name| clean(name));
     let mut text = first.collect::<Vec<_>>().join(", ");
     if let Some(more) = names.len().checked_sub(MOST_DATABASES).filter(|more| *more > 0) {
@@ -170,8 +101,8 @@ pub(super) fn databases(names: &[&str]) -> String {
     text
 }
 
-fn keeper(reason: &KeepReason) -> String {
-    let slot = |name: &str| match reason.slot {
+fn keeper(reason: &KeepReason, with_slot: bool) -> String {
+    let slot = |name: &str| match reason.slot.filter(|_| with_slot) {
         Some(slot) => format!("{name} {slot}"),
         None => name.to_owned(),
     };
@@ -184,6 +115,7 @@ fn keeper(reason: &KeepReason) -> String {
         KeptBy::Names => "keep.names".to_owned(),
         KeptBy::Hold(hold) => held(hold),
         KeptBy::Floor => match reason.slot {
+            Some(_) if !with_slot => "the floor (min_backups)".to_owned(),
             Some(1) => "the floor (newest of its series)".to_owned(),
             Some(slot) => format!("the floor (number {slot} from the newest of its series)"),
             // Only a deleted instance under `expire_after` has a floor without a place in it.
@@ -219,8 +151,10 @@ pub fn target(target: &HoldTarget) -> String {
         HoldTarget::Backup(id) => format!("backup {}", clean(id.as_str())),
         HoldTarget::Matching { instance, name } => {
             let name = name.as_ref().map(|name| format!("named {}", clean(name.as_str())));
+            // Said of all of them, it says nothing.
             let instance = instance
                 .as_ref()
+                .filter(|id| id.as_str() != "*" || name.is_none())
                 .map(|id| format!("of instances {}", clean(id.as_str())));
             let parts: Vec<String> = name.into_iter().chain(instance).collect();
             format!("backups {}", parts.join(" "))
@@ -240,5 +174,5 @@ pub fn fate(fate: &Fate) -> String {
 }
 
 #[cfg(test)]
-#[path = "sentences_tests.rs"]
+#[path = "reasons_tests.rs"]
 mod tests;

@@ -1,6 +1,7 @@
-use std::borrow::Cow;
 use std::num::NonZeroU32;
 use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
 
 use super::*;
 use crate::retention::{Count, Pattern, Period, Span};
@@ -24,71 +25,6 @@ fn rule(period: Period) -> KeptBy {
 
 fn database(name: &str) -> Series {
     Series::Database(Arc::from(name))
-}
-
-#[test]
-fn what_steers_a_terminal_is_escaped() {
-    assert_eq!(clean("nightly_1 ü 夜"), "nightly_1 ü 夜");
-    assert!(matches!(clean("plain"), Cow::Borrowed(_)));
-    assert_eq!(clean("\x1b[2Jx\r\n\t"), "\\u{1b}[2Jx\\r\\n\\t");
-    assert_eq!(clean("a\u{9b}31mb\u{7f}"), "a\\u{9b}31mb\\u{7f}");
-    assert_eq!(
-        clean("\u{202e}gnp.exe\u{200b}\u{feff}"),
-        "\\u{202e}gnp.exe\\u{200b}\\u{feff}"
-    );
-}
-
-#[test]
-fn numbers_and_sizes_are_short() {
-    assert_eq!(
-        [number(0), number(999), number(1_000), number(1_234_567)],
-        ["0", "999", "1,000", "1,234,567"]
-    );
-    assert_eq!(
-        [count(1, "backup"), count(1_200, "backup")],
-        ["1 backup", "1,200 backups"]
-    );
-    assert_eq!(
-        [
-            size(0),
-            size(1_023),
-            size(1_024),
-            size(1_536),
-            size(1_073_741_823),
-            size(1 << 30),
-            size(u64::MAX)
-        ],
-        [
-            "0 B",
-            "1023 B",
-            "1.0 KiB",
-            "1.5 KiB",
-            "1023.9 MiB",
-            "1.0 GiB",
-            "15.9 EiB"
-        ]
-    );
-}
-
-#[test]
-fn ages_grow_from_minutes_to_days() {
-    let now = at("2026-11-23T03:00:00Z");
-    let ages = [
-        "2026-11-23T02:15:00Z",
-        "2026-11-22T20:00:00Z",
-        "2026-11-21T03:00:00Z",
-        "2025-10-07T03:00:00Z",
-    ];
-    assert_eq!(ages.map(|begin| age(now, at(begin))), ["45min", "7h", "2d", "412d"]);
-    assert_eq!(age(now, at("2026-11-26T04:00:00Z")), "in 3d");
-}
-
-#[test]
-fn moments_are_on_the_zones_wall_clock() {
-    assert_eq!(
-        moment(at("2026-10-01T19:05:59Z"), Zone::of("Asia/Singapore")),
-        "2026-10-02 03:05"
-    );
 }
 
 #[test]
@@ -178,25 +114,11 @@ fn holds_say_what_they_hold() {
 }
 
 #[test]
-fn times_are_written_as_chrono_writes_them() {
-    let times = [
-        "2026-11-23T03:04:05Z",
-        "0001-01-01T00:00:00Z",
-        "9999-12-31T23:59:59.999Z",
-        "2016-12-31T23:59:60Z",
-        "1999-02-28T12:00:00.5Z",
+fn briefly_equal_reasons_read_equally() {
+    let reasons = [
+        reason(rule(Period::Day), Some(3), Some(Series::Full)),
+        reason(rule(Period::Day), Some(2), Some(database("crm"))),
+        reason(KeptBy::Floor, Some(1), Some(Series::Full)),
     ];
-    let far = [
-        DateTime::<Utc>::MAX_UTC - TimeDelta::days(2),
-        DateTime::<Utc>::MIN_UTC + TimeDelta::days(2),
-    ];
-    let times = times.into_iter().map(|text| text.parse::<DateTime<Utc>>().unwrap());
-    for at in times.chain(far) {
-        assert_eq!(timestamp(at), at.to_rfc3339_opts(SecondsFormat::Secs, true));
-        for zone in [Zone::UTC, Zone::of("Asia/Singapore"), Zone::of("America/St_Johns")] {
-            let local = at.with_timezone(&zone);
-            assert_eq!(moment(at, zone), local.format("%Y-%m-%d %H:%M").to_string());
-            assert_eq!(day(at, zone), local.format("%Y-%m-%d").to_string());
-        }
-    }
+    assert_eq!(keep_briefly(&reasons), "daily, the floor (min_backups)");
 }
