@@ -17,7 +17,7 @@ use crate::config::{self, Config, Environment};
 use crate::ledger::StatePlace;
 use crate::operations::context::no_observer;
 use crate::operations::{self, BackupSource, ProcessContext};
-use crate::rds::wire;
+use crate::rds;
 use crate::{run, telemetry};
 
 /// Loads and compiles the configuration that the flags name, for a command that deletes nothing: files that others may
@@ -73,7 +73,7 @@ pub fn load_other(path: &Path) -> Result<Arc<Config>, Failure> {
 }
 
 /// Reads what `--backups` names; `-` is stdin, for what another program lists.
-pub fn backups_of_file(file: &Path) -> Result<Vec<wire::BackupsOfInstance>, Failure> {
+pub fn backups_of_file(file: &Path) -> Result<Vec<rds::BackupsOfInstance>, Failure> {
     let unreadable = |why: String| Failure::new(exit::USAGE, format!("--backups {}: {why}", file.display()));
     let mut bytes = Vec::new();
     let read = if file.as_os_str() == "-" {
@@ -82,7 +82,7 @@ pub fn backups_of_file(file: &Path) -> Result<Vec<wire::BackupsOfInstance>, Fail
         std::fs::read(file).map(|read| bytes = read)
     };
     read.map_err(|error| unreadable(error.to_string()))?;
-    wire::backups_from_json(&bytes).map_err(unreadable)
+    rds::backups_from_json(&bytes).map_err(unreadable)
 }
 
 /// The place of the state, for what only ever keeps backups (`hold`, `freeze`): a daemon goes on with the configuration it has

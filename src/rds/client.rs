@@ -8,20 +8,26 @@ use std::time::Duration;
 
 use tokio::sync::OnceCell;
 
+use super::back_off::back_off;
+use super::credential_cache::CredentialCache;
 use super::credential_sources::Reader;
-use super::credentials::{CredentialCache, Env, process_env};
+use super::credentials::{Env, process_env};
 use super::error::{Error, Place};
 use super::failure::{Failure, Kind};
+use super::key_lockout::KeyLockout;
 use super::lenient_json::Many;
-use super::pagination::{Page, list_all};
+use super::observer::Observer;
+use super::operation::Operation;
+use super::proxy;
 use super::rate::Throttle;
-use super::request::{ApiRequest, Exchange, back_off};
-use super::response::{Response, tidy};
+use super::refusal::refusal;
+use super::request::{ApiRequest, Exchange};
+use super::response::Response;
+use super::settings::Settings;
 use super::transport::Http;
-use super::wire::{BackupPage, Entry, InstancePage, ProjectList};
-use super::{InstanceEntry, KeyLockout, Listed, Observer, Operation, Settings, proxy};
+use super::wire::ProjectList;
 use crate::retention::plan::ClockCheck;
-use crate::retention::{Backup, BackupId, BackupKind, InstanceId, ProjectName};
+use crate::retention::{InstanceId, ProjectName};
 
 /// What only tests change.
 #[derive(Clone)]
@@ -71,17 +77,6 @@ impl std::fmt::Debug for Client {
             .finish_non_exhaustive()
     }
 }
-
-/// Codes that say that an instance does not exist (API reference, section 7).
-const UNKNOWN_INSTANCE: [&str; 7] = [
-    "DBS.200002",
-    "DBS.200045",
-    "DBS.200408",
-    "DBS.200602",
-    "DBS.201028",
-    "DBS.290005",
-    "DBS.290011",
-];
 
 impl Client {
     /// A client; nothing is read or sent yet. `keys` is shared by all clients of the process.
@@ -223,103 +218,6 @@ impl Client {
         })
     }
 
-    /// All SQL Server instances. Entries of other engines and replicas are marked, not left out.
-    pub async fn list_instances(&self) -> Result<Vec<InstanceEntry>, Error> {
-        let query = vec![("datastore_type", "SQLServer".to_owned())];
-        let ask = self.ask(Operation::ListInstances, None, &["instances"], query).await?;
-        list_all(self, ask, |body| instance_page(body, self.project())).await
-    }
-
-    /// One instance by its id; `None` when the API says that it has none such.
-    pub async fn find_instance(&self, id: &InstanceId) -> Result<Option<InstanceEntry>, Error> {
-        let query = vec![("id", id.as_str().to_owned())];
-        let ask = self
-            .ask(Operation::ListInstances, Some(id), &["instances"], query)
-            .await?;
-        let place = ask.place.clone();
-        let found = match list_all(self, ask, |body| instance_page(body, self.project())).await {
-            Ok(found) => found,
-            // Any other 404 may come from a proxy or a wrong endpoint, and must not make an instance look deleted.
-            Err(Error::NotFound { said, .. }) if UNKNOWN_INSTANCE.contains(&said.code.as_str()) => return Ok(None),
-            Err(error) => return Err(error),
-        };
-        let others = found.len();
-        match found.into_iter().find(|entry| entry.instance.id == *id) {
-            None if others > 0 => Err(Error::Disagreement {
-                place,
-                reads: 1,
-                why: format!("{others} other instances were listed"),
-            }),
-            entry => Ok(entry),
-        }
-    }
-
-    /// All manual, or all automated, backups of an instance.
-    pub async fn list_backups(&self, instance: &InstanceId, kind: Listed) -> Result<Vec<Backup>, Error> {
-        let kind = match kind {
-            Listed::Manual => BackupKind::Manual,
-            Listed::Automated => BackupKind::Auto,
-        };
-        let query = vec![
-            ("instance_id", instance.as_str().to_owned()),
-            ("backup_type", kind.as_str().to_owned()),
-        ];
-        let ask = self
-            .ask(Operation::ListBackups, Some(instance), &["backups"], query)
-            .await?;
-        list_all(self, ask, |body| listed_page(body, instance, &kind)).await
-    }
-
-    /// Whether an instance still has this manual backup: one call, however many backups the instance has (API page
-    /// "Obtaining Backups": `backup_id`). An answer about anything else is a disagreement, and proves nothing.
-    pub async fn has_backup(&self, instance: &InstanceId, backup: &BackupId) -> Result<bool, Error> {
-        let kind = BackupKind::Manual;
-        let query = vec![
-            ("instance_id", instance.as_str().to_owned()),
-            ("backup_type", kind.as_str().to_owned()),
-            ("backup_id", backup.as_str().to_owned()),
-        ];
-        let ask = self
-            .ask(Operation::ListBackups, Some(instance), &["backups"], query)
-            .await?;
-        let place = ask.place.clone();
-        let found = list_all(self, ask, |body| listed_page(body, instance, &kind)).await?;
-        match found.as_slice() {
-            [] => Ok(false),
-            [one] if one.id == *backup => Ok(true),
-            others => Err(Error::Disagreement {
-                place,
-                reads: 1,
-                why: format!("{} backups were listed where {backup} was asked for", others.len()),
-            }),
-        }
-    }
-
-    /// Whether manual backups of an instance may be listed: one page is asked for, and must be one.
-    pub async fn may_list_backups(&self, instance: &InstanceId) -> Result<(), Error> {
-        let kind = BackupKind::Manual;
-        let query = vec![
-            ("instance_id", instance.as_str().to_owned()),
-            ("backup_type", kind.as_str().to_owned()),
-            ("offset", "0".to_owned()),
-            ("limit", "1".to_owned()),
-        ];
-        let ask = self
-            .ask(Operation::ListBackups, Some(instance), &["backups"], query)
-            .await?;
-        self.read(&ask, |body| listed_page(body, instance, &kind).map(drop))
-            .await
-    }
-
-    /// The backups that a deleted instance left.
-    pub async fn retained_backups(&self, instance: &InstanceId) -> Result<Vec<Backup>, Error> {
-        let segments = ["instances", instance.as_str(), "retain-backups"];
-        let ask = self
-            .ask(Operation::ListRetainedBackups, Some(instance), &segments, Vec::new())
-            .await?;
-        list_all(self, ask, |body| retained_page(body, instance)).await
-    }
-
     pub(super) fn exchange(&self) -> &Exchange {
         &self.0.exchange
     }
@@ -404,7 +302,7 @@ impl Client {
         }
     }
 
-    async fn ask(
+    pub(super) async fn ask(
         &self,
         operation: Operation,
         instance: Option<&InstanceId>,
@@ -430,102 +328,5 @@ impl Client {
             operation,
             instance: instance.cloned(),
         }
-    }
-}
-
-const NO_ID: &str = "an entry has no id";
-
-/// A page of instances.
-pub(super) fn instance_page(body: &[u8], project: &ProjectName) -> Result<Page<InstanceEntry>, String> {
-    let page: InstancePage<'_> = serde_json::from_slice(body).map_err(|error| error.to_string())?;
-    Page::new(page.items, &page.total, |fields| {
-        let entry = fields.listed(project).ok_or(NO_ID)?;
-        let id = entry.instance.id.to_string();
-        match fields.invalidate() {
-            Some(what) => Err(format!("the {what} of instance {} cannot be read", tidy(&id))),
-            None => Ok((id, entry)),
-        }
-    })
-}
-
-/// A page of one type of backups of one instance; an entry of another one spoils it.
-pub(super) fn listed_page(body: &[u8], instance: &InstanceId, kind: &BackupKind) -> Result<Page<Backup>, String> {
-    backup_page(body, |entry| {
-        let backup = entry.listed().ok_or(NO_ID)?;
-        if entry.instance_id.word() != Some(instance.as_str()) {
-            return Err(format!(
-                "backup {} does not belong to the instance asked for",
-                tidy(backup.id.as_str())
-            ));
-        }
-        if backup.kind != *kind {
-            return Err(format!(
-                "backup {} is of type {:?}, not {}",
-                tidy(backup.id.as_str()),
-                tidy(backup.kind.as_str()),
-                kind.as_str()
-            ));
-        }
-        Ok(backup)
-    })
-}
-
-/// A page of what a deleted instance left.
-pub(super) fn retained_page(body: &[u8], instance: &InstanceId) -> Result<Page<Backup>, String> {
-    backup_page(body, |entry| {
-        let backup = entry.retained().ok_or(NO_ID)?;
-        // By the API reference it does not name its instance.
-        if !entry.instance_id.is_blank() && entry.instance_id.word() != Some(instance.as_str()) {
-            return Err(format!(
-                "backup {} does not belong to the instance asked for",
-                tidy(backup.id.as_str())
-            ));
-        }
-        Ok(backup)
-    })
-}
-
-fn backup_page(body: &[u8], row: impl Fn(&Entry<'_>) -> Result<Backup, String>) -> Result<Page<Backup>, String> {
-    let page: BackupPage<'_> = serde_json::from_slice(body).map_err(|error| error.to_string())?;
-    Page::new(page.items, &page.total, |entry| {
-        let backup = row(&entry)?;
-        match entry.invalidate() {
-            Some(what) => Err(format!(
-                "the {what} of backup {} cannot be read",
-                tidy(backup.id.as_str())
-            )),
-            None => Ok((backup.id.to_string(), backup)),
-        }
-    })
-}
-
-/// The error that a 4xx other than 401 and 429, or a redirect, means for a read.
-pub(super) fn refusal(place: &Place, reply: &Response) -> Error {
-    let (place, status, said) = (place.clone(), reply.status, reply.said());
-    let gateway = said.code.starts_with("APIG");
-    if UNKNOWN_INSTANCE.contains(&said.code.as_str()) {
-        return Error::NotFound { place, status, said };
-    }
-    match status {
-        403 => {
-            let action = place.operation.action();
-            let hint = format!("grant {action} to the user or agency, for this project");
-            Error::NotAllowed {
-                place,
-                status,
-                said,
-                hint,
-            }
-        }
-        // The retained listing is younger than the others: where the gateway does not know it, there is nothing to be had.
-        404 if gateway && place.operation != Operation::ListRetainedBackups => Error::Configuration {
-            project: place.project.clone(),
-            message: format!(
-                "{place}: the endpoint does not have this API (HTTP 404, {said}); check endpoint and region"
-            ),
-            source: None,
-        },
-        404 => Error::NotFound { place, status, said },
-        _ => Error::Refused { place, status, said },
     }
 }

@@ -11,8 +11,8 @@ use secrecy::SecretString;
 use serde::Deserialize;
 use url::Url;
 
+use super::back_off::back_off;
 use super::credentials::{AuthError, CredentialSource, Credentials, Env};
-use super::request::back_off;
 use super::wire::parse_time;
 
 /// The metadata service of an ECS; link-local, so plain http and never through a proxy.

@@ -5,10 +5,12 @@
 
 use std::collections::HashMap;
 
+use super::answer::Answer;
+use super::error::{Error, Place};
 use super::lenient_json::{Many, Scalar};
+use super::refusal::refusal;
 use super::response::{Response, tidy};
 use super::wire::DeleteResults;
-use super::{Answer, Error, Place};
 use crate::retention::{BackupId, Outcome};
 
 /// What a reply other than 401 means for the batch.
@@ -36,7 +38,7 @@ pub(super) fn answer(place: &Place, asked: &[BackupId], reply: &Response) -> Res
         429 => Ok(Answer::Throttled {
             retry_after: reply.retry_after,
         }),
-        403 => Err(super::client::refusal(place, reply)),
+        403 => Err(refusal(place, reply)),
         408 | 100..=199 | 300..=399 | 500.. => Ok(Answer::Unanswered {
             why: format!("HTTP {} ({}: {})", reply.status, said.code, said.message),
             request_id: said.request_id,

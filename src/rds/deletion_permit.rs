@@ -13,38 +13,18 @@ use hyper::body::{Body, Bytes, Frame, SizeHint};
 use serde::Serialize;
 use tokio::time::Instant;
 
+use super::answer::{Answer, Delay};
 use super::client::Client;
 use super::credentials::Fingerprint;
+use super::delete;
+use super::error::{Error, Place};
 use super::failure::Failure;
 use super::request::{Admission, ApiRequest, Exchange};
 use super::response::Response;
-use super::{Answer, Error, Place, delete};
 use crate::retention::{BackupId, Batch};
 
 /// A request begins this long after its intent at the latest (contract, 4.5).
 pub const BEGINS_WITHIN: Duration = Duration::from_secs(5);
-
-/// Why a request did not begin after its intent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Delay {
-    /// It took too long until the intent was on disk.
-    Ledger,
-    /// There was no connection in time.
-    Connection,
-    /// Stop was requested before it began.
-    Stop,
-}
-
-impl Delay {
-    /// For logs and the ledger.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Ledger => "writing its intent to the ledger took longer than 5 s",
-            Self::Connection => "there was no connection within 5 s of its intent",
-            Self::Stop => "stop was requested before it began",
-        }
-    }
-}
 
 /// When an intent was made. Both clocks count: the monotonic one stands still while the machine is suspended, and anybody
 /// can set the other one.

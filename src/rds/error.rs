@@ -7,11 +7,9 @@ use std::fmt;
 use chrono::{DateTime, Utc};
 use thiserror::Error;
 
-use super::Operation;
+use super::failure::Cause;
+use super::operation::Operation;
 use crate::retention::{InstanceId, ProjectName};
-
-/// The cause under an error, printed by [`Error::chain`].
-pub type Cause = Box<dyn std::error::Error + Send + Sync>;
 
 /// Where it happened.
 #[derive(Clone, Debug, PartialEq, Eq)]

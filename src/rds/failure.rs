@@ -2,7 +2,8 @@
 //!
 //! Not for answers, whatever their status: that is `reply`.
 
-use super::error::Cause;
+/// The cause under an error.
+pub type Cause = Box<dyn std::error::Error + Send + Sync>;
 
 /// There was no answer, or none that could be read to its end.
 #[derive(Debug)]

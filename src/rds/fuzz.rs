@@ -15,12 +15,16 @@ use std::time::Duration;
 use chrono::{DateTime, FixedOffset, TimeDelta, Utc};
 use serde_json::Value;
 
-use super::client::{instance_page, listed_page, refusal, retained_page};
+use super::answer::Answer;
+use super::delete;
+use super::error::{Error, Place};
 use super::lenient_json::LONGEST_TEXT;
+use super::listings::{instance_page, listed_page, retained_page};
+use super::operation::Operation;
 use super::pagination::{Page, Reading};
+use super::refusal::refusal;
 use super::response::{Response, http_date, retry_after};
 use super::wire::parse_time;
-use super::{Answer, Error, Operation, Place, delete};
 use crate::retention::fuzz::Tape;
 use crate::retention::{
     Backup, BackupId, BackupKind, BackupStatus, Count, Databases, Engine, Instance, InstanceId, InstanceLife, KeepRule,
@@ -340,7 +344,7 @@ fn said(error: &Error) {
 
 /// Backups from a file: the two ways to read it agree, and no id is there twice.
 pub fn file(data: &[u8]) {
-    let (whole, halves) = super::wire::both_ways(data);
+    let (whole, halves) = super::backups_file::both_ways(data);
     if let Some(halves) = halves {
         assert_eq!(Ok(&halves), whole.as_ref(), "read in halves, and as a whole");
     }

@@ -4,17 +4,11 @@
 
 use std::collections::HashMap;
 
-use super::client::Client;
-use super::error::Error;
 use super::lenient_json::{Many, Scalar};
-use super::request::{ApiRequest, back_off};
+use super::wire::LIMIT;
 
-/// Records a page; the API's most.
-pub const LIMIT: usize = 100;
-/// A listing is read this often in all: once, and three times again.
-const READS: u32 = 4;
 /// A server that never ends is not believed either, nor is a count beyond this (200,000 records: a hundred times what was ever seen).
-const MOST_PAGES: usize = 2_000;
+pub(super) const MOST_PAGES: usize = 2_000;
 
 /// One page: its rows by id, or why a row spoils it.
 pub(super) struct Page<T> {
@@ -42,59 +36,13 @@ impl<T> Page<T> {
     }
 }
 
-/// Reads a whole listing until its pages agree.
-pub(super) async fn list_all<T, P>(client: &Client, ask: ApiRequest, parse: P) -> Result<Vec<T>, Error>
-where
-    T: PartialEq + Send,
-    P: Fn(&[u8]) -> Result<Page<T>, String> + Send + Sync,
-{
-    let mut read = 1;
-    loop {
-        match whole(client, &ask, &parse).await? {
-            Ok(rows) => return Ok(rows),
-            Err(why) if read >= READS => {
-                return Err(Error::Disagreement {
-                    place: ask.place,
-                    reads: read,
-                    why,
-                });
-            }
-            Err(why) => {
-                tracing::debug!(place = %ask.place, why, "listing read again");
-                tokio::time::sleep(back_off(client.tuning().back_off, read, None)).await;
-                read += 1;
-            }
-        }
-    }
-}
-
-/// Reads all pages once; the inner `Err` says what does not agree.
-async fn whole<T, P>(client: &Client, ask: &ApiRequest, parse: &P) -> Result<Result<Vec<T>, String>, Error>
-where
-    T: PartialEq + Send,
-    P: Fn(&[u8]) -> Result<Page<T>, String> + Send + Sync,
-{
-    let mut reading = Reading::default();
-    while reading.pages < MOST_PAGES {
-        let mut ask = ask.clone();
-        ask.query
-            .extend([("offset", reading.received.to_string()), ("limit", LIMIT.to_string())]);
-        match reading.take(client.read(&ask, parse).await?) {
-            Ok(false) => {}
-            Ok(true) => return Ok(Ok(reading.rows)),
-            Err(why) => return Ok(Err(why)),
-        }
-    }
-    Ok(Err(format!("it did not end after {MOST_PAGES} pages")))
-}
-
 /// One reading of a listing, page after page. Pure, so that what is believed can be tried on any pages.
 pub(super) struct Reading<T> {
     /// What was listed, each id once.
     pub(super) rows: Vec<T>,
     /// Entries received, repetitions included: the next page's offset.
     pub(super) received: usize,
-    pages: usize,
+    pub(super) pages: usize,
     seen: HashMap<String, usize>,
     total: Option<u64>,
 }

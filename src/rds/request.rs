@@ -5,22 +5,23 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use reqwest::header::{DATE, HeaderMap, HeaderValue, RETRY_AFTER};
 use secrecy::ExposeSecret;
 use tokio::time::Instant;
 
-use super::credentials::{CredentialCache, Credentials, Fingerprint};
+use super::credential_cache::CredentialCache;
+use super::credentials::{Credentials, Fingerprint};
 use super::error::{Error, Place};
 use super::failure::{Failure, Kind};
 use super::key_lockout::{KeyLockout, KeyPermit};
+use super::observer::{Event, Observer};
+use super::operation::Operation;
 use super::rate::{ConcurrencyPermit, Throttle};
 use super::response::{Response, http_date, retry_after, tidy};
 use super::sign::Signable;
 use super::transport::{Http, Target, body};
-use super::{Event, Observer, Operation};
 use crate::clock;
 use crate::retention::plan::ClockCheck;
 
@@ -368,10 +369,4 @@ fn not_authenticated(
             credentials.masked()
         ),
     }
-}
-
-/// How long to wait before attempt number `attempt` (from 1): full jitter, doubling from `base`; never less than the API asked for.
-pub(crate) fn back_off(base: Duration, attempt: u32, asked: Option<Duration>) -> Duration {
-    let most = base.saturating_mul(1 << attempt.saturating_sub(1).min(6));
-    asked.unwrap_or_default() + most.mul_f64(fastrand::f64())
 }

@@ -2,25 +2,21 @@
 //!
 //! Spellings and units are those of the API reference, sections 3 and 4. Not for believing a listing: that is `listing`.
 
-mod file;
-
 use std::fmt;
 use std::sync::Arc;
 
 use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 
-#[cfg(any(test, fuzzing))]
-pub(super) use file::both_ways;
-pub use file::{BackupsOfInstance, backups_from_json};
-
-use super::InstanceEntry;
 use super::lenient_json::{LONGEST_TEXT, Many, Merge, Scalar, lenient_object};
-use super::pagination::LIMIT;
+use super::listed::InstanceEntry;
 use crate::retention::{
     Backup, BackupId, BackupKind, BackupStatus, Databases, Doubt, Engine, Instance, InstanceId, InstanceLife,
     ProjectName,
 };
+
+/// Records a page; the API's most.
+pub const LIMIT: usize = 100;
 
 /// Tags of one instance; the API takes 20.
 const MOST_TAGS: usize = 1_000;

@@ -1,6 +1,7 @@
 //! Every spelling the API reference names, and what must not be believed.
 
 use super::*;
+use crate::rds::backups_from_json;
 
 fn entry(json: &str) -> Backup {
     let page = format!(r#"{{"backups": [{json}]}}"#);
@@ -269,7 +270,7 @@ fn instances_keep_what_policies_select_by() {
 /// A page without its list is not an empty one, and two ids that differ in case only are one.
 #[test]
 fn a_page_without_its_list_and_ids_that_differ_in_case_are_not_believed() {
-    use super::super::client::{instance_page, listed_page, retained_page};
+    use super::super::listings::{instance_page, listed_page, retained_page};
     use super::super::pagination::Reading;
 
     let (project, instance) = ("p".into(), InstanceId::from("i"));

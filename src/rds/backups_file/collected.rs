@@ -1,56 +1,22 @@
-//! Backups from a file, for offline plans; made for a million of them.
-//!
-//! Not for the API's pages: a file cannot be asked again, so it is read more strictly.
-
-mod halves;
+//! The entries of a file of backups, collected instance by instance.
 
 use std::collections::HashMap;
-use std::collections::hash_map::Entry as ConcurrencyPermit;
+use std::collections::hash_map::Entry as Slot;
 use std::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 use super::super::lenient_json::Scalar;
-use super::Entry;
+use super::super::wire::Entry;
 use crate::retention::{Backup, BackupId, BackupStatus, InstanceId};
 
 /// The backups of one instance, and those of every entry that names none.
 pub type BackupsOfInstance = (Option<InstanceId>, Vec<Backup>);
 
-/// A smaller file is not worth a second thread.
-const WORTH_HALVING: usize = 1 << 20;
-
-/// Reads backups from a file: a JSON array in the API's list shape, or `{"backups": [...]}`. Instances and their backups come in the
-/// file's order.
-///
-/// Stricter than a listing, for nobody can be asked again: an entry without id, or two entries of one id that differ, are errors; exact
-/// repetitions are dropped. The error names the entry's index (from 0), line and column.
-pub fn backups_from_json(bytes: &[u8]) -> Result<Vec<BackupsOfInstance>, String> {
-    // Windows' tools put a byte order mark before what they write.
-    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
-    if bytes.len() >= WORTH_HALVING
-        && let Some(file) = halves::read(bytes)
-    {
-        return Ok(file.groups);
-    }
-    whole(bytes).map(|file| file.groups)
-}
-
-/// A file read as a whole, and in halves whatever its size.
-#[cfg(any(test, fuzzing))]
-pub(in crate::rds) fn both_ways(
-    bytes: &[u8],
-) -> (Result<Vec<BackupsOfInstance>, String>, Option<Vec<BackupsOfInstance>>) {
-    (
-        whole(bytes).map(|file| file.groups),
-        halves::read(bytes).map(|file| file.groups),
-    )
-}
-
 /// Reads a file from its beginning to its end; only this way says what is wrong with one.
-fn whole(bytes: &[u8]) -> Result<File, String> {
+pub(super) fn whole(bytes: &[u8]) -> Result<Collected, String> {
     let mut deserializer = serde_json::Deserializer::from_slice(bytes);
-    let mut file = File::default();
+    let mut file = Collected::default();
     (&mut file)
         .deserialize(&mut deserializer)
         .and_then(|()| deserializer.end())
@@ -60,8 +26,8 @@ fn whole(bytes: &[u8]) -> Result<File, String> {
 
 /// What was read so far.
 #[derive(Default)]
-struct File {
-    groups: Vec<BackupsOfInstance>,
+pub(super) struct Collected {
+    pub(super) groups: Vec<BackupsOfInstance>,
     /// Instance → its place in `groups`.
     group_of: HashMap<Option<InstanceId>, usize>,
     /// Where the entry before was put: files are mostly sorted by instance.
@@ -70,8 +36,8 @@ struct File {
     seen: HashMap<BackupId, (usize, usize)>,
 }
 
-impl File {
-    fn add<E: serde::de::Error>(&mut self, index: usize, entry: &Entry<'_>) -> Result<(), E> {
+impl Collected {
+    pub(super) fn add<E: serde::de::Error>(&mut self, index: usize, entry: &Entry<'_>) -> Result<(), E> {
         let mut backup = entry
             .listed()
             .ok_or_else(|| E::custom(format_args!("entry {index} has no id")))?;
@@ -104,13 +70,13 @@ impl File {
     /// Adds a backup unless it is known; gives back the id of one that is known otherwise.
     fn put(&mut self, group: usize, backup: Backup) -> Result<(), BackupId> {
         match self.seen.entry(backup.id.clone()) {
-            ConcurrencyPermit::Vacant(slot) => {
+            Slot::Vacant(slot) => {
                 let backups = &mut self.groups[group].1;
                 slot.insert((group, backups.len()));
                 backups.push(backup);
                 Ok(())
             }
-            ConcurrencyPermit::Occupied(slot) => {
+            Slot::Occupied(slot) => {
                 let (of, place) = *slot.get();
                 if of == group && self.groups[of].1[place] == backup {
                     Ok(())
@@ -122,7 +88,7 @@ impl File {
     }
 
     /// Takes in what followed in the file; `None` where the two do not agree.
-    fn join(&mut self, tail: Self) -> Option<()> {
+    pub(super) fn join(&mut self, tail: Self) -> Option<()> {
         for (instance, backups) in tail.groups {
             let group = self.group(instance);
             for backup in backups {
@@ -138,7 +104,7 @@ impl File {
     }
 }
 
-impl<'de> DeserializeSeed<'de> for &mut File {
+impl<'de> DeserializeSeed<'de> for &mut Collected {
     type Value = ();
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
@@ -146,7 +112,7 @@ impl<'de> DeserializeSeed<'de> for &mut File {
     }
 }
 
-impl<'de> Visitor<'de> for &mut File {
+impl<'de> Visitor<'de> for &mut Collected {
     type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -3,10 +3,11 @@
 //! Only for a good file in one of the two usual shapes (the array, or an object that begins with it); for any other, and
 //! for every mistake, `None`: then the file is read from its beginning to its end, which says what is wrong and where.
 
-use super::{Entry, File, whole};
+use super::super::wire::Entry;
+use super::collected::{Collected, whole};
 
 /// Reads a file that is as it should be.
-pub(super) fn read(bytes: &[u8]) -> Option<File> {
+pub(super) fn read(bytes: &[u8]) -> Option<Collected> {
     let (in_object, first) = beginning(bytes)?;
     let split = middle(bytes, first)?;
     let (head, tail) = std::thread::scope(|scope| {
@@ -72,8 +73,8 @@ enum End {
 }
 
 /// Reads entries with commas between them.
-fn entries(bytes: &[u8]) -> Option<(File, End)> {
-    let mut file = File::default();
+fn entries(bytes: &[u8]) -> Option<(Collected, End)> {
+    let mut file = Collected::default();
     let mut at = 0;
     loop {
         let mut one = serde_json::Deserializer::from_slice(&bytes[at..]).into_iter::<Entry<'_>>();

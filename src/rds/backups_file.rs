@@ -1,0 +1,37 @@
+//! Backups from a file, for offline plans; made for a million of them.
+//!
+//! Not for the API's pages: a file cannot be asked again, so it is read more strictly.
+
+mod collected;
+mod halves;
+
+pub use self::collected::BackupsOfInstance;
+use self::collected::whole;
+
+/// A smaller file is not worth a second thread.
+const WORTH_HALVING: usize = 1 << 20;
+
+/// Reads backups from a file: a JSON array in the API's list shape, or `{"backups": [...]}`. Instances and their backups come in the
+/// file's order.
+///
+/// Stricter than a listing, for nobody can be asked again: an entry without id, or two entries of one id that differ, are errors; exact
+/// repetitions are dropped. The error names the entry's index (from 0), line and column.
+pub fn backups_from_json(bytes: &[u8]) -> Result<Vec<BackupsOfInstance>, String> {
+    // Windows' tools put a byte order mark before what they write.
+    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
+    if bytes.len() >= WORTH_HALVING
+        && let Some(file) = halves::read(bytes)
+    {
+        return Ok(file.groups);
+    }
+    whole(bytes).map(|file| file.groups)
+}
+
+/// A file read as a whole, and in halves whatever its size.
+#[cfg(any(test, fuzzing))]
+pub(super) fn both_ways(bytes: &[u8]) -> (Result<Vec<BackupsOfInstance>, String>, Option<Vec<BackupsOfInstance>>) {
+    (
+        whole(bytes).map(|file| file.groups),
+        halves::read(bytes).map(|file| file.groups),
+    )
+}
