@@ -16,7 +16,7 @@ use crate::wording::reasons::target;
 const NEVER_IN_A_NAME: [char; 6] = ['^', '$', '{', '|', '(', '\\'];
 
 /// Something that was written to cover something.
-struct Entry<'a> {
+struct CoverageEntry<'a> {
     /// What it is called in a notice.
     what: String,
     looks: LooksFor<'a>,
@@ -40,7 +40,7 @@ pub fn notices(config: &Config, ledger: &Ledger, now: DateTime<Utc>) -> Result<V
     let of_config = |(nth, hold)| (hold, config.hold_places.get(nth).map(ToString::to_string));
     let configured = config.holds.iter().enumerate().map(of_config);
     let holds = configured.chain(placed.iter().map(|hold| (hold, None)));
-    let mut entries: Vec<Entry<'_>> = holds
+    let mut entries: Vec<CoverageEntry<'_>> = holds
         .filter(|(hold, _)| hold.is_active(now))
         .map(|(hold, place)| entry_of_hold(hold, place.as_deref()))
         .collect();
@@ -69,8 +69,8 @@ pub fn notice_of_hold(hold: &Hold, projects: &[ProjectName], ledger: &Ledger) ->
     Ok((!found.is_empty()).then(|| found.join("\n")))
 }
 
-fn entry_of_hold<'a>(hold: &'a Hold, place: Option<&str>) -> Entry<'a> {
-    Entry {
+fn entry_of_hold<'a>(hold: &'a Hold, place: Option<&str>) -> CoverageEntry<'a> {
+    CoverageEntry {
         what: named(hold, place),
         looks: LooksFor::Held(hold),
         is_met: false,
@@ -87,9 +87,9 @@ fn named(hold: &Hold, place: Option<&str>) -> String {
     }
 }
 
-fn entries_of_policy(policy: &Policy) -> Vec<Entry<'_>> {
+fn entries_of_policy(policy: &Policy) -> Vec<CoverageEntry<'_>> {
     let select = &policy.select;
-    let entry = |key: &str, text: &str, looks| Entry {
+    let entry = |key: &str, text: &str, looks| CoverageEntry {
         what: format!("policy {}: {key} `{text}`", policy.name),
         looks,
         is_met: false,
@@ -154,7 +154,7 @@ fn odd_name(what: &str, pattern: &Pattern) -> Option<String> {
 
 /// Looks at everything the last believed listings showed; where there are none, nothing can be said.
 fn uncovered(
-    mut entries: Vec<Entry<'_>>,
+    mut entries: Vec<CoverageEntry<'_>>,
     projects: &[ProjectName],
     ledger: &Ledger,
 ) -> Result<Vec<String>, ledger::Error> {
@@ -186,11 +186,11 @@ fn uncovered(
     Ok(entries
         .iter()
         .filter(|entry| !entry.is_met)
-        .map(Entry::notice)
+        .map(CoverageEntry::notice)
         .collect())
 }
 
-impl Entry<'_> {
+impl CoverageEntry<'_> {
     fn meet_instance(&mut self, instance: &Instance) {
         let named_so = |id: &str| id.eq_ignore_ascii_case(&instance.name);
         let id = &instance.id;

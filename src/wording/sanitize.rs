@@ -130,6 +130,18 @@ mod tests {
     }
 
     #[test]
+    fn what_steers_a_terminal_is_escaped() {
+        assert_eq!(clean("nightly_1 ü 夜"), "nightly_1 ü 夜");
+        assert!(matches!(clean("plain"), Cow::Borrowed(_)));
+        assert_eq!(clean("\x1b[2Jx\r\n\t"), "\\u{1b}[2Jx\\r\\n\\t");
+        assert_eq!(clean("a\u{9b}31mb\u{7f}"), "a\\u{9b}31mb\\u{7f}");
+        assert_eq!(
+            clean("\u{202e}gnp.exe\u{200b}\u{feff}"),
+            "\\u{202e}gnp.exe\\u{200b}\\u{feff}"
+        );
+    }
+
+    #[test]
     fn raw_json_is_escaped_too() {
         let raw = serde_json::value::RawValue::from_string("{\"a\":\"\u{9b}\u{e0041}\"}".to_owned()).unwrap();
         let mut json = Vec::new();

@@ -1,7 +1,7 @@
 //! The entries of a file of backups, collected instance by instance.
 
 use std::collections::HashMap;
-use std::collections::hash_map::Entry as Slot;
+use std::collections::hash_map::Entry as MapEntry;
 use std::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
@@ -70,13 +70,13 @@ impl Collected {
     /// Adds a backup unless it is known; gives back the id of one that is known otherwise.
     fn put(&mut self, group: usize, backup: Backup) -> Result<(), BackupId> {
         match self.seen.entry(backup.id.clone()) {
-            Slot::Vacant(slot) => {
+            MapEntry::Vacant(slot) => {
                 let backups = &mut self.groups[group].1;
                 slot.insert((group, backups.len()));
                 backups.push(backup);
                 Ok(())
             }
-            Slot::Occupied(slot) => {
+            MapEntry::Occupied(slot) => {
                 let (of, place) = *slot.get();
                 if of == group && self.groups[of].1[place] == backup {
                     Ok(())
