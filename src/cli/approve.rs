@@ -7,8 +7,8 @@ use super::args::{ApproveArgs, Global};
 use super::failure::{CommandResult, Failure};
 use super::operator::{say, who};
 use super::{context, exit};
-use crate::ledger::{Actor, RefusedPlan};
-use crate::operations::approve::{self as operation, RefusedPlans};
+use crate::ledger::{Actor, ListingDoubt, ListingPart, RefusedPlan};
+use crate::operations::approve::{self as operation, AcceptedListing, RefusedPlans};
 use crate::retention::PolicyName;
 use crate::wording::numbers::count;
 use crate::wording::sanitize::clean;
@@ -26,14 +26,8 @@ pub(super) fn approve(args: &ApproveArgs, global: &Global) -> CommandResult {
         reason: args.reason.as_deref(),
     };
     if let Some(target) = &args.listing {
-        let (until, state) = operation::approve_listing(&config, target, actor, now)?;
-        let text = format!(
-            "the next listing of {} is believed, until {}, in {}",
-            clean(target),
-            timestamp(until),
-            state.display()
-        );
-        return say(global, &text, exit::DONE);
+        let accepted = operation::accept_listing(&config, target, actor, now)?;
+        return say(global, &accepted_text(target, &accepted), exit::DONE);
     }
     let name = PolicyName::from(args.policy.as_deref().unwrap_or_default());
     let refused = operation::refused_plans(&config, &name, now)?;
@@ -56,6 +50,22 @@ pub(super) fn approve(args: &ApproveArgs, global: &Global) -> CommandResult {
         refused.ledger.path().display()
     );
     say(global, &text, exit::DONE)
+}
+
+/// What was accepted, a line each; whatever is listed later is not.
+fn accepted_text(target: &str, AcceptedListing { accepted, state }: &AcceptedListing) -> String {
+    let mut text = format!("accepted of the listing of {}, in {}:", clean(target), state.display());
+    for ListingDoubt { part, says, .. } in accepted.iter().take(SHOWN) {
+        let _ = match part {
+            ListingPart::Count => write!(text, "\n  that it has {} entries, and no fewer", clean(says)),
+            ListingPart::Instance => write!(text, "\n  the instance's entry: {}", clean(says)),
+            ListingPart::Backup(id) => write!(text, "\n  backup {}: {}", clean(id.as_str()), clean(says)),
+        };
+    }
+    if let Some(more) = accepted.len().checked_sub(SHOWN).filter(|more| *more > 0) {
+        let _ = write!(text, "\n  and {more} more");
+    }
+    text + "\nThe next run believes exactly that; what it lists otherwise is in doubt again."
 }
 
 /// The plan with this digest, else the one that a person at the terminal confirms; `None` where there is none.

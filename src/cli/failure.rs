@@ -122,7 +122,7 @@ impl From<operations::Error> for Failure {
             Error::Run(error) => return error.into(),
             Error::NoProjects(_) => exit::CONFIGURATION,
             Error::Busy(_) | Error::StoppedWaiting(_) => exit::BUSY,
-            Error::ForecastPanicked | Error::NotListedAnyMore { .. } => exit::UNDONE,
+            Error::ForecastPanicked | Error::NotListedAnyMore { .. } | Error::NothingInDoubt(_) => exit::UNDONE,
             Error::NoSuchInstance(_)
             | Error::BeyondCalendar
             | Error::SeveralBackups { .. }

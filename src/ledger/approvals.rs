@@ -70,29 +70,12 @@ pub(super) struct ApproveBody {
     reason: Option<String>,
 }
 
-#[derive(Serialize, Deserialize)]
-pub(super) struct ApproveListingBody {
-    pub(super) target: String,
-    pub(super) until: DateTime<Utc>,
-    by: String,
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    reason: Option<String>,
-}
-
 /// Every approved id with the end of its approval, in microseconds as the table keeps it.
 pub(super) fn all(tx: &Tx<'_>) -> Result<BTreeMap<(PolicyName, BackupId), i64>, Error> {
     let rows = tx.all("SELECT policy, backup, until FROM approval", (), |row| {
         let policy = PolicyName::from(row.get::<String>(0)?);
         let backup = BackupId::from(row.get::<String>(1)?);
         Ok(((policy, backup), row.get(2)?))
-    })?;
-    Ok(rows.into_iter().collect())
-}
-
-/// The same of approved listings.
-pub(super) fn all_of_listings(tx: &Tx<'_>) -> Result<BTreeMap<String, i64>, Error> {
-    let rows = tx.all("SELECT target, until FROM listing_approval", (), |row| {
-        Ok((row.get(0)?, row.get(1)?))
     })?;
     Ok(rows.into_iter().collect())
 }
@@ -206,44 +189,6 @@ impl Ledger {
                 "SELECT backup FROM approval WHERE policy = ?1 AND until > ?2 AND until <= ?3",
                 (policy.as_str(), Stamp(now), Stamp(now + APPROVABLE_FOR)),
                 |row| Ok(BackupId::from(row.get::<String>(0)?)),
-            )?;
-            Ok(rows.into_iter().collect())
-        })
-    }
-
-    /// Approves the next listing of an instance (by its id) or a project (by its name), however much it shrank.
-    /// [`Ledger::accept_count`] uses the approval up.
-    pub fn approve_listing<'a>(
-        &self,
-        target: &str,
-        until: DateTime<Utc>,
-        actor: impl Into<Actor<'a>>,
-        now: DateTime<Utc>,
-    ) -> Result<(), Error> {
-        let actor = actor.into();
-        self.write(|tx| {
-            tx.execute(
-                "INSERT INTO listing_approval (target, until) VALUES (?1, ?2) ON CONFLICT (target) DO UPDATE SET until = excluded.until",
-                (target, Stamp(until)),
-            )?;
-            let body = ApproveListingBody {
-                target: target.to_owned(),
-                until,
-                by: actor.by.to_owned(),
-                reason: actor.reason.map(str::to_owned),
-            };
-            chain::append(tx, now, Kind::ApproveListing, &body)?;
-            Ok(())
-        })
-    }
-
-    /// The instance ids and project names whose next listing is approved at `now`.
-    pub fn listing_approvals(&self, now: DateTime<Utc>) -> Result<HashSet<String>, Error> {
-        self.read(|tx| {
-            let rows = tx.all(
-                "SELECT target FROM listing_approval WHERE until > ?1 AND until <= ?2",
-                (Stamp(now), Stamp(now + APPROVABLE_FOR)),
-                |row| row.get(0),
             )?;
             Ok(rows.into_iter().collect())
         })

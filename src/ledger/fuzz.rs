@@ -202,7 +202,7 @@ fn ask_everything(ledger: &Ledger) {
         ledger.freezes().map(drop),
         ledger.refused_plans(&"production".into()).map(drop),
         ledger.approvals(&"production".into(), noon()).map(drop),
-        ledger.listing_approvals(noon()).map(drop),
+        ledger.listing_doubts().map(drop),
         ledger.seen_instances(&project).map(drop),
         ledger.believed(&project).map(drop),
         ledger.seen_databases(&INSTANCE.into()).map(drop),

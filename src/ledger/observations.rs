@@ -178,6 +178,26 @@ impl Ledger {
         })
     }
 
+    /// These instances are there, although the list of instances lacks them: their absence begins with the next miss.
+    pub fn restart_absence<'a>(
+        &self,
+        project: &ProjectName,
+        instances: impl Iterator<Item = &'a InstanceId>,
+        now: DateTime<Utc>,
+    ) -> Result<(), Error> {
+        let mut instances = instances.peekable();
+        if instances.peek().is_none() {
+            return Ok(());
+        }
+        self.write(|tx| {
+            tx.execute_each(
+                "UPDATE seen_instance SET seen_at = ?3, missed = 0, missed_since = NULL, missed_last = NULL \
+                 WHERE project = ?1 AND instance = ?2",
+                instances.map(|instance| (project.as_str(), instance.as_str(), Stamp(now))),
+            )
+        })
+    }
+
     /// Forgets instances of which nothing is left.
     pub fn forget_instances(&self, project: &ProjectName, instances: &[InstanceId]) -> Result<(), Error> {
         self.write(|tx| {
@@ -259,7 +279,7 @@ impl Ledger {
     }
 
     /// Takes in counts that are believed: of the list of instances, and of instances' manual backups. Ends their
-    /// disbelief and uses up their listing approvals.
+    /// disbelief.
     pub fn accept_count(
         &self,
         project: &ProjectName,
@@ -273,21 +293,14 @@ impl Ledger {
         self.write(|tx| {
             let (seq, _) = chain::tail(tx)?;
             // The list of instances has the empty name.
-            let of_project = instances.map(|count| (project.as_str(), "", count));
-            let of_instances = backups
-                .iter()
-                .map(|(instance, count)| (instance.as_str(), instance.as_str(), *count));
-            let counts: Vec<(&str, &str, u64)> = of_project.into_iter().chain(of_instances).collect();
-            let rows = counts.iter();
+            let of_project = instances.map(|count| ("", count));
+            let of_instances = backups.iter().map(|(instance, count)| (instance.as_str(), *count));
+            let rows = of_project.into_iter().chain(of_instances);
             tx.execute_each(
                 "INSERT INTO believed (project, instance, count, at, seq) VALUES (?1, ?2, ?3, ?4, ?5) \
                  ON CONFLICT (project, instance) DO UPDATE \
                  SET count = excluded.count, at = excluded.at, seq = excluded.seq, shrunk_since = NULL",
-                rows.map(|(_, instance, count)| (project.as_str(), *instance, to_column(*count), Stamp(now), seq)),
-            )?;
-            tx.execute_each(
-                "DELETE FROM listing_approval WHERE target = ?1",
-                counts.iter().map(|(target, ..)| [*target]),
+                rows.map(|(instance, count)| (project.as_str(), instance, to_column(count), Stamp(now), seq)),
             )?;
             // What was confirmed before this listing is in its count.
             tx.execute_each(

@@ -6,11 +6,11 @@
 use std::collections::HashMap;
 use std::ops::ControlFlow;
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 
 use super::sql::{FoundRow, Stamp, Tx};
 use super::{Error, Ledger};
-use crate::retention::{Backup, BackupId, BackupStatus, Databases, Engine, InstanceId, ProjectName};
+use crate::retention::{Backup, BackupId, BackupStatus, Databases, Doubt, Engine, InstanceId, ProjectName};
 
 /// How long listings are compared with what another instance listed, and with backups that are listed no more.
 pub const REMEMBERED: TimeDelta = TimeDelta::days(7);
@@ -77,7 +77,8 @@ impl ObservedBackup {
             gone_since: None,
         };
         let Some(before) = before else {
-            return if is_finished(&backup.status) {
+            // One that changed nothing but how its id is written is not known yet.
+            return if is_finished(&backup.status) && backup.doubt != Some(Doubt::Changed) {
                 listed.finished(backup)
             } else {
                 listed
@@ -96,6 +97,26 @@ impl ObservedBackup {
                 ..before
             },
         }
+    }
+
+    /// What a listing says of a finished backup, as far as it decides, as JSON.
+    pub fn said_by(backup: &Backup) -> String {
+        let at = |at: Option<DateTime<Utc>>| at.map(|at| at.to_rfc3339_opts(SecondsFormat::AutoSi, true));
+        serde_json::json!({
+            "name": &*backup.name,
+            "status": backup.status.as_str(),
+            "begin_time": at(backup.begin),
+            "end_time": at(backup.end),
+            "engine": backup.engine.as_str(),
+            "databases": match &backup.databases {
+                Databases::Named(names) => names.iter().map(|name| &**name).collect(),
+                Databases::All => serde_json::json!([]),
+                Databases::Absent => serde_json::Value::Null,
+                Databases::Unreadable => "unreadable".into(),
+                Databases::Unknown => "unknown".into(),
+            },
+        })
+        .to_string()
     }
 
     /// As a finished backup says it; what it does not tell stays as it was.

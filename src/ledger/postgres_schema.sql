@@ -46,7 +46,10 @@ CREATE TABLE "freeze" (
 CREATE TABLE approval (
     policy TEXT COLLATE "C" NOT NULL, backup TEXT COLLATE "C" NOT NULL, until BIGINT NOT NULL, PRIMARY KEY (policy, backup)
 );
-CREATE TABLE listing_approval (target TEXT COLLATE "C" PRIMARY KEY, until BIGINT NOT NULL);
+CREATE TABLE listing_doubt (
+    target TEXT COLLATE "C" NOT NULL, part TEXT COLLATE "C" NOT NULL, says TEXT NOT NULL, accepted BIGINT NOT NULL,
+    PRIMARY KEY (target, part)
+);
 CREATE TABLE refused (
     policy TEXT COLLATE "C" NOT NULL, digest TEXT COLLATE "C" NOT NULL, run TEXT NOT NULL, limits TEXT NOT NULL, backups TEXT NOT NULL,
     at BIGINT NOT NULL, waits BIGINT NOT NULL, PRIMARY KEY (policy, digest)

@@ -192,6 +192,13 @@ CREATE TABLE refused (
     at INTEGER NOT NULL, waits INTEGER NOT NULL, PRIMARY KEY (policy, digest)
 ) STRICT, WITHOUT ROWID;
 
+-- What of a listing a run did not believe, and whether people accepted it as it was then. An approval of an older format was for
+-- whatever the next listing says: it ends here.
+DROP TABLE listing_approval;
+CREATE TABLE listing_doubt (
+    target TEXT NOT NULL, part TEXT NOT NULL, says TEXT NOT NULL, accepted INTEGER NOT NULL, PRIMARY KEY (target, part)
+) STRICT, WITHOUT ROWID;
+
 -- Runs and keys: what the API refused, in place of blocks by access key alone. A block came with the second refusal.
 CREATE TABLE key_refusal (access_key TEXT NOT NULL, whole TEXT NOT NULL, at INTEGER NOT NULL, blocked_until INTEGER) STRICT;
 INSERT INTO key_refusal SELECT fingerprint, '', until - 900000000, NULL FROM blocked_key;

@@ -85,7 +85,11 @@ impl ToColumn for bool {
 
 impl FromColumn for bool {
     fn from_column(value: SqlValue<'_>) -> Option<Self> {
-        Some(i64::from_column(value)? != 0)
+        match i64::from_column(value)? {
+            0 => Some(false),
+            1 => Some(true),
+            _ => None,
+        }
     }
 }
 

@@ -11,10 +11,11 @@ use chrono::{DateTime, Utc};
 use sha2::{Digest, Sha256};
 
 use super::Error;
-use super::approvals::{ApproveBody, ApproveListingBody};
+use super::approvals::ApproveBody;
 use super::chain::{self, Kind, NOT_SEALED, Row};
 use super::history::{DeletionState, read_time};
 use super::holds::{FreezeBody, HoldBody, PlacedFreeze, PlacedHold, ReleaseBody, ThawBody, freeze_id};
+use super::listing_doubts::{ApproveListingBody, ListingPart};
 use super::requests::{IntentBody, OutcomeBody, WithdrawnBody, state_of};
 use super::runs::{RunBegunBody, RunFinishedBody};
 use super::settlements::SettledBody;
@@ -120,7 +121,8 @@ pub(super) struct Replay {
     freezes: BTreeMap<i64, PlacedFreeze>,
     /// In force at the last approval: until when, in microseconds.
     approvals: BTreeMap<(PolicyName, BackupId), i64>,
-    listing_approvals: BTreeMap<String, i64>,
+    /// What each part of a listing said that was accepted last.
+    accepted: BTreeMap<(String, ListingPart), String>,
 }
 
 impl Replay {
@@ -198,8 +200,10 @@ impl Replay {
             }
             Kind::ApproveListing => {
                 let body: ApproveListingBody = serde_json::from_str(body)?;
-                self.listing_approvals
-                    .insert(body.target, body.until.timestamp_micros());
+                let of_target = |part| (body.target.clone(), part);
+                let accepts = body.accepts.into_iter();
+                self.accepted
+                    .extend(accepts.map(|doubt| (of_target(doubt.part), doubt.says)));
             }
         }
         Ok(())
@@ -372,10 +376,12 @@ impl Replay {
         if super::approvals::all(tx)? != self.approvals {
             return Ok(Some(differs("the table of approvals")));
         }
-        // They are used up without a row of the chain, so some may be missing, but none may have been put in.
-        let is_known = |(target, until): (&String, &i64)| self.listing_approvals.get(target) == Some(until);
-        if !super::approvals::all_of_listings(tx)?.iter().all(is_known) {
-            return Ok(Some(differs("the table of approved listings")));
+        // They end without a row of the chain, so some may be missing, but none may have been put in.
+        let mut accepted = super::listing_doubts::all(tx)?
+            .into_iter()
+            .filter(|(_, (_, accepted))| *accepted);
+        if !accepted.all(|(of, (says, _))| self.accepted.get(&of) == Some(&says)) {
+            return Ok(Some(differs("the table of accepted listings")));
         }
         Ok(None)
     }

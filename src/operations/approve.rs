@@ -8,7 +8,7 @@ use chrono::{DateTime, Utc};
 use super::error::Error;
 use super::operator::open;
 use crate::config::Config;
-use crate::ledger::{APPROVABLE_FOR, Actor, Ledger, RefusedPlan, SeenBackup};
+use crate::ledger::{APPROVABLE_FOR, Actor, Ledger, ListingDoubt, RefusedPlan, SeenBackup};
 use crate::retention::{BackupId, PolicyName};
 use crate::run;
 
@@ -74,26 +74,37 @@ impl RefusedPlans {
     }
 }
 
-/// Believes the next listing of an instance or of a project's instances; until when, and the state that was written.
-pub fn approve_listing(
+/// What of a listing was accepted, and the state that was written.
+#[derive(Debug)]
+pub struct AcceptedListing {
+    /// Exactly what runs saw and did not believe.
+    pub accepted: Vec<ListingDoubt>,
+    /// The state.
+    pub state: PathBuf,
+}
+
+/// Accepts what runs saw of an instance's listing, or of a project's list of instances, and did not believe. What is listed later
+/// is another matter.
+pub fn accept_listing(
     config: &Config,
     target: &str,
     actor: Actor<'_>,
     now: DateTime<Utc>,
-) -> Result<(DateTime<Utc>, PathBuf), Error> {
+) -> Result<AcceptedListing, Error> {
     let ledger = open(config, now)?;
-    let is_project = config.projects.iter().any(|project| project.name.as_str() == target);
-    let mut is_instance = false;
+    let accepted = ledger.accept_listing(target, actor, now)?;
+    if !accepted.is_empty() {
+        let state = ledger.path().to_owned();
+        return Ok(AcceptedListing { accepted, state });
+    }
+    let mut is_known = config.projects.iter().any(|project| project.name.as_str() == target);
     for project in &config.projects {
-        is_instance |= ledger
-            .seen_instances(&project.name)?
-            .iter()
-            .any(|seen| seen.instance.id.as_str() == target);
+        let seen = ledger.seen_instances(&project.name)?;
+        is_known |= seen.iter().any(|seen| seen.instance.id.as_str() == target);
     }
-    if !is_project && !is_instance {
-        return Err(Error::NoSuchListing(target.to_owned()));
+    if is_known {
+        Err(Error::NothingInDoubt(target.to_owned()))
+    } else {
+        Err(Error::NoSuchListing(target.to_owned()))
     }
-    let until = now + APPROVABLE_FOR;
-    ledger.approve_listing(target, until, actor, now)?;
-    Ok((until, ledger.path().to_owned()))
 }

@@ -74,6 +74,13 @@ pub enum Error {
         /// `hold` or `freeze`.
         what: &'static str,
     },
+    /// A listing that runs believe.
+    #[error(
+        "nothing was accepted: when a run last read the listing of {}, it did not doubt it. A doubt can be accepted once a run (`apply`, \
+         or the daemon) has recorded it",
+        clean(.0)
+    )]
+    NothingInDoubt(String),
     /// Neither an instance that a run has seen nor a project.
     #[error("no run has ever seen an instance {0}, and no project has that name; check the id in `plan`")]
     NoSuchListing(String),

@@ -22,4 +22,6 @@ pub struct InstanceEntry {
     pub engine: Engine,
     /// It has tags that cannot be read, or one without its key or value; `instance` has those that can.
     pub has_odd_tags: bool,
+    /// It has a list of tags, empty where it has none (API page "Querying DB Instances").
+    pub has_tags: bool,
 }

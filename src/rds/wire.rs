@@ -308,6 +308,7 @@ impl InstanceFields<'_> {
             is_replica,
             engine: self.datastore.engine(),
             has_odd_tags: self.has_odd_tags(),
+            has_tags: !matches!(self.tags, Many::Absent),
         })
     }
 

@@ -1,6 +1,6 @@
 //! The instances of a run: listed, claimed by policies or by none, and those that were deleted and left backups behind.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -13,7 +13,7 @@ use super::list_backups::SeenDatabases;
 use super::policy_run::PolicyRuns;
 use super::scan::{Overlaps, Scan};
 use super::{Error, Purpose, RunContext, RunRequest, blocking, count_instances};
-use crate::ledger::{Believed, REMEMBERED, SeenInstance, Unconfirmed};
+use crate::ledger::{Believed, ListingDoubt, ListingDoubts, ListingPart, REMEMBERED, SeenInstance, Unconfirmed};
 use crate::rds::{Client, InstanceEntry};
 use crate::retention::plan::ClockCheck;
 use crate::retention::policy::Knowledge;
@@ -36,7 +36,7 @@ pub(super) struct InstanceJob {
 }
 
 /// An instance to be claimed, as it is listed or as it was last seen.
-struct FoundInstances {
+struct FoundInstance {
     instance: Instance,
     databases: SeenDatabases,
     /// What it lacks, and how it is listed; `instance` has what was last seen.
@@ -50,12 +50,10 @@ pub(super) struct LedgerSnapshot {
     believed: HashMap<(ProjectName, Option<InstanceId>), Believed>,
     /// Sent earlier, neither confirmed nor returned.
     pub(super) unconfirmed: HashMap<InstanceId, Vec<Unconfirmed>>,
-    /// Shrunken listings that somebody approved.
-    approved: HashSet<String>,
-    /// Instances that were missed by three listings over at least a day.
-    long_missed: HashMap<ProjectName, Vec<SeenInstance>>,
+    /// What was not believed of the last listings, and what people accepted of that.
+    pub(super) doubts: ListingDoubts,
     /// Every instance as last seen.
-    seen: HashMap<(ProjectName, InstanceId), Instance>,
+    seen: BTreeMap<(ProjectName, InstanceId), SeenInstance>,
     /// Which projects listed an instance within the last seven days.
     pub(super) recently_in: HashMap<InstanceId, Vec<ProjectName>>,
 }
@@ -72,50 +70,69 @@ impl LedgerSnapshot {
                 memory
                     .believed
                     .extend(counts.instances.map(|believed| ((project.clone(), None), believed)));
-                let mut seen = ledger.seen_instances(project)?;
-                let of = |seen: &SeenInstance| ((project.clone(), seen.instance.id.clone()), seen.instance.clone());
-                memory.seen.extend(seen.iter().map(of));
-                for seen in seen.iter().filter(|seen| request.now - seen.seen_at < REMEMBERED) {
-                    let of = memory.recently_in.entry(seen.instance.id.clone()).or_default();
-                    of.push(project.clone());
+                for seen in ledger.seen_instances(project)? {
+                    let id = &seen.instance.id;
+                    if request.now - seen.seen_at < REMEMBERED {
+                        let of = memory.recently_in.entry(id.clone()).or_default();
+                        of.push(project.clone());
+                    }
+                    memory.seen.insert((project.clone(), id.clone()), seen);
                 }
-                seen.retain(|seen| seen.is_long_missed(request.now));
-                memory.long_missed.insert(project.clone(), seen);
                 let of_instance = |(id, believed)| ((project.clone(), Some(id)), believed);
                 memory.believed.extend(counts.backups.into_iter().map(of_instance));
             }
             for row in ledger.unconfirmed()? {
                 memory.unconfirmed.entry(row.instance.clone()).or_default().push(row);
             }
-            memory.approved = ledger.listing_approvals(request.now)?;
+            memory.doubts = ledger.listing_doubts()?;
             Ok(memory)
         })
     }
 
-    /// Whether a person said that the next listing of an instance is right, whatever it says.
-    pub(super) fn is_approved(&self, instance: &InstanceId) -> bool {
-        self.approved.contains(instance.as_str())
+    /// The instances of a project that were seen and are not in this list.
+    fn missing(&self, project: &ProjectName, listed: &[InstanceEntry]) -> Vec<&SeenInstance> {
+        let listed: HashSet<&InstanceId> = listed.iter().map(|entry| &entry.instance.id).collect();
+        let seen = self
+            .seen
+            .iter()
+            .filter(|((of, id), _)| of == project && !listed.contains(id));
+        seen.map(|(_, seen)| seen).collect()
     }
 
-    /// A listed instance with what it had and lacks now, and what that is. Policies select by it: without it, one that protects the
+    /// Whether a person accepted that a part of a listing says this.
+    pub(super) fn is_accepted(&self, doubt: &ListingDoubt) -> bool {
+        let known = self.doubts.get(&(doubt.target.clone(), doubt.part.clone()));
+        known.is_some_and(|(says, is_accepted)| *is_accepted && *says == doubt.says)
+    }
+
+    /// A listed instance with what it lacks, and what that is. Policies select by it: without it, one that protects the
     /// instance claims it no more. The API lists an empty array where there are no tags, and so may an answer that lost them.
-    fn completed(&self, entry: &InstanceEntry) -> Option<(Instance, String)> {
+    fn completed(&self, entry: &InstanceEntry, selected_by: SelectedBy) -> Option<(Instance, String)> {
         let listed = &entry.instance;
         let seen = self.seen.get(&(listed.project.clone(), listed.id.clone()));
+        let seen = seen.map(|seen| &seen.instance);
         let mut whole = listed.clone();
         let mut lacks = Vec::new();
         if entry.has_odd_tags {
             lacks.push("tags in the list of instances cannot be read, or one has no key or value");
         } else if seen.is_some_and(|seen| has_lost_tags(listed, seen)) {
             lacks.push("tags, or the value of one, are not in the list of instances any more");
+        } else if !entry.has_tags && selected_by.tags {
+            lacks.push("list of tags is not in the list of instances, and policies select by tags");
         }
-        if let Some(seen) = seen {
-            if !lacks.is_empty() {
-                whole.tags.clone_from(&seen.tags);
-            }
-            if listed.enterprise_project.is_none() && seen.enterprise_project.is_some() {
-                whole.enterprise_project.clone_from(&seen.enterprise_project);
-                lacks.push("enterprise project is not in the list of instances any more");
+        if let Some(seen) = seen.filter(|_| !lacks.is_empty()) {
+            whole.tags.clone_from(&seen.tags);
+        }
+        if listed.enterprise_project.is_none() {
+            match seen.and_then(|seen| seen.enterprise_project.as_ref()) {
+                Some(seen) => {
+                    whole.enterprise_project = Some(seen.clone());
+                    lacks.push("enterprise project is not in the list of instances any more");
+                }
+                None if selected_by.enterprise_projects => {
+                    lacks.push("enterprise project is not in the list of instances, and policies select by it");
+                }
+                None => {}
             }
         }
         // Every instance has a name, also one that was never listed before.
@@ -125,13 +142,45 @@ impl LedgerSnapshot {
             }
             lacks.push("name is not in the list of instances");
         }
-        (!lacks.is_empty() && !self.is_approved(&listed.id)).then(|| (whole, lacks.join(", its ")))
+        (!lacks.is_empty()).then(|| (whole, lacks.join(", its ")))
+    }
+
+    /// The instance as it is remembered, and what it lacks, with what is listed now, unless that was accepted.
+    fn doubted(&self, entry: InstanceEntry, selected_by: SelectedBy, scan: &mut Scan) -> FoundInstance {
+        let found = |instance, lacks| FoundInstance {
+            instance,
+            databases: SeenDatabases::new(),
+            lacks,
+        };
+        let Some((whole, what)) = self.completed(&entry, selected_by) else {
+            return found(entry.instance, None);
+        };
+        let listed = &entry.instance;
+        let doubt = ListingDoubt {
+            target: listed.id.to_string(),
+            part: ListingPart::Instance,
+            says: serde_json::json!({
+                "name": &*listed.name,
+                "tags": entry.has_tags.then_some(&listed.tags),
+                "are_tags_readable": !entry.has_odd_tags,
+                "enterprise_project": &listed.enterprise_project,
+            })
+            .to_string(),
+        };
+        let is_accepted = self.is_accepted(&doubt);
+        scan.doubts.push((entry.instance.project.clone(), doubt));
+        if is_accepted {
+            found(entry.instance, None)
+        } else {
+            found(whole, Some((what, entry.instance)))
+        }
     }
 
     /// The shrink guard: a listing that fell by more than half, and by more than three, below what was believed less
-    /// what this program sent. Somebody may approve it, and after a week it is believed.
+    /// what this program sent. A person may accept that there are so many, and after a week it is believed.
     pub(super) fn check_shrink(
         &self,
+        scan: &mut Scan,
         project: &ProjectName,
         instance: Option<&InstanceId>,
         found: u64,
@@ -140,14 +189,44 @@ impl LedgerSnapshot {
         let known = self.believed.get(&(project.clone(), instance.cloned()))?;
         let expected = known.count?.saturating_sub(known.sent);
         let fell = found * 2 < expected && expected - found > 3;
-        let name = instance.map_or_else(|| project.as_str(), InstanceId::as_str);
         let doubted_long = known.shrunk_since.is_some_and(|since| now - since >= SHRINK_DOUBT);
-        (fell && !doubted_long && !self.approved.contains(name)).then(|| Refusal::Shrink {
+        if !fell || doubted_long {
+            return None;
+        }
+        let target = instance.map_or_else(|| project.to_string(), InstanceId::to_string);
+        let key = (target, ListingPart::Count);
+        if let Some((says, true)) = self.doubts.get(&key)
+            && says.parse().is_ok_and(|accepted: u64| found >= accepted)
+        {
+            return None;
+        }
+        let (target, part) = key;
+        let says = found.to_string();
+        scan.doubts.push((project.clone(), ListingDoubt { target, part, says }));
+        Some(Refusal::Shrink {
             project: project.clone(),
             instance: instance.cloned(),
             expected,
             found,
         })
+    }
+}
+
+/// What policies of the configuration look at in the list of instances.
+#[derive(Clone, Copy)]
+struct SelectedBy {
+    tags: bool,
+    enterprise_projects: bool,
+}
+
+impl SelectedBy {
+    fn of(policies: &[Arc<Policy>]) -> Self {
+        Self {
+            tags: policies.iter().any(|policy| !policy.select.tags.is_empty()),
+            enterprise_projects: policies
+                .iter()
+                .any(|policy| policy.select.enterprise_projects.is_some()),
+        }
     }
 }
 
@@ -191,34 +270,20 @@ pub(super) async fn list_instances(
     // The order of answers must not show in the report.
     listed.sort_by(|(a, _), (b, _)| a.project().cmp(b.project()));
     let mut claims = Claims::default();
+    let selected_by = SelectedBy::of(policy_runs.all());
     for (client, listed) in listed {
         let Some(entries) = accept_count(request, policy_runs, memory, scan, &client, listed) else {
             continue;
         };
-        let deleted = deleted_instances(context, policy_runs, memory, scan, &client, &entries, deadline).await?;
+        let missing = memory.missing(client.project(), &entries);
+        let deleted = deleted_among(request, context, policy_runs, scan, &client, missing, deadline).await?;
         let mut instances = Vec::with_capacity(entries.len());
         for entry in entries {
-            let completed = memory.completed(&entry);
-            let (instance, lacks) = match completed {
-                // It is remembered with what it had.
-                Some((whole, what)) => (whole, Some((what, entry.instance))),
-                None => (entry.instance, None),
-            };
-            instances.push(instance.clone());
-            let databases = SeenDatabases::new();
-            let found = FoundInstances {
-                instance,
-                databases,
-                lacks,
-            };
+            let found = memory.doubted(entry, selected_by, scan);
+            instances.push(found.instance.clone());
             claims.enter(request, policy_runs, memory, scan, &client, found);
         }
-        for (instance, databases) in deleted {
-            let found = FoundInstances {
-                instance,
-                databases,
-                lacks: None,
-            };
+        for found in deleted {
             claims.enter(request, policy_runs, memory, scan, &client, found);
         }
         let counts = count_instances(&std::mem::take(&mut claims.counts));
@@ -257,7 +322,7 @@ fn accept_count(
             return None;
         }
     };
-    if let Some(refusal) = memory.check_shrink(project, None, instances.len() as u64, request.now) {
+    if let Some(refusal) = memory.check_shrink(scan, project, None, instances.len() as u64, request.now) {
         scan.skipped.push(shrink_skip(project, None, &refusal));
         scan.shrunk
             .extend(of_project.into_iter().map(|nth| (nth, refusal.clone())));
@@ -284,9 +349,9 @@ impl Claims {
         memory: &LedgerSnapshot,
         scan: &mut Scan,
         client: &Client,
-        found: FoundInstances,
+        found: FoundInstance,
     ) {
-        let FoundInstances {
+        let FoundInstance {
             instance,
             databases,
             lacks,
@@ -328,31 +393,25 @@ impl Claims {
 /// The deleted instances of a project whose backups some running policy is about.
 ///
 /// Deleted means: missed by three believed listings over at least a day, missing again in this one, and asking for the id
-/// finds nothing. Whatever else the asking finds, an error included, leaves the instance alone.
-async fn deleted_instances(
+/// finds nothing. Whatever else the asking finds, an error included, leaves the instance alone; one that is found was not deleted, so
+/// that it is missed from its next absence on. Asked from the first absence on: a list without an instance that is there is no
+/// state of things to be silent about.
+async fn deleted_among(
+    request: &RunRequest,
     context: &RunContext,
     policy_runs: &PolicyRuns,
-    memory: &LedgerSnapshot,
     scan: &mut Scan,
     client: &Client,
-    listed: &[InstanceEntry],
+    missing: Vec<&SeenInstance>,
     deadline: Instant,
-) -> Result<Vec<(Instance, SeenDatabases)>, Error> {
+) -> Result<Vec<FoundInstance>, Error> {
     let project = client.project();
     let mut deleted = Vec::new();
-    let listed: HashSet<&InstanceId> = listed.iter().map(|entry| &entry.instance.id).collect();
-    let missing = memory
-        .long_missed
-        .get(project)
-        .into_iter()
-        .flatten()
-        .filter(|seen| !listed.contains(&seen.instance.id));
     for seen in missing {
-        let Some(missed_since) = seen.missed_since else {
-            continue;
-        };
         let instance = Instance {
-            life: InstanceLife::Deleted { missed_since },
+            life: InstanceLife::Deleted {
+                missed_since: seen.missed_since.unwrap_or(request.now),
+            },
             ..seen.instance.clone()
         };
         if policy_runs
@@ -363,13 +422,28 @@ async fn deleted_instances(
             continue;
         }
         match or_cancelled(context, deadline, client.find_instance(&instance.id)).await {
-            Some(Ok(Some(_))) => {}
+            Some(Ok(Some(_))) => {
+                scan.found_unlisted.push((project.clone(), instance.id.clone()));
+                scan.skipped.push(Skip {
+                    project: project.clone(),
+                    instance: Some(instance.id),
+                    reason: SkipReason::Listing,
+                    message: "it is not in the list of instances, but asking for its id finds it: it is not deleted, and is left alone until \
+                         it is listed again"
+                        .to_owned(),
+                });
+            }
+            Some(Ok(None)) if !seen.is_long_missed(request.now) => {}
             Some(Ok(None)) => {
                 let databases = match &context.ledger {
                     Some(ledger) => blocking(|| ledger.seen_databases(&instance.id))?,
                     None => SeenDatabases::new(),
                 };
-                deleted.push((instance, databases));
+                deleted.push(FoundInstance {
+                    instance,
+                    databases,
+                    lacks: None,
+                });
             }
             missing => {
                 let error = missing.and_then(Result::err);

@@ -16,7 +16,10 @@ use super::instances::{InstanceJob, LedgerSnapshot, list_instances, may_select, 
 use super::list_backups::backups_of;
 use super::policy_run::{PolicyRun, PolicyRuns};
 use super::{ClockJumpDetector, Error, Progress, Purpose, RunContext, RunRequest, blocking};
-use crate::ledger::{GraceKey, GraceSeen, GraceStart, GraceUpdate, Listing, Pending, Remembered, Unconfirmed};
+use crate::ledger::{
+    GraceKey, GraceSeen, GraceStart, GraceUpdate, Listing, ListingDoubt, ListingDoubts, ListingPart, ObservedBackup,
+    Pending, Remembered, Unconfirmed,
+};
 use crate::rds::{Client, Listed};
 use crate::retention::plan::{ClockCheck, InstanceDue};
 use crate::retention::policy::Knowledge;
@@ -50,6 +53,10 @@ pub(super) struct Scan {
     pub(super) listed: Vec<(ProjectName, Vec<Instance>)>,
     /// Listings that fell by more than half.
     pub(super) shrunken_listings: Vec<(ProjectName, Option<InstanceId>)>,
+    /// What of these listings is in doubt, accepted or not.
+    pub(super) doubts: Vec<(ProjectName, ListingDoubt)>,
+    /// Instances that the list of instances lacks, and that asking for their ids finds.
+    pub(super) found_unlisted: Vec<(ProjectName, InstanceId)>,
     /// Deleted instances of which nothing is left.
     emptied: Vec<(ProjectName, InstanceId)>,
     gone: Vec<BackupId>,
@@ -294,7 +301,7 @@ fn process_listing(
         ..
     } = job;
     let found = backups.len() as u64;
-    if let Some(refusal) = memory.check_shrink(&instance.project, Some(&instance.id), found, request.now) {
+    if let Some(refusal) = memory.check_shrink(scan, &instance.project, Some(&instance.id), found, request.now) {
         scan.skipped
             .push(shrink_skip(&instance.project, Some(&instance.id), &refusal));
         scan.shrunk
@@ -313,9 +320,7 @@ fn process_listing(
         Some(ledger) => blocking(|| ledger.remembered(&instance.id))?,
         None => Remembered::default(),
     };
-    if !memory.is_approved(&instance.id) {
-        doubt_changed(&instance, &remembered, &mut backups);
-    }
+    doubt_changed(&instance, memory, scan, &remembered, &mut backups);
     let running = policy_runs.running_among(&claiming).collect();
     conflicts.add(request, &instance, running, &mut backups, &remembered);
     // Also makes `hold ID` and `why ID` know the backup.
@@ -360,20 +365,38 @@ fn folded(id: &BackupId) -> String {
 }
 
 /// Marks what says something else than an earlier run saw.
-fn doubt_changed(instance: &Instance, remembered: &Remembered, backups: &mut [Backup]) {
+fn doubt_changed(
+    instance: &Instance,
+    memory: &LedgerSnapshot,
+    scan: &mut Scan,
+    remembered: &Remembered,
+    backups: &mut [Backup],
+) {
     let names_status = instance.life == InstanceLife::Listed;
     let mut changed = 0;
-    let spellings = LazyCell::new(|| remembered.backups.keys().map(folded).collect::<HashSet<String>>());
+    let finished = remembered.backups.iter().filter(|(_, said)| said.status.is_some());
+    let spellings = LazyCell::new(|| finished.map(|(id, _)| folded(id)).collect::<HashSet<String>>());
     for backup in backups {
         let is_changed = match remembered.backups.get(&backup.id) {
-            Some(said) => said.differs(backup, names_status),
+            Some(said) if said.status.is_some() => said.differs(backup, names_status),
             // Its id is another one in case only: what is remembered of it is not to be got rid of so.
-            None => spellings.contains(&folded(&backup.id)),
+            said => {
+                said.is_some_and(|said| said.differs(backup, names_status)) || spellings.contains(&folded(&backup.id))
+            }
         };
-        if is_changed {
+        if !is_changed {
+            continue;
+        }
+        let doubt = ListingDoubt {
+            target: instance.id.to_string(),
+            part: ListingPart::Backup(backup.id.clone()),
+            says: ObservedBackup::said_by(backup),
+        };
+        if !memory.is_accepted(&doubt) {
             backup.doubt = Some(Doubt::Changed);
             changed += 1;
         }
+        scan.doubts.push((instance.project.clone(), doubt));
     }
     if changed > 0 {
         tracing::warn!(
@@ -545,6 +568,41 @@ fn grace_update<'a>(policy_run: &'a PolicyRun, good: &BTreeSet<&ProjectName>) ->
     update
 }
 
+/// What is in doubt, and which parts of listings are that were in doubt and are not now. Of what was not read nothing is known.
+fn doubts_to_record(
+    scan: &Scan,
+    before: &ListingDoubts,
+    good: &BTreeSet<&ProjectName>,
+) -> (Vec<ListingDoubt>, Vec<(String, ListingPart)>) {
+    let doubts = scan.doubts.iter().filter(|(project, _)| good.contains(project));
+    let doubts: Vec<ListingDoubt> = doubts.map(|(_, doubt)| doubt.clone()).collect();
+    if before.is_empty() {
+        return (doubts, Vec::new());
+    }
+    let listed = scan.listed.iter().filter(|(project, _)| good.contains(project));
+    let projects = listed.clone().map(|(project, _)| (project.as_str(), true));
+    let instances = listed.flat_map(|(_, instances)| instances);
+    let instances = instances.map(|instance| (instance.id.as_str(), false));
+    let listed: HashSet<(&str, bool)> = projects.chain(instances).collect();
+    let doubted: HashSet<(&str, &ListingPart)> = doubts
+        .iter()
+        .map(|doubt| (doubt.target.as_str(), &doubt.part))
+        .collect();
+    let is_read = |target: &str, part: &ListingPart| match part {
+        ListingPart::Instance => listed.contains(&(target, false)),
+        ListingPart::Count if listed.contains(&(target, true)) => true,
+        ListingPart::Count | ListingPart::Backup(_) => {
+            let read = scan.listings.get(&InstanceId::from(target));
+            read.is_some_and(|(project, _)| good.contains(project))
+        }
+    };
+    let settled = before
+        .keys()
+        .filter(|(target, part)| is_read(target, part) && !doubted.contains(&(target.as_str(), part)));
+    let settled = settled.cloned().collect();
+    (doubts, settled)
+}
+
 /// Writes down what a run learned before anything is sent: grace, believed counts, instances, settled deletions.
 pub(super) fn persist_scan(
     request: &RunRequest,
@@ -584,6 +642,8 @@ pub(super) fn persist_scan(
         // would be over at once when the clock is right again.
         for (project, instances) in scan.listed.iter().filter(|(project, _)| good.contains(project)) {
             ledger.remember_instances(project, instances, request.now)?;
+            let found = scan.found_unlisted.iter().filter(|(of, _)| of == project);
+            ledger.restart_absence(project, found.map(|(_, instance)| instance), request.now)?;
             let of_project = |(id, (of, listing)): (&InstanceId, &(ProjectName, Listing))| {
                 (of == project).then(|| (id.clone(), listing.count))
             };
@@ -600,6 +660,8 @@ pub(super) fn persist_scan(
         {
             ledger.mark_shrunk(project, instance.as_ref(), request.now)?;
         }
+        let (doubts, settled) = doubts_to_record(scan, &ledger.listing_doubts()?, &good);
+        ledger.record_doubts(&doubts, &settled)?;
         for (project, instance) in &scan.emptied {
             ledger.forget_instances(project, std::slice::from_ref(instance))?;
         }

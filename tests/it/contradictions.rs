@@ -382,6 +382,7 @@ async fn an_instance_whose_tags_or_enterprise_project_are_gone_is_left_alone() {
         world.deleted_exactly(&ids(2, 3..8));
         // They are gone, and a person says that this is right.
         world.simulator.patch(&instance_id(1), patch);
+        world.apply().await.exits(1);
         world.run(&["approve", "--listing", &instance_id(1)]).await.exits(0);
         world.apply().await.exits(0);
         world.deleted_exactly(&ids(1, 3..8).into_iter().chain(ids(2, 3..8)).collect());
@@ -398,7 +399,7 @@ async fn an_instance_without_tags_ever_and_one_with_other_tags_are_managed() {
     });
     world.apply().await.exits(0);
     world.policies(BY_TAG);
-    world.simulator.patch(&instance_id(1), json!({"tags": null}));
+    world.simulator.patch(&instance_id(1), json!({"tags": []}));
     world.simulator.change_instance(&instance_id(2), |instance| {
         instance.tags = vec![("tier".to_owned(), "silver".to_owned())];
     });

@@ -1,5 +1,6 @@
 //! One binary for all integration tests: one link, one harness, tests as verbs on it.
 
+mod accepted_listings;
 mod cli_render;
 mod clocks;
 mod config;

@@ -260,7 +260,8 @@ pub struct ApproveArgs {
     /// Why; kept in the ledger.
     #[arg(long, value_name = "TEXT", value_parser = parse_text)]
     pub reason: Option<String>,
-    /// The instance (or, for its list of instances, the project) whose shrunken listing is believed.
+    /// The instance (or, for its list of instances, the project) whose listing is in doubt: it shrank, backups changed, or it lacks tags
+    /// or its enterprise project. Accepts exactly what the last run saw of it, not what is listed later.
     #[arg(long, value_name = "INSTANCE_ID")]
     pub listing: Option<String>,
 }

@@ -6,8 +6,8 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use super::super::fixtures::{INSTANCE, State, hold_on, id, is_on_postgres, noon, project};
 use super::super::{
-    Access, Error, FinishedPolicy, GraceKey, GraceSeen, GraceStart, GraceUpdate, KeyRefusal, Ledger, NewRun,
-    RefusedPlan, RunFilter, Verification,
+    Access, Error, FinishedPolicy, GraceKey, GraceSeen, GraceStart, GraceUpdate, KeyRefusal, Ledger, ListingDoubt,
+    ListingPart, NewRun, RefusedPlan, RunFilter, Verification,
 };
 use crate::retention::{
     Backup, BackupId, BackupKind, BackupStatus, Databases, Doubt, Engine, Hold, HoldTarget, Instance, InstanceId,
@@ -299,11 +299,6 @@ fn a_listing_that_shrank_is_disbelieved_since_the_first_time_until_one_is_believ
         ledger.mark_shrunk(&project, Some(&instance), hours(2)).unwrap(),
         hours(1)
     );
-    ledger.approve_listing(INSTANCE, hours(48), "dba", hours(3)).unwrap();
-    assert_eq!(
-        ledger.listing_approvals(hours(4)).unwrap(),
-        HashSet::from([INSTANCE.to_owned()])
-    );
     let believed = ledger.believed(&project).unwrap().backups[&instance];
     assert_eq!((believed.count, believed.shrunk_since), (Some(20), Some(hours(1))));
     ledger
@@ -311,10 +306,45 @@ fn a_listing_that_shrank_is_disbelieved_since_the_first_time_until_one_is_believ
         .unwrap();
     let believed = ledger.believed(&project).unwrap().backups[&instance];
     assert_eq!((believed.count, believed.shrunk_since), (Some(3), None));
-    assert!(
-        ledger.listing_approvals(hours(6)).unwrap().is_empty(),
-        "an approval is for one listing"
+}
+
+#[test]
+fn what_is_accepted_of_a_listing_is_what_was_seen_and_nothing_else() {
+    let state = State::new();
+    let ledger = &state.ledger;
+    let doubt = |part: ListingPart, says: &str| ListingDoubt {
+        target: INSTANCE.to_owned(),
+        part,
+        says: says.to_owned(),
+    };
+    let accepted = || {
+        let doubts = ledger.listing_doubts().unwrap().into_iter();
+        let accepted = doubts.filter(|(_, (_, accepted))| *accepted);
+        accepted.map(|((_, part), (says, _))| (part, says)).collect::<Vec<_>>()
+    };
+    let backup = || ListingPart::Backup(id(1));
+    assert_eq!(ledger.accept_listing(INSTANCE, "dba", noon()).unwrap(), []);
+    let seen = [doubt(ListingPart::Count, "3"), doubt(backup(), "x")];
+    ledger.record_doubts(&seen, &[]).unwrap();
+    assert_eq!(ledger.accept_listing("another", "dba", noon()).unwrap(), []);
+    assert_eq!(accepted(), []);
+    assert_eq!(ledger.accept_listing(INSTANCE, "dba", noon()).unwrap(), seen);
+    assert_eq!(
+        accepted(),
+        [(ListingPart::Count, "3".to_owned()), (backup(), "x".to_owned())]
     );
+    // The same again: still accepted. Another word: in doubt again, and going back to the first one does not help.
+    ledger.record_doubts(&seen, &[]).unwrap();
+    assert_eq!(accepted().len(), 2);
+    ledger.record_doubts(&[doubt(backup(), "y")], &[]).unwrap();
+    ledger.record_doubts(&seen, &[]).unwrap();
+    assert_eq!(accepted(), [(ListingPart::Count, "3".to_owned())]);
+    // Read without doubt: forgotten.
+    ledger
+        .record_doubts(&[], &[(INSTANCE.to_owned(), ListingPart::Count)])
+        .unwrap();
+    assert_eq!(accepted(), []);
+    assert!(matches!(ledger.verify(None).unwrap(), Verification::Intact { .. }));
 }
 
 fn instance(id: &str, name: &str) -> Instance {
@@ -662,10 +692,8 @@ fn what_is_dated_ahead_of_now_is_not_believed_longer_than_it_lasts() {
         let until = at + TimeDelta::hours(48);
         let plan = RefusedPlan::new("run", vec!["max_deletions".to_owned()], vec![id(1)], at);
         ledger.approve_plan(&policy(), &plan, until, "dba", now).unwrap();
-        ledger.approve_listing(INSTANCE, until, "dba", now).unwrap();
         let wanted = usize::from(at == now);
         assert_eq!(ledger.approvals(&policy(), now).unwrap().len(), wanted);
-        assert_eq!(ledger.listing_approvals(now).unwrap().len(), wanted);
     }
     // Doubt about a listing.
     for at in [then, now] {

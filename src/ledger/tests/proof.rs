@@ -3,7 +3,9 @@
 use std::collections::BTreeSet;
 
 use super::super::fixtures::{State, freeze, hold_on, id, is_on_postgres, noon};
-use super::super::{Access, FinishedPolicy, Ledger, NewRun, RefusedPlan, Thaw, Verification};
+use super::super::{
+    Access, FinishedPolicy, Ledger, ListingDoubt, ListingPart, NewRun, RefusedPlan, Thaw, Verification,
+};
 use crate::retention::{HoldTarget, Mode, Outcome};
 
 /// A ledger with at least one row of every kind a tamperer may want to change.
@@ -86,7 +88,13 @@ fn a_run_does_not_begin_on_changed_holds_freeze_or_approvals() {
         ledger
             .approve_plan(&"production".into(), &plan, until, "root", noon())
             .unwrap();
-        ledger.approve_listing("i1in04", until, "root", noon()).unwrap();
+        let doubt = ListingDoubt {
+            target: "i1in04".to_owned(),
+            part: ListingPart::Count,
+            says: "3".to_owned(),
+        };
+        ledger.record_doubts(&[doubt], &[]).unwrap();
+        ledger.accept_listing("i1in04", "root", noon()).unwrap();
         state
     };
     let state = eventful();
@@ -108,8 +116,8 @@ fn a_run_does_not_begin_on_changed_holds_freeze_or_approvals() {
         ("DELETE FROM \"freeze\"", "the table of freezes is not"),
         ("UPDATE approval SET backup = 'other'", "the table of approvals is not"),
         (
-            "UPDATE listing_approval SET target = 'other'",
-            "the table of approved listings is not",
+            "UPDATE listing_doubt SET says = '2'",
+            "the table of accepted listings is not",
         ),
         (
             "UPDATE chain SET body = replace(body, '\"h2\"', '\"h3\"') WHERE kind = 'hold'; UPDATE hold SET number = 3 WHERE number = 2",
@@ -266,7 +274,7 @@ const TABLES: &[(&str, bool)] = &[
     ("hold", true),
     ("freeze", true),
     ("approval", true),
-    ("listing_approval", true),
+    ("listing_doubt", true),
     // Losing or changing these makes a run wait, keep or ask again; what they led to is in the chain.
     ("refused", false),
     ("first_seen", false),
@@ -299,7 +307,13 @@ fn with_everything() -> tempfile::TempDir {
     ledger
         .approve_plan(&"production".into(), &plan, until, "root", noon())
         .unwrap();
-    ledger.approve_listing("0000in04", until, "root", noon()).unwrap();
+    let doubt = ListingDoubt {
+        target: "0000in04".to_owned(),
+        part: ListingPart::Count,
+        says: "3".to_owned(),
+    };
+    ledger.record_doubts(&[doubt], &[]).unwrap();
+    ledger.accept_listing("0000in04", "root", noon()).unwrap();
     let frozen = ledger.thaw(Thaw::Only, "root", noon()).unwrap()[0].freeze.clone();
     state.intend([60, 61]);
     ledger.set_freeze(&frozen, "root", noon()).unwrap();
@@ -390,8 +404,8 @@ fn a_change_of_any_column_of_any_row_is_found() {
                 assert!(finds(dir.path(), &sql), "{sql}");
                 tried += 1;
             }
-            // A listing's approval is used up without a row of the chain.
-            if *table != "listing_approval" {
+            // A doubt ends without a row of the chain.
+            if *table != "listing_doubt" {
                 let sql = format!("DELETE FROM {table} WHERE {}", this(row));
                 assert!(finds(dir.path(), &sql), "{sql}");
                 tried += 1;
@@ -401,7 +415,7 @@ fn a_change_of_any_column_of_any_row_is_found() {
     assert!(tried > 280, "only {tried} changes were tried");
     for sql in [
         "INSERT INTO approval VALUES ('production', 'never-approved', 9999999999999999)",
-        "INSERT INTO listing_approval VALUES ('another', 9999999999999999)",
+        "INSERT INTO listing_doubt VALUES ('another', 'count', '3', 1)",
         "INSERT INTO run_policy VALUES ('run-2', 'third', 'enforce', 1, NULL)",
         "INSERT INTO hold (target, reason, placed_at) VALUES ('{\"backup\":\"x\"}', 'y', 1)",
     ] {
