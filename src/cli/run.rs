@@ -68,7 +68,7 @@ pub(super) fn run(global: &Global) -> CommandResult {
     context::refuse_ended(&config)?;
     // On a shared state all daemons fire together, and one of them runs.
     let host = match config.state {
-        StateAt::Directory(_) => host_name(),
+        StateAt::Directory(_) => crate::run::host_name(),
         StateAt::Postgres(_) => String::new(),
     };
     context::block_on(2, async {
@@ -85,16 +85,6 @@ pub(super) fn run(global: &Global) -> CommandResult {
         service.run().await?;
         Ok(exit::DONE)
     })
-}
-
-/// This host's name, from a file that a hardened unit can read, too (it hides `/proc/sys`).
-fn host_name() -> String {
-    ["/etc/hostname", "/proc/sys/kernel/hostname"]
-        .into_iter()
-        .filter_map(|file| std::fs::read_to_string(file).ok())
-        .map(|name| name.trim().to_owned())
-        .find(|name| !name.is_empty())
-        .unwrap_or_default()
 }
 
 /// Logs at `info` unless another level was chosen; a panic is a log line, too.

@@ -61,6 +61,8 @@ pub struct Config {
     pub freeze_place: Option<Place>,
     /// Where messages about runs go.
     pub notify: Vec<NotifyTarget>,
+    /// Names under which page and API may be asked for, beside addresses, `localhost` and this host's name.
+    pub allowed_hosts: Vec<String>,
     /// Whose rules the time zones follow.
     pub zones: ZoneSource,
     /// What is valid but probably a mistake.

@@ -178,6 +178,7 @@ pub fn others(old: &Config, new: &Config) -> Vec<(&'static str, Keeps)> {
         freeze,
         freeze_place: _,
         notify,
+        allowed_hosts,
         // Each policy has its own.
         zones: _,
         warnings: _,
@@ -196,6 +197,7 @@ pub fn others(old: &Config, new: &Config) -> Vec<(&'static str, Keeps)> {
             self::freeze(freeze.as_ref(), new.freeze.as_ref()),
         ),
         ("notify", *notify != new.notify, Keeps::Same),
+        ("allowed_hosts", *allowed_hosts != new.allowed_hosts, Keeps::Same),
     ]
     .into_iter()
     .filter_map(|(key, differs, keeps)| differs.then_some((key, keeps)))

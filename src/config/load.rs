@@ -43,6 +43,7 @@ struct Draft {
     holds: Vec<(Hold, Place)>,
     freeze: Option<(Freeze, Place)>,
     notify: Vec<NotifyTarget>,
+    allowed_hosts: Vec<String>,
 }
 
 /// Reads the configuration file and all it includes.
@@ -117,6 +118,7 @@ pub fn load(path: &Path, environment: &Environment) -> Result<Config, Problems> 
         freeze,
         freeze_place,
         notify: draft.notify,
+        allowed_hosts: draft.allowed_hosts,
         zones,
         warnings,
         foreign,
@@ -306,7 +308,26 @@ fn draft<'t>(
             .get("freeze")
             .and_then(|item| Some((holds::freeze(item)?, place(item)))),
         notify: notify_targets(fields),
+        allowed_hosts: allowed_hosts(fields),
     }
+}
+
+fn allowed_hosts(fields: &Fields<'_>) -> Vec<String> {
+    let list = fields.get("allowed_hosts");
+    let items = list.and_then(|list| list.items("a list of host names"));
+    let is_of_name = |letter: char| letter.is_ascii_alphanumeric() || matches!(letter, '-' | '.' | '_');
+    let name = |item: Cursor<'_>| {
+        let text = item.text()?;
+        if text.chars().all(is_of_name) {
+            return Some(text.to_owned());
+        }
+        item.fail(
+            format!("`{}` is not a host's name", yaml::clip(text)),
+            "write the name alone, as `retention.example.com`: no scheme, no port, no path, no `*`",
+        );
+        None
+    };
+    items.unwrap_or_default().into_iter().filter_map(name).collect()
 }
 
 fn notify_targets(fields: &Fields<'_>) -> Vec<NotifyTarget> {

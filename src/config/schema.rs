@@ -130,6 +130,7 @@ fn examples(section: &str, key: &str) -> Option<Value> {
         ("a hold", "backup") => json!(["63ad3439af9776054br04"]),
         ("a hold", "instance") => json!(["*in04"]),
         ("a hold", "name") => json!(["pre-migration-*"]),
+        (_, "allowed_hosts") => json!([["retention.example.com"]]),
         (_, "url") => json!(["https://hc.example/ping/1b2c"]),
         (_, "url_file") => json!(["slack_url"]),
         ("a target of notify", "on") => json!([["refused", "failed", "partial", "returned", "frozen", "ending"]]),
@@ -203,7 +204,7 @@ mod tests {
         }
         let mut found = 0;
         walk(&schema(), "", &mut found);
-        assert_eq!(found, 84, "keys of the configuration");
+        assert_eq!(found, 85, "keys of the configuration");
         let schema = schema();
         let policy = &schema["properties"]["policies"]["items"]["properties"];
         assert_eq!(policy["schedule"]["examples"][0], "0 3 * * *");

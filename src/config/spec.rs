@@ -138,6 +138,11 @@ pub static MAIN: Section = Section {
             Shape::ListOrNone(&Shape::Section(&NOTIFY)),
             "Where messages about runs go; never needed for a deletion, never delays one.",
         ),
+        key(
+            "allowed_hosts",
+            TEXTS,
+            "Names under which a proxy asks for page and API, beside addresses, localhost and this host's name.",
+        ),
     ],
 };
 

@@ -46,7 +46,7 @@ pub use notices::{notice_of_hold, notices};
 pub use offline::{BackupsOfFile, decide_file, instances_of_file};
 pub use policy_run::Grace;
 pub use projects::Projects;
-pub use state::{join, projects_asked, state_of, state_place};
+pub use state::{host_name, join, projects_asked, state_of, state_place};
 
 use crate::blocking::blocking;
 use crate::config::Config;

@@ -39,6 +39,15 @@ pub fn join(ledger: &Ledger, config: &Config) -> Result<(), Error> {
     if matches!(config.state, StateAt::Directory(_)) {
         return Ok(());
     }
-    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    ledger.join(host.trim(), &config.agreement())
+    ledger.join(&host_name(), &config.agreement())
+}
+
+/// This host's name, from a file that a hardened unit can read, too (it hides `/proc/sys`).
+pub fn host_name() -> String {
+    ["/etc/hostname", "/proc/sys/kernel/hostname"]
+        .into_iter()
+        .filter_map(|file| std::fs::read_to_string(file).ok())
+        .map(|name| name.trim().to_owned())
+        .find(|name| !name.is_empty())
+        .unwrap_or_default()
 }

@@ -8,11 +8,12 @@
 //! /                 the page (`page`)
 //! ```
 //!
-//! What is shown comes from [`crate::status`]; the daemon is not known here. A client costs little, whatever it does: heads are
+//! Page and API answer a `Host` that is this machine's, or one of `allowed_hosts` (`host`). What is shown comes from [`crate::status`]; the daemon is not known here. A client costs little, whatever it does: heads are
 //! small and have a timeout, bodies are not read, connections are counted ([`crate::http`]), and pages are rendered one at a
 //! time, each at most once a second.
 
 mod encoding;
+mod host;
 mod listener;
 pub mod page;
 mod server;

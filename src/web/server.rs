@@ -7,9 +7,9 @@ use std::time::Duration;
 use tokio::sync::{Mutex, Semaphore};
 use tokio::time::Instant;
 
-use super::encoding;
 use super::listener::Listener;
 use super::page::{self, View};
+use super::{encoding, host};
 use crate::blocking::blocking;
 use crate::http::header::HeaderValue;
 use crate::http::{self, Answer, Body, Bytes, Limits, Request, Response, StatusCode, header};
@@ -116,6 +116,16 @@ pub async fn serve(listener: Listener, status: Arc<SharedStatus>, stop: impl Fut
 }
 
 async fn answer(request: &Request<Bytes>, status: &Arc<SharedStatus>, pages: &PageCache) -> Response<Body> {
+    let path = request.uri().path();
+    if (path == "/" || path.starts_with("/api/"))
+        && !host::is_answered(request, crate::run::host_name, &status.config().allowed_hosts)
+    {
+        return response(
+            StatusCode::MISDIRECTED_REQUEST,
+            TEXT,
+            "421: this is not one of the names that page and API answer to; `allowed_hosts` in the configuration adds it\n",
+        );
+    }
     if matches!(request.uri().path(), "/metrics" | "/api/v1/status" | "/") {
         status.refresh_if_old().await;
     }

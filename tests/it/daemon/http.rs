@@ -17,6 +17,40 @@ async fn raw(daemon: &Running, bytes: &[u8]) -> String {
     String::from_utf8_lossy(&answer).into_owned()
 }
 
+/// A page elsewhere whose name resolves to this address (DNS rebinding) reads nothing; what monitors ask for answers any name.
+#[tokio::test(flavor = "multi_thread")]
+async fn page_and_api_answer_to_their_own_names_alone() {
+    let lab = Lab::start(3).await;
+    lab.configure(&format!(
+        "{}\nallowed_hosts: [retention.example.com]\n",
+        policy("p", NEVER, "")
+    ));
+    let mut daemon = lab.run().await;
+    daemon.is_ready().await;
+    for (host, of_page) in [
+        ("127.0.0.1:9465", "200"),
+        ("LOCALHOST", "200"),
+        ("Retention.Example.com:443", "200"),
+        ("evil.example", "421"),
+        ("127.0.0.1.evil.example:9465", "421"),
+    ] {
+        for path in ["/", "/api/v1/status", "/metrics", "/healthz", "/readyz"] {
+            let wanted = if path == "/" || path.starts_with("/api") {
+                of_page
+            } else {
+                "200"
+            };
+            let get = format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
+            let answer = raw(&daemon, get.as_bytes()).await;
+            assert!(
+                answer.starts_with(&format!("HTTP/1.1 {wanted}")),
+                "{host} {path}: {answer}"
+            );
+        }
+    }
+    assert!(daemon.stop().await.success());
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn only_looking_is_served() {
     let lab = Lab::start(3).await;
@@ -26,7 +60,7 @@ async fn only_looking_is_served() {
     for method in ["POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "NONSENSE"] {
         for path in ["/", "/metrics", "/api/v1/status", "/nowhere"] {
             for body in ["\r\n", "Content-Length: 3\r\n\r\nx=y"] {
-                let request = format!("{method} {path} HTTP/1.1\r\nHost: h\r\nConnection: close\r\n{body}");
+                let request = format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{body}");
                 let answer = raw(&daemon, request.as_bytes()).await;
                 assert!(answer.starts_with("HTTP/1.1 405"), "{request}: {answer}");
                 assert!(answer.contains("\r\nallow: GET, HEAD\r\n"), "{answer}");
@@ -40,7 +74,7 @@ async fn only_looking_is_served() {
         ("/api/v1/status", "application/json", "{\"version\":"),
         ("/", "text/html; charset=utf-8", "<!doctype html>"),
     ] {
-        let get = format!("GET {path} HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n");
+        let get = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
         let answer = raw(&daemon, get.as_bytes()).await;
         let (head, body) = answer.split_once("\r\n\r\n").unwrap();
         assert!(head.starts_with("HTTP/1.1 200"), "{path}: {head}");
@@ -62,7 +96,7 @@ async fn only_looking_is_served() {
         );
     }
     assert_eq!(daemon.get("/nowhere").await.0, 404);
-    let wants = "GET /metrics HTTP/1.1\r\nHost: h\r\nAccept: application/openmetrics-text;version=1.0.0\r\nConnection: close\r\n\r\n";
+    let wants = "GET /metrics HTTP/1.1\r\nHost: localhost\r\nAccept: application/openmetrics-text;version=1.0.0\r\nConnection: close\r\n\r\n";
     let answer = raw(&daemon, wants.as_bytes()).await;
     assert!(answer.contains("application/openmetrics-text; version=1.0.0") && answer.ends_with("# EOF\n"));
     // One header in two lines means the same as one.
@@ -87,7 +121,7 @@ async fn a_thousand_silent_connections_keep_nobody_out() {
         if number % 100 == 99 {
             let answer = raw(
                 &daemon,
-                b"GET /healthz HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n",
+                b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n",
             )
             .await;
             assert!(answer.starts_with("HTTP/1.1 200"), "after {number}: {answer}");
@@ -113,7 +147,7 @@ async fn whoever_asks_for_nothing_but_pages_delays_no_scrape() {
             for number in 0..5 {
                 let mut stream = TcpStream::connect(&address).await.unwrap();
                 let from = reader * 5 + number;
-                let request = format!("GET /?from={from} HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n");
+                let request = format!("GET /?from={from} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
                 stream.write_all(request.as_bytes()).await.unwrap();
                 let mut answer = Vec::new();
                 stream.read_to_end(&mut answer).await.unwrap();
@@ -168,8 +202,8 @@ async fn hostile_clients_delay_nobody() {
             .unwrap();
         let bytes: &[u8] = match number % 3 {
             0 => b"GET /metrics HTTP/1.1\r\nHost:",
-            1 => b"POST /metrics HTTP/1.1\r\nHost: h\r\nContent-Length: 1000000\r\n\r\nx",
-            _ => b"GET /metrics HTTP/1.1\r\nHost: h\r\n\r\nGET /metrics HTTP/1.1\r\nHost: h\r\n\r\nGET /metrics HTTP/1.1\r\nHost: h\r\n\r\n",
+            1 => b"POST /metrics HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000\r\n\r\nx",
+            _ => b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\nGET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\nGET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n",
         };
         stream.write_all(bytes).await.unwrap();
         open.push(stream);
@@ -187,13 +221,16 @@ async fn hostile_clients_delay_nobody() {
         .reaches("runs_total{policy=\"p\",result=\"success\"}", before + 2.0)
         .await;
 
-    let long = format!("GET / HTTP/1.1\r\nHost: h\r\nX: {}\r\n\r\n", "x".repeat(100_000));
+    let long = format!(
+        "GET / HTTP/1.1\r\nHost: localhost\r\nX: {}\r\n\r\n",
+        "x".repeat(100_000)
+    );
     let answer = raw(&daemon, long.as_bytes()).await;
     assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 431"), "{answer}");
-    let many = format!("GET / HTTP/1.1\r\nHost: h\r\n{}\r\n", "X: y\r\n".repeat(2_000));
+    let many = format!("GET / HTTP/1.1\r\nHost: localhost\r\n{}\r\n", "X: y\r\n".repeat(2_000));
     let answer = raw(&daemon, many.as_bytes()).await;
     assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 431"), "{answer}");
-    let body = b"GET / HTTP/1.1\r\nHost: h\r\nContent-Length: 10\r\n\r\n0123456789";
+    let body = b"GET / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10\r\n\r\n0123456789";
     assert!(raw(&daemon, body).await.starts_with("HTTP/1.1 413"));
     assert!(
         raw(&daemon, b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03nonsense\r\n\r\n")
@@ -245,7 +282,7 @@ async fn metrics_are_packed_for_who_asks_for_it() {
         ("", false),
     ] {
         for method in ["GET", "HEAD"] {
-            let request = format!("{method} /metrics HTTP/1.1\r\nHost: h\r\nConnection: close\r\n{accept}\r\n");
+            let request = format!("{method} /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{accept}\r\n");
             let answer = raw(&daemon, request.as_bytes()).await;
             let (head, body) = answer.split_once("\r\n\r\n").unwrap();
             assert_eq!(head.contains("content-encoding: gzip"), packed, "{accept}: {head}");
