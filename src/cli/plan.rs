@@ -1,8 +1,9 @@
 //! `plan`: what would happen now, with reasons. Never deletes, writes nothing.
 
-use super::args::{Format, Global, PlanArgs};
+use super::args::{Format, Global, PlanArgs, ShowArgs};
 use super::context;
 use super::failure::CommandResult;
+use super::output::decisions::MOST_ROWS;
 use super::output::report::Kind;
 use super::output::row_buffer::BufferedRows;
 use super::output::show_report::show_report;
@@ -14,12 +15,19 @@ pub(super) fn plan(args: &PlanArgs, global: &Global) -> CommandResult {
     let config = context::configuration(global)?;
     context::log(global)?;
     let told = BufferedRows::default();
+    // Of one instance every backup is shown.
+    let show = ShowArgs {
+        all: args.show.all || args.instance.is_some(),
+        ..args.show
+    };
     let request = PlanRequest {
         policies: policies(&args.policies),
         instance: args.instance.as_deref().map(InstanceId::from),
         at: args.at.unwrap_or_else(crate::clock::now),
-        rows: match (args.show.format, &args.backups) {
+        rows: match (show.format, &args.backups) {
             (Format::Json, None) => told.rows(),
+            // Of a large fleet the table has a line an instance.
+            (Format::Table, _) if !show.all => ReportDetail::UpTo(MOST_ROWS),
             // A table is sorted; and a file's backups are in memory already, so that packing their decisions saves nothing but takes time.
             (Format::Table, _) | (Format::Json, Some(_)) => ReportDetail::All,
         },
@@ -29,7 +37,7 @@ pub(super) fn plan(args: &PlanArgs, global: &Global) -> CommandResult {
         None => Kind::Plan,
     };
     let report = context::with_backups(args.backups.as_deref(), |source| plan::plan(&config, request, source))?;
-    let shown = show_report(&report, &told, kind, &args.show, global);
+    let shown = show_report(&report, &told, kind, &show, global);
     // The process ends now: giving back the memory of a million rows one by one would only take time.
     std::mem::forget((report, told));
     shown

@@ -9,6 +9,7 @@ use crate::retention::compare::{self, Changed, Group, Groups, Side};
 use crate::retention::report::Skip;
 use crate::retention::view::stamp;
 use crate::retention::{Mode, PolicyName, ProjectName};
+use crate::wording::Natural;
 
 /// The changes between two configurations.
 #[derive(Debug, Serialize)]
@@ -99,7 +100,7 @@ fn order(change: &Changed) -> impl Ord + '_ {
     let newest_first = backup.begin.map(std::cmp::Reverse);
     (
         &instance.project,
-        &instance.name,
+        Natural(&instance.name),
         &instance.id,
         newest_first,
         &backup.id,

@@ -16,6 +16,7 @@ use crate::retention::streams::is_in_scope;
 use crate::retention::view::{BackupView, Stamp, stamp};
 use crate::retention::{Hold, Instance, Mode, Policy, PolicyName};
 use crate::run::{self, GracePeriods};
+use crate::wording::Natural;
 use crate::wording::times::interval;
 
 /// Runs that are closer than this are taken as one: the answer is a day.
@@ -146,7 +147,7 @@ impl Forecast {
             .collect();
         going.sort_by(|(a, x, p), (b, y, q)| {
             let (x, y) = (&x.backup, &y.backup);
-            (p.at, &a.name, &a.id, x.begin, &x.id).cmp(&(q.at, &b.name, &b.id, y.begin, &y.id))
+            (p.at, Natural(&a.name), &a.id, x.begin, &x.id).cmp(&(q.at, Natural(&b.name), &b.id, y.begin, &y.id))
         });
         going
     }

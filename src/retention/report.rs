@@ -10,8 +10,8 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize, Serializer};
 
 use super::{
-    Backup, BackupId, ExpireReason, Instance, InstanceId, KeepReason, Mode, Policy, PolicyName, ProjectName, Refusal,
-    Zone,
+    Backup, BackupId, ExpireReason, Instance, InstanceId, KeepReason, KeepRule, Mode, Policy, PolicyName, ProjectName,
+    Refusal, Zone,
 };
 
 /// What the API said of one id that was sent.
@@ -138,6 +138,22 @@ pub struct Summary {
     pub delete: Tally,
 }
 
+impl Summary {
+    /// The number in which such a decision is counted.
+    pub fn of(&mut self, action: &Action) -> &mut Tally {
+        match action {
+            Action::Keep(_) => &mut self.keep,
+            Action::Wait { .. } => &mut self.wait,
+            Action::Delete(_) => &mut self.delete,
+        }
+    }
+
+    /// How many backups were decided on.
+    pub fn count(&self) -> u64 {
+        self.keep.count + self.wait.count + self.delete.count
+    }
+}
+
 /// A decision with grace taken into account.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action {
@@ -182,6 +198,36 @@ pub struct Row {
     pub fate: Option<Arc<Fate>>,
 }
 
+/// One policy's decisions on one instance in numbers.
+#[derive(Clone, Debug)]
+pub struct InstanceSummary {
+    /// The instance.
+    pub instance: Arc<Instance>,
+    /// The decisions in numbers.
+    pub summary: Summary,
+    /// When the oldest kept backup was begun; `None` where none is kept that says when.
+    pub oldest_kept: Option<DateTime<Utc>>,
+}
+
+impl InstanceSummary {
+    /// Of an instance of which nothing was decided yet.
+    pub fn new(instance: Arc<Instance>) -> Self {
+        Self {
+            instance,
+            summary: Summary::default(),
+            oldest_kept: None,
+        }
+    }
+
+    /// Counts one decision.
+    pub fn add(&mut self, action: &Action, backup: &Backup) {
+        self.summary.of(action).add(backup.size_bytes);
+        if matches!(action, Action::Keep(_)) {
+            self.oldest_kept = [self.oldest_kept, backup.begin].into_iter().flatten().min();
+        }
+    }
+}
+
 /// Why a grace period that had started does not go on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -222,6 +268,10 @@ pub struct PolicyReport {
     pub digest: Option<String>,
     /// Its decisions in numbers.
     pub summary: Summary,
+    /// The same by instance; instances without a backup in its scope are left out.
+    pub instances: Vec<InstanceSummary>,
+    /// Its keep rules, to say of an expired backup what it lacks.
+    pub rules: Vec<KeepRule>,
     /// Its decisions, where they were asked for.
     pub rows: Vec<Row>,
     /// What became of what was sent, by project.
@@ -278,6 +328,8 @@ impl PolicyReport {
             refusals: Vec::new(),
             digest: None,
             summary: Summary::default(),
+            instances: Vec::new(),
+            rules: Vec::new(),
             rows: Vec::new(),
             sent: BTreeMap::new(),
             restarted: BTreeMap::new(),
@@ -444,6 +496,8 @@ pub struct RunReport {
     pub ledger_head: Option<String>,
     /// Deletions of earlier runs that this run's listings settled.
     pub settled_earlier: Vec<Settled>,
+    /// The names of the instances that were left alone, where their list was believed.
+    pub names: HashMap<InstanceId, Arc<str>>,
     /// Holds and name patterns that cover nothing, by the last believed listings. In words: they are for people alone.
     pub notices: Vec<String>,
     /// What became of the ids that were sent, where single decisions are wanted and the report holds no rows of them.
@@ -466,6 +520,7 @@ impl RunReport {
             calls: 0,
             ledger_head: None,
             settled_earlier: Vec::new(),
+            names: HashMap::new(),
             notices: Vec::new(),
             fates: HashMap::new(),
         }
@@ -489,6 +544,17 @@ impl RunReport {
             policies: policies.map(of).collect(),
             ..Self::new(at)
         }
+    }
+
+    /// An instance's name as the run knows it, else its id.
+    pub fn name_of(&self, instance: &InstanceId) -> Arc<str> {
+        let of_policies = || {
+            let mut all = self.policies.iter().flat_map(|policy| &policy.instances);
+            let of = all.find(|of| of.instance.id == *instance)?;
+            Some(Arc::clone(&of.instance.name))
+        };
+        let name = self.names.get(instance).map(Arc::clone).or_else(of_policies);
+        name.unwrap_or_else(|| instance.as_str().into())
     }
 
     /// Ids sent in this run whose final outcome has this name.

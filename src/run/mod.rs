@@ -30,7 +30,7 @@ mod scan;
 mod send;
 mod state;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -53,7 +53,7 @@ use crate::config::Config;
 use crate::ledger::{self, DeletionLock, Ledger};
 use crate::rds::Client;
 use crate::retention::report::{InstanceCounts, PolicyReport, Row, RunReport, RunResult, Sent, Skip, SkipReason};
-use crate::retention::{BackupId, Fate, Hold, InstanceId, Mode, Policy, PolicyName, ProjectName, Refusal};
+use crate::retention::{BackupId, Fate, Hold, Instance, InstanceId, Mode, Policy, PolicyName, ProjectName, Refusal};
 use clock_jump::ClockJumpDetector;
 use conflicts::Conflicts;
 use guard::guard;
@@ -252,6 +252,7 @@ pub async fn run(request: &RunRequest, context: &RunContext) -> Result<RunReport
         policies: reports,
         unmanaged: scan.unmanaged,
         overlaps: scan.overlaps,
+        names: names_of_skipped(&scan.listed, &scan.skipped),
         skipped: scan.skipped,
         instances: scan.counts,
         settled_earlier: scan.settled,
@@ -279,6 +280,16 @@ pub async fn run(request: &RunRequest, context: &RunContext) -> Result<RunReport
     report.calls = calls() - calls_before;
     finish(context, &mut report, &scan.hit)?;
     Ok(report)
+}
+
+/// The names of the instances that are left alone, which have no decisions that would name them.
+fn names_of_skipped(listed: &[(ProjectName, Vec<Instance>)], skipped: &[Skip]) -> HashMap<InstanceId, Arc<str>> {
+    let skipped: HashSet<&InstanceId> = skipped.iter().filter_map(|skip| skip.instance.as_ref()).collect();
+    let listed = listed.iter().flat_map(|(_, instances)| instances);
+    listed
+        .filter(|instance| skipped.contains(&instance.id))
+        .map(|instance| (instance.id.clone(), Arc::clone(&instance.name)))
+        .collect()
 }
 
 /// The clients of the projects that this run asks. Passes of other projects may be under way beside it.

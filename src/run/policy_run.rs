@@ -11,7 +11,7 @@ use super::grace::{GracePeriods, OfInstance};
 use super::{ReportDetail, RowSink, RunRequest};
 use crate::retention::plan::InstanceDue;
 use crate::retention::policy::Knowledge;
-use crate::retention::report::{Action, PolicyReport, Restart, Row, RunResult, Summary};
+use crate::retention::report::{Action, InstanceSummary, PolicyReport, Restart, Row, RunResult, Summary};
 use crate::retention::{
     Backup, BackupId, Candidate, Decision, ExpireReason, Hold, Instance, InstanceId, Mode, Plan, Policy, Verdict,
     decide,
@@ -150,6 +150,7 @@ pub(super) struct PolicyRun {
     /// Rows of kept backups were too many, and are left out.
     is_large: bool,
     summary: Summary,
+    instances: Vec<InstanceSummary>,
     rows: Vec<Row>,
     plan: Plan,
     /// Of a dry-run policy: the plan as if it were enforced and every grace period were over.
@@ -188,6 +189,7 @@ impl PolicyRun {
             wanted,
             is_large: false,
             summary: Summary::default(),
+            instances: Vec::new(),
             rows: Vec::new(),
             plan,
             if_enforced,
@@ -241,6 +243,7 @@ impl PolicyRun {
             });
         }
         let mut counted = 0;
+        let mut of_instance = InstanceSummary::new(Arc::clone(instance));
         let (mut due, mut waiting) = (Vec::new(), Vec::new());
         for Decision {
             backup,
@@ -251,20 +254,15 @@ impl PolicyRun {
             let backup = &backups[backup];
             counted += usize::from(verdict.is_limited(backup));
             let action = self.act(instance, known.as_ref(), backup, verdict, pending);
-            let tally = match &action {
-                Action::Keep(_) => &mut self.summary.keep,
-                Action::Wait { reason, .. } => {
-                    if self.policy.mode == Mode::DryRun {
-                        waiting.extend(candidate(instance, backup, *reason));
-                    }
-                    &mut self.summary.wait
+            match &action {
+                Action::Wait { reason, .. } if self.policy.mode == Mode::DryRun => {
+                    waiting.extend(candidate(instance, backup, *reason));
                 }
-                Action::Delete(reason) => {
-                    due.extend(candidate(instance, backup, *reason));
-                    &mut self.summary.delete
-                }
-            };
-            tally.add(backup.size_bytes);
+                Action::Delete(reason) => due.extend(candidate(instance, backup, *reason)),
+                Action::Keep(_) | Action::Wait { .. } => {}
+            }
+            self.summary.of(&action).add(backup.size_bytes);
+            of_instance.add(&action, backup);
             let is_wanted = match self.wanted {
                 ReportDetail::None => false,
                 ReportDetail::Going => !self.is_large || !matches!(action, Action::Keep(_)),
@@ -281,6 +279,9 @@ impl PolicyRun {
             }
         }
         self.drop_kept_rows_of_large_reports();
+        if of_instance.summary.count() > 0 {
+            self.instances.push(of_instance);
+        }
         if !waiting.is_empty() {
             self.waiting.insert(instance.id.clone(), waiting);
         }
@@ -397,6 +398,8 @@ impl PolicyRun {
     pub(super) fn close(self) -> (PolicyReport, Plan, Plan) {
         let report = PolicyReport {
             summary: self.summary,
+            instances: self.instances,
+            rules: self.policy.keep.rules().to_vec(),
             rows: self.rows,
             restarted: self.restarted,
             ..PolicyReport::new(

@@ -5,11 +5,14 @@
 //! alone.
 
 mod error_chain;
+mod natural;
 pub mod numbers;
 pub mod reasons;
+pub mod refusals;
 pub mod remedies;
 pub mod run_messages;
 pub mod sanitize;
 pub mod times;
 
 pub use self::error_chain::error_chain;
+pub use self::natural::Natural;

@@ -6,22 +6,27 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use super::sanitize::clean;
-use super::times::end;
+use super::times::until;
 use crate::retention::report::Action;
 use crate::retention::{ExpireReason, Fate, Hold, HoldTarget, KeepReason, KeepRule, KeptBy, Outcome, Series};
 
 /// So many databases are named in a sentence, the others counted.
 const MOST_DATABASES: usize = 3;
 
-/// Why a backup is kept, waits or goes. Until when is not said here: tables have a column for it.
-pub fn action(action: &Action) -> String {
+/// Why a backup is kept, waits or goes. Until when is not said here: tables have a column for it. `lacks` is what one that no rule
+/// keeps would need.
+pub fn action(action: &Action, lacks: Option<&str>) -> String {
+    let expired = |reason: ExpireReason| lacks.unwrap_or_else(|| expired(reason)).to_owned();
     match action {
         Action::Keep(reasons) => keep(reasons),
-        Action::Delete(reason) => expired(*reason).to_owned(),
-        Action::Wait { reason, since, .. } => {
-            let grace = if since.is_some() { "in grace" } else { "grace not begun" };
-            format!("{}, {grace}", expired(*reason))
-        }
+        // That it is in the grace period, the DECISION column says.
+        Action::Delete(reason)
+        | Action::Wait {
+            reason, since: Some(_), ..
+        } => expired(*reason),
+        Action::Wait {
+            reason, since: None, ..
+        } => format!("{}; grace period not started", expired(*reason)),
     }
 }
 
@@ -29,16 +34,16 @@ pub fn action(action: &Action) -> String {
 pub fn action_briefly(of: &Action) -> String {
     match of {
         Action::Keep(reasons) => keep_briefly(reasons),
-        Action::Delete(_) | Action::Wait { .. } => action(of),
+        Action::Delete(_) | Action::Wait { .. } => action(of, None),
     }
 }
 
-/// Why it expired. That it did, the decision beside it says.
+/// Expiry reason; the DECISION column says the rest.
 pub fn expired(reason: ExpireReason) -> &'static str {
     match reason {
         ExpireReason::NotKept => "no rule keeps it",
         ExpireReason::MaxAge => "older than max_age",
-        ExpireReason::Failed => "FAILED, failed_after is over",
+        ExpireReason::Failed => "FAILED, older than failed_after",
         ExpireReason::InstanceDeleted => "its instance is deleted, expire_after is over",
     }
 }
@@ -107,7 +112,7 @@ fn keeper(reason: &KeepReason, with_slot: bool) -> String {
         None => name.to_owned(),
     };
     match &reason.keeper {
-        KeptBy::Rule(rule) if reason.oldest => format!("oldest, kept while {} has slots", rule.key()),
+        KeptBy::Rule(rule) if reason.oldest => format!("oldest; {} has free slots", rule.key()),
         KeptBy::Rule(rule @ (KeepRule::Within(span) | KeepRule::WithinPeriod(_, span))) => {
             format!("{} {span}", rule.key())
         }
@@ -136,8 +141,8 @@ fn keeper(reason: &KeepReason, with_slot: bool) -> String {
 /// A hold in words: its reason, and until when.
 pub fn held(hold: &Hold) -> String {
     let mut text = format!("held: {}", clean(&hold.reason));
-    if let Some(until) = hold.until {
-        let _ = write!(text, " until {}", end(until));
+    if let Some(end) = hold.until {
+        let _ = write!(text, " {}", until(end, Zone::UTC));
     }
     if let Some(owner) = &hold.owner {
         let _ = write!(text, " ({})", clean(owner));

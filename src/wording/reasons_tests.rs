@@ -45,7 +45,7 @@ fn keep_reasons_are_listed() {
         oldest: true,
         ..reason(rule(Period::Month), Some(7), Some(Series::Full))
     };
-    assert_eq!(keep(&[oldest]), "oldest, kept while monthly has slots");
+    assert_eq!(keep(&[oldest]), "oldest; monthly has free slots");
 }
 
 #[test]
@@ -72,12 +72,12 @@ fn other_keepers_have_their_sentence() {
     };
     assert_eq!(
         one(KeptBy::Hold(Box::new(hold.clone()))),
-        "held: case 4711 until 2027-06-30"
+        "held: case 4711 through 2027-06-29 UTC"
     );
     (hold.owner, hold.until) = (Some("dba".to_owned()), Some(at("2027-06-30T09:00:00Z")));
     assert_eq!(
         one(KeptBy::Hold(Box::new(hold))),
-        "held: case 4711 until 2027-06-30T09:00:00Z (dba)"
+        "held: case 4711 until 2027-06-30 09:00 UTC (dba)"
     );
     assert_eq!(one(KeptBy::Policy("wide".into())), "policy wide keeps it");
     assert_eq!(
@@ -95,8 +95,15 @@ fn waiting_says_whether_its_grace_has_begun() {
         due_at: Some(at("2026-11-24T03:00:00Z")),
     };
     let begun = wait(Some(at("2026-11-23T03:00:00Z")));
-    assert_eq!(action(&begun), "older than max_age, in grace");
-    assert_eq!(action(&wait(None)), "older than max_age, grace not begun");
+    assert_eq!(action(&begun, None), "older than max_age");
+    assert_eq!(
+        action(&wait(None), None),
+        "older than max_age; grace period not started"
+    );
+    assert_eq!(
+        action(&begun, Some("no slot left in daily 14")),
+        "no slot left in daily 14"
+    );
 }
 
 #[test]

@@ -68,6 +68,35 @@ pub fn moment(at: DateTime<Utc>, zone: Zone) -> String {
     text
 }
 
+/// A moment on a zone's wall clock, with the zone.
+pub fn zoned(at: DateTime<Utc>, zone: Zone) -> String {
+    format!("{} {}", moment(at, zone), zone.name())
+}
+
+/// The zone in which a list that concerns several policies shows its times: theirs where they share one, else UTC.
+pub fn common_zone(zones: impl IntoIterator<Item = Zone>) -> Zone {
+    let mut zones = zones.into_iter();
+    let first = zones.next().unwrap_or(Zone::UTC);
+    if zones.all(|zone| zone == first) {
+        first
+    } else {
+        Zone::UTC
+    }
+}
+
+/// Until when something lasts, in words that follow it: `through 2026-12-03` where it ends with a day, else `until` a moment.
+pub fn until(at: DateTime<Utc>, zone: Zone) -> String {
+    let ends_with_day = |zone: Zone| {
+        let wall = zone.wall(at);
+        (wall.num_seconds_from_midnight() == 0 && wall.nanosecond() == 0).then(|| day(at - TimeDelta::seconds(1), zone))
+    };
+    match (ends_with_day(zone), ends_with_day(Zone::UTC)) {
+        (Some(day), _) => format!("through {day} {}", zone.name()),
+        (None, Some(day)) => format!("through {day} UTC"),
+        (None, None) => format!("until {}", zoned(at, zone)),
+    }
+}
+
 /// A moment in UTC to the second, as machines and the API write it.
 pub fn timestamp(at: DateTime<Utc>) -> String {
     let wall = at.naive_utc();
@@ -107,12 +136,6 @@ fn push_two(text: &mut String, number: u32) {
     for digit in [number / 10 % 10, number % 10] {
         text.push(char::from_digit(digit, 10).unwrap_or('?'));
     }
-}
-
-/// A moment in UTC, as short as it can be said: a date where it is a midnight.
-pub(super) fn end(at: DateTime<Utc>) -> String {
-    let text = timestamp(at);
-    text.strip_suffix("T00:00:00Z").map(str::to_owned).unwrap_or(text)
 }
 
 #[cfg(test)]

@@ -16,7 +16,8 @@ use rds_retentiond::operations::history::HistoryEntry;
 use rds_retentiond::operations::operator::HoldEntry;
 use rds_retentiond::retention::plan::ClockCheck;
 use rds_retentiond::retention::report::{
-    Action, InstanceCounts, Overlap, PolicyReport, Row, RunResult, Sent, Skip, SkipReason, Summary, Tally,
+    Action, InstanceCounts, InstanceSummary, Overlap, PolicyReport, Row, RunResult, Sent, Skip, SkipReason, Summary,
+    Tally,
 };
 use rds_retentiond::retention::{
     Backup, BackupKind, BackupStatus, Count, Databases, Engine, ExpireReason, Fate, Hold, HoldTarget, Instance,
@@ -209,6 +210,20 @@ fn policy(name: &str, mode: Mode, zone: Zone) -> PolicyReport {
     PolicyReport::new(name.into(), mode, zone, RunResult::Success)
 }
 
+/// The numbers of each instance, as a run makes them.
+fn summaries(rows: &[Row]) -> Vec<InstanceSummary> {
+    let mut instances: Vec<InstanceSummary> = Vec::new();
+    for row in rows {
+        let place = instances.iter().position(|of| of.instance.id == row.instance.id);
+        let place = place.unwrap_or_else(|| {
+            instances.push(InstanceSummary::new(Arc::clone(&row.instance)));
+            instances.len() - 1
+        });
+        instances[place].add(&row.action, &row.backup);
+    }
+    instances
+}
+
 /// What `plan` would return.
 fn singapore() -> Zone {
     Zone::compiled("Asia/Singapore").unwrap()
@@ -245,6 +260,11 @@ fn plan() -> RunReport {
             wait: tally(2, 11_000),
             delete: tally(3, 24_000),
         },
+        instances: summaries(&rows),
+        rules: vec![KeepRule::Counted(
+            Period::Day,
+            Count::AtMost(NonZeroU32::new(3).unwrap()),
+        )],
         rows,
         ..policy("production", Mode::Enforce, singapore())
     };
@@ -365,7 +385,8 @@ fn a_plan_on_a_narrow_terminal() {
 fn fits(drawn: &str, width: usize) {
     let rows = drawn
         .lines()
-        .take_while(|line| !line.starts_with("Summary"))
+        .skip_while(|line| !line.starts_with("policy "))
+        .take_while(|line| !line.starts_with("Instances that no policy"))
         .filter(|line| line.starts_with("    "));
     let mut count = 0;
     for line in rows {
@@ -410,31 +431,60 @@ fn names_from_the_cloud_reach_no_terminal_as_they_are() {
 }
 
 #[test]
-fn a_large_report_shows_what_goes_unless_all_is_asked_for() {
+fn a_large_report_has_a_line_an_instance_unless_all_is_asked_for() {
     let mut report = plan();
     let one = Arc::clone(&report.policies[0].rows[1].instance);
     for nth in 0..300 {
         let (id, name) = (format!("id-many-{nth}"), format!("many-{nth}"));
         let keep = Action::Keep(vec![counted(Period::Day, 9)]);
+        let number = if nth % 2 == 0 { 12 } else { 3 };
+        let of = instance(
+            "prod",
+            &format!("inst-{number}"),
+            &format!("mssql-prod-{number}"),
+            one.life,
+        );
         report.policies[0]
             .rows
-            .push(row(&one, &id, &name, Some("2026-11-20T19:00:00Z"), 1, keep));
+            .push(row(&of, &id, &name, Some("2026-11-20T19:00:00Z"), 1, keep));
     }
+    report.policies[0].instances = summaries(&report.policies[0].rows);
     let skips = (0..25).map(|nth| Skip {
         instance: Some(format!("many-skips-{nth}").as_str().into()),
         ..report.skipped[0].clone()
     });
     report.skipped = skips.collect();
-    let brief = draw(&report, Kind::Plan, &look(Some(120)));
+    let narrow = draw(&report, Kind::Plan, &look(Some(80)));
+    assert!(!narrow.contains("inst-12"), "ids whole or not at all: {narrow}");
+    let brief = draw(&report, Kind::Plan, &look(Some(200)));
     assert!(!brief.contains("many-1 ") && !brief.contains("nightly_1"), "{brief}");
-    assert!(
-        brief.contains("mssql-prod-1 (prod, inst-one-in04): 303 keep, 2 wait, 3 delete"),
+    // In the order of their numbers, with what each keeps, what is freed now and later, and what holds it back.
+    let lines: Vec<&str> = brief.lines().filter(|line| line.starts_with("  mssql-prod-")).collect();
+    let names: Vec<&str> = lines.iter().filter_map(|line| line.split_whitespace().next()).collect();
+    assert_eq!(
+        names,
+        ["mssql-prod-1", "mssql-prod-2", "mssql-prod-3", "mssql-prod-12"],
         "{brief}"
     );
-    assert!(
-        brief.contains("too-old") && brief.contains("311 backups: kept ones are not listed"),
+    let cells: Vec<&str> = lines[0].split_whitespace().collect();
+    assert_eq!(
+        cells[1..],
+        [
+            "3",
+            "2",
+            "3",
+            "23.4",
+            "KiB",
+            "10.7",
+            "KiB",
+            "2025-10-07",
+            "max_percent",
+            "prod",
+            "inst-one-in04"
+        ],
         "{brief}"
     );
+    assert!(brief.contains("--all lists every backup, --instance NAME"), "{brief}");
     assert!(brief.contains("and 5 more; --all lists them"), "{brief}");
     let all = Theme {
         all: true,

@@ -126,8 +126,8 @@ fn the_demo_ends_by_itself_and_says_what_was_kept_and_why_what_was_deleted_and_i
         "keep      ",
         "daily 1",
         "delete    ",
-        "no rule keeps it",
-        " gone\n",
+        "no slot left in ",
+        "  gone  ",
         "confirmed (",
         " API calls",
     ] {

@@ -33,6 +33,7 @@ mod operators;
 mod ownership;
 mod pass;
 mod people;
+mod plan_table;
 mod postgres;
 mod postgres_server;
 mod rds;

@@ -38,7 +38,7 @@ async fn a_dry_run_says_what_the_guard_would_refuse_if_it_were_enforced() {
         let table = world.run(&["plan"]).await.exits(0).stdout;
         assert_eq!(table.contains("refused when enforced"), verdict == "refused", "{table}");
         assert_eq!(
-            table.contains("max_percent would refuse 2 instances"),
+            table.contains("max_percent would refuse 2 of 2 instances"),
             limit == "max_percent",
             "{table}"
         );

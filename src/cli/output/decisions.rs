@@ -1,7 +1,7 @@
-//! Reports as tables for people: what happens to each backup, and why.
+//! Reports as tables for people: what happens to each backup, or to each instance of a large fleet, and why.
 //!
-//! Grouped by policy, then by instance; times stand on the policy's wall clock. What concerns the whole (verdicts, who was
-//! left alone, what to type next) follows in `ending`. Not for JSON. Names are made by strangers: all run `clean`.
+//! The numbers and what the guard says stand first (`report`), then the tables by policy, backups by instance; times are on the
+//! policy's wall clock. Not for JSON. Names are made by strangers: all run through `clean`.
 
 use std::borrow::Cow;
 use std::io::{self, Write};
@@ -9,96 +9,99 @@ use std::io::{self, Write};
 use anstyle::{AnsiColor, Style};
 use chrono::{DateTime, Utc};
 
+use super::instance_table;
+use super::not_kept::Reach;
 use super::report::{self, Kind};
 use super::table::{Cell, Column, Grid};
 use super::theme::{BOLD, DIM, Theme};
-use crate::retention::report::{Action, PolicyReport, Row, Summary};
-use crate::retention::{Fate, Instance, InstanceLife, Outcome, RunReport};
+use crate::retention::report::{Action, PolicyReport, Row};
+use crate::retention::{ExpireReason, Fate, Instance, InstanceLife, Outcome, RunReport};
+use crate::wording::Natural;
 use crate::wording::numbers::{number, size};
 use crate::wording::reasons::{action, fate};
 use crate::wording::sanitize::clean;
-use crate::wording::times::{age, day, moment};
+use crate::wording::times::{age, day, moment, zoned};
 
-/// More rows than this are not all shown unless asked for: whoever looks at so many wants to know what goes.
-const MOST_ROWS: usize = 200;
+/// Of more backups than this a report has a line an instance, unless all are asked for.
+pub const MOST_ROWS: usize = 100;
 
 /// Draws a report.
 pub fn report(out: &mut dyn Write, report: &RunReport, kind: Kind, theme: &Theme) -> io::Result<()> {
+    report::head(out, report, theme)?;
     let rows: usize = report.policies.iter().map(decided).sum();
-    let detail = if theme.all || rows <= MOST_ROWS {
-        Detail::All
-    } else {
-        Detail::WhatGoes
-    };
+    let is_large = rows > MOST_ROWS && !theme.all;
     for policy in &report.policies {
-        draw_policy(out, policy, report.at, detail, theme)?;
+        draw_policy(out, policy, report.at, is_large, theme)?;
     }
-    if detail == Detail::WhatGoes {
-        let note = format!(
-            "{} backups: kept ones are not listed; --all lists them.",
-            number(rows as u64)
-        );
-        writeln!(out, "{}\n", theme.paint(DIM, &note))?;
-    }
-    report::draw(out, report, kind, theme)
+    report::tail(out, report, (kind, is_large), theme)
 }
 
 /// How many backups a policy decided on, also those of which the report holds no row.
 fn decided(policy: &PolicyReport) -> usize {
-    let Summary { keep, wait, delete } = policy.summary;
-    let counted = keep.count + wait.count + delete.count;
-    policy.rows.len().max(usize::try_from(counted).unwrap_or(usize::MAX))
+    let counted = usize::try_from(policy.summary.count()).unwrap_or(usize::MAX);
+    policy.rows.len().max(counted)
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Detail {
-    All,
-    WhatGoes,
-}
-
-impl Detail {
-    fn shows(self, row: &Row) -> bool {
-        self == Self::All || row.fate.is_some() || !matches!(row.action, Action::Keep(_))
-    }
-}
-
+/// The tables of one policy: of a large report a line an instance, and what was sent.
 fn draw_policy(
     out: &mut dyn Write,
     policy: &PolicyReport,
     now: DateTime<Utc>,
-    detail: Detail,
+    is_large: bool,
     theme: &Theme,
 ) -> io::Result<()> {
     let name = theme.paint(BOLD, &clean(policy.policy.as_str()));
     writeln!(out, "policy {name}, {}, times in {}", policy.mode.as_str(), policy.zone)?;
     if decided(policy) == 0 {
-        writeln!(out, "  no backup in its scope\n")?;
-        return Ok(());
+        return writeln!(out, "  no backup in its scope\n");
     }
     let mut rows: Vec<&Row> = policy.rows.iter().collect();
     rows.sort_by(|a, b| order(a).cmp(&order(b)));
+    if is_large {
+        instance_table::draw(out, policy, theme)?;
+        rows.retain(|row| row.fate.is_some());
+        if rows.is_empty() {
+            return writeln!(out);
+        }
+        writeln!(out, "\n  {}", theme.paint(BOLD, "what was sent"))?;
+    }
+    draw_backups(out, policy, &rows, now, theme)?;
+    writeln!(out)
+}
+
+/// A line a backup, by instance.
+fn draw_backups(
+    out: &mut dyn Write,
+    policy: &PolicyReport,
+    rows: &[&Row],
+    now: DateTime<Utc>,
+    theme: &Theme,
+) -> io::Result<()> {
     let table = Table {
         policy,
         now,
         room: Room::of(theme),
-        sent: policy.rows.iter().any(|row| row.fate.is_some()),
+        sent: rows.iter().any(|row| row.fate.is_some()),
     };
+    let same = |a: &&Row, b: &&Row| a.instance.project == b.instance.project && a.instance.id == b.instance.id;
     let mut grid = Grid::new(table.columns(), 4);
     // Cells are made twice, to be measured and to be drawn, and never all at once.
-    for row in rows.iter().filter(|row| detail.shows(row)) {
-        grid.measure(&table.cells(row));
-    }
-    grid.fit(theme.width);
-    if rows.iter().any(|row| detail.shows(row)) {
-        grid.header(out, theme)?;
-    }
-    for group in rows.chunk_by(|a, b| a.instance.project == b.instance.project && a.instance.id == b.instance.id) {
-        draw_heading(out, group, policy.rows.len() == decided(policy), theme)?;
-        for row in group.iter().filter(|row| detail.shows(row)) {
-            grid.row(out, theme, &table.cells(row))?;
+    for group in rows.chunk_by(same) {
+        let reach = Reach::of(&policy.rules, policy.zone, group);
+        for row in group {
+            grid.measure(&table.cells(row, &reach));
         }
     }
-    writeln!(out)
+    grid.fit(theme.width);
+    grid.header(out, theme)?;
+    for group in rows.chunk_by(same) {
+        draw_heading(out, group, policy, theme)?;
+        let reach = Reach::of(&policy.rules, policy.zone, group);
+        for row in group {
+            grid.row(out, theme, &table.cells(row, &reach))?;
+        }
+    }
+    Ok(())
 }
 
 /// Instances by name, their backups newest first; a backup without a time stands at the top, where it is seen.
@@ -107,15 +110,15 @@ fn order(row: &Row) -> impl Ord + '_ {
     let newest_first = backup.begin.map(std::cmp::Reverse);
     (
         &instance.project,
-        &instance.name,
+        Natural(&instance.name),
         &instance.id,
         newest_first,
         &backup.id,
     )
 }
 
-/// An instance and how many go; how many stay only where the report holds them.
-fn draw_heading(out: &mut dyn Write, group: &[&Row], is_whole: bool, theme: &Theme) -> io::Result<()> {
+/// An instance, and how many of the backups below stay and go.
+fn draw_heading(out: &mut dyn Write, group: &[&Row], policy: &PolicyReport, theme: &Theme) -> io::Result<()> {
     let Some(first) = group.first() else { return Ok(()) };
     let Instance {
         project,
@@ -128,24 +131,18 @@ fn draw_heading(out: &mut dyn Write, group: &[&Row], is_whole: bool, theme: &The
     let deleted = match life {
         InstanceLife::Listed => String::new(),
         InstanceLife::Deleted { missed_since } => {
-            format!(
-                ", deleted, missed since {}",
-                crate::wording::times::timestamp(*missed_since)
-            )
+            format!(", deleted, missed since {}", zoned(*missed_since, policy.zone))
         }
     };
     let name = clean(name);
     let place = format!("({}, {}{deleted})", clean(project.as_str()), clean(id.as_str()));
-    let kept = if is_whole {
-        format!("{} keep, ", number(tally("keep")))
-    } else {
-        String::new()
-    };
-    let numbers = format!(
-        "{kept}{} wait, {} delete",
-        number(tally("wait")),
-        number(tally("delete"))
-    );
+    let kinds = ["keep", "wait", "delete"].map(|key| (key, tally(key)));
+    let numbers: Vec<String> = kinds
+        .iter()
+        .filter(|(_, count)| *count > 0)
+        .map(|(key, count)| format!("{} {key}", number(*count)))
+        .collect();
+    let numbers = numbers.join(", ");
     let whole = format!("  {name} {place}: {numbers}");
     let fits = theme
         .width
@@ -163,10 +160,8 @@ fn draw_heading(out: &mut dyn Write, group: &[&Row], is_whole: bool, theme: &The
 enum Room {
     /// Less than [`Room::NARROW`] columns: no age, no size, days for times; an outcome stands in the place of the end.
     Narrow,
-    /// A usual terminal.
+    /// More, or no limit at all.
     Usual,
-    /// No limit: full ids, too.
-    Wide,
 }
 
 impl Room {
@@ -174,9 +169,8 @@ impl Room {
 
     fn of(theme: &Theme) -> Self {
         match theme.width {
-            None => Self::Wide,
             Some(width) if width < Self::NARROW => Self::Narrow,
-            Some(_) => Self::Usual,
+            Some(_) | None => Self::Usual,
         }
     }
 }
@@ -201,7 +195,6 @@ impl Table<'_> {
 
     fn columns(&self) -> Vec<Column> {
         let mut columns = vec![Column::wrapping("BACKUP", 16)];
-        columns.extend((self.room == Room::Wide).then_some(Column::left("ID")));
         columns.push(Column::left("BEGIN"));
         if self.shows_age() {
             columns.extend([Column::right("AGE"), Column::right("SIZE")]);
@@ -209,26 +202,25 @@ impl Table<'_> {
         columns.extend([Column::left("DECISION"), Column::wrapping("WHY", 14)]);
         columns.extend(self.shows_end().then_some(Column::left("UNTIL")));
         columns.extend(self.sent.then_some(Column::wrapping("OUTCOME", 14)));
+        // Whole, for it is copied; and last, so that it is looked for in one place.
+        columns.push(Column::left("ID").if_space());
         columns
     }
 
-    fn cells<'a>(&self, row: &'a Row) -> Vec<Cell<'a>> {
+    fn cells<'a>(&self, row: &'a Row, reach: &Reach<'_>) -> Vec<Cell<'a>> {
         let Row {
             backup, action: what, ..
         } = row;
         let zone = self.policy.zone;
         let unknown = || "?".to_owned();
         let mut cells = vec![Cell::from(clean(&backup.name))];
-        if self.room == Room::Wide {
-            cells.push(Cell::styled(clean(backup.id.as_str()), DIM));
-        }
         cells.push(backup.begin.map_or_else(unknown, |begin| moment(begin, zone)).into());
         if self.shows_age() {
             cells.push(backup.begin.map_or_else(unknown, |begin| age(begin, self.now)).into());
             cells.push(size(backup.size_bytes).into());
         }
         cells.push(Cell::styled(what.key(), decision_style(what)));
-        cells.push(action(what).into());
+        cells.push(why(row, reach).into());
         if self.shows_end() {
             let until = match what {
                 Action::Keep(_) => row.expires_at,
@@ -246,8 +238,20 @@ impl Table<'_> {
             let outcome = |known: &Fate| Cell::styled(fate(known), fate_style(known));
             cells.push(row.fate.as_deref().map_or_else(|| Cell::from(""), outcome));
         }
+        cells.push(Cell::styled(clean(backup.id.as_str()), DIM));
         cells
     }
+}
+
+/// Why a backup is kept, waits or goes; of one that no rule keeps, what it lacks.
+fn why(row: &Row, reach: &Reach<'_>) -> String {
+    let lacks = match &row.action {
+        Action::Wait { reason, .. } | Action::Delete(reason) if *reason == ExpireReason::NotKept => {
+            reach.lacks(&row.backup)
+        }
+        _ => None,
+    };
+    action(&row.action, lacks.as_deref())
 }
 
 fn decision_style(action: &Action) -> Style {

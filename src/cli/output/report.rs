@@ -1,24 +1,27 @@
-//! The end of a report for people: numbers and verdict of every policy, what was left alone and why, what to type next.
+//! What stands around a report's tables: first the numbers and verdict of every policy, what was left alone and why, and what to
+//! type next; at the end what concerns the configuration.
 //!
 //! What is long is cut, unless everything was asked for: the machine-readable report has it all. Sentences are wrapped at
 //! the terminal's end; commands to type are not.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 use std::io::{self, Write};
 
 use anstyle::{AnsiColor, Style};
 
 use super::lists::tally;
 use super::table::{Cell, Column, Grid};
-use super::theme::{BOLD, Theme};
+use super::theme::{BOLD, DIM, Theme};
 use super::wrap::paragraph;
 use crate::retention::policy::Mode;
-use crate::retention::report::{GuardVerdict, PolicyReport, Restart, Sent, Skip, SkipReason};
-use crate::retention::{Fate, Refusal, RunReport};
+use crate::retention::report::{GuardVerdict, InstanceSummary, PolicyReport, Restart, Sent, Skip, SkipReason};
+use crate::retention::{Fate, InstanceId, Refusal, RunReport};
+use crate::wording::Natural;
 use crate::wording::numbers::{count, number, size};
+use crate::wording::refusals::{RefusalInWords, by_limit};
 use crate::wording::remedies::{approve_listing, remedy};
 use crate::wording::sanitize::clean;
-use crate::wording::times::timestamp;
+use crate::wording::times::{common_zone, zoned};
 
 /// So many lines of each kind, unless everything was asked for.
 const MOST_LINES: usize = 20;
@@ -34,30 +37,45 @@ pub enum Kind {
     Apply,
 }
 
-/// Draws it.
-pub(in crate::cli) fn draw(out: &mut dyn Write, report: &RunReport, kind: Kind, theme: &Theme) -> io::Result<()> {
+/// Draws what stands first: the numbers, what was sent, and what the guard and the listings held back.
+pub(in crate::cli) fn head(out: &mut dyn Write, report: &RunReport, theme: &Theme) -> io::Result<()> {
     summary(out, report, theme)?;
     let sent = report.policies.iter().flat_map(sent_lines).collect();
     section(out, theme, "Sent", sent)?;
     let restarted = report.policies.iter().flat_map(restart_lines).collect();
     section(out, theme, "Grace periods that restart", restarted)?;
-    let refused = report
-        .policies
-        .iter()
-        .flat_map(|policy| refusal_lines(policy, theme))
-        .collect();
-    section(out, theme, "Refused by the guard", refused)?;
-    let enforced = report.policies.iter().flat_map(when_enforced_lines).collect();
-    section(out, theme, "What the guard would refuse if it were enforced", enforced)?;
-    section(out, theme, "Left alone", skip_lines(report, theme))?;
+    let policies = || report.policies.iter();
+    let refused = policies().flat_map(|policy| refusal_lines(report, policy, theme));
+    section(out, theme, "Refused by the guard", refused.collect())?;
+    let enforced = policies().flat_map(|policy| when_enforced_lines(report, policy));
+    section(out, theme, "When enforced", enforced.collect())?;
+    section(out, theme, "Left alone", skip_lines(report, theme))
+}
+
+/// Draws what follows the tables.
+pub(in crate::cli) fn tail(
+    out: &mut dyn Write,
+    report: &RunReport,
+    (kind, is_large): (Kind, bool),
+    theme: &Theme,
+) -> io::Result<()> {
     section(out, theme, "Instances that no policy selects", unmanaged_lines(report))?;
     section(out, theme, "Policies that overlap", overlap_lines(report))?;
     let notices = report.notices.iter().map(|notice| clean(notice).into_owned().into());
     section(out, theme, "Notices", notices.collect())?;
-    closing(out, report, kind, theme)
+    closing(out, report, kind, theme)?;
+    if is_large {
+        let more = match kind {
+            Kind::Plan | Kind::Offline => "A line an instance: --all lists every backup, --instance NAME those of one.",
+            Kind::Apply => "A line an instance: --all lists every backup.",
+        };
+        paragraph(out, theme, 0, 0, DIM, more)?;
+    }
+    Ok(())
 }
 
 fn summary(out: &mut dyn Write, report: &RunReport, theme: &Theme) -> io::Result<()> {
+    let zone = common_zone(report.policies.iter().map(|policy| policy.zone));
     let columns = ["POLICY", "MODE", "KEEP", "WAIT", "DELETE", "VERDICT"];
     let mut grid = Grid::new(columns.map(Column::left).to_vec(), 2);
     let rows: Vec<[Cell<'_>; 6]> = report
@@ -80,7 +98,7 @@ fn summary(out: &mut dyn Write, report: &RunReport, theme: &Theme) -> io::Result
     writeln!(
         out,
         "{}",
-        theme.paint(BOLD, &format!("Summary at {}", timestamp(report.at)))
+        theme.paint(BOLD, &format!("Summary at {}", zoned(report.at, zone)))
     )?;
     if rows.is_empty() {
         writeln!(out, "  no policy")?;
@@ -194,43 +212,58 @@ fn sent_lines(policy: &PolicyReport) -> Vec<Line> {
     policy.sent.iter().map(of_project).chain(left).map(Line::from).collect()
 }
 
-fn refusal_lines(policy: &PolicyReport, theme: &Theme) -> Vec<Line> {
+fn refusal_lines(report: &RunReport, policy: &PolicyReport, theme: &Theme) -> Vec<Line> {
     let name = policy.policy.as_str();
     let mut lines: Vec<Line> = Vec::with_capacity(policy.refusals.len());
-    for refusal in &policy.refusals {
-        let remedy = Some(remedy(refusal, name, policy.digest.as_deref(), &theme.program).to_string());
+    for refused in by_limit(&policy.refusals, &|id| report.name_of(id).to_string()) {
+        let remedy = Some(remedy(refused.refusal, name, policy.digest.as_deref(), &theme.program).to_string());
         // One command lifts many refusals: it is named once, behind the last of a row of them.
         if let Some(previous) = lines.last_mut().filter(|previous| previous.next == remedy) {
             previous.next = None;
         }
         lines.push(Line {
-            text: format!("{}: {}", clean(name), clean(&refusal.to_string())),
+            text: format!("{}: {}", clean(name), clean(&refused.text)),
             next: remedy,
         });
     }
     lines
 }
 
-/// What a dry run does not show by itself. Alike refusals of many instances are one line.
-fn when_enforced_lines(policy: &PolicyReport) -> Vec<Line> {
+/// What a dry run does not show by itself: what the guard would refuse if the policy were enforced and every grace period over.
+fn when_enforced_lines(report: &RunReport, policy: &PolicyReport) -> Vec<Line> {
     let refusals = policy.when_enforced.as_deref().unwrap_or_default();
-    let new = refusals.iter().filter(|refusal| !policy.refusals.contains(refusal));
-    let mut by_limit: BTreeMap<&str, Vec<&Refusal>> = BTreeMap::new();
-    for refusal in new {
-        by_limit.entry(refusal.limit()).or_default().push(refusal);
-    }
+    let new: Vec<Refusal> = refusals
+        .iter()
+        .filter(|refusal| !policy.refusals.contains(refusal))
+        .cloned()
+        .collect();
+    let expired = |of: &&InstanceSummary| of.summary.wait.count + of.summary.delete.count > 0;
+    let of = policy.instances.iter().filter(expired).count().max(1) as u64;
     let name = clean(policy.policy.as_str());
-    let line = |(limit, refusals): (&str, Vec<&Refusal>)| match refusals.as_slice() {
-        [one] => format!("{name}: {}", clean(&one.to_string())),
-        many => format!("{name}: {limit} would refuse {}", count(many.len() as u64, "instance")),
+    let line = |refused: RefusalInWords<'_>| {
+        let limit = refused.refusal.limit();
+        let alike = new.iter().filter(|refusal| refusal.limit() == limit).count();
+        let scope = match refused.refusal.instance() {
+            Some(_) => format!("{} of {}", number(alike as u64), count(of, "instance")),
+            None => "its plan".to_owned(),
+        };
+        format!("{name}: {limit} would refuse {scope}: {}", clean(&refused.text))
     };
-    by_limit.into_iter().map(line).map(Line::from).collect()
+    let name_of = |id: &InstanceId| report.name_of(id).to_string();
+    by_limit(&new, &name_of).into_iter().map(line).map(Line::from).collect()
 }
 
-fn skip_line(skip: &Skip, theme: &Theme) -> Line {
+fn skip_line(report: &RunReport, skip: &Skip, theme: &Theme) -> Line {
     let project = clean(skip.project.as_str());
     let what = match &skip.instance {
-        Some(instance) => format!("instance {} of {project}", clean(instance.as_str())),
+        Some(instance) => {
+            let (name, id) = (report.name_of(instance), clean(instance.as_str()));
+            if *name == *instance.as_str() {
+                format!("instance {id} of {project}")
+            } else {
+                format!("{} ({project}, {id})", clean(&name))
+            }
+        }
         None => format!("project {project}"),
     };
     let next = match &skip.reason {
@@ -262,7 +295,7 @@ fn skip_lines(report: &RunReport, theme: &Theme) -> Vec<Line> {
     let said: HashSet<String> = refusals.map(Refusal::to_string).collect();
     let told = |skip: &&Skip| matches!(skip.reason, SkipReason::Guard(_)) && said.contains(&skip.message);
     let others = report.skipped.iter().filter(|skip| !told(skip));
-    others.map(|skip| skip_line(skip, theme)).collect()
+    others.map(|skip| skip_line(report, skip, theme)).collect()
 }
 
 fn unmanaged_lines(report: &RunReport) -> Vec<Line> {
@@ -270,7 +303,9 @@ fn unmanaged_lines(report: &RunReport) -> Vec<Line> {
         let (project, id) = (clean(instance.project.as_str()), clean(instance.id.as_str()));
         format!("{} ({project}, {id})", clean(&instance.name))
     };
-    report.unmanaged.iter().map(line).map(Line::from).collect()
+    let mut unmanaged: Vec<_> = report.unmanaged.iter().collect();
+    unmanaged.sort_by_key(|instance| (&instance.project, Natural(&instance.name), &instance.id));
+    unmanaged.into_iter().map(line).map(Line::from).collect()
 }
 
 fn overlap_lines(report: &RunReport) -> Vec<Line> {
@@ -322,7 +357,7 @@ fn closing(out: &mut dyn Write, report: &RunReport, kind: Kind, theme: &Theme) -
 mod tests {
     use super::*;
     use crate::retention::Zone;
-    use crate::retention::report::{RunResult, Summary};
+    use crate::retention::report::RunResult;
     use crate::wording::remedies::one_of_each;
 
     #[test]
@@ -334,21 +369,11 @@ mod tests {
         for refusal in one_of_each() {
             let wanted = remedy(&refusal, "my policy", Some("c0ffee"), &theme.program);
             let policy = PolicyReport {
-                policy: "my policy".into(),
-                mode: Mode::Enforce,
-                zone: Zone::UTC,
-                result: RunResult::Refused,
                 refusals: vec![refusal],
-                when_enforced: None,
-                restarted: BTreeMap::new(),
                 digest: Some("c0ffee".to_owned()),
-                approved: 0,
-                summary: Summary::default(),
-                rows: Vec::new(),
-                sent: BTreeMap::new(),
-                left: 0,
+                ..PolicyReport::new("my policy".into(), Mode::Enforce, Zone::UTC, RunResult::Refused)
             };
-            let lines = refusal_lines(&policy, &theme);
+            let lines = refusal_lines(&RunReport::new(crate::clock::now()), &policy, &theme);
             assert_eq!(lines[0].next, Some(wanted.to_string()), "{}", lines[0].text);
         }
     }

@@ -10,37 +10,50 @@ use anstyle::Style;
 use unicode_width::UnicodeWidthStr;
 
 use super::theme::Theme;
-use super::wrap::wrap;
+use super::wrap::{JOINTS, wrap};
 
 /// Blanks between columns.
 const GAP: usize = 2;
 /// As narrow as a column that wraps becomes at the very least.
 const NARROWEST: usize = 6;
 
+/// The widest part of a name for which a column that wraps is kept wide enough.
+const WIDEST_PART: usize = 32;
+
 /// A column.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Column {
-    title: &'static str,
+    title: Cow<'static, str>,
     right: bool,
     /// How narrow it may become before the table is wider than the terminal; `None` is as wide as its widest cell.
     least: Option<usize>,
-    /// Left out where the others would not fit otherwise.
-    optional: bool,
+    /// When it is left out.
+    presence: Presence,
+}
+
+/// When a column is left out. One in which no row has anything but `-` is left out always.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Presence {
+    Always,
+    /// Where the others would not fit otherwise.
+    WhereItFits,
+    /// Where anything would have to be wrapped for it.
+    WhereThereIsSpace,
 }
 
 impl Column {
     /// As wide as its widest cell, left-aligned.
-    pub const fn left(title: &'static str) -> Self {
+    pub fn left(title: impl Into<Cow<'static, str>>) -> Self {
         Self {
-            title,
+            title: title.into(),
             right: false,
             least: None,
-            optional: false,
+            presence: Presence::Always,
         }
     }
 
     /// As wide as its widest cell, right-aligned.
-    pub const fn right(title: &'static str) -> Self {
+    pub fn right(title: impl Into<Cow<'static, str>>) -> Self {
         Self {
             right: true,
             ..Self::left(title)
@@ -48,7 +61,7 @@ impl Column {
     }
 
     /// Wrapped where the terminal is too narrow, but no narrower than this.
-    pub const fn wrapping(title: &'static str, least: usize) -> Self {
+    pub fn wrapping(title: impl Into<Cow<'static, str>>, least: usize) -> Self {
         Self {
             least: Some(least),
             ..Self::left(title)
@@ -57,8 +70,20 @@ impl Column {
 
     /// The same, but left out where the terminal is too narrow for all; of several the last one first.
     #[must_use]
-    pub const fn or_none(self) -> Self {
-        Self { optional: true, ..self }
+    pub fn or_none(self) -> Self {
+        Self {
+            presence: Presence::WhereItFits,
+            ..self
+        }
+    }
+
+    /// The same, but left out where anything would have to be wrapped for it; of several the last one first.
+    #[must_use]
+    pub fn if_space(self) -> Self {
+        Self {
+            presence: Presence::WhereThereIsSpace,
+            ..self
+        }
     }
 }
 
@@ -91,6 +116,10 @@ pub struct Grid {
     columns: Vec<Column>,
     widths: Vec<usize>,
     shown: Vec<bool>,
+    /// Whether a row has something to say in it.
+    filled: Vec<bool>,
+    /// Of each column that wraps, how wide it must be so that no word is cut.
+    parts: Vec<usize>,
     indent: usize,
 }
 
@@ -100,6 +129,8 @@ impl Grid {
         let widths = columns.iter().map(|column| column.title.width()).collect();
         Self {
             shown: vec![true; columns.len()],
+            filled: vec![false; columns.len()],
+            parts: vec![0; columns.len()],
             columns,
             widths,
             indent,
@@ -108,25 +139,40 @@ impl Grid {
 
     /// Makes room for a row that will be drawn.
     pub fn measure(&mut self, row: &[Cell<'_>]) {
-        for (width, cell) in self.widths.iter_mut().zip(row) {
-            *width = (*width).max(columns_of(&cell.text));
+        for (place, cell) in row.iter().enumerate() {
+            self.widths[place] = self.widths[place].max(columns_of(&cell.text));
+            self.filled[place] |= !matches!(&*cell.text, "" | "-");
+            if self.columns[place].least.is_some() {
+                let part = widest_part(&cell.text).min(WIDEST_PART);
+                self.parts[place] = self.parts[place].max(part);
+            }
         }
     }
 
-    /// Leaves optional columns out and narrows those that wrap, the widest first, until the table fits.
+    /// Leaves out columns in which nothing is said and those for which there is no space, and narrows those that wrap, the
+    /// widest first, until the table fits.
     pub fn fit(&mut self, width: Option<usize>) {
+        if self.filled.contains(&true) {
+            self.shown.clone_from(&self.filled);
+        }
         let Some(width) = width else { return };
         let least = |grid: &Self, place: usize| {
             let wide = grid.widths[place];
             grid.columns[place].least.map_or(wide, |least| least.min(wide))
         };
-        while self.used(least) > width {
-            let optional = |place: &usize| self.shown[*place] && self.columns[*place].optional;
-            let Some(place) = (0..self.columns.len()).rfind(optional) else {
-                break;
-            };
-            self.shown[place] = false;
-        }
+        let natural = |grid: &Self, place: usize| grid.widths[place];
+        self.leave_out(Presence::WhereThereIsSpace, natural, width);
+        self.leave_out(Presence::WhereItFits, least, width);
+        // No word is cut where that can be helped.
+        let whole = |grid: &Self, place: usize| least(grid, place).max(grid.parts[place]);
+        let cuts_words = self.used(whole) > width;
+        let least = |grid: &Self, place: usize| {
+            if cuts_words {
+                least(grid, place)
+            } else {
+                whole(grid, place)
+            }
+        };
         // On a terminal that is narrower than what reads well, everything that wraps becomes narrower still.
         let tight = |grid: &Self, place: usize| least(grid, place).min(NARROWEST);
         let tight = self.used(least) > width && self.used(tight) <= width;
@@ -145,6 +191,17 @@ impl Grid {
                 .max_by_key(|place| self.widths[*place]);
             let Some(place) = widest else { return };
             self.widths[place] -= 1;
+        }
+    }
+
+    /// Leaves out columns, the last one first, until all are no wider than that when each is as wide as it is said to be.
+    fn leave_out(&mut self, presence: Presence, wide: impl Fn(&Self, usize) -> usize, width: usize) {
+        while self.used(&wide) > width {
+            let may_go = |place: &usize| self.shown[*place] && self.columns[*place].presence == presence;
+            let Some(place) = (0..self.columns.len()).rfind(may_go) else {
+                return;
+            };
+            self.shown[place] = false;
         }
     }
 
@@ -169,7 +226,7 @@ impl Grid {
         let titles: Vec<Cell<'_>> = self
             .columns
             .iter()
-            .map(|column| Cell::styled(column.title, Style::new().dimmed()))
+            .map(|column| Cell::styled(&*column.title, Style::new().dimmed()))
             .collect();
         self.row(out, theme, &titles)
     }
@@ -257,6 +314,12 @@ fn columns_of(text: &str) -> usize {
     } else {
         text.width()
     }
+}
+
+/// How wide the widest part of a text is that should not be cut.
+fn widest_part(text: &str) -> usize {
+    let parts = text.split_inclusive(JOINTS);
+    parts.flat_map(str::split_whitespace).map(columns_of).max().unwrap_or(0)
 }
 
 #[cfg(test)]

@@ -10,6 +10,9 @@ use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 use super::theme::Theme;
 
+/// Where a long name may be cut.
+pub(super) const JOINTS: [char; 6] = ['-', '_', '.', '/', ',', ':'];
+
 /// No line is made narrower than this: on a terminal that small nothing reads well.
 const LEAST: usize = 24;
 
@@ -43,7 +46,7 @@ pub fn wrap(text: &str, width: usize) -> Vec<&str> {
         let cut = if rest[fits..].starts_with(' ') && !is_quoted(rest, fits) && !is_number(&rest[fits..]) {
             fits
         } else {
-            blank(rest, fits).or_else(|| joint(&rest[..fits])).unwrap_or(fits)
+            blank(rest, fits).or_else(|| joint(rest, fits, width)).unwrap_or(fits)
         };
         let (line, tail) = rest.split_at(cut);
         lines.push(line.trim_end());
@@ -87,10 +90,15 @@ fn blank(text: &str, fits: usize) -> Option<usize> {
         .or_else(|| blanks().next_back())
 }
 
-/// Behind the last joint of a long name, unless that wastes more than two fifths of the line.
-fn joint(line: &str) -> Option<usize> {
-    let place = line.rfind(['-', '_', '.', '/', ',', ':'])? + 1;
-    (place * 5 >= line.len() * 3).then_some(place)
+/// Behind or before the last joint of a long name; not where that wastes more than two fifths of the line and still cuts a word.
+fn joint(text: &str, fits: usize, width: usize) -> Option<usize> {
+    let (line, rest) = text.split_at(fits);
+    if rest.starts_with(JOINTS) {
+        return Some(fits);
+    }
+    let place = line.rfind(JOINTS)? + 1;
+    let word = text[place..].split_inclusive(JOINTS).next().unwrap_or_default();
+    (place * 5 >= line.len() * 3 || word.width() <= width).then_some(place)
 }
 
 /// How many bytes of the text fit into so many columns; at least one character.
@@ -121,7 +129,7 @@ mod tests {
     fn a_long_name_is_cut_behind_a_joint() {
         assert_eq!(wrap("mssql-staging-1", 14), ["mssql-staging-", "1"]);
         assert_eq!(wrap("weekly_20261018_1921", 17), ["weekly_20261018_", "1921"]);
-        // Not where half of the line would stay empty.
+        // Before it, where the word fills the line.
         assert_eq!(wrap("before_release_20261018", 14), ["before_release", "_20261018"]);
     }
 

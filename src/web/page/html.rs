@@ -52,7 +52,7 @@ pub(super) fn why(of: &Action, slots: bool) -> String {
         Action::Wait { due_at: Some(due), .. } => format!(", due {}", moment(*due, Zone::UTC)),
         Action::Wait { .. } | Action::Keep(_) | Action::Delete(_) => String::new(),
     };
-    text(&(action(of) + &due))
+    text(&(action(of, None) + &due))
 }
 
 #[cfg(test)]

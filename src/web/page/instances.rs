@@ -12,6 +12,7 @@ use super::timeline::{self, Axis, Kind};
 use crate::retention::report::{Action, PolicyReport, Row};
 use crate::retention::{BackupId, Instance, InstanceId, InstanceLife, KeptBy, ProjectName};
 use crate::status::Status;
+use crate::wording::Natural;
 use crate::wording::numbers::{count, number};
 
 /// With more backups than this on a page, marks of one reason share an element and tables have pages of their own.
@@ -25,7 +26,7 @@ pub(super) struct Shown<'a> {
     said: Vec<&'a Row>,
 }
 
-type Key<'a> = (&'a ProjectName, &'a str, &'a InstanceId);
+type Key<'a> = (&'a ProjectName, Natural<'a>, &'a InstanceId);
 
 /// The last pass of each policy, its own part of it: a pass may be several policies'.
 fn parts(status: &Status) -> impl Iterator<Item = &PolicyReport> {
@@ -45,7 +46,7 @@ pub(super) fn gather<'a>(status: &'a Status, id: Option<&str>) -> Vec<Shown<'a>>
             if id.is_some_and(|id| id != instance.id.as_str()) {
                 continue;
             }
-            let key = (&instance.project, &*instance.name, &instance.id);
+            let key = (&instance.project, Natural(&instance.name), &instance.id);
             let shown = instances.entry(key).or_insert_with(|| Shown {
                 instance,
                 policies: Vec::new(),

@@ -1,0 +1,138 @@
+//! Refusals in words, by instance name, each limit once however many instances it holds back.
+//!
+//! [`Refusal`]'s own words name one instance by its id, for machines; these are for people.
+
+use super::Natural;
+use crate::retention::{InstanceId, Refusal};
+
+/// Instances that are named; the others are a number.
+const NAMED: usize = 8;
+
+/// What one limit holds back.
+#[derive(Clone, Debug)]
+pub struct RefusalInWords<'a> {
+    /// In words. Names are as the cloud gave them, not escaped.
+    pub text: String,
+    /// One of the refusals, for what lifts it ([`super::remedies::remedy`]).
+    pub refusal: &'a Refusal,
+}
+
+/// The refusals with those of one kind together, in the order in which each kind comes first. `name` gives an instance's name.
+pub fn by_limit<'a>(refusals: &'a [Refusal], name: &dyn Fn(&InstanceId) -> String) -> Vec<RefusalInWords<'a>> {
+    let mut groups: Vec<Vec<&Refusal>> = Vec::new();
+    for refusal in refusals {
+        match groups.iter_mut().find(|group| is_of_one_kind(group[0], refusal)) {
+            Some(group) => group.push(refusal),
+            None => groups.push(vec![refusal]),
+        }
+    }
+    groups
+        .into_iter()
+        .map(|group| RefusalInWords {
+            text: words(&group, name),
+            refusal: group[0],
+        })
+        .collect()
+}
+
+/// Whether one sentence, and one way out, is enough for both. Each shrunken listing is approved by itself.
+fn is_of_one_kind(a: &Refusal, b: &Refusal) -> bool {
+    match (a, b) {
+        (Refusal::MaxPercent { percent: a, .. }, Refusal::MaxPercent { percent: b, .. }) => a == b,
+        (Refusal::RequireBackupWithin { within: a, .. }, Refusal::RequireBackupWithin { within: b, .. }) => a == b,
+        _ => false,
+    }
+}
+
+fn words(group: &[&Refusal], name: &dyn Fn(&InstanceId) -> String) -> String {
+    let mut by_name: Vec<(Natural<'_>, String)> = Vec::with_capacity(group.len());
+    let names: Vec<Option<String>> = group.iter().map(|refusal| refusal.instance().map(name)).collect();
+    for (refusal, name) in group.iter().zip(&names) {
+        let Some(name) = name else { continue };
+        let detail = match refusal {
+            Refusal::MaxPercent { planned, of, .. } => format!("{planned} of {of}"),
+            Refusal::RequireBackupWithin { newest, .. } => newest.map_or_else(
+                || "none".to_owned(),
+                |newest| format!("newest {} UTC", newest.format("%Y-%m-%d %H:%M")),
+            ),
+            _ => String::new(),
+        };
+        by_name.push((Natural(name), detail));
+    }
+    by_name.sort();
+    let mut listed: Vec<String> = by_name
+        .iter()
+        .take(NAMED)
+        .map(|(name, detail)| format!("{} ({detail})", name.0))
+        .collect();
+    if let Some(more) = by_name.len().checked_sub(NAMED).filter(|more| *more > 0) {
+        listed.push(format!("and {more} more"));
+    }
+    let (listed, are) = (listed.join(", "), if group.len() == 1 { "is" } else { "are" });
+    match group[0] {
+        Refusal::MaxPercent { percent, .. } => format!(
+            "more than max_percent {percent} of an instance's backups would go; {} {are} left alone: {listed}",
+            instances(group.len())
+        ),
+        Refusal::RequireBackupWithin { within, .. } => format!(
+            "no finished full backup, manual or automated, within {within}; {} {are} left alone until one is made: {listed}",
+            instances(group.len())
+        ),
+        Refusal::Shrink {
+            instance: Some(_),
+            expected,
+            found,
+            ..
+        } => format!(
+            "{}: the listing fell from {expected} to {found} manual backups: it is left alone for 7 days, or until `approve --listing`",
+            names[0].as_deref().unwrap_or_default()
+        ),
+        other => other.to_string(),
+    }
+}
+
+fn instances(count: usize) -> String {
+    if count == 1 {
+        "1 instance".to_owned()
+    } else {
+        format!("{count} instances")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_limit_is_said_once_by_the_names_of_its_instances_in_natural_order() {
+        let over = |id: &str| Refusal::MaxPercent {
+            instance: id.into(),
+            planned: 7,
+            of: 12,
+            percent: 50,
+        };
+        let refusals: Vec<Refusal> = (1..=12).rev().map(|nth| over(&format!("id{nth}"))).collect();
+        let name = |id: &InstanceId| id.as_str().replace("id", "prod-");
+        let said = by_limit(&refusals, &name);
+        assert_eq!(said.len(), 1);
+        let text = &said[0].text;
+        assert!(
+            text.contains("12 instances are left alone: prod-1 (7 of 12), prod-2 (7 of 12)"),
+            "{text}"
+        );
+        assert!(text.ends_with("prod-8 (7 of 12), and 4 more"), "{text}");
+    }
+
+    #[test]
+    fn what_needs_a_command_of_its_own_is_said_by_itself() {
+        let refusals = super::super::remedies::one_of_each();
+        let said = by_limit(&refusals, &|id| format!("name of {}", id.as_str()));
+        assert_eq!(said.len(), refusals.len());
+        let named = said.iter().filter(|said| said.text.contains("name of i1in04")).count();
+        assert_eq!(named, 3, "{said:?}");
+        assert!(
+            said.iter().all(|said| !said.text.contains("instance i1in04")),
+            "{said:?}"
+        );
+    }
+}
