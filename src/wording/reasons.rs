@@ -8,7 +8,7 @@ use std::fmt::Write as _;
 use super::sanitize::clean;
 use super::times::until;
 use crate::retention::report::Action;
-use crate::retention::{ExpireReason, Fate, Hold, HoldTarget, KeepReason, KeepRule, KeptBy, Outcome, Series};
+use crate::retention::{ExpireReason, Fate, Hold, HoldTarget, KeepReason, KeepRule, KeptBy, Outcome, Series, Zone};
 
 /// So many databases are named in a sentence, the others counted.
 const MOST_DATABASES: usize = 3;
