@@ -13,7 +13,7 @@ use std::sync::LazyLock;
 use clap::{ArgAction, Args, Parser, Subcommand};
 
 pub use self::commands::*;
-pub use self::values::{Color, Format, LogFormat, LogLevel};
+pub use self::values::{Color, Format, LogFormat, LogLevel, TestFormat};
 use crate::config::zones::ZoneSource;
 
 /// Where the configuration is when nobody says otherwise.
@@ -157,6 +157,13 @@ pub enum Command {
                   SIGTERM finishes the batch under way and ends within 30 s."
     )]
     Run(RunArgs),
+    /// Write a configuration to begin with; its policy is a dry run.
+    #[command(
+        long_about = "Write an annotated configuration to begin with. Its one policy is a dry run, so nothing is deleted; the lines \
+                  marked EDIT say which region and which instances.\n\n\
+                  An existing file is never overwritten, and no directory is made."
+    )]
+    Init(InitArgs),
     /// Validate the configuration.
     #[command(
         alias = "validate",
@@ -171,6 +178,14 @@ pub enum Command {
                   It exits 0 whenever it could compute, refused by the guard or not."
     )]
     Plan(PlanArgs),
+    /// Check policies against examples: which backups must stay, which must go.
+    #[command(
+        long_about = "Check policies against examples in YAML files: backups that are listed or made (one every 24h at 19:00 for 400 \
+                  days), a moment, and how many must stay and go, by which rule. The decision is that of `plan --backups`: no \
+                  network, credentials or state are used, and grace counts as over.\n\n\
+                  It exits 0 when all tests pass, 1 when some fail, 64 when there are none, and 78 when a file is wrong."
+    )]
+    Test(TestArgs),
     /// One run now, as the daemon would.
     #[command(
         long_about = "One run now, as the daemon would do it: with grace, guard and ledger. For cron jobs and hands.\n\n\

@@ -52,6 +52,16 @@ impl From<config::Problems> for Failure {
     }
 }
 
+/// The first mistake in a file that is no configuration.
+impl From<Box<config::Problem>> for Failure {
+    fn from(problem: Box<config::Problem>) -> Self {
+        Self {
+            begins_with_place: true,
+            ..Self::new(exit::CONFIGURATION, problem.to_string())
+        }
+    }
+}
+
 impl From<ledger::Error> for Failure {
     fn from(error: ledger::Error) -> Self {
         Self::of(code_of_ledger(&error), &error)

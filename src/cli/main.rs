@@ -12,8 +12,8 @@ use super::args::{Cli, Command};
 use super::failure::{CommandResult, Failure};
 use super::output::stdout::{self, Out, finish};
 use super::{
-    apply, approve, check, demo, diff, exit, forecast, history, man, operator, plan, run, schema, signals, simulator,
-    why,
+    apply, approve, check, demo, diff, exit, forecast, history, init, man, operator, plan, run, schema, signals,
+    simulator, test, why,
 };
 use crate::telemetry::logging;
 use crate::wording::sanitize::clean;
@@ -101,6 +101,8 @@ fn dispatch(cli: &Cli) -> CommandResult {
         Command::Man(page) => print_man(page.dir.as_deref()),
         Command::Run(_) => run::run(global),
         Command::Check(args) => check::check(args, global),
+        Command::Init(args) => init::init(args, global),
+        Command::Test(args) => test::test(args, global),
         Command::Plan(args) => plan::plan(args, global),
         Command::Apply(args) => apply::apply(args, global),
         Command::Why(args) => why::why(args, global),

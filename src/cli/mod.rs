@@ -15,6 +15,7 @@ mod failure;
 mod follow;
 mod forecast;
 mod history;
+mod init;
 mod main;
 pub mod man;
 mod metrics_file;
@@ -25,6 +26,7 @@ mod run;
 mod schema;
 pub mod signals;
 mod simulator;
+mod test;
 mod why;
 
 pub use self::main::main;

@@ -2,7 +2,45 @@
 
 use super::reader::Cursor;
 use super::spec::{FREEZE, HOLD};
-use crate::retention::{BackupId, Freeze, Hold, HoldTarget};
+use crate::retention::{BackupId, Freeze, Hold, HoldTarget, Pattern};
+
+/// Why a hold has no target, and what to write.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct NoTarget {
+    pub(super) message: &'static str,
+    pub(super) hint: &'static str,
+}
+
+/// The id that a hold names.
+pub(super) fn backup_id(id: &str) -> Result<BackupId, NoTarget> {
+    if id.contains(['*', '?']) {
+        return Err(NoTarget {
+            message: "`backup` is one id, exactly",
+            hint: "to hold many write `name` or `instance` with a pattern",
+        });
+    }
+    Ok(BackupId::from(id))
+}
+
+/// What a hold covers, from its keys.
+pub(super) fn target(
+    backup: Option<BackupId>,
+    instance: Option<Pattern>,
+    name: Option<Pattern>,
+) -> Result<HoldTarget, NoTarget> {
+    match (backup, instance, name) {
+        (Some(backup), None, None) => Ok(HoldTarget::Backup(backup)),
+        (None, None, None) => Err(NoTarget {
+            message: "the hold says nothing about what it holds",
+            hint: "write `backup` with an id, or `instance` and `name` with patterns",
+        }),
+        (None, instance, name) => Ok(HoldTarget::Matching { instance, name }),
+        (Some(_), ..) => Err(NoTarget {
+            message: "`backup` stands alone, without `instance` and `name`",
+            hint: "an id names one backup already; make two holds of it",
+        }),
+    }
+}
 
 /// One entry of `holds`.
 pub(super) fn hold(at: &Cursor<'_>) -> Option<Hold> {
@@ -12,38 +50,12 @@ pub(super) fn hold(at: &Cursor<'_>) -> Option<Hold> {
     let (reason, owner) = (text("reason"), text("owner"));
     let until = fields.get("until").map(Cursor::time);
     let backup = fields.get("backup").map(|at| {
-        let id = at.text()?;
-        if id.contains(['*', '?']) {
-            at.fail(
-                "`backup` is one id, exactly",
-                "to hold many write `name` or `instance` with a pattern",
-            );
-            return None;
-        }
-        Some(BackupId::from(id))
+        let id = backup_id(at.text()?);
+        id.map_err(|why| at.fail(why.message, why.hint)).ok()
     });
     let (instance, name) = (glob("instance"), glob("name"));
-    let target = match (backup, instance, name) {
-        (Some(backup), None, None) => HoldTarget::Backup(backup?),
-        (None, None, None) => {
-            at.fail(
-                "the hold says nothing about what it holds",
-                "write `backup` with an id, or `instance` and `name` with patterns",
-            );
-            return None;
-        }
-        (None, instance, name) => HoldTarget::Matching {
-            instance: given(instance)?,
-            name: given(name)?,
-        },
-        (Some(_), ..) => {
-            at.fail(
-                "`backup` stands alone, without `instance` and `name`",
-                "an id names one backup already; make two holds of it",
-            );
-            return None;
-        }
-    };
+    let target = target(given(backup)?, given(instance)?, given(name)?);
+    let target = target.map_err(|why| at.fail(why.message, why.hint)).ok()?;
     Some(Hold {
         id: None,
         target,

@@ -1,9 +1,9 @@
 //! Layer 2: the configuration, from files to valid values.
 //!
 //! `spec` is the one table of keys; `load` reads the files and `reader` their values, `policy` and `project` compile them,
-//! `lint` warns of what is valid but probably a mistake. **All** problems of all files are reported together. Only `yaml` knows
-//! the YAML crate. Nothing here talks to the cloud or reads the environment: what surrounds the process is an argument. Not for
-//! reloading (that is `daemon`).
+//! `lint` warns of what is valid but probably a mistake. **All** problems of all files are reported together. Only `yaml` and
+//! `policy_test` know the YAML crate. Nothing here talks to the cloud or reads the environment: what surrounds the process is an
+//! argument. Not for reloading (that is `daemon`).
 
 mod configuration;
 mod diagnostics;
@@ -17,6 +17,7 @@ mod load;
 mod notify;
 mod ownership;
 mod policy;
+pub mod policy_test;
 mod project;
 mod reader;
 mod schedule;

@@ -120,14 +120,8 @@ impl Cursor<'_> {
         if let Ok(time) = DateTime::parse_from_rfc3339(text) {
             return self.within_calendar(time.to_utc());
         }
-        let is_date = text.len() == 10 && text.is_ascii();
-        let end_of_day = NaiveDate::parse_from_str(text, "%Y-%m-%d")
-            .ok()
-            .filter(|_| is_date)
-            .and_then(|date| date.checked_add_days(Days::new(1)))
-            .and_then(|date| date.and_hms_opt(0, 0, 0));
-        if let Some(end) = end_of_day {
-            return self.within_calendar(end.and_utc());
+        if let Some(end) = end_of_date(text) {
+            return self.within_calendar(end);
         }
         let hint = if DateTime::parse_from_rfc3339(&format!("{text}Z")).is_ok() {
             "a time needs an offset: end it with `Z` for UTC, or with `+08:00`"
@@ -308,6 +302,13 @@ impl Cursor<'_> {
         }
         (!extra.iter().any(|(present, _)| *present)).then_some(url)
     }
+}
+
+/// The end of a date's day in UTC; `None` for what is no date.
+pub(super) fn end_of_date(text: &str) -> Option<DateTime<Utc>> {
+    let date = NaiveDate::parse_from_str(text, "%Y-%m-%d").ok();
+    let date = date.filter(|_| text.len() == 10 && text.is_ascii())?;
+    Some(date.checked_add_days(Days::new(1))?.and_hms_opt(0, 0, 0)?.and_utc())
 }
 
 fn without_userinfo(text: &str) -> String {

@@ -15,6 +15,7 @@ pub mod history;
 pub mod inventory;
 pub mod operator;
 pub mod plan;
+pub mod policy_test;
 pub mod source;
 mod typed_id;
 pub mod under_way;

@@ -99,6 +99,19 @@ impl Span {
         Self { hours, ..Self::ZERO }
     }
 
+    /// This many times as long, unit by unit; `None` where a unit cannot hold it.
+    pub fn times(self, factor: u32) -> Option<Self> {
+        Some(Self {
+            years: self.years.checked_mul(factor)?,
+            months: self.months.checked_mul(factor)?,
+            weeks: self.weeks.checked_mul(factor)?,
+            days: self.days.checked_mul(factor)?,
+            hours: self.hours.checked_mul(factor)?,
+            minutes: self.minutes.checked_mul(factor)?,
+            seconds: self.seconds.checked_mul(factor)?,
+        })
+    }
+
     /// Reads `1y6mo`; units largest first, each at most once.
     pub fn parse(text: &str) -> Result<Self, SpanError> {
         if text.is_empty() {

@@ -171,8 +171,41 @@ impl Serialize for KeepReason {
     }
 }
 
+/// The names that a reason can have, but `policy:NAME`: of keeping and of letting go.
+pub const REASON_NAMES: [&str; 29] = [
+    "last",
+    "hourly",
+    "daily",
+    "weekly",
+    "monthly",
+    "quarterly",
+    "yearly",
+    "within",
+    "within_hourly",
+    "within_daily",
+    "within_weekly",
+    "within_monthly",
+    "within_quarterly",
+    "within_yearly",
+    "names",
+    "hold",
+    "floor",
+    "in_progress",
+    "unknown_status",
+    "unknown_engine",
+    "unknown_time",
+    "future_dated",
+    "changed",
+    "contested",
+    "too_new_failed",
+    "not_kept",
+    "max_age",
+    "failed",
+    "instance_deleted",
+];
+
 /// The contract's name of what keeps a backup.
-fn rule(keeper: &KeptBy) -> Cow<'static, str> {
+pub fn rule(keeper: &KeptBy) -> Cow<'static, str> {
     Cow::Borrowed(match keeper {
         KeptBy::Rule(rule) => rule.key(),
         KeptBy::Names => "names",

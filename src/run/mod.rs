@@ -43,7 +43,7 @@ pub use ended::{Ended, ended};
 pub use grace::{GracePeriods, OfInstance};
 pub use key_refusals::{refusal_to_keep, refusals_kept};
 pub use notices::{notice_of_hold, notices};
-pub use offline::{BackupsOfFile, decide_file, instances_of_file};
+pub use offline::{BackupsOfFile, OfflineInstance, decide_file, decide_offline, instances_of_file};
 pub use policy_run::Grace;
 pub use projects::Projects;
 pub use state::{host_name, join, projects_asked, state_of, state_place};

@@ -1,4 +1,4 @@
-//! `plan --backups FILE`: the same decision without a network, credentials or state.
+//! `plan --backups FILE` and `test`: the same decision without a network, credentials or state.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -19,10 +19,10 @@ use crate::retention::{Backup, Freezes, Instance, InstanceId, InstanceLife, Poli
 pub type BackupsOfFile = Vec<(Option<InstanceId>, Vec<Backup>)>;
 
 /// An instance of a file and its backups.
-type BackupsOfInstance = (Arc<Instance>, Vec<Backup>);
+pub type OfflineInstance = (Arc<Instance>, Vec<Backup>);
 
 /// The instances of a file, by id, each with its backups; all are one project's, and only their ids are known.
-pub fn instances_of_file(config: &Config, backups: BackupsOfFile) -> (ProjectName, Vec<BackupsOfInstance>) {
+pub fn instances_of_file(config: &Config, backups: BackupsOfFile) -> (ProjectName, Vec<OfflineInstance>) {
     let project = config
         .projects
         .first()
@@ -50,8 +50,19 @@ pub fn instances_of_file(config: &Config, backups: BackupsOfFile) -> (ProjectNam
 
 /// Decides what a file lists. Grace counts as over, everything is one project, instances are known by id only.
 pub fn decide_file(request: &RunRequest, config: &Config, backups: BackupsOfFile) -> Result<RunReport, Error> {
-    let running = running_policies(request, config)?;
     let (project, instances) = instances_of_file(config, backups);
+    decide_offline(request, config, &project, instances, Knowledge::IdsOnly)
+}
+
+/// Decides what instances of one project are said to have. Grace counts as over.
+pub fn decide_offline(
+    request: &RunRequest,
+    config: &Config,
+    project: &ProjectName,
+    instances: Vec<OfflineInstance>,
+    knowledge: Knowledge,
+) -> Result<RunReport, Error> {
+    let running = running_policies(request, config)?;
     let all: Vec<Arc<Policy>> = config.policies.iter().map(|entry| Arc::clone(&entry.policy)).collect();
     let open =
         |policy: &Arc<Policy>| PolicyRun::new(Arc::clone(policy), Grace::Over, request.now, request.rows.clone());
@@ -63,7 +74,7 @@ pub fn decide_file(request: &RunRequest, config: &Config, backups: BackupsOfFile
         if request.instance.as_ref().is_some_and(|wanted| *wanted != instance.id) {
             continue;
         }
-        let claiming = policy_runs.claims(&instance, Knowledge::IdsOnly);
+        let claiming = policy_runs.claims(&instance, knowledge);
         claims.push(claiming.len());
         overlaps.note(&claiming);
         if claiming.is_empty() {
@@ -89,7 +100,7 @@ pub fn decide_file(request: &RunRequest, config: &Config, backups: BackupsOfFile
         unmanaged,
         overlaps,
         skipped: scan.skipped,
-        instances: BTreeMap::from([(project, count_instances(&claims))]),
+        instances: BTreeMap::from([(project.clone(), count_instances(&claims))]),
         ..RunReport::new(request.now)
     })
 }

@@ -6,14 +6,14 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use clap::{ArgAction, ArgGroup, Args, Subcommand};
+use clap::{ArgAction, ArgGroup, Args, Subcommand, ValueHint};
 use clap_complete::Shell;
 
 use super::parse::{
     parse_digest, parse_hash, parse_loopback, parse_pace, parse_pattern, parse_short, parse_span, parse_text,
     parse_time, parse_until,
 };
-use super::values::Format;
+use super::values::{Format, TestFormat};
 use crate::retention::{Pattern, Span};
 use crate::simulator::Fault;
 
@@ -23,6 +23,39 @@ use crate::simulator::Fault;
     after_help = "Examples:\n  rds-retentiond run\n  rds-retentiond run --config ./config.yaml --log-format json"
 )]
 pub struct RunArgs {}
+
+/// `init`
+#[derive(Clone, Debug, Args)]
+#[command(after_help = "Examples:\n  rds-retentiond init config.yaml\n  rds-retentiond init -           only show it")]
+pub struct InitArgs {
+    /// The file to write, which must not exist; `-` is stdout. By default the one that `--config` names.
+    #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub file: Option<PathBuf>,
+}
+
+/// `test`
+#[derive(Clone, Debug, Args)]
+#[command(after_help = "Examples:\n  rds-retentiond test tests/*.yaml\n  \
+                  rds-retentiond test policies.yaml --format junit > junit.xml\n\n\
+                  A file of tests:\n  \
+                  policies: ../config.yaml\n  \
+                  tests:\n    \
+                  - name: a year of nightlies\n      \
+                  policy: production\n      \
+                  at: 2027-01-01T03:00:00+08:00\n      \
+                  backups: [{every: 24h, at: \"19:00\", for: 400d}]\n      \
+                  expect: {kept: 32, rules: {daily: 14, monthly: 12}}")]
+pub struct TestArgs {
+    /// Files of policy tests.
+    #[arg(value_name = "FILE", required = true, value_hint = ValueHint::FilePath)]
+    pub files: Vec<PathBuf>,
+    /// How the result is written to stdout: `table` for people, `json` for machines, or `junit` (XML) for CI.
+    #[arg(long, value_enum, default_value_t = TestFormat::Table, value_name = "FORMAT", hide_possible_values = true)]
+    pub format: TestFormat,
+    /// List every backup of a failed expectation, however many.
+    #[arg(long)]
+    pub all: bool,
+}
 
 /// `check`
 #[derive(Clone, Debug, Args)]

@@ -59,3 +59,14 @@ pub enum Format {
     /// For machines; stdout carries JSON alone.
     Json,
 }
+
+/// How the outcome of policy tests is written to stdout.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum TestFormat {
+    /// Lines for people.
+    Table,
+    /// For machines.
+    Json,
+    /// XML for CI.
+    Junit,
+}
