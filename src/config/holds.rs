@@ -19,7 +19,8 @@ pub(super) fn backup_id(id: &str) -> Result<BackupId, NoTarget> {
             hint: "to hold many write `name` or `instance` with a pattern",
         });
     }
-    Ok(BackupId::from(id))
+    // No id has blanks around it.
+    Ok(BackupId::from(id.trim()))
 }
 
 /// What a hold covers, from its keys.
@@ -46,14 +47,14 @@ pub(super) fn target(
 pub(super) fn hold(at: &Cursor<'_>) -> Option<Hold> {
     let fields = at.section(&HOLD)?;
     let text = |key: &str| fields.get(key).map(|at| at.text().map(str::to_owned));
-    let glob = |key: &str| fields.get(key).map(Cursor::glob);
     let (reason, owner) = (text("reason"), text("owner"));
     let until = fields.get("until").map(Cursor::time);
     let backup = fields.get("backup").map(|at| {
         let id = backup_id(at.text()?);
         id.map_err(|why| at.fail(why.message, why.hint)).ok()
     });
-    let (instance, name) = (glob("instance"), glob("name"));
+    let instance = fields.get("instance").map(Cursor::id_glob);
+    let name = fields.get("name").map(Cursor::glob);
     let target = target(given(backup)?, given(instance)?, given(name)?);
     let target = target.map_err(|why| at.fail(why.message, why.hint)).ok()?;
     Some(Hold {

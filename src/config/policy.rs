@@ -242,7 +242,7 @@ fn texts(at: &Cursor<'_>) -> Option<Vec<String>> {
 
 fn instance_ids(at: &Cursor<'_>) -> Option<Vec<InstanceId>> {
     each(at, "a list of instance ids", |at| {
-        let text = at.text()?;
+        let text = at.id()?;
         if text.contains(['*', '?', '[']) {
             at.fail(
                 format!("`{}` is a pattern, and ids are taken exactly", clip(text)),

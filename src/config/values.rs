@@ -148,7 +148,21 @@ impl Cursor<'_> {
 
     /// A glob over names.
     pub fn glob(&self) -> Option<Pattern> {
-        match Pattern::parse(self.text()?) {
+        self.pattern(self.text()?)
+    }
+
+    /// A glob over ids.
+    pub fn id_glob(&self) -> Option<Pattern> {
+        self.pattern(self.id()?)
+    }
+
+    /// An id, without blanks around it: none has any.
+    pub fn id(&self) -> Option<&str> {
+        self.text().map(str::trim)
+    }
+
+    fn pattern(&self, text: &str) -> Option<Pattern> {
+        match Pattern::parse(text) {
             Ok(pattern) => Some(pattern),
             Err(why) => {
                 self.fail(why.to_string(), "");

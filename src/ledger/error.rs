@@ -57,13 +57,14 @@ pub enum Error {
     NotTried(String),
     /// The lock of another state directory, or one whose file is no longer there.
     #[error(
-        "{}: the right to delete is lost: deletions.lock was removed or replaced, or is of another state directory; nothing \
-         is sent. It is no stale file and never in the way: leave it alone, and run again",
-        dir.display()
+        "{}: the right to delete is lost: this lock file was removed or replaced while this process held it (or is of another \
+         state directory), so another process may be deleting. Nothing more is sent. The file is never stale and never in the \
+         way: leave it alone. The next run locks the file that is there now, once no other process has it",
+        lock.display()
     )]
     WrongLock {
-        /// The ledger's directory.
-        dir: PathBuf,
+        /// The lock's file; of a database its name.
+        lock: PathBuf,
     },
     /// A run that was never begun, or that is finished.
     #[error("run {0} is not under way: it was never begun, or is finished already")]
@@ -292,12 +293,14 @@ impl Error {
         matches!(self, Self::Storage { path, .. } if path.starts_with("postgres:"))
     }
 
-    /// Whether the state that this process knew is not there any more: gone, replaced or set back. The guard refuses then.
+    /// Whether the state that this process knew is not there any more: gone, replaced or set back; or the right to delete by
+    /// it is. The guard refuses then.
     pub fn is_lost(&self) -> bool {
-        matches!(
-            self.fault(),
-            Some(Fault::Gone | Fault::Replaced | Fault::Rewound { .. })
-        )
+        matches!(self, Self::WrongLock { .. })
+            || matches!(
+                self.fault(),
+                Some(Fault::Gone | Fault::Replaced | Fault::Rewound { .. })
+            )
     }
 
     /// The fault of the file or disk, when that is what it is.

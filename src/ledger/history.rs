@@ -1,6 +1,6 @@
 //! What became of one backup: for `why`, and for the export.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ops::ControlFlow;
 
 use chrono::{DateTime, Utc};
@@ -14,7 +14,7 @@ use super::{Error, Ledger, request_state};
 use crate::retention::{BackupId, InstanceId, Outcome, PolicyName, ProjectName};
 
 /// Where a requested deletion stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum DeletionState {
     /// On disk, not answered.
@@ -144,6 +144,29 @@ impl Ledger {
                 Ok(ControlFlow::Continue(()))
             })
         })
+    }
+
+    /// Where the last request that was sent for each of these backups stands; reads the whole history once.
+    pub fn last_states(&self, backups: &HashSet<BackupId>) -> Result<HashMap<BackupId, DeletionState>, Error> {
+        let mut last = HashMap::new();
+        if backups.is_empty() {
+            return Ok(last);
+        }
+        self.read(|tx| {
+            let pieces = Chunks::default();
+            tx.each("SELECT seq FROM request ORDER BY seq DESC", (), |row| {
+                let seq = row.get(0)?;
+                let intent: IntentBody = serde_json::from_str(&chain::row(tx, &pieces, seq)?.body)?;
+                let states = request_state::states_of(tx, seq)?.unwrap_or_default();
+                for (item, (state, _)) in intent.items.into_iter().zip(states) {
+                    if state != DeletionState::Withdrawn && backups.contains(&item.backup) {
+                        last.entry(item.backup).or_insert(state);
+                    }
+                }
+                Ok(ControlFlow::Continue(()))
+            })
+        })?;
+        Ok(last)
     }
 
     /// Every deletion of this backup that was requested, oldest first; from the chain's rows.

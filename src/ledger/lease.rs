@@ -19,8 +19,8 @@ use crate::retention::ProjectName;
 pub(super) const LASTS: Duration = Duration::from_secs(30);
 /// How often it is renewed.
 const RENEW: Duration = Duration::from_secs(3);
-/// A request begins within 5 s of its intent and ends within 20 s of its beginning.
-const DRAIN: Duration = Duration::from_secs(26);
+/// How long what was intended may be on its way: a request begins within 5 s of its intent and ends within 20 s of its beginning.
+pub const DRAIN: Duration = Duration::from_secs(26);
 /// The same for the request that an intent is for.
 const REQUEST: Duration = Duration::from_secs(25);
 

@@ -17,6 +17,7 @@ mod archive;
 pub mod chain;
 pub mod configured;
 mod continuity;
+mod deletion_lock;
 mod error;
 pub mod grace;
 pub mod history;
@@ -61,15 +62,17 @@ pub use approvals::{APPROVABLE_FOR, RefusedPlan};
 pub use chain::Verification;
 pub use configured::{freeze_key, hold_key};
 pub use continuity::KnownHead;
+pub use deletion_lock::DeletionLock;
 pub use error::{Error, Fault};
 pub use grace::{GraceKey, GracePeriod, GraceSeen, GraceStart, GraceUpdate};
 pub use history::{DeletionState, PastDeletion};
 pub use holds::{Actor, PlacedFreeze, PlacedHold, Thaw};
 pub use key_refusals::KeyRefusal;
+pub use lease::DRAIN;
 pub use listing_doubts::{ListingDoubt, ListingDoubts, ListingPart};
 pub use observations::{Believed, BelievedCounts, KnownBackup, SeenBackup, SeenInstance};
 pub use observed_backups::{ObservedBackup, REMEMBERED, Remembered};
-pub use open::{Access, DeletionLock};
+pub use open::Access;
 pub use postgres::PostgresAddress;
 pub use requests::{Intent, IntentResult, LedgerWrite, Listing, OpenItem, OpenRequest, RequestKey, Written};
 pub use runs::{FinishedPolicy, LastBegun, LastRuns, LeftOpen, NewRun, RunFilter, RunRow};
@@ -172,16 +175,6 @@ impl Ledger {
             StateStore::File(file) => file.transact(&self.known, purpose, work),
             StateStore::Shared(shared) => shared.transact(&self.known, purpose, work),
         }
-    }
-
-    /// Fails unless the lock gives the right to delete here.
-    fn must_hold(&self, lock: &DeletionLock) -> Result<(), Error> {
-        if lock.is_of(&self.store) {
-            return Ok(());
-        }
-        Err(Error::WrongLock {
-            dir: self.path().to_owned(),
-        })
     }
 
     /// Says that this process is a member, with such a configuration. In a file nobody else is.

@@ -1,10 +1,10 @@
-//! Opening the ledger: who may make it, whose files they are, and who may delete.
+//! Opening the ledger: who may make it, and whose files they are.
 //!
 //! A new file is built beside its place and renamed into it, complete, so that an empty or half-made file under the
 //! ledger's name is always damage and never "new": a new ledger has forgotten every hold.
 
 use std::ffi::OsString;
-use std::fs::{self, DirBuilder, File, Metadata, OpenOptions, TryLockError};
+use std::fs::{self, DirBuilder, File, Metadata, OpenOptions};
 use std::io::ErrorKind;
 use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
@@ -17,16 +17,13 @@ use chrono::{DateTime, Utc};
 use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 use rustix::fs::OFlags;
 
-use super::lease::Lease;
 use super::postgres::SharedEngine;
 use super::sql::Tx;
 use super::sqlite::FileEngine;
 use super::state_place::StatePlace;
 use super::{Error, Fault, KnownHead, Ledger, StateStore, chain, history, schema};
-use crate::retention::ProjectName;
 
 const FILE: &str = "ledger.sqlite3";
-const LOCK: &str = "deletions.lock";
 /// Longer than any transaction of this program takes; a command waits this long for a run's.
 const BUSY: Duration = Duration::from_secs(10);
 
@@ -39,68 +36,6 @@ pub enum Access {
     Existing,
     /// `plan`, `history`, `why`: reads, [`Error::Missing`] where there is none.
     ReadOnly,
-}
-
-/// The right to delete for one state directory; one process has it at a time. Ends when dropped, or with the process.
-#[derive(Debug)]
-pub struct DeletionLock {
-    right: Right,
-    /// Whether what earlier holders left open was closed. Runs of one process share a lock, and what is open after the first
-    /// of them has begun may be the others' own.
-    pub(super) settled: Mutex<bool>,
-}
-
-/// By what a process has the right to delete.
-#[derive(Debug)]
-enum Right {
-    /// A locked file; closing it releases the lock.
-    File { file: File, path: PathBuf, dir: PathBuf },
-    /// Some projects' leases.
-    Lease(Lease),
-}
-
-impl DeletionLock {
-    /// How long requests of an earlier holder may still be on their way: before that nothing may be sent.
-    pub fn drains_for(&self) -> Duration {
-        match &self.right {
-            Right::File { .. } => Duration::ZERO,
-            Right::Lease(lease) => lease.drains_for(),
-        }
-    }
-
-    /// Whether it is for that project.
-    pub(super) fn covers(&self, project: &ProjectName) -> bool {
-        match &self.right {
-            Right::File { .. } => true,
-            Right::Lease(lease) => lease.covers(project),
-        }
-    }
-
-    /// Fails unless the database says that the project is this process's until the transaction ends.
-    pub(super) fn check(&self, tx: &Tx<'_>, project: &ProjectName) -> Result<(), Error> {
-        match &self.right {
-            Right::File { .. } => Ok(()),
-            Right::Lease(lease) => lease.check(tx, project),
-        }
-    }
-
-    /// Waits, a little, until it is sure to last for a whole request: one that begins 5 s after its intent and takes 20 s.
-    pub(super) fn wait_until_lasting(&self) {
-        if let Right::Lease(lease) = &self.right {
-            lease.wait_until_lasting();
-        }
-    }
-
-    /// Whether it gives the right to delete for that directory, still: beside a lock whose file somebody took away for a
-    /// stale one, another process can have a new one.
-    pub(super) fn is_of(&self, store: &StateStore) -> bool {
-        match store {
-            StateStore::File(store) => {
-                matches!(&self.right, Right::File { file, path, dir } if *dir == store.dir && is_at(file, path))
-            }
-            StateStore::Shared(store) => matches!(&self.right, Right::Lease(lease) if lease.is_of(&store.name)),
-        }
-    }
 }
 
 impl Ledger {
@@ -187,75 +122,6 @@ impl Ledger {
         ledger.read(|_| Ok(()))?;
         Ok(ledger)
     }
-
-    /// Takes the right to delete; `None` while another process (or another part of this one) has it.
-    ///
-    /// In a database it is the right to delete in these projects, all of them or none.
-    pub fn lock_deletions(
-        place: impl Into<StatePlace>,
-        projects: &[ProjectName],
-    ) -> Result<Option<DeletionLock>, Error> {
-        let dir = match place.into() {
-            StatePlace::Directory(dir) => dir,
-            StatePlace::Postgres(address) => {
-                let lease = Lease::take(&address, projects)?;
-                return Ok(lease.map(|lease| DeletionLock {
-                    right: Right::Lease(lease),
-                    settled: Mutex::new(false),
-                }));
-            }
-        };
-        let dir = &*dir;
-        let fail = |error: std::io::Error| Error::storage(&dir.join(LOCK), io_fault(error));
-        let dir = &fs::canonicalize(dir).map_err(|error| match error.kind() {
-            // Whoever wants the right to delete has had the ledger open.
-            ErrorKind::NotFound => Error::storage(dir, Fault::Gone),
-            _ => fail(error),
-        })?;
-        let path = dir.join(LOCK);
-        check_file(&path)?;
-        let file = OpenOptions::new()
-            .create(true)
-            .write(true)
-            .truncate(false)
-            .mode(0o600)
-            // Looked at already; the directory may be another user's, who may have put something else there meanwhile.
-            .custom_flags(flags(OFlags::NOFOLLOW | OFlags::NONBLOCK))
-            .open(&path)
-            .map_err(fail)?;
-        let (found, directory) = (file.metadata().map_err(fail)?, fs::metadata(dir).map_err(fail)?);
-        if let Some(fault) = objection(&found) {
-            return Err(Error::storage(&path, fault));
-        }
-        give_away(&file, &found, &directory);
-        match file.try_lock() {
-            // Taken away between opening and locking it: asked for again, there is another.
-            Ok(()) if !is_at(&file, &path) => Ok(None),
-            Ok(()) => Ok(Some(DeletionLock {
-                right: Right::File {
-                    file,
-                    path,
-                    dir: dir.clone(),
-                },
-                settled: Mutex::new(false),
-            })),
-            Err(TryLockError::WouldBlock) => Ok(None),
-            Err(TryLockError::Error(error)) => Err(fail(error)),
-        }
-    }
-}
-
-impl Ledger {
-    /// Whether some process has the right to delete at this moment; in doubt it has.
-    pub fn is_deleting(&self) -> bool {
-        let StateStore::File(file) = &self.store else {
-            return true;
-        };
-        match File::open(file.dir.join(LOCK)) {
-            Ok(file) => file.try_lock_shared().is_err(),
-            Err(error) => error.kind() != ErrorKind::NotFound,
-        }
-    }
 }
 
 /// Device and inode of the file of that name.
@@ -265,7 +131,7 @@ pub(super) fn identity(path: &Path) -> Option<(u64, u64)> {
 }
 
 /// Whether an open file is the one of that name.
-fn is_at(file: &File, path: &Path) -> bool {
+pub(super) fn is_at(file: &File, path: &Path) -> bool {
     file.metadata()
         .is_ok_and(|open| identity(path) == Some((open.dev(), open.ino())))
 }
@@ -279,7 +145,7 @@ fn exists(path: &Path) -> std::io::Result<bool> {
     }
 }
 
-fn io_fault(error: std::io::Error) -> Fault {
+pub(super) fn io_fault(error: std::io::Error) -> Fault {
     match error.kind() {
         ErrorKind::StorageFull | ErrorKind::QuotaExceeded => Fault::Full,
         ErrorKind::ReadOnlyFilesystem => Fault::ReadOnly,
@@ -443,7 +309,7 @@ const ROOT: u32 = 0;
 /// What is wrong with a file in a state directory, if it is not one that this program or its owner can have put there: a
 /// regular file with one name. By a second name another state directory would have the same ledger and another lock; and
 /// the directory's owner could lay links by which root would write, or give away, a file elsewhere.
-fn objection(found: &Metadata) -> Option<Fault> {
+pub(super) fn objection(found: &Metadata) -> Option<Fault> {
     if !found.is_file() {
         return Some(Fault::NotPlain);
     }
@@ -455,7 +321,7 @@ fn check_files(dir: &Path) -> Result<(), Error> {
     files(dir).iter().try_for_each(|path| check_file(path))
 }
 
-fn check_file(path: &Path) -> Result<(), Error> {
+pub(super) fn check_file(path: &Path) -> Result<(), Error> {
     match fs::symlink_metadata(path) {
         Ok(found) => objection(&found).map_or(Ok(()), |fault| Err(Error::storage(path, fault))),
         Err(error) if error.kind() != ErrorKind::NotFound => Err(Error::storage(path, io_fault(error))),
@@ -495,7 +361,7 @@ fn give_to_owner(dir: &Path) {
 }
 
 /// The same for a file that is open for writing.
-fn give_away(file: &File, found: &Metadata, directory: &Metadata) {
+pub(super) fn give_away(file: &File, found: &Metadata, directory: &Metadata) {
     if found.uid() == ROOT && directory.uid() != ROOT {
         let _ = fchown(file, Some(directory.uid()), Some(directory.gid()));
     }
@@ -503,6 +369,6 @@ fn give_away(file: &File, found: &Metadata, directory: &Metadata) {
 
 /// As `std` takes them.
 #[expect(clippy::cast_possible_wrap, reason = "bits, not a number")]
-fn flags(flags: OFlags) -> i32 {
+pub(super) fn flags(flags: OFlags) -> i32 {
     flags.bits() as i32
 }

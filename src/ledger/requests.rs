@@ -372,7 +372,10 @@ impl Ledger {
         }
         // What other processes sent since this one last deleted is read again.
         self.forget_under_way();
-        let mut open = self.read(open_requests)?;
+        let mut open = self.write(|tx| {
+            super::deletion_lock::note(tx, lock)?;
+            open_requests(tx)
+        })?;
         // Those of other projects may be others' own, under way.
         open.retain(|request| lock.covers(&request.project));
         if !open.is_empty() {

@@ -1,13 +1,17 @@
 //! Runs: when, why, under which configuration, and how they ended.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::PoisonError;
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::archive::Chunks;
 use super::chain::{self, Kind};
+use super::history::DeletionState;
+use super::request_state;
+use super::requests::IntentBody;
 use super::sql::{Parameters, Stamp, Tx};
 use super::verify::Replay;
 use super::{DeletionLock, Error, Ledger};
@@ -74,6 +78,11 @@ impl RunRow {
     /// Whether it did not come to its end.
     pub fn is_interrupted(&self) -> bool {
         self.interrupted_by().is_some()
+    }
+
+    /// Whether its process ended before it wrote down how it ended.
+    pub fn is_killed(&self) -> bool {
+        self.interrupted_by() == Some(KILLED)
     }
 
     fn interrupted_by(&self) -> Option<&str> {
@@ -192,10 +201,7 @@ impl Ledger {
             // Those of a process that lives go on.
             let mut gone = Vec::new();
             for run in open {
-                if self
-                    .read(|tx| tx.value::<i64>(super::member::RUN_LIVES, [&run.run]))?
-                    .is_none()
-                {
+                if !self.is_running(&run.run)? {
                     gone.push(run);
                 }
             }
@@ -221,6 +227,44 @@ impl Ledger {
                 "TRUE ORDER BY p.started_at DESC, p.run DESC, p.policy LIMIT ?1",
                 (limit,),
             ),
+        })
+    }
+
+    /// Whether a run that is not finished is under way, and not the rest of a killed one.
+    pub fn is_running(&self, run: &str) -> Result<bool, Error> {
+        if self.is_shared() {
+            return self.read(|tx| Ok(tx.value::<i64>(super::member::RUN_LIVES, [run])?.is_some()));
+        }
+        Ok(self.is_deleting())
+    }
+
+    /// How many ids a run has sent for a policy, by where each stands; for a run that never wrote down its own numbers.
+    pub fn sent_in(&self, run: &str, policy: &PolicyName) -> Result<BTreeMap<DeletionState, u64>, Error> {
+        self.read(|tx| {
+            let pieces = Chunks::default();
+            let mut once = HashSet::new();
+            let mut sent = BTreeMap::new();
+            // The newest first: an id that was sent again counts by its last request.
+            let requests: Vec<i64> = tx.all(
+                "SELECT seq FROM request WHERE run = ?1 ORDER BY seq DESC",
+                [run],
+                |row| row.get(0),
+            )?;
+            for seq in requests {
+                let intent: IntentBody = serde_json::from_str(&chain::row(tx, &pieces, seq)?.body)?;
+                let states = request_state::states_of(tx, seq)?.unwrap_or_default();
+                let of_policy = intent
+                    .items
+                    .into_iter()
+                    .zip(states)
+                    .filter(|(item, _)| item.policy == *policy);
+                for (item, (state, _)) in of_policy {
+                    if state != DeletionState::Withdrawn && once.insert(item.backup) {
+                        *sent.entry(state).or_default() += 1;
+                    }
+                }
+            }
+            Ok(sent)
         })
     }
 

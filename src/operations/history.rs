@@ -9,7 +9,7 @@ use serde::{Serialize, Serializer};
 
 use super::error::Error;
 use crate::config::Config;
-use crate::ledger::{Access, Ledger, RunFilter, RunRow, Verification};
+use crate::ledger::{Access, DeletionState, Ledger, RunFilter, RunRow, Verification};
 use crate::retention::report::{RunResult, Sent, Summary};
 use crate::retention::view::{SummaryView, stamp, stamp_or_null};
 use crate::retention::{Mode, PolicyName};
@@ -30,7 +30,9 @@ pub struct HistoryEntry {
     /// When it ended; `None` for one that never said so.
     #[serde(serialize_with = "stamp_or_null")]
     pub finished_at: Option<DateTime<Utc>>,
-    /// How it ended.
+    /// Whether it is under way.
+    pub running: bool,
+    /// How it ended; `None` while it is under way, or when its process was killed and no later run has closed it.
     pub result: Option<RunResult>,
     /// Its decisions in numbers.
     #[serde(serialize_with = "summary")]
@@ -63,7 +65,9 @@ pub fn history(
         policy,
         limit: Some(limit),
     };
-    let entries: Vec<HistoryEntry> = open(config, now)?.runs(&filter)?.into_iter().map(entry).collect();
+    let ledger = open(config, now)?;
+    let runs = ledger.runs(&filter)?.into_iter();
+    let entries = runs.map(|row| entry(row, &ledger)).collect::<Result<Vec<_>, Error>>()?;
     if let Some(name) = filter.policy.filter(|_| entries.is_empty()) {
         // One that the configuration does not have any more may have a past.
         run::check_policy_names(Some(&[name]), config)?;
@@ -71,16 +75,20 @@ pub fn history(
     Ok(entries)
 }
 
-fn entry(row: RunRow) -> HistoryEntry {
+fn entry(row: RunRow, ledger: &Ledger) -> Result<HistoryEntry, Error> {
+    let is_killed = row.is_killed();
+    let is_open = row.finished_at.is_none();
+    // Such a run wrote down no numbers: its requests are in the ledger.
+    let sent = if is_open || is_killed {
+        sent_by_requests(&row, ledger)?
+    } else {
+        sent_by_summary(&row)
+    };
+    let running = is_open && ledger.is_running(&row.run)?;
     let summary = row.summary.unwrap_or_default();
     let part = |key: &str| summary.get(key).cloned().unwrap_or_default();
-    let by_project: BTreeMap<String, Sent> = serde_json::from_value(part("sent")).unwrap_or_default();
-    let mut sent = BTreeMap::new();
-    for (fate, count) in by_project.into_values().flat_map(|of| of.fates) {
-        *sent.entry(fate).or_default() += count;
-    }
     let refused: Vec<String> = serde_json::from_value(part("refused")).unwrap_or_default();
-    HistoryEntry {
+    Ok(HistoryEntry {
         run_id: row.run,
         policy: row.policy,
         mode: if row.mode == Mode::Enforce.as_str() {
@@ -90,14 +98,39 @@ fn entry(row: RunRow) -> HistoryEntry {
         },
         at: row.started_at,
         finished_at: row.finished_at,
+        running,
         result: row
             .result
             .and_then(|name| RunResult::ALL.into_iter().find(|result| result.as_str() == name)),
         summary: serde_json::from_value(part("summary")).ok(),
         sent,
         left: part("left").as_u64().unwrap_or(0),
-        message: refused_by(&refused),
+        message: refused_by(&refused).or_else(|| is_killed.then(|| "cut short".to_owned())),
+    })
+}
+
+fn sent_by_summary(row: &RunRow) -> BTreeMap<String, u64> {
+    let sent = row.summary.as_ref().and_then(|summary| summary.get("sent")).cloned();
+    let by_project: BTreeMap<String, Sent> = serde_json::from_value(sent.unwrap_or_default()).unwrap_or_default();
+    let mut sent = BTreeMap::new();
+    for (fate, count) in by_project.into_values().flat_map(|of| of.fates) {
+        *sent.entry(fate).or_default() += count;
     }
+    sent
+}
+
+/// What became of the ids so far, in the words of a run's own numbers.
+fn sent_by_requests(row: &RunRow, ledger: &Ledger) -> Result<BTreeMap<String, u64>, Error> {
+    let mut sent = BTreeMap::new();
+    for (state, count) in ledger.sent_in(&row.run, &row.policy)? {
+        let fate = match state {
+            // A later run has sent it again, as what was not answered is; or nothing has answered yet.
+            DeletionState::Resent | DeletionState::Intended => DeletionState::Unanswered,
+            state => state,
+        };
+        *sent.entry(fate.as_str().to_owned()).or_default() += count;
+    }
+    Ok(sent)
 }
 
 /// Which limits refused something, each once: some refuse single instances, and there may be thousands of these.

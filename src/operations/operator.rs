@@ -1,7 +1,6 @@
 //! What people type beside a running daemon: `hold`, `release`, `holds`, `freeze` and `thaw` (approvals: `approve`). They
 //! write the state the daemon has; only what keeps backups makes one where there is none.
 
-use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use chrono::{DateTime, Utc};
@@ -9,7 +8,7 @@ use serde::{Serialize, Serializer};
 
 use super::context::ledger_to_read;
 use super::error::Error;
-use super::under_way::{self, TooLate};
+use super::under_way::{self, Matched, TooLate};
 use crate::config::Config;
 use crate::ledger::{self, Access, Actor, Ledger, PastDeletion, PlacedFreeze, StatePlace, Thaw};
 use crate::retention::view::Stamp;
@@ -110,10 +109,13 @@ pub fn hold(
         until: request.until,
     };
     let hold = ledger.add_hold(&hold, by, now)?;
-    let late = under_way::too_late_for(&ledger, &hold)?;
-    let covers = match &hold.target {
-        HoldTarget::Backup(_) => None,
-        HoldTarget::Matching { .. } => Some(covered(&ledger, &hold, projects)?),
+    let (late, covers) = match &hold.target {
+        HoldTarget::Backup(backup) => (under_way::too_late_for(&ledger, backup)?, None),
+        HoldTarget::Matching { .. } => {
+            let matched = under_way::matched_by(&ledger, &hold)?;
+            let covers = covered(&ledger, &hold, &matched, projects)?;
+            (matched.late.map(TooLate::Backups), Some(covers))
+        }
     };
     Ok(HoldOutcome::Placed(Box::new(HoldPlaced {
         hold,
@@ -159,22 +161,23 @@ fn never_seen(typed: &str, of_that_name: Option<BackupId>) -> Error {
 }
 
 /// What a hold by patterns covers at present: whoever misspelt one must not go away believing that something is held.
-fn covered(ledger: &Ledger, hold: &Hold, projects: impl FnOnce() -> Vec<ProjectName>) -> Result<Covered, Error> {
-    let (mut backups, mut instances) = (0_u64, BTreeSet::new());
-    ledger.each_known_backup(|known| {
-        if hold.covers_names(known.instance.as_str(), &known.backup, &known.name) {
-            backups += 1;
-            instances.insert(known.instance.clone());
-        }
-        true
-    })?;
-    if backups == 0 {
-        return Ok(Covered::Nothing(run::notice_of_hold(hold, &projects(), ledger)?));
+fn covered(
+    ledger: &Ledger,
+    hold: &Hold,
+    matched: &Matched,
+    projects: impl FnOnce() -> Vec<ProjectName>,
+) -> Result<Covered, Error> {
+    if matched.backups > 0 {
+        return Ok(Covered::Backups {
+            backups: matched.backups,
+            instances: matched.instances.len(),
+        });
     }
-    Ok(Covered::Backups {
-        backups,
-        instances: instances.len(),
-    })
+    let notice = match &matched.late {
+        Some(_) => Some("what it matches is deleted".to_owned()),
+        None => run::notice_of_hold(hold, &projects(), ledger)?,
+    };
+    Ok(Covered::Nothing(notice))
 }
 
 /// Ends a hold that was placed by command; the hold, and the state that was written.

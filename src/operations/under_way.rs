@@ -1,13 +1,13 @@
 //! Deletion requests that are under way when a person freezes or holds: what they are, and what becomes of them.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
 use super::error::Error;
 use crate::ledger::{DeletionState, Ledger, OpenRequest, PastDeletion, RequestKey};
-use crate::retention::{BackupId, Hold, HoldTarget};
+use crate::retention::{BackupId, Hold, InstanceId};
 
 /// A freeze waits at most this long (contract, 3): longer than a request may take.
 pub const LONGEST_WAIT: Duration = Duration::from_secs(30);
@@ -90,37 +90,92 @@ pub(super) fn deleted(ledger: &Ledger, backup: &BackupId) -> Result<Option<PastD
 pub enum TooLate {
     /// The backup's deletion is under way, or may have been answered meanwhile.
     Backup(Box<PastDeletion>),
-    /// A request that deletes so many of the backups it covers is under way.
-    Backups(u64),
+    /// Of the backups that it covers or would cover some are deleted or being deleted.
+    Backups(LateBackups),
 }
 
-pub(super) fn too_late_for(ledger: &Ledger, hold: &Hold) -> Result<Option<TooLate>, Error> {
-    let HoldTarget::Backup(backup) = &hold.target else {
-        return too_late_for_many(ledger, hold);
-    };
-    let is_late = |last: &PastDeletion| match last.state {
+/// Backups that are deleted or being deleted.
+#[derive(Debug)]
+pub struct LateBackups {
+    /// How many.
+    pub count: u64,
+    /// At most [`MOST_NAMED`] of them.
+    pub named: Vec<PastDeletion>,
+}
+
+/// So many backups are named, at most, for which a hold came too late.
+pub const MOST_NAMED: usize = 5;
+
+impl LateBackups {
+    fn of(ledger: &Ledger, ids: &[BackupId]) -> Result<Option<Self>, Error> {
+        let named = ids.iter().take(MOST_NAMED).map(|id| last_sent(ledger, id));
+        let named: Vec<_> = named.collect::<Result<_, _>>()?;
+        let count = ids.len() as u64;
+        Ok((count > 0).then(|| Self {
+            count,
+            named: named.into_iter().flatten().collect(),
+        }))
+    }
+}
+
+/// Whether a hold comes too late for a backup whose last request is in this state. What was accepted and came back, and what
+/// was refused, is there.
+fn is_late(state: DeletionState) -> bool {
+    match state {
         DeletionState::Intended | DeletionState::Accepted | DeletionState::Confirmed | DeletionState::Unanswered => {
             true
         }
         DeletionState::Rejected | DeletionState::Withdrawn | DeletionState::Resent | DeletionState::Returned => false,
-    };
-    let late = last_sent(ledger, backup)?.filter(is_late);
+    }
+}
+
+pub(super) fn too_late_for(ledger: &Ledger, backup: &BackupId) -> Result<Option<TooLate>, Error> {
+    let late = last_sent(ledger, backup)?.filter(|last| is_late(last.state));
     Ok(late.map(|last| TooLate::Backup(Box::new(last))))
 }
 
-fn too_late_for_many(ledger: &Ledger, hold: &Hold) -> Result<Option<TooLate>, Error> {
-    let open = ledger.open_requests()?;
-    if open.is_empty() {
-        return Ok(None);
+/// What a hold by patterns matches of what the last listings showed.
+#[derive(Debug, Default)]
+pub(super) struct Matched {
+    /// The backups that are there, as far as is known: the confirmed ones are not.
+    pub(super) backups: u64,
+    /// Their instances.
+    pub(super) instances: BTreeSet<InstanceId>,
+    /// Of those that are there the ones that are being deleted; where none is there, those that are deleted.
+    pub(super) late: Option<LateBackups>,
+}
+
+/// What a hold by patterns that has just been placed matches.
+pub(super) fn matched_by(ledger: &Ledger, hold: &Hold) -> Result<Matched, Error> {
+    let mut matched: HashMap<BackupId, BTreeSet<InstanceId>> = HashMap::new();
+    ledger.each_known_backup(|known| {
+        if hold.covers_names(known.instance.as_str(), &known.backup, &known.name) {
+            matched
+                .entry(known.backup.clone())
+                .or_default()
+                .insert(known.instance.clone());
+        }
+        true
+    })?;
+    let last = ledger.last_states(&matched.keys().cloned().collect())?;
+    let mut found = Matched::default();
+    let (mut gone, mut going) = (Vec::new(), Vec::new());
+    for (backup, instances) in matched {
+        let state = last.get(&backup).copied();
+        if state == Some(DeletionState::Confirmed) {
+            gone.push(backup);
+            continue;
+        }
+        found.backups += instances.len() as u64;
+        found.instances.extend(instances);
+        if state.is_some_and(is_late) {
+            going.push(backup);
+        }
     }
-    let known = ledger.known_backups()?;
-    let covered = known
-        .iter()
-        .filter(|known| hold.covers_names(known.instance.as_str(), &known.backup, &known.name));
-    let covered: HashSet<&BackupId> = covered.map(|known| &known.backup).collect();
-    let items = open.iter().flat_map(|request| &request.items);
-    let late = items.filter(|item| covered.contains(&item.backup)).count() as u64;
-    Ok((late > 0).then_some(TooLate::Backups(late)))
+    let late = if found.backups == 0 { &mut gone } else { &mut going };
+    late.sort();
+    found.late = LateBackups::of(ledger, late)?;
+    Ok(found)
 }
 
 fn last_sent(ledger: &Ledger, backup: &BackupId) -> Result<Option<PastDeletion>, Error> {

@@ -2,12 +2,13 @@
 //!
 //! Not for HTTP (that is `exchange`) nor for whether pages agree (`listing`).
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::sync::OnceCell;
 
+use super::api_clock::ApiClock;
 use super::back_off::back_off;
 use super::credential_cache::CredentialCache;
 use super::credential_sources::Reader;
@@ -111,7 +112,7 @@ impl Client {
             observer,
             alone_next: AtomicBool::new(true),
             calls: AtomicU64::new(0),
-            api_clock: Mutex::default(),
+            api_clock: ApiClock::default(),
             project_compared: AtomicBool::new(false),
         };
         let project_id = OnceCell::new_with(settings.project_id.clone());
@@ -132,6 +133,7 @@ impl Client {
     /// A run begins: credentials are read again, and the next request goes alone until it proves the key (contract, 4.7).
     pub fn begin_run(&self) {
         self.0.exchange.credentials.invalidate();
+        self.0.exchange.api_clock.begin_run();
         self.0.exchange.alone_next.store(true, Ordering::SeqCst);
         self.0.silent.store(0, Ordering::Relaxed);
     }
@@ -142,9 +144,9 @@ impl Client {
         self.0.exchange.iam.renew();
     }
 
-    /// How the local clock compares at this moment with the API's latest `Date`.
+    /// How the local clock compares at this moment with the API's latest `Date`, or compared with the worst one since the run began.
     pub fn clock(&self) -> ClockCheck {
-        self.0.exchange.check_clock()
+        self.0.exchange.api_clock.check()
     }
 
     /// How many requests may be under way at once.

@@ -56,10 +56,11 @@ impl Scalar<'_> {
         }
     }
 
-    /// Whether it has a blank or a control character in it, as no id has.
-    pub(super) fn is_odd_word(&self) -> bool {
-        let is_odd = |letter: char| letter.is_whitespace() || letter.is_control();
-        self.word().is_some_and(|word| word.contains(is_odd))
+    /// Whether it is text with a blank, a control character or a sign around or in it, as no id has: what it names, or what is
+    /// written into a hold for it, may be something else.
+    pub(super) fn is_odd_id(&self) -> bool {
+        let is_odd = |letter: char| !letter.is_ascii_alphanumeric() && !matches!(letter, '-' | '_' | '.');
+        self.text().is_some_and(|text| text.contains(is_odd))
     }
 
     /// The number, also when it is written as text; `None` for what is negative or no number. A fraction is cut off.

@@ -10,6 +10,7 @@
 //! [`Client::permit_deletion`], before its intent, and is then sent with the [`DeletionPermit`].
 
 mod answer;
+mod api_clock;
 mod back_off;
 mod backups_file;
 mod client;

@@ -3,14 +3,15 @@
 //! A read's 401 is settled here, because nothing happened: credentials are renewed once and the request is sent once more, alone (contract,
 //! 4.7). Not for any other retry: reads are retried by `client`, deletions, which take a permit (`permit`), by `run`.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 
 use chrono::{DateTime, Utc};
-use reqwest::header::{DATE, HeaderMap, HeaderValue, RETRY_AFTER};
+use reqwest::header::{HeaderMap, HeaderValue, RETRY_AFTER};
 use secrecy::ExposeSecret;
 use tokio::time::Instant;
 
+use super::api_clock::ApiClock;
 use super::credential_cache::CredentialCache;
 use super::credentials::{Credentials, Fingerprint};
 use super::error::{Error, Place};
@@ -19,11 +20,10 @@ use super::key_lockout::{KeyLockout, KeyPermit};
 use super::observer::{Event, Observer};
 use super::operation::Operation;
 use super::rate::{ConcurrencyPermit, Throttle};
-use super::response::{Response, http_date, retry_after, tidy};
+use super::response::{Response, retry_after, tidy};
 use super::sign::Signable;
 use super::transport::{Http, Target, body};
 use crate::clock;
-use crate::retention::plan::ClockCheck;
 
 /// Of an error's body no more is read than this: its first sentences are shown.
 const LARGEST_ERROR: usize = 64 * 1024;
@@ -67,7 +67,7 @@ pub(super) struct Exchange {
     pub(super) alone_next: AtomicBool,
     pub(super) calls: AtomicU64,
     /// The API's latest time.
-    pub(super) api_clock: Mutex<ApiClock>,
+    pub(super) api_clock: ApiClock,
     /// Whether it was said already that the credentials name another project.
     pub(super) project_compared: AtomicBool,
 }
@@ -283,7 +283,7 @@ impl Exchange {
         let now = clock::now();
         let status = answer.status().as_u16();
         if ask.place.operation != Operation::ListProjects {
-            self.note_clock(&answer);
+            self.api_clock.note(answer.headers(), answer.status().is_success());
         }
         let header = |name: &str| answer.headers().get(name).and_then(|value| value.to_str().ok());
         let request_id = header("x-request-id").or_else(|| header("x-iam-trace-id")).map(tidy);
@@ -308,46 +308,6 @@ impl Exchange {
             retry_after: wait,
         })
     }
-
-    /// Notes the API's time. A failure in front of the API need not carry a date, so only a success without one counts.
-    fn note_clock(&self, answer: &reqwest::Response) {
-        let date = answer
-            .headers()
-            .get(DATE)
-            .and_then(|value| http_date(value.to_str().ok()?, clock::now()));
-        let latest = match date {
-            Some(date) => ApiClock::Read(date, Instant::now()),
-            None if answer.status().is_success() => ApiClock::Missing,
-            None => return,
-        };
-        *self.api_clock.lock().unwrap_or_else(PoisonError::into_inner) = latest;
-    }
-
-    /// Our clock, as it is now, beside the API's latest time carried on by a clock that nobody sets: a wall clock that
-    /// jumps between two answers is noticed before the next batch.
-    pub(super) fn check_clock(&self) -> ClockCheck {
-        match *self.api_clock.lock().unwrap_or_else(PoisonError::into_inner) {
-            ApiClock::Read(date, at) => {
-                let passed = chrono::TimeDelta::from_std(at.elapsed()).unwrap_or(chrono::TimeDelta::MAX);
-                ClockCheck::Skew(
-                    (date - clock::now())
-                        .checked_add(&passed)
-                        .unwrap_or(chrono::TimeDelta::MAX),
-                )
-            }
-            ApiClock::Missing => ClockCheck::NoDate,
-        }
-    }
-}
-
-/// What the latest answer's `Date` said, and when it arrived.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) enum ApiClock {
-    /// No answer yet, or one without a readable `Date`.
-    #[default]
-    Missing,
-    /// The API's time, and the moment it was read.
-    Read(DateTime<Utc>, Instant),
 }
 
 fn not_authenticated(

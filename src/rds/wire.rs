@@ -262,7 +262,7 @@ impl Entry<'_> {
 
     /// What cannot be read and may be the very thing that protects the backup, if there is such.
     pub(super) fn invalidate(&self) -> Option<&'static str> {
-        if self.id.is_odd_word() {
+        if self.id.is_odd_id() {
             Some("id")
         } else {
             (!self.name.is_text_or_absent()).then_some("name")
@@ -315,7 +315,7 @@ impl InstanceFields<'_> {
     /// What cannot be read and may be the very thing by which a policy selects the instance to protect it, if there is such.
     pub(super) fn invalidate(&self) -> Option<&'static str> {
         let is_odd = [
-            (self.id.is_odd_word(), "id"),
+            (self.id.is_odd_id(), "id"),
             (!self.name.is_text_or_absent(), "name"),
             (!self.enterprise_project.is_text_or_absent(), "enterprise project"),
         ];

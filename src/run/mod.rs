@@ -221,7 +221,7 @@ pub async fn run(request: &RunRequest, context: &RunContext) -> Result<RunReport
     let calls = || asked.iter().map(Client::calls).sum::<u64>();
     let calls_before = calls();
     asked.iter().for_each(Client::begin_run);
-    let run_id = begin(request, context, &running)?;
+    let run_id = begin(request, context, &running).await?;
     let mut conflicts = Conflicts::default();
     let mut policy_runs = open_policy_runs(request, context, running.clone())?;
     let mut scan = scan::scan(request, context, &mut policy_runs, deadline, clock_jump, &mut conflicts).await?;
@@ -336,7 +336,7 @@ fn places_of(wanted: Option<&[PolicyName]>, config: &Config) -> Result<Vec<usize
 }
 
 /// Records the run's beginning and closes what a killed process left open; nothing of that for a plan.
-fn begin(request: &RunRequest, context: &RunContext, running: &[usize]) -> Result<Option<String>, Error> {
+async fn begin(request: &RunRequest, context: &RunContext, running: &[usize]) -> Result<Option<String>, Error> {
     if request.purpose == Purpose::Plan {
         return Ok(None);
     }
@@ -348,13 +348,16 @@ fn begin(request: &RunRequest, context: &RunContext, running: &[usize]) -> Resul
     let id = uuid::Uuid::now_v7().to_string();
     let policy = |place: &usize| &context.config.policies[*place].policy;
     let policies: Vec<(PolicyName, Mode)> = running.iter().map(policy).map(|p| (p.name.clone(), p.mode)).collect();
+    let is_drained = drain(ledger, lock, context).await?;
     blocking(|| {
         ledger.remember_configured(&context.config.holds, context.config.freeze.as_ref(), request.now)?;
         for left in ledger.close_interrupted_runs(lock, request.now)? {
             log_interrupted(&left);
         }
         join(ledger, &context.config)?;
-        ledger.close_open_requests(lock, request.now)?;
+        if is_drained {
+            ledger.close_open_requests(lock, request.now)?;
+        }
         ledger.note_configured_holds(&context.config.holds)?;
         ledger.begin_run(&ledger::NewRun {
             id: &id,
@@ -365,6 +368,26 @@ fn begin(request: &RunRequest, context: &RunContext, running: &[usize]) -> Resul
         })
     })?;
     Ok(Some(id))
+}
+
+/// Waits for requests of a process whose lock file was removed or replaced under it, so that none of its ids is sent beside
+/// them; that process records no further intent. False: a stop was requested first.
+async fn drain(ledger: &Ledger, lock: &DeletionLock, context: &RunContext) -> Result<bool, Error> {
+    let until = Instant::now() + ledger::DRAIN;
+    let mut is_logged = false;
+    while blocking(|| ledger.awaits_other_holder(lock))? && Instant::now() < until {
+        if !std::mem::replace(&mut is_logged, true) {
+            tracing::warn!(
+                "deletions.lock was removed or replaced while requests were under way: waiting for their answers, at most {} s",
+                ledger::DRAIN.as_secs()
+            );
+        }
+        tokio::select! {
+            () = tokio::time::sleep(Duration::from_millis(200)) => {}
+            () = stop_requested(context) => return Ok(false),
+        }
+    }
+    Ok(true)
 }
 
 /// The holds in force: the configuration's and those placed by command.

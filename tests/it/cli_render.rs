@@ -642,13 +642,18 @@ fn holds_and_past_runs_are_listed() {
         mode: Mode::Enforce,
         at: at("2026-11-23T03:00:00Z"),
         finished_at: Some(at("2026-11-23T03:00:09Z")),
+        running: id == "0199-c",
         result,
         summary: Some(summary),
         sent: BTreeMap::from([("confirmed".to_owned(), 1_001), ("rejected".to_owned(), 2)]),
         left: 5,
         message: None,
     };
-    let runs = [run("0199-a", Some(RunResult::Partial)), run("0199-b", None)];
+    let runs = [
+        run("0199-a", Some(RunResult::Partial)),
+        run("0199-b", None),
+        run("0199-c", None),
+    ];
     drawn.push(b'\n');
     lists::history(&mut drawn, &runs, &look(Some(160))).unwrap();
     drawn.push(b'\n');

@@ -51,6 +51,18 @@ async fn the_api_s_clock_twenty_minutes_away_or_unknown_refuses() {
     world.deleted_exactly(&ids(1, 3..8));
 }
 
+/// The list of instances was dated an hour off, and what followed was not.
+#[tokio::test]
+async fn one_answer_of_a_run_that_is_dated_far_off_refuses() {
+    for date in ["+60m", "-60m", "none"] {
+        let world = World::new(&[8]).await;
+        world.fault(&format!("list_instances:date={date}"));
+        let report = world.apply().await.exits(3).json();
+        assert_eq!(report["policies"][0]["refusal"]["limit"], "clock", "{date}");
+        world.deleted_exactly(&BTreeSet::new());
+    }
+}
+
 #[tokio::test]
 async fn a_clock_that_goes_wrong_between_two_batches_stops_the_second() {
     let world = World::new(&[60]).await;

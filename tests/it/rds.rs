@@ -567,21 +567,42 @@ async fn keys_of_the_ecs_agency_come_by_the_token_variant_or_without() {
     );
 }
 
+/// Contract 4, 1, in doubt: an answer of the same run that was dated far off, or not at all, may be the one that is right.
 #[tokio::test]
-async fn the_clock_is_that_of_the_latest_answer() {
+async fn the_clock_is_that_of_the_worst_answer_since_the_run_began() {
     let old = "Date: Sun, 06 Nov 1994 08:49:37 GMT\r\n";
+    let two = "Date: Sun, 06 Nov 1994 08:49:37 GMT\r\nDate: Mon, 07 Nov 1994 08:49:37 GMT\r\n";
     let server = Server::new([
         Play::Say(200, old, page(&["a"], 1)),
+        ok(page(&["a"], 1)),
+        ok(page(&["a"], 1)),
         Play::NoDate(page(&["a"], 1)),
+        ok(page(&["a"], 1)),
+        Play::Say(200, two, page(&["a"], 1)),
+        ok(page(&["a"], 1)),
         ok(page(&["a"], 1)),
     ])
     .await;
     let client = client(&server);
     assert_eq!(client.clock(), ClockCheck::NoDate, "nothing was asked yet");
+    let is_old = |check| matches!(check, ClockCheck::Skew(skew) if skew.num_days() < -365);
+    for _ in 0..2 {
+        manual(&client).await.unwrap();
+        assert!(is_old(client.clock()));
+    }
+    client.begin_run();
     manual(&client).await.unwrap();
-    assert!(matches!(client.clock(), ClockCheck::Skew(skew) if skew.num_days() < -365));
-    manual(&client).await.unwrap();
-    assert_eq!(client.clock(), ClockCheck::NoDate);
+    assert!(client.clock().is_good(), "the twin: a new run begins afresh");
+    for _ in 0..2 {
+        manual(&client).await.unwrap();
+        assert_eq!(client.clock(), ClockCheck::NoDate);
+    }
+    client.begin_run();
+    for _ in 0..2 {
+        manual(&client).await.unwrap();
+        assert_eq!(client.clock(), ClockCheck::NoDate, "two dates that differ are none");
+    }
+    client.begin_run();
     manual(&client).await.unwrap();
     assert!(client.clock().is_good());
 }

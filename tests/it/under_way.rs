@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use rds_retentiond::simulator::Op;
 
-use super::world::{KEEP_3, Ran, World, backup_id, ids, output};
+use super::world::{KEEP_3, Ran, World, backup_id, ids, instance_id, output};
 
 /// 107 backups go in three requests, two at once, which are answered after this long.
 async fn world(delay: &str) -> World {
@@ -208,4 +208,65 @@ async fn what_was_never_answered_is_held_with_a_warning() {
     let mut due: BTreeSet<String> = ids(1, 3..8);
     due.remove(&id);
     assert_eq!(world.deleted(), due);
+}
+
+/// Three are kept, five were asked for and are gone from the listing since.
+#[tokio::test]
+async fn a_hold_by_patterns_over_deleted_backups_covers_what_is_left_and_says_when_that_is_nothing() {
+    let world = World::new(&[8]).await;
+    world.apply().await.exits(0);
+    world.deleted_exactly(&ids(1, 3..8));
+    let hold = async |args: &[&str]| {
+        let args = [&["hold"], args, &["--reason", "mine"]].concat();
+        output(world.command(&args)).await
+    };
+    let gone = hold(&["--name", "nightly-5"]).await.exits(1);
+    for text in [
+        "it covers none",
+        "too late for 1 backup, deleted or being deleted",
+        &format!("{}: it was deleted (asked for ", backup_id(1, 5)),
+        "by policy p, run ",
+    ] {
+        assert!(gone.stdout.contains(text), "no `{text}` in {}", gone.stdout);
+    }
+    // The twins.
+    let left = hold(&["--instance", &instance_id(1)]).await.exits(0);
+    assert!(left.stdout.contains("it covers 3, of 1 instances"), "{}", left.stdout);
+    let kept = hold(&["--name", "nightly-1"]).await.exits(0);
+    assert!(kept.stdout.contains("it covers 1, of 1 instances"), "{}", kept.stdout);
+    let none = hold(&["--name", "NIGHTLY-*"]).await.exits(0);
+    assert!(none.stdout.contains("it covers none"), "{}", none.stdout);
+}
+
+/// Accepted, and still listed.
+#[tokio::test]
+async fn a_hold_by_patterns_over_accepted_backups_is_placed_names_them_and_exits_1() {
+    let world = World::new(&[10]).await;
+    world.fault("delete_batch:ignore");
+    world.run(&["apply", "--confirm-for", "0s"]).await.exits(0);
+    let hold = [
+        "hold",
+        "--instance",
+        "*01IN04",
+        "--name",
+        "nightly-*",
+        "--reason",
+        "mine",
+    ];
+    let late = world.run(&hold).await.exits(1);
+    for text in [
+        "hold h1 is placed",
+        "it covers 10, of 1 instances",
+        "too late for 7 backups",
+        "it is being deleted (asked for ",
+        "accepted)",
+        "and 2 more",
+    ] {
+        assert!(late.stdout.contains(text), "no `{text}` in {}", late.stdout);
+    }
+    assert_eq!(late.stdout.matches("it is being deleted").count(), 5, "{}", late.stdout);
+    let kept = world
+        .run(&["hold", "--name", "nightly-[0-2]", "--reason", "mine"])
+        .await;
+    assert!(kept.exits(0).stdout.contains("it covers 3, of 1 instances"));
 }

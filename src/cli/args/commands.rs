@@ -10,8 +10,8 @@ use clap::{ArgAction, ArgGroup, Args, Subcommand, ValueHint};
 use clap_complete::Shell;
 
 use super::parse::{
-    parse_digest, parse_hash, parse_loopback, parse_pace, parse_pattern, parse_short, parse_span, parse_text,
-    parse_time, parse_until,
+    parse_digest, parse_hash, parse_id, parse_id_pattern, parse_loopback, parse_pace, parse_pattern, parse_short,
+    parse_span, parse_text, parse_time, parse_until,
 };
 use super::values::{Format, TestFormat};
 use crate::retention::{Pattern, Span};
@@ -103,7 +103,7 @@ pub struct PlanArgs {
     #[arg(long = "policy", value_name = "NAME", action = ArgAction::Append)]
     pub policies: Vec<String>,
     /// Only this instance, by id or name.
-    #[arg(long, value_name = "ID")]
+    #[arg(long, value_name = "ID", value_parser = parse_id)]
     pub instance: Option<String>,
     /// Decide as of this moment: RFC 3339, or a date (midnight UTC).
     #[arg(long, value_name = "TIME", value_parser = parse_time)]
@@ -147,7 +147,7 @@ pub struct ApplyArgs {
                   rds-retentiond why 63ad3439af9776054br04 --format json | jq .backup.fate")]
 pub struct WhyArgs {
     /// The backup: its id in any case, a unique start of it, or its unique name; a deleted one, too.
-    #[arg(value_name = "BACKUP")]
+    #[arg(value_name = "BACKUP", value_parser = parse_id)]
     pub backup: String,
     /// Decide as of this moment: RFC 3339, or a date (midnight UTC).
     #[arg(long, value_name = "TIME", value_parser = parse_time)]
@@ -228,10 +228,10 @@ pub struct SchemaArgs {
 )]
 pub struct HoldArgs {
     /// The backup's id, as `plan --wide` shows it.
-    #[arg(value_name = "BACKUP_ID", conflicts_with_all = ["instance", "name"])]
+    #[arg(value_name = "BACKUP_ID", value_parser = parse_id, conflicts_with_all = ["instance", "name"])]
     pub backup: Option<String>,
     /// Hold the backups of the instances whose id matches this glob.
-    #[arg(long, value_name = "ID", value_parser = parse_pattern)]
+    #[arg(long, value_name = "ID", value_parser = parse_id_pattern)]
     pub instance: Option<Pattern>,
     /// Hold the backups whose name matches this glob.
     #[arg(long, value_name = "GLOB", value_parser = parse_pattern)]
@@ -256,7 +256,7 @@ pub struct HoldArgs {
 #[command(after_help = "Example:\n  rds-retentiond release 63ad3439af9776054br04")]
 pub struct ReleaseArgs {
     /// The backup's id, or the hold's.
-    #[arg(value_name = "BACKUP_ID|HOLD_ID")]
+    #[arg(value_name = "BACKUP_ID|HOLD_ID", value_parser = parse_id)]
     pub id: String,
     /// Why; kept in the ledger.
     #[arg(long, value_name = "TEXT", value_parser = parse_text)]
@@ -295,7 +295,7 @@ pub struct ApproveArgs {
     pub reason: Option<String>,
     /// The instance (or, for its list of instances, the project) whose listing is in doubt: it shrank, backups changed, or it lacks tags
     /// or its enterprise project. Accepts exactly what the last run saw of it, not what is listed later.
-    #[arg(long, value_name = "INSTANCE_ID")]
+    #[arg(long, value_name = "INSTANCE_ID", value_parser = parse_id)]
     pub listing: Option<String>,
 }
 
@@ -320,7 +320,7 @@ pub struct FreezeArgs {
 #[command(after_help = "Examples:\n  rds-retentiond thaw\n  rds-retentiond thaw f2 --reason audited")]
 pub struct ThawArgs {
     /// The freeze to end; needed where several are in force.
-    #[arg(value_name = "FREEZE_ID", conflicts_with = "all")]
+    #[arg(value_name = "FREEZE_ID", value_parser = parse_id, conflicts_with = "all")]
     pub id: Option<String>,
     /// End all freezes that were placed by command.
     #[arg(long)]

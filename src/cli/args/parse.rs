@@ -80,6 +80,18 @@ pub(super) fn parse_short(text: &str) -> Result<Duration, String> {
     Ok(duration)
 }
 
+/// An id, without the blanks that a terminal or a spreadsheet put around it.
+pub(super) fn parse_id(text: &str) -> Result<String, String> {
+    match text.trim() {
+        "" => Err("it is empty".to_owned()),
+        id => Ok(id.to_owned()),
+    }
+}
+
+pub(super) fn parse_id_pattern(text: &str) -> Result<Pattern, String> {
+    parse_pattern(text.trim())
+}
+
 pub(super) fn parse_pattern(text: &str) -> Result<Pattern, String> {
     Pattern::parse(text).map_err(|error| error.to_string())
 }

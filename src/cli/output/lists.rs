@@ -106,8 +106,11 @@ pub fn history(out: &mut dyn Write, runs: &[HistoryEntry], theme: &Theme) -> io:
             moment(run.at, Zone::UTC).into(),
             clean(run.policy.as_str()).into_owned().into(),
             run.mode.as_str().into(),
-            run.result
-                .map_or_else(|| Cell::styled("cut short", AnsiColor::Red.on_default()), result),
+            match run.result {
+                Some(of) => result(of),
+                None if run.running => Cell::styled("running", AnsiColor::Cyan.on_default()),
+                None => Cell::styled("cut short", AnsiColor::Red.on_default()),
+            },
             tally(|summary| summary.keep).into(),
             tally(|summary| summary.wait).into(),
             tally(|summary| summary.delete).into(),
@@ -120,9 +123,14 @@ pub fn history(out: &mut dyn Write, runs: &[HistoryEntry], theme: &Theme) -> io:
         let of = runs.iter().filter(|run| run.result == Some(result)).count();
         (of > 0).then(|| format!("{} {}", number(of as u64), result.as_str()))
     });
-    let cut = runs.iter().filter(|run| run.result.is_none()).count();
-    let cut = (cut > 0).then(|| format!("{} cut short", number(cut as u64)));
-    let results: Vec<String> = results.chain(cut).collect();
+    let open = [(true, "running"), (false, "cut short")]
+        .into_iter()
+        .filter_map(|(running, word)| {
+            let of = runs.iter().filter(|run| run.result.is_none() && run.running == running);
+            let of = of.count() as u64;
+            (of > 0).then(|| format!("{} {word}", number(of)))
+        });
+    let results: Vec<String> = results.chain(open).collect();
     let sent = runs.iter().flat_map(|run| run.sent.values()).sum();
     let text = format!(
         "{}: {}; {} sent.",

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::ledger::{DeletionState, PastDeletion};
 use crate::operations::under_way::{LONGEST_WAIT, TooLate};
-use crate::wording::numbers::count;
+use crate::wording::numbers::{count, number};
 use crate::wording::sanitize::clean;
 use crate::wording::times::timestamp;
 
@@ -38,39 +38,52 @@ fn were(ids: u64, what: &str) -> String {
 
 /// Why a backup cannot be held any more: it is deleted, or its deletion was accepted.
 pub fn cannot_be_held(past: &PastDeletion) -> String {
-    let (id, asked) = (clean(past.backup.as_str()), asked_for(past));
-    if past.state == DeletionState::Confirmed {
-        let gone = past.settled_at.map_or_else(String::new, timestamp);
-        format!("backup {id} cannot be held: it was deleted ({asked}, gone from the listing of {gone})")
-    } else {
-        format!(
-            "backup {id} cannot be held: it is being deleted ({asked}, accepted); should it still be listed in half an hour, hold it then"
-        )
-    }
+    let advice = match past.state {
+        DeletionState::Confirmed => "",
+        _ => "; should it still be listed in half an hour, hold it then",
+    };
+    let id = clean(past.backup.as_str());
+    format!("backup {id} cannot be held: it {}{advice}", what_became(past))
 }
 
 /// That a hold may be too late.
 pub fn too_late(late: &TooLate) -> String {
-    let past = match late {
-        TooLate::Backup(past) => past,
+    match late {
+        TooLate::Backup(past) => format!(
+            "WARNING: the hold may be too late: it {}; `why {}` says what became of it",
+            what_became(past),
+            clean(past.backup.as_str())
+        ),
         TooLate::Backups(late) => {
-            return format!(
-                "WARNING: the hold is too late for {}: a request that deletes {} is under way; `why ID` says what became of each",
-                count(*late, "backup"),
-                if *late == 1 { "it" } else { "them" }
-            );
+            let mut lines = vec![format!(
+                "WARNING: the hold is too late for {}, deleted or being deleted already; `why ID` says what became of each:",
+                count(late.count, "backup")
+            )];
+            let named = late.named.iter();
+            lines.extend(named.map(|past| format!("  {}: it {}", clean(past.backup.as_str()), what_became(past))));
+            match late.count - late.named.len() as u64 {
+                0 => {}
+                more => lines.push(format!("  and {} more", number(more))),
+            }
+            lines.join("\n")
         }
-    };
-    let what = match past.state {
-        DeletionState::Accepted | DeletionState::Confirmed => "a request that deletes it was accepted meanwhile",
-        DeletionState::Unanswered => "a request that deletes it was never answered, and may have been acted on",
-        _ => "a request that deletes it is under way",
-    };
-    format!(
-        "WARNING: the hold may be too late: {what} ({}); `why {}` says what became of it",
-        asked_for(past),
-        clean(past.backup.as_str())
-    )
+    }
+}
+
+/// What became of a backup whose deletion was asked for, by whom and when.
+fn what_became(past: &PastDeletion) -> String {
+    let asked = asked_for(past);
+    match past.state {
+        DeletionState::Confirmed => {
+            let gone = past.settled_at.map_or_else(String::new, timestamp);
+            format!("was deleted ({asked}, gone from the listing of {gone})")
+        }
+        DeletionState::Accepted => format!("is being deleted ({asked}, accepted)"),
+        DeletionState::Unanswered => {
+            format!("may be deleted ({asked}; the request was never answered, and may have been acted on)")
+        }
+        _ => format!("is about to be deleted ({asked}; a request that deletes it is under way)"),
+    }
 }
 
 fn asked_for(past: &PastDeletion) -> String {

@@ -267,13 +267,50 @@ fn a_lock_whose_file_was_removed_gives_no_right_to_delete() {
     std::fs::remove_file(state.dir.path().join("deletions.lock")).unwrap();
     let second = Ledger::lock_deletions(state.dir.path(), &[]).unwrap().unwrap();
     let error = state.ledger.intend(&state.intent(), &mut batch([1])).unwrap_err();
-    assert!(matches!(error, Error::WrongLock { .. }), "{error}");
+    assert!(matches!(error, Error::WrongLock { .. }) && error.is_lost(), "{error}");
+    let file = state.dir.path().canonicalize().unwrap().join("deletions.lock");
+    assert!(
+        error.to_string().starts_with(&format!("{}: ", file.display())),
+        "{error}"
+    );
     let mut intent = state.intent();
     intent.lock = &second;
     assert!(matches!(
         state.ledger.intend(&intent, &mut batch([1])).unwrap(),
         IntentResult::Cleared { .. }
     ));
+}
+
+/// What was sent under the lock file that is gone may be on its way until it is answered.
+#[test]
+fn requests_that_were_sent_under_another_lock_file_are_waited_for() {
+    if is_on_postgres() {
+        return; // of the file
+    }
+    let state = State::new();
+    let lock = || Ledger::lock_deletions(state.dir.path(), &[]).unwrap().unwrap();
+    let awaits = |lock: &_| state.ledger.awaits_other_holder(lock).unwrap();
+    state.ledger.close_open_requests(&state.lock, noon()).unwrap();
+    let request = state.intend([1]);
+    assert!(!awaits(&state.lock), "its own");
+    std::fs::remove_file(state.dir.path().join("deletions.lock")).unwrap();
+    assert!(state.ledger.is_deleting(), "in doubt");
+    let second = lock();
+    assert!(awaits(&second));
+    state
+        .ledger
+        .record(request, noon(), None, &[(id(1), Outcome::Accepted)])
+        .unwrap();
+    assert!(!awaits(&second), "answered");
+    // A killed process leaves its lock file, and the next one has nothing to wait for.
+    state.ledger.close_open_requests(&second, noon()).unwrap();
+    let mut intent = state.intent();
+    intent.lock = &second;
+    let cleared = state.ledger.intend(&intent, &mut batch([2])).unwrap();
+    assert!(matches!(cleared, IntentResult::Cleared { .. }));
+    drop(second);
+    assert!(!awaits(&lock()));
+    assert!(!state.ledger.is_deleting());
 }
 
 /// A restore beneath a running process: a hold placed in the new file would not be seen.

@@ -1,0 +1,218 @@
+//! The right to delete for one state: a locked file in its directory, or leases in its database.
+//!
+//! Somebody may take the file for a stale one and remove or replace it under the process that holds it. Then another process
+//! can lock the new one, and the first finds out in the transaction of its next intent. What it has sent by then may still be
+//! on its way: which lock file the last requests were sent under is noted in the ledger, and who holds another one waits.
+
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::ErrorKind;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::PathBuf;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use rustix::fs::OFlags;
+
+use super::lease::Lease;
+use super::open::{check_file, flags, give_away, identity, io_fault, is_at, objection};
+use super::sql::Tx;
+use super::state_place::StatePlace;
+use super::{Error, Fault, Ledger, StateStore};
+use crate::retention::ProjectName;
+
+const FILE: &str = "deletions.lock";
+/// In `meta`: the lock file of the last process that closed what earlier ones had left open.
+const NOTED: &str = "deletions.lock";
+
+/// The right to delete for one state directory; one process has it at a time. Ends when dropped, or with the process.
+#[derive(Debug)]
+pub struct DeletionLock {
+    right: Right,
+    /// Whether what earlier holders left open was closed. Runs of one process share a lock, and what is open after the first
+    /// of them has begun may be the others' own.
+    pub(super) settled: Mutex<bool>,
+}
+
+/// By what a process has the right to delete.
+#[derive(Debug)]
+enum Right {
+    /// A locked file; closing it releases the lock.
+    File { file: File, path: PathBuf, dir: PathBuf },
+    /// Some projects' leases.
+    Lease(Lease),
+}
+
+impl DeletionLock {
+    /// How long requests of an earlier holder may still be on their way: before that nothing may be sent.
+    pub fn drains_for(&self) -> Duration {
+        match &self.right {
+            Right::File { .. } => Duration::ZERO,
+            Right::Lease(lease) => lease.drains_for(),
+        }
+    }
+
+    /// Which file it is: the file system gives no other one the same name while this one is open.
+    fn identity(&self) -> Option<String> {
+        let Right::File { file, .. } = &self.right else {
+            return None;
+        };
+        file.metadata().ok().map(|found| name_of((found.dev(), found.ino())))
+    }
+
+    /// Whether it is for that project.
+    pub(super) fn covers(&self, project: &ProjectName) -> bool {
+        match &self.right {
+            Right::File { .. } => true,
+            Right::Lease(lease) => lease.covers(project),
+        }
+    }
+
+    /// Fails unless the database says that the project is this process's until the transaction ends.
+    pub(super) fn check(&self, tx: &Tx<'_>, project: &ProjectName) -> Result<(), Error> {
+        match &self.right {
+            Right::File { .. } => Ok(()),
+            Right::Lease(lease) => lease.check(tx, project),
+        }
+    }
+
+    /// Waits, a little, until it is sure to last for a whole request: one that begins 5 s after its intent and takes 20 s.
+    pub(super) fn wait_until_lasting(&self) {
+        if let Right::Lease(lease) = &self.right {
+            lease.wait_until_lasting();
+        }
+    }
+
+    /// Whether it gives the right to delete for that directory, still: beside a lock whose file somebody took away for a
+    /// stale one, another process can have a new one.
+    pub(super) fn is_of(&self, store: &StateStore) -> bool {
+        match store {
+            StateStore::File(store) => {
+                matches!(&self.right, Right::File { file, path, dir } if *dir == store.dir && is_at(file, path))
+            }
+            StateStore::Shared(store) => matches!(&self.right, Right::Lease(lease) if lease.is_of(&store.name)),
+        }
+    }
+}
+
+/// How the ledger calls a lock file.
+fn name_of((device, inode): (u64, u64)) -> String {
+    format!("{device}:{inode}")
+}
+
+impl Ledger {
+    /// Takes the right to delete; `None` while another process (or another part of this one) has it.
+    ///
+    /// In a database it is the right to delete in these projects, all of them or none.
+    pub fn lock_deletions(
+        place: impl Into<StatePlace>,
+        projects: &[ProjectName],
+    ) -> Result<Option<DeletionLock>, Error> {
+        let dir = match place.into() {
+            StatePlace::Directory(dir) => dir,
+            StatePlace::Postgres(address) => {
+                let lease = Lease::take(&address, projects)?;
+                return Ok(lease.map(|lease| DeletionLock {
+                    right: Right::Lease(lease),
+                    settled: Mutex::new(false),
+                }));
+            }
+        };
+        let dir = &*dir;
+        let fail = |error: std::io::Error| Error::storage(&dir.join(FILE), io_fault(error));
+        let dir = &fs::canonicalize(dir).map_err(|error| match error.kind() {
+            // Whoever wants the right to delete has had the ledger open.
+            ErrorKind::NotFound => Error::storage(dir, Fault::Gone),
+            _ => fail(error),
+        })?;
+        let path = dir.join(FILE);
+        check_file(&path)?;
+        let file = OpenOptions::new()
+            .create(true)
+            .write(true)
+            .truncate(false)
+            .mode(0o600)
+            // Looked at already; the directory may be another user's, who may have put something else there meanwhile.
+            .custom_flags(flags(OFlags::NOFOLLOW | OFlags::NONBLOCK))
+            .open(&path)
+            .map_err(fail)?;
+        let (found, directory) = (file.metadata().map_err(fail)?, fs::metadata(dir).map_err(fail)?);
+        if let Some(fault) = objection(&found) {
+            return Err(Error::storage(&path, fault));
+        }
+        give_away(&file, &found, &directory);
+        match file.try_lock() {
+            // Taken away between opening and locking it: asked for again, there is another.
+            Ok(()) if !is_at(&file, &path) => Ok(None),
+            Ok(()) => Ok(Some(DeletionLock {
+                right: Right::File {
+                    file,
+                    path,
+                    dir: dir.clone(),
+                },
+                settled: Mutex::new(false),
+            })),
+            Err(TryLockError::WouldBlock) => Ok(None),
+            Err(TryLockError::Error(error)) => Err(fail(error)),
+        }
+    }
+
+    /// Whether some process has the right to delete at this moment; in doubt it has.
+    pub fn is_deleting(&self) -> bool {
+        let StateStore::File(file) = &self.store else {
+            return true;
+        };
+        let path = file.dir.join(FILE);
+        let is_locked = match File::open(&path) {
+            Ok(file) => file.try_lock_shared().is_err(),
+            Err(error) => error.kind() != ErrorKind::NotFound,
+        };
+        is_locked
+            || self
+                .read(|tx| is_other_holder_open(tx, identity(&path).map(name_of).as_deref()))
+                .unwrap_or(true)
+    }
+
+    /// Whether requests are open that may be on their way from a process that holds a lock file which this one has replaced.
+    pub fn awaits_other_holder(&self, lock: &DeletionLock) -> Result<bool, Error> {
+        let Right::File { .. } = &lock.right else {
+            return Ok(false);
+        };
+        // A write, for the other process looks at its lock in the transaction of its intent: that one is committed before
+        // this, or never.
+        self.write(|tx| is_other_holder_open(tx, lock.identity().as_deref()))
+    }
+
+    /// Fails unless the lock gives the right to delete here.
+    pub(super) fn must_hold(&self, lock: &DeletionLock) -> Result<(), Error> {
+        if lock.is_of(&self.store) {
+            return Ok(());
+        }
+        let lock = match &self.store {
+            StateStore::File(store) => store.dir.join(FILE),
+            StateStore::Shared(store) => store.name.clone(),
+        };
+        Err(Error::WrongLock { lock })
+    }
+}
+
+/// Writes down under which lock file requests are sent from now on.
+pub(super) fn note(tx: &Tx<'_>, lock: &DeletionLock) -> Result<(), Error> {
+    if let Some(name) = lock.identity() {
+        tx.execute(
+            "INSERT INTO meta (key, value) VALUES (?1, ?2) \
+             ON CONFLICT (key) DO UPDATE SET value = excluded.value WHERE meta.value <> excluded.value",
+            (NOTED, name),
+        )?;
+    }
+    Ok(())
+}
+
+/// Whether requests are open that were sent under another lock file than this.
+fn is_other_holder_open(tx: &Tx<'_>, own: Option<&str>) -> Result<bool, Error> {
+    let noted: Option<String> = tx.value("SELECT value FROM meta WHERE key = ?1", [NOTED])?;
+    if noted.is_none() || noted.as_deref() == own {
+        return Ok(false);
+    }
+    let open = "SELECT seq FROM request WHERE answer IS NULL AND unsettled > 0 LIMIT 1";
+    Ok(tx.value::<i64>(open, ())?.is_some())
+}
