@@ -57,7 +57,14 @@ fn accepted_text(target: &str, AcceptedListing { accepted, state }: &AcceptedLis
     let mut text = format!("accepted of the listing of {}, in {}:", clean(target), state.display());
     for ListingDoubt { part, says, .. } in accepted.iter().take(SHOWN) {
         let _ = match part {
-            ListingPart::Count => write!(text, "\n  that it has {} entries, and no fewer", clean(says)),
+            ListingPart::Entries => {
+                let ids = serde_json::from_str::<Vec<&str>>(says).map_or(0, |ids| ids.len());
+                write!(
+                    text,
+                    "\n  that it has no more than {} of those it had; new ones may come",
+                    count(ids as u64, "entry")
+                )
+            }
             ListingPart::Instance => write!(text, "\n  the instance's entry: {}", clean(says)),
             ListingPart::Backup(id) => write!(text, "\n  backup {}: {}", clean(id.as_str()), clean(says)),
         };

@@ -162,7 +162,12 @@ impl Ledger {
             return true;
         };
         let path = file.dir.join(FILE);
-        let is_locked = match File::open(&path) {
+        // Not waiting for the other end of a pipe that somebody put there.
+        let opened = OpenOptions::new()
+            .read(true)
+            .custom_flags(flags(OFlags::NOFOLLOW | OFlags::NONBLOCK))
+            .open(&path);
+        let is_locked = match opened {
             Ok(file) => file.try_lock_shared().is_err(),
             Err(error) => error.kind() != ErrorKind::NotFound,
         };

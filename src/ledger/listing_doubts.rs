@@ -16,8 +16,8 @@ use crate::retention::BackupId;
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ListingPart {
-    /// How many entries it has: it fell by more than half.
-    Count,
+    /// Which entries it has: they are fewer than half.
+    Entries,
     /// The instance's entry in the list of instances: it lacks its name, tags or enterprise project.
     Instance,
     /// The backup's entry: it says something else than before.
@@ -27,7 +27,7 @@ pub enum ListingPart {
 impl ListingPart {
     fn column(&self) -> String {
         match self {
-            Self::Count => "count".to_owned(),
+            Self::Entries => "entries".to_owned(),
             Self::Instance => "instance".to_owned(),
             Self::Backup(id) => format!("{BACKUP}{id}"),
         }
@@ -35,7 +35,7 @@ impl ListingPart {
 
     fn parse(column: &str) -> Result<Self, Error> {
         match (column, column.strip_prefix(BACKUP)) {
-            ("count", _) => Ok(Self::Count),
+            ("entries", _) => Ok(Self::Entries),
             ("instance", _) => Ok(Self::Instance),
             (_, Some(id)) => Ok(Self::Backup(BackupId::from(id))),
             _ => Err(Error::corrupt(format!("unknown part of a listing {column:?}"))),
@@ -53,7 +53,7 @@ pub struct ListingDoubt {
     pub target: String,
     /// Which part.
     pub part: ListingPart,
-    /// What it says: a number, or an entry as JSON.
+    /// What it says, as JSON: ids, or an entry.
     pub says: String,
 }
 

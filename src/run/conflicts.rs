@@ -228,10 +228,7 @@ pub(super) fn leave_instances_alone(
                      of it is deleted"
                 )
             }
-            (None, Some(what)) => format!(
-                "its {what}: it is left alone until they are back, or until `approve --listing \
-                 {id}`"
-            ),
+            (None, Some(what)) => format!("its {what}"),
             (None, None) => return true,
         };
         scan.counts.entry(project.clone()).or_default().failed += 1;

@@ -1,6 +1,6 @@
 //! The instances of a run: listed, claimed by policies or by none, and those that were deleted and left backups behind.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -155,14 +155,27 @@ impl LedgerSnapshot {
         let Some((whole, what)) = self.completed(&entry, selected_by) else {
             return found(entry.instance, None);
         };
+        // What cannot be read cannot be told from something else that cannot be read: there is nothing to accept.
+        if entry.has_odd_tags {
+            return found(
+                whole,
+                Some((
+                    format!("{what}: it is left alone until they can be read"),
+                    entry.instance,
+                )),
+            );
+        }
         let listed = &entry.instance;
+        let what = format!(
+            "{what}: it is left alone until they are back, or until `approve --listing {}`",
+            listed.id
+        );
         let doubt = ListingDoubt {
             target: listed.id.to_string(),
             part: ListingPart::Instance,
             says: serde_json::json!({
                 "name": &*listed.name,
                 "tags": entry.has_tags.then_some(&listed.tags),
-                "are_tags_readable": !entry.has_odd_tags,
                 "enterprise_project": &listed.enterprise_project,
             })
             .to_string(),
@@ -177,15 +190,17 @@ impl LedgerSnapshot {
     }
 
     /// The shrink guard: a listing that fell by more than half, and by more than three, below what was believed less
-    /// what this program sent. A person may accept that there are so many, and after a week it is believed.
-    pub(super) fn check_shrink(
+    /// what this program sent. A person may accept what was listed, with what is new beside
+    /// it, and after a week it is believed.
+    pub(super) fn check_shrink<'i>(
         &self,
         scan: &mut Scan,
         project: &ProjectName,
         instance: Option<&InstanceId>,
-        found: u64,
+        ids: impl Iterator<Item = &'i str> + Clone,
         now: DateTime<Utc>,
     ) -> Option<Refusal> {
+        let found = ids.clone().count() as u64;
         let known = self.believed.get(&(project.clone(), instance.cloned()))?;
         let expected = known.count?.saturating_sub(known.sent);
         let fell = found * 2 < expected && expected - found > 3;
@@ -194,14 +209,15 @@ impl LedgerSnapshot {
             return None;
         }
         let target = instance.map_or_else(|| project.to_string(), InstanceId::to_string);
-        let key = (target, ListingPart::Count);
+        let key = (target, ListingPart::Entries);
+        let ids: BTreeSet<&str> = ids.collect();
         if let Some((says, true)) = self.doubts.get(&key)
-            && says.parse().is_ok_and(|accepted: u64| found >= accepted)
+            && serde_json::from_str(says).is_ok_and(|accepted: BTreeSet<&str>| accepted.is_subset(&ids))
         {
             return None;
         }
         let (target, part) = key;
-        let says = found.to_string();
+        let says = serde_json::json!(ids).to_string();
         scan.doubts.push((project.clone(), ListingDoubt { target, part, says }));
         Some(Refusal::Shrink {
             project: project.clone(),
@@ -322,7 +338,8 @@ fn accept_count(
             return None;
         }
     };
-    if let Some(refusal) = memory.check_shrink(scan, project, None, instances.len() as u64, request.now) {
+    let ids = instances.iter().map(|entry| entry.instance.id.as_str());
+    if let Some(refusal) = memory.check_shrink(scan, project, None, ids, request.now) {
         scan.skipped.push(shrink_skip(project, None, &refusal));
         scan.shrunk
             .extend(of_project.into_iter().map(|nth| (nth, refusal.clone())));

@@ -301,7 +301,8 @@ fn process_listing(
         ..
     } = job;
     let found = backups.len() as u64;
-    if let Some(refusal) = memory.check_shrink(scan, &instance.project, Some(&instance.id), found, request.now) {
+    let ids = backups.iter().map(|backup| backup.id.as_str());
+    if let Some(refusal) = memory.check_shrink(scan, &instance.project, Some(&instance.id), ids, request.now) {
         scan.skipped
             .push(shrink_skip(&instance.project, Some(&instance.id), &refusal));
         scan.shrunk
@@ -590,8 +591,8 @@ fn doubts_to_record(
         .collect();
     let is_read = |target: &str, part: &ListingPart| match part {
         ListingPart::Instance => listed.contains(&(target, false)),
-        ListingPart::Count if listed.contains(&(target, true)) => true,
-        ListingPart::Count | ListingPart::Backup(_) => {
+        ListingPart::Entries if listed.contains(&(target, true)) => true,
+        ListingPart::Entries | ListingPart::Backup(_) => {
             let read = scan.listings.get(&InstanceId::from(target));
             read.is_some_and(|(project, _)| good.contains(project))
         }

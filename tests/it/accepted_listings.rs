@@ -52,12 +52,7 @@ async fn what_changes_after_the_acceptance_is_kept_and_what_was_accepted_goes() 
 
 #[tokio::test]
 async fn an_acceptance_of_backups_covers_no_tags_that_vanish_later() {
-    let world = World::new(&[8]).await;
-    world.simulator.change_instance(&instance_id(1), |instance| {
-        instance.tags = vec![("tier".to_owned(), "gold".to_owned())];
-    });
-    world.policies(BY_TAG);
-    world.apply().await.exits(0);
+    let world = tagged_gold().await;
     redate(&world, 7, 100);
     world.apply().await.exits(0);
     accept(&world, &instance_id(1)).await;
@@ -80,7 +75,7 @@ async fn a_listing_that_shrinks_further_than_was_accepted_is_left_alone() {
     }
     world.apply().await.exits(3);
     let said = accept(&world, &instance_id(1)).await;
-    assert!(said.contains("14 entries"), "{said}");
+    assert!(said.contains("no more than 14 entries"), "{said}");
     for number in 16..20 {
         world.simulator.remove_backup(&backup_id(1, number));
     }
@@ -89,6 +84,67 @@ async fn a_listing_that_shrinks_further_than_was_accepted_is_left_alone() {
     accept(&world, &instance_id(1)).await;
     world.apply().await.exits(0);
     world.deleted_exactly(&ids(1, 23..30));
+}
+
+/// As many others in their place are no part of what was accepted; what is new beside them takes nothing away.
+#[tokio::test]
+async fn other_entries_than_those_that_were_accepted_are_not_believed() {
+    for is_new in [false, true] {
+        let world = World::new(&[20]).await;
+        world.policies(&KEEP_3.replace("last: 3", "last: 50"));
+        world.apply().await.exits(0);
+        world.policies(KEEP_3);
+        let gone: Vec<_> = (6..20)
+            .map(|number| world.simulator.backup(&backup_id(1, number)).unwrap())
+            .collect();
+        for backup in &gone {
+            world.simulator.remove_backup(&backup.id);
+        }
+        world.apply().await.exits(3);
+        accept(&world, &instance_id(1)).await;
+        if is_new {
+            world.simulator.add_backup(super::world::backup(1, 40));
+            world.apply().await.exits(0);
+            world.deleted_exactly(&ids(1, [3, 4, 5, 40]));
+        } else {
+            world.simulator.remove_backup(&backup_id(1, 0));
+            for backup in gone.iter().take(3) {
+                world.simulator.add_backup(backup.clone());
+            }
+            world.apply().await.exits(3);
+            world.deleted_exactly(&ids(1, 20..20));
+        }
+    }
+}
+
+/// Two things that cannot be read cannot be told apart.
+#[tokio::test]
+async fn tags_that_cannot_be_read_cannot_be_accepted() {
+    let world = tagged_gold().await;
+    for odd in [
+        json!("x"),
+        json!([7]),
+        json!({"tier": "gold"}),
+        json!([{"key": "tier"}]),
+    ] {
+        world.simulator.patch(&instance_id(1), json!({"tags": odd}));
+        let report = world.apply().await.exits(1).json();
+        let message = report["skipped"][0]["message"].as_str().unwrap();
+        assert!(message.contains("until they can be read"), "{message}");
+        world.run(&["approve", "--listing", &instance_id(1)]).await.exits(1);
+    }
+    world.deleted_exactly(&ids(1, 8..8));
+}
+
+/// An instance with a tag by which a policy keeps all of it, seen once.
+async fn tagged_gold() -> World {
+    let world = World::new(&[8]).await;
+    world.simulator.change_instance(&instance_id(1), |instance| {
+        instance.tags = vec![("tier".to_owned(), "gold".to_owned())];
+    });
+    world.policies(BY_TAG);
+    world.apply().await.exits(0);
+    world
 }
 
 /// Nothing that nobody saw can be accepted; nor what no run doubts.

@@ -324,24 +324,24 @@ fn what_is_accepted_of_a_listing_is_what_was_seen_and_nothing_else() {
     };
     let backup = || ListingPart::Backup(id(1));
     assert_eq!(ledger.accept_listing(INSTANCE, "dba", noon()).unwrap(), []);
-    let seen = [doubt(ListingPart::Count, "3"), doubt(backup(), "x")];
+    let seen = [doubt(ListingPart::Entries, "3"), doubt(backup(), "x")];
     ledger.record_doubts(&seen, &[]).unwrap();
     assert_eq!(ledger.accept_listing("another", "dba", noon()).unwrap(), []);
     assert_eq!(accepted(), []);
     assert_eq!(ledger.accept_listing(INSTANCE, "dba", noon()).unwrap(), seen);
     assert_eq!(
         accepted(),
-        [(ListingPart::Count, "3".to_owned()), (backup(), "x".to_owned())]
+        [(ListingPart::Entries, "3".to_owned()), (backup(), "x".to_owned())]
     );
     // The same again: still accepted. Another word: in doubt again, and going back to the first one does not help.
     ledger.record_doubts(&seen, &[]).unwrap();
     assert_eq!(accepted().len(), 2);
     ledger.record_doubts(&[doubt(backup(), "y")], &[]).unwrap();
     ledger.record_doubts(&seen, &[]).unwrap();
-    assert_eq!(accepted(), [(ListingPart::Count, "3".to_owned())]);
+    assert_eq!(accepted(), [(ListingPart::Entries, "3".to_owned())]);
     // Read without doubt: forgotten.
     ledger
-        .record_doubts(&[], &[(INSTANCE.to_owned(), ListingPart::Count)])
+        .record_doubts(&[], &[(INSTANCE.to_owned(), ListingPart::Entries)])
         .unwrap();
     assert_eq!(accepted(), []);
     assert!(matches!(ledger.verify(None).unwrap(), Verification::Intact { .. }));

@@ -90,7 +90,7 @@ fn a_run_does_not_begin_on_changed_holds_freeze_or_approvals() {
             .unwrap();
         let doubt = ListingDoubt {
             target: "i1in04".to_owned(),
-            part: ListingPart::Count,
+            part: ListingPart::Entries,
             says: "3".to_owned(),
         };
         ledger.record_doubts(&[doubt], &[]).unwrap();
@@ -309,7 +309,7 @@ fn with_everything() -> tempfile::TempDir {
         .unwrap();
     let doubt = ListingDoubt {
         target: "0000in04".to_owned(),
-        part: ListingPart::Count,
+        part: ListingPart::Entries,
         says: "3".to_owned(),
     };
     ledger.record_doubts(&[doubt], &[]).unwrap();
@@ -415,7 +415,7 @@ fn a_change_of_any_column_of_any_row_is_found() {
     assert!(tried > 280, "only {tried} changes were tried");
     for sql in [
         "INSERT INTO approval VALUES ('production', 'never-approved', 9999999999999999)",
-        "INSERT INTO listing_doubt VALUES ('another', 'count', '3', 1)",
+        "INSERT INTO listing_doubt VALUES ('another', 'entries', '3', 1)",
         "INSERT INTO run_policy VALUES ('run-2', 'third', 'enforce', 1, NULL)",
         "INSERT INTO hold (target, reason, placed_at) VALUES ('{\"backup\":\"x\"}', 'y', 1)",
     ] {
