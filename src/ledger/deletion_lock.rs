@@ -212,9 +212,14 @@ pub(super) fn note(tx: &Tx<'_>, lock: &DeletionLock) -> Result<(), Error> {
     Ok(())
 }
 
+/// Under which lock file the last requests were sent.
+pub(super) fn noted(tx: &Tx<'_>) -> Result<Option<String>, Error> {
+    tx.value("SELECT value FROM meta WHERE key = ?1", [NOTED])
+}
+
 /// Whether requests are open that were sent under another lock file than this.
 fn is_other_holder_open(tx: &Tx<'_>, own: Option<&str>) -> Result<bool, Error> {
-    let noted: Option<String> = tx.value("SELECT value FROM meta WHERE key = ?1", [NOTED])?;
+    let noted = noted(tx)?;
     if noted.is_none() || noted.as_deref() == own {
         return Ok(false);
     }

@@ -142,9 +142,10 @@ impl Ledger {
         let mut kept = self.under_way.lock().unwrap_or_else(PoisonError::into_inner);
         let mut under_way = std::mem::take(&mut *kept);
         let done = self.write(|tx| {
-            if let Tx::Shared(_) = tx {
-                under_way.keep_while(lease::taken(tx)?);
-            }
+            under_way.keep_while(match tx {
+                Tx::Lite(_) => deletion_lock::noted(tx)?.unwrap_or_default(),
+                Tx::Shared(_) => lease::taken(tx)?.to_string(),
+            });
             under_way.load(tx)?;
             let done = work(tx, &mut under_way)?;
             under_way.write(tx)?;

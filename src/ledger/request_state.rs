@@ -226,8 +226,9 @@ impl RequestState {
 #[derive(Debug, Default)]
 pub(super) struct OpenRequests {
     is_loaded: bool,
-    /// How often leases had been taken when it was read: whoever took one since may have changed what is here.
-    taken: i64,
+    /// Who had the right to delete when it was read (which lock file, or how often leases had been taken): whoever got it since may have
+    /// changed what is here.
+    holder: String,
     request_states: HashMap<i64, RequestState>,
     /// The last request for an id, and its place there.
     last: HashMap<BackupId, (i64, usize)>,
@@ -236,11 +237,11 @@ pub(super) struct OpenRequests {
 }
 
 impl OpenRequests {
-    /// Forgets all where a lease was taken since it was read.
-    pub(super) fn keep_while(&mut self, taken: i64) {
-        if self.taken != taken {
+    /// Forgets all where another process got the right to delete since it was read.
+    pub(super) fn keep_while(&mut self, holder: String) {
+        if self.holder != holder {
             *self = Self {
-                taken,
+                holder,
                 ..Self::default()
             };
         }

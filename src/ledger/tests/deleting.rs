@@ -282,6 +282,33 @@ fn a_lock_whose_file_was_removed_gives_no_right_to_delete() {
 }
 
 /// What was sent under the lock file that is gone may be on its way until it is answered.
+/// It was stopped while its lock file was removed, and goes on where it was.
+#[test]
+fn an_answer_that_comes_after_the_holder_of_another_lock_file_closed_its_request_breaks_nothing() {
+    if is_on_postgres() {
+        return; // of the file
+    }
+    let state = State::new();
+    let request = state.intend([1]);
+    std::fs::remove_file(state.dir.path().join("deletions.lock")).unwrap();
+    let next = Ledger::lock_deletions(state.place.clone(), &[project()])
+        .unwrap()
+        .unwrap();
+    let other = state.again(Access::Existing);
+    assert_eq!(other.close_open_requests(&next, noon()).unwrap().len(), 1);
+    assert_eq!(other.settle("run-2", noon(), &[id(1)], &[]).unwrap(), 1);
+    let late = state
+        .ledger
+        .record(request, noon(), None, &[(id(1), Outcome::Accepted)]);
+    assert!(matches!(late, Err(Error::NotOpen(_))), "{late:?}");
+    assert_eq!(
+        state.ledger.settle("run-1", noon(), &[id(1)], &[]).unwrap(),
+        0,
+        "it is settled"
+    );
+    assert!(matches!(other.verify(None).unwrap(), Verification::Intact { .. }));
+}
+
 #[test]
 fn requests_that_were_sent_under_another_lock_file_are_waited_for() {
     if is_on_postgres() {
