@@ -68,7 +68,7 @@ fn a_test_that_passes_exits_0_and_one_that_fails_1_with_the_backups() {
         "{}",
         ran.stdout
     );
-    let bad = with("{kept: 4, gone: [n_2026-12-31]}");
+    let bad = with("{kept: 4, gone: [n_2026-12-31], keep: [2026-12-22]}");
     let ran = test(bad.path(), &["t.yaml"]).exits(1);
     for says in [
         "FAIL",
@@ -76,6 +76,8 @@ fn a_test_that_passes_exits_0_and_one_that_fails_1_with_the_backups() {
         "gone n_2026-12-31: it stays",
         "2026-12-31 19:00",
         "last 1",
+        "keep 2026-12-22: it goes",
+        "no slot left in last 3",
         "0 passed, 1 failed",
     ] {
         assert!(ran.stdout.contains(says), "{says}: {}", ran.stdout);
@@ -86,7 +88,7 @@ fn a_test_that_passes_exits_0_and_one_that_fails_1_with_the_backups() {
         (&json!(1), &json!("fail"))
     );
     assert_eq!(
-        report["tests"][0]["mismatches"][1]["backups"][0]["reasons"][0]["rule"],
+        report["tests"][0]["mismatches"][2]["backups"][0]["reasons"][0]["rule"],
         "last"
     );
     let xml = test(bad.path(), &["t.yaml", "--format", "junit"]).exits(1).stdout;

@@ -244,7 +244,7 @@ impl Table<'_> {
 }
 
 /// Why a backup is kept, waits or goes; of one that no rule keeps, what it lacks.
-fn why(row: &Row, reach: &Reach<'_>) -> String {
+pub(super) fn why(row: &Row, reach: &Reach<'_>) -> String {
     let lacks = match &row.action {
         Action::Wait { reason, .. } | Action::Delete(reason) if *reason == ExpireReason::NotKept => {
             reach.lacks(&row.backup)

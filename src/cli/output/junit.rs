@@ -2,11 +2,10 @@
 
 use std::io::{self, Write};
 
-use super::policy_test::{MOST_BACKUPS, begun, difference};
+use super::policy_test::{MOST_BACKUPS, Reaches, begun, difference, reaches, reason};
 use crate::operations::policy_test::{Mismatch, TestOutcome};
 use crate::retention::Zone;
 use crate::retention::report::Row;
-use crate::wording::reasons;
 use crate::wording::sanitize::clean;
 
 /// Writes one suite for each file.
@@ -42,22 +41,23 @@ fn write_case(out: &mut dyn Write, outcome: &TestOutcome) -> io::Result<()> {
         return writeln!(out, "/>");
     }
     writeln!(out, ">")?;
+    let reaches = reaches(outcome);
     for mismatch in &outcome.mismatches {
         let message = escaped(&difference(mismatch));
-        let backups = escaped_lines(mismatch, outcome.zone);
+        let backups = escaped_lines(mismatch, outcome.zone, &reaches);
         writeln!(out, "      <failure message=\"{message}\">{backups}</failure>")?;
     }
     writeln!(out, "    </testcase>")
 }
 
-fn escaped_lines(mismatch: &Mismatch, zone: Zone) -> String {
+fn escaped_lines(mismatch: &Mismatch, zone: Zone, reaches: &Reaches<'_>) -> String {
     let rows = mismatch.backups.iter().take(MOST_BACKUPS);
     let line = |row: &Row| {
         escaped(&format!(
             "{} {}: {}",
             begun(row, zone),
             row.backup.name,
-            reasons::action(&row.action, None)
+            reason(row, reaches)
         ))
     };
     let mut lines: Vec<String> = rows.map(line).collect();

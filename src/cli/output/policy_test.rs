@@ -1,18 +1,21 @@
 //! How policy tests came out: lines for people, JSON for machines.
 
+use std::collections::HashMap;
 use std::io::{self, Write};
 
 use anstyle::{AnsiColor, Style};
 use serde::Serialize;
 
 use super::decision_json::DecisionJson;
+use super::decisions::why;
 use super::json;
+use super::not_kept::Reach;
 use super::table::{Cell, Column, Grid};
 use super::theme::{BOLD, DIM, Theme};
 use super::wrap::paragraph;
 use crate::operations::policy_test::{Mismatch, TestOutcome};
-use crate::retention::Zone;
 use crate::retention::report::{Action, Row};
+use crate::retention::{InstanceId, Zone};
 use crate::wording::numbers::{count, number};
 use crate::wording::reasons;
 use crate::wording::sanitize::clean;
@@ -23,6 +26,7 @@ pub(super) const MOST_BACKUPS: usize = 20;
 
 /// Draws a line for each test, what is not as expected below it, and the total.
 pub(in crate::cli) fn draw(out: &mut dyn Write, theme: &Theme, outcomes: &[TestOutcome], all: bool) -> io::Result<()> {
+    let most = if all { usize::MAX } else { MOST_BACKUPS };
     for outcome in outcomes {
         let (word, colour, zone) = if outcome.passes() {
             ("PASS", AnsiColor::Green, String::new())
@@ -39,15 +43,10 @@ pub(in crate::cli) fn draw(out: &mut dyn Write, theme: &Theme, outcomes: &[TestO
             number(outcome.expired)
         );
         writeln!(out, "{}  {head}", theme.paint(colour.on_default().bold(), word))?;
+        let reaches = reaches(outcome);
         for mismatch in &outcome.mismatches {
             paragraph(out, theme, 6, 2, Style::new(), &clean(&difference(mismatch)))?;
-            draw_backups(
-                out,
-                theme,
-                mismatch,
-                outcome.zone,
-                if all { usize::MAX } else { MOST_BACKUPS },
-            )?;
+            draw_backups(out, theme, mismatch, outcome.zone, &reaches, most)?;
         }
     }
     let failed = outcomes.iter().filter(|outcome| !outcome.passes()).count();
@@ -69,7 +68,14 @@ pub(super) fn difference(mismatch: &Mismatch) -> String {
     }
 }
 
-fn draw_backups(out: &mut dyn Write, theme: &Theme, mismatch: &Mismatch, zone: Zone, most: usize) -> io::Result<()> {
+fn draw_backups(
+    out: &mut dyn Write,
+    theme: &Theme,
+    mismatch: &Mismatch,
+    zone: Zone,
+    reaches: &Reaches<'_>,
+    most: usize,
+) -> io::Result<()> {
     let shown = &mismatch.backups[..mismatch.backups.len().min(most)];
     let columns = vec![
         Column::left(""),
@@ -87,7 +93,7 @@ fn draw_backups(out: &mut dyn Write, theme: &Theme, mismatch: &Mismatch, zone: Z
             begun(row, zone).into(),
             clean(&row.backup.name).into_owned().into(),
             Cell::styled(word, colour.on_default()),
-            reasons::action(&row.action, None).into(),
+            reason(row, reaches).into(),
         ]
     };
     for row in shown {
@@ -103,6 +109,25 @@ fn draw_backups(out: &mut dyn Write, theme: &Theme, mismatch: &Mismatch, zone: Z
             theme.paint(DIM, &format!("and {} more", number(more as u64)))
         ),
     }
+}
+
+/// How far the policy's rules reach on each instance of a test.
+pub(super) type Reaches<'a> = HashMap<&'a InstanceId, Reach<'a>>;
+
+/// Of all decisions of a test.
+pub(super) fn reaches(outcome: &TestOutcome) -> Reaches<'_> {
+    let mut rows: HashMap<&InstanceId, Vec<&Row>> = HashMap::new();
+    for row in &outcome.rows {
+        rows.entry(&row.instance.id).or_default().push(row);
+    }
+    let of = |rows: Vec<&Row>| Reach::of(&outcome.rules, outcome.zone, &rows);
+    rows.into_iter().map(|(id, rows)| (id, of(rows))).collect()
+}
+
+/// Why a backup stays or goes.
+pub(super) fn reason(row: &Row, reaches: &Reaches<'_>) -> String {
+    let reach = reaches.get(&row.instance.id);
+    reach.map_or_else(|| reasons::action(&row.action, None), |reach| why(row, reach))
 }
 
 /// When a backup was begun, in the policy's zone.

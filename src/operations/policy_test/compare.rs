@@ -28,6 +28,7 @@ pub(super) struct Compared {
     pub(super) kept: u64,
     pub(super) expired: u64,
     pub(super) mismatches: Vec<Mismatch>,
+    pub(super) rows: Vec<Row>,
 }
 
 /// Compares the decisions of a policy in its zone.
@@ -82,6 +83,7 @@ pub(super) fn compare(expected: &Expectations, mut rows: Vec<Row>, zone: Zone) -
         kept,
         expired,
         mismatches,
+        rows: decisions.rows,
     }
 }
 

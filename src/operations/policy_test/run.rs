@@ -10,7 +10,8 @@ use super::backups::{TestFleet, fleet};
 use super::compare::{Mismatch, compare};
 use crate::config::policy_test::{TestCase, TestFile};
 use crate::config::{Config, Problem};
-use crate::retention::{Hold, Policy, PolicyName, Zone};
+use crate::retention::report::Row;
+use crate::retention::{Hold, KeepRule, Policy, PolicyName, Zone};
 use crate::run::{self, ReportDetail};
 
 /// How a test came out.
@@ -30,6 +31,10 @@ pub struct TestOutcome {
     pub kept: u64,
     /// How many go.
     pub expired: u64,
+    /// The policy's rules.
+    pub rules: Vec<KeepRule>,
+    /// Every decision, the newest backup first.
+    pub rows: Vec<Row>,
     /// What is not as expected; empty for a test that passes.
     pub mismatches: Vec<Mismatch>,
 }
@@ -82,6 +87,8 @@ fn test(file: &TestFile, case: &TestCase, config: &Config) -> Result<TestOutcome
         at: case.at,
         kept: compared.kept,
         expired: compared.expired,
+        rules: policy.keep.rules().to_vec(),
+        rows: compared.rows,
         mismatches: compared.mismatches,
     })
 }
