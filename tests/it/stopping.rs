@@ -48,7 +48,11 @@ async fn world(waits: Waits) -> (World, usize, usize) {
     match waits {
         Waits::Slot => world.fault(&format!("delete_batch:delay={LONG}:times=2")),
         Waits::Rate => {}
-        Waits::RetryAfter => world.fault("delete_batch:status=429:retry_after=7:times=2"),
+        Waits::RetryAfter => {
+            // Both are under way before the first is answered, else the second would wait, too, and be the one that succeeds.
+            world.fault("delete_batch:delay=2s:times=2");
+            world.fault("delete_batch:status=429:retry_after=7:times=2");
+        }
         Waits::Renewal => {
             world.fault(&format!("delete_batch:delay={LONG}:times=1"));
             world.fault("delete_batch:status=401:times=1");
