@@ -164,6 +164,14 @@ pub enum Command {
                   An existing file is never overwritten, and no directory is made."
     )]
     Init(InitArgs),
+    /// Show what needs attention, last and next runs, holds and freezes.
+    #[command(
+        long_about = "Show what the status page says, in the terminal: what needs attention and the command that helps, the last and the \
+                  next run of each policy, what goes next, holds, freezes and storage. It reads the configuration and the \
+                  ledger; neither the network nor a daemon is asked, and it works beside a configuration with errors.\n\n\
+                  It exits 0 whatever it shows: it is no health check. Use `/healthz`, `/readyz` or the metrics for that."
+    )]
+    Status(StatusArgs),
     /// Validate the configuration.
     #[command(
         alias = "validate",

@@ -13,7 +13,7 @@ use super::failure::Failure;
 use super::output::progress::Progress;
 use super::output::stdout::note;
 use super::{exit, signals};
-use crate::config::{self, Config, Environment};
+use crate::config::{self, Config, Environment, StateAt};
 use crate::ledger::StatePlace;
 use crate::operations::context::no_observer;
 use crate::operations::{self, BackupSource, ProcessContext};
@@ -50,6 +50,15 @@ pub fn refuse_ended(config: &Config) -> Result<(), Failure> {
         begins_with_place: true,
         ..Failure::new(exit::CONFIGURATION, lines.join("\n"))
     })
+}
+
+/// What spreads the jitter of this configuration's policies: the host's name; on a shared state all daemons fire together, and one
+/// of them runs.
+pub fn host_of(config: &Config) -> String {
+    match config.state {
+        StateAt::Directory(_) => run::host_name(),
+        StateAt::Postgres(_) => String::new(),
+    }
 }
 
 /// What surrounds this process.

@@ -13,7 +13,7 @@ use super::failure::{CommandResult, Failure};
 use super::output::stdout::{self, Out, finish};
 use super::{
     apply, approve, check, demo, diff, exit, forecast, history, init, man, operator, plan, run, schema, signals,
-    simulator, test, why,
+    simulator, status, test, why,
 };
 use crate::telemetry::logging;
 use crate::wording::sanitize::clean;
@@ -100,6 +100,7 @@ fn dispatch(cli: &Cli) -> CommandResult {
         }
         Command::Man(page) => print_man(page.dir.as_deref()),
         Command::Run(_) => run::run(global),
+        Command::Status(args) => status::status(*args, global),
         Command::Check(args) => check::check(args, global),
         Command::Init(args) => init::init(args, global),
         Command::Test(args) => test::test(args, global),

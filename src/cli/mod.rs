@@ -26,6 +26,7 @@ mod run;
 mod schema;
 pub mod signals;
 mod simulator;
+mod status;
 mod test;
 mod why;
 

@@ -8,7 +8,6 @@ use tokio::sync::watch;
 use super::args::{Global, LogFormat, LogLevel};
 use super::failure::{CommandResult, Failure};
 use super::{context, exit, signals};
-use crate::config::StateAt;
 use crate::daemon::{MainLoop, Options};
 use crate::telemetry;
 use crate::web::{self, Listener};
@@ -66,11 +65,7 @@ pub(super) fn run(global: &Global) -> CommandResult {
     let config = context::own_configuration(global)?;
     log(global)?;
     context::refuse_ended(&config)?;
-    // On a shared state all daemons fire together, and one of them runs.
-    let host = match config.state {
-        StateAt::Directory(_) => crate::run::host_name(),
-        StateAt::Postgres(_) => String::new(),
-    };
+    let host = context::host_of(&config);
     context::block_on(2, async {
         let service = Service::bind(Options {
             config,

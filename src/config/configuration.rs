@@ -6,7 +6,7 @@ use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use chrono::{DateTime, Datelike as _, Utc};
+use chrono::{DateTime, Datelike as _, TimeDelta, Utc};
 use sha2::{Digest as _, Sha256};
 use url::Url;
 
@@ -15,7 +15,7 @@ use super::notify::NotifyTarget;
 use super::schedule::Schedule;
 use super::state_at::StateAt;
 use super::zones::ZoneSource;
-use crate::retention::{Freeze, Hold, Policy, ProjectName, Span, Zone};
+use crate::retention::{Freeze, Hold, Policy, PolicyName, ProjectName, Span, Zone};
 
 /// What surrounds the process and has a say in the configuration.
 #[derive(Clone, Debug, Default)]
@@ -191,4 +191,29 @@ pub struct PolicyEntry {
     pub jitter: Span,
     /// Whether a missed tick runs late.
     pub catch_up: bool,
+}
+
+impl PolicyEntry {
+    /// How long after a tick it fires: its jitter is spread by a hash of both names, so that it stays the same from tick to tick and
+    /// from start to start.
+    pub fn delay(&self, host: &str) -> TimeDelta {
+        delay(host, &self.policy.name, self.jitter.approximate_seconds())
+    }
+}
+
+/// A delay of 0 to `jitter` seconds.
+pub(crate) fn delay(host: &str, policy: &PolicyName, jitter: u64) -> TimeDelta {
+    let mut hash = Sha256::new();
+    // The length keeps ("ab", "c") from being ("a", "bc").
+    hash.update((host.len() as u64).to_be_bytes());
+    hash.update(host);
+    hash.update(policy.as_str());
+    let digest = hash.finalize();
+    let number = digest
+        .iter()
+        .take(8)
+        .fold(0_u64, |number, byte| number << 8 | u64::from(*byte));
+    // More than a year of jitter is never meant; this fits.
+    let seconds = number % jitter.saturating_add(1).min(400 * 86_400);
+    TimeDelta::seconds(i64::try_from(seconds).unwrap_or(0))
 }

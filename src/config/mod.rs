@@ -32,6 +32,8 @@ pub mod zones;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
 
+#[cfg(test)]
+pub(crate) use configuration::delay;
 pub use configuration::{Config, Credentials, Environment, Place, PolicyEntry, Project};
 pub use diagnostics::{Problem, Problems};
 pub use fingerprint::{file_fingerprints, fingerprint};

@@ -1,6 +1,5 @@
-use super::super::timing::delay;
 use super::*;
-use crate::config::Schedule;
+use crate::config::{Schedule, delay};
 use crate::retention::{ProjectName, Zone};
 
 fn at(text: &str) -> DateTime<Utc> {

@@ -3,10 +3,9 @@
 use std::collections::BTreeSet;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use sha2::{Digest, Sha256};
 
 use crate::config::{PolicyEntry, Schedule};
-use crate::retention::{PolicyName, ProjectName, Zone};
+use crate::retention::{ProjectName, Zone};
 
 /// The projects that the runs of a policy list.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,7 +60,7 @@ impl Timing {
             }),
             schedule: entry.schedule.clone(),
             zone: entry.policy.zone,
-            delay: delay(host, &entry.policy.name, entry.jitter.approximate_seconds()),
+            delay: entry.delay(host),
             catch_up: entry.catch_up,
         }
     }
@@ -80,21 +79,4 @@ impl Timing {
     pub(super) fn fires_at(&self, tick: DateTime<Utc>) -> DateTime<Utc> {
         tick.checked_add_signed(self.delay).unwrap_or(tick)
     }
-}
-
-/// A delay of 0 to `jitter` seconds.
-pub(super) fn delay(host: &str, policy: &PolicyName, jitter: u64) -> TimeDelta {
-    let mut hash = Sha256::new();
-    // The length keeps ("ab", "c") from being ("a", "bc").
-    hash.update((host.len() as u64).to_be_bytes());
-    hash.update(host);
-    hash.update(policy.as_str());
-    let digest = hash.finalize();
-    let number = digest
-        .iter()
-        .take(8)
-        .fold(0_u64, |number, byte| number << 8 | u64::from(*byte));
-    // More than a year of jitter is never meant; this fits.
-    let seconds = number % jitter.saturating_add(1).min(400 * 86_400);
-    TimeDelta::seconds(i64::try_from(seconds).unwrap_or(0))
 }

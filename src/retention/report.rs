@@ -3,6 +3,7 @@
 //! Not for words: reasons stay typed here, sentences are made where they are shown.
 
 use std::collections::{BTreeMap, HashMap};
+use std::fmt;
 use std::iter::Sum;
 use std::sync::Arc;
 
@@ -282,6 +283,8 @@ pub struct PolicyReport {
     pub left: u64,
     /// How many of the due the guard let pass.
     pub approved: u64,
+    /// Due, and held back by the guard or a freeze.
+    pub held_back: Tally,
     /// Of a dry-run policy: what the guard would hold back if the policy were enforced and every grace period were over.
     pub when_enforced: Option<Vec<Refusal>>,
 }
@@ -335,6 +338,7 @@ impl PolicyReport {
             restarted: BTreeMap::new(),
             left: 0,
             approved: 0,
+            held_back: Tally::default(),
             when_enforced: None,
         }
     }
@@ -421,6 +425,46 @@ pub struct Skip {
 
 fn by_key<S: Serializer>(reason: &SkipReason, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(reason.key())
+}
+
+/// What was left alone, as the ledger keeps it and status shows it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct SkipRecord {
+    /// The project.
+    pub project: ProjectName,
+    /// The instance; `None` for the whole project.
+    pub instance_id: Option<InstanceId>,
+    /// The instance's name, where the run knew it.
+    pub instance_name: Option<String>,
+    /// Why: the name of a [`SkipReason`].
+    pub reason: String,
+    /// The details, for a reader.
+    pub message: String,
+}
+
+impl SkipRecord {
+    /// Of what a run left alone.
+    pub fn of(report: &RunReport, skip: &Skip) -> Self {
+        let name = skip.instance.as_ref().map(|id| report.name_of(id).to_string());
+        Self {
+            project: skip.project.clone(),
+            instance_id: skip.instance.clone(),
+            instance_name: name.filter(|name| skip.instance.as_ref().is_some_and(|id| id.as_str() != name)),
+            reason: skip.reason.key().to_owned(),
+            message: skip.message.clone(),
+        }
+    }
+}
+
+impl fmt::Display for SkipRecord {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (&self.instance_name, &self.instance_id) {
+            (Some(name), _) => write!(f, "{name} ({})", self.project)?,
+            (None, Some(id)) => write!(f, "instance {id} ({})", self.project)?,
+            (None, None) => write!(f, "project {}", self.project)?,
+        }
+        write!(f, ": {}: {}", self.reason, self.message)
+    }
 }
 
 /// Policies that claim the same instances.

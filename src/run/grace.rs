@@ -5,11 +5,12 @@
 use std::collections::{BTreeSet, HashMap};
 
 use chrono::{DateTime, TimeDelta, Utc};
+use serde::Serialize;
 
 use crate::config::PolicyEntry;
 use crate::ledger::{self, GracePeriod, Ledger, RunFilter};
 use crate::retention::report::{Restart, RunResult};
-use crate::retention::{BackupId, Hold, Instance, InstanceId, Mode, ProjectName};
+use crate::retention::{BackupId, Hold, Instance, InstanceId, Mode, Policy, ProjectName};
 
 /// A backup may go unseen for so long in any case.
 const UNSEEN: TimeDelta = TimeDelta::days(7);
@@ -55,6 +56,17 @@ impl OfInstance {
     }
 }
 
+/// How many backups in the grace period are due at a moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct DueCounts {
+    /// Their grace period is over then.
+    pub due: u64,
+    /// It goes on.
+    pub later: u64,
+    /// When the first one is over.
+    pub first_due_at: Option<DateTime<Utc>>,
+}
+
 impl GracePeriods {
     /// Reads those of a policy; `holds` are the configuration's.
     pub fn load(
@@ -94,6 +106,22 @@ impl GracePeriods {
             }
         }
         Ok(Self(by_instance))
+    }
+
+    /// How many of the policy's periods will be over at `by`. At most so many go then: what is held, kept or contested meanwhile
+    /// stays.
+    pub fn due_by(&self, policy: &Policy, by: DateTime<Utc>) -> DueCounts {
+        let mut counts = DueCounts::default();
+        for since in self.0.values().flat_map(|of| of.running.values()) {
+            let due_at = policy.grace.boundary_after(*since, policy.zone);
+            if due_at.is_some_and(|due_at| due_at <= by) {
+                counts.due += 1;
+            } else {
+                counts.later += 1;
+            }
+            counts.first_due_at = counts.first_due_at.into_iter().chain(due_at).min();
+        }
+        counts
     }
 
     /// Those of one instance, taken out.

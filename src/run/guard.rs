@@ -11,7 +11,7 @@ use super::policy_run::{PolicyRun, PolicyRuns};
 use super::{Error, RunContext, RunRequest, blocking, scan};
 use crate::ledger::{Ledger, RefusedPlan};
 use crate::retention::plan::{Approval, Conditions};
-use crate::retention::report::PolicyReport;
+use crate::retention::report::{PolicyReport, Tally};
 use crate::retention::{ApprovedPlan, BackupId, Freezes, InstanceId, Mode, ProjectName, Refusal};
 
 /// The freezes in force at `now`, from configuration and ledger.
@@ -123,6 +123,16 @@ fn ask_guard(policy_run: PolicyRun, conditions: &Conditions<'_>, before: &[Refus
     }
     let Approval { plan, refusals } = plan.approve(conditions);
     report.approved = plan.due().len() as u64;
+    if report.mode == Mode::Enforce {
+        let approved = plan
+            .due()
+            .iter()
+            .fold(0, |sum: u64, due| sum.saturating_add(due.size_bytes));
+        report.held_back = Tally {
+            count: report.summary.delete.count.saturating_sub(report.approved),
+            bytes: report.summary.delete.bytes.saturating_sub(approved),
+        };
+    }
     report.refusals = gravest_first(refusals);
     (report, plan)
 }

@@ -40,7 +40,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 pub use ended::{Ended, ended};
-pub use grace::{GracePeriods, OfInstance};
+pub use grace::{DueCounts, GracePeriods, OfInstance};
 pub use key_refusals::{refusal_to_keep, refusals_kept};
 pub use notices::{notice_of_hold, notices};
 pub use offline::{BackupsOfFile, OfflineInstance, decide_file, decide_offline, instances_of_file};
@@ -52,8 +52,11 @@ use crate::blocking::blocking;
 use crate::config::Config;
 use crate::ledger::{self, DeletionLock, Ledger};
 use crate::rds::Client;
-use crate::retention::report::{InstanceCounts, PolicyReport, Row, RunReport, RunResult, Sent, Skip, SkipReason};
+use crate::retention::report::{
+    InstanceCounts, PolicyReport, Row, RunReport, RunResult, Sent, Skip, SkipReason, SkipRecord,
+};
 use crate::retention::{BackupId, Fate, Hold, Instance, InstanceId, Mode, Policy, PolicyName, ProjectName, Refusal};
+use crate::wording::refusals;
 use clock_jump::ClockJumpDetector;
 use conflicts::Conflicts;
 use guard::guard;
@@ -507,7 +510,10 @@ fn finish(context: &RunContext, report: &mut RunReport, hit: &scan::CoverageByPo
     Ok(())
 }
 
-/// The numbers of a policy's run, as the ledger keeps them.
+/// What was left alone is named in the ledger up to this many; the report has it all.
+const MOST_SKIPS: usize = 20;
+
+/// The numbers of a policy's run, as the ledger keeps them, with what a person asks of a past run.
 fn summary_of(report: &RunReport, policy: &PolicyReport, is_interrupted: bool) -> serde_json::Value {
     let mut summary = serde_json::json!({
         "mode": policy.mode.as_str(),
@@ -518,6 +524,25 @@ fn summary_of(report: &RunReport, policy: &PolicyReport, is_interrupted: bool) -
         "instances": report.instances,
         "calls": report.calls,
     });
+    if policy.held_back.count > 0 {
+        summary["held_back"] = serde_json::json!(policy.held_back);
+    }
+    let refusals = refusals::records(report, policy);
+    if !refusals.is_empty() {
+        summary["refusals"] = serde_json::json!(refusals);
+    }
+    // What the guard left alone is said by the refusals.
+    let skipped = report
+        .skipped
+        .iter()
+        .filter(|skip| !matches!(skip.reason, SkipReason::Guard(_)));
+    let skipped: Vec<SkipRecord> = skipped
+        .take(MOST_SKIPS)
+        .map(|skip| SkipRecord::of(report, skip))
+        .collect();
+    if !skipped.is_empty() {
+        summary["skipped"] = serde_json::json!(skipped);
+    }
     if is_interrupted {
         summary[ledger::runs::INTERRUPTED] = ledger::runs::STOPPED.into();
     }

@@ -4,12 +4,18 @@
 //! shared_status     written by the daemon, read by `web`; holds and past runs it reads from the ledger
 //! daemon_state      what the daemon writes
 //! snapshot          one value with everything: `/api/v1/status` and the page are made from it
+//! assemble          puts it together
+//! at_rest           the same without a daemon, for the terminal
 //! problems          what an operator should look at
+//! alerts            the same by cause, with the command that helps, and the headline
 //! process_metrics   the metrics of a process, also for `apply --metrics-file`
 //! shared_ledger     a ledger that may be closed and opened again
 //! new_state         a warning for a new state directory
 //! ```
 
+mod alerts;
+mod assemble;
+mod at_rest;
 mod daemon_state;
 mod new_state;
 mod problems;
@@ -18,6 +24,8 @@ mod shared_ledger;
 mod shared_status;
 mod snapshot;
 
+pub use alerts::{Alert, Health, alerts, health};
+pub use at_rest::{at_rest, beside_problems};
 pub use daemon_state::DaemonState;
 pub use new_state::warn_if_new;
 pub use shared_ledger::SharedLedger;

@@ -5,20 +5,29 @@ use std::collections::{BTreeSet, HashSet};
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::daemon_state::DaemonState;
-use super::snapshot::Problem;
-use crate::config::Config;
-use crate::retention::report::Skip;
+use super::snapshot::{PolicyStatus, Problem};
+use crate::retention::report::SkipRecord;
 
 /// A ledger that was read longer ago, and could not be read since, is a problem.
 const STALE: TimeDelta = TimeDelta::seconds(30);
 /// Skipped instances that are listed as problems; the rest is a number.
 const MAX_SKIPS: usize = 20;
 
-/// Instances that the last runs left alone; the same in several policies is listed once.
-pub(super) fn skipped(state: &DaemonState) -> Vec<Skip> {
-    let all = state.reports.values().flat_map(|report| &report.skipped);
+/// What the last runs left alone; the same in several policies is listed once. Of a run that made no report the one before it says
+/// more.
+pub(super) fn skipped(state: &DaemonState) -> Vec<SkipRecord> {
+    let reported = state.reports.values().flat_map(|report| {
+        let skipped = report.skipped.iter();
+        skipped.map(|skip| SkipRecord::of(report, skip))
+    });
+    let others = state
+        .last
+        .iter()
+        .filter(|(policy, _)| !state.reports.contains_key(*policy));
+    let remembered = others.flat_map(|(_, last)| last.skipped.iter().cloned());
     let mut seen = HashSet::new();
-    all.filter(|skip| seen.insert(*skip)).cloned().collect()
+    let all = reported.chain(remembered);
+    all.filter(|skip| seen.insert(skip.clone())).collect()
 }
 
 /// What prevents the daemon from doing its work.
@@ -45,7 +54,7 @@ pub(super) fn stale_ledger(read_at: Option<DateTime<Utc>>, now: DateTime<Utc>) -
 }
 
 /// What else an operator should look at.
-pub(super) fn problems(state: &DaemonState, config: &Config) -> Vec<Problem> {
+pub(super) fn problems(state: &DaemonState, policies: &[PolicyStatus]) -> Vec<Problem> {
     let mut found: Vec<Problem> = state
         .config_problems
         .iter()
@@ -56,8 +65,7 @@ pub(super) fn problems(state: &DaemonState, config: &Config) -> Vec<Problem> {
             message: message.clone(),
         })
         .collect();
-    for entry in &config.policies {
-        let name = &entry.policy.name;
+    for PolicyStatus { policy: name, .. } in policies {
         let Some(last) = state.last.get(name) else { continue };
         let mut add = |about, message| {
             found.push(Problem {
@@ -75,9 +83,8 @@ pub(super) fn problems(state: &DaemonState, config: &Config) -> Vec<Problem> {
             };
             add("guard", format!("its plan was refused and {waits}{colon}{why}"));
         } else if let Some(refusal) = &last.refusal {
-            // Of a run from before this process only the limit is known.
-            let why = if refusal.message.is_empty() {
-                "its last run was refused"
+            let why = if refusal.is_approvable() {
+                "its last run was refused; its plan has been approved since"
             } else {
                 &refusal.message
             };
@@ -95,20 +102,9 @@ pub(super) fn problems(state: &DaemonState, config: &Config) -> Vec<Problem> {
 
 /// Instances left alone, each once; beyond a number only how many more.
 fn skipped_instances(state: &DaemonState) -> impl Iterator<Item = Problem> {
-    let mut seen: BTreeSet<String> = BTreeSet::new();
-    for report in state.reports.values() {
-        for skip in &report.skipped {
-            let of = skip.instance.as_ref().map_or("", |instance| instance.as_str());
-            seen.insert(format!(
-                "{} {of}: {}: {}",
-                skip.project,
-                skip.reason.key(),
-                skip.message
-            ));
-        }
-    }
-    let more = seen.len().saturating_sub(MAX_SKIPS);
-    let skips = seen.into_iter().take(MAX_SKIPS);
+    let skipped: BTreeSet<String> = skipped(state).iter().map(SkipRecord::to_string).collect();
+    let more = skipped.len().saturating_sub(MAX_SKIPS);
+    let skips = skipped.into_iter().take(MAX_SKIPS);
     let rest = (more > 0).then(|| format!("and {more} more left alone"));
     skips.chain(rest).map(|message| Problem {
         about: "instance",

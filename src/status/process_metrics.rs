@@ -8,6 +8,8 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use serde::de::DeserializeOwned;
 
+use super::daemon_state::DaemonState;
+use super::snapshot;
 use crate::config::{Config, PolicyEntry};
 use crate::ledger::{self, LastRuns, Ledger, RunRow};
 use crate::rds::{Event, Observer, Operation};
@@ -81,6 +83,20 @@ impl PastRuns {
         })
     }
 
+    /// Fills in the last runs of these policies, and the rest.
+    pub(super) fn fill(self, state: &mut DaemonState, of: impl Fn(&PolicyName) -> bool) {
+        state.instances = self.instances;
+        state.unconfirmed = self.unconfirmed;
+        for (name, last) in self.runs.into_iter().filter(|(name, _)| of(name)) {
+            if let Some(at) = last.success.and_then(|run| run.finished_at) {
+                state.last_success.insert(name.clone(), at);
+            }
+            if let Some(run) = snapshot::LastRun::remembered(last.finished) {
+                state.last.insert(name, run);
+            }
+        }
+    }
+
     /// Shows the last runs of these policies, and the rest.
     pub fn show(&self, metrics: &Metrics, of: impl Fn(&PolicyName) -> bool) {
         let shown = |(policy, last): (&PolicyName, &LastRuns)| {
@@ -107,8 +123,7 @@ fn part<T: DeserializeOwned>(run: &RunRow, key: &str) -> Option<T> {
 }
 
 /// Shows what operators decide: holds and freezes, from configuration and ledger, and the policies whose refused plan waits
-/// for approval. These are returned, each with the digest by which the plan can be approved, where it still can. A plan waits
-/// again when its approval has expired unused.
+/// for approval, which are returned.
 pub fn show_operator_state(
     metrics: &Metrics,
     config: &Config,
@@ -119,16 +134,26 @@ pub fn show_operator_state(
     metrics.holds(configured + ledger.active_holds(now)?.len());
     let placed = ledger.frozen(now)?.is_some();
     metrics.frozen(placed || config.freeze.as_ref().is_some_and(|freeze| freeze.is_active(now)));
+    let policies = || config.policies.iter().map(|entry| &entry.policy.name);
+    let waiting = waiting_plans(policies(), ledger, now)?;
+    for policy in policies() {
+        metrics.guard_open(policy, waiting.contains_key(policy));
+    }
+    Ok(waiting)
+}
+
+/// The policies whose refused plan waits for approval, each with the digest by which it can be approved, where it still can. A
+/// plan waits again when its approval has expired unused.
+pub(super) fn waiting_plans<'p>(
+    policies: impl Iterator<Item = &'p PolicyName>,
+    ledger: &Ledger,
+    now: DateTime<Utc>,
+) -> Result<BTreeMap<PolicyName, Option<String>>, ledger::Error> {
     let mut waiting = BTreeMap::new();
-    for entry in &config.policies {
-        let policy = &entry.policy.name;
-        let mut refused = ledger.waiting(policy)?;
-        if refused.is_some() {
-            let approved = ledger.approvals(policy, now)?;
-            refused = refused.filter(|plan| plan.backups.iter().any(|backup| !approved.contains(backup)));
-        }
-        metrics.guard_open(policy, refused.is_some());
-        if let Some(plan) = refused {
+    for policy in policies {
+        let Some(plan) = ledger.waiting(policy)? else { continue };
+        let approved = ledger.approvals(policy, now)?;
+        if plan.backups.iter().any(|backup| !approved.contains(backup)) {
             let digest = plan.is_approvable(now).then_some(plan.digest);
             waiting.insert(policy.clone(), digest);
         }

@@ -15,16 +15,16 @@ use tokio::sync::watch;
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, timeout};
 
+use super::assemble::{self, Configured, LedgerView, assemble};
 use super::daemon_state::DaemonState;
-use super::problems::{obstacles, problems, skipped, stale_ledger};
+use super::problems::obstacles;
 use super::process_metrics::{self, PastRuns};
 use super::shared_ledger::SharedLedger;
-use super::snapshot::{ConfigStatus, FreezeStatus, LastRun, PolicyStatus, Problem, Status, StorageDay};
+use super::snapshot::{Problem, Status};
 use crate::clock::now;
-use crate::config::{Config, PolicyEntry};
-use crate::ledger::{self, Ledger, PlacedFreeze, RunFilter};
-use crate::retention::report::InstanceCounts;
-use crate::retention::{Freeze, Hold, PolicyName, ProjectName};
+use crate::config::Config;
+use crate::ledger::{self, Ledger, PlacedFreeze};
+use crate::retention::{Hold, PolicyName, ProjectName};
 use crate::run;
 use crate::telemetry::Metrics;
 
@@ -35,19 +35,8 @@ const FRESH: Duration = Duration::from_secs(2);
 const LEDGER_TIMEOUT: Duration = Duration::from_millis(500);
 /// Past runs are read at most this often.
 const STORAGE_FRESH: Duration = Duration::from_secs(60);
-/// Runs that are read for storage over time: a year of one daily policy, or forty days of ten.
-const STORAGE_RUNS: u32 = 400;
 /// The main loop wakes every 30 seconds; one that has not for this long is stalled, and a slow disk is no reason.
 const STALLED: Duration = Duration::from_secs(150);
-
-/// What the ledger said last; other processes may have changed it.
-#[derive(Debug, Default)]
-struct LedgerView {
-    read_at: Option<DateTime<Utc>>,
-    placed_holds: Vec<Hold>,
-    freezes: Vec<PlacedFreeze>,
-    storage: Vec<StorageDay>,
-}
 
 /// When the ledger was read last. Locked while it is being read.
 #[derive(Debug, Default)]
@@ -211,10 +200,7 @@ impl SharedStatus {
         let mut storage = None;
         if last_read.storage_at.is_none_or(|at| at.elapsed() >= STORAGE_FRESH) {
             last_read.storage_at = Some(Instant::now());
-            storage = Some(StorageDay::of_runs(&ledger.runs(&RunFilter {
-                policy: None,
-                limit: Some(STORAGE_RUNS),
-            })?));
+            storage = Some(assemble::storage(ledger)?);
         }
         {
             let mut view = self.ledger_view();
@@ -268,20 +254,7 @@ impl SharedStatus {
                 .collect()
         };
         past.show(&self.metrics, |policy| newer.contains(policy));
-        let mut state = self.state();
-        state.instances = past.instances;
-        state.unconfirmed = past.unconfirmed;
-        for name in newer {
-            let Some(last) = past.runs.remove(&name) else {
-                continue;
-            };
-            if let Some(at) = last.success.and_then(|run| run.finished_at) {
-                state.last_success.insert(name.clone(), at);
-            }
-            if let Some(run) = LastRun::remembered(last.finished) {
-                state.last.insert(name, run);
-            }
-        }
+        past.fill(&mut self.state(), |policy| newer.contains(policy));
         Ok(())
     }
 
@@ -293,88 +266,10 @@ impl SharedStatus {
     pub fn status(&self) -> Status {
         let now = now();
         let config = self.live.borrow().clone();
-        let (placed, frozen, storage, read_at) = {
-            let view = self.ledger_view();
-            (
-                view.placed_holds.clone(),
-                view.freezes.clone(),
-                view.storage.clone(),
-                view.read_at,
-            )
-        };
-        let holds = config.holds.iter().cloned().chain(placed);
-        let freezes = freezes(&config, frozen, now);
+        let view = self.ledger_view().clone();
         let state = self.state();
-        let obstacles = obstacles(&state);
-        let instances = (!state.instances.is_empty()).then(|| state.instances.values().sum::<InstanceCounts>());
-        Status {
-            version: env!("CARGO_PKG_VERSION"),
-            started_at: self.started_at,
-            at: now,
-            ready: obstacles.is_empty(),
-            problems: obstacles
-                .into_iter()
-                .chain(stale_ledger(read_at, now))
-                .chain(problems(&state, &config))
-                .collect(),
-            ledger_read_at: read_at,
-            config: ConfigStatus {
-                path: config.path.clone(),
-                sha256: config.sha256.clone(),
-                loaded_at: state.loaded_at.unwrap_or(self.started_at),
-                last_reload_ok: state.config_problems.is_empty(),
-                problems: state.config_problems.clone(),
-                waiting: state.config_waiting.clone(),
-            },
-            policies: config.policies.iter().map(|entry| policy(&state, entry)).collect(),
-            holds: holds.filter(|hold| hold.is_active(now)).collect(),
-            freeze: Freeze::longest(freezes.iter().map(|of| of.freeze.clone())),
-            freezes,
-            unmanaged: instances.map(|counts| counts.unmanaged),
-            instances,
-            unconfirmed: state.unconfirmed.clone(),
-            skipped: skipped(&state),
-            storage,
-            notices: state.notices.clone(),
-            reports: state.reports.clone(),
-        }
-    }
-}
-
-/// The freezes in force: the configuration's and those placed by command.
-fn freezes(config: &Config, placed: Vec<PlacedFreeze>, now: DateTime<Utc>) -> Vec<FreezeStatus> {
-    let configured = config.configured_freeze().into_iter();
-    let configured = configured.map(|(freeze, place)| FreezeStatus {
-        id: None,
-        place: Some(place),
-        freeze,
-    });
-    let placed = placed.into_iter().map(|placed| FreezeStatus {
-        id: Some(placed.id),
-        place: None,
-        freeze: placed.freeze,
-    });
-    let all = configured.chain(placed);
-    all.filter(|of| of.freeze.is_active(now)).collect()
-}
-
-fn policy(state: &DaemonState, entry: &PolicyEntry) -> PolicyStatus {
-    let name = &entry.policy.name;
-    let mut last_run = state.last.get(name).cloned();
-    // An approval or two days may have passed since the run.
-    if let Some(refusal) = last_run.as_mut().and_then(|last| last.refusal.as_mut()) {
-        let waits = refusal.limit.starts_with("max_");
-        refusal.digest = state.guard_open.get(name).cloned().flatten().filter(|_| waits);
-    }
-    PolicyStatus {
-        policy: name.clone(),
-        mode: entry.policy.mode.as_str(),
-        schedule: entry.schedule.as_ref().map(|schedule| schedule.text().to_owned()),
-        timezone: entry.policy.zone.name(),
-        next_run: state.next.get(name).copied().flatten(),
-        waiting: state.waiting.contains(name),
-        running_since: state.running.get(name).copied(),
-        last_run,
-        last_success: state.last_success.get(name).copied(),
+        let loaded_at = state.loaded_at.unwrap_or(self.started_at);
+        let configured = Configured::of(&config, &state, loaded_at);
+        assemble(configured, view, &state, Some(self.started_at), now)
     }
 }

@@ -10,16 +10,21 @@ use chrono::{DateTime, NaiveDate, Utc};
 use serde::Serialize;
 
 use crate::ledger::RunRow;
-use crate::retention::report::{GuardVerdict, InstanceCounts, PolicyReport, RunResult, Sent, Skip, Summary};
+use crate::retention::report::{
+    GuardVerdict, InstanceCounts, PolicyReport, RunResult, Sent, SkipRecord, Summary, Tally,
+};
 use crate::retention::{Freeze, Hold, PolicyName, ProjectName, RunReport};
+use crate::run::DueCounts;
+use crate::wording::refusals::{self, RefusalRecord};
+use crate::wording::remedies;
 
 /// Everything that can be shown.
 #[derive(Clone, Debug, Serialize)]
 pub struct Status {
     /// The program's version.
     pub version: &'static str,
-    /// When this process started.
-    pub started_at: DateTime<Utc>,
+    /// When this daemon started; `null` where none was asked.
+    pub started_at: Option<DateTime<Utc>>,
     /// When this was put together.
     pub at: DateTime<Utc>,
     /// Whether it can do its work: `/readyz`.
@@ -45,7 +50,7 @@ pub struct Status {
     /// Deletions, accepted or unanswered, that no listing has confirmed yet, by project.
     pub unconfirmed: BTreeMap<ProjectName, u64>,
     /// What the last runs left alone, and why; the same in several policies is said once.
-    pub skipped: Vec<Skip>,
+    pub skipped: Vec<SkipRecord>,
     /// Storage by day (UTC), oldest first, as far as the ledger's last runs tell.
     pub storage: Vec<StorageDay>,
     /// Holds and name patterns that cover nothing, by the last run or reload.
@@ -53,6 +58,13 @@ pub struct Status {
     /// The last run of each policy, whole; with every decision where the fleet is small enough to be kept in memory.
     #[serde(skip)]
     pub reports: BTreeMap<PolicyName, Arc<RunReport>>,
+}
+
+impl Status {
+    /// How commands call this program with the same configuration.
+    pub fn program(&self) -> String {
+        remedies::program(&self.config.path)
+    }
 }
 
 /// A freeze in force.
@@ -72,8 +84,10 @@ pub struct FreezeStatus {
 pub struct StorageDay {
     /// The day, UTC.
     pub day: NaiveDate,
-    /// Kept or waiting after the day's last run of each policy.
+    /// There after the day's last run of each policy, whatever was decided of it.
     pub kept_bytes: u64,
+    /// The part of it that is due and was held back by the guard or a freeze.
+    pub held_back_bytes: u64,
     /// Deleted by the day's runs and seen to be gone.
     pub freed_bytes: u64,
 }
@@ -90,19 +104,22 @@ impl StorageDay {
             let entry = days.entry(day).or_insert(Self {
                 day,
                 kept_bytes: 0,
+                held_back_bytes: 0,
                 freed_bytes: 0,
             });
             let bytes = |decision: &str| summary["summary"][decision]["bytes"].as_u64().unwrap_or(0);
-            if counted.insert((day, &run.policy)) {
-                entry.kept_bytes = entry
-                    .kept_bytes
-                    .saturating_add(bytes("keep"))
-                    .saturating_add(bytes("wait"));
-            }
             let sent = summary["sent"].as_object().into_iter().flatten();
             let freed = sent
                 .filter_map(|(_, sent)| sent["confirmed_bytes"].as_u64())
                 .fold(0, u64::saturating_add);
+            if counted.insert((day, &run.policy)) {
+                let stays = bytes("delete").saturating_sub(freed);
+                for bytes in [bytes("keep"), bytes("wait"), stays] {
+                    entry.kept_bytes = entry.kept_bytes.saturating_add(bytes);
+                }
+                let held_back = summary["held_back"]["bytes"].as_u64().unwrap_or(0);
+                entry.held_back_bytes = entry.held_back_bytes.saturating_add(held_back);
+            }
             entry.freed_bytes = entry.freed_bytes.saturating_add(freed);
         }
         days.into_values().collect()
@@ -159,6 +176,9 @@ pub struct PolicyStatus {
     pub last_run: Option<LastRun>,
     /// When its last successful run ended.
     pub last_success: Option<DateTime<Utc>>,
+    /// What its next run would delete; only where the ledger was asked for it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub goes_next: Option<DueCounts>,
 }
 
 /// How a run of a policy went.
@@ -176,12 +196,19 @@ pub struct LastRun {
     pub verdict: &'static str,
     /// The gravest refusal.
     pub refusal: Option<RefusalStatus>,
+    /// All refusals, those of one kind together, by instance name.
+    pub refusals: Vec<RefusalRecord>,
     /// Decisions in numbers; `null` where the run could not read the world.
     pub summary: Option<Counts>,
     /// What became of what was sent, by project.
     pub sent: BTreeMap<ProjectName, Sent>,
     /// Approved, but not sent.
     pub left: u64,
+    /// Due, and held back by the guard or a freeze.
+    pub held_back: Tally,
+    /// What it left alone; in the JSON it stands once for all policies.
+    #[serde(skip)]
+    pub skipped: Vec<SkipRecord>,
 }
 
 /// Why the guard held something back.
@@ -189,10 +216,24 @@ pub struct LastRun {
 pub struct RefusalStatus {
     /// The limit's name.
     pub limit: String,
-    /// In words; empty for a run from before this process started, of which only the limit is remembered.
+    /// In words.
     pub message: String,
-    /// What `approve --plan` calls the refused ids, while they wait for approval.
+    /// Whether the refused plan waits for approval.
+    pub waits: bool,
+    /// What `approve --plan` calls the refused ids, while they can be approved.
     pub digest: Option<String>,
+}
+
+impl RefusalStatus {
+    /// Whether it is by one of the limits that an approval lifts.
+    pub fn is_approvable(&self) -> bool {
+        self.limit.starts_with("max_")
+    }
+
+    /// Whether its plan was approved since.
+    pub fn is_approved(&self) -> bool {
+        self.is_approvable() && !self.waits
+    }
 }
 
 /// Decisions in numbers, in the shape of `plan --format json`.
@@ -255,11 +296,15 @@ impl LastRun {
             refusal: gravest.map(|refusal| RefusalStatus {
                 limit: refusal.limit().to_owned(),
                 message: refusal.to_string(),
+                waits: refusal.waits_for_approval(),
                 digest: policy.digest.clone().filter(|_| refusal.waits_for_approval()),
             }),
             summary: policy.has_read().then(|| policy.summary.into()),
             sent: policy.sent.clone(),
             left: policy.left,
+            held_back: policy.held_back,
+            refusals: refusals::records(report, policy),
+            skipped: report.skipped.iter().map(|skip| SkipRecord::of(report, skip)).collect(),
         }
     }
 
@@ -272,7 +317,7 @@ impl LastRun {
     /// From what the ledger remembers; `None` for a run that did not finish.
     pub fn remembered(row: RunRow) -> Option<Self> {
         let numbers = row.summary.unwrap_or_default();
-        let limit = numbers["refused"][0].as_str().map(str::to_owned);
+        let refusals = remembered_refusals(&numbers);
         let has_read = RunResult::ALL
             .into_iter()
             .any(|result| result.has_read() && row.result.as_deref() == Some(result.as_str()));
@@ -282,17 +327,36 @@ impl LastRun {
             at: row.started_at,
             finished_at: row.finished_at?,
             result: row.result?,
-            verdict: GuardVerdict::of(limit.is_some(), has_read).as_str(),
-            refusal: limit.map(|limit| RefusalStatus {
-                limit,
-                message: String::new(),
+            verdict: GuardVerdict::of(!refusals.is_empty(), has_read).as_str(),
+            refusal: refusals.first().map(|gravest| RefusalStatus {
+                limit: gravest.limit.clone(),
+                message: gravest.message.clone(),
+                waits: false,
                 digest: None,
             }),
+            refusals,
             summary: summary.filter(|_| has_read).map(Counts::from),
             sent: serde_json::from_value(numbers["sent"].clone()).unwrap_or_default(),
             left: numbers["left"].as_u64().unwrap_or_default(),
+            held_back: serde_json::from_value(numbers["held_back"].clone()).unwrap_or_default(),
+            skipped: serde_json::from_value(numbers["skipped"].clone()).unwrap_or_default(),
         })
     }
+}
+
+/// Runs of older programs left no more than the limits.
+fn remembered_refusals(numbers: &serde_json::Value) -> Vec<RefusalRecord> {
+    let records: Option<Vec<RefusalRecord>> = serde_json::from_value(numbers["refusals"].clone()).ok();
+    records.unwrap_or_else(|| {
+        let mut limits: Vec<String> = serde_json::from_value(numbers["refused"].clone()).unwrap_or_default();
+        limits.dedup();
+        let record = |limit: String| RefusalRecord {
+            message: format!("refused by {limit}; the next run says more"),
+            limit,
+            listing: None,
+        };
+        limits.into_iter().map(record).collect()
+    })
 }
 
 #[cfg(test)]
@@ -332,7 +396,8 @@ mod tests {
             .into_iter()
             .map(|day| (day.day.to_string(), day.kept_bytes, day.freed_bytes))
             .collect();
-        let wanted = [("2026-11-22", 50, 1), ("2026-11-23", 112, 15)];
+        // Of the 99 that were due only what was confirmed is gone.
+        let wanted = [("2026-11-22", 148, 1), ("2026-11-23", 303, 15)];
         assert_eq!(days, wanted.map(|(day, kept, freed)| (day.to_owned(), kept, freed)));
     }
 }

@@ -22,7 +22,7 @@ use std::fmt::Write as _;
 use sha2::{Digest, Sha256};
 
 use self::html::{text, time};
-use crate::status::Status;
+use crate::status::{Alert, Status};
 
 const STYLE: &str = include_str!("page/style.css");
 /// What is asked for.
@@ -58,7 +58,7 @@ impl View {
 /// A page.
 pub fn render(status: &Status, view: &View) -> String {
     let mut out = String::with_capacity(64 * 1024);
-    let cards = alerts::cards(status);
+    let cards = crate::status::alerts(status);
     let state = summary::Summary::of(status, cards.len());
     let _ = write!(
         out,
@@ -79,7 +79,7 @@ pub fn render(status: &Status, view: &View) -> String {
     out
 }
 
-fn overview(out: &mut String, status: &Status, (state, cards): (&summary::Summary, &[alerts::Card]), from: usize) {
+fn overview(out: &mut String, status: &Status, (state, cards): (&summary::Summary, &[Alert]), from: usize) {
     out.push_str(
         "<header class=\"top\"><h1>rds-retentiond</h1><nav aria-label=\"On this page\"><a href=\"#policies\">Policies</a>\
          <a href=\"#storage\">Storage</a><a href=\"#holds\">Holds</a><a href=\"#instances\">Instances</a></nav></header><main>",
@@ -128,7 +128,7 @@ fn footer(out: &mut String, status: &Status) {
          <p>Version {}, running since {}. Configuration <code>{}</code> ({}), in force since {}.</p></footer>",
         status.at.format("%Y-%m-%d %H:%M:%S"),
         text(status.version),
-        time(status.started_at, status.at),
+        time(status.started_at.unwrap_or(status.at), status.at),
         text(&status.config.path.to_string_lossy()),
         text(sha256),
         time(status.config.loaded_at, status.at),

@@ -2,8 +2,11 @@
 //!
 //! [`Refusal`]'s own words name one instance by its id, for machines; these are for people.
 
+use serde::{Deserialize, Serialize};
+
 use super::Natural;
-use crate::retention::{InstanceId, Refusal};
+use crate::retention::report::PolicyReport;
+use crate::retention::{InstanceId, Refusal, RunReport};
 
 /// Instances that are named; the others are a number.
 const NAMED: usize = 8;
@@ -15,6 +18,40 @@ pub struct RefusalInWords<'a> {
     pub text: String,
     /// One of the refusals, for what lifts it ([`super::remedies::remedy`]).
     pub refusal: &'a Refusal,
+}
+
+/// What one limit held back, as the ledger keeps it and status shows it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RefusalRecord {
+    /// The limit's name.
+    pub limit: String,
+    /// In words; empty where only the limit is remembered.
+    #[serde(default)]
+    pub message: String,
+    /// What `approve --listing` takes, of a listing that shrank.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub listing: Option<String>,
+}
+
+/// Records that are kept of one policy's run.
+const MOST_RECORDS: usize = 20;
+
+/// What the guard held back of one policy in a run.
+pub fn records(report: &RunReport, policy: &PolicyReport) -> Vec<RefusalRecord> {
+    let said = by_limit(&policy.refusals, &|id| report.name_of(id).to_string());
+    let record = |RefusalInWords { text, refusal }: RefusalInWords<'_>| RefusalRecord {
+        limit: refusal.limit().to_owned(),
+        message: text,
+        listing: match refusal {
+            Refusal::Shrink { project, instance, .. } => Some(
+                instance
+                    .as_ref()
+                    .map_or_else(|| project.to_string(), ToString::to_string),
+            ),
+            _ => None,
+        },
+    };
+    said.into_iter().take(MOST_RECORDS).map(record).collect()
 }
 
 /// The refusals with those of one kind together, in the order in which each kind comes first. `name` gives an instance's name.

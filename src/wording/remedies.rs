@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::path::Path;
 
+use super::refusals::RefusalRecord;
 use super::sanitize::clean;
 use crate::retention::{FreezeSources, Refusal};
 
@@ -51,14 +52,15 @@ pub fn remedy(refusal: &Refusal, policy: &str, digest: Option<&str>, program: &s
     }
 }
 
-/// The same where only the limit's name is remembered; `None` where that does not say enough.
-pub fn remedy_of_limit(limit: &str, policy: &str, digest: Option<&str>, program: &str) -> Option<Remedy> {
-    match limit {
-        "max_deletions" | "max_percent" => Some(approve(policy, digest, program)),
-        "require_backup_within" => Some(make_a_backup()),
-        "clock" => Some(check_the_clock(program)),
-        "ledger" => Some(put_the_state_back()),
-        // Which instance it was, and where the freeze stood, is not remembered.
+/// The same of a refusal as it is remembered; `None` where that does not say enough.
+pub fn remedy_of_record(refusal: &RefusalRecord, policy: &str, digest: Option<&str>, program: &str) -> Option<Remedy> {
+    match (refusal.limit.as_str(), &refusal.listing) {
+        ("max_deletions" | "max_percent", _) => Some(approve(policy, digest, program)),
+        ("require_backup_within", _) => Some(make_a_backup()),
+        ("clock", _) => Some(check_the_clock(program)),
+        ("ledger", _) => Some(put_the_state_back()),
+        ("shrink", Some(target)) => Some(approve_listing(target, program)),
+        // A freeze that is in force is shown by itself; and older programs did not record whose listing it was.
         _ => None,
     }
 }

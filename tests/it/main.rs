@@ -51,6 +51,7 @@ mod signals;
 mod simulator;
 mod state;
 mod state_files;
+mod status;
 mod stopping;
 mod two_lists;
 mod under_way;

@@ -78,6 +78,16 @@ pub struct CheckArgs {
     pub format: Format,
 }
 
+/// `status`
+#[derive(Clone, Copy, Debug, Args)]
+#[command(after_help = "Examples:\n  rds-retentiond status\n  \
+                  rds-retentiond status --format json | jq -r '.problems[].message'")]
+pub struct StatusArgs {
+    /// How the result is written to stdout: `table` for people, or `json` for machines (the shape of `/api/v1/status`).
+    #[arg(long, value_enum, default_value_t = Format::Table, value_name = "FORMAT", hide_possible_values = true)]
+    pub format: Format,
+}
+
 /// How a report is shown: flags that `plan` and `apply` share.
 #[derive(Clone, Copy, Debug, Args)]
 pub struct ShowArgs {

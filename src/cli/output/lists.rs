@@ -60,7 +60,7 @@ pub fn holds(out: &mut dyn Write, holds: &[HoldEntry], theme: &Theme) -> io::Res
                 .into(),
         ]
     };
-    draw(out, theme, columns, holds, cells)?;
+    write_list(out, theme, 0, columns, holds, cells)?;
     let active = || holds.iter().filter(|entry| entry.active);
     let next = active().filter_map(|entry| entry.hold.until).min();
     let next = next.map_or_else(String::new, |until| {
@@ -118,7 +118,7 @@ pub fn history(out: &mut dyn Write, runs: &[HistoryEntry], theme: &Theme) -> io:
             clean(&run.run_id).into_owned().into(),
         ]
     };
-    draw(out, theme, columns, runs, cells)?;
+    write_list(out, theme, 0, columns, runs, cells)?;
     let results = RunResult::ALL.into_iter().filter_map(|result| {
         let of = runs.iter().filter(|run| run.result == Some(result)).count();
         (of > 0).then(|| format!("{} {}", number(of as u64), result.as_str()))
@@ -142,15 +142,16 @@ pub fn history(out: &mut dyn Write, runs: &[HistoryEntry], theme: &Theme) -> io:
     paragraph(out, theme, 0, 0, BOLD, &text)
 }
 
-/// Draws a small list: what is listed here fits into memory twice.
-fn draw<T>(
+/// Draws a small list behind so many blanks: what is listed here fits into memory twice.
+pub(super) fn write_list<T>(
     out: &mut dyn Write,
     theme: &Theme,
+    indent: usize,
     columns: Vec<Column>,
     entries: &[T],
     cells: impl Fn(&T) -> Vec<Cell<'static>>,
 ) -> io::Result<()> {
-    let mut grid = Grid::new(columns, 0);
+    let mut grid = Grid::new(columns, indent);
     let rows: Vec<Vec<Cell<'_>>> = entries.iter().map(cells).collect();
     for row in &rows {
         grid.measure(row);

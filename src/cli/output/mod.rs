@@ -21,6 +21,7 @@ pub mod progress;
 pub mod report;
 pub mod row_buffer;
 pub mod show_report;
+pub mod status;
 pub mod stdout;
 pub mod table;
 pub mod theme;

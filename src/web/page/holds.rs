@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::html::{clip, text, time};
-use super::layout::{END_OF_TABLE, MAX_ENTRIES, program, table};
+use super::layout::{END_OF_TABLE, MAX_ENTRIES, table};
 use crate::retention::{Hold, Zone};
 use crate::status::Status;
 use crate::wording::numbers::count;
@@ -83,7 +83,7 @@ fn draw_holds(out: &mut String, status: &Status) {
             out,
             "<p class=\"d\">and {} more: <code>{} holds</code></p>",
             count((holds.len() - MAX_ENTRIES) as u64, "hold"),
-            text(&program(status))
+            text(&status.program())
         );
     }
 }

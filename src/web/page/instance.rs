@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use super::backup_table::{draw_row, open_table};
 use super::html::{clip, text};
 use super::instances::{address, gather, pages, totals};
-use super::layout::{END_OF_TABLE, LONGEST_NAME, MAX_LENGTH, program};
+use super::layout::{END_OF_TABLE, LONGEST_NAME, MAX_LENGTH};
 use super::timeline::{self, Axis};
 use crate::status::Status;
 use crate::wording::remedies::shell_word;
@@ -35,7 +35,7 @@ pub(super) fn draw(out: &mut String, status: &Status, id: &str, from: usize) {
             text(clip(id, LONGEST_NAME)),
             text(&format!(
                 "{} plan --instance {}",
-                program(status),
+                status.program(),
                 shell_word(clip(id, LONGEST_NAME))
             )),
         );
@@ -75,6 +75,6 @@ pub(super) fn draw(out: &mut String, status: &Status, id: &str, from: usize) {
     let _ = write!(
         out,
         "<p class=\"d\">What happens to one, and what would change that:</p><pre>{}</pre></section></main>",
-        text(&format!("{} why BACKUP_ID", program(status)))
+        text(&format!("{} why BACKUP_ID", status.program()))
     );
 }

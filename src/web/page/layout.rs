@@ -2,20 +2,12 @@
 
 use std::fmt::Write as _;
 
-use crate::status::Status;
-use crate::wording::remedies;
-
 /// A longer name from the cloud is cut.
 pub(super) const LONGEST_NAME: usize = 120;
 /// No further instance or backup is added to a page that is this long; the next page has it.
 pub(super) const MAX_LENGTH: usize = 190 * 1024;
 /// Sections before the instances end with a number beyond this many entries, so that they leave room.
 pub(super) const MAX_ENTRIES: usize = 40;
-
-/// The program as commands on this page call it.
-pub(super) fn program(status: &Status) -> String {
-    remedies::program(&status.config.path)
-}
 
 /// A table that scrolls by itself on a narrow screen, also by keyboard. `class` frames it.
 pub(super) fn table(out: &mut String, class: &str, label: &str, columns: &[(&str, bool)]) {

@@ -27,7 +27,7 @@ pub(super) fn draw(out: &mut String, days: &[StorageDay]) {
     let height = |bytes: u64| (u128::from(bytes) * (ABOVE - 4)).div_ceil(scale);
     let _ = write!(
         out,
-        "<figure class=\"card fig\"><figcaption><span>Up: kept or in its grace after the day's last runs. Down: freed that day.</span>\
+        "<figure class=\"card fig\"><figcaption><span>Up: what is there after the day's last runs, also what waits, or is refused or frozen. Down: freed that day.</span>\
          <span class=\"key\"><span>{} kept</span><span>{} freed</span></span></figcaption>\
          <div class=\"plot\"><span class=\"y\">{}</span><svg class=\"days\" role=\"img\" viewBox=\"0 0 1000 {HEIGHT}\" preserveAspectRatio=\"none\" aria-label=\"Storage by day from {} to {}\">\
          <path class=\"a\" d=\"M0 4H1000M0 {ABOVE}H1000\"/>",
@@ -93,14 +93,20 @@ fn behind(out: &mut String, days: &[StorageDay]) {
         out,
         "",
         "Storage by day",
-        &[("Day (UTC)", false), ("Kept", true), ("Freed", true)],
+        &[
+            ("Day (UTC)", false),
+            ("Kept", true),
+            ("Held back", true),
+            ("Freed", true),
+        ],
     );
     for day in days.iter().rev() {
         let _ = write!(
             out,
-            "<tr><th scope=\"row\">{}<td class=\"n\">{}<td class=\"n\">{}",
+            "<tr><th scope=\"row\">{}<td class=\"n\">{}<td class=\"n\">{}<td class=\"n\">{}",
             day.day,
             size(day.kept_bytes),
+            size(day.held_back_bytes),
             size(day.freed_bytes)
         );
     }

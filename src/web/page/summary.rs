@@ -4,28 +4,15 @@ use std::fmt::Write as _;
 
 use super::holds::{LONGEST_REASON, SOON_DAYS, ends_soon};
 use super::html::{clip, text, time};
-use super::layout::program;
 use crate::retention::FreezeSources;
-use crate::status::{Counts, FreezeStatus, Status};
+use crate::retention::report::Tally;
+use crate::status::{Counts, FreezeStatus, Health, Status, health};
 use crate::wording::numbers::{count, number, size};
 use crate::wording::remedies::{Remedy, end_freeze};
 use crate::wording::times::distance;
 
 /// Freezes that are listed.
 const MOST_FREEZES: usize = 5;
-
-/// How things stand, the gravest first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Health {
-    /// Something needs an operator, or the daemon cannot do its work.
-    Bad,
-    /// Nothing is deleted because of a freeze.
-    Frozen,
-    /// Nothing is known yet.
-    New,
-    /// All is well.
-    Good,
-}
 
 /// The headline.
 pub(super) struct Summary {
@@ -37,21 +24,7 @@ pub(super) struct Summary {
 impl Summary {
     /// With the number of things that need a look.
     pub(super) fn of(status: &Status, waiting: usize) -> Self {
-        let (health, title) = if !status.ready {
-            (Health::Bad, "It cannot do its work".to_owned())
-        } else if waiting > 0 {
-            let needs = if waiting == 1 { "needs" } else { "need" };
-            (
-                Health::Bad,
-                format!("{} {needs} a look", count((waiting) as u64, "thing")),
-            )
-        } else if status.freeze.is_some() {
-            (Health::Frozen, "Frozen".to_owned())
-        } else if status.policies.iter().all(|policy| policy.last_run.is_none()) {
-            (Health::New, "No run yet".to_owned())
-        } else {
-            (Health::Good, "All is well".to_owned())
-        };
+        let (health, title) = health(status, waiting);
         Self { health, title }
     }
 
@@ -119,7 +92,7 @@ fn lines(status: &Status) -> Vec<String> {
             placed: id.iter().cloned().collect(),
             configured: place.clone(),
         };
-        lines.push(match end_freeze(&sources, &program(status)) {
+        lines.push(match end_freeze(&sources, &status.program()) {
             Remedy::Command(command) => format!("To end it: <code>{}</code>", text(&command)),
             Remedy::Words(words) => format!("To end it: {}", text(&words)),
         });
@@ -204,6 +177,11 @@ fn tiles(out: &mut String, status: &Status) {
         &number(sum(|it| it.wait)),
         &size(sum(|it| it.bytes.wait)),
     );
+    let runs = status.policies.iter().filter_map(|policy| policy.last_run.as_ref());
+    let held_back = runs.fold(Tally::default(), |sum, run| sum.and(run.held_back));
+    if held_back.count > 0 {
+        tile("Held back", &number(held_back.count), &size(held_back.bytes));
+    }
     let freed = status
         .storage
         .iter()

@@ -7,10 +7,10 @@ use std::sync::Arc;
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::*;
-use crate::retention::report::{Action, PolicyReport, Row, RunResult};
+use crate::retention::report::{Action, PolicyReport, Row, RunResult, SkipRecord};
 use crate::retention::{
     Backup, BackupKind, BackupStatus, Count, Databases, Engine, ExpireReason, Freeze, Hold, HoldTarget, Instance,
-    InstanceLife, KeepReason, KeepRule, KeptBy, Mode, Period, PolicyName, Refusal, RunReport, Series, Zone,
+    InstanceLife, KeepReason, KeepRule, KeptBy, Mode, Period, Refusal, RunReport, Series, Zone,
 };
 use crate::status::{ConfigStatus, FreezeStatus, LastRun, PolicyStatus, Problem, RefusalStatus};
 use crate::wording::remedies::{one_of_each, remedy};
@@ -101,7 +101,7 @@ fn status(instances: u32, backups: u32) -> Status {
     };
     Status {
         version: "0.0.0",
-        started_at: now() - TimeDelta::days(3),
+        started_at: Some(now() - TimeDelta::days(3)),
         at: now(),
         ready: true,
         problems: Vec::new(),
@@ -116,6 +116,7 @@ fn status(instances: u32, backups: u32) -> Status {
             running_since: None,
             last_run: Some(LastRun::of(&report, &report.policies[0])),
             last_success: Some(now()),
+            goes_next: None,
         }],
         holds: Vec::new(),
         freeze: None,
@@ -130,6 +131,7 @@ fn status(instances: u32, backups: u32) -> Status {
             .map(|day| crate::status::StorageDay {
                 day: chrono::NaiveDate::from_ymd_opt(2026, 11, 20 + day).unwrap(),
                 kept_bytes: u64::from(day) << 40,
+                held_back_bytes: 0,
                 freed_bytes: u64::from(day) << 38,
             })
             .collect(),
@@ -205,25 +207,25 @@ fn small_fleets_show_every_backup_with_its_rule() {
     assert_eq!(page.matches("<th scope=\"row\"><bdi>").count(), 9);
 }
 
-fn refused_with(digest: &str) -> RefusalStatus {
-    RefusalStatus {
-        limit: "max_deletions".to_owned(),
-        message: String::new(),
-        digest: Some(digest.to_owned()),
-    }
+/// The guard refused this in the last run of the policy.
+fn refuse(status: &mut Status, refusals: Vec<Refusal>, digest: &str) {
+    let mut report = RunReport::clone(&status.reports["production"]);
+    report.policies[0].refusals = refusals;
+    report.policies[0].digest = Some(digest.to_owned());
+    status.policies[0].last_run = Some(LastRun::of(&report, &report.policies[0]));
+    status.reports.insert("production".into(), Arc::new(report));
 }
 
 #[test]
 fn a_refusal_comes_with_the_command_that_lifts_it() {
     let mut status = status(1, 9);
     assert!(first(&status).contains("All is well"));
-    let mut report = RunReport::clone(&status.reports["production"]);
-    report.policies[0]
-        .refusals
-        .push(Refusal::MaxDeletions { planned: 9, limit: 8 });
-    status.reports.insert("production".into(), Arc::new(report));
+    refuse(
+        &mut status,
+        vec![Refusal::MaxDeletions { planned: 9, limit: 8 }],
+        "c0ffee",
+    );
     status.config.path = "/tmp/my config.yaml".into();
-    status.policies[0].last_run.as_mut().unwrap().refusal = Some(refused_with("c0ffee"));
     let page = first(&status);
     assert!(page.contains("<h2 id=\"state\">1 thing needs a look</h2>"), "{page}");
     assert!(
@@ -231,10 +233,8 @@ fn a_refusal_comes_with_the_command_that_lifts_it() {
             "<pre>rds-retentiond --config &#39;/tmp/my config.yaml&#39; approve production --plan c0ffee</pre>"
         )
     );
-    // After a restart only the limit is remembered; the command is said all the same.
+    // After a restart there is no report; the command is said all the same.
     status.reports.clear();
-    let last = status.policies[0].last_run.as_mut().unwrap();
-    last.refusal = Some(refused_with("c0ffee"));
     let page = first(&status);
     assert!(
         page.contains("1 thing needs a look") && page.contains("approve production --plan c0ffee</pre>"),
@@ -245,36 +245,32 @@ fn a_refusal_comes_with_the_command_that_lifts_it() {
 #[test]
 fn a_hundred_instances_over_max_percent_are_one_thing_with_one_command() {
     let mut status = status(1, 9);
-    status.policies[0].last_run.as_mut().unwrap().refusal = Some(refused_with("c0ffee"));
-    let mut report = RunReport::clone(&status.reports["production"]);
-    for nth in 0..100 {
-        let refusal = Refusal::MaxPercent {
-            instance: format!("{nth}in04").into(),
-            planned: 9,
-            of: 10,
-            percent: 50,
-        };
-        // The same is listed as an instance left alone.
-        status.problems.push(Problem {
-            about: "instance",
-            policy: None,
-            message: format!("prod {nth}in04: max_percent: {refusal}"),
-        });
-        report.policies[0].refusals.push(refusal);
-    }
-    status.problems.push(Problem {
-        about: "instance",
-        policy: None,
-        message: "prod 7in04: listing: total_count does not agree".to_owned(),
-    });
-    status.reports.insert("production".into(), Arc::new(report));
+    let over = |nth: usize| Refusal::MaxPercent {
+        instance: format!("{nth}in04").into(),
+        planned: 9,
+        of: 10,
+        percent: 50,
+    };
+    refuse(&mut status, (0..100).map(over).collect(), "c0ffee");
+    let skip = |id: &str, reason: &str| SkipRecord {
+        project: "prod".into(),
+        instance_id: Some(id.into()),
+        instance_name: None,
+        reason: reason.to_owned(),
+        message: "total_count does not agree".to_owned(),
+    };
+    // The same is listed as an instance left alone.
+    status.skipped = vec![skip("3in04", "max_percent"), skip("7in04", "listing")];
     let page = first(&status);
     assert!(
-        page.contains("2 things need a look") && page.contains("and 92 more"),
+        page.contains("2 things need a look") && page.contains("100 instances are left alone: 0in04 (9 of 10)"),
         "{page}"
     );
     assert_eq!(page.matches("approve production --plan c0ffee</pre>").count(), 1);
-    assert!(page.contains("<h3>Left alone</h3><p>prod 7in04: listing"), "{page}");
+    assert!(
+        page.contains("<h3>Left alone</h3><p>instance 7in04 (prod): listing"),
+        "{page}"
+    );
 }
 
 #[test]
@@ -312,6 +308,7 @@ fn the_headline_tells_the_four_moods_apart() {
     status.policies[0].last_run.as_mut().unwrap().refusal = Some(RefusalStatus {
         limit: "freeze".to_owned(),
         message: "frozen".to_owned(),
+        waits: false,
         digest: None,
     });
     status.problems.push(Problem {
@@ -361,14 +358,7 @@ fn each_refusal_is_shown_with_the_remedy_that_the_terminal_shows() {
             assert_eq!(first(&status).contains("thaw"), !sources.placed.is_empty());
             continue;
         }
-        let mut report = RunReport::clone(&status.reports[&PolicyName::from("production")]);
-        report.policies[0].refusals = vec![refusal.clone()];
-        status.reports.insert("production".into(), Arc::new(report));
-        status.policies[0].last_run.as_mut().unwrap().refusal = Some(RefusalStatus {
-            limit: refusal.limit().to_owned(),
-            message: refusal.to_string(),
-            digest: Some("c0ffee".to_owned()),
-        });
+        refuse(&mut status, vec![refusal], "c0ffee");
         let page = first(&status);
         assert!(page.contains(&text(&wanted.to_string())), "{wanted}: {page}");
     }

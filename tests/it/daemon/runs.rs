@@ -229,7 +229,7 @@ async fn an_approved_plan_waits_no_more_also_after_a_reload_and_a_restart() {
     .await;
     assert_eq!(
         daemon.status().await["problems"][0]["message"],
-        "max_deletions: its last run was refused"
+        "max_deletions: its last run was refused; its plan has been approved since"
     );
     lab.configure(&refused(", jitter: 1min"));
     daemon.says("configuration reloaded").await;

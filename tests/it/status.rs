@@ -1,0 +1,130 @@
+//! `status`: what the page says, in the terminal, from configuration and ledger alone.
+
+use chrono::TimeDelta;
+use rds_retentiond::status;
+use serde_json::Value;
+
+use super::world::{KEEP_3, World, ids};
+
+const REFUSED: &str = "
+  - name: p
+    mode: enforce
+    grace: 0s
+    keep: {last: 3}
+";
+
+#[tokio::test]
+async fn status_names_what_needs_a_look_with_the_command_that_helps() {
+    let world = World::new(&[20, 20, 4]).await;
+    world.policies(REFUSED);
+    let new = world.run(&["status"]).await.exits(0).stdout;
+    assert!(new.starts_with("No run yet"), "{new}");
+    assert!(!world.state().exists(), "status makes no state");
+    world.run(&["apply"]).await.exits(3);
+    let calls = world.simulator.calls().len();
+    let table = world.run(&["status"]).await.exits(0).stdout;
+    assert_eq!(world.simulator.calls().len(), calls, "the network is not asked");
+    for part in [
+        "1 thing needs a look",
+        "Refused by max_percent, policy p",
+        "2 instances are left alone: mssql-1 (17 of 20), mssql-2 (17 of 20)",
+        "refused: max_percent",
+        "34 (34.0 GiB) expired and held back by the guard or a freeze",
+    ] {
+        assert!(table.contains(part), "no `{part}` in:\n{table}");
+    }
+    let json = world.run(&["status", "--format", "json"]).await.exits(0).json();
+    assert!(json["started_at"].is_null() && json["policies"][0]["last_run"]["refusals"][0]["limit"] == "max_percent");
+    let day = &json["storage"][0];
+    assert_eq!(day["kept_bytes"], 43_u64 << 30, "{json}");
+    assert_eq!(day["held_back_bytes"], 34_u64 << 30, "{json}");
+    // The command that it prints is the one that helps; and then what was approved is deleted.
+    let command = table
+        .lines()
+        .find_map(|line| line.trim().split_once(" approve "))
+        .unwrap()
+        .1;
+    let args: Vec<&str> = std::iter::once("approve").chain(command.split(' ')).collect();
+    world.run(&args).await.exits(0);
+    let table = world.run(&["status"]).await.exits(0).stdout;
+    assert!(!table.contains(" approve "), "an approved plan waits no more: {table}");
+    world.run(&["apply"]).await.exits(0);
+    let gone = [ids(1, 3..20), ids(2, 3..20), ids(3, 3..4)];
+    world.deleted_exactly(&gone.into_iter().flatten().collect());
+    let table = world.run(&["status"]).await.exits(0).stdout;
+    assert!(table.starts_with("All is well"), "{table}");
+    assert!(table.contains("35.0 GiB freed since"), "{table}");
+}
+
+#[tokio::test]
+async fn status_says_what_goes_next_and_which_run_did_not_begin() {
+    let world = World::new(&[20]).await;
+    world.policies(
+        "
+  - name: p
+    mode: enforce
+    schedule: \"0 3 * * *\"
+    grace: 24h
+    keep: {last: 3}
+    limits: {max_percent: 100}
+",
+    );
+    world.run(&["apply"]).await.exits(0);
+    let (config, now) = (world.config(), rds_retentiond::clock::now());
+    let at = |days: i64| status::at_rest(&config, "host", now + TimeDelta::days(days)).unwrap();
+    let next = |status: &status::Status| {
+        let next = status.policies[0].goes_next.unwrap();
+        (next.due, next.later)
+    };
+    // The next run is within a day, that of tomorrow later than the grace period's end.
+    let today = at(0);
+    assert_eq!((next(&today), status::alerts(&today).len()), ((0, 17), 0));
+    let late = at(2);
+    assert_eq!(next(&late), (17, 0));
+    let alerts = status::alerts(&late);
+    assert!(
+        alerts.len() == 1 && alerts[0].lines[0].contains("is the daemon running?"),
+        "{alerts:?}"
+    );
+    let table = world.run(&["status"]).await.exits(0).stdout;
+    assert!(
+        table.contains("17 backups in the grace period, the first until"),
+        "{table}"
+    );
+    // The honest twin: without the grace period they go.
+    world.policies(KEEP_3);
+    world.run(&["apply"]).await.exits(0);
+    world.deleted_exactly(&ids(1, 3..20));
+}
+
+#[tokio::test]
+async fn status_works_beside_a_configuration_with_errors() {
+    let world = World::new(&[5]).await;
+    world.run(&["apply"]).await.exits(0);
+    world
+        .run(&["hold", "--name", "nightly-1", "--reason", "case 4711"])
+        .await
+        .exits(0);
+    world.run(&["freeze", "--reason", "audit"]).await.exits(0);
+    world.policies("\n  - name: p\n    mode: enforce\n    keep: {lsat: 3}\n");
+    let table = world.run(&["status"]).await.exits(0).stdout;
+    for part in [
+        "1 thing needs a look",
+        "Configuration",
+        "lsat",
+        " check\n",
+        "Frozen: nothing is deleted",
+        "f1: audit",
+        " thaw f1\n",
+        "case 4711",
+        "success",
+    ] {
+        assert!(table.contains(part), "no `{part}` in:\n{table}");
+    }
+    let json: Value = world.run(&["status", "--format", "json"]).await.exits(0).json();
+    assert_eq!(json["config"]["last_reload_ok"], false);
+    assert_eq!(json["freeze"]["reason"], "audit");
+    // Where the state's place cannot be read there is nothing to show.
+    std::fs::write(world.config_file(), "version: 1\nstate_dir: {\n").unwrap();
+    world.run(&["status"]).await.exits(78);
+}
