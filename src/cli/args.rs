@@ -264,8 +264,12 @@ pub enum Command {
                   with --all. A freeze in the configuration is ended there."
     )]
     Thaw(ThawArgs),
-    /// List past runs.
-    #[command(long_about = "List past runs from the ledger, the latest first.")]
+    /// List past runs, show one, or list what people did.
+    #[command(
+        long_about = "List past runs from the ledger, the latest first; with a run's id that run, what the guard said, what it left alone, \
+                  and each deletion with its evidence; with --events who held, released, froze, thawed or approved what, when \
+                  and why."
+    )]
     History(HistoryArgs),
     /// Check or export the ledger.
     #[command(

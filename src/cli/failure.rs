@@ -138,6 +138,8 @@ impl From<operations::Error> for Failure {
             | Error::SeveralBackups { .. }
             | Error::NeverSeen { .. }
             | Error::EndsInThePast { .. }
+            | Error::NoSuchRun(_)
+            | Error::SeveralRuns(_)
             | Error::NoSuchListing(_) => exit::USAGE,
         };
         Self::of(code, &error)

@@ -1,27 +1,44 @@
 //! `history` and `audit`: what the ledger says about the past. Read only.
 
+use std::collections::BTreeMap;
 use std::io::{ErrorKind, Write};
 
 use super::args::{AuditArgs, AuditWhat, Format, Global, HistoryArgs};
 use super::failure::{CommandResult, Failure};
-use super::output::lists;
 use super::output::stdout::{Out, finish};
+use super::output::{history as output, json, lists};
 use super::{context, exit};
 use crate::ledger::{Fault, Verification};
-use crate::operations::{Error, history as operation};
+use crate::operations::{Error, history as operation, past_run};
 use crate::retention::PolicyName;
+use crate::wording::times::common_zone;
 
 pub(super) fn history(args: &HistoryArgs, global: &Global) -> CommandResult {
     let config = context::configuration(global)?;
-    let policy = args.policy.as_deref().map(PolicyName::from);
-    let entries = operation::history(&config, policy, args.limit, crate::clock::now())?;
     let mut out = Out::of(args.format, global.color);
+    let (now, theme) = (crate::clock::now(), out.theme(global));
+    let zone = common_zone(config.policies.iter().map(|entry| entry.policy.zone));
+    if let Some(run) = &args.run {
+        let run = past_run::past_run(&config, run, now)?;
+        let written = match args.format {
+            Format::Json => json::write(&mut out, &run),
+            Format::Table => output::run(&mut out, &run, zone, &theme),
+        };
+        return finish(out, written, exit::DONE);
+    }
+    if args.events {
+        let events = operation::events(&config, args.limit, now)?;
+        let written = match args.format {
+            Format::Json => json::write(&mut out, &BTreeMap::from([("events", &events)])),
+            Format::Table => output::events(&mut out, &events, zone, &theme),
+        };
+        return finish(out, written, exit::DONE);
+    }
+    let policy = args.policy.as_deref().map(PolicyName::from);
+    let entries = operation::history(&config, policy, args.limit, now)?;
     let written = match args.format {
         Format::Json => lists::write_history(&mut out, &entries),
-        Format::Table => {
-            let theme = out.theme(global);
-            lists::history(&mut out, &entries, &theme)
-        }
+        Format::Table => lists::history(&mut out, &entries, &theme),
     };
     finish(out, written, exit::DONE)
 }

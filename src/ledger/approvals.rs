@@ -63,11 +63,11 @@ pub(super) struct ApproveBody {
     pub(super) policy: PolicyName,
     pub(super) backups: Vec<BackupId>,
     pub(super) until: DateTime<Utc>,
-    by: String,
+    pub(super) by: String,
     #[serde(skip_serializing_if = "Option::is_none", default)]
-    digest: Option<String>,
+    pub(super) digest: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none", default)]
-    reason: Option<String>,
+    pub(super) reason: Option<String>,
 }
 
 /// Every approved id with the end of its approval, in microseconds as the table keeps it.

@@ -169,6 +169,26 @@ impl Ledger {
         Ok(last)
     }
 
+    /// Every deletion that a run requested, oldest first; from the chain's rows.
+    pub fn deletions_of_run(&self, run: &str) -> Result<Vec<PastDeletion>, Error> {
+        self.read(|tx| {
+            let pieces = Chunks::default();
+            let requests: Vec<i64> = tx.all("SELECT seq FROM request WHERE run = ?1 ORDER BY seq", [run], |row| {
+                row.get(0)
+            })?;
+            let mut deletions = Vec::new();
+            for seq in requests {
+                let request = PastRequest::load(tx, &pieces, seq)?;
+                let (answered_at, body) = request.answer(tx, &pieces)?;
+                for (place, item) in request.intent.items.iter().enumerate() {
+                    let answer = PastAnswer::of(&item.backup, answered_at, body.as_ref());
+                    deletions.push(past(tx, &pieces, &request, place, answer)?);
+                }
+            }
+            Ok(deletions)
+        })
+    }
+
     /// Every deletion of this backup that was requested, oldest first; from the chain's rows.
     pub fn backup_history(&self, backup: &BackupId) -> Result<Vec<PastDeletion>, Error> {
         self.read(|tx| {
@@ -176,31 +196,10 @@ impl Ledger {
             let mut history = Vec::new();
             for seq in archive::intents_of(tx, backup)? {
                 let request = PastRequest::load(tx, &pieces, seq)?;
-                let answer = match request.answer {
-                    Some(answer) => Some(chain::row(tx, &pieces, answer)?),
-                    None => None,
-                };
-                // What was withdrawn has no answer.
-                let answer = answer.filter(|row| row.kind == Kind::Outcome.as_str());
-                let answer = match answer {
-                    Some(row) => Some((read_time(&row.at)?, serde_json::from_str::<OutcomeBody>(&row.body)?)),
-                    None => None,
-                };
+                let (answered_at, body) = request.answer(tx, &pieces)?;
                 let place = request.intent.items.iter().position(|item| item.backup == *backup);
                 let place = place.ok_or_else(|| Error::corrupt(format!("row {seq} does not name {backup}")))?;
-                let outcome = answer.as_ref().and_then(|(_, body)| {
-                    let mut outcomes = body.outcomes.iter();
-                    outcomes
-                        .find(|found| found.backup == *backup)
-                        .map(|found| found.outcome.clone())
-                });
-                let answered_at = answer.as_ref().map(|(at, _)| *at);
-                let request_id = answer.and_then(|(_, body)| body.api_request_id);
-                let answer = PastAnswer {
-                    request_id,
-                    answered_at,
-                    outcome,
-                };
+                let answer = PastAnswer::of(backup, answered_at, body.as_ref());
                 history.push(past(tx, &pieces, &request, place, answer)?);
             }
             Ok(history)
@@ -229,12 +228,36 @@ impl PastRequest {
             states: request_state::states_of(tx, seq)?.unwrap_or_default(),
         })
     }
+
+    /// What was answered, and when; what was withdrawn has no answer.
+    fn answer(&self, tx: &Tx<'_>, pieces: &Chunks) -> Result<(Option<DateTime<Utc>>, Option<OutcomeBody>), Error> {
+        let Some(seq) = self.answer else {
+            return Ok((None, None));
+        };
+        let row = chain::row(tx, pieces, seq)?;
+        if row.kind != Kind::Outcome.as_str() {
+            return Ok((None, None));
+        }
+        Ok((Some(read_time(&row.at)?), serde_json::from_str(&row.body)?))
+    }
 }
 
 struct PastAnswer {
     request_id: Option<String>,
     answered_at: Option<DateTime<Utc>>,
     outcome: Option<Outcome>,
+}
+
+impl PastAnswer {
+    /// What an answer says of one backup.
+    fn of(backup: &BackupId, answered_at: Option<DateTime<Utc>>, body: Option<&OutcomeBody>) -> Self {
+        let outcome = body.and_then(|body| body.outcomes.iter().find(|found| found.backup == *backup));
+        Self {
+            request_id: body.and_then(|body| body.api_request_id.clone()),
+            answered_at,
+            outcome: outcome.map(|found| found.outcome.clone()),
+        }
+    }
 }
 
 /// The deletion of the id at one place of a request.

@@ -71,15 +71,15 @@ pub enum Thaw<'a> {
 pub(super) struct HoldBody {
     pub(super) number: i64,
     pub(super) hold: Hold,
-    by: String,
+    pub(super) by: String,
 }
 
 #[derive(Serialize, Deserialize)]
 pub(super) struct ReleaseBody {
     pub(super) number: i64,
-    by: String,
+    pub(super) by: String,
     #[serde(skip_serializing_if = "Option::is_none", default)]
-    reason: Option<String>,
+    pub(super) reason: Option<String>,
 }
 
 /// Rows of format 3 and older have no number: there was one freeze, and a new one replaced it.
@@ -88,19 +88,19 @@ pub(super) struct FreezeBody {
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub(super) number: Option<i64>,
     pub(super) freeze: Freeze,
-    by: String,
+    pub(super) by: String,
 }
 
 #[derive(Serialize, Deserialize)]
 pub(super) struct ThawBody {
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub(super) number: Option<i64>,
-    by: String,
+    pub(super) by: String,
     #[serde(skip_serializing_if = "Option::is_none", default)]
-    reason: Option<String>,
+    pub(super) reason: Option<String>,
 }
 
-fn id_of(number: i64) -> String {
+pub(super) fn id_of(number: i64) -> String {
     format!("h{number}")
 }
 

@@ -66,9 +66,9 @@ pub(super) struct ApproveListingBody {
     /// Of older formats, which approved whatever the next listing says.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     until: Option<DateTime<Utc>>,
-    by: String,
+    pub(super) by: String,
     #[serde(skip_serializing_if = "Option::is_none", default)]
-    reason: Option<String>,
+    pub(super) reason: Option<String>,
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub(super) accepts: Vec<ListingDoubt>,
 }

@@ -268,6 +268,23 @@ impl Ledger {
         })
     }
 
+    /// The runs whose ids begin so, at most two: more would tell no more.
+    pub fn run_ids(&self, start: &str) -> Result<Vec<String>, Error> {
+        let is_plain = |c: char| c.is_ascii_alphanumeric() || c == '-';
+        if start.is_empty() || !start.chars().all(is_plain) {
+            return Ok(Vec::new());
+        }
+        self.read(|tx| {
+            let sql = "SELECT id FROM run WHERE id LIKE ?1 ORDER BY id LIMIT 2";
+            tx.all(sql, [format!("{start}%")], |row| row.get(0))
+        })
+    }
+
+    /// One run, by policy.
+    pub fn run(&self, id: &str) -> Result<Vec<RunRow>, Error> {
+        self.read(|tx| select(tx, "p.run = ?1 ORDER BY p.policy", [id]))
+    }
+
     /// Of each policy that ever finished a run: its last ones. For gauges after a start. A run dated ahead of now was made under
     /// a wrong clock, and is not the last one until that time comes.
     pub fn last_runs(&self, now: DateTime<Utc>) -> Result<BTreeMap<PolicyName, LastRuns>, Error> {

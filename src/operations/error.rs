@@ -81,6 +81,12 @@ pub enum Error {
         clean(.0)
     )]
     NothingInDoubt(String),
+    /// No run has this id.
+    #[error("no run has the id {}, or one that begins so; `history` lists them", clean(.0))]
+    NoSuchRun(String),
+    /// What was typed may mean several runs.
+    #[error("several runs have an id that begins with {}; type more of it, as `history` shows it", clean(.0))]
+    SeveralRuns(String),
     /// Neither an instance that a run has seen nor a project.
     #[error("no run has ever seen an instance {0}, and no project has that name; check the id in `plan`")]
     NoSuchListing(String),

@@ -9,7 +9,7 @@ use serde::{Serialize, Serializer};
 
 use super::error::Error;
 use crate::config::Config;
-use crate::ledger::{Access, DeletionState, Ledger, RunFilter, RunRow, Verification};
+use crate::ledger::{Access, DeletionState, Ledger, OperatorEvent, RunFilter, RunRow, Verification};
 use crate::retention::report::{RunResult, Sent, Summary};
 use crate::retention::view::{SummaryView, stamp, stamp_or_null};
 use crate::retention::{Mode, PolicyName};
@@ -50,7 +50,7 @@ fn summary<S: Serializer>(summary: &Option<Summary>, serializer: S) -> Result<S:
     summary.map(SummaryView::from).serialize(serializer)
 }
 
-fn open(config: &Config, now: DateTime<Utc>) -> Result<Ledger, Error> {
+pub(super) fn open(config: &Config, now: DateTime<Utc>) -> Result<Ledger, Error> {
     Ok(Ledger::open(run::state_of(config), Access::ReadOnly, now)?)
 }
 
@@ -75,7 +75,7 @@ pub fn history(
     Ok(entries)
 }
 
-fn entry(row: RunRow, ledger: &Ledger) -> Result<HistoryEntry, Error> {
+pub(super) fn entry(row: RunRow, ledger: &Ledger) -> Result<HistoryEntry, Error> {
     let is_killed = row.is_killed();
     let is_open = row.finished_at.is_none();
     // Such a run wrote down no numbers: its requests are in the ledger.
@@ -145,6 +145,11 @@ fn refused_by(limits: &[String]) -> Option<String> {
     };
     let names: Vec<String> = times.into_iter().map(name).collect();
     (!names.is_empty()).then(|| format!("refused by {}", names.join(", ")))
+}
+
+/// What people did, the newest first.
+pub fn events(config: &Config, limit: u32, now: DateTime<Utc>) -> Result<Vec<OperatorEvent>, Error> {
+    Ok(open(config, now)?.operator_events(limit)?)
 }
 
 /// Checks the hash chain, and with a head that a run logged that nothing after it is missing; what was found, and where.

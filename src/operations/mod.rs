@@ -14,6 +14,7 @@ pub mod forecast;
 pub mod history;
 pub mod inventory;
 pub mod operator;
+pub mod past_run;
 pub mod plan;
 pub mod policy_test;
 pub mod source;

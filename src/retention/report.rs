@@ -271,6 +271,8 @@ pub struct PolicyReport {
     pub summary: Summary,
     /// The same by instance; instances without a backup in its scope are left out.
     pub instances: Vec<InstanceSummary>,
+    /// Backups that no policy has in scope, by project, on instances of which this is the first policy.
+    pub unselected: BTreeMap<ProjectName, u64>,
     /// Its keep rules, to say of an expired backup what it lacks.
     pub rules: Vec<KeepRule>,
     /// Its decisions, where they were asked for.
@@ -332,6 +334,7 @@ impl PolicyReport {
             digest: None,
             summary: Summary::default(),
             instances: Vec::new(),
+            unselected: BTreeMap::new(),
             rules: Vec::new(),
             rows: Vec::new(),
             sent: BTreeMap::new(),

@@ -524,6 +524,9 @@ fn summary_of(report: &RunReport, policy: &PolicyReport, is_interrupted: bool) -
         "instances": report.instances,
         "calls": report.calls,
     });
+    if !policy.unselected.is_empty() {
+        summary["unselected"] = serde_json::json!(policy.unselected);
+    }
     if policy.held_back.count > 0 {
         summary["held_back"] = serde_json::json!(policy.held_back);
     }

@@ -2,7 +2,7 @@
 //!
 //! Pure, although it lives on floor 2: it is the seam between the decision (floor 0) and what the ledger remembers.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
@@ -13,8 +13,8 @@ use crate::retention::plan::InstanceDue;
 use crate::retention::policy::Knowledge;
 use crate::retention::report::{Action, InstanceSummary, PolicyReport, Restart, Row, RunResult, Summary};
 use crate::retention::{
-    Backup, BackupId, Candidate, Decision, ExpireReason, Hold, Instance, InstanceId, Mode, Plan, Policy, Verdict,
-    decide,
+    Backup, BackupId, Candidate, Decision, ExpireReason, Hold, Instance, InstanceId, Mode, Plan, Policy, ProjectName,
+    Verdict, decide,
 };
 
 /// Since when which backups have been expired under a policy.
@@ -96,6 +96,7 @@ impl PolicyRuns {
     ) -> Vec<(usize, InstanceDue)> {
         let policies: Vec<Arc<Policy>> = claiming.iter().map(|place| Arc::clone(&self.all[*place])).collect();
         let decided = decide(instance, backups, &self.holds, &policies, self.now);
+        self.count_unselected(instance, backups.len(), claiming, &decided);
         let mut due = Vec::new();
         for (place, decisions) in claiming.iter().zip(decided) {
             if let Some(nth) = self.running.iter().position(|running| running == place) {
@@ -109,6 +110,18 @@ impl PolicyRuns {
             }
         }
         due
+    }
+
+    /// Counts the backups that no policy has in scope, with the first policy that claims their instance: each policy runs at its own
+    /// time, and so each instance is counted once.
+    fn count_unselected(&mut self, instance: &Instance, backups: usize, claiming: &[usize], decided: &[Vec<Decision>]) {
+        let first = claiming.first();
+        let Some(nth) = self.running.iter().position(|running| Some(running) == first) else {
+            return;
+        };
+        let selected: HashSet<usize> = decided.iter().flatten().map(|decision| decision.backup).collect();
+        let of = self.open[nth].unselected.entry(instance.project.clone()).or_default();
+        *of += backups.saturating_sub(selected.len()) as u64;
     }
 
     /// Adds what is due on one instance to the plan that the guard will see.
@@ -151,6 +164,7 @@ pub(super) struct PolicyRun {
     is_large: bool,
     summary: Summary,
     instances: Vec<InstanceSummary>,
+    unselected: BTreeMap<ProjectName, u64>,
     rows: Vec<Row>,
     plan: Plan,
     /// Of a dry-run policy: the plan as if it were enforced and every grace period were over.
@@ -190,6 +204,7 @@ impl PolicyRun {
             is_large: false,
             summary: Summary::default(),
             instances: Vec::new(),
+            unselected: BTreeMap::new(),
             rows: Vec::new(),
             plan,
             if_enforced,
@@ -399,6 +414,7 @@ impl PolicyRun {
         let report = PolicyReport {
             summary: self.summary,
             instances: self.instances,
+            unselected: self.unselected,
             rules: self.policy.keep.rules().to_vec(),
             rows: self.rows,
             restarted: self.restarted,

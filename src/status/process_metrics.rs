@@ -105,6 +105,16 @@ impl PastRuns {
                 finished_at: last.finished.finished_at?,
                 last_success_at: last.success.as_ref().and_then(|run| run.finished_at),
                 summary: last.read.as_ref().and_then(|run| part(run, "summary")),
+                held_back: last
+                    .read
+                    .as_ref()
+                    .and_then(|run| part(run, "held_back"))
+                    .unwrap_or_default(),
+                unselected: last
+                    .read
+                    .as_ref()
+                    .and_then(|run| part(run, "unselected"))
+                    .unwrap_or_default(),
             })
         };
         let runs: Vec<LastRun> = self

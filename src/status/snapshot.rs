@@ -317,7 +317,7 @@ impl LastRun {
     /// From what the ledger remembers; `None` for a run that did not finish.
     pub fn remembered(row: RunRow) -> Option<Self> {
         let numbers = row.summary.unwrap_or_default();
-        let refusals = remembered_refusals(&numbers);
+        let refusals = refusals::remembered(&numbers);
         let has_read = RunResult::ALL
             .into_iter()
             .any(|result| result.has_read() && row.result.as_deref() == Some(result.as_str()));
@@ -342,21 +342,6 @@ impl LastRun {
             skipped: serde_json::from_value(numbers["skipped"].clone()).unwrap_or_default(),
         })
     }
-}
-
-/// Runs of older programs left no more than the limits.
-fn remembered_refusals(numbers: &serde_json::Value) -> Vec<RefusalRecord> {
-    let records: Option<Vec<RefusalRecord>> = serde_json::from_value(numbers["refusals"].clone()).ok();
-    records.unwrap_or_else(|| {
-        let mut limits: Vec<String> = serde_json::from_value(numbers["refused"].clone()).unwrap_or_default();
-        limits.dedup();
-        let record = |limit: String| RefusalRecord {
-            message: format!("refused by {limit}; the next run says more"),
-            limit,
-            listing: None,
-        };
-        limits.into_iter().map(record).collect()
-    })
 }
 
 #[cfg(test)]

@@ -18,6 +18,8 @@ pub(super) struct KnownLabels {
     pub(super) codes: BTreeSet<String>,
     /// What the last list of each project's instances said; a run asks only the projects of its policies.
     pub(super) instances: BTreeMap<ProjectName, InstanceCounts>,
+    /// Backups that no policy has in scope, as the last run of each policy counted its part of them.
+    pub(super) unselected: BTreeMap<PolicyName, BTreeMap<ProjectName, u64>>,
 }
 
 /// The label for an error code: itself while there is room, else `other`.

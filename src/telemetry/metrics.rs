@@ -31,6 +31,10 @@ pub struct LastRun {
     pub last_success_at: Option<DateTime<Utc>>,
     /// Its decisions in numbers; `None` when the run could not read the world.
     pub summary: Option<Summary>,
+    /// Due, and held back by the guard or a freeze.
+    pub held_back: Tally,
+    /// Backups that no policy has in scope, by project, as far as this policy counts them.
+    pub unselected: BTreeMap<ProjectName, u64>,
 }
 
 /// All metrics of the process. A clone is another handle on the same numbers.
@@ -86,17 +90,22 @@ impl Metrics {
     ) {
         let mut known = self.known();
         let f = &self.families;
-        for run in runs.iter().filter(|run| known.policies.contains_key(&run.policy)) {
+        for run in runs {
+            if !known.policies.contains_key(&run.policy) {
+                continue;
+            }
             let policy = run.policy.as_str();
             f.last_run.with_label_values(&[policy]).set(seconds(run.finished_at));
             if let Some(at) = run.last_success_at {
                 f.last_success.with_label_values(&[policy]).set(seconds(at));
             }
             if let Some(summary) = run.summary {
-                self.show_summary(policy, summary);
+                self.show_summary(policy, summary, run.held_back);
+                known.unselected.insert(run.policy.clone(), run.unselected.clone());
             }
         }
         self.show_instances(&mut known, instances);
+        self.show_unselected(&known);
         self.show_unconfirmed(&known, unconfirmed);
     }
 
@@ -114,8 +123,14 @@ impl Metrics {
                 self.observe_policy(report, policy, took);
                 self.observe_sent(&mut known, policy);
                 self.observe_refusals(&known, report, policy);
+                if policy.has_read() {
+                    known
+                        .unselected
+                        .insert(policy.policy.clone(), policy.unselected.clone());
+                }
             }
         }
+        self.show_unselected(&known);
         self.show_instances(&mut known, report.instances.clone());
         self.show_unconfirmed(&known, &report.unconfirmed);
         drop(known);
@@ -139,7 +154,7 @@ impl Metrics {
                 .set(seconds(report.finished_at));
         }
         if policy.has_read() {
-            self.show_summary(name, policy.summary);
+            self.show_summary(name, policy.summary, policy.held_back);
         }
     }
 
@@ -370,7 +385,14 @@ impl Metrics {
         self.ours.gather()
     }
 
-    fn show_summary(&self, policy: &str, summary: Summary) {
+    fn show_summary(&self, policy: &str, summary: Summary, held_back: Tally) {
+        let f = &self.families;
+        f.expired_refused
+            .with_label_values(&[policy])
+            .set(to_i64(held_back.count));
+        f.expired_refused_bytes
+            .with_label_values(&[policy])
+            .set(to_i64(held_back.bytes));
         let show = |vector: &IntGaugeVec, decision: &str, value: u64| {
             vector.with_label_values(&[policy, decision]).set(to_i64(value));
         };
@@ -405,6 +427,21 @@ impl Metrics {
         ];
         for (state, count) in states {
             self.families.instances.with_label_values(&[state]).set(to_i64(count));
+        }
+    }
+
+    /// Nothing before the first run.
+    pub(super) fn show_unselected(&self, known: &KnownLabels) {
+        if known.unselected.is_empty() {
+            self.families.backups_unselected.reset();
+            return;
+        }
+        for project in &known.projects {
+            let of_policies = known.unselected.values().filter_map(|of| of.get(project));
+            self.families
+                .backups_unselected
+                .with_label_values(&[project.as_str()])
+                .set(to_i64(of_policies.sum()));
         }
     }
 

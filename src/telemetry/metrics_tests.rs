@@ -12,7 +12,7 @@ use crate::retention::report::{InstanceCounts, PolicyReport, RunResult, Sent, Sk
 use crate::retention::{Fate, Mode, PolicyName, ProjectName, Refusal, RunReport, Zone};
 
 /// Section 6 of the contract, typed off by hand: name without prefix, type, labels.
-const CONTRACT: [(&str, &str, &str); 30] = [
+const CONTRACT: [(&str, &str, &str); 33] = [
     ("build_info", "gauge", "revision,version"),
     ("runs_total", "counter", "policy,result"),
     ("run_duration_seconds", "histogram", "policy"),
@@ -22,6 +22,9 @@ const CONTRACT: [(&str, &str, &str); 30] = [
     ("ticks_skipped_total", "counter", "policy"),
     ("backups", "gauge", "decision,policy"),
     ("backup_bytes", "gauge", "decision,policy"),
+    ("backups_unselected", "gauge", "project"),
+    ("expired_refused", "gauge", "policy"),
+    ("expired_refused_bytes", "gauge", "policy"),
     ("instances", "gauge", "state"),
     ("deletions_total", "counter", "outcome,policy,project"),
     ("deletion_errors_total", "counter", "code,project"),
@@ -47,11 +50,14 @@ const CONTRACT: [(&str, &str, &str); 30] = [
 ];
 
 /// Absent before the first run, or before they are told.
-const LATER: [&str; 5] = [
+const LATER: [&str; 8] = [
     "last_run_timestamp_seconds",
     "last_success_timestamp_seconds",
     "backups",
     "backup_bytes",
+    "backups_unselected",
+    "expired_refused",
+    "expired_refused_bytes",
     "instances",
 ];
 
@@ -127,6 +133,8 @@ fn report(result: RunResult) -> RunReport {
                 ),
             ]),
             left: 13,
+            held_back: tally(9, 90),
+            unselected: BTreeMap::from([(project("p1"), 17), (project("p2"), 18)]),
             ..PolicyReport::new(policy("a"), Mode::Enforce, Zone::UTC, result)
         }],
         skipped: vec![Skip {
@@ -340,6 +348,10 @@ fn a_run_is_counted_field_by_field() {
         ("backups{decision=\"delete\",policy=\"a\"}", 9.0),
         ("backup_bytes{decision=\"keep\",policy=\"a\"}", 610.0),
         ("backup_bytes{decision=\"delete\",policy=\"a\"}", 90.0),
+        ("backups_unselected{project=\"p1\"}", 17.0),
+        ("backups_unselected{project=\"p2\"}", 18.0),
+        ("expired_refused{policy=\"a\"}", 9.0),
+        ("expired_refused_bytes{policy=\"a\"}", 90.0),
         ("instances{state=\"managed\"}", 21.0),
         ("instances{state=\"unmanaged\"}", 22.0),
         ("instances{state=\"overlapping\"}", 23.0),
@@ -446,6 +458,8 @@ fn what_the_ledger_remembers_is_shown_after_a_restart() {
         finished_at: at("2026-11-22T03:00:00Z"),
         last_success_at: None,
         summary: Some(report(RunResult::Success).policies[0].summary),
+        held_back: Tally { count: 4, bytes: 44 },
+        unselected: BTreeMap::from([(project("p1"), 5)]),
     };
     let counts = InstanceCounts {
         managed: 1,
@@ -466,6 +480,8 @@ fn what_the_ledger_remembers_is_shown_after_a_restart() {
     assert_eq!(value(&metrics, "last_success_timestamp_seconds{policy=\"a\"}"), None);
     expect(&metrics, "backups{decision=\"wait\",policy=\"a\"}", 4.0);
     expect(&metrics, "instances{state=\"failed\"}", 4.0);
+    expect(&metrics, "backups_unselected{project=\"p1\"}", 5.0);
+    expect(&metrics, "expired_refused_bytes{policy=\"a\"}", 44.0);
     expect(&metrics, "deletions_unconfirmed{project=\"p2\"}", 6.0);
     assert!(!metrics.render(false).contains("gone\""));
     last.last_success_at = Some(at("2026-11-21T03:00:00Z"));

@@ -24,10 +24,14 @@ impl Metrics {
         self.drop_the_gone(&known);
         let KnownLabels {
             projects: there,
+            policies: running,
             instances,
+            unselected,
             ..
         } = &mut *known;
         instances.retain(|project, _| there.contains(project));
+        unselected.retain(|policy, _| running.contains_key(policy));
+        self.show_unselected(&known);
         self.show_instances(&mut known, BTreeMap::new());
         for (policy, may) in &known.policies {
             self.begin_policy(policy.as_str());
@@ -87,7 +91,13 @@ impl Metrics {
         for vector in [&f.last_run, &f.last_success, &f.next_run] {
             retain(vector, |labels| policies.contains(labels["policy"]));
         }
-        for vector in [&f.backups, &f.backup_bytes, &f.guard_open] {
+        for vector in [
+            &f.backups,
+            &f.backup_bytes,
+            &f.guard_open,
+            &f.expired_refused,
+            &f.expired_refused_bytes,
+        ] {
             retain(vector, |labels| policies.contains(labels["policy"]));
         }
         retain(&f.run_duration, |labels| policies.contains(labels["policy"]));
@@ -97,6 +107,7 @@ impl Metrics {
         for vector in [&f.deletion_errors, &f.api_requests, &f.api_throttled] {
             retain(vector, |labels| projects.contains(labels["project"]));
         }
+        retain(&f.backups_unselected, |labels| projects.contains(labels["project"]));
         retain(&f.unconfirmed, |labels| projects.contains(labels["project"]));
         retain(&f.clock_skew, |labels| projects.contains(labels["project"]));
         retain(&f.api_duration, |labels| projects.contains(labels["project"]));

@@ -54,6 +54,21 @@ pub fn records(report: &RunReport, policy: &PolicyReport) -> Vec<RefusalRecord> 
     said.into_iter().take(MOST_RECORDS).map(record).collect()
 }
 
+/// What the ledger remembers of what was held back; runs of older programs left no more than the limits.
+pub fn remembered(numbers: &serde_json::Value) -> Vec<RefusalRecord> {
+    let records: Option<Vec<RefusalRecord>> = serde_json::from_value(numbers["refusals"].clone()).ok();
+    records.unwrap_or_else(|| {
+        let mut limits: Vec<String> = serde_json::from_value(numbers["refused"].clone()).unwrap_or_default();
+        limits.dedup();
+        let record = |limit: String| RefusalRecord {
+            message: format!("refused by {limit}; the next run says more"),
+            limit,
+            listing: None,
+        };
+        limits.into_iter().map(record).collect()
+    })
+}
+
 /// The refusals with those of one kind together, in the order in which each kind comes first. `name` gives an instance's name.
 pub fn by_limit<'a>(refusals: &'a [Refusal], name: &dyn Fn(&InstanceId) -> String) -> Vec<RefusalInWords<'a>> {
     let mut groups: Vec<Vec<&Refusal>> = Vec::new();

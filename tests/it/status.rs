@@ -128,3 +128,106 @@ async fn status_works_beside_a_configuration_with_errors() {
     std::fs::write(world.config_file(), "version: 1\nstate_dir: {\n").unwrap();
     world.run(&["status"]).await.exits(78);
 }
+
+#[tokio::test]
+async fn metrics_count_what_was_held_back_and_what_no_policy_has_in_scope() {
+    let world = World::new(&[20, 5]).await;
+    // Each backup of the first instance is in the scope of one of the two; of the second five are in none.
+    let policies = |limits: &str| {
+        format!(
+            "
+  - name: a
+    mode: enforce
+    grace: 0s
+    keep: {{last: 3}}
+    limits: {{max_percent: {limits}}}
+    select: {{instances: {{names: [mssql-1]}}, backups: {{exclude_names: [nightly-0]}}}}
+  - name: b
+    mode: enforce
+    keep: {{last: 3}}
+    select: {{backups: {{names: [nightly-0], exclude_names: [\"nightly-[1-9]\"]}}}}
+"
+        )
+    };
+    world.policies(&policies("50"));
+    let file = world.dir().join("metrics.prom");
+    let args = ["apply", "--metrics-file", file.to_str().unwrap()];
+    world.run(&args).await.exits(3);
+    let has = |line: &str| {
+        let text = std::fs::read_to_string(&file).unwrap();
+        assert!(text.lines().any(|found| found == line), "no `{line}` in:\n{text}");
+    };
+    has("rds_retention_backups_unselected{project=\"simulator\"} 4");
+    has("rds_retention_expired_refused{policy=\"a\"} 16");
+    has("rds_retention_expired_refused{policy=\"b\"} 0");
+    has("rds_retention_expired_refused_bytes{policy=\"a\"} 17179869184");
+    world.policies(&policies("100"));
+    world.run(&args).await.exits(0);
+    has("rds_retention_expired_refused{policy=\"a\"} 0");
+    world.deleted_exactly(&ids(1, 4..20));
+}
+
+#[tokio::test]
+async fn history_shows_one_run_with_its_evidence_and_what_people_did() {
+    let world = World::new(&[6, 20]).await;
+    world.policies(
+        "\n  - name: p\n    mode: enforce\n    grace: 0s\n    keep: {last: 3}\n    limits: {max_percent: 60}\n",
+    );
+    world
+        .run(&["hold", "--name", "golden-*", "--reason", "case 4711", "--owner", "dba"])
+        .await
+        .exits(0);
+    world.run(&["release", "h1", "--reason", "closed"]).await.exits(0);
+    world.run(&["freeze", "--reason", "audit"]).await.exits(0);
+    world.run(&["thaw", "--reason", "audited"]).await.exits(0);
+    world.run(&["apply"]).await.exits(3);
+    world.deleted_exactly(&ids(1, 3..6));
+    world.approve("p").await.exits(0);
+    let listed = world.run(&["history", "--format", "json"]).await.exits(0).json();
+    let id = listed["runs"][0]["run_id"].as_str().unwrap();
+    for typed in [id, &id[..30], &id.to_uppercase()] {
+        let table = world.run(&["history", typed]).await.exits(0).stdout;
+        for part in [
+            id,
+            "1 instance is left alone: mssql-2 (17 of 20)",
+            "nightly-3",
+            "deleted",
+            "among 6 backups at ",
+        ] {
+            assert!(table.contains(part), "no `{part}` in:\n{table}");
+        }
+        assert_eq!(table.matches("p: no rule keeps it").count(), 3, "{table}");
+    }
+    let json = world.run(&["history", id, "--format", "json"]).await.exits(0).json();
+    assert_eq!(json["runs"][0]["result"], "refused");
+    assert_eq!(json["deletions"].as_array().unwrap().len(), 3);
+    assert_eq!(json["deletions"][0]["state"], "confirmed");
+    for typed in ["ffff", "%", "zz"] {
+        world
+            .run(&["history", typed])
+            .await
+            .exits(64)
+            .says("`history` lists them");
+    }
+    let json = world
+        .run(&["history", "--events", "--format", "json"])
+        .await
+        .exits(0)
+        .json();
+    let events = json["events"].as_array().unwrap();
+    let acts: Vec<&str> = events.iter().map(|event| event["event"].as_str().unwrap()).collect();
+    assert_eq!(acts, ["approve", "thaw", "freeze", "release", "hold"]);
+    let reasons: Vec<&str> = events[1..]
+        .iter()
+        .map(|event| event["reason"].as_str().unwrap())
+        .collect();
+    assert_eq!(reasons, ["audited", "audit", "closed", "case 4711"]);
+    let table = world.run(&["history", "--events"]).await.exits(0).stdout;
+    for part in [
+        "h1: backups named golden-* (for dba)",
+        "case 4711",
+        "p: 17 backups, plan ",
+    ] {
+        assert!(table.contains(part), "no `{part}` in:\n{table}");
+    }
+}

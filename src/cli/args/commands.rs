@@ -342,8 +342,18 @@ pub struct ThawArgs {
 
 /// `history`
 #[derive(Clone, Debug, Args)]
-#[command(after_help = "Example:\n  rds-retentiond history --policy production --limit 100")]
+#[command(
+    after_help = "Examples:\n  rds-retentiond history --policy production --limit 100\n  \
+                  rds-retentiond history 019ac0de              one run, by a start of its id\n  \
+                  rds-retentiond history --events              who held, released, froze, thawed, approved what, and why"
+)]
 pub struct HistoryArgs {
+    /// One run, with every deletion and its evidence: its id, or a unique start of it.
+    #[arg(value_name = "RUN", conflicts_with_all = ["policy", "events", "limit"])]
+    pub run: Option<String>,
+    /// What people did instead of runs: holds, releases, freezes, thaws, approvals.
+    #[arg(long, conflicts_with = "policy")]
+    pub events: bool,
     /// Only runs of this policy.
     #[arg(long, value_name = "NAME")]
     pub policy: Option<String>,

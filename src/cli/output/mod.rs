@@ -7,6 +7,7 @@ mod decision_json;
 pub mod decisions;
 pub(in crate::cli) mod diff;
 pub(in crate::cli) mod forecast;
+pub mod history;
 mod instance_table;
 pub mod json;
 pub(in crate::cli) mod junit;
