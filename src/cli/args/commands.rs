@@ -344,8 +344,8 @@ pub struct ThawArgs {
 #[derive(Clone, Debug, Args)]
 #[command(
     after_help = "Examples:\n  rds-retentiond history --policy production --limit 100\n  \
-                  rds-retentiond history 019ac0de              one run, by a start of its id\n  \
-                  rds-retentiond history --events              who held, released, froze, thawed, approved what, and why"
+                  rds-retentiond history 019ac0de         one run, by a start of its id\n  \
+                  rds-retentiond history --events         who held, froze, approved what"
 )]
 pub struct HistoryArgs {
     /// One run, with every deletion and its evidence: its id, or a unique start of it.
