@@ -7,6 +7,7 @@ mod commands;
 mod parse;
 mod values;
 
+use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::sync::LazyLock;
 
@@ -30,6 +31,40 @@ Then with your own fleet:
 Exit codes: 0 done, 1 something left undone, 3 a guard refused, 64 usage,
 69 the API cannot be reached, 75 another process runs on this state,
 77 not allowed, 78 configuration. Of several, the first in 78 77 69 3 1.";
+
+/// The commands by what they are for, as `--help` shows them.
+pub const GROUPS: [(&str, &[&str]); 5] = [
+    ("Look", &["status", "plan", "why", "forecast", "diff", "history"]),
+    ("Run", &["check", "run", "apply"]),
+    ("Protect", &["hold", "release", "holds", "freeze", "thaw", "approve"]),
+    ("Prove", &["test", "audit"]),
+    ("Tools", &["init", "demo", "simulator", "schema", "completions", "man"]),
+];
+
+/// The command line with its commands in groups, which clap has not.
+pub fn in_groups(command: clap::Command) -> clap::Command {
+    let styles = command.get_styles().clone();
+    let (header, literal) = (*styles.get_header(), *styles.get_literal());
+    let mut text = String::new();
+    for (title, names) in GROUPS {
+        let _ = writeln!(text, "{header}{title}:{header:#}");
+        for name in names {
+            let about = command.find_subcommand(name).and_then(clap::Command::get_about);
+            let about = about.map(ToString::to_string).unwrap_or_default();
+            let _ = writeln!(
+                text,
+                "  {literal}{name}{literal:#}{:pad$}{about}",
+                "",
+                pad = 13 - name.len()
+            );
+        }
+        text.push('\n');
+    }
+    let template = format!(
+        "{{about-with-newline}}\n{{usage-heading}} {{usage}}\n\n{text}{header}Options:{header:#}\n{{options}}{{after-help}}"
+    );
+    command.help_template(template)
+}
 
 /// The command line.
 #[derive(Clone, Debug, Parser)]

@@ -186,3 +186,20 @@ fn every_command_has_examples() {
         );
     }
 }
+
+#[test]
+fn every_command_is_in_one_group_of_the_help() {
+    let mut grouped: Vec<&str> = GROUPS.iter().flat_map(|(_, names)| names.iter().copied()).collect();
+    grouped.sort_unstable();
+    let command = Cli::command();
+    let mut all: Vec<&str> = command.get_subcommands().map(clap::Command::get_name).collect();
+    all.sort_unstable();
+    assert_eq!(grouped, all);
+    let help = in_groups(command).render_long_help().to_string();
+    assert!(help.contains("\nProtect:\n  hold         Hold a backup"), "{help}");
+    assert!(
+        help.contains("Usage: rds-retentiond [OPTIONS] <COMMAND>") && help.contains("--config <FILE>"),
+        "{help}"
+    );
+    assert!(help.contains("Exit codes: 0 done"), "{help}");
+}

@@ -78,6 +78,14 @@ pub fn load_other(path: &Path) -> Result<Arc<Config>, Failure> {
         state_directory: None,
         ..environment(false)
     };
+    let missing = std::fs::metadata(path).is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound);
+    if missing {
+        let message = format!(
+            "--against {}: file not found; it names the other configuration",
+            path.display()
+        );
+        return Err(Failure::new(exit::CONFIGURATION, message));
+    }
     Ok(Arc::new(config::load(path, &other)?))
 }
 
@@ -91,7 +99,12 @@ pub fn backups_of_file(file: &Path) -> Result<Vec<rds::BackupsOfInstance>, Failu
         std::fs::read(file).map(|read| bytes = read)
     };
     read.map_err(|error| unreadable(error.to_string()))?;
-    rds::backups_from_json(&bytes).map_err(unreadable)
+    rds::backups_from_json(&bytes).map_err(|why| {
+        unreadable(format!(
+            "{why}\n  expected a JSON array of backups as the API lists them, `{{\"backups\": [...]}}`, such pages one after another or joined \
+             by `jq -s`, or a backup a line (NDJSON)"
+        ))
+    })
 }
 
 /// The place of the state, for what only ever keeps backups (`hold`, `freeze`): a daemon goes on with the configuration it has

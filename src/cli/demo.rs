@@ -107,7 +107,8 @@ async fn stay(config: Arc<Config>, simulator: &Simulator, global: &Global) -> Co
         let written = writeln!(
             out,
             "\nThe daemon runs both policies now, and then every minute.\n\n  \
-             status page  http://{address}/\n  metrics      http://{address}/metrics\n\nCtrl-C ends it; nothing is left behind."
+             status page  http://{address}/\n  metrics      http://{address}/metrics\n\nCtrl-C ends it; nothing is left behind. Next: `rds-retentiond init` \
+             writes a dry-run configuration for your own fleet."
         );
         finish(out, written, exit::DONE)?;
     }

@@ -8,7 +8,7 @@ use clap::error::{ContextKind, ContextValue};
 use clap::{CommandFactory, FromArgMatches};
 use rustix::io::Errno;
 
-use super::args::{Cli, Command};
+use super::args::{Cli, Command, in_groups};
 use super::failure::{CommandResult, Failure};
 use super::output::stdout::{self, Out, finish};
 use super::{
@@ -56,7 +56,7 @@ fn enough_files() -> Result<(), Failure> {
 
 /// The command line, but for variables of the environment that are empty: those are not set.
 fn command() -> clap::Command {
-    let command = Cli::command();
+    let command = in_groups(Cli::command());
     let is_empty = |arg: &&clap::Arg| {
         let value = arg.get_env().and_then(std::env::var_os);
         value.is_some_and(|value| value.is_empty())
@@ -143,6 +143,12 @@ fn answer(error: &clap::Error) -> u8 {
             exit::USAGE,
             format!("there is no command `{typed}`: {meant}"),
         ));
+    }
+    if let Some(ContextValue::String(flag)) = error.get(ContextKind::InvalidArg)
+        && flag == "--dry-run"
+    {
+        let hint = "there is no --dry-run: `plan` shows what would happen and deletes nothing; `mode: dry-run` makes a policy one for good";
+        return complain(&Failure::new(exit::USAGE, hint.to_owned()));
     }
     // Whether somebody still reads the help cannot change the code.
     let _ = error.print();

@@ -15,6 +15,33 @@ const DATE: &str = "2026-11-26";
 
 /// What a man page says beside the commands.
 const FILES: &str = r"
+.SH EXIT STATUS
+.TP
+\fB0\fR
+Done, also when there was nothing to do.
+.TP
+\fB1\fR
+Something was left undone.
+.TP
+\fB3\fR
+A guard refused.
+.TP
+\fB64\fR
+Usage.
+.TP
+\fB69\fR
+The API cannot be reached, or an address cannot be listened on.
+.TP
+\fB75\fR
+Another process runs on this state.
+.TP
+\fB77\fR
+Not allowed.
+.TP
+\fB78\fR
+Configuration.
+.PP
+Of several, the first in 78 77 69 3 1.
 .SH ENVIRONMENT
 .TP
 \fBRDS_RETENTIOND_CONFIG\fR
@@ -139,8 +166,9 @@ fn command_sections(command: &clap::Command, path: &str, out: &mut dyn Write) ->
     Ok(())
 }
 
-/// Writes a page for every command into a directory, which must exist.
+/// Writes a page for every command into a directory, which is made where it is missing.
 pub fn pages(dir: &Path) -> io::Result<()> {
+    std::fs::create_dir_all(dir)?;
     let mut root = Cli::command().disable_help_subcommand(true);
     root.build();
     pages_of(&root, "rds-retentiond", dir)

@@ -4,6 +4,7 @@
 
 mod collected;
 mod halves;
+mod pages;
 
 pub use self::collected::BackupsOfInstance;
 use self::collected::whole;
@@ -11,7 +12,8 @@ use self::collected::whole;
 /// A smaller file is not worth a second thread.
 const WORTH_HALVING: usize = 1 << 20;
 
-/// Reads backups from a file: a JSON array in the API's list shape, or `{"backups": [...]}`. Instances and their backups come in the
+/// Reads backups from a file: a JSON array in the API's list shape, `{"backups": [...]}`, several such pages one after another or joined
+/// by `jq -s`, or a backup a line (NDJSON). Instances and their backups come in the
 /// file's order.
 ///
 /// Stricter than a listing, for nobody can be asked again: an entry without id, or two entries of one id that differ, are errors; exact
@@ -24,7 +26,11 @@ pub fn backups_from_json(bytes: &[u8]) -> Result<Vec<BackupsOfInstance>, String>
     {
         return Ok(file.groups);
     }
-    whole(bytes).map(|file| file.groups)
+    whole(bytes).map(|file| file.groups).or_else(|error| {
+        // What is wrong with one array is said of it, unless the file is of another shape and good.
+        let joined = pages::as_one_array(bytes).map(|array| whole(&array).map(|file| file.groups));
+        joined.and_then(Result::ok).ok_or(error)
+    })
 }
 
 /// A file read as a whole, and in halves whatever its size.

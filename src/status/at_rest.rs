@@ -9,7 +9,7 @@ use super::daemon_state::DaemonState;
 use super::process_metrics::{PastRuns, waiting_plans};
 use super::snapshot::{ConfigStatus, PolicyStatus, Problem, Status};
 use crate::config::{Config, PolicyEntry, Problems};
-use crate::ledger::{self, Access, Ledger, StatePlace};
+use crate::ledger::{self, Access, Ledger, RunFilter, StatePlace};
 use crate::retention::{Hold, Mode, PolicyName};
 use crate::run::{self, DueCounts, GracePeriods};
 use crate::wording::times::timestamp;
@@ -118,6 +118,18 @@ fn read(
 ) -> Result<LedgerView, ledger::Error> {
     PastRuns::read(ledger, now)?.fill(state, |policy| policies.contains(&policy));
     state.guard_open = waiting_plans(policies.iter().copied(), ledger, now)?;
+    for policy in policies {
+        let newest = RunFilter {
+            policy: Some((*policy).clone()),
+            limit: Some(1),
+        };
+        let open = ledger.runs(&newest)?.pop().filter(|run| run.finished_at.is_none());
+        if let Some(run) = open
+            && ledger.is_running(&run.run)?
+        {
+            state.running.insert((*policy).clone(), run.started_at);
+        }
+    }
     Ok(LedgerView {
         read_at: Some(now),
         placed_holds: ledger.active_holds(now)?,

@@ -729,10 +729,15 @@ fn completions_and_man_pages_name_every_command() {
     let dir = tempfile::tempdir().unwrap();
     let pages = rds_retentiond(&["man", "--dir", dir.path().to_str().unwrap()]);
     assert_eq!(pages.status.code(), Some(0));
-    assert!(dir.path().join("rds-retentiond-plan.1").exists());
-    let nowhere = rds_retentiond(&["man", "--dir", dir.path().join("missing").to_str().unwrap()]);
+    let page = dir.path().join("rds-retentiond-plan.1");
+    assert!(page.exists());
+    // A directory that is missing is made; below a file none can be.
+    let made = rds_retentiond(&["man", "--dir", dir.path().join("new/man1").to_str().unwrap()]);
+    assert_eq!(made.status.code(), Some(0));
+    assert!(dir.path().join("new/man1/rds-retentiond-status.1").exists());
+    let nowhere = rds_retentiond(&["man", "--dir", page.join("below").to_str().unwrap()]);
     assert_eq!(nowhere.status.code(), Some(1));
-    assert!(String::from_utf8_lossy(&nowhere.stderr).contains("missing"));
+    assert!(String::from_utf8_lossy(&nowhere.stderr).contains("below"));
 }
 
 #[test]

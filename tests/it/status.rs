@@ -192,11 +192,11 @@ async fn history_shows_one_run_with_its_evidence_and_what_people_did() {
             "1 instance is left alone: mssql-2 (17 of 20)",
             "nightly-3",
             "deleted",
-            "among 6 backups at ",
+            ", 6 backups",
         ] {
             assert!(table.contains(part), "no `{part}` in:\n{table}");
         }
-        assert_eq!(table.matches("p: no rule keeps it").count(), 3, "{table}");
+        assert_eq!(table.matches("no rule keeps it").count(), 3, "{table}");
     }
     let json = world.run(&["history", id, "--format", "json"]).await.exits(0).json();
     assert_eq!(json["runs"][0]["result"], "refused");
@@ -229,5 +229,48 @@ async fn history_shows_one_run_with_its_evidence_and_what_people_did() {
         "p: 17 backups, plan ",
     ] {
         assert!(table.contains(part), "no `{part}` in:\n{table}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_typed_wrongly_leads_to_what_is_meant() {
+    let world = World::new(&[5]).await;
+    world
+        .run(&["apply", "--dry-run"])
+        .await
+        .exits(64)
+        .says("`plan` shows what would happen and deletes nothing");
+    world
+        .run(&["diff", "--against", "nofile"])
+        .await
+        .exits(78)
+        .says("--against nofile: file not found");
+    world.deleted_exactly(&ids(1, 0..0));
+    let listed = |id: &str| {
+        format!(
+            "{{\"id\": \"{id}\", \"instance_id\": \"i\", \"name\": \"n\", \"begin_time\": \"2026-01-01T00:00:00+0000\"}}"
+        )
+    };
+    let (a, b) = (listed("a"), listed("b"));
+    let file = world.dir().join("backups.json");
+    let plan = ["plan", "--format", "json", "--backups", file.to_str().unwrap()];
+    for text in [
+        format!("[{a}, {b}]"),
+        format!("{{\"backups\": [{a}, {b}]}}"),
+        format!("{a}\n{b}\n"),
+        format!("{{\"backups\": [{a}], \"total_count\": 2}}\n{{\"backups\": [{b}]}}"),
+        format!("[{{\"backups\": [{a}]}}, {{\"backups\": [{b}]}}]"),
+    ] {
+        std::fs::write(&file, &text).unwrap();
+        let json = world.run(&plan).await.exits(0).json();
+        assert_eq!(json["policies"][0]["decisions"].as_array().unwrap().len(), 2, "{text}");
+    }
+    for text in [
+        "hello".to_owned(),
+        format!("{a}\n3"),
+        format!("{{\"backups\": [{{\"name\": \"n\"}}]}}\n{b}"),
+    ] {
+        std::fs::write(&file, &text).unwrap();
+        world.run(&plan).await.exits(64).says("or a backup a line (NDJSON)");
     }
 }

@@ -66,9 +66,10 @@ fn deletions(out: &mut dyn Write, deletions: &[PastDeletion], zone: Zone, theme:
         Column::wrapping("WHY", 12),
         Column::left("ASKED FOR"),
         Column::wrapping("OUTCOME", 12),
-        Column::wrapping("LISTED", 16).or_none(),
+        Column::left("LISTED").or_none(),
         Column::left("ID").if_space(),
     ];
+    let is_of_one = deletions.iter().all(|past| past.policy == deletions[0].policy);
     let cells = |past: &PastDeletion| -> Vec<Cell<'static>> {
         let (word, colour) = became(past.state);
         let why = ExpireReason::from_key(&past.rule)
@@ -78,13 +79,18 @@ fn deletions(out: &mut dyn Write, deletions: &[PastDeletion], zone: Zone, theme:
             clean(&past.backup_name).into_owned().into(),
             moment(past.begin_time, zone).into(),
             size(past.size_bytes).into(),
-            format!("{}: {why}", clean(past.policy.as_str())).into(),
+            if is_of_one {
+                why
+            } else {
+                format!("{}: {why}", clean(past.policy.as_str()))
+            }
+            .into(),
             moment(past.sent_at, zone).into(),
             Cell::styled(word, colour.on_default()),
             format!(
-                "among {} at {}",
-                count(past.listing.count, "backup"),
-                moment(past.listing.read_at, zone)
+                "{}, {}",
+                moment(past.listing.read_at, zone),
+                count(past.listing.count, "backup")
             )
             .into(),
             Cell::styled(clean(past.backup.as_str()).into_owned(), DIM),
