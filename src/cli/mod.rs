@@ -24,7 +24,7 @@ pub mod output;
 mod plan;
 mod run;
 mod schema;
-pub mod signals;
+mod signals;
 mod simulator;
 mod status;
 mod test;

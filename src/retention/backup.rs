@@ -11,7 +11,8 @@ use std::sync::Arc;
 use chrono::{DateTime, Datelike, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::evaluate::FUTURE_TOLERANCE;
+/// A backup dated further ahead than this is not believed.
+pub const FUTURE_TOLERANCE: TimeDelta = TimeDelta::minutes(5);
 
 macro_rules! name_type {
     ($(#[$doc:meta])* $name:ident) => {

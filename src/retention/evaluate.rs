@@ -9,17 +9,15 @@ use std::iter::Peekable;
 use std::sync::Arc;
 use std::vec;
 
-use chrono::{DateTime, NaiveDateTime, TimeDelta, Utc};
+use chrono::{DateTime, NaiveDateTime, Utc};
 
+use super::backup::FUTURE_TOLERANCE;
 use super::bucket::Bucket;
 use super::policy::Count;
 use super::{
     Backup, BackupKind, BackupStatus, Databases, DeletedInstances, Doubt, Engine, Hold, Instance, InstanceLife,
     KeepRule, Policy, PolicyName, Zone,
 };
-
-/// A backup dated further ahead than this is not believed.
-pub const FUTURE_TOLERANCE: TimeDelta = TimeDelta::minutes(5);
 
 /// The most moments at which holds end (or future dates arrive) that `expires_at` looks past; beyond them it says
 /// "never", which is the careful answer.

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
 
-use super::evaluate::FUTURE_TOLERANCE;
+use super::backup::FUTURE_TOLERANCE;
 use super::report::Tally;
 use super::streams::{is_in_scope, streams};
 use super::view::stamp;

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::evaluate::FUTURE_TOLERANCE;
+use super::backup::FUTURE_TOLERANCE;
 use super::{Backup, BackupKind, BackupStatus, Policy};
 
 /// Intervals are looked at from the newest backup back, so many at most.

@@ -1,8 +1,9 @@
-//! Reads that can be cut short: by the run's time budget, or because the program is told to stop.
+//! Reads that can be cut short: by the run's time budget, or because stop was requested.
 
 use tokio::time::Instant;
 
-use super::{RunContext, skip_of, stop_requested};
+use super::context::{RunContext, stop_requested};
+use super::skip::skip_of;
 use crate::rds;
 use crate::retention::report::{Skip, SkipReason};
 use crate::retention::{InstanceId, ProjectName};
@@ -11,9 +12,9 @@ use crate::retention::{InstanceId, ProjectName};
 pub(super) type Cancellable<T> = Option<Result<T, rds::Error>>;
 
 /// Why something was not read, when it was cut short.
-pub(super) const CANCELLED: &str = "the run's time was over, or it was told to stop";
+pub(super) const CANCELLED: &str = "the run's time was over, or stop was requested";
 
-/// Asks until the run's time is over or the program is told to stop. A read changes nothing, so it can be dropped; waited
+/// Asks until the run's time is over or stop is requested. A read changes nothing, so it can be dropped; waited
 /// for, its retries would hold up the end of the program for minutes (contract, guarantee 11).
 pub(super) async fn or_cancelled<T>(
     context: &RunContext,

@@ -10,9 +10,11 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
+use super::context::{RunContext, stop_requested};
+use super::error::Error;
 use super::list_backups::{SeenDatabases, backups_of};
 use super::send::{SendResult, SentItem};
-use super::{Error, RunContext, blocking, stop_requested};
+use crate::blocking::blocking;
 use crate::ledger::Listing;
 use crate::rds::{Client, PAGE};
 use crate::retention::{BackupId, Fate, Instance, InstanceId, InstanceLife, Outcome};

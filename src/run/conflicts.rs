@@ -9,10 +9,13 @@ use std::hash::{BuildHasher, RandomState};
 
 use chrono::{DateTime, Utc};
 
-use super::instances::{InstanceJob, LedgerSnapshot};
+use super::context::RunContext;
+use super::error::Error;
+use super::instances::{InstanceJob, LedgerSnapshot, skip_job};
 use super::policy_run::PolicyRuns;
-use super::scan::{Scan, skip_job};
-use super::{Error, RunContext, RunRequest, blocking};
+use super::request::RunRequest;
+use super::scan_result::Scan;
+use crate::blocking::blocking;
 use crate::ledger::{REMEMBERED, Remembered};
 use crate::retention::report::{Skip, SkipReason};
 use crate::retention::{Backup, BackupId, Doubt, Instance, InstanceId, InstanceLife, ProjectName};

@@ -7,8 +7,12 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 
+use super::context::RunContext;
+use super::error::Error;
 use super::policy_run::{PolicyRun, PolicyRuns};
-use super::{Error, RunContext, RunRequest, blocking, scan};
+use super::request::RunRequest;
+use super::scan_result::{Coverage, Scan};
+use crate::blocking::blocking;
 use crate::ledger::{Ledger, RefusedPlan};
 use crate::retention::plan::{Approval, Conditions};
 use crate::retention::report::{PolicyReport, Tally};
@@ -30,7 +34,7 @@ pub(super) fn guard(
     request: &RunRequest,
     context: &RunContext,
     run_id: Option<&str>,
-    scan: &mut scan::Scan,
+    scan: &mut Scan,
     policy_runs: PolicyRuns,
 ) -> Result<(Vec<PolicyReport>, Vec<ApprovedPlan>), Error> {
     let freezes = freezes(context, request.now)?;
@@ -50,7 +54,7 @@ pub(super) fn ask_of_all(
     freeze: Option<&Freezes>,
     ledger: Option<&Ledger>,
     run_id: Option<&str>,
-    scan: &mut scan::Scan,
+    scan: &mut Scan,
     policy_runs: PolicyRuns,
 ) -> Result<(Vec<PolicyReport>, Vec<ApprovedPlan>), Error> {
     let mut reports = Vec::new();
@@ -87,7 +91,7 @@ pub(super) fn ask_of_all(
         if let (Some(_), Mode::Enforce, Some(ledger)) = (run_id, policy.mode, ledger) {
             // What waits goes on waiting through a freeze, a wrong clock or a day without listings: the limits were not
             // asked of it then.
-            let asked = report.refusals.is_empty() && scan.hit.of(nth) == scan::Coverage::None;
+            let asked = report.refusals.is_empty() && scan.hit.of(nth) == Coverage::None;
             blocking(|| match &waiting {
                 Some(refused) => ledger.record_refused(&policy.name, refused),
                 None if asked => ledger.clear_refused(&policy.name),

@@ -8,16 +8,18 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::cancel::{Cancellable, or_cancelled, skip_or_cancelled};
-use super::conflicts::leave_instances_alone;
+use super::context::RunContext;
+use super::error::Error;
 use super::list_backups::SeenDatabases;
 use super::policy_run::PolicyRuns;
-use super::scan::{Overlaps, Scan};
-use super::{Error, Purpose, RunContext, RunRequest, blocking, count_instances};
+use super::request::{Purpose, RunRequest};
+use super::scan_result::{Overlaps, Scan};
+use crate::blocking::blocking;
 use crate::ledger::{Believed, ListingDoubt, ListingDoubts, ListingPart, REMEMBERED, SeenInstance, Unconfirmed};
 use crate::rds::{Client, InstanceEntry};
 use crate::retention::plan::ClockCheck;
 use crate::retention::policy::Knowledge;
-use crate::retention::report::{Skip, SkipReason};
+use crate::retention::report::{InstanceCounts, Skip, SkipReason};
 use crate::retention::{Engine, Instance, InstanceId, InstanceLife, Policy, ProjectName, Refusal};
 
 /// A shrunken listing is left alone so long, then believed.
@@ -43,7 +45,7 @@ struct FoundInstance {
     lacks: Option<(String, Instance)>,
 }
 
-/// What the ledger remembers that the survey needs.
+/// What the ledger remembers that a scan needs.
 #[derive(Default)]
 pub(super) struct LedgerSnapshot {
     /// Believed counts: of manual backups by instance, of instances by project (where there is no instance).
@@ -307,7 +309,6 @@ pub(super) async fn list_instances(
         scan.listed.push((client.project().clone(), instances));
     }
     scan.overlaps = claims.overlaps.report(policy_runs.all());
-    leave_instances_alone(scan, policy_runs, memory, &mut claims.jobs);
     Ok(claims.jobs)
 }
 
@@ -472,7 +473,7 @@ async fn deleted_among(
     Ok(deleted)
 }
 
-/// Whether a policy may select an instance of a project, so that its passes ask it.
+/// Whether a policy may select an instance of a project, so that its runs ask it.
 pub(super) fn may_select(policy: &Policy, project: &ProjectName) -> bool {
     policy
         .select
@@ -501,5 +502,35 @@ pub(super) fn shrink_skip(project: &ProjectName, instance: Option<&InstanceId>, 
         instance: instance.cloned(),
         reason: SkipReason::Shrink,
         message: refusal.to_string(),
+    }
+}
+
+/// Counts against policies what an instance whose backups were not read would have had, and says why it was left alone.
+pub(super) fn skip_job(
+    policy_runs: &PolicyRuns,
+    scan: &mut Scan,
+    job: &InstanceJob,
+    reason: SkipReason,
+    message: &str,
+) {
+    for nth in policy_runs.running_among(&job.claiming) {
+        scan.hit.missed(nth);
+    }
+    scan.skipped.push(Skip {
+        project: job.instance.project.clone(),
+        instance: Some(job.instance.id.clone()),
+        reason,
+        message: message.to_owned(),
+    });
+}
+
+/// Counts instances by how policies see them.
+pub(super) fn count_instances(claims: &[usize]) -> InstanceCounts {
+    let of = |wanted: fn(usize) -> bool| claims.iter().filter(|claims| wanted(**claims)).count() as u64;
+    InstanceCounts {
+        managed: of(|claims| claims > 0),
+        unmanaged: of(|claims| claims == 0),
+        overlapping: of(|claims| claims > 1),
+        failed: 0,
     }
 }

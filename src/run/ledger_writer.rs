@@ -12,8 +12,9 @@ use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 use tokio::task::{JoinHandle, spawn_blocking};
 
+use super::context::RunContext;
 use super::edits::Edits;
-use super::{Error, RunContext};
+use super::error::Error;
 use crate::ledger::{self, DeletionLock, Intent, IntentResult, Ledger, LedgerWrite, Listing, RequestKey, Written};
 use crate::rds::{Delay, IntendedAt};
 use crate::retention::{Batch, InstanceId};

@@ -1,21 +1,23 @@
-//! Floor 2: one run, from listing to report.
+//! Layer 2: one run, from listing to report.
 //!
 //! ```text
-//! survey   list instances and their backups, decide each as soon as it is listed
-//! approve  the guard sees each policy's whole plan
+//! scan     list instances and their backups, decide each as soon as it is listed
+//! guard    sees each policy's whole plan
 //! send     batches: intent in the ledger → request → one outcome per id
 //! confirm  list what was touched until the accepted ones are gone
 //! ```
 //!
-//! `plan` and dry-run walk the same path and stop before `send`. Not for *when* to run (`daemon`) nor for words (`cli`).
+//! `plan` and dry-run walk the same path and stop before `send`. Not for *when* to run (`daemon`) nor for words (`wording`, `cli`).
 //! The only caller of the client's delete is [`send`].
 
 mod cancel;
 mod clock_jump;
 mod confirm;
 mod conflicts;
+mod context;
 mod edits;
 mod ended;
+mod error;
 mod grace;
 mod guard;
 mod instances;
@@ -26,194 +28,46 @@ mod notices;
 mod offline;
 mod policy_run;
 mod projects;
+mod request;
 mod scan;
+mod scan_result;
 mod send;
+mod skip;
 mod state;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use tokio::sync::watch;
 use tokio::time::Instant;
 
+pub use context::{OnProgress, Progress, RunContext};
 pub use ended::{Ended, ended};
+pub use error::Error;
 pub use grace::{DueCounts, GracePeriods, OfInstance};
 pub use key_refusals::{refusal_to_keep, refusals_kept};
 pub use notices::{notice_of_hold, notices};
 pub use offline::{BackupsOfFile, OfflineInstance, decide_file, decide_offline, instances_of_file};
 pub use policy_run::Grace;
 pub use projects::Projects;
+pub use request::{Purpose, ReportDetail, RowSink, RunRequest};
 pub use state::{host_name, join, projects_asked, state_of, state_place};
 
 use crate::blocking::blocking;
 use crate::config::Config;
 use crate::ledger::{self, DeletionLock, Ledger};
 use crate::rds::Client;
-use crate::retention::report::{
-    InstanceCounts, PolicyReport, Row, RunReport, RunResult, Sent, Skip, SkipReason, SkipRecord,
-};
+use crate::retention::report::{PolicyReport, Row, RunReport, RunResult, Sent, Skip, SkipRecord};
 use crate::retention::{BackupId, Fate, Hold, Instance, InstanceId, Mode, Policy, PolicyName, ProjectName, Refusal};
 use crate::wording::refusals;
 use clock_jump::ClockJumpDetector;
 use conflicts::Conflicts;
+use context::stop_requested;
 use guard::guard;
 use instances::may_select;
 use policy_run::{PolicyRun, PolicyRuns};
-
-/// What a run is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Purpose {
-    /// Look and decide; write nothing, send nothing.
-    Plan,
-    /// Do it: grace, guard, ledger, deletion.
-    Apply {
-        /// How long to wait for accepted deletions to be gone.
-        confirm_for: Duration,
-    },
-}
-
-/// Which decisions a report holds, one by one.
-#[derive(Clone, Debug)]
-pub enum ReportDetail {
-    /// All of them.
-    All,
-    /// All of them, or none where they are more than this: a report that is kept must not grow with the fleet.
-    UpTo(usize),
-    /// All, as long as few are kept; of more than [`ReportDetail::FEW`] those of backups that go, so that a report grows with what is
-    /// deleted and not with the fleet.
-    Going,
-    /// None: each is told as soon as it is made, and what became of the ids that were sent is in [`RunReport::fates`].
-    Streamed(RowSink),
-    /// None.
-    None,
-}
-
-impl ReportDetail {
-    /// So many kept backups are few.
-    pub const FEW: usize = 200;
-
-    /// Everything is decided once more: what was told is void.
-    fn forget(&self) {
-        if let Self::Streamed(sink) = self {
-            (sink.forget)();
-        }
-    }
-}
-
-/// Told each decision of each policy that runs, in the order in which they are made, before the guard has spoken; must return at
-/// once.
-#[derive(Clone)]
-pub struct RowSink {
-    tell: Arc<OnRow>,
-    forget: Arc<dyn Fn() + Send + Sync>,
-}
-
-type OnRow = dyn Fn(&PolicyName, &Row) + Send + Sync;
-
-impl RowSink {
-    /// Tells the first function. The second forgets what was told, where a run decides everything once more.
-    pub fn new(
-        tell: impl Fn(&PolicyName, &Row) + Send + Sync + 'static,
-        forget: impl Fn() + Send + Sync + 'static,
-    ) -> Self {
-        Self {
-            tell: Arc::new(tell),
-            forget: Arc::new(forget),
-        }
-    }
-}
-
-impl fmt::Debug for RowSink {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("RowSink")
-    }
-}
-
-/// What to do in one run.
-#[derive(Clone, Debug)]
-pub struct RunRequest {
-    /// What it is for.
-    pub purpose: Purpose,
-    /// The policies that run; `None` is all of them. The others still protect what they keep.
-    pub policies: Option<Vec<PolicyName>>,
-    /// Only this instance.
-    pub instance: Option<InstanceId>,
-    /// The one reading of the clock that decides.
-    pub now: DateTime<Utc>,
-    /// Which decisions are wanted in the report, beside their numbers.
-    pub rows: ReportDetail,
-    /// Who asked: `cron`, `catch-up`, `apply`.
-    pub trigger: &'static str,
-    /// How long it may take; what is left then is the next run's.
-    pub budget: Duration,
-}
-
-/// How far a run has come.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Progress {
-    /// Instances listed.
-    pub instances: usize,
-    /// Of so many.
-    pub of_instances: usize,
-    /// Backups read.
-    pub backups: usize,
-    /// Ids sent.
-    pub sent: usize,
-    /// Of so many that are approved; zero until the guard has spoken.
-    pub of_sent: usize,
-    /// Requests made.
-    pub calls: u64,
-}
-
-/// Told about progress; must return at once.
-pub type OnProgress = Arc<dyn Fn(Progress) + Send + Sync>;
-
-/// What a run works on and with.
-#[derive(Clone)]
-pub struct RunContext {
-    /// The configuration it began with.
-    pub config: Arc<Config>,
-    /// The newest configuration: its holds and freeze, and whatever else it keeps, act at once, even on a run under way.
-    pub live: watch::Receiver<Arc<Config>>,
-    /// A client per project.
-    pub projects: Arc<Projects>,
-    /// The ledger; `None` only for a plan where no state exists.
-    pub ledger: Option<Arc<Ledger>>,
-    /// The right to delete for that ledger; a run needs it, a plan does not.
-    pub lock: Option<Arc<DeletionLock>>,
-    /// True once the program is told to stop: no new batch after that.
-    pub stop: watch::Receiver<bool>,
-    /// Told about progress.
-    pub watcher: OnProgress,
-}
-
-/// Why a run could not be made. What went wrong with single projects and instances is in the report instead.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// The ledger could not be read or written. Nothing is sent after that.
-    #[error(transparent)]
-    Ledger(#[from] ledger::Error),
-    /// A policy that the configuration does not have.
-    #[error("no policy is named `{name}`; the configuration has: {known}")]
-    NoSuchPolicy {
-        /// What was asked for.
-        name: PolicyName,
-        /// What there is.
-        known: String,
-    },
-    /// An apply without a ledger.
-    #[error("a run needs the ledger, and there is none")]
-    NoLedger,
-    /// Who writes the ledger for the batches ended before them.
-    #[error("the part of the run that writes the ledger ended; nothing more is sent")]
-    LedgerWriterGone,
-    /// A task of the run panicked; its run fails, the program goes on.
-    #[error("a part of the run panicked: {0}")]
-    Panicked(#[from] tokio::task::JoinError),
-}
+use scan_result::{Coverage, CoverageByPolicy};
 
 /// Walks one run.
 pub async fn run(request: &RunRequest, context: &RunContext) -> Result<RunReport, Error> {
@@ -295,20 +149,12 @@ fn names_of_skipped(listed: &[(ProjectName, Vec<Instance>)], skipped: &[Skip]) -
         .collect()
 }
 
-/// The clients of the projects that this run asks. Passes of other projects may be under way beside it.
+/// The clients of the projects that this run asks. Runs of other projects may be under way beside it.
 fn clients(running: &[usize], context: &RunContext) -> Vec<Client> {
     let policies = || running.iter().map(|place| &context.config.policies[*place].policy);
     let clients = context.projects.iter();
     let asked = clients.filter(|(name, _)| policies().any(|policy| may_select(policy, name)));
     asked.map(|(_, client)| client.clone()).collect()
-}
-
-/// Ends when the program is told to stop; never, when nobody can tell it any more.
-async fn stop_requested(context: &RunContext) {
-    let mut stop = context.stop.clone();
-    if stop.wait_for(|stop| *stop).await.is_err() {
-        std::future::pending::<()>().await;
-    }
 }
 
 /// Refuses a policy that the configuration does not have; for those who make something before they begin a run.
@@ -458,8 +304,8 @@ fn settle(report: &mut RunReport, sent: send::SendResult, rows: &ReportDetail) {
         }
     }
     report.skipped.extend(sent.skipped);
-    let is_told = matches!(rows, ReportDetail::Streamed(_));
-    if !is_told && report.policies.iter().all(|policy| policy.rows.is_empty()) {
+    let is_streamed = matches!(rows, ReportDetail::Streamed(_));
+    if !is_streamed && report.policies.iter().all(|policy| policy.rows.is_empty()) {
         return;
     }
     let fates: HashMap<BackupId, Arc<Fate>> = sent
@@ -468,21 +314,21 @@ fn settle(report: &mut RunReport, sent: send::SendResult, rows: &ReportDetail) {
         .filter_map(|item| Some((item.planned.candidate.id, item.fate?)))
         .collect();
     report.mark(&fates);
-    if is_told {
+    if is_streamed {
         report.fates = fates;
     }
 }
 
 /// Names the results, writes the summary down and takes the head of the chain.
-fn finish(context: &RunContext, report: &mut RunReport, hit: &scan::CoverageByPolicy) -> Result<(), Error> {
+fn finish(context: &RunContext, report: &mut RunReport, hit: &CoverageByPolicy) -> Result<(), Error> {
     report.finished_at = crate::clock::now();
     let is_stopped = *context.stop.borrow();
     let mut interrupted = Vec::new();
     for (nth, policy) in report.policies.iter_mut().enumerate() {
         let hit = hit.of(nth);
         policy.result = result_of(policy, hit);
-        // Told to stop with work left: that it went on well until then is no success.
-        let is_interrupted = is_stopped && (policy.left > 0 || hit != scan::Coverage::None);
+        // Stopped with work left: that it went well until then is no success.
+        let is_interrupted = is_stopped && (policy.left > 0 || hit != Coverage::None);
         if is_interrupted {
             policy.result = RunResult::Failed;
         }
@@ -563,51 +409,21 @@ pub fn log_interrupted(left: &ledger::LeftOpen) {
     );
 }
 
-fn result_of(policy: &PolicyReport, hit: scan::Coverage) -> RunResult {
+fn result_of(policy: &PolicyReport, hit: Coverage) -> RunResult {
     let undone = |key: &str| {
         policy
             .sent
             .values()
             .any(|sent| sent.fates.get(key).is_some_and(|n| *n > 0))
     };
-    if hit == scan::Coverage::Whole {
+    if hit == Coverage::Whole {
         RunResult::Failed
     } else if !policy.refusals.is_empty() {
         RunResult::Refused
-    } else if policy.left > 0
-        || hit == scan::Coverage::Some
-        || ["rejected", "unanswered", "returned"].into_iter().any(undone)
+    } else if policy.left > 0 || hit == Coverage::Some || ["rejected", "unanswered", "returned"].into_iter().any(undone)
     {
         RunResult::Partial
     } else {
         RunResult::Success
-    }
-}
-
-/// A skip from an error of the client.
-fn skip_of(project: &ProjectName, instance: Option<&InstanceId>, error: &crate::rds::Error) -> Skip {
-    use crate::rds::Class;
-    let reason = match error.class() {
-        Class::NotAllowed => SkipReason::NotAllowed,
-        Class::Disagreement | Class::NotFound => SkipReason::Listing,
-        Class::Unreachable | Class::Throttled => SkipReason::Unreachable,
-        Class::Configuration => SkipReason::Configuration,
-    };
-    Skip {
-        project: project.clone(),
-        instance: instance.cloned(),
-        reason,
-        message: error.chain(),
-    }
-}
-
-/// Counts instances by how policies see them.
-fn count_instances(claims: &[usize]) -> InstanceCounts {
-    let of = |wanted: fn(usize) -> bool| claims.iter().filter(|claims| wanted(**claims)).count() as u64;
-    InstanceCounts {
-        managed: of(|claims| claims > 0),
-        unmanaged: of(|claims| claims == 0),
-        overlapping: of(|claims| claims > 1),
-        failed: 0,
     }
 }

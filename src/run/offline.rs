@@ -6,9 +6,11 @@ use std::sync::Arc;
 use chrono::TimeDelta;
 
 use super::guard::ask_of_all;
+use super::instances::count_instances;
 use super::policy_run::{Grace, PolicyRun, PolicyRuns};
-use super::scan::{Overlaps, Scan, newest_recovery_point};
-use super::{Error, RunRequest, count_instances, running_policies};
+use super::scan::newest_recovery_point;
+use super::scan_result::{Overlaps, Scan};
+use super::{Error, RunRequest, running_policies};
 use crate::config::Config;
 use crate::retention::plan::ClockCheck;
 use crate::retention::policy::Knowledge;

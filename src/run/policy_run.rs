@@ -8,7 +8,7 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 
 use super::grace::{GracePeriods, OfInstance};
-use super::{ReportDetail, RowSink, RunRequest};
+use super::request::{ReportDetail, RowSink, RunRequest};
 use crate::retention::plan::InstanceDue;
 use crate::retention::policy::Knowledge;
 use crate::retention::report::{Action, InstanceSummary, PolicyReport, Restart, Row, RunResult, Summary};
@@ -337,8 +337,8 @@ impl PolicyRun {
 
     /// Tells a decision, or holds it for the report.
     fn show(&mut self, row: Row) {
-        if let ReportDetail::Streamed(RowSink { tell, .. }) = &self.wanted {
-            return tell(&self.policy.name, &row);
+        if let ReportDetail::Streamed(RowSink { add, .. }) = &self.wanted {
+            return add(&self.policy.name, &row);
         }
         if self.rows.len() == self.rows.capacity() {
             // By an eighth, not twice: the rows are the most of what a report holds.

@@ -3,7 +3,7 @@
 
 use std::borrow::Cow;
 use std::cell::LazyCell;
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -11,11 +11,16 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::cancel::{CANCELLED, or_cancelled, skip_or_cancelled};
-use super::conflicts::Conflicts;
-use super::instances::{InstanceJob, LedgerSnapshot, list_instances, may_select, shrink_skip};
+use super::clock_jump::ClockJumpDetector;
+use super::conflicts::{Conflicts, leave_instances_alone};
+use super::context::RunContext;
+use super::error::Error;
+use super::instances::{InstanceJob, LedgerSnapshot, list_instances, may_select, shrink_skip, skip_job};
 use super::list_backups::backups_of;
 use super::policy_run::{PolicyRun, PolicyRuns};
-use super::{ClockJumpDetector, Error, Progress, Purpose, RunContext, RunRequest, blocking};
+use super::request::{Purpose, RunRequest};
+use super::scan_result::Scan;
+use crate::blocking::blocking;
 use crate::ledger::{
     GraceKey, GraceSeen, GraceStart, GraceUpdate, Listing, ListingDoubt, ListingDoubts, ListingPart, ObservedBackup,
     Pending, Remembered, Unconfirmed,
@@ -23,138 +28,15 @@ use crate::ledger::{
 use crate::rds::{Client, Listed};
 use crate::retention::plan::{ClockCheck, InstanceDue};
 use crate::retention::policy::Knowledge;
-use crate::retention::report::{InstanceCounts, Overlap, Settled, Skip, SkipReason};
+use crate::retention::report::{Settled, SkipReason};
 use crate::retention::{
-    Backup, BackupId, BackupStatus, Doubt, Fate, Instance, InstanceId, InstanceLife, Mode, Policy, ProjectName, Refusal,
+    Backup, BackupId, BackupStatus, Doubt, Fate, Instance, InstanceId, InstanceLife, Mode, Policy, ProjectName,
 };
 
 /// Accepted, and still COMPLETED so long after: it came back.
 pub(super) const RETURNED_AFTER: TimeDelta = TimeDelta::minutes(30);
 /// Listings under way beyond what the clients run at once, so that a slow decision never starves them.
 const AHEAD: usize = 4;
-
-/// What the survey found.
-#[derive(Default)]
-pub(super) struct Scan {
-    pub(super) clocks: BTreeMap<ProjectName, ClockCheck>,
-    pub(super) skipped: Vec<Skip>,
-    pub(super) unmanaged: Vec<Arc<Instance>>,
-    pub(super) overlaps: Vec<Overlap>,
-    pub(super) counts: BTreeMap<ProjectName, InstanceCounts>,
-    /// Deletions of earlier runs that these listings settled.
-    pub(super) settled: Vec<Settled>,
-    pub(super) hit: CoverageByPolicy,
-    pub(super) progress: Progress,
-    /// Shrunken listings, by running policy.
-    pub(super) shrunk: Vec<(usize, Refusal)>,
-    /// The listings that were believed, by instance: counts for the next run's shrink guard, and what justifies a deletion.
-    pub(super) listings: HashMap<InstanceId, (ProjectName, Listing)>,
-    /// The lists of instances that were believed.
-    pub(super) listed: Vec<(ProjectName, Vec<Instance>)>,
-    /// Listings that fell by more than half.
-    pub(super) shrunken_listings: Vec<(ProjectName, Option<InstanceId>)>,
-    /// What of these listings is in doubt, accepted or not.
-    pub(super) doubts: Vec<(ProjectName, ListingDoubt)>,
-    /// Instances that the list of instances lacks, and that asking for their ids finds.
-    pub(super) found_unlisted: Vec<(ProjectName, InstanceId)>,
-    /// Deleted instances of which nothing is left.
-    emptied: Vec<(ProjectName, InstanceId)>,
-    gone: Vec<BackupId>,
-    returned: Vec<BackupId>,
-}
-
-/// How much of a policy's world could not be read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Coverage {
-    None,
-    Some,
-    Whole,
-}
-
-/// Per running policy: instances that were read, and things that were not.
-#[derive(Default)]
-pub(super) struct CoverageByPolicy(BTreeMap<usize, (usize, usize)>);
-
-impl CoverageByPolicy {
-    fn read(&mut self, nth: usize) {
-        self.0.entry(nth).or_default().0 += 1;
-    }
-
-    pub(super) fn missed(&mut self, nth: usize) {
-        self.0.entry(nth).or_default().1 += 1;
-    }
-
-    pub(super) fn of(&self, nth: usize) -> Coverage {
-        match self.0.get(&nth) {
-            None | Some((_, 0)) => Coverage::None,
-            Some((0, _)) => Coverage::Whole,
-            Some(_) => Coverage::Some,
-        }
-    }
-}
-
-impl Scan {
-    /// One that has found nothing yet, of projects with these clocks.
-    pub(super) fn with_clocks(clocks: BTreeMap<ProjectName, ClockCheck>) -> Self {
-        Self {
-            clocks,
-            ..Self::default()
-        }
-    }
-
-    /// A refusal that concerns one instance or project is a skip, too.
-    pub(super) fn note_refusal(&mut self, refusal: &Refusal, project_of: impl Fn(&InstanceId) -> Option<ProjectName>) {
-        let reason = SkipReason::Guard(Box::new(refusal.clone()));
-        let skip = match refusal {
-            Refusal::Clock { project, .. } => Some(Skip {
-                project: project.clone(),
-                instance: None,
-                reason,
-                message: refusal.to_string(),
-            }),
-            _ => refusal.instance().and_then(|instance| {
-                let (project, instance) = (project_of(instance)?, Some(instance.clone()));
-                Some(Skip {
-                    project,
-                    instance,
-                    reason,
-                    message: refusal.to_string(),
-                })
-            }),
-        };
-        self.skipped.extend(skip.filter(|skip| !self.skipped.contains(skip)));
-    }
-
-    /// The shrunken listings that concern a running policy.
-    pub(super) fn shrunk_for(&self, nth: usize) -> Vec<Refusal> {
-        self.shrunk
-            .iter()
-            .filter(|(of, _)| *of == nth)
-            .map(|(_, refusal)| refusal.clone())
-            .collect()
-    }
-}
-
-/// Which policies share how many instances.
-#[derive(Default)]
-pub(super) struct Overlaps(BTreeMap<Vec<usize>, u64>);
-
-impl Overlaps {
-    pub(super) fn note(&mut self, claiming: &[usize]) {
-        if claiming.len() > 1 {
-            *self.0.entry(claiming.to_vec()).or_default() += 1;
-        }
-    }
-
-    pub(super) fn report(self, all: &[Arc<Policy>]) -> Vec<Overlap> {
-        let name = |place: usize| all[place].name.clone();
-        let entry = |(places, instances): (Vec<usize>, u64)| Overlap {
-            policies: places.into_iter().map(name).collect(),
-            instances,
-        };
-        self.0.into_iter().map(entry).collect()
-    }
-}
 
 /// When the newest finished full backup was begun, manual or automated.
 pub(super) fn newest_recovery_point(backups: &[Backup], now: DateTime<Utc>) -> Option<DateTime<Utc>> {
@@ -173,7 +55,8 @@ pub(super) async fn scan(
 ) -> Result<Scan, Error> {
     let mut memory = LedgerSnapshot::load(request, context)?;
     let mut scan = Scan::default();
-    let jobs = list_instances(request, context, policy_runs, &memory, &mut scan, deadline).await?;
+    let mut jobs = list_instances(request, context, policy_runs, &memory, &mut scan, deadline).await?;
+    leave_instances_alone(&mut scan, policy_runs, &memory, &mut jobs);
     scan.progress.of_instances = jobs.len();
     let mut minds = ListingMemory {
         memory: &mut memory,
@@ -264,24 +147,6 @@ async fn list_backups(
         (context.watcher)(scan.progress);
     }
     Ok(recency)
-}
-
-pub(super) fn skip_job(
-    policy_runs: &PolicyRuns,
-    scan: &mut Scan,
-    job: &InstanceJob,
-    reason: SkipReason,
-    message: &str,
-) {
-    for nth in policy_runs.running_among(&job.claiming) {
-        scan.hit.missed(nth);
-    }
-    scan.skipped.push(Skip {
-        project: job.instance.project.clone(),
-        instance: Some(job.instance.id.clone()),
-        reason,
-        message: message.to_owned(),
-    });
 }
 
 /// One believed listing: compares it with earlier ones and with those of other instances, settles earlier deletions, decides.

@@ -14,9 +14,13 @@ use tokio::sync::{Mutex, OwnedMutexGuard, OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
+use super::clock_jump::ClockJumpDetector;
+use super::context::{Progress, RunContext, stop_requested};
+use super::error::Error;
 use super::ledger_writer::{LedgerWriter, WriterThread};
 use super::list_backups::{SeenDatabases, backups_of};
-use super::{ClockJumpDetector, Error, Progress, RunContext, blocking, skip_of, stop_requested};
+use super::skip::skip_of;
+use crate::blocking::blocking;
 use crate::ledger::{IntentResult, Ledger, LedgerWrite, Listing, RequestKey, Written};
 use crate::rds::credentials::Fingerprint;
 use crate::rds::{Answer, Class, Client, Delay, DeletionPermit, IntendedAt};
