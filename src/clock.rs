@@ -1,4 +1,4 @@
-//! The only wall-clock read of the program. Below floor 3 `now` is an argument.
+//! The only wall-clock read of the program. Below layer 3 `now` is an argument.
 
 use chrono::{DateTime, Utc};
 

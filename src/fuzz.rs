@@ -1,7 +1,7 @@
 //! Across the road: the list of fuzz targets, for `tests/fuzz` and for the test that replays the corpus. Not in the program that is
 //! shipped.
 //!
-//! A target takes any bytes and panics where a promise is broken. The targets are in the rooms that they try.
+//! A target takes any bytes and panics where a promise is broken. The targets are in the modules that they try.
 
 use std::path::Path;
 

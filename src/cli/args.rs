@@ -17,7 +17,7 @@ pub use self::commands::*;
 pub use self::values::{Color, Format, LogFormat, LogLevel, TestFormat};
 use crate::config::zones::ZoneSource;
 
-/// Where the configuration is when nobody says otherwise.
+/// The configuration's default path.
 pub use crate::wording::remedies::DEFAULT_CONFIG;
 
 const AFTER_HELP: &str = "\
@@ -185,7 +185,7 @@ impl Global {
 /// The commands.
 #[derive(Clone, Debug, Subcommand)]
 pub enum Command {
-    /// The daemon: runs every policy by its schedule, until it is told to stop.
+    /// The daemon: runs every policy by its schedule, until a stop is requested.
     #[command(
         long_about = "The daemon: runs every policy by its schedule, serves metrics and a status page on `listen`, and takes a \
                   changed configuration into force without a restart (SIGHUP does the same at once). A bad one changes nothing.\n\n\
@@ -261,7 +261,7 @@ pub enum Command {
     #[command(
         long_about = "Hold a backup: it is kept whatever a policy says, and no rule counts it, until the hold ends or is released. \
                   With --instance or --name one hold covers many backups, also ones not made yet.\n\n\
-                  When a hold ends the backup's grace starts anew."
+                  When a hold ends the backup's grace period restarts."
     )]
     Hold(HoldArgs),
     /// End a hold.

@@ -21,7 +21,7 @@ use crate::rds;
 use crate::{run, telemetry};
 
 /// Loads and compiles the configuration that the flags name, for a command that deletes nothing: files that others may
-/// write are told of.
+/// write are reported.
 pub fn configuration(global: &Global) -> Result<Arc<Config>, Failure> {
     let config = Arc::new(config::load(&global.config, &environment(false))?);
     for foreign in &config.foreign {

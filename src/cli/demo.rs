@@ -26,7 +26,7 @@ use crate::operations::context::no_observer;
 use crate::run::{self, Purpose, RunRequest};
 use crate::simulator::Simulator;
 
-/// The demo's policies: one without a grace, so that something is deleted before somebody's eyes, and one with the usual day,
+/// The demo's policies: one without a grace, so that something is deleted while one watches, and one with the usual day,
 /// under which backups wait.
 const POLICIES: &str = "
 policies:

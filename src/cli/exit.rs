@@ -184,7 +184,7 @@ mod tests {
         assert_eq!(with(Mode::DryRun), [0, 0]);
     }
 
-    /// A cron job of a dry-run is not told that something was refused, whatever the limit.
+    /// A cron job of a dry-run does not learn that something was refused, whatever the limit.
     #[test]
     fn an_instance_refused_in_a_dry_run_alone_is_0() {
         let percent = Refusal::MaxPercent {

@@ -15,7 +15,7 @@ use crate::config::{self, Config, Problem, difference, fingerprint, keeping};
 /// How often the files are looked at; they are read only when they changed.
 const EVERY: Duration = Duration::from_millis(200);
 
-/// The configuration, and beside it whatever newer versions of the files keep, until nobody looks any more.
+/// The configuration, and beside it whatever newer versions of the files keep, until no reader is left.
 pub(super) fn follow(config: &Arc<Config>) -> watch::Receiver<Arc<Config>> {
     let (sender, live) = watch::channel(Arc::clone(config));
     let mut file = File {

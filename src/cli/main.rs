@@ -150,7 +150,7 @@ fn answer(error: &clap::Error) -> u8 {
         let hint = "there is no --dry-run: `plan` shows what would happen and deletes nothing; `mode: dry-run` makes a policy one for good";
         return complain(&Failure::new(exit::USAGE, hint.to_owned()));
     }
-    // Whether somebody still reads the help cannot change the code.
+    // Whether the help is still read cannot change the code.
     let _ = error.print();
     if error.use_stderr() { exit::USAGE } else { exit::DONE }
 }
@@ -164,7 +164,7 @@ fn complain(failure: &Failure) -> u8 {
     } else {
         "rds-retentiond: "
     };
-    // There is nobody left to tell when stderr is gone, or nobody reads it.
+    // When stderr is gone or not read, there is no place left to report it.
     if logging::flush() {
         let _ = writeln!(anstream::stderr(), "{name}{first}{rest}");
     }

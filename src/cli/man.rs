@@ -90,7 +90,7 @@ fn man(command: clap::Command, name: &str) -> Man {
 
 /// Writes one page with all commands.
 pub fn page(out: &mut dyn Write) -> io::Result<()> {
-    // A page is made where the package is built: what that machine has of zoneinfo is nobody's.
+    // A page is made where the package is built: what that machine has of zoneinfo does not matter.
     let mut root = Cli::command().long_version(None::<&str>);
     root.build();
     let man = man(root.clone(), "rds-retentiond");

@@ -28,7 +28,7 @@ pub(super) fn say(global: &Global, text: &str, code: u8) -> CommandResult {
     finish(out, written, code)
 }
 
-/// A failure that begins with what did not happen: nobody must believe in it.
+/// A failure that begins with what did not happen: the operator must not believe in it.
 fn not_done(what: &str, error: operations::Error) -> Failure {
     let is_state = matches!(&error, operations::Error::Ledger(error) if error.fault().is_some());
     let failure = Failure::from(error);

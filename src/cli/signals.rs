@@ -12,11 +12,11 @@ use std::sync::{Arc, OnceLock, mpsc};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{Notify, watch};
 
-/// Who is told of signals.
+/// Who receives signals.
 #[derive(Debug)]
 struct Listeners {
     stop: watch::Sender<bool>,
-    /// How many commands end in order when they are told to stop.
+    /// How many commands end in order when a stop is requested.
     in_order: AtomicUsize,
     /// What SIGHUP means; `None` until the command is known.
     hangup: watch::Sender<Option<Hangup>>,
@@ -25,7 +25,7 @@ struct Listeners {
 /// What SIGHUP means.
 #[derive(Clone, Debug)]
 enum Hangup {
-    /// The daemon is told, and looks at its configuration.
+    /// The daemon is notified, and looks at its configuration.
     Tells(Arc<Notify>),
     /// The process ends.
     Ends,
@@ -123,7 +123,7 @@ impl Listeners {
         if self.in_order.load(Ordering::SeqCst) == 0 {
             end(kind);
         }
-        tracing::info!("told to stop: no new batch is begun, the one under way is finished");
+        tracing::info!("stop requested: no new batch is begun, the one under way is finished");
         self.stop.send_replace(true);
     }
 

@@ -109,7 +109,7 @@ pub fn policies(old: &Config, new: &Config) -> Vec<Change> {
             .map(|entry| (entry.policy.name.clone(), entry.clone()))
             .collect()
     };
-    // Without others there is nobody that a policy protects anything from.
+    // Without others a policy protects nothing from any other.
     let alone = new.policies.len() < 2;
     let (old, mut new) = (by_name(old), by_name(new));
     let mut changes = Vec::new();

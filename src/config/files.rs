@@ -29,7 +29,7 @@ pub(super) struct Loaded {
 /// Reads a file, or notes why not. `origin` says where the name comes from.
 pub(super) fn read(file: &Path, origin: &str, findings: &Diagnostics, sum: &mut u64) -> Option<Loaded> {
     let fail = |message: String, hint: &str| findings.problem(Problem::with_file(file, message, Some(hint)));
-    // Looked at before it is opened, for opening a pipe waits until somebody writes; and again after it.
+    // Looked at before it is opened, for opening a pipe waits for a writer; and again after it.
     let opened = fs::metadata(file).and_then(|metadata| {
         if !may_be_opened(file, &metadata) {
             return Ok((None, metadata));

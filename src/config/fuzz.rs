@@ -1,4 +1,4 @@
-//! What fuzzing calls in this room: the YAML loader and cron lines. Not in the program that is shipped.
+//! What fuzzing calls in this module: the YAML loader and cron lines. Not in the program that is shipped.
 
 #![expect(
     clippy::missing_panics_doc,

@@ -177,7 +177,7 @@ fn is_one(rule: KeepRule) -> bool {
 }
 
 /// Whether everything that `rule` keeps is kept by `by`, whatever backups there are and whatever the calendar: where that
-/// cannot be told, it is not said. What the lint names is removed, and `--strict` makes it an error.
+/// is unknown, it is not said. What the lint names is removed, and `--strict` makes it an error.
 fn covers(by: KeepRule, rule: KeepRule, zone: Zone) -> bool {
     let nests = |fine: Period, coarse: Period| nests(fine, coarse, zone);
     // Every rule keeps the newest one.

@@ -97,7 +97,7 @@ pub(super) fn problems(places: &Places<'_>) -> Vec<Problem> {
     for (file, is_named) in
         (places.named.iter().map(|file| (file, true))).chain(places.matched.iter().map(|file| (file, false)))
     {
-        // What cannot be read is told of elsewhere; a pipe was handed over by whoever called.
+        // What cannot be read is reported elsewhere; a pipe was handed over by whoever called.
         let Ok(resolved) = fs::canonicalize(file) else { continue };
         let Ok(metadata) = fs::metadata(&resolved) else {
             continue;

@@ -1,4 +1,4 @@
-//! Projects: endpoints and where credentials come from. Nothing is fetched here; that is the `rds` room.
+//! Projects: endpoints and where credentials come from. Nothing is fetched here; that is `rds`.
 
 use std::collections::HashMap;
 use std::num::NonZeroU32;

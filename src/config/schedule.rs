@@ -23,7 +23,7 @@ const AROUND: Duration = Duration::hours(3);
 /// The years croner searches; beyond them, calendar arithmetic would run over.
 const YEARS: Range<i32> = 2..4_999;
 
-/// Ticks that are nearer to each other than two of these need not be told apart by whoever asks for the longest distance.
+/// Ticks that are nearer to each other than two of these need not be distinguished by whoever asks for the longest distance.
 const STEP: Duration = Duration::hours(28);
 /// How far to look for the longest distance: a 29 February has its neighbours within it.
 const YEARS_AROUND: Duration = Duration::days(5 * 366);

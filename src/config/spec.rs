@@ -288,7 +288,7 @@ pub static POLICY: Section = Section {
         required(
             "mode",
             Shape::Choice(&["enforce", "dry-run"]),
-            "`enforce` or `dry-run`; there is no default, so that nobody deletes by omission.",
+            "`enforce` or `dry-run`; there is no default, so that nothing is deleted by omission.",
         ),
         key(
             "schedule",

@@ -171,7 +171,7 @@ impl Files {
         Ok(is_good)
     }
 
-    /// Fails where a file is another one now. `reads_only`: somebody who only reads has no part in the log's existence.
+    /// Fails where a file is another one now. `reads_only`: a reader has no part in the log's existence.
     pub(super) fn check(&self, path: &Path, reads_only: bool) -> Result<(), Error> {
         let (now, count) = (which(path), if reads_only { 1 } else { 3 });
         if now[..count] == self.which[..count] {
@@ -208,7 +208,7 @@ fn which(path: &Path) -> [Option<(u64, u64)>; 3] {
     ]
 }
 
-/// Time of change, which nobody can set, and size.
+/// Time of change, which no program can set, and size.
 type Content = Option<(i64, i64, u64)>;
 
 fn content(path: &Path) -> Content {

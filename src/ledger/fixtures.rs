@@ -1,4 +1,4 @@
-//! Ledgers and batches for the tests of this room.
+//! Ledgers and batches for the tests of this module.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::num::NonZeroU32;

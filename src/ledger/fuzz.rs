@@ -1,4 +1,4 @@
-//! What fuzzing calls in this room: a ledger whose bytes were changed. Not in the program that is shipped.
+//! What fuzzing calls in this module: a ledger whose bytes were changed. Not in the program that is shipped.
 
 #![expect(
     clippy::missing_panics_doc,

@@ -104,7 +104,7 @@ impl Ledger {
         })
     }
 
-    /// Visits every backup that the last listings showed, until told that it was enough. Keeps nothing of it.
+    /// Visits every backup that the last listings showed, until the visitor has enough. Keeps nothing of it.
     pub fn each_known_backup(&self, mut visit: impl FnMut(&SeenBackup) -> bool) -> Result<(), Error> {
         self.read(|tx| {
             let sql = "SELECT instance, backup, name FROM seen_backup WHERE gone_since IS NULL";

@@ -69,7 +69,7 @@ pub struct RunRow {
 
 /// What a run that did not come to its end is marked with, in the summary of each policy that had work left.
 pub const INTERRUPTED: &str = "interrupted";
-/// It was told to stop.
+/// Stop was requested.
 pub const STOPPED: &str = "stopped";
 /// Its process ended, or it was cut, and a later one closed it.
 pub const KILLED: &str = "killed";

@@ -10,7 +10,7 @@ use crate::retention::PolicyName;
 const KEPT: TimeDelta = TimeDelta::days(400);
 
 impl Ledger {
-    /// Takes a policy's tick; `false` where another daemon has run it, or is about to. In a file nobody else is. A tick whose run was
+    /// Takes a policy's tick; `false` where another daemon has run it, or is about to. On a file there is no other. A tick whose run was
     /// interrupted can be taken again.
     pub fn claim_tick(&self, policy: &PolicyName, tick: DateTime<Utc>, now: DateTime<Utc>) -> Result<bool, Error> {
         if !self.is_shared() {

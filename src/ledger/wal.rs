@@ -1,7 +1,7 @@
 //! The write-ahead log as a process that opens the ledger next would recover it, read from the file alone.
 //!
 //! SQLite itself does not look: as long as one process has the ledger open, all find the log's pages through the shared index
-//! beside it, and nobody notices that the file was cut, overwritten or exchanged for an older copy. What is committed then
+//! beside it, and nothing shows that the file was cut, overwritten or exchanged for an older copy. What is committed then
 //! is gone when the last process ends. The format is part of SQLite's file format (<https://sqlite.org/fileformat2.html>,
 //! section 4): each frame's checksum covers all frames before it, so one that is damaged ends the log.
 

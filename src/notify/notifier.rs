@@ -18,7 +18,7 @@ use crate::ledger::Ledger;
 use crate::retention::{PolicyName, RunReport};
 use crate::wording::error_chain;
 
-/// Messages that wait for one target. More are dropped: a target that is away for hours is told of by the log.
+/// Messages that wait for one target. More are dropped: a target that is away for hours is in the log.
 const WAITING: usize = 64;
 
 /// One target's queue. A target has a queue of its own, so that one that hangs delays no other: the dead man's switch above all.
@@ -127,7 +127,7 @@ impl Notifier {
     /// Sends what the ledger has not taken note of before. In a task: a disk may be slow.
     fn once(&mut self, mut news: Vec<(String, RunMessages)>, ledger: &Arc<Ledger>) {
         self.reap();
-        // What nobody wants is not noted: a target that is added later hears of it.
+        // What no target wants is not noted: a target that is added later hears of it.
         let wanted = |messages: &RunMessages| self.queues.iter().any(|queue| queue.wanted(messages).next().is_some());
         news.retain(|(key, messages)| wanted(messages) && self.noted.insert(key.clone()));
         if news.is_empty() {

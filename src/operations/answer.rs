@@ -74,7 +74,7 @@ impl Answer {
             .is_some_and(|last| last.state == DeletionState::Confirmed)
     }
 
-    /// A deletion that was sent and of which no listing has told the end.
+    /// A deletion that was sent and of which no listing has shown the end.
     pub fn under_way(&self) -> Option<&PastDeletion> {
         let open = |state| {
             matches!(

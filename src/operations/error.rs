@@ -28,7 +28,7 @@ pub enum Error {
     #[error("another process runs on the state in {}; try again when it is done, or without --no-wait", .0.display())]
     Busy(PathBuf),
     /// A stop was requested while another process ran on this state.
-    #[error("another process runs on the state in {}; told to stop while waiting", .0.display())]
+    #[error("another process runs on the state in {}; stop requested while waiting", .0.display())]
     StoppedWaiting(PathBuf),
     /// No instance has this id or name.
     #[error("no instance has the id or name `{0}`, as far as the policies' projects go")]

@@ -16,7 +16,7 @@ const WORTH_HALVING: usize = 1 << 20;
 /// by `jq -s`, or a backup a line (NDJSON). Instances and their backups come in the
 /// file's order.
 ///
-/// Stricter than a listing, for nobody can be asked again: an entry without id, or two entries of one id that differ, are errors; exact
+/// Stricter than a listing, for a file cannot be asked again: an entry without id, or two entries of one id that differ, are errors; exact
 /// repetitions are dropped. The error names the entry's index (from 0), line and column.
 pub fn backups_from_json(bytes: &[u8]) -> Result<Vec<BackupsOfInstance>, String> {
     // Windows' tools put a byte order mark before what they write.

@@ -52,7 +52,7 @@ impl CredentialCache {
         }
     }
 
-    /// Keys without a known end are read again before the next request: somebody may have changed them. Those of the
+    /// Keys without a known end are read again before the next request: they may have been changed. Those of the
     /// metadata service are renewed by their time.
     pub(super) fn invalidate(&self) {
         if let Some(held) = &mut *self.lock() {
@@ -60,7 +60,7 @@ impl CredentialCache {
         }
     }
 
-    /// These were refused and are read again, if they are still the present ones; nobody renews what another request renewed already.
+    /// These were refused and are read again, if they are still the present ones; what another request renewed already is not renewed.
     pub(super) fn invalidate_if(&self, used: &Arc<Credentials>) {
         if let Some(held) = &mut *self.lock()
             && Arc::ptr_eq(&held.credentials, used)

@@ -190,14 +190,14 @@ pub(crate) fn read_secret(path: &Path, env: &Env) -> Result<String, AuthError> {
     Ok(secret.to_owned())
 }
 
-/// Reads a secret file, unless somebody who must not may have written it.
+/// Reads a secret file, unless another user may have written it.
 fn read_guarded(path: &Path) -> Result<String, AuthError> {
     use std::io::Read as _;
     let failed = |source| AuthError::File {
         path: path.to_owned(),
         source,
     };
-    // Opening a pipe would wait until somebody writes.
+    // Opening a pipe would wait for a writer.
     if !std::fs::metadata(path).map_err(failed)?.is_file() {
         return Err(AuthError::NoFile { path: path.to_owned() });
     }

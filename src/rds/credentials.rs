@@ -83,7 +83,7 @@ pub enum AuthError {
         /// Its name.
         path: PathBuf,
     },
-    /// A file could have been written by somebody who must not choose the credentials.
+    /// A file could have been written by a user who must not choose the credentials.
     #[error("{} may be written by {by} (mode {mode:04o}): chmod go-w, then make sure of what is in it", path.display())]
     Writable {
         /// The file.

@@ -1,4 +1,4 @@
-//! What fuzzing calls in this room: answers of the API, and its times. Not in the program that is shipped.
+//! What fuzzing calls in this module: answers of the API, and its times. Not in the program that is shipped.
 //!
 //! Every answer is read twice: as it came, where nothing but order and completeness is asked; and written once more by
 //! `serde_json`, without keys that occur twice, where a plain reading of the JSON must agree.

@@ -4,7 +4,7 @@
 //! shared by all clients of the process, because the lock counts by key, not by project. It holds fingerprints, never keys.
 //!
 //! Two counts: of a key (access key, secret and token together), so that a corrected secret is tried at once, and of an access key
-//! whatever its secret, because that is what the API locks. Both go by a clock that nobody sets: a key is refused because the
+//! whatever its secret, because that is what the API locks. Both go by the monotonic clock: a key is refused because the
 //! wall clock is wrong more often than for any other reason.
 
 use std::collections::HashMap;
@@ -56,7 +56,7 @@ struct Key {
     blocked_until: Option<Instant>,
 }
 
-/// A refusal, and when that was by the clock that nobody sets.
+/// A refusal, and when that was by the monotonic clock.
 #[derive(Debug)]
 struct Refused {
     whole: String,
@@ -182,7 +182,7 @@ fn on_the_wall(until: Instant, now: DateTime<Utc>) -> DateTime<Utc> {
 }
 
 impl KeyLockout {
-    /// A guard that reports each refusal. `KeyLockout::default()` is one that reports to nobody.
+    /// A guard that reports each refusal. `KeyLockout::default()` is one that reports nothing.
     pub fn new(on_refusal: OnRefusal) -> Self {
         Self(Arc::new(Inner {
             on_refusal: Some(on_refusal),

@@ -20,7 +20,7 @@ const FIRST_RATE: f64 = 20.0;
 const GROWTH: f64 = 2.8;
 /// Above some tens a second it grows faster, as a share of the rate for each answer: a server with a lower limit has said so by then.
 const FASTER: f64 = 0.2;
-/// But it never doubles in less than four times what an answer takes: what is refused is told as late as that, and all that was
+/// But it never doubles in less than four times what an answer takes: a refusal is known as late as that, and all that was
 /// sent meanwhile is refused, too. ln 2 ÷ 4.
 const PATIENCE: f64 = 0.17;
 /// Slower than this it never gets by itself; pauses do the rest.
@@ -155,7 +155,7 @@ impl RateController {
         self.calm = 0.0;
     }
 
-    /// What the server let through, in requests a second, as far as can be told at `now`; `resumed` is the end of the last pause.
+    /// What the server let through, in requests a second, as far as is known at `now`; `resumed` is the end of the last pause.
     fn let_through(&self, resumed: Instant, now: Instant) -> f64 {
         let since = |at: Instant| now.saturating_duration_since(at).min(WINDOW);
         if self.learned_limit.is_some() && since(resumed) < WINDOW {

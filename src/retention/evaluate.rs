@@ -45,7 +45,7 @@ pub enum KeptBy {
     Floor,
     /// BUILDING or DELETING.
     InProgress,
-    /// A status or type nobody knows, databases that are not known, or no name.
+    /// An unknown status or type, databases that are not known, or no name.
     UnknownStatus,
     /// An engine that has no batch deletion.
     UnknownEngine,

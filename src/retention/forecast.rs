@@ -3,7 +3,7 @@
 //! Pure: the moments of the runs, the backups assumed to come and the beginnings of grace are arguments. Between two
 //! runs nothing is computed that cannot have changed: a decision stands until the first moment at which age, a hold's end
 //! or an arrival could change it, so two years of daily runs on a quiet instance cost a handful of decisions. Not
-//! simulated, because nobody can know them: the guard's limits, failing requests, deletions by hand.
+//! simulated, because they cannot be known: the guard's limits, failing requests, deletions by hand.
 
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! What fuzzing calls in this room: spans, the decision, the guard. Not in the program that is shipped.
+//! What fuzzing calls in this module: spans, the decision, the guard. Not in the program that is shipped.
 //!
 //! Structured input is read from bytes by [`Tape`]; an exhausted tape gives zeros, so every input is a good one.
 

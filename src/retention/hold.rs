@@ -38,7 +38,7 @@ pub struct Hold {
     /// Who asked for it.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub owner: Option<String>,
-    /// When it ends; `None` means when somebody releases it.
+    /// When it ends; `None` means when it is released.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub until: Option<DateTime<Utc>>,
 }

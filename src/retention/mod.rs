@@ -1,6 +1,6 @@
-//! Floor 0: what a backup is, what may go, and why.
+//! Layer 0: what a backup is, what may go, and why.
 //!
-//! This room is for decisions and is pure: no I/O, no clock, no logging; `now` is an argument. It is *not* for words
+//! This module decides and is pure: no I/O, no clock, no logging; `now` is an argument. It is *not* for words
 //! shown to people (those are made in `cli` and `web`) nor for knowing where backups come from (`rds`).
 //!
 //! The way through it: [`Backup`]s and [`Hold`]s of one [`Instance`], and the [`Policy`]s that claim it, go into

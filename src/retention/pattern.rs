@@ -1,6 +1,6 @@
 //! Globs over names: `*`, `?` and `[a-z]`, case-sensitive.
 //!
-//! Own code, because floor 0 takes no crate for it and because the language is this small. Not for paths: `/` and `.`
+//! Own code, because layer 0 takes no crate for it and because the language is this small. Not for paths: `/` and `.`
 //! are letters like any other.
 
 use std::fmt;
@@ -135,7 +135,7 @@ impl Pattern {
 }
 
 impl Pattern {
-    /// Whether it surely matches every name that the other one matches. `false` also where that cannot be told easily.
+    /// Whether it surely matches every name that the other one matches. `false` also where that is not easily decided.
     pub fn covers(&self, other: &Self) -> bool {
         let (own, theirs) = (&self.tokens, &other.tokens);
         let (mut at, mut there) = (0, 0);

@@ -93,7 +93,7 @@ pub struct Conditions<'a> {
 pub enum Refusal {
     /// More deletions than `max_deletions`: the whole plan.
     MaxDeletions {
-        /// Deletions that nobody approved.
+        /// Deletions that were not approved.
         planned: usize,
         /// The limit.
         limit: usize,
@@ -102,7 +102,7 @@ pub enum Refusal {
     MaxPercent {
         /// The instance.
         instance: InstanceId,
-        /// Deletions there that nobody approved.
+        /// Deletions there that were not approved.
         planned: usize,
         /// Of so many.
         of: usize,
@@ -574,7 +574,7 @@ impl Batch {
         self.items.is_empty()
     }
 
-    /// All of it, to be handed to somebody and back; an empty batch stays, which is not sent.
+    /// All of it, to be handed over and back; an empty batch stays, which is not sent.
     #[must_use]
     pub fn take(&mut self) -> Self {
         Self {

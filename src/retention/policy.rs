@@ -245,7 +245,7 @@ fn any_or_unlimited(patterns: Option<&[Pattern]>, name: &str) -> bool {
 /// What to do with a plan of more than `max_deletions`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OverLimit {
-    /// The whole plan is refused until somebody approves it.
+    /// The whole plan is refused until it is approved.
     Refuse,
     /// The oldest `max_deletions` are sent, the rest is left to later runs.
     OldestFirst,

@@ -387,7 +387,7 @@ pub enum SkipReason {
     Unreachable,
     /// The project cannot be asked as it is configured: IAM knows none or several of its region, the endpoint is another one.
     Configuration,
-    /// The run's time budget was over, or the program was told to stop.
+    /// The run's time budget was over, or stop was requested.
     Budget,
     /// The API refused or throttled a batch so that sending more made no sense.
     Refused,

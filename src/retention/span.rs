@@ -34,7 +34,7 @@ pub enum SpanError {
     AmbiguousM,
     /// A number without a unit.
     NoUnit(String),
-    /// A unit nobody knows.
+    /// An unknown unit.
     UnknownUnit(String),
     /// A letter where a number should begin.
     NoNumber(String),
@@ -176,7 +176,7 @@ impl Span {
     }
 
     /// Whether, in every zone and at every moment, it reaches no further back than the other: where this one keeps, the other
-    /// one does. `30d` and `1mo` are neither within the other; where that cannot be told, it is not.
+    /// one does. `30d` and `1mo` are neither within the other; where that is unknown, it is not.
     pub fn is_within(&self, other: &Self) -> bool {
         let (Some(own), Some(others)) = (self.civil(), other.civil()) else {
             return false;

@@ -5,7 +5,7 @@ use tokio::time::Instant;
 
 use crate::retention::plan::ClockCheck;
 
-/// Where the wall clock stood when the run began, beside a clock that nobody sets.
+/// Where the wall clock stood when the run began, beside the monotonic clock.
 ///
 /// The API's `Date` tells whether our clock is right *now*; a clock that was wrong when `now` was read and has been set
 /// right since passes that test, with every decision still made by the wrong time. So a jump during the run counts as

@@ -37,7 +37,7 @@ const NOT_FOUND: [&str; 2] = ["DBS.280214", "DBS.201010"];
 /// So many confirmed ids are written down in one transaction.
 const IDS_A_TRANSACTION: usize = 10_000;
 
-/// Looks until every accepted id is gone, the time is over, or the program is told to stop.
+/// Looks until every accepted id is gone, the time is over, or stop is requested.
 pub(super) async fn confirm(
     mut sending: SendResult,
     context: &RunContext,
@@ -124,7 +124,7 @@ async fn look(
             let context = context.clone();
             looks.spawn(async move {
                 let there = tokio::select! {
-                    // Once told to stop no request is begun, not even to be dropped.
+                    // Once stop is requested no request is begun, not even to be dropped.
                     biased;
                     () = stop_requested(&context) => None,
                     there = still_there(&of) => there,

@@ -11,7 +11,7 @@ use crate::ledger::{self, Access, Ledger};
 pub struct Ended {
     /// Past when this state first saw them.
     pub errors: Vec<Problem>,
-    /// Ended since; or nobody knows, for there is no state yet.
+    /// Ended since; or unknown, for there is no state yet.
     pub warnings: Vec<Problem>,
 }
 

@@ -99,7 +99,7 @@ pub(super) fn ask_of_all(
             })?;
             approved.push(plan);
         }
-        // What no run was refused nobody can approve, so a plan names only what a run was refused before.
+        // What no run was refused cannot be approved, so a plan names only what a run was refused before.
         if let (Some(waiting), Some(ledger)) = (&waiting, ledger) {
             let known = blocking(|| ledger.refused_plan(&policy.name, &waiting.digest))?;
             report.digest = known

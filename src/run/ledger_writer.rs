@@ -2,7 +2,7 @@
 //!
 //! A transaction that is on disk costs an `fsync`, and a batch needs two. An intent is written at once, for its request has a
 //! slot and five seconds to begin; an answer waits a little for an intent to share the `fsync` with. The writer is a thread
-//! of its own, so that nobody who waits for the disk keeps a thread of the runtime.
+//! of its own, so that no wait for the disk keeps a thread of the runtime.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -187,7 +187,7 @@ impl WriterThread {
         self.withdraw(&intent, unheard);
     }
 
-    /// Closes intents that nobody waited for until they were on disk, because stop was requested: they are not sent.
+    /// Closes intents that were not waited for until they were on disk, because stop was requested: they are not sent.
     fn withdraw(&self, intent: &Intent<'_>, requests: Vec<RequestKey>) {
         let entry = |request| LedgerWrite::Withdrawal {
             request,

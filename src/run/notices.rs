@@ -12,7 +12,7 @@ use crate::ledger::{self, Ledger, SeenBackup};
 use crate::retention::{Hold, HoldTarget, Instance, InstanceId, Knowledge, Pattern, Policy, ProjectName, Selector};
 use crate::wording::reasons::target;
 
-/// A name of a backup is made of letters, digits, `-` and `_`; these are typed where somebody thinks of regular expressions.
+/// A name of a backup is made of letters, digits, `-` and `_`; these are typed by those who think of regular expressions.
 const NEVER_IN_A_NAME: [char; 6] = ['^', '$', '{', '|', '(', '\\'];
 
 /// Something that was written to cover something.

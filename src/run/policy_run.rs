@@ -1,6 +1,6 @@
 //! One policy's side of a run: its decisions with grace taken into account, its numbers, and its plan.
 //!
-//! Pure, although it lives on floor 2: it is the seam between the decision (floor 0) and what the ledger remembers.
+//! Pure, although it is in layer 2: it is the seam between the decision (layer 0) and what the ledger remembers.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
@@ -67,7 +67,7 @@ impl PolicyRuns {
         &self.all
     }
 
-    /// The policies that run, in the order of all numbers called `nth` in this room.
+    /// The policies that run, in the order of all numbers called `nth` in this module.
     pub(super) fn running(&self) -> impl Iterator<Item = &Arc<Policy>> {
         self.running.iter().map(|place| &self.all[*place])
     }

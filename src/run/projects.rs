@@ -40,7 +40,7 @@ impl Projects {
         })
     }
 
-    /// Reads the CA certificates again for all of them: somebody may have renewed the bundle.
+    /// Reads the CA certificates again for all of them: the bundle may have been renewed.
     pub fn renew_connections(&self) {
         self.clients.values().for_each(Client::renew_connections);
     }

@@ -35,10 +35,10 @@ const MOST_RESENDS: u32 = 3;
 const MOST_THROTTLED: u32 = 12;
 /// How often a batch is tried whose request did not begin in time.
 const MOST_LATE: u32 = 3;
-/// A throttled batch waits at most so long without being told to.
+/// A throttled batch waits at most so long unless the API asks for more.
 const LONGEST_BACKOFF: Duration = Duration::from_secs(30);
 
-/// How long a request under way is waited for after the program is told to stop: a little longer than its time-out, and
+/// How long a request under way is waited for after stop is requested: a little longer than its time-out, and
 /// short enough to end within 30 s (contract, guarantee 11).
 const LAST_WAIT: Duration = Duration::from_secs(22);
 
@@ -337,7 +337,7 @@ impl ProjectSender {
         }
     }
 
-    /// Sleeps unless the program is told to stop.
+    /// Sleeps unless stop is requested.
     async fn rest(&self, wait: Duration) -> bool {
         tokio::select! {
             () = tokio::time::sleep(wait) => true,
@@ -345,7 +345,7 @@ impl ProjectSender {
         }
     }
 
-    /// Ends some time after the program is told to stop.
+    /// Ends some time after stop is requested.
     async fn stop_overdue(&self) {
         stop_requested(&self.sender.context).await;
         tokio::time::sleep(LAST_WAIT).await;
@@ -369,7 +369,7 @@ impl ProjectSender {
             answer = permit.delete(batch, intended, stop_requested(&self.sender.context)) => answer,
             // Longer than a request may take.
             () = self.stop_overdue() => {
-                let why = "told to stop, and no answer came in time".to_owned();
+                let why = "stop requested, and no answer came in time".to_owned();
                 Ok(Answer::Unanswered { why, request_id: None })
             }
         };
@@ -464,7 +464,7 @@ impl ProjectSender {
         if *self.sender.context.stop.borrow() {
             return skip(
                 SkipReason::Budget,
-                "told to stop: what is left is the next run's".to_owned(),
+                "stop requested: what is left is the next run's".to_owned(),
             );
         }
         if Instant::now() >= self.sender.deadline {

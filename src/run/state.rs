@@ -34,7 +34,7 @@ pub fn projects_asked(config: &Config, policies: Option<&[PolicyName]>) -> Vec<P
     asked
 }
 
-/// Says on a shared state which configuration this process has; in a file nobody else is.
+/// Says on a shared state which configuration this process has; on a file there is no other.
 pub fn join(ledger: &Ledger, config: &Config) -> Result<(), Error> {
     if matches!(config.state, StateAt::Directory(_)) {
         return Ok(());

@@ -7,7 +7,7 @@ use super::auth::Key;
 /// How the metadata service treats its own token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MetadataToken {
-    /// Given when asked for, needed by nobody.
+    /// Given when asked for, never needed.
     Optional,
     /// Without one the keys are refused (401).
     Required,

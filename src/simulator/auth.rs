@@ -41,7 +41,7 @@ impl fmt::Debug for Key {
     }
 }
 
-/// A throttle nobody announces: beyond so many requests in one second the answer is 429 (`APIGW.0308`).
+/// An unannounced throttle: beyond so many requests in one second the answer is 429 (`APIGW.0308`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RateLimit {
     /// Requests accepted in any one second.

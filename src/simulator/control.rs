@@ -103,7 +103,7 @@ impl Simulator {
             .change(id, |record| record.name = Some(name.into()))
     }
 
-    /// Makes a backup vanish, as if somebody else had deleted it. False when it is unknown.
+    /// Makes a backup vanish, as if deleted by another program. False when it is unknown.
     pub fn remove_backup(&self, id: &str) -> bool {
         self.shared.state().world.remove_backup(id)
     }
@@ -137,7 +137,7 @@ impl Simulator {
 
 /// The journal.
 impl Simulator {
-    /// Every request that arrived, in order; also those a fault answered or nobody did.
+    /// Every request that arrived, in order; also those that a fault or nothing answered.
     pub fn calls(&self) -> Vec<Call> {
         self.shared.state().calls.clone()
     }

@@ -1,4 +1,4 @@
-//! The faults the simulator makes when told to.
+//! The faults that the simulator makes on request.
 //!
 //! A rule says where (operation, instance, backup), when (after so many matching requests, so many times) and what. All
 //! rules that match a request apply together; what they do to an answer is `fault_effects`'s business.
@@ -140,7 +140,7 @@ pub enum FaultKind {
     Shuffle,
     /// The first entries are left out; the count is not corrected.
     Missing(usize),
-    /// An entry nobody knows is added; the count is not corrected.
+    /// An unknown entry is added; the count is not corrected.
     Extra,
     /// The first entry comes twice.
     Duplicate,
@@ -281,7 +281,7 @@ pub enum FaultError {
     /// There is nothing after the operation.
     #[error("`{0}` says where but not what goes wrong, as in `list_backups:status=503:times=2`")]
     NoKind(String),
-    /// A word nobody knows.
+    /// An unknown word.
     #[error("`{0}` is no fault and no condition")]
     Word(String),
     /// A word whose value is missing or wrong.

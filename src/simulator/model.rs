@@ -63,7 +63,7 @@ impl InstanceKind {
 /// The type of a backup.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BackupKind {
-    /// A full backup somebody asked for; the only kind that can be deleted.
+    /// A full backup made on request; the only kind that can be deleted.
     Manual,
     /// An automated full backup.
     Auto,

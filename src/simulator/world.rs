@@ -222,7 +222,7 @@ impl World {
         true
     }
 
-    /// Makes a backup vanish at once, as if somebody else had deleted it.
+    /// Makes a backup vanish at once, as if deleted by another program.
     pub(super) fn remove_backup(&mut self, id: &str) -> bool {
         self.forget(&Id::new(id))
     }

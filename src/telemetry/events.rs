@@ -12,7 +12,7 @@ const MOST_REFUSALS: usize = 5;
 /// So many different messages of the API stand in a deletion's line.
 const MOST_MESSAGES: usize = 5;
 
-/// A run as lines: one for each thing that was left alone, one for each policy, and the sums. ERROR where somebody must act: a run that
+/// A run as lines: one for each thing that was left alone, one for each policy, and the sums. ERROR where a person must act: a run that
 /// failed, a plan that waits for approval. None grows with the fleet, for the journal takes long lines apart.
 pub fn run_line(report: &RunReport) {
     report.skipped.iter().for_each(|skip| skip_line(report, skip));
@@ -127,7 +127,7 @@ fn skip_line(report: &RunReport, skip: &Skip) {
 /// code. WARN where it did not accept all.
 pub fn deletion_line(run_id: &str, policy: &PolicyName, project: &ProjectName, outcomes: &[(BackupId, Outcome)]) {
     let all_accepted = outcomes.iter().all(|(_, outcome)| *outcome == Outcome::Accepted);
-    // Nobody reads it: not made, for a large run has a thousand of them.
+    // Not read, so not made, for a large run has a thousand of them.
     if all_accepted && !tracing::enabled!(tracing::Level::INFO) {
         return;
     }

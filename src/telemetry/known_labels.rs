@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::retention::report::InstanceCounts;
 use crate::retention::{PolicyName, ProjectName};
 
-/// Kinds of error codes told apart by one process; the API's list of codes has no end.
+/// Error codes that one process distinguishes; the API's list of codes has no end.
 const MAX_CODES: usize = 50;
 /// The code, and the operation, of everything else.
 pub(super) const OTHER: &str = "other";
@@ -22,7 +22,7 @@ pub(super) struct KnownLabels {
     pub(super) unselected: BTreeMap<PolicyName, BTreeMap<ProjectName, u64>>,
 }
 
-/// The label for an error code: itself while there is room, else `other`.
+/// The label for an error code: itself while there is space, else `other`.
 pub(super) fn code_label<'a>(seen: &mut BTreeSet<String>, code: &'a str) -> &'a str {
     let odd = code.is_empty() || code.len() > 64 || code.chars().any(crate::wording::sanitize::is_unsafe);
     if !odd && (seen.contains(code) || seen.len() < MAX_CODES) {

@@ -1,7 +1,7 @@
 //! Log lines: for people, for machines, for the journal.
 //!
 //! Not for what is worth a line: that is said where it happens, with values as fields ([`super::events`] for the two that
-//! matter most). ERROR means that somebody must act. Text from the cloud may hold anything, so control characters never
+//! matter most). ERROR means that a person must act. Text from the cloud may hold anything, so control characters never
 //! reach a terminal or a log as they are; secrets never get here, as their type does not print.
 //!
 //! A field whose name ends in `.json` holds JSON; the JSON format takes it in as such, under the name without the suffix.
@@ -101,7 +101,7 @@ pub fn init(format: Format, filter: &str, journald: bool) -> Result<(), Error> {
     Ok(())
 }
 
-/// Waits until the lines logged so far are written, at most a second. Whether they are; where nobody reads standard error, nothing else
+/// Waits until the lines logged so far are written, at most a second. Whether they are; where standard error is not read, nothing else
 /// should be written there either.
 pub fn flush() -> bool {
     STDERR.get().is_none_or(|queue| queue.flush(Duration::from_secs(1)))
@@ -261,7 +261,7 @@ where
         event.record(&mut all);
         let meta = event.metadata();
         let line = self.line(*meta.level(), meta.target(), all.0);
-        // One write a line, so that lines of two threads do not mix. A log that cannot be written is nobody's to log.
+        // One write a line, so that lines of two threads do not mix. A log that cannot be written cannot be logged.
         let _ = self.writer.make_writer_for(meta).write_all(line.as_bytes());
     }
 }

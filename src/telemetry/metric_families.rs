@@ -1,7 +1,7 @@
 //! Every metric's name, labels, help and buckets, in one place.
 //!
 //! Not for values: those are set in [`super::metrics`]. The names are the contract with dashboards and alerts, so a
-//! change here breaks somebody's; the shipped alerts in `config/prometheus` use them too.
+//! change here breaks users' own; the shipped alerts in `config/prometheus` use them too.
 
 use prometheus::core::{Collector, MetricVec, MetricVecBuilder};
 use prometheus::{

@@ -109,7 +109,7 @@ impl Metrics {
         self.show_unconfirmed(&known, unconfirmed);
     }
 
-    /// Counts a run that ended; `took` is measured on a clock that nobody sets. A report without a run id is a plan,
+    /// Counts a run that ended; `took` is measured on the monotonic clock. A report without a run id is a plan,
     /// not a run, and is not counted.
     ///
     /// `deletions_total` counts events: an id that was accepted and then confirmed within the run counts under both.
@@ -254,7 +254,7 @@ impl Metrics {
         }
     }
 
-    /// When a policy is due next; `None` when never. To be told as soon as the bell has rung: a time that stays in the
+    /// When a policy is due next; `None` when never. To be set as soon as the schedule has fired: a time that stays in the
     /// past is what the shipped alert takes for a scheduler that stands still.
     pub fn next_run(&self, policy: &PolicyName, at: Option<DateTime<Utc>>) {
         match at {
@@ -269,7 +269,7 @@ impl Metrics {
         }
     }
 
-    /// Whether a refused plan of a policy waits for approval: `false` once somebody approved it.
+    /// Whether a refused plan of a policy waits for approval: `false` once it was approved.
     pub fn guard_open(&self, policy: &PolicyName, open: bool) {
         if self.known().policies.contains_key(policy) {
             self.families
@@ -360,7 +360,7 @@ impl Metrics {
         self.families.ledger_rewound.set(i64::from(is_lost));
     }
 
-    /// What [`Self::ledger_rewound`] was told last.
+    /// What [`Self::ledger_rewound`] was given last.
     pub fn is_ledger_rewound(&self) -> bool {
         self.families.ledger_rewound.get() > 0
     }

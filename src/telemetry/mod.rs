@@ -1,6 +1,6 @@
-//! Floor 1: what the program says about itself, to Prometheus and to a log.
+//! Layer 1: what the program says about itself, to Prometheus and to a log.
 //!
-//! This room is for numbers and lines made from what others found: [`Metrics`] holds every metric by its one name,
+//! This module makes numbers and lines from what others found: [`Metrics`] holds every metric by its one name,
 //! [`openmetrics`] writes them in the newer of the two text formats, [`logging`] writes lines for people, for machines
 //! and for the journal, and [`lines`] the two of them that matter most. It is *not* for deciding anything, and not for
 //! serving: the scrape is answered in `web`.

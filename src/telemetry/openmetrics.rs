@@ -59,7 +59,7 @@ fn write_family(out: &mut String, family: &MetricFamily) -> fmt::Result {
         MetricType::COUNTER => (family.name().strip_suffix("_total").unwrap_or(family.name()), "counter"),
         MetricType::GAUGE => (family.name(), "gauge"),
         MetricType::HISTOGRAM => (family.name(), "histogram"),
-        // None of ours; a kind nobody taught this writer is better missing than wrong.
+        // None of ours; a kind that this writer does not know is better missing than wrong.
         MetricType::SUMMARY | MetricType::UNTYPED => return Ok(()),
     };
     writeln!(out, "# TYPE {name} {word}")?;

@@ -1,7 +1,7 @@
 //! Log lines on their way to standard error, written by a thread of their own.
 //!
-//! Standard error may be a pipe that nobody reads. Whoever has something to log must not wait for that: lines wait in a queue of
-//! bounded size, and what finds no room is dropped and counted. Not for what a line says: that is [`super::logging`].
+//! Standard error may be a pipe that is not read. Whoever has something to log must not wait for that: lines wait in a queue of
+//! bounded size, and what does not fit is dropped and counted. Not for what a line says: that is [`super::logging`].
 
 use std::io::{self, Write};
 use std::sync::Arc;

@@ -3,7 +3,7 @@
 //!
 //! Counters and histograms go on from the file before, as if one process had lived all the time: were each run to begin at
 //! zero, two runs that were refused once each would look like one, and no `increase()` would see the second. What the
-//! process itself uses (`process_*`) is left out: it is gone when somebody reads it, and `node_exporter` has those names too.
+//! process itself uses (`process_*`) is left out: it is gone when it is read, and `node_exporter` has those names too.
 //!
 //! Not for writing the file: that is the command's.
 

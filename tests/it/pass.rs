@@ -666,7 +666,7 @@ async fn told_to_stop_the_batch_under_way_is_finished_and_no_other_begun() {
     assert!(world.ledger().open_requests().unwrap().is_empty());
 }
 
-/// The whole program, told to stop while a request of its batch is not answered.
+/// The whole program, stopped while a request of its batch is not answered.
 #[tokio::test]
 async fn sigterm_ends_the_program_within_thirty_seconds_with_every_id_recorded() {
     let world = World::new(&[60]).await;
@@ -695,7 +695,7 @@ async fn sigterm_ends_the_program_within_thirty_seconds_with_every_id_recorded()
     assert_eq!(
         world.simulator.calls().len(),
         3,
-        "two listings and the batch: once told to stop it asks nothing more"
+        "two listings and the batch: once stop is requested it asks nothing more"
     );
     let ledger = world.ledger();
     assert!(ledger.open_requests().unwrap().is_empty());

@@ -16,7 +16,7 @@ pub enum Color {
 /// How serious a log line is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
 pub enum LogLevel {
-    /// Somebody must act.
+    /// A person must act.
     Error,
     /// Something is left undone or looks wrong.
     Warn,

@@ -6,7 +6,7 @@ use crate::retention::report::{Action, Outcome, Row};
 use crate::retention::view::{Reasons, Stamp};
 use crate::retention::{BackupId, Fate, InstanceId, ProjectName};
 
-/// One decision. What became of the backup comes last, so that it can be added to one that was told before ([`FateJson`]).
+/// One decision. What became of the backup comes last, so that it can be added to one that was written before ([`FateJson`]).
 #[derive(Serialize)]
 pub(in crate::cli) struct DecisionJson<'a> {
     project: &'a ProjectName,

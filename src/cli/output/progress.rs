@@ -1,4 +1,4 @@
-//! One line on stderr that says how far a command is, while somebody watches.
+//! One line on stderr that says how far a command is, while stderr is a terminal.
 //!
 //! Not for results or problems: it is wiped before anything else is said, and does not exist when stderr is no terminal.
 

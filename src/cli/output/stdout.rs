@@ -14,7 +14,7 @@ use super::theme::Theme;
 use crate::telemetry::logging;
 use crate::wording::sanitize::clean;
 
-/// Stdout, locked. End with [`Out::finish`]: a drop writes out what is buffered, too, but tells nobody when that fails.
+/// Stdout, locked. End with [`Out::finish`]: a drop writes out what is buffered, too, but reports no failure of that.
 pub struct Out {
     stream: BufWriter<Stream>,
     choice: ColorChoice,
@@ -124,7 +124,7 @@ impl Write for Out {
     }
 }
 
-/// Whether a stream is coloured unless told otherwise, by the usual variables; an empty one is none.
+/// Whether a stream is coloured by default, by the usual variables; an empty one is none.
 pub fn is_coloured(is_terminal: bool) -> bool {
     let set = |name| std::env::var_os(name).filter(|value| !value.is_empty());
     if set("NO_COLOR").is_some() {
@@ -154,7 +154,7 @@ pub fn finish(out: Out, written: io::Result<()>, code: u8) -> CommandResult {
 
 /// Says something beside a result, on stderr: which state is used, that nothing can be deleted yet.
 pub fn note(text: &str) {
-    // As with the error at the end: without stderr there is nobody to tell.
+    // As with the error at the end: without stderr there is no place to report it.
     if logging::flush() {
         let _ = writeln!(anstream::stderr(), "{}", clean(text));
     }

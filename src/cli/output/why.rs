@@ -278,7 +278,7 @@ fn draw_until(out: &mut dyn Write, present: &Present, theme: &Theme) -> io::Resu
 /// What keeps it, a line a rule: `daily: 7`, slot 3 of 7. What the series of databases repeat of the full one is said once.
 fn kept_by(answered: &PolicyAnswer, reasons: &[KeepReason]) -> Vec<String> {
     if reasons.iter().any(|reason| reason.keeper == KeptBy::TooNewFailed) {
-        // Two reasons under one name in JSON; here it can be told which.
+        // Two reasons under one name in JSON; here it is known which.
         return vec![match answered.would_go {
             Some(Err(Bound::NoNewer)) => "FAILED, and no newer one is COMPLETED".to_owned(),
             _ => format!(

@@ -14,7 +14,7 @@ pub(super) enum Scope {
     Wider,
     /// Perhaps fewer, and none that is new.
     Narrower,
-    /// Some come, some go, or nobody can tell.
+    /// Some come, some go, or it is unknown.
     Other,
 }
 

@@ -279,7 +279,7 @@ fn holds_and_the_freeze_keep_more_or_less() {
             hold("instance: i, until: 2027-01-01T00:00:00Z"),
             hold("instance: i, name: n"),
         ),
-        // What the pattern covers, nobody knows.
+        // What the pattern covers is unknown.
         (hold("backup: b1"), hold("name: \"*\"")),
     ] {
         assert_eq!(whole(&with(&one), &with(&other)), Keeps::Both, "{one} → {other}");

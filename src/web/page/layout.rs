@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 pub(super) const LONGEST_NAME: usize = 120;
 /// No further instance or backup is added to a page that is this long; the next page has it.
 pub(super) const MAX_LENGTH: usize = 190 * 1024;
-/// Sections before the instances end with a number beyond this many entries, so that they leave room.
+/// Sections before the instances end with a number beyond this many entries, so that instances still fit.
 pub(super) const MAX_ENTRIES: usize = 40;
 
 /// A table that scrolls by itself on a narrow screen, also by keyboard. `class` frames it.

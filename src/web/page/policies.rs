@@ -124,7 +124,7 @@ fn share(out: &mut String, name: &str, counts: Counts) {
                 out,
                 "<rect class=\"{}\" x=\"{x}\" width=\"{}\" height=\"12\"><title>{}: {}, {}</title></rect>",
                 kind.class(),
-                // A gap, so that neighbours are told apart without their colours.
+                // A gap, so that neighbours differ without their colours.
                 width.saturating_sub(3).max(1),
                 kind.word(),
                 numbers::count(count, "backup"),

@@ -20,7 +20,7 @@ pub(super) fn draw(out: &mut String, days: &[StorageDay]) {
         out.push_str("<p class=\"d\">Nothing is known yet: the first run shows what is kept.</p>");
         return;
     };
-    // Twice as much room above as below; both sides by the one scale that fits the two.
+    // Twice as much space above as below; both sides by the one scale that fits the two.
     let scale = u128::from(kept)
         .max(u128::from(freed) * ABOVE / (HEIGHT - ABOVE))
         .max(1);

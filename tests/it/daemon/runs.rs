@@ -65,7 +65,7 @@ async fn the_end_finishes_and_records_the_batch_under_way() {
     let lab = Lab::start(203).await;
     lab.configure(&policy("p", "* * * * * *", ""));
     let mut daemon = lab.run().await;
-    // From now on each answer is late; the first deletion is asked for and not answered when the daemon is told to stop.
+    // From now on each answer is late; the first deletion is asked for and not answered when the daemon is to stop.
     lab.simulator
         .set(|settings| settings.latency = Duration::from_millis(700));
     let batches = || lab.simulator.calls_of(Op::DeleteBatch);
