@@ -3,9 +3,9 @@
 //! It accepts connections, limits what they may cost (time, bytes, number), hands whole requests to a service and stops in
 //! order. It is *not* for routes, content types or anything a request means.
 //!
-//! What limits a connection: the head must arrive within [`Limits::header_timeout`] (which also ends an idle keep-alive),
-//! the body within [`Limits::body_timeout`], the answer must be made within [`Limits::answer_timeout`], and the whole
-//! connection, slow readers included, is over after [`Limits::lifetime`]. When all slots are taken, the connection that has
+//! What limits a connection: the head must arrive within [`HttpLimits::header_timeout`] (which also ends an idle keep-alive),
+//! the body within [`HttpLimits::body_timeout`], the answer must be made within [`HttpLimits::answer_timeout`], and the whole
+//! connection, slow readers included, is over after [`HttpLimits::lifetime`]. When all slots are taken, the connection that has
 //! been silent for the longest is closed: a thousand idle connections must not keep out one with a request.
 
 mod body;
@@ -35,7 +35,7 @@ pub use hyper::{HeaderMap, Method, Request, Response, StatusCode, header};
 
 /// What one server grants its clients.
 #[derive(Debug, Clone)]
-pub struct Limits {
+pub struct HttpLimits {
     /// A request's head must arrive within this time; an idle connection is closed after it. Cuts a slow-loris.
     pub header_timeout: Duration,
     /// A request's body must arrive within this time, else 408.
@@ -59,7 +59,7 @@ pub struct Limits {
     pub date_header: bool,
 }
 
-impl Default for Limits {
+impl Default for HttpLimits {
     fn default() -> Self {
         Self {
             header_timeout: Duration::from_secs(10),
@@ -93,10 +93,10 @@ impl From<Response<Body>> for Answer {
 
 /// How serving ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Ended {
+pub enum ServerEnded {
     /// Every request in progress was answered.
     Drained,
-    /// This number of connections was closed when [`Limits::drain`] was over.
+    /// This number of connections was closed when [`HttpLimits::drain`] was over.
     Cut(usize),
 }
 
@@ -110,7 +110,12 @@ const CROWDED: Duration = Duration::from_millis(1);
 ///
 /// A failing `accept` (out of file descriptors) is logged, waited out and tried again: a server does not end for it.
 /// A panic of the service ends its own connection only.
-pub async fn serve<S, F>(listener: TcpListener, limits: Limits, service: S, stop: impl Future<Output = ()>) -> Ended
+pub async fn serve<S, F>(
+    listener: TcpListener,
+    limits: HttpLimits,
+    service: S,
+    stop: impl Future<Output = ()>,
+) -> ServerEnded
 where
     S: Fn(Request<Bytes>) -> F + Send + Sync + 'static,
     F: Future<Output = Answer> + Send + 'static,
@@ -166,11 +171,11 @@ where
     })
     .await;
     if drained.is_ok() {
-        return Ended::Drained;
+        return ServerEnded::Drained;
     }
     let left = connections.len();
     connections.shutdown().await;
-    Ended::Cut(left)
+    ServerEnded::Cut(left)
 }
 
 /// The end of a connection's task, and whose it was: only a panic is worth a word.
@@ -189,7 +194,7 @@ fn report(ended: Result<(Id, ()), JoinError>) -> Id {
 /// One connection, from its first byte to its end.
 async fn connection<S, F>(
     stream: TcpStream,
-    limits: Arc<Limits>,
+    limits: Arc<HttpLimits>,
     service: Arc<S>,
     mut stopped: watch::Receiver<bool>,
     slot: Arc<ConnectionSlot>,
@@ -236,7 +241,7 @@ fn note(ended: hyper::Result<()>) {
 /// Reads one request whole and lets the service answer it. An error closes the connection without an answer.
 async fn answer<S, F>(
     request: Request<Incoming>,
-    limits: Arc<Limits>,
+    limits: Arc<HttpLimits>,
     service: Arc<S>,
     slot: Arc<ConnectionSlot>,
 ) -> Result<Response<Body>, io::Error>

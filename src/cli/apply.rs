@@ -9,7 +9,7 @@ use tokio::sync::watch;
 
 use super::args::{ApplyArgs, Format, Global};
 use super::failure::{CommandResult, Failure};
-use super::output::progress::Progress;
+use super::output::progress::ProgressLine;
 use super::output::report::Kind;
 use super::output::row_buffer::BufferedRows;
 use super::output::show_report::show_report;
@@ -72,7 +72,7 @@ async fn run_once(
     let ledger = Arc::clone(&state.ledger);
     warn_if_new(config, &ledger);
     let metrics = process_metrics::metrics(config, started_at);
-    let (progress, on_progress) = Progress::of_run();
+    let (progress, on_progress) = ProgressLine::of_run();
     let process = ProcessContext {
         stop,
         observer: process_metrics::observer(&metrics),

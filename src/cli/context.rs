@@ -10,7 +10,7 @@ use tokio::sync::watch;
 
 use super::args::{Global, LogFormat, LogLevel};
 use super::failure::Failure;
-use super::output::progress::Progress;
+use super::output::progress::ProgressLine;
 use super::output::stdout::note;
 use super::{exit, signals};
 use crate::config::{self, Config, Environment, StateAt};
@@ -154,7 +154,7 @@ where
         return block_on(1, async { Ok(operation(BackupSource::File(backups)).await?) });
     }
     block_on(1, async {
-        let (progress, on_progress) = Progress::of_run();
+        let (progress, on_progress) = ProgressLine::of_run();
         let process = ProcessContext {
             stop: stop_signal()?,
             observer: no_observer(),
@@ -175,8 +175,8 @@ pub fn stop_signal() -> Result<watch::Receiver<bool>, Failure> {
 pub fn log(global: &Global) -> Result<(), Failure> {
     let level = global.level_or(LogLevel::Warn).as_str();
     let format = match global.log_format {
-        LogFormat::Text => telemetry::Format::Auto,
-        LogFormat::Json => telemetry::Format::Json,
+        LogFormat::Text => telemetry::LineFormat::Auto,
+        LogFormat::Json => telemetry::LineFormat::Json,
     };
     telemetry::logging::init(format, level, telemetry::logging::stderr_is_journal())
         .map_err(|error| Failure::of(exit::UNDONE, &error))

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use super::args::{DemoArgs, Format, Global, ShowArgs};
 use super::failure::{CommandResult, Failure};
-use super::output::progress::Progress;
+use super::output::progress::ProgressLine;
 use super::output::report::Kind;
 use super::output::row_buffer::BufferedRows;
 use super::output::show_report::show_report;
@@ -123,7 +123,7 @@ async fn once(config: &Arc<Config>, simulator: &Simulator, global: &Global) -> C
     introduce(simulator, global)?;
     let mut stop = context::stop_signal()?;
     let state = ApplyState::open(config, None, false, &mut stop, now).await?;
-    let (progress, on_progress) = Progress::of_run();
+    let (progress, on_progress) = ProgressLine::of_run();
     let process = ProcessContext {
         stop,
         observer: no_observer(),

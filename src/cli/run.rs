@@ -85,8 +85,8 @@ pub(super) fn run(global: &Global) -> CommandResult {
 /// Logs at `info` unless another level was chosen; a panic is a log line, too.
 fn log(global: &Global) -> Result<(), Failure> {
     let format = match global.log_format {
-        LogFormat::Text => telemetry::Format::Auto,
-        LogFormat::Json => telemetry::Format::Json,
+        LogFormat::Text => telemetry::LineFormat::Auto,
+        LogFormat::Json => telemetry::LineFormat::Json,
     };
     let level = global.level_or(LogLevel::Info).as_str();
     telemetry::logging::init(format, level, telemetry::logging::stderr_is_journal())

@@ -13,7 +13,7 @@ use super::diagnostics::{Problem, Problems, Source, sort};
 use super::files::{self, Loaded};
 use super::notify::{self, NotifyTarget};
 use super::policy::Known;
-use super::project::{self, Projects};
+use super::project::{self, CompiledProjects};
 use super::reader::{Cursor, Diagnostics, Fields};
 use super::spec::{INCLUDED, MAIN, Section};
 use super::state;
@@ -38,7 +38,7 @@ struct Parsed {
 struct Draft {
     state: StateAt,
     listen: Option<SocketAddr>,
-    projects: Projects,
+    projects: CompiledProjects,
     policies: Vec<PolicyEntry>,
     holds: Vec<(Hold, Place)>,
     freeze: Option<(Freeze, Place)>,
@@ -280,7 +280,7 @@ fn draft<'t>(
             "no projects: nothing can be listed or deleted, only `plan --backups FILE` works",
             "name at least one under `projects`",
         );
-        Projects::default()
+        CompiledProjects::default()
     };
     let holds = match fields.get("holds") {
         Some(list) => list

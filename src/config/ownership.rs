@@ -93,7 +93,7 @@ pub(super) struct Places<'a> {
 /// Everything that is not root's or the running user's alone.
 pub(super) fn problems(places: &Places<'_>) -> Vec<Problem> {
     let trusted = Trusted::of(places.state_dir);
-    let mut found = Found(Vec::new());
+    let mut found = FoundProblems(Vec::new());
     for (file, is_named) in
         (places.named.iter().map(|file| (file, true))).chain(places.matched.iter().map(|file| (file, false)))
     {
@@ -132,9 +132,9 @@ fn directory_of(file: &Path) -> &Path {
         .unwrap_or(Path::new("."))
 }
 
-struct Found(Vec<Problem>);
+struct FoundProblems(Vec<Problem>);
 
-impl Found {
+impl FoundProblems {
     fn directory(&mut self, directory: &Path, trusted: &Trusted, is_sticky_good: bool) {
         let Ok(resolved) = fs::canonicalize(directory) else {
             return;

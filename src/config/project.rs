@@ -23,15 +23,15 @@ const METADATA: &str = "http://169.254.169.254";
 
 /// Projects that are good, and every name that was given, for the selectors.
 #[derive(Default)]
-pub(super) struct Projects {
+pub(super) struct CompiledProjects {
     pub good: Vec<Project>,
     /// `None` when `projects` is left out: then a selector cannot be checked.
     pub names: Option<Vec<String>>,
 }
 
 /// Reads the list of projects.
-pub(super) fn compile(list: &Cursor<'_>) -> Projects {
-    let mut projects = Projects {
+pub(super) fn compile(list: &Cursor<'_>) -> CompiledProjects {
+    let mut projects = CompiledProjects {
         good: Vec::new(),
         names: Some(Vec::new()),
     };

@@ -3,14 +3,14 @@
 use std::sync::Arc;
 
 use crate::blocking::blocking;
-use crate::rds::{KeyLockout, Refusal};
+use crate::rds::{KeyLockout, RefusedKey};
 use crate::run;
 use crate::status::SharedLedger;
 
 /// A key lockout that records each refusal in the ledger that is open at that time.
 pub fn key_lockout(shared: &SharedLedger) -> KeyLockout {
     let shared = shared.clone();
-    KeyLockout::new(Arc::new(move |refusal: &Refusal| {
+    KeyLockout::new(Arc::new(move |refusal: &RefusedKey| {
         let Some(ledger) = shared.ledger() else {
             tracing::warn!("a refused access key could not be written down: the state is not open");
             return;

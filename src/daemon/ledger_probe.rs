@@ -12,7 +12,7 @@ use tokio::time::{Instant, timeout};
 
 use crate::config::Config;
 use crate::ledger::{Access, Error, KnownHead, LastBegun, Ledger, StatePlace};
-use crate::rds::Refusal;
+use crate::rds::RefusedKey;
 use crate::retention::{Hold, PolicyName};
 use crate::run;
 use crate::status::{SharedLedger, SharedStatus};
@@ -45,7 +45,7 @@ pub struct Past {
     /// The last run of each policy.
     pub begun: Vec<(PolicyName, LastBegun)>,
     /// What the API refused of late.
-    pub refusals: Vec<Refusal>,
+    pub refusals: Vec<RefusedKey>,
 }
 
 /// What a probe is for.

@@ -25,7 +25,7 @@ use super::config_watch::ConfigWatch;
 use super::held_edit::HeldEdit;
 use super::key_refusals::key_lockout;
 use super::ledger_probe::{LedgerProbe, Probe};
-use super::options::{Clock, Ended, Error, Options};
+use super::options::{Clock, Error, LoopEnded, Options};
 use super::reload;
 use super::reload_request::{LoadedFiles, ReloadRequest, RunningReload};
 use super::run_task::{self, RunEnd, RunOutcome, RunTask, Runner, SharedLock};
@@ -49,7 +49,7 @@ const HEARTBEAT: Duration = Duration::from_secs(30);
 const STUCK: Duration = Duration::from_secs(300);
 
 /// What woke the loop.
-enum Event {
+enum LoopEvent {
     Stop,
     RunEnded(Box<RunEnd>),
     Reloaded(Result<LoadedFiles, JoinError>),
@@ -204,23 +204,23 @@ impl MainLoop {
     }
 
     /// Runs until a stop is requested and the batches in progress are finished.
-    pub async fn run(mut self) -> Result<Ended, Error> {
+    pub async fn run(mut self) -> Result<LoopEnded, Error> {
         self.start().await?;
         loop {
             self.act();
             let wake = self.next_wake();
             match self.wait(wake).await {
-                Event::Stop => break,
-                Event::RunEnded(ended) => self.run_ended(*ended),
-                Event::Reloaded(loaded) => self.reload_finished(loaded),
-                Event::LedgerProbed(found) => self.ledger_probed(found),
-                Event::Sighup => {
+                LoopEvent::Stop => break,
+                LoopEvent::RunEnded(ended) => self.run_ended(*ended),
+                LoopEvent::Reloaded(loaded) => self.reload_finished(loaded),
+                LoopEvent::LedgerProbed(found) => self.ledger_probed(found),
+                LoopEvent::Sighup => {
                     tracing::info!("SIGHUP: looking at the configuration");
                     self.request_reload_now();
                 }
-                Event::FilesChanged => self.request_reload_when_settled(),
-                Event::TickDue => self.fire((self.clock)()),
-                Event::Timer => {}
+                LoopEvent::FilesChanged => self.request_reload_when_settled(),
+                LoopEvent::TickDue => self.fire((self.clock)()),
+                LoopEvent::Timer => {}
             }
         }
         Ok(self.drain().await)
@@ -262,7 +262,7 @@ impl MainLoop {
     }
 
     /// Waits for the first event.
-    async fn wait(&mut self, wake: Instant) -> Event {
+    async fn wait(&mut self, wake: Instant) -> LoopEvent {
         let loaded = async {
             match &mut self.reload {
                 Some(reload) => (&mut reload.task).await,
@@ -272,14 +272,14 @@ impl MainLoop {
         tokio::select! {
             biased;
             // A dropped sender is not a request to stop.
-            Ok(_) = self.stop.wait_for(|stop| *stop) => Event::Stop,
-            Some(ended) = self.tasks.join_next_with_id() => Event::RunEnded(Box::new(ended)),
-            loaded = loaded => Event::Reloaded(loaded),
-            found = self.ledger_probe.finished() => Event::LedgerProbed(found),
-            () = self.hangups.notified() => Event::Sighup,
-            () = self.files_changed.notified() => Event::FilesChanged,
-            () = self.ticker.due() => Event::TickDue,
-            () = sleep_until(wake) => Event::Timer,
+            Ok(_) = self.stop.wait_for(|stop| *stop) => LoopEvent::Stop,
+            Some(ended) = self.tasks.join_next_with_id() => LoopEvent::RunEnded(Box::new(ended)),
+            loaded = loaded => LoopEvent::Reloaded(loaded),
+            found = self.ledger_probe.finished() => LoopEvent::LedgerProbed(found),
+            () = self.hangups.notified() => LoopEvent::Sighup,
+            () = self.files_changed.notified() => LoopEvent::FilesChanged,
+            () = self.ticker.due() => LoopEvent::TickDue,
+            () = sleep_until(wake) => LoopEvent::Timer,
         }
     }
 

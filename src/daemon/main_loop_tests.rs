@@ -29,7 +29,7 @@ struct Lab {
     status: Arc<SharedStatus>,
     metrics: Metrics,
     stop: watch::Sender<bool>,
-    running: JoinHandle<Result<Ended, Error>>,
+    running: JoinHandle<Result<LoopEnded, Error>>,
     started: Arc<Mutex<Vec<Vec<String>>>>,
 }
 
@@ -153,7 +153,7 @@ impl Lab {
         self.started.lock().unwrap().len()
     }
 
-    async fn end(self) -> Ended {
+    async fn end(self) -> LoopEnded {
         self.stop.send(true).unwrap();
         self.running.await.unwrap().unwrap()
     }
@@ -177,7 +177,7 @@ async fn ten_thousand_runs_leave_nothing_behind() {
     assert!(now <= tasks, "{tasks} → {now} tasks");
     assert_eq!(lab.metrics.render(false).lines().count(), lines);
     assert_eq!(lab.status.status().reports.len(), 1);
-    assert_eq!(lab.end().await, Ended::Drained);
+    assert_eq!(lab.end().await, LoopEnded::Drained);
 }
 
 #[tokio::test(start_paused = true)]
@@ -193,7 +193,7 @@ async fn a_panic_fails_its_run_and_the_next_one_comes() {
     lab.expect("runs_total{policy=\"p\",result=\"failed\"}", 1.0);
     let status = lab.status.status();
     assert_eq!(status.policies[0].last_run.as_ref().unwrap().result, "success");
-    assert_eq!(lab.end().await, Ended::Drained);
+    assert_eq!(lab.end().await, LoopEnded::Drained);
 }
 
 #[tokio::test(start_paused = true)]
@@ -273,7 +273,7 @@ async fn a_run_that_hangs_is_cut_and_does_not_stop_the_others() {
     lab.expect("ticks_skipped_total{policy=\"b\"}", 4.0);
     lab.expect("ticks_skipped_total{policy=\"a\"}", 3.0);
     lab.expect("runs_total{policy=\"a\",result=\"success\"}", 2.0);
-    assert_eq!(lab.end().await, Ended::Drained);
+    assert_eq!(lab.end().await, LoopEnded::Drained);
 }
 
 #[tokio::test(start_paused = true)]
@@ -296,7 +296,7 @@ async fn a_project_that_hangs_delays_no_policy_of_another_and_both_share_the_rig
     pause(3600).await;
     lab.expect("runs_total{policy=\"a\",result=\"failed\"}", 1.0);
     assert!(lab.value("runs_total{policy=\"a\",result=\"success\"}").unwrap() > 30.0);
-    assert_eq!(lab.end().await, Ended::Drained);
+    assert_eq!(lab.end().await, LoopEnded::Drained);
 }
 
 #[tokio::test(start_paused = true)]
@@ -311,7 +311,7 @@ async fn a_panic_in_a_shared_pass_stops_only_the_policy_it_comes_from() {
     lab.expect("runs_total{policy=\"bad\",result=\"failed\"}", 4.0);
     lab.expect("runs_total{policy=\"good\",result=\"failed\"}", 1.0);
     lab.expect("runs_total{policy=\"good\",result=\"success\"}", 3.0);
-    assert_eq!(lab.end().await, Ended::Drained);
+    assert_eq!(lab.end().await, LoopEnded::Drained);
 }
 
 #[tokio::test(start_paused = true)]
@@ -336,7 +336,7 @@ async fn the_end_waits_for_a_pass_but_not_for_ever() {
     pause(5).await;
     assert_eq!(lab.started(), 1);
     let asked = Instant::now();
-    assert_eq!(lab.end().await, Ended::Aborted);
+    assert_eq!(lab.end().await, LoopEnded::Aborted);
     assert!(asked.elapsed() < Duration::from_secs(30), "{:?}", asked.elapsed());
 }
 

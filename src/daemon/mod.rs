@@ -31,4 +31,4 @@ mod ticker;
 mod timing;
 
 pub use main_loop::MainLoop;
-pub use options::{Clock, Ended, Error, Options};
+pub use options::{Clock, Error, LoopEnded, Options};

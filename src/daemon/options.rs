@@ -47,7 +47,7 @@ pub enum Error {
 
 /// How the daemon ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ended {
+pub enum LoopEnded {
     /// The batches in progress were finished.
     Drained,
     /// A run took too long and was aborted; the ledger has its intents, and the next start asks for their outcome.

@@ -9,7 +9,7 @@ use tokio::sync::watch;
 use super::error::Error;
 use crate::config::Config;
 use crate::ledger::{self, Access, DeletionLock, Ledger};
-use crate::rds::{self, KeyLockout, Observer, Refusal};
+use crate::rds::{self, KeyLockout, Observer, RefusedKey};
 use crate::run::{self, OnProgress, Projects, RunContext};
 
 /// What the process gives an operation that asks the API.
@@ -86,7 +86,7 @@ pub(super) fn key_lockout(
         return Ok(KeyLockout::default());
     };
     let (place, known) = (run::state_of(config), ledger.known_head());
-    let guard = KeyLockout::new(Arc::new(move |refusal: &Refusal| {
+    let guard = KeyLockout::new(Arc::new(move |refusal: &RefusedKey| {
         let now = crate::clock::now();
         let written = Ledger::open_known(place.clone(), Access::Existing, now, &known)
             .and_then(|ledger| ledger.record_key_refusal(&run::refusal_to_keep(refusal), now));

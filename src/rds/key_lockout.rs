@@ -20,7 +20,7 @@ use super::credentials::Fingerprint;
 
 /// A request that was answered 401.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Refusal {
+pub struct RefusedKey {
     /// The key it was made with.
     pub key: Fingerprint,
     /// When.
@@ -30,7 +30,7 @@ pub struct Refusal {
 }
 
 /// Called with each refusal, before any other request can start: the caller persists it at once.
-pub type OnRefusal = Arc<dyn Fn(&Refusal) + Send + Sync>;
+pub type OnRefusal = Arc<dyn Fn(&RefusedKey) + Send + Sync>;
 
 /// How long a key stays blocked.
 const BLOCKED_FOR: Duration = Duration::from_secs(15 * 60);
@@ -43,7 +43,7 @@ const REFUSALS_AN_HOUR: usize = 5;
 const HOUR: Duration = Duration::from_secs(3600);
 
 #[derive(Debug)]
-struct Key {
+struct KeyState {
     under_way: usize,
     /// One request at a time, until one was answered in a way that proves the key.
     alone: bool,
@@ -64,7 +64,7 @@ struct Refused {
     at: Instant,
 }
 
-impl Default for Key {
+impl Default for KeyState {
     fn default() -> Self {
         Self {
             under_way: 0,
@@ -80,17 +80,17 @@ impl Default for Key {
 #[derive(Debug, Default)]
 struct Keys {
     /// By the fingerprint of the whole key.
-    keys: HashMap<String, Key>,
+    keys: HashMap<String, KeyState>,
     /// When which key was refused, by the fingerprint of the access key.
     refusals: HashMap<String, Vec<Refused>>,
 }
 
 /// The blocked and the unproven keys of the process; clones share them.
 #[derive(Clone, Default)]
-pub struct KeyLockout(Arc<Inner>);
+pub struct KeyLockout(Arc<SharedLockout>);
 
 #[derive(Default)]
-struct Inner {
+struct SharedLockout {
     keys: Mutex<Keys>,
     changed: Notify,
     on_refusal: Option<OnRefusal>,
@@ -105,7 +105,7 @@ impl fmt::Debug for KeyLockout {
 }
 
 impl Keys {
-    fn of(&mut self, key: &Fingerprint) -> &mut Key {
+    fn of(&mut self, key: &Fingerprint) -> &mut KeyState {
         self.keys.entry(key.whole.clone()).or_default()
     }
 
@@ -151,7 +151,7 @@ impl Keys {
     }
 
     /// Takes over a refusal of an earlier process.
-    fn restore(&mut self, Refusal { key, at, blocked_until }: Refusal, now: DateTime<Utc>) {
+    fn restore(&mut self, RefusedKey { key, at, blocked_until }: RefusedKey, now: DateTime<Utc>) {
         let instant = Instant::now();
         // A block that lasts longer than blocks do was written by a wrong clock.
         let left = blocked_until.and_then(|until| (until - now).to_std().ok());
@@ -184,9 +184,9 @@ fn on_the_wall(until: Instant, now: DateTime<Utc>) -> DateTime<Utc> {
 impl KeyLockout {
     /// A guard that reports each refusal. `KeyLockout::default()` is one that reports nothing.
     pub fn new(on_refusal: OnRefusal) -> Self {
-        Self(Arc::new(Inner {
+        Self(Arc::new(SharedLockout {
             on_refusal: Some(on_refusal),
-            ..Inner::default()
+            ..SharedLockout::default()
         }))
     }
 
@@ -197,7 +197,7 @@ impl KeyLockout {
     }
 
     /// Takes over refusals and blocks from before a restart. Reports nothing.
-    pub fn restore(&self, refusals: impl IntoIterator<Item = Refusal>, now: DateTime<Utc>) {
+    pub fn restore(&self, refusals: impl IntoIterator<Item = RefusedKey>, now: DateTime<Utc>) {
         let mut keys = self.lock();
         for refusal in refusals {
             keys.restore(refusal, now);
@@ -270,7 +270,7 @@ impl KeyPermit {
         let until = self.guard.lock().refused(&self.key, again, now);
         let blocked_until = until.map(|until| on_the_wall(until, now));
         if let Some(on_refusal) = &self.guard.0.on_refusal {
-            on_refusal(&Refusal {
+            on_refusal(&RefusedKey {
                 key: self.key.clone(),
                 at: now,
                 blocked_until,
@@ -394,7 +394,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn what_a_wrong_clock_noted_counts_for_no_longer_than_it_would() {
         let now = crate::clock::now();
-        let noted = |nth: i64| Refusal {
+        let noted = |nth: i64| RefusedKey {
             key: key(&nth.to_string()),
             at: now + TimeDelta::days(6000 + nth),
             blocked_until: Some(now + TimeDelta::days(6001 + nth)),

@@ -47,7 +47,7 @@ pub use client::{Client, Tuning};
 pub use deletion_permit::{BEGINS_WITHIN, DeletionPermit, IntendedAt};
 pub use error::{Class, Error, Place, Said};
 pub use failure::Cause;
-pub use key_lockout::{KeyLockout, OnRefusal, Refusal};
+pub use key_lockout::{KeyLockout, OnRefusal, RefusedKey};
 pub use listed::{InstanceEntry, Listed};
 pub use observer::{Event, Observer};
 pub use operation::Operation;

@@ -452,8 +452,8 @@ impl Evaluator<'_> {
     fn evaluate_completed(&self, completed: &[Member], at: DateTime<Utc>, fates: &mut [Option<TimedVerdict>]) {
         let zone = self.policy.zone;
         let floor = usize::try_from(self.policy.min_backups.get()).unwrap_or(usize::MAX);
-        let mut reasons = Reasons::default();
-        let mut floors = Reasons::default();
+        let mut reasons = FoundReasons::default();
+        let mut floors = FoundReasons::default();
         for (series, places) in self.series(completed) {
             for rule in self.policy.keep.rules() {
                 apply_rule(*rule, zone, completed, &places, &series, &mut reasons);
@@ -536,9 +536,9 @@ impl Member {
 
 /// Reasons as they are found, with the place of the backup that each keeps. One list for all: most backups have none.
 #[derive(Default)]
-struct Reasons(Vec<(usize, KeepReason)>);
+struct FoundReasons(Vec<(usize, KeepReason)>);
 
-impl Reasons {
+impl FoundReasons {
     fn add(&mut self, place: usize, keeper: KeptBy, slot: u32, series: &Series, oldest: bool) {
         let (slot, series) = (Some(slot), Some(series.clone()));
         let reason = KeepReason {
@@ -588,7 +588,7 @@ fn apply_rule(
     members: &[Member],
     places: &[usize],
     series: &Series,
-    reasons: &mut Reasons,
+    reasons: &mut FoundReasons,
 ) {
     let Some(newest) = places.first().map(|place| members[*place].begin) else {
         return;

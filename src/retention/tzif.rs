@@ -31,14 +31,14 @@ impl std::error::Error for Damaged {}
 
 /// What is in a file, and what its rule says for one cycle beyond.
 #[derive(Debug)]
-pub(super) struct Table {
+pub(super) struct TzTable {
     pub(super) changes: Vec<i64>,
     pub(super) offsets: Vec<FixedOffset>,
     pub(super) repeats_from: Option<i64>,
 }
 
 /// Reads a file.
-pub(super) fn read(bytes: &[u8]) -> Result<Table, Damaged> {
+pub(super) fn read(bytes: &[u8]) -> Result<TzTable, Damaged> {
     let mut rest = Bytes(bytes);
     let first = Header::read(&mut rest)?;
     if first.version == 0 {
@@ -133,7 +133,7 @@ impl Header {
             + self.ut_indicators
     }
 
-    fn block(&self, rest: &mut Bytes<'_>, width: usize) -> Result<Table, Damaged> {
+    fn block(&self, rest: &mut Bytes<'_>, width: usize) -> Result<TzTable, Damaged> {
         let mut block = Bytes(rest.take(self.length(width))?);
         if self.leap_seconds > 0 {
             return Err(Damaged("it counts leap seconds"));
@@ -162,7 +162,7 @@ impl Header {
                 .ok_or(Damaged("it names an offset that it does not have"))?;
             offsets.push(*offset);
         }
-        Ok(Table {
+        Ok(TzTable {
             changes,
             offsets,
             repeats_from: None,
@@ -170,7 +170,7 @@ impl Header {
     }
 }
 
-impl Table {
+impl TzTable {
     /// Writes out the rule for what follows the last change, until it repeats itself.
     fn extend(&mut self, rule: &Rule) -> Result<(), Damaged> {
         const BEYOND: Damaged = Damaged("its changes are beyond the calendar");
@@ -269,7 +269,7 @@ impl Yearly {
 
 impl Rule {
     fn parse(text: &str) -> Option<Self> {
-        let mut text = Text(text);
+        let mut text = TzText(text);
         text.name()?;
         // POSIX counts westwards.
         let standard = -text.time(24)?;
@@ -298,9 +298,9 @@ impl Rule {
 }
 
 /// What is left of a rule to read.
-struct Text<'a>(&'a str);
+struct TzText<'a>(&'a str);
 
-impl Text<'_> {
+impl TzText<'_> {
     fn skip(&mut self, prefix: char) -> bool {
         let rest = self.0.strip_prefix(prefix);
         self.0 = rest.unwrap_or(self.0);

@@ -3,12 +3,12 @@
 use chrono::{DateTime, Utc};
 
 use crate::ledger::{self, KeyRefusal, Ledger};
-use crate::rds::Refusal;
+use crate::rds::RefusedKey;
 use crate::rds::credentials::Fingerprint;
 
 /// A refusal as the ledger keeps it.
-pub fn refusal_to_keep(refusal: &Refusal) -> KeyRefusal {
-    let Refusal { key, at, blocked_until } = refusal.clone();
+pub fn refusal_to_keep(refusal: &RefusedKey) -> KeyRefusal {
+    let RefusedKey { key, at, blocked_until } = refusal.clone();
     KeyRefusal {
         access_key: key.access_key,
         whole: key.whole,
@@ -18,8 +18,8 @@ pub fn refusal_to_keep(refusal: &Refusal) -> KeyRefusal {
 }
 
 /// The refusals that the ledger has kept.
-pub fn refusals_kept(ledger: &Ledger, now: DateTime<Utc>) -> Result<Vec<Refusal>, ledger::Error> {
-    let refusal = |kept: KeyRefusal| Refusal {
+pub fn refusals_kept(ledger: &Ledger, now: DateTime<Utc>) -> Result<Vec<RefusedKey>, ledger::Error> {
+    let refusal = |kept: KeyRefusal| RefusedKey {
         key: Fingerprint {
             access_key: kept.access_key,
             whole: kept.whole,

@@ -58,7 +58,7 @@ const LOCKED_FOR: TimeDelta = TimeDelta::minutes(5);
 const SKEW: TimeDelta = TimeDelta::minutes(15);
 
 #[derive(Debug, Default)]
-struct Record {
+struct KeyRecord {
     failures: u32,
     locked_until: Option<DateTime<Utc>>,
 }
@@ -67,7 +67,7 @@ struct Record {
 #[derive(Debug)]
 pub(super) struct Auth {
     pub(super) keys: Vec<Key>,
-    records: HashMap<String, Record>,
+    records: HashMap<String, KeyRecord>,
     pub(super) lockouts: usize,
     pub(super) rate: Option<RateLimit>,
     recent: VecDeque<Monotonic>,
@@ -115,13 +115,13 @@ impl Auth {
         }
         match examine(&self.keys, &claim, parts, now) {
             Ok(()) => {
-                *record = Record::default();
+                *record = KeyRecord::default();
                 Ok(claim.access.to_owned())
             }
             Err(why) => {
                 record.failures += 1;
                 if record.failures > FAILURES_ALLOWED {
-                    *record = Record {
+                    *record = KeyRecord {
                         failures: 0,
                         locked_until: now.checked_add_signed(LOCKED_FOR),
                     };

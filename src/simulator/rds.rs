@@ -105,7 +105,7 @@ impl<'a> InstanceFilter<'a> {
 
 #[derive(Serialize)]
 struct BackupPage {
-    backups: Vec<wire::Backup>,
+    backups: Vec<wire::BackupJson>,
     total_count: usize,
 }
 
@@ -131,7 +131,7 @@ pub(super) fn list_backups(work: &Work<'_>) -> Answered {
         .collect();
     let page = found.iter().skip(offset).take(limit);
     let backups = page
-        .map(|record| wire::Backup::new(home.backup(record), &home.instance))
+        .map(|record| wire::BackupJson::new(home.backup(record), &home.instance))
         .collect();
     Ok(work.list(&BackupPage {
         backups,

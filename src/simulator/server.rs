@@ -23,7 +23,7 @@ pub struct Simulator {
     pub(super) shared: Arc<Shared>,
     address: SocketAddr,
     stop: oneshot::Sender<()>,
-    server: JoinHandle<http::Ended>,
+    server: JoinHandle<http::ServerEnded>,
     key: Key,
 }
 
@@ -187,8 +187,8 @@ impl Simulator {
 }
 
 /// A test's server must not cut what the test's faults draw out.
-fn limits() -> http::Limits {
-    http::Limits {
+fn limits() -> http::HttpLimits {
+    http::HttpLimits {
         header_timeout: Duration::from_secs(120),
         body_timeout: Duration::from_secs(30),
         answer_timeout: Duration::from_secs(600),

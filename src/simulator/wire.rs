@@ -25,7 +25,7 @@ struct Name {
 
 /// An entry of `GET /v3/{project_id}/backups`.
 #[derive(Debug, Serialize)]
-pub(super) struct Backup {
+pub(super) struct BackupJson {
     id: String,
     instance_id: String,
     name: String,
@@ -40,7 +40,7 @@ pub(super) struct Backup {
     associated_with_ddm: bool,
 }
 
-impl Backup {
+impl BackupJson {
     pub(super) fn new(backup: model::Backup, instance: &model::Instance) -> Self {
         Self {
             id: backup.id,

@@ -16,7 +16,7 @@ use crate::rds::{Event, Observer, Operation};
 use crate::retention::report::InstanceCounts;
 use crate::retention::{PolicyName, ProjectName};
 use crate::run::Projects;
-use crate::telemetry::{LastRun, Metrics};
+use crate::telemetry::{LastRunSample, Metrics};
 
 /// Metrics with a series for every policy and project of a configuration that was loaded at `now`.
 pub fn metrics(config: &Config, now: DateTime<Utc>) -> Metrics {
@@ -100,7 +100,7 @@ impl PastRuns {
     /// Shows the last runs of these policies, and the rest.
     pub fn show(&self, metrics: &Metrics, of: impl Fn(&PolicyName) -> bool) {
         let shown = |(policy, last): (&PolicyName, &LastRuns)| {
-            Some(LastRun {
+            Some(LastRunSample {
                 policy: policy.clone(),
                 finished_at: last.finished.finished_at?,
                 last_success_at: last.success.as_ref().and_then(|run| run.finished_at),
@@ -117,7 +117,7 @@ impl PastRuns {
                     .unwrap_or_default(),
             })
         };
-        let runs: Vec<LastRun> = self
+        let runs: Vec<LastRunSample> = self
             .runs
             .iter()
             .filter(|(policy, _)| of(policy))

@@ -35,7 +35,7 @@ static STDERR: OnceLock<Arc<Queue>> = OnceLock::new();
 
 /// How lines look.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Format {
+pub enum LineFormat {
     /// What suits standard error: for people, with colours on a terminal that wants them.
     #[default]
     Auto,
@@ -66,16 +66,16 @@ pub enum Error {
 
 /// Begins logging to standard error. `filter` is a level or `target=level` pairs, comma-separated; `journald` puts
 /// the priority (`<3>` … `<7>`) before each line and leaves out the time, which the journal knows.
-pub fn init(format: Format, filter: &str, journald: bool) -> Result<(), Error> {
+pub fn init(format: LineFormat, filter: &str, journald: bool) -> Result<(), Error> {
     let targets: Targets = filter.parse().map_err(|source| Error::Filter {
         filter: filter.to_owned(),
         source,
     })?;
-    let colours = format == Format::Auto
+    let colours = format == LineFormat::Auto
         && !journald
         && std::io::stderr().is_terminal()
         && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-    let json = format == Format::Json;
+    let json = format == LineFormat::Json;
     let of_note = LogLayer {
         json,
         colours,
@@ -232,7 +232,7 @@ where
 {
     fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, context: Context<'_, S>) {
         if let Some(span) = context.span(id) {
-            let mut fields = Fields::default();
+            let mut fields = LineFields::default();
             attributes.record(&mut fields);
             span.extensions_mut().replace(fields);
         }
@@ -240,20 +240,20 @@ where
 
     fn on_record(&self, id: &Id, values: &Record<'_>, context: Context<'_, S>) {
         if let Some(span) = context.span(id)
-            && let Some(fields) = span.extensions_mut().get_mut::<Fields>()
+            && let Some(fields) = span.extensions_mut().get_mut::<LineFields>()
         {
             values.record(fields);
         }
     }
 
     fn on_event(&self, event: &Event<'_>, context: Context<'_, S>) {
-        let mut all = Fields::default();
+        let mut all = LineFields::default();
         for span in context
             .event_scope(event)
             .into_iter()
             .flat_map(tracing_subscriber::registry::Scope::from_root)
         {
-            if let Some(fields) = span.extensions().get::<Fields>() {
+            if let Some(fields) = span.extensions().get::<LineFields>() {
                 all.0.extend(fields.0.clone());
             }
         }
@@ -268,15 +268,15 @@ where
 
 /// Fields as values.
 #[derive(Debug, Default)]
-struct Fields(Map<String, Value>);
+struct LineFields(Map<String, Value>);
 
-impl Fields {
+impl LineFields {
     fn put(&mut self, field: &Field, value: Value) {
         self.0.insert(field.name().to_owned(), value);
     }
 }
 
-impl Visit for Fields {
+impl Visit for LineFields {
     fn record_f64(&mut self, field: &Field, value: f64) {
         self.put(field, json!(value));
     }

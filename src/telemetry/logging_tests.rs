@@ -8,7 +8,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Value, json};
 use tracing_subscriber::layer::SubscriberExt;
 
-use super::{Format, LogLayer, deletion_line, logging, run_line};
+use super::{LineFormat, LogLayer, deletion_line, logging, run_line};
 use crate::retention::report::{
     InstanceCounts, Outcome, PolicyReport, RunResult, Sent, Skip, SkipReason, Summary, Tally,
 };
@@ -184,7 +184,7 @@ fn an_error_is_logged_with_its_causes() {
 
 #[test]
 fn a_filter_that_cannot_be_read_is_said_with_what_would_do() {
-    let error = logging::init(Format::Json, "info,rds=loud", false).expect_err("no such level");
+    let error = logging::init(LineFormat::Json, "info,rds=loud", false).expect_err("no such level");
     let text = error.to_string();
     assert!(
         text.contains("\"info,rds=loud\"") && text.contains("target=level"),

@@ -22,7 +22,7 @@ use crate::retention::{Fate, Mode, PolicyName, ProjectName, Refusal, RunReport};
 
 /// What the ledger remembers of a policy's last run, to show after a restart.
 #[derive(Clone, Debug)]
-pub struct LastRun {
+pub struct LastRunSample {
     /// The policy.
     pub policy: PolicyName,
     /// When its last run ended.
@@ -84,7 +84,7 @@ impl Metrics {
     /// last run of all. Counters are not restored; a counter that starts at zero is what Prometheus expects.
     pub fn restore(
         &self,
-        runs: &[LastRun],
+        runs: &[LastRunSample],
         instances: BTreeMap<ProjectName, InstanceCounts>,
         unconfirmed: &BTreeMap<ProjectName, u64>,
     ) {

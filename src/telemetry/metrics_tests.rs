@@ -6,7 +6,7 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::metrics::with_start_time;
-use super::{LastRun, Metrics, openmetrics};
+use super::{LastRunSample, Metrics, openmetrics};
 use crate::retention::plan::ClockCheck;
 use crate::retention::report::{InstanceCounts, PolicyReport, RunResult, Sent, Skip, SkipReason, Summary, Tally};
 use crate::retention::{Fate, Mode, PolicyName, ProjectName, Refusal, RunReport, Zone};
@@ -453,7 +453,7 @@ fn a_plan_is_no_run_and_a_dry_run_waits_for_nobody() {
 #[test]
 fn what_the_ledger_remembers_is_shown_after_a_restart() {
     let metrics = metrics();
-    let mut last = LastRun {
+    let mut last = LastRunSample {
         policy: policy("a"),
         finished_at: at("2026-11-22T03:00:00Z"),
         last_success_at: None,
@@ -467,7 +467,7 @@ fn what_the_ledger_remembers_is_shown_after_a_restart() {
         overlapping: 3,
         failed: 4,
     };
-    let gone = LastRun {
+    let gone = LastRunSample {
         policy: policy("gone"),
         ..last.clone()
     };

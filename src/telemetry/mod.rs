@@ -16,8 +16,8 @@ mod series;
 mod textfile;
 
 pub use events::{deletion_line, run_line};
-pub use logging::{Format, LogLayer};
-pub use metrics::{LastRun, Metrics};
+pub use logging::{LineFormat, LogLayer};
+pub use metrics::{LastRunSample, Metrics};
 
 #[cfg(test)]
 mod logging_tests;

@@ -59,7 +59,7 @@ impl View {
 pub fn render(status: &Status, view: &View) -> String {
     let mut out = String::with_capacity(64 * 1024);
     let cards = crate::status::alerts(status);
-    let state = summary::Summary::of(status, cards.len());
+    let state = summary::PageSummary::of(status, cards.len());
     let _ = write!(
         out,
         "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">\
@@ -79,7 +79,7 @@ pub fn render(status: &Status, view: &View) -> String {
     out
 }
 
-fn overview(out: &mut String, status: &Status, (state, cards): (&summary::Summary, &[Alert]), from: usize) {
+fn overview(out: &mut String, status: &Status, (state, cards): (&summary::PageSummary, &[Alert]), from: usize) {
     out.push_str(
         "<header class=\"top\"><h1>rds-retentiond</h1><nav aria-label=\"On this page\"><a href=\"#policies\">Policies</a>\
          <a href=\"#storage\">Storage</a><a href=\"#holds\">Holds</a><a href=\"#instances\">Instances</a></nav></header><main>",

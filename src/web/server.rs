@@ -12,7 +12,7 @@ use super::page::{self, View};
 use super::{encoding, host};
 use crate::blocking::blocking;
 use crate::http::header::HeaderValue;
-use crate::http::{self, Answer, Body, Bytes, Limits, Request, Response, StatusCode, header};
+use crate::http::{self, Answer, Body, Bytes, HttpLimits, Request, Response, StatusCode, header};
 use crate::status::SharedStatus;
 use crate::telemetry::openmetrics;
 use crate::wording::sanitize;
@@ -67,8 +67,8 @@ fn max_clients(status: &SharedStatus) -> usize {
 }
 
 /// What this server grants: its clients are a scraper, a probe and a few browsers.
-fn limits(max_connections: usize) -> Limits {
-    Limits {
+fn limits(max_connections: usize) -> HttpLimits {
+    HttpLimits {
         header_timeout: Duration::from_secs(5),
         body_timeout: Duration::from_secs(2),
         answer_timeout: Duration::from_secs(15),

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rds_retentiond::http::{Answer, Body, Bytes, Ended, Limits, Request, Response, serve};
+use rds_retentiond::http::{Answer, Body, Bytes, HttpLimits, Request, Response, ServerEnded, serve};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, oneshot};
@@ -16,7 +16,7 @@ const HELLO: &[u8] = b"GET /hello HTTP/1.1\r\nHost: test\r\nConnection: close\r\
 struct Server {
     address: SocketAddr,
     stop: oneshot::Sender<()>,
-    running: JoinHandle<Ended>,
+    running: JoinHandle<ServerEnded>,
     /// A request of `/slow` has arrived.
     entered: Arc<Notify>,
     /// Lets it end.
@@ -24,7 +24,7 @@ struct Server {
 }
 
 impl Server {
-    async fn start(limits: Limits) -> Self {
+    async fn start(limits: HttpLimits) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (entered, leave) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
@@ -81,7 +81,7 @@ async fn rest(stream: &mut TcpStream) -> String {
 
 #[tokio::test]
 async fn answers_whole_cut_dripping_and_no_answers() {
-    let server = Server::start(Limits::default()).await;
+    let server = Server::start(HttpLimits::default()).await;
     assert!(server.ask("/hello").await.ends_with("\r\n\r\n0 bytes"));
     let cut = server.ask("/cut").await;
     assert!(
@@ -94,7 +94,7 @@ async fn answers_whole_cut_dripping_and_no_answers() {
 
 #[tokio::test]
 async fn a_panic_ends_its_own_connection_only() {
-    let server = Server::start(Limits::default()).await;
+    let server = Server::start(HttpLimits::default()).await;
     assert_eq!(server.ask("/panic").await, "");
     assert!(server.ask("/hello").await.starts_with("HTTP/1.1 200"));
 }
@@ -102,10 +102,10 @@ async fn a_panic_ends_its_own_connection_only() {
 #[tokio::test]
 async fn a_slow_head_is_cut_and_a_slow_service_answered_for() {
     let short = Duration::from_millis(50);
-    let server = Server::start(Limits {
+    let server = Server::start(HttpLimits {
         header_timeout: short,
         answer_timeout: short,
-        ..Limits::default()
+        ..HttpLimits::default()
     })
     .await;
     let mut loris = server.connect().await;
@@ -116,10 +116,10 @@ async fn a_slow_head_is_cut_and_a_slow_service_answered_for() {
 
 #[tokio::test]
 async fn a_long_or_unfinished_body_is_refused() {
-    let limits = Limits {
+    let limits = HttpLimits {
         max_body: 10,
         body_timeout: Duration::from_millis(50),
-        ..Limits::default()
+        ..HttpLimits::default()
     };
     let server = Server::start(limits).await;
     for (body, answer) in [("0123456789", "HTTP/1.1 200"), ("0123456789a", "HTTP/1.1 413")] {
@@ -139,9 +139,9 @@ async fn a_long_or_unfinished_body_is_refused() {
 
 #[tokio::test]
 async fn connections_beyond_the_limit_are_closed_and_places_come_back() {
-    let server = Server::start(Limits {
+    let server = Server::start(HttpLimits {
         max_connections: 1,
-        ..Limits::default()
+        ..HttpLimits::default()
     })
     .await;
     let mut first = server.connect().await;
@@ -161,9 +161,9 @@ async fn connections_beyond_the_limit_are_closed_and_places_come_back() {
 
 #[tokio::test]
 async fn whoever_is_silent_gives_way_and_whoever_is_answered_does_not() {
-    let server = Server::start(Limits {
+    let server = Server::start(HttpLimits {
         max_connections: 8,
-        ..Limits::default()
+        ..HttpLimits::default()
     })
     .await;
     let mut busy = server.connect().await;
@@ -194,10 +194,10 @@ async fn whoever_is_silent_gives_way_and_whoever_is_answered_does_not() {
 
 #[tokio::test]
 async fn a_method_that_is_not_heard_is_refused_before_its_body() {
-    let server = Server::start(Limits {
+    let server = Server::start(HttpLimits {
         methods: Some("GET, HEAD"),
         max_body: 0,
-        ..Limits::default()
+        ..HttpLimits::default()
     })
     .await;
     for request in [
@@ -216,7 +216,7 @@ async fn a_method_that_is_not_heard_is_refused_before_its_body() {
 
 #[tokio::test]
 async fn stopping_finishes_what_is_under_way_and_closes_the_idle() {
-    let server = Server::start(Limits::default()).await;
+    let server = Server::start(HttpLimits::default()).await;
     let mut idle = server.connect().await;
     let mut busy = server.connect().await;
     busy.write_all(b"GET /slow HTTP/1.1\r\nHost: test\r\n\r\n")
@@ -228,14 +228,14 @@ async fn stopping_finishes_what_is_under_way_and_closes_the_idle() {
     assert!(TcpStream::connect(server.address).await.is_err(), "still listening");
     server.leave.notify_one();
     assert!(rest(&mut busy).await.starts_with("HTTP/1.1 200"));
-    assert_eq!(server.running.await.unwrap(), Ended::Drained);
+    assert_eq!(server.running.await.unwrap(), ServerEnded::Drained);
 }
 
 #[tokio::test]
 async fn stopping_does_not_wait_for_ever() {
-    let server = Server::start(Limits {
+    let server = Server::start(HttpLimits {
         drain: Duration::from_millis(20),
-        ..Limits::default()
+        ..HttpLimits::default()
     })
     .await;
     let mut busy = server.connect().await;
@@ -244,6 +244,6 @@ async fn stopping_does_not_wait_for_ever() {
         .unwrap();
     server.entered.notified().await;
     server.stop.send(()).unwrap();
-    assert_eq!(server.running.await.unwrap(), Ended::Cut(1));
+    assert_eq!(server.running.await.unwrap(), ServerEnded::Cut(1));
     assert_eq!(rest(&mut busy).await, "");
 }

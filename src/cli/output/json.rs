@@ -81,7 +81,7 @@ impl Serialize for Policies<'_> {
             report
                 .policies
                 .iter()
-                .map(|policy| Policy::of(policy, &report.fates, told)),
+                .map(|policy| PolicyJson::of(policy, &report.fates, told)),
         )
     }
 }
@@ -164,8 +164,7 @@ struct InstanceJson<'a> {
 }
 
 #[derive(Serialize)]
-#[expect(clippy::struct_field_names, reason = "the contract's names")]
-struct Policy<'a> {
+struct PolicyJson<'a> {
     policy: &'a PolicyName,
     mode: &'static str,
     timezone: &'static str,
@@ -185,7 +184,7 @@ struct Policy<'a> {
     sent: &'a BTreeMap<ProjectName, Sent>,
 }
 
-impl<'a> Policy<'a> {
+impl<'a> PolicyJson<'a> {
     fn of(report: &'a PolicyReport, fates: &'a Fates, told: &'a BufferedRows) -> Self {
         Self {
             policy: &report.policy,

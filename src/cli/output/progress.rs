@@ -6,7 +6,7 @@ use std::io::{self, IsTerminal, Stderr, Write};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::run::{OnProgress, Progress as RunProgress};
+use crate::run::{OnProgress, Progress};
 use crate::wording::numbers;
 use crate::wording::numbers::number;
 
@@ -18,7 +18,7 @@ const GUESS_AFTER: Duration = Duration::from_secs(2);
 const WIPE: &str = "\r\x1b[K";
 
 /// The line. May be updated from any thread.
-pub struct Progress<W: Write = Stderr> {
+pub struct ProgressLine<W: Write = Stderr> {
     line: Option<Mutex<Line<W>>>,
 }
 
@@ -29,7 +29,7 @@ struct Line<W> {
     written: Option<Instant>,
 }
 
-impl Progress {
+impl ProgressLine {
     /// On stderr, if wanted and if stderr is a terminal.
     pub fn new(enabled: bool) -> Self {
         let stderr = io::stderr();
@@ -45,7 +45,7 @@ impl Progress {
     }
 }
 
-impl<W: Write> Progress<W> {
+impl<W: Write> ProgressLine<W> {
     fn on(out: Option<W>, started: Instant) -> Self {
         let line = out.map(|out| Line {
             out,
@@ -58,11 +58,11 @@ impl<W: Write> Progress<W> {
     }
 
     /// Says how far it is, unless it said so a moment ago.
-    pub fn update(&self, values: RunProgress) {
+    pub fn update(&self, values: Progress) {
         self.update_at(values, Instant::now());
     }
 
-    fn update_at(&self, values: RunProgress, now: Instant) {
+    fn update_at(&self, values: Progress, now: Instant) {
         self.with(|line| {
             if line.written.is_some_and(|at| now.duration_since(at) < EVERY) {
                 return;
@@ -90,14 +90,14 @@ impl<W: Write> Progress<W> {
     }
 }
 
-impl<W: Write> Drop for Progress<W> {
+impl<W: Write> Drop for ProgressLine<W> {
     fn drop(&mut self) {
         self.finish();
     }
 }
 
-fn text(values: RunProgress, elapsed: Duration) -> String {
-    let RunProgress {
+fn text(values: Progress, elapsed: Duration) -> String {
+    let Progress {
         instances,
         of_instances,
         backups,
@@ -139,7 +139,7 @@ fn text(values: RunProgress, elapsed: Duration) -> String {
 mod tests {
     use super::*;
 
-    const VALUES: RunProgress = RunProgress {
+    const VALUES: Progress = Progress {
         instances: 120,
         of_instances: 200,
         backups: 30_000,
@@ -158,7 +158,7 @@ mod tests {
             text(VALUES, Duration::from_secs(18)),
             "instances 120/200 · backups 30,000 · 412 calls · ~13 s left"
         );
-        let sending = RunProgress {
+        let sending = Progress {
             sent: 50,
             of_sent: 1_200,
             ..VALUES
@@ -167,7 +167,7 @@ mod tests {
             text(sending, Duration::from_secs(18)),
             "instances 120/200 · backups 30,000 · 412 calls · sent 50/1,200"
         );
-        let unknown = RunProgress {
+        let unknown = Progress {
             of_instances: 0,
             ..VALUES
         };
@@ -182,7 +182,7 @@ mod tests {
         let start = Instant::now();
         let mut written = Vec::new();
         {
-            let progress = Progress::on(Some(&mut written), start);
+            let progress = ProgressLine::on(Some(&mut written), start);
             for millis in [0, 1, 99, 100, 150] {
                 progress.update_at(VALUES, start + Duration::from_millis(millis));
             }
@@ -197,10 +197,10 @@ mod tests {
     #[test]
     fn says_nothing_where_nobody_watches() {
         let mut written = Vec::new();
-        let progress = Progress::on(Some(&mut written), Instant::now());
+        let progress = ProgressLine::on(Some(&mut written), Instant::now());
         drop(progress);
         assert_eq!(written, b"", "nothing to wipe");
-        Progress::new(false).update(VALUES);
-        assert!(Progress::new(false).line.is_none());
+        ProgressLine::new(false).update(VALUES);
+        assert!(ProgressLine::new(false).line.is_none());
     }
 }

@@ -16,18 +16,18 @@ use crate::wording::sanitize::clean;
 
 /// Stdout, locked. End with [`Out::finish`]: a drop writes out what is buffered, too, but reports no failure of that.
 pub struct Out {
-    stream: BufWriter<Stream>,
+    stream: BufWriter<StdoutStream>,
     choice: ColorChoice,
 }
 
-enum Stream {
+enum StdoutStream {
     /// JSON, scripts and tables without colour: byte for byte.
     Raw(StdoutLock<'static>),
     /// Tables: colours as the terminal takes them.
     Auto(AutoStream<StdoutLock<'static>>),
 }
 
-impl Write for Stream {
+impl Write for StdoutStream {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match self {
             Self::Raw(stream) => stream.write(bytes),
@@ -57,8 +57,8 @@ impl Out {
         // Without colour nothing here writes an escape sequence (`Theme::paint`, `sanitize::clean`), so that nothing need be
         // looked for and taken out.
         let stream = match choice {
-            ColorChoice::Never => Stream::Raw(stdout.lock()),
-            _ => Stream::Auto(AutoStream::new(stdout.lock(), choice)),
+            ColorChoice::Never => StdoutStream::Raw(stdout.lock()),
+            _ => StdoutStream::Auto(AutoStream::new(stdout.lock(), choice)),
         };
         Self {
             stream: BufWriter::with_capacity(64 * 1024, stream),
@@ -70,7 +70,7 @@ impl Out {
     pub fn raw() -> Self {
         logging::flush();
         Self {
-            stream: BufWriter::new(Stream::Raw(io::stdout().lock())),
+            stream: BufWriter::new(StdoutStream::Raw(io::stdout().lock())),
             choice: ColorChoice::Never,
         }
     }

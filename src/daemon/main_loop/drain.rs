@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, timeout_at};
 
-use super::super::options::Ended;
+use super::super::options::LoopEnded;
 use super::super::systemd::Systemd;
 use super::MainLoop;
 
@@ -18,7 +18,7 @@ const NOTIFY_UNTIL: Duration = Duration::from_secs(28);
 
 impl MainLoop {
     /// Lets the runs in progress finish their current batches.
-    pub(super) async fn drain(mut self) -> Ended {
+    pub(super) async fn drain(mut self) -> LoopEnded {
         let stopped = Instant::now();
         Systemd::stopping();
         self.status.state().stopping = true;
@@ -26,7 +26,7 @@ impl MainLoop {
             // It only reads.
             reload.task.abort();
         }
-        let mut ended = Ended::Drained;
+        let mut ended = LoopEnded::Drained;
         if !self.run_tasks.is_empty() {
             tracing::info!("waiting for the batches under way");
             self.join_runs(DRAIN).await;
@@ -39,7 +39,7 @@ impl MainLoop {
                 );
                 run_task.abort();
             }
-            ended = Ended::Aborted;
+            ended = LoopEnded::Aborted;
             self.join_runs(ABORT).await;
         }
         self.ticker.stop().await;

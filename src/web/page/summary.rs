@@ -15,13 +15,13 @@ use crate::wording::times::distance;
 const MOST_FREEZES: usize = 5;
 
 /// The headline.
-pub(super) struct Summary {
+pub(super) struct PageSummary {
     pub(super) health: Health,
     /// For the headline and the title of the window.
     pub(super) title: String,
 }
 
-impl Summary {
+impl PageSummary {
     /// With the number of things that need a look.
     pub(super) fn of(status: &Status, waiting: usize) -> Self {
         let (health, title) = health(status, waiting);
