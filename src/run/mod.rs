@@ -58,7 +58,7 @@ use crate::blocking::blocking;
 use crate::config::Config;
 use crate::ledger::{self, DeletionLock, Ledger};
 use crate::rds::Client;
-use crate::retention::report::{PolicyReport, Row, RunReport, RunResult, Sent, Skip, SkipRecord};
+use crate::retention::report::{PolicyReport, RunReport, RunResult, Sent, Skip, SkipReason, SkipRecord};
 use crate::retention::{BackupId, Fate, Hold, Instance, InstanceId, Mode, Policy, PolicyName, ProjectName, Refusal};
 use crate::wording::refusals;
 use clock_jump::ClockJumpDetector;
