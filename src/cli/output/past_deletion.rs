@@ -23,7 +23,10 @@ pub(super) fn became(state: DeletionState) -> (&'static str, AnsiColor) {
         DeletionState::Intended => ("a deletion is under way, or its process was killed", AnsiColor::Yellow),
         DeletionState::Withdrawn => ("a deletion was planned and not sent", AnsiColor::Yellow),
         DeletionState::Resent => ("a deletion was asked for, and asked for again later", AnsiColor::Yellow),
-        DeletionState::Returned => ("a deletion was asked for, and yet it was still there", AnsiColor::Yellow),
+        DeletionState::Returned => (
+            "a deletion was asked for, and yet it was still there",
+            AnsiColor::Yellow,
+        ),
     }
 }
 
