@@ -119,7 +119,7 @@ async fn run_once(
     notify_of_ends(notifier, config, &ledger);
     // Table and JSON say all of it already, the ledger's head included; the line is for those who asked for logs.
     if tracing::enabled!(tracing::Level::INFO) {
-        telemetry::run_line(&report);
+        telemetry::run_line(&report, &crate::wording::remedies::program(&config.path));
     }
     if let Some(file) = &args.metrics_file {
         PastRuns::read(&ledger, request.now)?.show(&metrics, |_| true);

@@ -2,21 +2,34 @@
 //!
 //! Not for how a line looks: that is [`super::logging`], whose convention for names in `.json` is used here.
 
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
 use serde_json::{Map, Value, json};
 
-use crate::retention::report::{InstanceCounts, Outcome, PolicyReport, RunResult, Sent, Skip, Summary};
+use crate::retention::report::{InstanceCounts, Outcome, PolicyReport, RunResult, Sent, Skip, SkipRecord, Summary};
 use crate::retention::{BackupId, Fate, InstanceId, PolicyName, ProjectName, Refusal, RunReport};
+use crate::wording::numbers::count as count_of;
+use crate::wording::refusals::by_limit;
+use crate::wording::remedies::remedy;
+use crate::wording::run_messages;
 
 /// So many refusals of a policy stand in its line; those of single instances have lines of their own, too.
 const MOST_REFUSALS: usize = 5;
 /// So many different messages of the API stand in a deletion's line.
 const MOST_MESSAGES: usize = 5;
+/// So many ids stand beside each of them, for people.
+const MOST_IDS: usize = 5;
 
 /// A run as lines: one for each thing that was left alone, one for each policy, and the sums. ERROR where a person must act: a run that
-/// failed, a plan that waits for approval. None grows with the fleet, for the journal takes long lines apart.
-pub fn run_line(report: &RunReport) {
+/// failed, a plan that waits for approval. None grows with the fleet, for the journal takes long lines apart. `program` is how commands
+/// call this one.
+pub fn run_line(report: &RunReport, program: &str) {
     report.skipped.iter().for_each(|skip| skip_line(report, skip));
-    report.policies.iter().for_each(|policy| policy_line(report, policy));
+    report
+        .policies
+        .iter()
+        .for_each(|policy| policy_line(report, policy, program));
     let any = |result| report.policies.iter().any(|policy| policy.result == result);
     let waits = report.policies.iter().any(waits);
     let count =
@@ -25,13 +38,22 @@ pub fn run_line(report: &RunReport) {
         .map(|sent| sent.confirmed_bytes)
         .fold(0, u64::saturating_add);
     let instances: InstanceCounts = report.instances.values().sum();
+    let seconds = report.finished_at.signed_duration_since(report.at).as_seconds_f64();
+    let head = report.ledger_head.as_deref();
+    let people = format!(
+        "run ended after {seconds:.1} s: {}, {} confirmed gone{}",
+        count_of(report.calls, "API call"),
+        count_of(report.sent("confirmed"), "deletion"),
+        head.map_or_else(String::new, |head| format!(", ledger head {head}"))
+    );
     // tracing wants the level of an event as a constant.
     macro_rules! line {
         ($level:ident) => {
             tracing::$level!(
+                people,
                 run_id = report.run_id.as_deref(),
                 at = %report.at.to_rfc3339(),
-                seconds = report.finished_at.signed_duration_since(report.at).as_seconds_f64(),
+                seconds,
                 keep = count(|it| it.keep.count),
                 wait = count(|it| it.wait.count),
                 delete = count(|it| it.delete.count),
@@ -48,7 +70,7 @@ pub fn run_line(report: &RunReport) {
                 overlapping = instances.overlapping,
                 failed = instances.failed,
                 calls = report.calls,
-                ledger_head = report.ledger_head.as_deref(),
+                ledger_head = head,
                 policies = report.policies.len(),
                 skipped = report.skipped.len(),
                 "run ended"
@@ -72,7 +94,32 @@ fn waits(policy: &PolicyReport) -> bool {
     policy.refusals.iter().any(Refusal::waits_for_approval)
 }
 
-fn policy_line(report: &RunReport, policy: &PolicyReport) {
+/// `production: refused, …; to approve: …`
+fn policy_for_people(report: &RunReport, policy: &PolicyReport, program: &str) -> String {
+    let said = by_limit(&policy.refusals, &|id| report.name_of(id).to_string());
+    let Some(gravest) = said.first().filter(|_| policy.result != RunResult::Failed) else {
+        return run_messages::ended(report, policy, None);
+    };
+    let more = match said.len() - 1 {
+        0 => String::new(),
+        more => format!(" (and {more} more)"),
+    };
+    let name = policy.policy.as_str();
+    let what = if gravest.refusal.waits_for_approval() {
+        "to approve"
+    } else {
+        "what to do"
+    };
+    format!(
+        "{name}: {}: {}{more}; {what}: {}",
+        policy.result.as_str(),
+        gravest.text,
+        remedy(gravest.refusal, name, policy.digest.as_deref(), program)
+    )
+}
+
+fn policy_line(report: &RunReport, policy: &PolicyReport, program: &str) {
+    let people = policy_for_people(report, policy, program);
     let refusals: Value = policy
         .refusals
         .iter()
@@ -82,6 +129,7 @@ fn policy_line(report: &RunReport, policy: &PolicyReport) {
     macro_rules! line {
         ($level:ident) => {
             tracing::$level!(
+                people,
                 run_id = report.run_id.as_deref(),
                 policy = policy.policy.as_str(),
                 mode = policy.mode.as_str(),
@@ -114,6 +162,7 @@ fn policy_line(report: &RunReport, policy: &PolicyReport) {
 
 fn skip_line(report: &RunReport, skip: &Skip) {
     tracing::info!(
+        people = format!("left alone: {}", SkipRecord::of(report, skip)),
         run_id = report.run_id.as_deref(),
         project = skip.project.as_str(),
         instance_id = skip.instance.as_ref().map(InstanceId::as_str),
@@ -138,6 +187,7 @@ pub fn deletion_line(run_id: &str, policy: &PolicyName, project: &ProjectName, o
             .count()
     };
     let (mut each, mut messages) = (Map::new(), Map::new());
+    let mut not_accepted: BTreeMap<String, Vec<&str>> = BTreeMap::new();
     for (id, outcome) in outcomes {
         let (code, message) = match outcome {
             Outcome::Accepted => ("accepted", None),
@@ -145,14 +195,35 @@ pub fn deletion_line(run_id: &str, policy: &PolicyName, project: &ProjectName, o
             Outcome::Unanswered { why } => ("unanswered", Some(why)),
         };
         each.insert(id.as_str().to_owned(), json!(code));
+        if let Some(message) = message {
+            not_accepted
+                .entry(format!("{code} ({message})"))
+                .or_default()
+                .push(id.as_str());
+        }
         if let Some(message) = message.filter(|_| messages.len() < MOST_MESSAGES) {
             messages.entry(code).or_insert_with(|| json!(message));
         }
     }
     let (each, messages) = (Value::Object(each), Value::Object(messages));
+    let mut people = format!(
+        "deletion request of {policy} in {project}: {} accepted",
+        count("accepted")
+    );
+    for (why, ids) in not_accepted.iter().take(MOST_MESSAGES) {
+        let more = ids.len().saturating_sub(MOST_IDS);
+        let more = if more > 0 {
+            format!(" and {more} more")
+        } else {
+            String::new()
+        };
+        let named = &ids[..ids.len().min(MOST_IDS)];
+        let _ = write!(people, "; {why}: {}{more}", named.join(", "));
+    }
     macro_rules! line {
         ($level:ident) => {
             tracing::$level!(
+                people,
                 run_id,
                 policy = policy.as_str(),
                 project = project.as_str(),

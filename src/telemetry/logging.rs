@@ -4,7 +4,8 @@
 //! matter most). ERROR means that a person must act. Text from the cloud may hold anything, so control characters never
 //! reach a terminal or a log as they are; secrets never get here, as their type does not print.
 //!
-//! A field whose name ends in `.json` holds JSON; the JSON format takes it in as such, under the name without the suffix.
+//! A field whose name ends in `.json` holds JSON; the JSON format takes it in as such, under the name without the suffix. A field `people`
+//! is the whole line for people, unless debug lines are wanted; the JSON format leaves it out, for it has the fields.
 
 use std::fmt::{self, Write as _};
 use std::io::{IsTerminal, Write};
@@ -28,6 +29,8 @@ use tracing_subscriber::util::SubscriberInitExt;
 use super::queue::{MOST_WAITING, Queue};
 use crate::wording::sanitize::{push_clean, push_json};
 
+/// The field that is the whole line for people.
+const PEOPLE: &str = "people";
 /// No line is longer, in bytes: the journal takes more apart, and so do others.
 const LONGEST_LINE: usize = 8_000;
 /// The queue to standard error, once logging has begun.
@@ -75,9 +78,13 @@ pub fn init(format: LineFormat, filter: &str, journald: bool) -> Result<(), Erro
         && !journald
         && std::io::stderr().is_terminal()
         && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-    let json = format == LineFormat::Json;
+    let shape = match format {
+        LineFormat::Json => LineShape::Json,
+        LineFormat::Auto | LineFormat::Human if targets.would_enable(module_path!(), &Level::DEBUG) => LineShape::AllFields,
+        LineFormat::Auto | LineFormat::Human => LineShape::People,
+    };
     let of_note = LogLayer {
-        json,
+        shape,
         colours,
         journald,
         writer: (),
@@ -88,7 +95,7 @@ pub fn init(format: LineFormat, filter: &str, journald: bool) -> Result<(), Erro
     let queue = Queue::start(std::fs::File::from(stderr), MOST_WAITING, Box::new(note)).map_err(Error::Stderr)?;
     let queue = Arc::new(queue);
     let lines = LogLayer {
-        json,
+        shape,
         colours,
         journald,
         writer: Arc::clone(&queue),
@@ -121,10 +128,21 @@ pub fn stderr_is_journal() -> bool {
         .is_ok_and(|meta| stream == format!("{}:{}", meta.dev(), meta.ino()))
 }
 
+/// What a line is made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum LineShape {
+    /// A JSON object.
+    Json,
+    /// Text, the line for people where there is one.
+    People,
+    /// Text, with every field.
+    AllFields,
+}
+
 /// One line per event. Spans give their fields to the lines within them.
 #[derive(Debug)]
 pub struct LogLayer<W> {
-    json: bool,
+    shape: LineShape,
     colours: bool,
     journald: bool,
     writer: W,
@@ -134,7 +152,7 @@ impl<W> LogLayer<W> {
     /// Lines without colours into `writer`; [`init`] is what a program calls.
     pub fn new(json: bool, journald: bool, writer: W) -> Self {
         Self {
-            json,
+            shape: if json { LineShape::Json } else { LineShape::People },
             colours: false,
             journald,
             writer,
@@ -167,7 +185,7 @@ impl<W> LogLayer<W> {
         if self.journald {
             let _ = write!(out, "<{}>", priority(level));
         }
-        if self.json {
+        if self.shape == LineShape::Json {
             self.json_line(&mut out, &time, level, target, fields);
         } else {
             self.human_line(&mut out, &time, level, fields);
@@ -183,7 +201,7 @@ impl<W> LogLayer<W> {
         }
         object.insert("level".to_owned(), json!(level.as_str()));
         object.insert("target".to_owned(), json!(target));
-        for (name, value) in fields {
+        for (name, value) in fields.into_iter().filter(|(name, _)| name != PEOPLE) {
             let parsed = name
                 .strip_suffix(".json")
                 .zip(value.as_str().and_then(|text| serde_json::from_str(text).ok()));
@@ -204,6 +222,10 @@ impl<W> LogLayer<W> {
         };
         if !self.journald {
             let _ = write!(out, "{time} {on}{:<5}{off} ", level.as_str());
+        }
+        let people = fields.remove(PEOPLE);
+        if let (Some(text), LineShape::People) = (&people, self.shape) {
+            return push_clean(out, &text_of(text));
         }
         if let Some(message) = fields.remove("message") {
             push_clean(out, &text_of(&message));

@@ -212,7 +212,7 @@ fn a_run_is_a_line_of_sums_after_one_for_each_policy_and_each_thing_left_alone()
     };
     let message = refusal.to_string();
     let values = each(&logged(true, false, || {
-        run_line(&report(RunResult::Refused, vec![refusal]));
+        run_line(&report(RunResult::Refused, vec![refusal]), "rds-retentiond");
     }));
     let tally = |count: u64, bytes: u64| json!({"count": count, "bytes": bytes});
     let target = "rds_retentiond::telemetry::events";
@@ -283,7 +283,7 @@ fn no_line_is_longer_than_8_kb_and_each_is_json() {
         .collect();
     for (json, journald) in [(true, false), (true, true), (false, false)] {
         let lines = logged(json, journald, || {
-            run_line(&many);
+            run_line(&many, "rds-retentiond");
             deletion_line("0193", &first.policy, &ProjectName::from("prod"), &batch);
             deletion_line("0193", &first.policy, &ProjectName::from("prod"), &rejected);
             tracing::error!(long, inner.json = %json!([&long]), "{long}");
@@ -321,7 +321,7 @@ fn error_means_that_somebody_must_act() {
         (RunResult::Refused, vec![open], "<3>"),
         (RunResult::Failed, vec![], "<3>"),
     ] {
-        let lines = logged(false, true, || run_line(&report(result, refusals)));
+        let lines = logged(false, true, || run_line(&report(result, refusals), "rds-retentiond"));
         for line in lines.lines().skip(1) {
             assert!(line.starts_with(level), "{result:?}: {line}");
         }
@@ -355,4 +355,50 @@ fn a_deletion_request_is_one_line_with_an_outcome_per_id() {
         deletion_line("0193", &policy, &project, &all[..1]);
     }));
     assert_eq!(fine["level"], json!("INFO"));
+}
+
+#[test]
+fn people_get_one_line_a_policy_and_only_the_ids_that_were_not_accepted() {
+    let over = |id: &str| Refusal::MaxPercent {
+        instance: id.into(),
+        planned: 9,
+        of: 10,
+        percent: 50,
+    };
+    let mut refused = report(RunResult::Refused, vec![over("i2in04"), over("i1in04")]);
+    refused.policies[0].digest = Some("c0ffee".to_owned());
+    let rejected = Outcome::Rejected {
+        code: "DBS.200011".to_owned(),
+        message: "in use".to_owned(),
+    };
+    let id = |number: usize| BackupId::from(format!("b{number}br04").as_str());
+    let mut batch: Vec<_> = (1..50).map(|number| (id(number), Outcome::Accepted)).collect();
+    batch.push((id(50), rejected));
+    let (policy, project) = (PolicyName::from("production"), ProjectName::from("prod"));
+    let lines = logged(false, true, || {
+        run_line(&refused, "rds-retentiond");
+        deletion_line("0193", &policy, &project, &batch);
+    });
+    let lines: Vec<&str> = lines.lines().collect();
+    assert_eq!(lines[0], "<6>left alone: instance i1in04 (prod): shrink: from 40 to 3");
+    assert_eq!(
+        lines[1],
+        "<3>production: refused: more than max_percent 50 of an instance's backups would go; 2 instances are left alone: \
+         i1in04 (9 of 10), i2in04 (9 of 10); to approve: rds-retentiond approve production --plan c0ffee"
+    );
+    assert!(
+        lines[2].starts_with("<3>run ended after 1.5 s: 25 API calls"),
+        "{}",
+        lines[2]
+    );
+    assert!(
+        lines[2].ends_with("ledger head beef"),
+        "audit verify needs it: {}",
+        lines[2]
+    );
+    assert_eq!(
+        lines[3],
+        "<4>deletion request of production in prod: 49 accepted; DBS.200011 (in use): b50br04"
+    );
+    assert_eq!(lines.len(), 4);
 }

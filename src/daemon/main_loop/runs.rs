@@ -16,7 +16,7 @@ use crate::retention::{Mode, Policy, PolicyName, Refusal, RunReport};
 use crate::run::{ReportDetail, RunContext};
 use crate::status::{LastRun, process_metrics};
 use crate::telemetry;
-use crate::wording::error_chain;
+use crate::wording::{error_chain, remedies};
 
 /// Of fleets up to this many backups, as far as the last runs tell, every decision is kept in memory for the page; of larger
 /// fleets only numbers.
@@ -147,7 +147,7 @@ impl MainLoop {
         let (mut refusal, mut why) = (None, None);
         let failed_report = match ended.map(|(_, outcome)| outcome) {
             Ok(Ok(report)) => {
-                telemetry::run_line(&report);
+                telemetry::run_line(&report, &remedies::program(&self.config().path));
                 self.record_report(report, took, Ok(()));
                 None
             }
