@@ -80,7 +80,9 @@ pub fn init(format: LineFormat, filter: &str, journald: bool) -> Result<(), Erro
         && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
     let shape = match format {
         LineFormat::Json => LineShape::Json,
-        LineFormat::Auto | LineFormat::Human if targets.would_enable(module_path!(), &Level::DEBUG) => LineShape::AllFields,
+        LineFormat::Auto | LineFormat::Human if targets.would_enable(module_path!(), &Level::DEBUG) => {
+            LineShape::AllFields
+        }
         LineFormat::Auto | LineFormat::Human => LineShape::People,
     };
     let of_note = LogLayer {
