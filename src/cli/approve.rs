@@ -53,7 +53,14 @@ pub(super) fn approve(args: &ApproveArgs, global: &Global) -> CommandResult {
 }
 
 /// What was accepted, a line each; whatever is listed later is not.
-fn accepted_text(target: &str, AcceptedListing { accepted, state }: &AcceptedListing) -> String {
+fn accepted_text(
+    target: &str,
+    AcceptedListing {
+        accepted,
+        vanished,
+        state,
+    }: &AcceptedListing,
+) -> String {
     let mut text = format!("accepted of the listing of {}, in {}:", clean(target), state.display());
     for ListingDoubt { part, says, .. } in accepted.iter().take(SHOWN) {
         let _ = match part {
@@ -71,6 +78,19 @@ fn accepted_text(target: &str, AcceptedListing { accepted, state }: &AcceptedLis
     }
     if let Some(more) = accepted.len().checked_sub(SHOWN).filter(|more| *more > 0) {
         let _ = write!(text, "\n  and {more} more");
+    }
+    if !vanished.is_empty() {
+        let _ = write!(
+            text,
+            "\n  that {} listed before are gone:",
+            count(vanished.len() as u64, "backup")
+        );
+    }
+    for seen in vanished.iter().take(SHOWN) {
+        let _ = write!(text, "\n    {}  {}", clean(seen.backup.as_str()), clean(&seen.name));
+    }
+    if let Some(more) = vanished.len().checked_sub(SHOWN).filter(|more| *more > 0) {
+        let _ = write!(text, "\n    and {more} more");
     }
     text + "\nThe next run believes exactly that; what it lists otherwise is in doubt again."
 }

@@ -278,12 +278,13 @@ pub enum Command {
     Holds(HoldsArgs),
     /// Approve what the guard refused.
     #[command(
-        long_about = "Approve what the guard refused, for 48 hours. With a policy and the digest of a plan that max_deletions or \
+        long_about = "Approve what the guard refused. With a policy and the digest of a plan that max_deletions or \
                   max_percent refused within the last 48 hours: exactly the backups of that plan are exempt from these two \
-                  limits in the next runs; others face the limits alone. The refusal and the status page print the \
-                  command. With --listing: the next listing of an instance or a project is believed, although it fell by \
-                  more than half or says something else than before of backups, tags, enterprise project or name. What \
-                  two instances list stays contested.\n\n\
+                  limits for 48 hours; others face the limits alone. The refusal and the status page print the \
+                  command. With --listing: what the last run saw of an instance or a project, and did not believe, is \
+                  accepted: that it fell by more than half, or says something else than before of backups, tags, enterprise \
+                  project or name. What is listed otherwise later is in doubt again; what two instances list stays \
+                  contested.\n\n\
                   Nothing else can be overridden. Look at `plan` first."
     )]
     Approve(ApproveArgs),

@@ -1,6 +1,6 @@
 //! `approve`: what the guard refused is let run, exactly as it was shown.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 
 use chrono::{DateTime, Utc};
@@ -8,7 +8,7 @@ use chrono::{DateTime, Utc};
 use super::error::Error;
 use super::operator::open;
 use crate::config::Config;
-use crate::ledger::{APPROVABLE_FOR, Actor, Ledger, ListingDoubt, RefusedPlan, SeenBackup};
+use crate::ledger::{APPROVABLE_FOR, Actor, Ledger, ListingDoubt, ListingPart, RefusedPlan, SeenBackup};
 use crate::retention::{BackupId, PolicyName};
 use crate::run;
 
@@ -79,6 +79,8 @@ impl RefusedPlans {
 pub struct AcceptedListing {
     /// Exactly what runs saw and did not believe.
     pub accepted: Vec<ListingDoubt>,
+    /// Backups that the instance listed before and that are not among the accepted entries.
+    pub vanished: Vec<SeenBackup>,
     /// The state.
     pub state: PathBuf,
 }
@@ -94,8 +96,11 @@ pub fn accept_listing(
     let ledger = open(config, now)?;
     let accepted = ledger.accept_listing(target, actor, now)?;
     if !accepted.is_empty() {
-        let state = ledger.path().to_owned();
-        return Ok(AcceptedListing { accepted, state });
+        return Ok(AcceptedListing {
+            vanished: vanished(&ledger, target, &accepted)?,
+            accepted,
+            state: ledger.path().to_owned(),
+        });
     }
     let mut is_known = config.projects.iter().any(|project| project.name.as_str() == target);
     for project in &config.projects {
@@ -107,4 +112,15 @@ pub fn accept_listing(
     } else {
         Err(Error::NoSuchListing(target.to_owned()))
     }
+}
+
+/// What the instance listed when it was believed last, and does not list in what was accepted.
+fn vanished(ledger: &Ledger, target: &str, accepted: &[ListingDoubt]) -> Result<Vec<SeenBackup>, Error> {
+    let entries = accepted.iter().find(|doubt| doubt.part == ListingPart::Entries);
+    let Some(ids) = entries.and_then(|doubt| serde_json::from_str::<HashSet<String>>(&doubt.says).ok()) else {
+        return Ok(Vec::new());
+    };
+    let mut known = ledger.known_backups()?;
+    known.retain(|seen| seen.instance.as_str() == target && !ids.contains(seen.backup.as_str()));
+    Ok(known)
 }

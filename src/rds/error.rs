@@ -170,7 +170,7 @@ pub enum Error {
         source: Option<Cause>,
     },
     /// A listing was read again and again and never agreed with itself.
-    #[error("{place}: the listing is not list_all after {reads} readings: {why}")]
+    #[error("{place}: the listing is not complete after {reads} readings: {why}")]
     Disagreement {
         /// Where.
         place: Place,

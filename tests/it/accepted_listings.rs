@@ -76,6 +76,10 @@ async fn a_listing_that_shrinks_further_than_was_accepted_is_left_alone() {
     world.apply().await.exits(3);
     let said = accept(&world, &instance_id(1)).await;
     assert!(said.contains("no more than 14 entries"), "{said}");
+    assert!(
+        said.contains("16 backups listed before are gone") && said.contains(&backup_id(1, 15)),
+        "{said}"
+    );
     for number in 16..20 {
         world.simulator.remove_backup(&backup_id(1, number));
     }
