@@ -107,7 +107,7 @@ if grep -q '"result": *null' "$SDBOX/history"; then fail "a run has no end"; fi
 echo "stopped in the middle of a run in $took s"
 
 # Commands of root's while nobody has the files open make them anew, and they are the service's all the same.
-for command in 'freeze --reason stopped' thaw 'approve --listing simulator'; do
+for command in 'freeze --reason stopped' thaw 'hold --name none-* --reason stopped --until 1d'; do
   in_box sh -c "rds-retentiond $command" >/dev/null || fail "$command"
   in_box sh -c '! find /var/lib/private/rds-retentiond -user root | grep .' || fail "files of root after $command"
 done

@@ -30,6 +30,10 @@ verify "$tmp/rds-retentiond.service"
 rm -r "$tmp/rds-retentiond.service.d"
 
 # A threshold of 13 is an exposure of 1.3.
+# A service that grows beyond all measure must not take the host with it.
+for limit in MemoryHigh MemoryMax MemorySwapMax TasksMax LimitNOFILE LimitCORE; do
+  grep -Eq "^$limit=[0-9]+[KMG]?$" "$tmp/rds-retentiond.service" || fail "the unit has no $limit"
+done
 systemd-analyze security --offline=true --no-pager --threshold=13 "$tmp/rds-retentiond.service" >"$tmp/security" ||
     { cat "$tmp/security"; fail "exposure above 1.3"; }
 tail -n 1 "$tmp/security"

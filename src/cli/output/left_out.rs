@@ -9,7 +9,13 @@ pub fn note(skipped: &[Skip]) {
     for skip in skipped {
         let whole = || format!("project {}", skip.project);
         let what = skip.instance.as_ref().map_or_else(whole, |id| format!("instance {id}"));
-        stdout::note(&format!("left out: {what}: {}", skip.message));
+        // Some messages begin with what they are about.
+        let named = if skip.message.starts_with(&what) {
+            String::new()
+        } else {
+            format!("{what}: ")
+        };
+        stdout::note(&format!("left out: {named}{}", skip.message));
     }
 }
 

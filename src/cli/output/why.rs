@@ -263,7 +263,7 @@ fn draw_until(out: &mut dyn Write, present: &Present, theme: &Theme) -> io::Resu
     };
     let text = match departure {
         Some(departure) => format!(
-            "about {}, when {} deletes it",
+            "about {}, when policy {} deletes it",
             day(departure.at, zone),
             clean(departure.policy.as_str())
         ),
