@@ -2,7 +2,7 @@
 //!
 //! Prints the best of five rounds of each, in backups a second. `tests/bench/decide` builds and runs it.
 
-// The room as it is, without the rest of the program: it needs no more than dates.
+// The module as it is, without the rest of the program: it needs no more than dates.
 #[allow(dead_code, unused_imports)]
 #[path = "../../../../src/retention/mod.rs"]
 mod retention;
@@ -17,7 +17,7 @@ use jiff::tz::TimeZone;
 use jiff::{Timestamp, Zoned};
 use retention::{
     Backup, BackupKind, BackupStatus, Count, Databases, Engine, Instance, InstanceLife, KeepRule, KeepRules, Limits,
-    Mode, Period, Policy, Selector, Span, Verdict, decide,
+    Mode, Period, Policy, Selector, Span, Verdict, Zone, decide,
 };
 use rustic_core::repofile::SnapshotFile;
 use rustic_core::KeepOptions;
@@ -70,7 +70,7 @@ fn main() {
     let policies = [Arc::new(Policy {
         name: "bench".into(),
         mode: Mode::Enforce,
-        zone: zone("Asia/Singapore"),
+        zone: Zone::compiled("Asia/Singapore").expect("the zone"),
         select: Selector::default(),
         keep: KeepRules::new(rules, Vec::new()).expect("rules"),
         max_age: None,
