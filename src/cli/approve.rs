@@ -61,38 +61,40 @@ fn accepted_text(
         state,
     }: &AcceptedListing,
 ) -> String {
-    let mut text = format!("accepted of the listing of {}, in {}:", clean(target), state.display());
+    let mut text = format!("accepted for {}, in {}:", clean(target), state.display());
     for ListingDoubt { part, says, .. } in accepted.iter().take(SHOWN) {
         let _ = match part {
             ListingPart::Entries => {
                 let ids = serde_json::from_str::<Vec<&str>>(says).map_or(0, |ids| ids.len());
                 write!(
                     text,
-                    "\n  that it has no more than {} of those it had; new ones may come",
+                    "\n  a list of {}, as the last run saw it",
                     count(ids as u64, "entry")
                 )
             }
-            ListingPart::Instance => write!(text, "\n  the instance's entry: {}", clean(says)),
-            ListingPart::Backup(id) => write!(text, "\n  backup {}: {}", clean(id.as_str()), clean(says)),
+            ListingPart::Instance => write!(text, "\n  the instance is listed as {}", clean(says)),
+            ListingPart::Backup(id) => write!(text, "\n  backup {} is listed as {}", clean(id.as_str()), clean(says)),
         };
     }
-    if let Some(more) = accepted.len().checked_sub(SHOWN).filter(|more| *more > 0) {
-        let _ = write!(text, "\n  and {more} more");
-    }
+    push_more(&mut text, "  ", accepted.len());
     if !vanished.is_empty() {
         let _ = write!(
             text,
-            "\n  that {} listed before are gone:",
-            count(vanished.len() as u64, "backup")
+            "\n  {} that it listed before:",
+            count(vanished.len() as u64, "missing backup")
         );
     }
     for seen in vanished.iter().take(SHOWN) {
         let _ = write!(text, "\n    {}  {}", clean(seen.backup.as_str()), clean(&seen.name));
     }
-    if let Some(more) = vanished.len().checked_sub(SHOWN).filter(|more| *more > 0) {
-        let _ = write!(text, "\n    and {more} more");
+    push_more(&mut text, "    ", vanished.len());
+    text + "\nThe next run believes exactly this, and backups that are new. Anything else it lists is in doubt again."
+}
+
+fn push_more(text: &mut String, indent: &str, all: usize) {
+    if let Some(more) = all.checked_sub(SHOWN).filter(|more| *more > 0) {
+        let _ = write!(text, "\n{indent}and {more} more");
     }
-    text + "\nThe next run believes exactly that; what it lists otherwise is in doubt again."
 }
 
 /// The plan with this digest, else the one that a person at the terminal confirms; `None` where there is none.

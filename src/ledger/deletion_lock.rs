@@ -1,6 +1,6 @@
 //! The right to delete for one state: a locked file in its directory, or leases in its database.
 //!
-//! Somebody may take the file for a stale one and remove or replace it under the process that holds it. Then another process
+//! The file may be taken for a stale one, and removed or replaced under the process that holds it. Then another process
 //! can lock the new one, and the first finds out in the transaction of its next intent. What it has sent by then may still be
 //! on its way: which lock file the last requests were sent under is noted in the ledger, and who holds another one waits.
 
@@ -14,7 +14,7 @@ use std::time::Duration;
 use rustix::fs::OFlags;
 
 use super::lease::Lease;
-use super::open::{check_file, flags, give_away, identity, io_fault, is_at, objection};
+use super::open::{check_file, flags, give_away, identity, io_fault, is_at, objection, open_file};
 use super::sql::Tx;
 use super::state_place::StatePlace;
 use super::{Error, Fault, Ledger, StateStore};
@@ -82,8 +82,8 @@ impl DeletionLock {
         }
     }
 
-    /// Whether it gives the right to delete for that directory, still: beside a lock whose file somebody took away for a
-    /// stale one, another process can have a new one.
+    /// Whether it gives the right to delete for that directory, still: after its lock file was removed
+    /// as a stale one, another process can have a new one.
     pub(super) fn is_of(&self, store: &StateStore) -> bool {
         match store {
             StateStore::File(store) => {
@@ -162,12 +162,7 @@ impl Ledger {
             return true;
         };
         let path = file.dir.join(FILE);
-        // Not waiting for the other end of a pipe that somebody put there.
-        let opened = OpenOptions::new()
-            .read(true)
-            .custom_flags(flags(OFlags::NOFOLLOW | OFlags::NONBLOCK))
-            .open(&path);
-        let is_locked = match opened {
+        let is_locked = match open_file(&path) {
             Ok(file) => file.try_lock_shared().is_err(),
             Err(error) => error.kind() != ErrorKind::NotFound,
         };

@@ -207,6 +207,7 @@ impl Ledger {
                 tx.execute("DELETE FROM believed WHERE project = ?1 AND instance = ?2", key)?;
                 tx.execute("DELETE FROM seen_backup WHERE instance = ?1", [instance.as_str()])?;
                 tx.execute("DELETE FROM last_listing WHERE instance = ?1", [instance.as_str()])?;
+                tx.execute("DELETE FROM listing_doubt WHERE target = ?1", [instance.as_str()])?;
             }
             Ok(())
         })

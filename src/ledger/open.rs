@@ -130,6 +130,14 @@ pub(super) fn identity(path: &Path) -> Option<(u64, u64)> {
     Some((found.dev(), found.ino()))
 }
 
+/// Opens a file of the state for reading, without following a link, and without waiting for the writer of a pipe put in its place.
+pub(super) fn open_file(path: &Path) -> std::io::Result<File> {
+    OpenOptions::new()
+        .read(true)
+        .custom_flags(flags(OFlags::NOFOLLOW | OFlags::NONBLOCK))
+        .open(path)
+}
+
 /// Whether an open file is the one of that name.
 pub(super) fn is_at(file: &File, path: &Path) -> bool {
     file.metadata()

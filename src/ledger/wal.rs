@@ -5,7 +5,6 @@
 //! is gone when the last process ends. The format is part of SQLite's file format (<https://sqlite.org/fileformat2.html>,
 //! section 4): each frame's checksum covers all frames before it, so one that is damaged ends the log.
 
-use std::fs::File;
 use std::io::{self, BufReader, ErrorKind, Read, Seek, SeekFrom};
 use std::path::Path;
 
@@ -82,7 +81,7 @@ impl Log {
 /// Reads frame after frame, from the last one that is known on if the log is still the same, until one is not whole. Tells
 /// of each place between two.
 fn scan(path: &Path, known: Option<&Log>, mut tell: impl FnMut(Place)) -> io::Result<Option<Log>> {
-    let mut file = match File::open(path) {
+    let mut file = match super::open::open_file(path) {
         Ok(file) => BufReader::new(file),
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error),

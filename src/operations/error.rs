@@ -76,8 +76,8 @@ pub enum Error {
     },
     /// A listing that runs believe.
     #[error(
-        "nothing was accepted: when a run last read the listing of {}, it did not doubt it. A doubt can be accepted once a run (`apply`, \
-         or the daemon) has recorded it",
+        "nothing was accepted: no run has recorded anything about the listing of {} that can be accepted. A run (`apply`, or the daemon) \
+         records it; a list that is incomplete or cannot be read cannot be accepted",
         clean(.0)
     )]
     NothingInDoubt(String),

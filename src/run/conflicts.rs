@@ -19,6 +19,7 @@ use crate::blocking::blocking;
 use crate::ledger::{REMEMBERED, Remembered};
 use crate::retention::report::{Skip, SkipReason};
 use crate::retention::{Backup, BackupId, Doubt, Instance, InstanceId, InstanceLife, ProjectName};
+use crate::wording::left_alone;
 
 /// Which instances of a run list what another instance lists.
 #[derive(Default)]
@@ -84,12 +85,7 @@ impl Conflicts {
         if !self.known.contains(&hash) {
             return false;
         }
-        let message = |other: &str| {
-            format!(
-                "backup {backup} is listed as one of this instance and as one of {other}, now or within the last 7 days: one of \
-                 the two listings is wrong, and nothing of either instance is deleted"
-            )
-        };
+        let message = |other: &str| left_alone::listed_twice(backup, other);
         let first = self.first.entry(hash).or_insert_with(|| instance.clone()).clone();
         if first == *instance {
             let left_alone = self.left_alone.entry(first);
@@ -225,13 +221,8 @@ pub(super) fn leave_instances_alone(
         let listing = [projects.get(id), memory.recently_in.get(id)].into_iter().flatten();
         let other = listing.flatten().find(|other| *other != project);
         let message = match (other, &job.lacks) {
-            (Some(other), _) => {
-                format!(
-                    "project {other} lists this instance, too, or did within the last 7 days: one of the two listings is wrong, and nothing \
-                     of it is deleted"
-                )
-            }
-            (None, Some(what)) => format!("its {what}"),
+            (Some(other), _) => left_alone::in_two_projects(other),
+            (None, Some(why)) => why.clone(),
             (None, None) => return true,
         };
         scan.counts.entry(project.clone()).or_default().failed += 1;

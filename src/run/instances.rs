@@ -21,6 +21,7 @@ use crate::retention::plan::ClockCheck;
 use crate::retention::policy::Knowledge;
 use crate::retention::report::{InstanceCounts, Skip, SkipReason};
 use crate::retention::{Engine, Instance, InstanceId, InstanceLife, Policy, ProjectName, Refusal};
+use crate::wording::left_alone;
 
 /// A shrunken listing is left alone so long, then believed.
 const SHRINK_DOUBT: TimeDelta = TimeDelta::days(7);
@@ -33,7 +34,7 @@ pub(super) struct InstanceJob {
     pub(super) claiming: Vec<usize>,
     /// What was last seen of its backups' databases; asked for deleted instances only.
     pub(super) databases: SeenDatabases,
-    /// What the list of instances said of it before and does not say any more; it is left alone then.
+    /// Why it is left alone, where the list of instances lacks what it said before, or what policies select by.
     pub(super) lacks: Option<String>,
 }
 
@@ -41,7 +42,7 @@ pub(super) struct InstanceJob {
 struct FoundInstance {
     instance: Instance,
     databases: SeenDatabases,
-    /// What it lacks, and how it is listed; `instance` has what was last seen.
+    /// Why it is left alone, and how it is listed; `instance` has what was last seen.
     lacks: Option<(String, Instance)>,
 }
 
@@ -55,7 +56,7 @@ pub(super) struct LedgerSnapshot {
     /// What was not believed of the last listings, and what people accepted of that.
     pub(super) doubts: ListingDoubts,
     /// Every instance as last seen.
-    seen: BTreeMap<(ProjectName, InstanceId), SeenInstance>,
+    seen: HashMap<ProjectName, BTreeMap<InstanceId, SeenInstance>>,
     /// Which projects listed an instance within the last seven days.
     pub(super) recently_in: HashMap<InstanceId, Vec<ProjectName>>,
 }
@@ -72,13 +73,14 @@ impl LedgerSnapshot {
                 memory
                     .believed
                     .extend(counts.instances.map(|believed| ((project.clone(), None), believed)));
+                let of_project = memory.seen.entry(project.clone()).or_default();
                 for seen in ledger.seen_instances(project)? {
                     let id = &seen.instance.id;
                     if request.now - seen.seen_at < REMEMBERED {
                         let of = memory.recently_in.entry(id.clone()).or_default();
                         of.push(project.clone());
                     }
-                    memory.seen.insert((project.clone(), id.clone()), seen);
+                    of_project.insert(id.clone(), seen);
                 }
                 let of_instance = |(id, believed)| ((project.clone(), Some(id)), believed);
                 memory.believed.extend(counts.backups.into_iter().map(of_instance));
@@ -94,11 +96,9 @@ impl LedgerSnapshot {
     /// The instances of a project that were seen and are not in this list.
     fn missing(&self, project: &ProjectName, listed: &[InstanceEntry]) -> Vec<&SeenInstance> {
         let listed: HashSet<&InstanceId> = listed.iter().map(|entry| &entry.instance.id).collect();
-        let seen = self
-            .seen
-            .iter()
-            .filter(|((of, id), _)| of == project && !listed.contains(id));
-        seen.map(|(_, seen)| seen).collect()
+        let seen = self.seen.get(project).into_iter().flatten();
+        let missing = seen.filter(|(id, _)| !listed.contains(id));
+        missing.map(|(_, seen)| seen).collect()
     }
 
     /// Whether a person accepted that a part of a listing says this.
@@ -109,18 +109,18 @@ impl LedgerSnapshot {
 
     /// A listed instance with what it lacks, and what that is. Policies select by it: without it, one that protects the
     /// instance claims it no more. The API lists an empty array where there are no tags, and so may an answer that lost them.
-    fn completed(&self, entry: &InstanceEntry, selected_by: SelectedBy) -> Option<(Instance, String)> {
+    fn completed(&self, entry: &InstanceEntry, selected_by: SelectedBy) -> Option<(Instance, Vec<&'static str>)> {
         let listed = &entry.instance;
-        let seen = self.seen.get(&(listed.project.clone(), listed.id.clone()));
+        let seen = self.seen.get(&listed.project).and_then(|seen| seen.get(&listed.id));
         let seen = seen.map(|seen| &seen.instance);
         let mut whole = listed.clone();
         let mut lacks = Vec::new();
         if entry.has_odd_tags {
-            lacks.push("tags in the list of instances cannot be read, or one has no key or value");
+            lacks.push(left_alone::UNREADABLE_TAGS);
         } else if seen.is_some_and(|seen| has_lost_tags(listed, seen)) {
-            lacks.push("tags, or the value of one, are not in the list of instances any more");
+            lacks.push(left_alone::LOST_TAGS);
         } else if !entry.has_tags && selected_by.tags {
-            lacks.push("list of tags is not in the list of instances, and policies select by tags");
+            lacks.push(left_alone::NO_TAGS);
         }
         if let Some(seen) = seen.filter(|_| !lacks.is_empty()) {
             whole.tags.clone_from(&seen.tags);
@@ -129,10 +129,10 @@ impl LedgerSnapshot {
             match seen.and_then(|seen| seen.enterprise_project.as_ref()) {
                 Some(seen) => {
                     whole.enterprise_project = Some(seen.clone());
-                    lacks.push("enterprise project is not in the list of instances any more");
+                    lacks.push(left_alone::LOST_ENTERPRISE_PROJECT);
                 }
                 None if selected_by.enterprise_projects => {
-                    lacks.push("enterprise project is not in the list of instances, and policies select by it");
+                    lacks.push(left_alone::NO_ENTERPRISE_PROJECT);
                 }
                 None => {}
             }
@@ -142,9 +142,9 @@ impl LedgerSnapshot {
             if let Some(seen) = seen {
                 whole.name = Arc::clone(&seen.name);
             }
-            lacks.push("name is not in the list of instances");
+            lacks.push(left_alone::NO_NAME);
         }
-        (!lacks.is_empty()).then(|| (whole, lacks.join(", its ")))
+        (!lacks.is_empty()).then_some((whole, lacks))
     }
 
     /// The instance as it is remembered, and what it lacks, with what is listed now, unless that was accepted.
@@ -154,24 +154,15 @@ impl LedgerSnapshot {
             databases: SeenDatabases::new(),
             lacks,
         };
-        let Some((whole, what)) = self.completed(&entry, selected_by) else {
+        let Some((whole, lacks)) = self.completed(&entry, selected_by) else {
             return found(entry.instance, None);
         };
         // What cannot be read cannot be told from something else that cannot be read: there is nothing to accept.
         if entry.has_odd_tags {
-            return found(
-                whole,
-                Some((
-                    format!("{what}: it is left alone until they can be read"),
-                    entry.instance,
-                )),
-            );
+            return found(whole, Some((left_alone::unreadable(&lacks), entry.instance)));
         }
         let listed = &entry.instance;
-        let what = format!(
-            "{what}: it is left alone until they are back, or until `approve --listing {}`",
-            listed.id
-        );
+        let why = left_alone::incomplete(&lacks, &listed.id);
         let doubt = ListingDoubt {
             target: listed.id.to_string(),
             part: ListingPart::Instance,
@@ -187,13 +178,13 @@ impl LedgerSnapshot {
         if is_accepted {
             found(entry.instance, None)
         } else {
-            found(whole, Some((what, entry.instance)))
+            found(whole, Some((why, entry.instance)))
         }
     }
 
     /// The shrink guard: a listing that fell by more than half, and by more than three, below what was believed less
-    /// what this program sent. A person may accept what was listed, with what is new beside
-    /// it, and after a week it is believed.
+    /// what this program sent. A person may accept
+    /// what was listed, with what is new beside it; after a week it is believed.
     pub(super) fn check_shrink<'i>(
         &self,
         scan: &mut Scan,
@@ -379,11 +370,11 @@ impl Claims {
             return;
         }
         let mut claiming = policy_runs.claims(&instance, Knowledge::Full);
-        let lacks = lacks.map(|(what, listed)| {
+        let lacks = lacks.map(|(why, listed)| {
             claiming.extend(policy_runs.claims(&listed, Knowledge::Full));
             claiming.sort_unstable();
             claiming.dedup();
-            what
+            why
         });
         let instance = Arc::new(instance);
         let living = instance.life == InstanceLife::Listed;
@@ -411,9 +402,8 @@ impl Claims {
 /// The deleted instances of a project whose backups some running policy is about.
 ///
 /// Deleted means: missed by three believed listings over at least a day, missing again in this one, and asking for the id
-/// finds nothing. Whatever else the asking finds, an error included, leaves the instance alone; one that is found was not deleted, so
-/// that it is missed from its next absence on. Asked from the first absence on: a list without an instance that is there is no
-/// state of things to be silent about.
+/// finds nothing. An instance that is found, or that cannot be asked for, is left alone. Being found restarts its absence. It is asked for
+/// from the first run that misses it: a list that lacks an existing instance must be reported.
 async fn deleted_among(
     request: &RunRequest,
     context: &RunContext,
@@ -446,9 +436,7 @@ async fn deleted_among(
                     project: project.clone(),
                     instance: Some(instance.id),
                     reason: SkipReason::Listing,
-                    message: "it is not in the list of instances, but asking for its id finds it: it is not deleted, and is left alone until \
-                         it is listed again"
-                        .to_owned(),
+                    message: left_alone::FOUND_BY_ID_ALONE.to_owned(),
                 });
             }
             Some(Ok(None)) if !seen.is_long_missed(request.now) => {}

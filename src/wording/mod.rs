@@ -5,6 +5,7 @@
 //! alone.
 
 mod error_chain;
+pub mod left_alone;
 mod natural;
 pub mod numbers;
 pub mod reasons;

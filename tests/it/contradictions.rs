@@ -380,7 +380,7 @@ async fn an_instance_whose_tags_or_enterprise_project_are_gone_is_left_alone() {
         world.simulator.patch(&instance_id(1), json!({}));
         world.apply().await.exits(0);
         world.deleted_exactly(&ids(2, 3..8));
-        // They are gone, and a person says that this is right; of what cannot be read nobody can say that.
+        // They are gone, and a person accepts that; what cannot be read cannot be accepted.
         world.simulator.patch(&instance_id(1), patch);
         let report = world.apply().await.exits(1).json();
         let is_odd = report["skipped"][0]["message"]

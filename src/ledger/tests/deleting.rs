@@ -1,7 +1,9 @@
 //! Intents, outcomes, and what listings make of them.
 
 use super::super::fixtures::{INSTANCE, State, at, batch, freeze, hold_on, id, is_on_postgres, noon, project};
-use super::super::{Access, DeletionState, Error, Fault, IntentResult, Ledger, Pending, Thaw, Verification};
+use super::super::{
+    Access, DeletionLock, DeletionState, Error, Fault, IntentResult, Ledger, Pending, RequestKey, Thaw, Verification,
+};
 use crate::retention::{Freeze, HoldTarget, Outcome, Pattern};
 
 fn unanswered() -> Outcome {
@@ -12,6 +14,23 @@ fn unanswered() -> Outcome {
 
 fn last_state(ledger: &Ledger, number: usize) -> DeletionState {
     ledger.backup_history(&id(number)).unwrap().last().expect("sent").state
+}
+
+/// `next` has taken over the right to delete from the holder of `state`, whose request is open.
+pub(super) fn a_late_answer_breaks_nothing(state: &State, request: RequestKey, next: &DeletionLock) {
+    let other = state.again(Access::Existing);
+    assert_eq!(other.close_open_requests(next, noon()).unwrap().len(), 1);
+    assert_eq!(other.settle("run-2", noon(), &[id(1)], &[]).unwrap(), 1);
+    let late = state
+        .ledger
+        .record(request, noon(), None, &[(id(1), Outcome::Accepted)]);
+    assert!(matches!(late, Err(Error::NotOpen(_))), "{late:?}");
+    assert_eq!(
+        state.ledger.settle("run-1", noon(), &[id(1)], &[]).unwrap(),
+        0,
+        "it is settled"
+    );
+    assert!(matches!(other.verify(None).unwrap(), Verification::Intact { .. }));
 }
 
 #[test]
@@ -281,7 +300,6 @@ fn a_lock_whose_file_was_removed_gives_no_right_to_delete() {
     ));
 }
 
-/// What was sent under the lock file that is gone may be on its way until it is answered.
 /// It was stopped while its lock file was removed, and goes on where it was.
 #[test]
 fn an_answer_that_comes_after_the_holder_of_another_lock_file_closed_its_request_breaks_nothing() {
@@ -294,21 +312,26 @@ fn an_answer_that_comes_after_the_holder_of_another_lock_file_closed_its_request
     let next = Ledger::lock_deletions(state.place.clone(), &[project()])
         .unwrap()
         .unwrap();
-    let other = state.again(Access::Existing);
-    assert_eq!(other.close_open_requests(&next, noon()).unwrap().len(), 1);
-    assert_eq!(other.settle("run-2", noon(), &[id(1)], &[]).unwrap(), 1);
-    let late = state
-        .ledger
-        .record(request, noon(), None, &[(id(1), Outcome::Accepted)]);
-    assert!(matches!(late, Err(Error::NotOpen(_))), "{late:?}");
-    assert_eq!(
-        state.ledger.settle("run-1", noon(), &[id(1)], &[]).unwrap(),
-        0,
-        "it is settled"
-    );
-    assert!(matches!(other.verify(None).unwrap(), Verification::Intact { .. }));
+    a_late_answer_breaks_nothing(&state, request, &next);
 }
 
+/// Opening a pipe waits for its writer, and `freeze` and `history` with it.
+#[test]
+fn a_pipe_in_place_of_a_file_of_the_state_is_not_waited_for() {
+    if is_on_postgres() {
+        return; // of the file
+    }
+    let state = State::new();
+    state.ledger.close_open_requests(&state.lock, noon()).unwrap();
+    state.intend([1]);
+    let path = state.dir.path().join("deletions.lock");
+    std::fs::remove_file(&path).unwrap();
+    let made = std::process::Command::new("mkfifo").arg(&path).status().unwrap();
+    assert!(made.success());
+    assert!(state.ledger.is_deleting(), "in doubt");
+}
+
+/// What was sent under the lock file that is gone may be on its way until it is answered.
 #[test]
 fn requests_that_were_sent_under_another_lock_file_are_waited_for() {
     if is_on_postgres() {

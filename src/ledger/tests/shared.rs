@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::super::fixtures::{State, batch, freeze, hold_on, id, noon, project, shared_place};
 use super::super::postgres_server::{Server, server};
 use super::super::{Access, Error, Fault, IntentResult, Ledger, StatePlace, Verification};
-use crate::retention::{HoldTarget, Outcome, ProjectName};
+use crate::retention::{HoldTarget, ProjectName};
 
 /// A state in a database of its own.
 fn shared() -> Option<(&'static Server, String, State)> {
@@ -253,17 +253,5 @@ fn an_answer_that_comes_after_the_next_holder_closed_its_request_breaks_nothing(
     let next = Ledger::lock_deletions(state.place.clone(), &[project()])
         .unwrap()
         .unwrap();
-    let other = state.again(Access::Existing);
-    assert_eq!(other.close_open_requests(&next, noon()).unwrap().len(), 1);
-    assert_eq!(other.settle("run-2", noon(), &[id(1)], &[]).unwrap(), 1);
-    let late = state
-        .ledger
-        .record(request, noon(), None, &[(id(1), Outcome::Accepted)]);
-    assert!(matches!(late, Err(Error::NotOpen(_))), "{late:?}");
-    assert_eq!(
-        state.ledger.settle("run-1", noon(), &[id(1)], &[]).unwrap(),
-        0,
-        "it is settled"
-    );
-    assert!(matches!(other.verify(None).unwrap(), Verification::Intact { .. }));
+    super::deleting::a_late_answer_breaks_nothing(&state, request, &next);
 }
