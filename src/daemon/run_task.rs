@@ -67,12 +67,9 @@ impl Failed {
         self.ledger_error().is_some()
     }
 
-    /// The refusal for a lost ledger.
+    /// The refusal for a lost ledger, or for members that differ.
     pub(super) fn refusal(&self) -> Option<Refusal> {
-        let error = self.ledger_error().filter(|error| error.is_lost())?;
-        Some(Refusal::Ledger {
-            message: error.to_string(),
-        })
+        run::refusal_of(self.ledger_error()?)
     }
 
     fn ledger_error(&self) -> Option<&ledger::Error> {
@@ -135,6 +132,9 @@ impl SharedLock {
 async fn take_leases(place: &StatePlace, projects: &[ProjectName]) -> Result<DeletionLock, ledger::Error> {
     loop {
         if let Some(lock) = blocking(|| Ledger::lock_deletions(place.clone(), projects))? {
+            for project in lock.taken_over() {
+                tracing::warn!(%project, drains_for = ?lock.drains_for(), "the lease of a daemon that did not give it back is taken over");
+            }
             sleep(lock.drains_for()).await;
             return Ok(lock);
         }
@@ -239,6 +239,8 @@ async fn execute(
         () = sleep_until(deadline) => return Err(Failed::StateBusy),
     };
     if let Some(ledger) = &context.ledger {
+        // What the other members compare is what this run decides by.
+        blocking(|| run::join(ledger, &context.config))?;
         let mut run = Vec::new();
         for policy in policies {
             let tick = ticks.iter().find(|(of, _)| *of == policy);

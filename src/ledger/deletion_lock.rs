@@ -51,6 +51,14 @@ impl DeletionLock {
         }
     }
 
+    /// The projects whose last holder did not give its lease back.
+    pub fn taken_over(&self) -> &[ProjectName] {
+        match &self.right {
+            Right::File { .. } => &[],
+            Right::Lease(lease) => &lease.taken_over,
+        }
+    }
+
     /// Which file it is: the file system gives no other one the same name while this one is open.
     fn identity(&self) -> Option<String> {
         let Right::File { file, .. } = &self.right else {

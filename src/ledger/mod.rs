@@ -68,9 +68,10 @@ pub use error::{Error, Fault};
 pub use grace::{GraceKey, GracePeriod, GraceSeen, GraceStart, GraceUpdate};
 pub use history::{DeletionState, PastDeletion};
 pub use holds::{Actor, PlacedFreeze, PlacedHold, Thaw};
-pub use key_refusals::KeyRefusal;
+pub use key_refusals::{KeyRefusal, KeyTrial, SharedRefusal};
 pub use lease::DRAIN;
 pub use listing_doubts::{ListingDoubt, ListingDoubts, ListingPart};
+pub use member::host_name;
 pub use observations::{Believed, BelievedCounts, KnownBackup, SeenBackup, SeenInstance};
 pub use observed_backups::{ObservedBackup, REMEMBERED, Remembered};
 pub use open::Access;
@@ -196,7 +197,17 @@ impl Ledger {
         }
     }
 
-    fn is_shared(&self) -> bool {
+    /// Whether this process reaches the state: always, where that is a file.
+    pub fn is_in_touch(&self) -> bool {
+        let StateStore::Shared(shared) = &self.store else {
+            return true;
+        };
+        let member = shared.member.lock().unwrap_or_else(PoisonError::into_inner);
+        member.as_ref().is_none_or(member::Membership::is_in_touch)
+    }
+
+    /// Whether several machines share it.
+    pub fn is_shared(&self) -> bool {
         matches!(self.store, StateStore::Shared(_))
     }
 

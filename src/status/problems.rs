@@ -38,6 +38,14 @@ pub(super) fn obstacles(state: &DaemonState) -> Vec<Problem> {
         message: message.to_owned(),
     };
     let broken = state.state_problem.iter().map(|why| problem("state", why));
+    let silent = state.is_out_of_touch && state.state_problem.is_none();
+    let silent = silent.then(|| {
+        problem(
+            "state",
+            "the database of the state does not answer: nothing new begins until it does; check the server and the network",
+        )
+    });
+    let broken = broken.chain(silent);
     let stopping = state.stopping.then(|| problem("stopping", "stop requested"));
     broken.chain(stopping).collect()
 }

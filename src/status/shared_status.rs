@@ -113,7 +113,13 @@ impl SharedStatus {
 
     /// What prevents the daemon from doing its work; empty when nothing does.
     pub fn obstacles(&self) -> Vec<Problem> {
+        self.note_reach();
         obstacles(&self.state())
+    }
+
+    fn note_reach(&self) {
+        let is_out_of_touch = self.ledger.ledger().is_some_and(|ledger| !ledger.is_in_touch());
+        self.state().is_out_of_touch = is_out_of_touch;
     }
 
     /// A run has ended, or the configuration has changed: everything is read again for the next reader.
@@ -267,6 +273,7 @@ impl SharedStatus {
         let now = now();
         let config = self.live.borrow().clone();
         let view = self.ledger_view().clone();
+        self.note_reach();
         let state = self.state();
         let loaded_at = state.loaded_at.unwrap_or(self.started_at);
         let configured = Configured::of(&config, &state, loaded_at);
