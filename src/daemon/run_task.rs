@@ -2,7 +2,7 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, Mutex as StdMutex, PoisonError, Weak};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -82,7 +82,11 @@ impl Failed {
 
 /// The deletion lock, which concurrent runs of this process share: one process has it at a time.
 #[derive(Clone, Default)]
-pub(super) struct SharedLock(Arc<Mutex<Option<Held>>>);
+pub(super) struct SharedLock {
+    held: Arc<Mutex<Option<Held>>>,
+    /// Projects whose leases were taken over, not yet counted.
+    taken_over: Arc<StdMutex<Vec<ProjectName>>>,
+}
 
 struct Held {
     /// Released when the last run that shares it ends.
@@ -91,6 +95,11 @@ struct Held {
 }
 
 impl SharedLock {
+    /// The projects whose leases were taken over since the last call.
+    pub(super) fn drain_taken_over(&self) -> Vec<ProjectName> {
+        std::mem::take(&mut self.taken_over.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
     /// Takes it, or shares that of a run in progress; waits while another process has it.
     ///
     /// A lock that has been held for as long as a run may take is no longer shared, so that overlapping runs do not keep an
@@ -100,11 +109,14 @@ impl SharedLock {
             StatePlace::Directory(dir) => dir,
             place @ StatePlace::Postgres(_) => {
                 let projects = run::projects_asked(config, Some(policies));
-                return Ok(Arc::new(take_leases(&place, &projects).await?));
+                let lock = take_leases(&place, &projects).await?;
+                let mut taken_over = self.taken_over.lock().unwrap_or_else(PoisonError::into_inner);
+                taken_over.extend_from_slice(lock.taken_over());
+                return Ok(Arc::new(lock));
             }
         };
         let dir = &*dir;
-        let mut shared = self.0.lock().await;
+        let mut shared = self.held.lock().await;
         let recent = shared.as_ref().filter(|held| held.since.elapsed() < BUDGET);
         if let Some(lock) = recent.and_then(|held| held.lock.upgrade()) {
             return Ok(lock);

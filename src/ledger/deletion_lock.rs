@@ -195,11 +195,12 @@ impl Ledger {
         if lock.is_of(&self.store) {
             return Ok(());
         }
-        let lock = match &self.store {
-            StateStore::File(store) => store.dir.join(FILE),
-            StateStore::Shared(store) => store.name.clone(),
-        };
-        Err(Error::WrongLock { lock })
+        match &self.store {
+            StateStore::File(store) => Err(Error::WrongLock {
+                lock: store.dir.join(FILE),
+            }),
+            StateStore::Shared(_) => Err(Error::of_file(Fault::LeaseLost)),
+        }
     }
 }
 

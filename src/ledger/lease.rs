@@ -9,7 +9,7 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use super::member::host_name;
+use super::member::{host_name, process_id};
 use super::postgres::{LIMITS, PostgresAddress, Session};
 use super::sql::Tx;
 use super::{Error, Fault};
@@ -70,7 +70,7 @@ impl Lease {
         // In one order, so that no two wait for each other.
         projects.sort();
         projects.dedup();
-        let (holder, host) = (uuid::Uuid::now_v7().to_string(), host_name());
+        let (holder, host) = (format!("{}:{}", process_id(), uuid::Uuid::now_v7()), host_name());
         let session = Session::connect(address)?;
         let asked = Instant::now();
         session.batch(&format!("BEGIN; {LIMITS}"))?;
@@ -172,7 +172,7 @@ impl Lease {
             "SELECT epoch FROM lease WHERE project = ?1 AND holder = ?2 AND expires > clock_timestamp() FOR SHARE";
         match tx.value::<i64>(sql, (project.as_str(), &self.holder))? {
             Some(_) => Ok(()),
-            None => Err(Error::of_file(Fault::LeaseLost(project.to_string()))),
+            None => Err(Error::of_file(Fault::LeaseLost)),
         }
     }
 }

@@ -71,7 +71,7 @@ pub use holds::{Actor, PlacedFreeze, PlacedHold, Thaw};
 pub use key_refusals::{KeyRefusal, KeyTrial, SharedRefusal};
 pub use lease::DRAIN;
 pub use listing_doubts::{ListingDoubt, ListingDoubts, ListingPart};
-pub use member::host_name;
+pub use member::{Member, ProjectLease, SharedState, host_name};
 pub use observations::{Believed, BelievedCounts, KnownBackup, SeenBackup, SeenInstance};
 pub use observed_backups::{ObservedBackup, REMEMBERED, Remembered};
 pub use open::Access;

@@ -11,7 +11,7 @@ use super::chain::{self, Kind};
 use super::history::DeletionState;
 use super::request_state::{IdState, OpenRequests, RequestState};
 use super::sql::Tx;
-use super::{DeletionLock, Error, Ledger};
+use super::{DeletionLock, Error, Fault, Ledger};
 use crate::retention::plan::PlannedDeletion;
 use crate::retention::{
     BackupId, Batch, ExpireReason, Freeze, Freezes, Hold, InstanceId, Outcome, PolicyName, ProjectName,
@@ -264,7 +264,11 @@ impl Ledger {
             }
             Err(error) if entries.len() == 1 => return vec![Err(error)],
             // One that is lost says so to each.
-            Err(error) if error.is_lost() => None,
+            Err(error)
+                if error.is_lost() || matches!(error.fault(), Some(Fault::LeaseLost | Fault::MembersDiffer(_))) =>
+            {
+                None
+            }
             Err(error) => error.fault().map(|_| error.to_string()),
         };
         let alone = |entry: LedgerWrite| {

@@ -203,6 +203,8 @@ impl SharedStatus {
         let now = now();
         let placed_holds = ledger.active_holds(now)?;
         let freezes = ledger.freezes()?;
+        let shared = ledger.shared_state()?;
+        process_metrics::show_members(&self.metrics, shared.as_ref());
         let mut storage = None;
         if last_read.storage_at.is_none_or(|at| at.elapsed() >= STORAGE_FRESH) {
             last_read.storage_at = Some(Instant::now());
@@ -210,7 +212,7 @@ impl SharedStatus {
         }
         {
             let mut view = self.ledger_view();
-            (view.placed_holds, view.freezes) = (placed_holds, freezes);
+            (view.placed_holds, view.freezes, view.shared) = (placed_holds, freezes, shared);
             view.read_at = Some(now);
             if let Some(storage) = storage {
                 view.storage = storage;

@@ -27,6 +27,21 @@ pub struct Findings {
     pub refusals: usize,
 }
 
+impl Findings {
+    /// Of a round that came to no end.
+    pub fn broken(error: &tokio::task::JoinError) -> Self {
+        Self {
+            violations: vec![error.to_string()],
+            kept: PathBuf::new(),
+            requests: 0,
+            ids: 0,
+            takeovers: Vec::new(),
+            done: None,
+            refusals: 0,
+        }
+    }
+}
+
 struct Intent {
     at: DateTime<Utc>,
     seq: i64,
@@ -76,9 +91,9 @@ pub async fn check(round: &mut Round, delay: Duration) -> Findings {
                 .flatten()
                 .filter(|intent| intent.at <= call.at);
             match earlier.max_by_key(|intent| intent.at) {
-                None => violations.push(format!("call {}: {id} has no earlier intent", call.number)),
+                None => violations.push(format!("call {}: an id has no earlier intent", call.number)),
                 Some(intent) if call.at - intent.at > begins_within => violations.push(format!(
-                    "call {}: {id} arrived {} ms after its intent {}",
+                    "call {}: arrived {} ms after its intent {}",
                     call.number,
                     (call.at - intent.at).num_milliseconds(),
                     intent.seq
@@ -112,6 +127,8 @@ pub async fn check(round: &mut Round, delay: Duration) -> Findings {
             due.len()
         ));
     }
+    // One of each call's ids says enough.
+    violations.dedup();
     Findings {
         kept: if violations.is_empty() {
             PathBuf::new()
@@ -144,11 +161,11 @@ fn two_holders(round: &Round, calls: &Calls, delay: Duration, violations: &mut V
                 }
                 if earlier.done || call.at - earlier.at < may_last {
                     violations.push(format!(
-                        "{id}: call {} by {:?}, then call {} by {:?}, {} ms later (the first was{} done)",
-                        earlier.number,
-                        earlier.claimed,
+                        "call {} by {:?} repeats call {} by {:?}, {} ms later (the first was{} done)",
                         call.number,
                         call.claimed,
+                        earlier.number,
+                        earlier.claimed,
                         (call.at - earlier.at).num_milliseconds(),
                         if earlier.done { "" } else { " not" }
                     ));

@@ -17,7 +17,7 @@ use super::{Kind, factor, scaled};
 const NODES: usize = 3;
 /// Of each of two instances.
 const BACKUPS: usize = 400;
-const PASSWORD: &str = "chaos";
+pub const PASSWORD: &str = "chaos";
 
 /// Sends a signal to a process of ours.
 pub fn signal(pid: u32, name: &str) {
@@ -94,7 +94,6 @@ impl Round {
             Database::Pair(Box::new(start.await.unwrap()))
         } else {
             let name = server.database();
-            server.psql("postgres", &format!("ALTER ROLE postgres PASSWORD '{PASSWORD}'"));
             Database::Alone(server, name)
         };
         let mut nodes = Vec::new();

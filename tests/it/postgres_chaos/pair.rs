@@ -21,7 +21,7 @@ if [ "$SYNC" = sync ]; then
 fi
 echo ready
 read -r _
-for N in a b; do "$@" "$B/pg_ctl" -s -D "$D/$N" -m immediate stop; done
+for N in a b; do "$@" "$B/pg_ctl" -s -D "$D/$N" -m immediate stop 2>/dev/null; done
 rm -rf "$D"
 "#;
 
@@ -101,14 +101,19 @@ impl Pair {
     pub fn kill_primary(&self) {
         let pids = std::fs::read_to_string(self.dir.join("a/postmaster.pid")).unwrap();
         let postmaster = pids.lines().next().unwrap();
-        // Its children first: they would go on for a moment.
-        for pid in children_of(postmaster).into_iter().chain([postmaster.to_owned()]) {
-            let _ = Command::new("kill")
-                .args(["-KILL", &pid])
-                .stderr(Stdio::null())
-                .status();
-        }
+        let processes: Vec<String> = [postmaster.to_owned()]
+            .into_iter()
+            .chain(children_of(postmaster))
+            .collect();
+        let _ = Command::new("kill")
+            .arg("-KILL")
+            .args(&processes)
+            .stderr(Stdio::null())
+            .status();
         let _ = std::fs::remove_file(self.dir.join("a/postmaster.pid"));
+        while processes.iter().any(|pid| Path::new("/proc").join(pid).exists()) {
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
     }
 
     /// Starts the first primary again, as a server of its own that nobody writes to.
@@ -132,7 +137,8 @@ impl Pair {
             .stdin(Stdio::null())
             .status()
             .unwrap();
-        assert!(status.success(), "see {}", self.dir.display());
+        let log = std::fs::read_to_string(self.dir.join("a.log")).unwrap_or_default();
+        assert!(status.success(), "{}: {log}", self.dir.display());
     }
 }
 
