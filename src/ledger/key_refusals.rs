@@ -4,7 +4,8 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::sql::{Stamp, Tx};
+use super::sql::Tx;
+use super::sql_value::Stamp;
 use super::{Error, Ledger};
 
 /// A request that was answered 401.

@@ -9,9 +9,9 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use super::postgres::{LIMITS, PostgresAddress, Session};
+use super::postgres::{LIMITS, Session};
 use super::sql::Tx;
-use super::{Error, Fault};
+use super::{Error, Fault, PostgresAddress};
 use crate::blocking::blocking;
 use crate::retention::ProjectName;
 

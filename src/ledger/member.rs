@@ -7,9 +7,9 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use super::postgres::{PostgresAddress, Session};
+use super::postgres::Session;
 use super::sql::Tx;
-use super::{Error, Fault};
+use super::{Error, Fault, PostgresAddress};
 use crate::blocking::blocking;
 
 /// How often a member says that it lives.
