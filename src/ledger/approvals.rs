@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::chain::{self, Kind};
-use super::sql::{Parameters, Stamp, Tx};
+use super::sql::Tx;
+use super::sql_value::{Parameters, Stamp};
 use super::{Actor, Error, Ledger};
 use crate::retention::{BackupId, PolicyName};
 

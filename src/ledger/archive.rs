@@ -3,22 +3,17 @@
 //! A year of deletions is ten times smaller that way, and nothing of it is lost: `audit verify`, `audit export` and `why`
 //! read a packed row as any other. Packed are intents, outcomes and settlements; runs and what people did stay as they are.
 
-use std::cell::RefCell;
-use std::collections::VecDeque;
-use std::io::{Read, Write};
 use std::ops::ControlFlow;
-use std::rc::Rc;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use flate2::Compression;
-use flate2::read::DeflateDecoder;
-use flate2::write::DeflateEncoder;
 use sha2::{Digest, Sha256};
 
-use super::chain::{self, Kind, Row};
-use super::requests::IntentBody;
-use super::sql::{SqlValue, Tx};
-use super::{Error, Ledger};
+use super::chain::{Kind, Row};
+use super::records::IntentBody;
+use super::rows::{pack, unpack};
+use super::sql::Tx;
+use super::sql_value::SqlValue;
+use super::{Error, Ledger, chain};
 use crate::retention::BackupId;
 
 /// Rows younger than this stay as they are.
@@ -26,85 +21,8 @@ const KEPT_OPEN: TimeDelta = TimeDelta::days(30);
 /// A piece is closed when it holds so many rows, or so much text.
 const ROWS: usize = 256;
 const TEXT: usize = 1 << 18;
-/// No piece is larger, unpacked, than one row beyond its text.
-const LARGEST: u64 = 64 << 20;
 /// At most so many pieces in one go, so that a run is not held up by a backlog.
 const PIECES: usize = 32;
-
-/// One piece, unpacked.
-struct Chunk {
-    first: i64,
-    last: i64,
-    rows: Vec<Row>,
-}
-
-/// The pieces that were looked into last: neighbours are asked for one after another.
-#[derive(Default)]
-pub(super) struct Chunks(RefCell<VecDeque<Rc<Chunk>>>);
-
-impl Chunks {
-    const KEPT: usize = 4;
-
-    /// A packed row; `None` when there is none of this number.
-    pub(super) fn row(&self, tx: &Tx<'_>, seq: i64) -> Result<Option<Row>, Error> {
-        let row = |piece: &Rc<Chunk>| {
-            let at = piece.rows.binary_search_by_key(&seq, |row| row.seq).ok()?;
-            Some(piece.rows[at].clone())
-        };
-        let known = |piece: &&Rc<Chunk>| (piece.first..=piece.last).contains(&seq);
-        if let Some(piece) = self.0.borrow().iter().find(known) {
-            return Ok(row(piece));
-        }
-        let sql = "SELECT first, last, rows FROM packed WHERE first <= ?1 ORDER BY first DESC LIMIT 1";
-        let found: Option<(i64, i64, Vec<u8>)> =
-            tx.first(sql, [seq], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
-        let Some((first, last, packed)) = found.filter(|(_, last, _)| seq <= *last) else {
-            return Ok(None);
-        };
-        let rows = unpack(&packed)?;
-        let piece = Rc::new(Chunk { first, last, rows });
-        let found = row(&piece);
-        let mut pieces = self.0.borrow_mut();
-        pieces.truncate(Self::KEPT - 1);
-        pieces.push_front(piece);
-        Ok(found)
-    }
-}
-
-/// Visits all packed rows in order, piece by piece.
-pub(super) struct Unpacking<'a> {
-    tx: &'a Tx<'a>,
-    /// The last piece that was read.
-    read: i64,
-    rows: VecDeque<Row>,
-}
-
-impl<'a> Unpacking<'a> {
-    pub(super) fn new(tx: &'a Tx<'a>) -> Self {
-        let rows = VecDeque::new();
-        Self {
-            tx,
-            read: i64::MIN,
-            rows,
-        }
-    }
-
-    /// The next row, if it comes before that one.
-    pub(super) fn before(&mut self, seq: i64) -> Result<Option<Row>, Error> {
-        while self.rows.is_empty() {
-            let sql = "SELECT first, rows FROM packed WHERE first > ?1 ORDER BY first LIMIT 1";
-            let next: Option<(i64, Vec<u8>)> = self.tx.first(sql, [self.read], |row| Ok((row.get(0)?, row.get(1)?)))?;
-            let Some((first, packed)) = next else { return Ok(None) };
-            self.read = first;
-            self.rows = unpack(&packed)?.into();
-        }
-        Ok(if self.rows.front().is_some_and(|row| row.seq < seq) {
-            self.rows.pop_front()
-        } else {
-            None
-        })
-    }
-}
 
 /// The intents that name a backup, in order.
 pub(super) fn intents_of(tx: &Tx<'_>, backup: &BackupId) -> Result<Vec<i64>, Error> {
@@ -224,53 +142,4 @@ fn fingerprint(backup: &BackupId) -> [u8; 4] {
 fn may_name(ids: &[u8], backup: &BackupId) -> bool {
     let (ids, _) = ids.as_chunks::<4>();
     ids.binary_search(&fingerprint(backup)).is_ok()
-}
-
-/// Each row as its number (8 bytes, big-endian) and its texts, each with its length before it (4 bytes, big-endian).
-fn pack(rows: &[Row]) -> Result<Vec<u8>, Error> {
-    let fail = |error: std::io::Error| Error::corrupt(format!("a piece cannot be packed: {error}"));
-    let mut out = DeflateEncoder::new(Vec::new(), Compression::default());
-    for row in rows {
-        out.write_all(&row.seq.to_be_bytes()).map_err(fail)?;
-        for text in [&row.at, &row.kind, &row.body, &row.prev, &row.hash] {
-            let length = u32::try_from(text.len()).map_err(|_| Error::corrupt("a row of more than 4 GiB"))?;
-            out.write_all(&length.to_be_bytes()).map_err(fail)?;
-            out.write_all(text.as_bytes()).map_err(fail)?;
-        }
-    }
-    out.finish().map_err(fail)
-}
-
-fn unpack(packed: &[u8]) -> Result<Vec<Row>, Error> {
-    let mut text = Vec::new();
-    DeflateDecoder::new(packed)
-        .take(LARGEST)
-        .read_to_end(&mut text)
-        .map_err(|error| Error::corrupt(format!("a packed piece: {error}")))?;
-    let mut left = text.as_slice();
-    let mut rows = Vec::new();
-    while !left.is_empty() {
-        let row = unpack_row(&mut left).ok_or_else(|| Error::corrupt("a packed piece ends in the middle of a row"))?;
-        rows.push(row);
-    }
-    Ok(rows)
-}
-
-fn unpack_row(left: &mut &[u8]) -> Option<Row> {
-    let (seq, rest) = left.split_first_chunk::<8>()?;
-    *left = rest;
-    let mut text = || {
-        let (length, rest) = left.split_first_chunk::<4>()?;
-        let (text, rest) = rest.split_at_checked(usize::try_from(u32::from_be_bytes(*length)).ok()?)?;
-        *left = rest;
-        String::from_utf8(text.to_vec()).ok()
-    };
-    Some(Row {
-        seq: i64::from_be_bytes(*seq),
-        at: text()?,
-        kind: text()?,
-        body: text()?,
-        prev: text()?,
-        hash: text()?,
-    })
 }

@@ -8,16 +8,12 @@
 //! the end are noticed as long as `meta` was not changed with them; against that, each run logs its head, and
 //! `audit verify --head` asks for it.
 
-use std::io::Write;
-
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
-use super::archive::{Chunks, Unpacking};
+use super::Error;
 use super::sql::{FoundRow, Tx};
-use super::verify::Replay;
-use super::{Error, Fault, Ledger};
 
 /// What stands before the first row.
 pub(super) const GENESIS: &str = "0000000000000000000000000000000000000000000000000000000000000000";
@@ -88,28 +84,15 @@ impl Kind {
     }
 }
 
-/// What `audit verify` found.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Verification {
-    /// Every row is as it was written.
-    Intact {
-        /// How many there are.
-        rows: u64,
-        /// The last one's hash.
-        head: String,
-    },
-    /// Something was changed.
-    Broken {
-        /// The first row that is not as it was written, or the last good one where rows are missing after it.
-        row: u64,
-        /// What is wrong with it.
-        what: String,
-    },
-}
-
 /// An instant as rows of the chain write it.
 pub(super) fn written(at: DateTime<Utc>) -> String {
     at.to_rfc3339_opts(SecondsFormat::Micros, true)
+}
+
+pub(super) fn read_time(text: &str) -> Result<DateTime<Utc>, Error> {
+    DateTime::parse_from_rfc3339(text)
+        .map(|at| at.to_utc())
+        .map_err(|error| Error::corrupt(format!("the time {text:?} in a row: {error}")))
 }
 
 fn hash(seq: i64, at: &str, kind: &str, body: &str, prev: &str) -> String {
@@ -183,25 +166,6 @@ pub(super) fn append(tx: &Tx<'_>, at: DateTime<Utc>, kind: Kind, body: &impl Ser
     Ok(seq)
 }
 
-/// The body of one row.
-pub(super) fn body<T: serde::de::DeserializeOwned>(tx: &Tx<'_>, seq: i64) -> Result<T, Error> {
-    Ok(serde_json::from_str(&row(tx, &Chunks::default(), seq)?.body)?)
-}
-
-/// One row, packed or not.
-pub(super) fn row(tx: &Tx<'_>, pieces: &Chunks, seq: i64) -> Result<Row, Error> {
-    row_if_any(tx, pieces, seq)?.ok_or_else(|| Error::corrupt(format!("row {seq} is missing")))
-}
-
-/// One row, packed or not, where it is there.
-pub(super) fn row_if_any(tx: &Tx<'_>, pieces: &Chunks, seq: i64) -> Result<Option<Row>, Error> {
-    let sql = format!("SELECT {COLUMNS} FROM chain WHERE seq = ?1");
-    match tx.first(&sql, [seq], Row::read)? {
-        Some(row) => Ok(Some(row)),
-        None => pieces.row(tx, seq),
-    }
-}
-
 /// The columns of a row, as [`Row::read`] takes them.
 pub(super) const COLUMNS: &str = "seq, at, kind, body, prev, hash";
 
@@ -237,131 +201,10 @@ impl Row {
 /// What is said of a row that was changed.
 pub(super) const NOT_SEALED: &str = "its content is not what was sealed";
 
-/// Visits all rows in order, packed or not, until one says stop.
-fn rows(
-    tx: &Tx<'_>,
-    mut visit: impl FnMut(Row) -> Result<Option<Verification>, Error>,
-) -> Result<Option<Verification>, Error> {
-    let mut packed = Unpacking::new(tx);
-    // A page at a time: a PostgreSQL client would keep all rows in memory.
-    let sql = format!("SELECT {COLUMNS} FROM chain WHERE seq > ?1 ORDER BY seq LIMIT 1000");
-    let (mut page, mut last) = (Vec::new().into_iter(), i64::MIN);
-    loop {
-        if page.len() == 0 {
-            page = tx.all(&sql, [last], Row::read)?.into_iter();
-        }
-        let next = page.next();
-        while let Some(row) = packed.before(next.as_ref().map_or(i64::MAX, |row| row.seq))? {
-            if let Some(stop) = visit(row)? {
-                return Ok(Some(stop));
-            }
-        }
-        let Some(row) = next else { return Ok(None) };
-        last = row.seq;
-        if let Some(stop) = visit(row)? {
-            return Ok(Some(stop));
-        }
-    }
-}
+/// The rows of the chain about what people said; an index has them.
+pub(super) const WORDS: &str = "SELECT seq, at, kind, body, prev, hash FROM chain \
+    WHERE kind IN ('hold', 'release', 'freeze', 'thaw', 'approve', 'approve_listing') ORDER BY seq";
 
-fn broken(row: i64, what: impl Into<String>) -> Verification {
-    Verification::Broken {
-        row: super::from_column(row),
-        what: what.into(),
-    }
-}
-
-impl Ledger {
-    /// The last row's hash.
-    pub fn head(&self) -> Result<String, Error> {
-        self.read(|tx| Ok(tail(tx)?.1))
-    }
-
-    /// Reads the whole chain, and compares the tables derived from it (runs, requests, deletions, holds, the freeze,
-    /// approvals). With `head`, a hash that some run logged, that row must be there too: so a tail that was cut
-    /// off skilfully is found.
-    pub fn verify(&self, head: Option<&str>) -> Result<Verification, Error> {
-        self.read(|tx| {
-            let mut last = (0, GENESIS.to_owned());
-            let mut head_seen = head.is_none();
-            let mut replay = Replay::default();
-            let found = rows(tx, |row| {
-                let (before, prev) = &last;
-                if row.seq != before + 1 {
-                    return Ok(Some(broken(*before, format!("row {} is missing after it", before + 1))));
-                }
-                if row.prev != *prev {
-                    return Ok(Some(broken(row.seq, "it does not follow the row before it")));
-                }
-                if !row.is_sealed() {
-                    return Ok(Some(broken(row.seq, NOT_SEALED)));
-                }
-                if let Err(error) = replay.take(tx, row.seq, &row.at, &row.kind, &row.body) {
-                    return Ok(Some(broken(row.seq, format!("it cannot be read: {error}"))));
-                }
-                head_seen = head_seen || head.is_some_and(|head| head.eq_ignore_ascii_case(&row.hash));
-                last = (row.seq, row.hash);
-                Ok(None)
-            })?;
-            if let Some(found) = found {
-                return Ok(found);
-            }
-            let (seq, hash) = last;
-            let (noted_rows, noted_head) = noted(tx)?;
-            if noted_rows != seq || noted_head != hash {
-                return Ok(broken(
-                    seq,
-                    format!("the chain ends here, but row {noted_rows} was written last"),
-                ));
-            }
-            if !head_seen {
-                return Ok(broken(
-                    seq,
-                    "no row has the head that was asked for: rows after this one are missing",
-                ));
-            }
-            if let Some(what) = replay.difference(tx)? {
-                return Ok(broken(seq, what));
-            }
-            Ok(Verification::Intact {
-                rows: super::from_column(seq),
-                head: hash,
-            })
-        })
-    }
-
-    /// Writes the chain as JSON lines, one for each row: `seq`, `at`, `kind`, `prev`, `hash` and the sealed `body`. A row
-    /// of outcomes also carries `deletions`, made from it and its intent: for each backup everything about its deletion.
-    pub fn export(&self, out: &mut dyn Write) -> Result<(), Error> {
-        let fail = |error: std::io::Error| Error::storage(std::path::Path::new("output"), Fault::Io(error));
-        self.read(|tx| {
-            let pieces = Chunks::default();
-            rows(tx, |row| {
-                let Row {
-                    seq,
-                    at,
-                    kind,
-                    body,
-                    prev,
-                    hash,
-                } = row;
-                let deletions = match Kind::parse(&kind) {
-                    Some(Kind::Outcome) => {
-                        let deletions = super::history::deletions_of(tx, &pieces, &body)?;
-                        format!(r#","deletions":{}"#, serde_json::to_string(&deletions)?)
-                    }
-                    _ => String::new(),
-                };
-                let (at, kind) = (serde_json::to_string(&at)?, serde_json::to_string(&kind)?);
-                let (prev, hash) = (serde_json::to_string(&prev)?, serde_json::to_string(&hash)?);
-                writeln!(
-                    out,
-                    r#"{{"seq":{seq},"at":{at},"kind":{kind},"prev":{prev},"hash":{hash},"body":{body}{deletions}}}"#
-                )
-                .map_err(fail)?;
-                Ok(None)
-            })?;
-            out.flush().map_err(fail)
-        })
-    }
-}
+/// How many of them there are after one row and up to another.
+pub(super) const COUNT_WORDS: &str = "SELECT COUNT(*) FROM chain \
+    WHERE kind IN ('hold', 'release', 'freeze', 'thaw', 'approve', 'approve_listing') AND seq > ?1 AND seq <= ?2";

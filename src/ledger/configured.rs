@@ -3,7 +3,9 @@
 
 use chrono::{DateTime, Utc};
 
-use super::sql::Stamp;
+use super::grace_restart::periods;
+use super::sql::Tx;
+use super::sql_value::Stamp;
 use super::{Error, Ledger};
 use crate::retention::{Freeze, Hold};
 
@@ -59,4 +61,49 @@ impl Ledger {
             Ok(at.map(|at| at.0))
         })
     }
+}
+
+impl Ledger {
+    /// The holds of the configuration that was read last.
+    pub fn configured_holds(&self) -> Result<Vec<Hold>, Error> {
+        self.read(configured)
+    }
+
+    /// Takes in the holds of the configuration, whenever one is read to act by it. Every grace period that they or the
+    /// ones before them have covered restarts: a hold may come and go between two runs.
+    pub fn note_configured_holds(&self, holds: &[Hold]) -> Result<(), Error> {
+        let before = self.configured_holds()?;
+        if before.is_empty() && holds.is_empty() {
+            return Ok(());
+        }
+        self.write(|tx| {
+            for period in periods(tx)? {
+                if before.iter().chain(holds).any(|hold| period.restarts_by(hold)) {
+                    period.restart(tx)?;
+                }
+            }
+            tx.execute("DELETE FROM configured_hold", ())?;
+            let targets = holds.iter().map(|hold| serde_json::to_string(&hold.target));
+            let targets = targets.collect::<Result<Vec<_>, _>>()?;
+            tx.execute_each(
+                "INSERT INTO configured_hold (target, until) VALUES (?1, ?2)",
+                targets
+                    .iter()
+                    .zip(holds)
+                    .map(|(target, hold)| (target, hold.until.map(Stamp))),
+            )
+        })
+    }
+}
+
+pub(super) fn configured(tx: &Tx<'_>) -> Result<Vec<Hold>, Error> {
+    tx.all("SELECT target, until FROM configured_hold", (), |row| {
+        Ok(Hold {
+            id: None,
+            target: serde_json::from_str(&row.get::<String>(0)?)?,
+            reason: String::new(),
+            owner: None,
+            until: row.get::<Option<Stamp>>(1)?.map(|at| at.0),
+        })
+    })
 }

@@ -11,12 +11,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rusqlite::Connection;
 
-use super::archive::Chunks;
-use super::open::{beside, identity};
+use super::chain::COUNT_WORDS;
+use super::rows::Chunks;
 use super::sql::Tx;
-use super::verify::Replay;
+use super::state_file::{beside, identity};
 use super::wal::Log;
-use super::{Error, Fault, chain};
+use super::{Error, Fault, chain, rows};
 
 /// The last head of a state's chain that this process committed or read. Clones share it: give it to every opening of the
 /// same state.
@@ -41,10 +41,10 @@ impl KnownHead {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Fails where the ledger does not contain the known head. `is_touched`: something other than this process has written
+    /// Fails where the ledger does not contain the known head. `touched`: something other than this process has written
     /// the file itself. That is mostly a checkpoint; but a copy written over the file beside a log that was left can mix old
     /// pages with new ones, so then what people said is compared, too.
-    pub(super) fn check(&self, tx: &Tx<'_>, is_touched: bool) -> Result<(), Error> {
+    pub(super) fn check(&self, tx: &Tx<'_>, touched: Option<CheckWords>) -> Result<(), Error> {
         let Some(known) = self.lock().clone() else {
             return Ok(());
         };
@@ -54,16 +54,16 @@ impl KnownHead {
             return rewound();
         }
         if (rows, &head) != (known.seq, &known.hash)
-            && chain::row_if_any(tx, &Chunks::default(), known.seq)?.is_none_or(|row| row.hash != known.hash)
+            && rows::row_if_any(tx, &Chunks::default(), known.seq)?.is_none_or(|row| row.hash != known.hash)
         {
             return rewound();
         }
-        if is_touched {
+        if let Some(check_words) = touched {
             if words(tx, 0, known.seq)? != known.words {
                 return rewound();
             }
             chain::tail(tx)?;
-            Replay::check_words(tx)?;
+            check_words(tx)?;
         }
         Ok(())
     }
@@ -89,12 +89,15 @@ impl KnownHead {
     }
 }
 
+/// Compares the tables of what people said with the chain ([`super::verify`]).
+pub(super) type CheckWords = fn(&Tx<'_>) -> Result<(), Error>;
+
 /// A head that a transaction saw.
 pub(super) struct SeenHead(Head);
 
 /// How many rows after the first and up to the second are what people said.
 fn words(tx: &Tx<'_>, after: i64, to: i64) -> Result<i64, Error> {
-    tx.number(super::verify::COUNT_WORDS, [after, to])
+    tx.number(COUNT_WORDS, [after, to])
 }
 
 /// What a transaction that has just been committed wrote.

@@ -7,20 +7,20 @@
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::ErrorKind;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::time::Duration;
 
 use rustix::fs::OFlags;
 
 use super::lease::Lease;
-use super::open::{check_file, flags, give_away, identity, io_fault, is_at, objection, open_file};
+use super::postgres::PostgresAddress;
 use super::sql::Tx;
-use super::state_place::StatePlace;
-use super::{Error, Fault, Ledger, StateStore};
+use super::state_file::{check_file, flags, give_away, io_fault, is_at, objection};
+use super::{Error, Fault};
 use crate::retention::ProjectName;
 
-const FILE: &str = "deletions.lock";
+pub(super) const FILE: &str = "deletions.lock";
 /// In `meta`: the lock file of the last process that closed what earlier ones had left open.
 const NOTED: &str = "deletions.lock";
 
@@ -43,89 +43,8 @@ enum Right {
 }
 
 impl DeletionLock {
-    /// How long requests of an earlier holder may still be on their way: before that nothing may be sent.
-    pub fn drains_for(&self) -> Duration {
-        match &self.right {
-            Right::File { .. } => Duration::ZERO,
-            Right::Lease(lease) => lease.drains_for(),
-        }
-    }
-
-    /// The projects whose last holder did not give its lease back.
-    pub fn taken_over(&self) -> &[ProjectName] {
-        match &self.right {
-            Right::File { .. } => &[],
-            Right::Lease(lease) => &lease.taken_over,
-        }
-    }
-
-    /// Which file it is: the file system gives no other one the same name while this one is open.
-    fn identity(&self) -> Option<String> {
-        let Right::File { file, .. } = &self.right else {
-            return None;
-        };
-        file.metadata().ok().map(|found| name_of((found.dev(), found.ino())))
-    }
-
-    /// Whether it is for that project.
-    pub(super) fn covers(&self, project: &ProjectName) -> bool {
-        match &self.right {
-            Right::File { .. } => true,
-            Right::Lease(lease) => lease.covers(project),
-        }
-    }
-
-    /// Fails unless the database says that the project is this process's until the transaction ends.
-    pub(super) fn check(&self, tx: &Tx<'_>, project: &ProjectName) -> Result<(), Error> {
-        match &self.right {
-            Right::File { .. } => Ok(()),
-            Right::Lease(lease) => lease.check(tx, project),
-        }
-    }
-
-    /// Waits, a little, until it is sure to last for a whole request: one that begins 5 s after its intent and takes 20 s.
-    pub(super) fn wait_until_lasting(&self) {
-        if let Right::Lease(lease) = &self.right {
-            lease.wait_until_lasting();
-        }
-    }
-
-    /// Whether it gives the right to delete for that directory, still: after its lock file was removed
-    /// as a stale one, another process can have a new one.
-    pub(super) fn is_of(&self, store: &StateStore) -> bool {
-        match store {
-            StateStore::File(store) => {
-                matches!(&self.right, Right::File { file, path, dir } if *dir == store.dir && is_at(file, path))
-            }
-            StateStore::Shared(store) => matches!(&self.right, Right::Lease(lease) if lease.is_of(&store.name)),
-        }
-    }
-}
-
-/// How the ledger calls a lock file.
-fn name_of((device, inode): (u64, u64)) -> String {
-    format!("{device}:{inode}")
-}
-
-impl Ledger {
-    /// Takes the right to delete; `None` while another process (or another part of this one) has it.
-    ///
-    /// In a database it is the right to delete in these projects, all of them or none.
-    pub fn lock_deletions(
-        place: impl Into<StatePlace>,
-        projects: &[ProjectName],
-    ) -> Result<Option<DeletionLock>, Error> {
-        let dir = match place.into() {
-            StatePlace::Directory(dir) => dir,
-            StatePlace::Postgres(address) => {
-                let lease = Lease::take(&address, projects)?;
-                return Ok(lease.map(|lease| DeletionLock {
-                    right: Right::Lease(lease),
-                    settled: Mutex::new(false),
-                }));
-            }
-        };
-        let dir = &*dir;
+    /// Locks the file of a state directory; `None` while another process has it.
+    pub(super) fn of_file(dir: &Path) -> Result<Option<Self>, Error> {
         let fail = |error: std::io::Error| Error::storage(&dir.join(FILE), io_fault(error));
         let dir = &fs::canonicalize(dir).map_err(|error| match error.kind() {
             // Whoever wants the right to delete has had the ledger open.
@@ -151,7 +70,7 @@ impl Ledger {
         match file.try_lock() {
             // Taken away between opening and locking it: asked for again, there is another.
             Ok(()) if !is_at(&file, &path) => Ok(None),
-            Ok(()) => Ok(Some(DeletionLock {
+            Ok(()) => Ok(Some(Self {
                 right: Right::File {
                     file,
                     path,
@@ -164,44 +83,80 @@ impl Ledger {
         }
     }
 
-    /// Whether some process has the right to delete at this moment; in doubt it has.
-    pub fn is_deleting(&self) -> bool {
-        let StateStore::File(file) = &self.store else {
-            return true;
-        };
-        let path = file.dir.join(FILE);
-        let is_locked = match open_file(&path) {
-            Ok(file) => file.try_lock_shared().is_err(),
-            Err(error) => error.kind() != ErrorKind::NotFound,
-        };
-        is_locked
-            || self
-                .read(|tx| is_other_holder_open(tx, identity(&path).map(name_of).as_deref()))
-                .unwrap_or(true)
+    /// Takes these projects' leases, all of them or none.
+    pub(super) fn of_lease(address: &PostgresAddress, projects: &[ProjectName]) -> Result<Option<Self>, Error> {
+        let lease = Lease::take(address, projects)?;
+        Ok(lease.map(|lease| Self {
+            right: Right::Lease(lease),
+            settled: Mutex::new(false),
+        }))
     }
 
-    /// Whether requests are open that may be on their way from a process that holds a lock file which this one has replaced.
-    pub fn awaits_other_holder(&self, lock: &DeletionLock) -> Result<bool, Error> {
-        let Right::File { .. } = &lock.right else {
-            return Ok(false);
-        };
-        // A write, for the other process looks at its lock in the transaction of its intent: that one is committed before
-        // this, or never.
-        self.write(|tx| is_other_holder_open(tx, lock.identity().as_deref()))
+    /// How long requests of an earlier holder may still be on their way: before that nothing may be sent.
+    pub fn drains_for(&self) -> Duration {
+        match &self.right {
+            Right::File { .. } => Duration::ZERO,
+            Right::Lease(lease) => lease.drains_for(),
+        }
     }
 
-    /// Fails unless the lock gives the right to delete here.
-    pub(super) fn must_hold(&self, lock: &DeletionLock) -> Result<(), Error> {
-        if lock.is_of(&self.store) {
-            return Ok(());
-        }
-        match &self.store {
-            StateStore::File(store) => Err(Error::WrongLock {
-                lock: store.dir.join(FILE),
-            }),
-            StateStore::Shared(_) => Err(Error::of_file(Fault::LeaseLost)),
+    /// The projects whose last holder did not give its lease back.
+    pub fn taken_over(&self) -> &[ProjectName] {
+        match &self.right {
+            Right::File { .. } => &[],
+            Right::Lease(lease) => &lease.taken_over,
         }
     }
+
+    /// Which file it is: the file system gives no other one the same name while this one is open.
+    pub(super) fn identity(&self) -> Option<String> {
+        let Right::File { file, .. } = &self.right else {
+            return None;
+        };
+        file.metadata().ok().map(|found| name_of((found.dev(), found.ino())))
+    }
+
+    /// Whether it is a locked file, not a lease.
+    pub(super) fn is_file(&self) -> bool {
+        matches!(self.right, Right::File { .. })
+    }
+
+    /// Whether it is for that project.
+    pub(super) fn covers(&self, project: &ProjectName) -> bool {
+        match &self.right {
+            Right::File { .. } => true,
+            Right::Lease(lease) => lease.covers(project),
+        }
+    }
+
+    /// Fails unless the database says that the project is this process's until the transaction ends.
+    pub(super) fn check(&self, tx: &Tx<'_>, project: &ProjectName) -> Result<(), Error> {
+        match &self.right {
+            Right::File { .. } => Ok(()),
+            Right::Lease(lease) => lease.check(tx, project),
+        }
+    }
+
+    /// Waits, a little, until it is sure to last for a whole request: one that begins 5 s after its intent and takes 20 s.
+    pub(super) fn wait_until_lasting(&self) {
+        if let Right::Lease(lease) = &self.right {
+            lease.wait_until_lasting();
+        }
+    }
+
+    /// Whether it gives the right to delete for that state, still: after its lock file was removed as a stale one, another process can
+    /// have a new one.
+    pub(super) fn is_of(&self, state: &Path) -> bool {
+        match &self.right {
+            Right::File { file, path, dir } => dir == state && is_at(file, path),
+            Right::Lease(lease) => lease.is_of(state),
+        }
+    }
+}
+
+/// How the ledger calls a lock file.
+pub(super) fn name_of((device, inode): (u64, u64)) -> String {
+    format!("{device}:{inode}")
 }
 
 /// Writes down under which lock file requests are sent from now on.
@@ -219,14 +174,4 @@ pub(super) fn note(tx: &Tx<'_>, lock: &DeletionLock) -> Result<(), Error> {
 /// Under which lock file the last requests were sent.
 pub(super) fn noted(tx: &Tx<'_>) -> Result<Option<String>, Error> {
     tx.value("SELECT value FROM meta WHERE key = ?1", [NOTED])
-}
-
-/// Whether requests are open that were sent under another lock file than this.
-fn is_other_holder_open(tx: &Tx<'_>, own: Option<&str>) -> Result<bool, Error> {
-    let noted = noted(tx)?;
-    if noted.is_none() || noted.as_deref() == own {
-        return Ok(false);
-    }
-    let open = "SELECT seq FROM request WHERE answer IS NULL AND unsettled > 0 LIMIT 1";
-    Ok(tx.value::<i64>(open, ())?.is_some())
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use chrono::{DateTime, SecondsFormat, Utc};
 use rusqlite::ErrorCode;
 
-use super::PlacedFreeze;
+use super::records::PlacedFreeze;
 use crate::retention::{BackupId, InstanceId};
 
 /// Why the ledger did not do what was asked. Whoever gets one deletes nothing on its strength.

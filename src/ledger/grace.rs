@@ -5,9 +5,10 @@
 
 use chrono::{DateTime, Utc};
 
-use super::sql::{Stamp, Tx};
+use super::configured::configured;
+use super::sql_value::Stamp;
 use super::{Error, Ledger};
-use crate::retention::{BackupId, Hold, HoldTarget, InstanceId, PolicyName, ProjectName};
+use crate::retention::{BackupId, Hold, InstanceId, PolicyName, ProjectName};
 
 /// Names the backup of a grace period: another instance may list the same id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -166,113 +167,4 @@ impl Ledger {
             )
         })
     }
-
-    /// The holds of the configuration that was read last.
-    pub fn configured_holds(&self) -> Result<Vec<Hold>, Error> {
-        self.read(configured)
-    }
-
-    /// Takes in the holds of the configuration, whenever one is read to act by it. Every grace period that they or the
-    /// ones before them have covered restarts: a hold may come and go between two runs.
-    pub fn note_configured_holds(&self, holds: &[Hold]) -> Result<(), Error> {
-        let before = self.configured_holds()?;
-        if before.is_empty() && holds.is_empty() {
-            return Ok(());
-        }
-        self.write(|tx| {
-            for period in periods(tx)? {
-                if before.iter().chain(holds).any(|hold| period.restarts_by(hold)) {
-                    period.restart(tx)?;
-                }
-            }
-            tx.execute("DELETE FROM configured_hold", ())?;
-            let targets = holds.iter().map(|hold| serde_json::to_string(&hold.target));
-            let targets = targets.collect::<Result<Vec<_>, _>>()?;
-            tx.execute_each(
-                "INSERT INTO configured_hold (target, until) VALUES (?1, ?2)",
-                targets
-                    .iter()
-                    .zip(holds)
-                    .map(|(target, hold)| (target, hold.until.map(Stamp))),
-            )
-        })
-    }
-}
-
-fn configured(tx: &Tx<'_>) -> Result<Vec<Hold>, Error> {
-    tx.all("SELECT target, until FROM configured_hold", (), |row| {
-        Ok(Hold {
-            id: None,
-            target: serde_json::from_str(&row.get::<String>(0)?)?,
-            reason: String::new(),
-            owner: None,
-            until: row.get::<Option<Stamp>>(1)?.map(|at| at.0),
-        })
-    })
-}
-
-/// A period that goes on, whosever it is.
-struct GoingOn {
-    instance: String,
-    backup: BackupId,
-    name: String,
-    since: DateTime<Utc>,
-}
-
-fn periods(tx: &Tx<'_>) -> Result<Vec<GoingOn>, Error> {
-    let sql = "SELECT DISTINCT instance, backup, name, since FROM grace WHERE restarts = 0";
-    tx.all(sql, (), |row| {
-        Ok(GoingOn {
-            instance: row.get(0)?,
-            backup: BackupId::from(row.get::<String>(1)?),
-            name: row.get(2)?,
-            since: row.get::<Stamp>(3)?.0,
-        })
-    })
-}
-
-impl GoingOn {
-    fn restarts_by(&self, hold: &Hold) -> bool {
-        hold.has_held_after(self.since) && hold.covers_names(&self.instance, &self.backup, &self.name)
-    }
-
-    fn restart(&self, tx: &Tx<'_>) -> Result<(), Error> {
-        tx.execute(
-            "UPDATE grace SET restarts = 1 WHERE backup = ?1 AND instance = ?2 AND since <= ?3",
-            (self.backup.as_str(), &self.instance, Stamp(self.since)),
-        )?;
-        Ok(())
-    }
-}
-
-/// Whether any grace period is known: a run without one need not look for that of each of its ids.
-pub(super) fn is_any(tx: &Tx<'_>) -> Result<bool, Error> {
-    Ok(tx.first("SELECT policy FROM grace LIMIT 1", (), |_| Ok(()))?.is_some())
-}
-
-/// Forgets the grace periods of a backup of one instance under every policy.
-pub(super) fn forget(tx: &Tx<'_>, instance: &InstanceId, backup: &BackupId) -> Result<(), Error> {
-    tx.execute(
-        "DELETE FROM grace WHERE backup = ?1 AND instance = ?2",
-        (backup.as_str(), instance.as_str()),
-    )?;
-    Ok(())
-}
-
-/// The grace periods of all that a hold covers restart when it has ended.
-pub(super) fn restart_covered(tx: &Tx<'_>, hold: &Hold) -> Result<(), Error> {
-    if let HoldTarget::Backup(backup) = &hold.target {
-        // A hold covers an id in any case. That reads the whole table; holds are rare.
-        tx.execute(
-            "UPDATE grace SET restarts = 1 WHERE lower(backup) = ?1",
-            [backup.as_str().to_ascii_lowercase()],
-        )?;
-        return Ok(());
-    }
-    for period in periods(tx)? {
-        if hold.covers_names(&period.instance, &period.backup, &period.name) {
-            period.restart(tx)?;
-        }
-    }
-    Ok(())
 }

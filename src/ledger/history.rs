@@ -4,68 +4,14 @@ use std::collections::{HashMap, HashSet};
 use std::ops::ControlFlow;
 
 use chrono::{DateTime, Utc};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
-use super::archive::{self, Chunks};
-use super::chain::{self, Kind};
-use super::requests::{IntendedItem, IntentBody, Listing, OutcomeBody, RequestKey};
+use super::chain::{Kind, read_time};
+use super::records::{IntendedItem, IntentBody, OutcomeBody};
+use super::rows::{Chunks, time_of};
 use super::sql::Tx;
-use super::{Error, Ledger, request_state};
+use super::{DeletionState, Error, Ledger, Listing, RequestKey, archive, request_state, rows};
 use crate::retention::{BackupId, InstanceId, Outcome, PolicyName, ProjectName};
-
-/// Where a requested deletion stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum DeletionState {
-    /// On disk, not answered.
-    Intended,
-    /// The API accepted it.
-    Accepted,
-    /// The API refused it.
-    Rejected,
-    /// It is not known whether the API acted.
-    Unanswered,
-    /// Its request did not begin in time: nothing was sent.
-    Withdrawn,
-    /// A later request for the same id stands in for it.
-    Resent,
-    /// Gone from the listing.
-    Confirmed,
-    /// Accepted, yet still there.
-    Returned,
-}
-
-impl DeletionState {
-    pub(super) const ALL: [Self; 8] = [
-        Self::Intended,
-        Self::Accepted,
-        Self::Rejected,
-        Self::Unanswered,
-        Self::Withdrawn,
-        Self::Resent,
-        Self::Confirmed,
-        Self::Returned,
-    ];
-
-    /// Whether it waits for an answer or a listing.
-    pub(super) fn is_unsettled(self) -> bool {
-        matches!(self, Self::Intended | Self::Accepted | Self::Unanswered)
-    }
-
-    /// As reports write it.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Intended => "intended",
-            Self::Accepted => "accepted",
-            Self::Rejected => "rejected",
-            Self::Unanswered => "unanswered",
-            Self::Withdrawn => "withdrawn",
-            Self::Resent => "resent",
-            Self::Confirmed => "confirmed",
-            Self::Returned => "returned",
-        }
-    }
-}
 
 /// One requested deletion, with all that justified it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -122,16 +68,6 @@ impl PastDeletion {
     }
 }
 
-pub(super) fn read_time(text: &str) -> Result<DateTime<Utc>, Error> {
-    DateTime::parse_from_rfc3339(text)
-        .map(|at| at.to_utc())
-        .map_err(|error| Error::corrupt(format!("the time {text:?} in a row: {error}")))
-}
-
-pub(super) fn time_of(tx: &Tx<'_>, pieces: &Chunks, seq: i64) -> Result<DateTime<Utc>, Error> {
-    read_time(&chain::row(tx, pieces, seq)?.at)
-}
-
 impl Ledger {
     /// Calls `visit` with the id and the name of every backup whose deletion was ever intended, the newest request first. Reads the
     /// whole history, for someone who does not know the id.
@@ -139,7 +75,7 @@ impl Ledger {
         self.read(|tx| {
             let pieces = Chunks::default();
             tx.each("SELECT seq FROM request ORDER BY seq DESC", (), |row| {
-                let intent: IntentBody = serde_json::from_str(&chain::row(tx, &pieces, row.get(0)?)?.body)?;
+                let intent: IntentBody = serde_json::from_str(&rows::row(tx, &pieces, row.get(0)?)?.body)?;
                 intent.items.iter().for_each(|item| visit(&item.backup, &item.name));
                 Ok(ControlFlow::Continue(()))
             })
@@ -156,7 +92,7 @@ impl Ledger {
             let pieces = Chunks::default();
             tx.each("SELECT seq FROM request ORDER BY seq DESC", (), |row| {
                 let seq = row.get(0)?;
-                let intent: IntentBody = serde_json::from_str(&chain::row(tx, &pieces, seq)?.body)?;
+                let intent: IntentBody = serde_json::from_str(&rows::row(tx, &pieces, seq)?.body)?;
                 let states = request_state::states_of(tx, seq)?.unwrap_or_default();
                 for (item, (state, _)) in intent.items.into_iter().zip(states) {
                     if state != DeletionState::Withdrawn && backups.contains(&item.backup) {
@@ -219,7 +155,7 @@ struct PastRequest {
 impl PastRequest {
     fn load(tx: &Tx<'_>, pieces: &Chunks, seq: i64) -> Result<Self, Error> {
         let answer: Option<Option<i64>> = tx.value("SELECT answer FROM request WHERE seq = ?1", [seq])?;
-        let row = chain::row(tx, pieces, seq)?;
+        let row = rows::row(tx, pieces, seq)?;
         Ok(Self {
             seq,
             intent: serde_json::from_str(&row.body)?,
@@ -234,7 +170,7 @@ impl PastRequest {
         let Some(seq) = self.answer else {
             return Ok((None, None));
         };
-        let row = chain::row(tx, pieces, seq)?;
+        let row = rows::row(tx, pieces, seq)?;
         if row.kind != Kind::Outcome.as_str() {
             return Ok((None, None));
         }

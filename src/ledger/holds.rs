@@ -5,9 +5,10 @@
 use chrono::{DateTime, SubsecRound, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::chain::{self, Kind};
-use super::sql::{Stamp, Tx};
-use super::{Error, Ledger};
+use super::chain::Kind;
+use super::sql::Tx;
+use super::sql_value::Stamp;
+use super::{Error, Ledger, PlacedFreeze, chain, grace_restart};
 use crate::retention::{Freeze, Hold, HoldTarget};
 
 /// A hold that was placed by command, ended or not.
@@ -27,18 +28,6 @@ impl PlacedHold {
     pub fn is_active(&self, now: DateTime<Utc>) -> bool {
         self.released_at.is_none() && self.hold.is_active(now)
     }
-}
-
-/// A freeze that was placed by command.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct PlacedFreeze {
-    /// `f` and a number.
-    pub id: String,
-    /// The freeze.
-    #[serde(flatten)]
-    pub freeze: Freeze,
-    /// When it was placed.
-    pub placed_at: DateTime<Utc>,
 }
 
 /// Who releases, thaws or approves, and why; the person or account alone is good enough.
@@ -204,7 +193,7 @@ impl Ledger {
                 ),
             )?;
             hold.id = Some(id_of(number));
-            super::grace::restart_covered(tx, &hold)?;
+            grace_restart::restart_covered(tx, &hold)?;
             let by = by.to_owned();
             let body = HoldBody { number, hold, by };
             chain::append(tx, now, Kind::Hold, &body)?;
@@ -250,7 +239,7 @@ impl Ledger {
                 "UPDATE hold SET released_at = ?2 WHERE number = ?1",
                 (number, Stamp(now)),
             )?;
-            super::grace::restart_covered(tx, &placed.hold)?;
+            grace_restart::restart_covered(tx, &placed.hold)?;
             let (by, reason) = (by.to_owned(), reason.map(str::to_owned));
             chain::append(tx, now, Kind::Release, &ReleaseBody { number, by, reason })?;
             Ok(placed.hold)

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::sql::{Stamp, Tx};
+use super::sql::Tx;
+use super::sql_value::Stamp;
 use super::{Error, Ledger};
 
 /// A request that was answered 401.
@@ -159,7 +160,7 @@ fn shared_refusals(tx: &Tx<'_>, access_key: &str) -> Result<Vec<SharedRefusal>, 
                 blocked_until: row.get::<Option<Stamp>>(3)?.map(|until| until.0),
             },
             is_settled: row.get(4)?,
-            age: Duration::from_micros(super::from_column(row.get(5)?)),
+            age: Duration::from_micros(super::sql_value::from_column(row.get(5)?)),
         })
     })
 }

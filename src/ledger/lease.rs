@@ -9,10 +9,10 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use super::member::{host_name, process_id};
-use super::postgres::{LIMITS, PostgresAddress, Session};
+use super::member::process_id;
+use super::postgres::{LIMITS, Session};
 use super::sql::Tx;
-use super::{Error, Fault};
+use super::{Error, Fault, PostgresAddress, host_name};
 use crate::blocking::blocking;
 use crate::clock::protocol_time;
 use crate::retention::ProjectName;

@@ -7,9 +7,9 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::chain::{self, Kind};
+use super::chain::Kind;
 use super::sql::Tx;
-use super::{Actor, Error, Ledger};
+use super::{Actor, Error, Ledger, chain};
 use crate::retention::BackupId;
 
 /// Which part of a listing.

@@ -8,19 +8,16 @@ use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use serde::Serialize;
-
-use super::postgres::{PostgresAddress, Session};
+use super::postgres::Session;
 use super::sql::Tx;
-use super::{Error, Fault, Ledger, StateStore};
+use super::{Error, Fault, PostgresAddress};
 use crate::blocking::blocking;
 use crate::clock::protocol_time;
-use crate::retention::ProjectName;
 
 /// How often a member says that it lives.
 const BEAT: Duration = Duration::from_secs(3);
 /// Whoever was not heard of for longer is no member.
-const LIVES_FOR: Duration = Duration::from_secs(30);
+pub(super) const LIVES_FOR: Duration = Duration::from_secs(30);
 /// A run that a member began is another's to close once that member was not heard of for longer.
 const RUN_LIVES_FOR: Duration = Duration::from_secs(60);
 /// A member that reaches the database no more is not ready.
@@ -102,7 +99,7 @@ impl Membership {
 
     /// Fails unless every live member has the configuration that this one has, this one's own row included.
     pub(super) fn check_agreement(&self, tx: &Tx<'_>) -> Result<(), Error> {
-        let digest = self.said.what.lock().unwrap_or_else(PoisonError::into_inner).1.clone();
+        let digest = self.digest();
         let others = tx.all(
             &format!(
                 "SELECT host, digest FROM member WHERE {} AND digest <> ?1 ORDER BY host",
@@ -123,6 +120,11 @@ impl Membership {
         Err(Error::of_file(Fault::MembersDiffer(others.join(", "))))
     }
 
+    /// What its configuration is.
+    pub(super) fn digest(&self) -> String {
+        self.said.what.lock().unwrap_or_else(PoisonError::into_inner).1.clone()
+    }
+
     /// Whether the database was reached of late.
     pub(super) fn is_in_touch(&self) -> bool {
         self.said
@@ -134,111 +136,6 @@ impl Membership {
     }
 }
 
-/// A daemon, or an `apply` that deletes, on a shared state.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Member {
-    /// Its host.
-    pub host: String,
-    /// The version of its program; empty where that did not say so.
-    pub version: String,
-    /// Seconds since its last heartbeat.
-    pub seen_seconds_ago: i64,
-    /// Which parts of its configuration differ from this process's, or from the first member's.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub differs_in: Option<String>,
-}
-
-/// The right to delete in a project.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct ProjectLease {
-    /// The project.
-    pub project: ProjectName,
-    /// The host of whoever holds it, or held it last.
-    pub host: String,
-    /// Whether it is held.
-    pub is_held: bool,
-    /// Whether this process holds it.
-    #[serde(skip)]
-    pub is_ours: bool,
-    /// How often a holder did not give it back, and another one took it over.
-    pub takeovers: i64,
-}
-
-/// Who works on a shared state.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct SharedState {
-    /// Whether all members have the same configuration; nothing is deleted while they have not.
-    pub is_agreed: bool,
-    /// The members.
-    pub members: Vec<Member>,
-    /// The leases that there ever were.
-    pub leases: Vec<ProjectLease>,
-}
-
-impl Ledger {
-    /// Who works on the state; `None` where that is a file.
-    pub fn shared_state(&self) -> Result<Option<SharedState>, Error> {
-        let StateStore::Shared(shared) = &self.store else {
-            return Ok(None);
-        };
-        let own = {
-            let member = shared.member.lock().unwrap_or_else(PoisonError::into_inner);
-            member.as_ref().map(|member| {
-                member
-                    .said
-                    .what
-                    .lock()
-                    .unwrap_or_else(PoisonError::into_inner)
-                    .1
-                    .clone()
-            })
-        };
-        self.read(|tx| {
-            let sql = format!(
-                "SELECT host, version, CAST(EXTRACT(EPOCH FROM clock_timestamp() - seen) AS BIGINT), digest FROM member \
-                 WHERE {} ORDER BY host, id",
-                lives(LIVES_FOR)
-            );
-            let found = tx.all(&sql, (), |row| {
-                let digest: String = row.get(3)?;
-                let member = Member {
-                    host: row.get(0)?,
-                    version: row.get(1)?,
-                    seen_seconds_ago: row.get(2)?,
-                    differs_in: None,
-                };
-                Ok((member, digest))
-            })?;
-            let compared = own.or_else(|| found.first().map(|(_, digest)| digest.clone())).unwrap_or_default();
-            let members: Vec<Member> = found
-                .into_iter()
-                .map(|(member, digest)| Member {
-                    differs_in: (digest != compared).then(|| difference(&compared, &digest)),
-                    ..member
-                })
-                .collect();
-            let sql = "SELECT project, host, CASE WHEN expires > clock_timestamp() THEN 1 ELSE 0 END, holder, takeovers FROM lease ORDER BY project";
-            let leases = tx.all(sql, (), |row| {
-                let is_held = row.get(2)?;
-                let holder: String = row.get(3)?;
-                Ok(ProjectLease {
-                    project: ProjectName::from(row.get::<String>(0)?.as_str()),
-                    host: row.get(1)?,
-                    is_held,
-                    is_ours: is_held && holder.starts_with(process_id()),
-                    takeovers: row.get(4)?,
-                })
-            })?;
-            Ok(SharedState {
-                is_agreed: members.iter().all(|member| member.differs_in.is_none()),
-                members,
-                leases,
-            })
-        })
-        .map(Some)
-    }
-}
-
 /// What the names of all holders of this process begin with.
 pub(super) fn process_id() -> &'static str {
     static ID: OnceLock<String> = OnceLock::new();
@@ -246,7 +143,7 @@ pub(super) fn process_id() -> &'static str {
 }
 
 /// Which parts of two configurations differ. Each part is written as `name:digest`.
-fn difference(own: &str, other: &str) -> String {
+pub(super) fn difference(own: &str, other: &str) -> String {
     let (own, other): (BTreeSet<&str>, BTreeSet<&str>) = (own.split(' ').collect(), other.split(' ').collect());
     let parts: BTreeSet<&str> = own
         .symmetric_difference(&other)

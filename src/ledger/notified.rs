@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::sql::Stamp;
+use super::sql_value::Stamp;
 use super::{Error, Ledger};
 
 /// What is announced ends within days; older entries say nothing any more.

@@ -8,10 +8,11 @@ use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
+use super::records::IntentBody;
 use super::request_state::RequestState;
-use super::requests::IntentBody;
-use super::sql::{FoundRow, Stamp};
-use super::{Error, Ledger, chain, from_column, to_column};
+use super::sql::FoundRow;
+use super::sql_value::{Stamp, from_column, to_column};
+use super::{Error, Ledger, chain, rows};
 use crate::retention::{BackupId, Instance, InstanceId, InstanceLife, ProjectName};
 
 /// An instance as it was last listed.
@@ -229,7 +230,7 @@ impl Ledger {
             let Some(request) = super::archive::intents_of(tx, backup)?.pop() else {
                 return Ok(None);
             };
-            let IntentBody { project, items, .. } = chain::body(tx, request)?;
+            let IntentBody { project, items, .. } = rows::body(tx, request)?;
             let item = items.into_iter().find(|item| item.backup == *backup);
             Ok(item.map(|item| KnownBackup {
                 project,

@@ -8,7 +8,8 @@ use std::ops::ControlFlow;
 
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 
-use super::sql::{FoundRow, Stamp, Tx};
+use super::sql::{FoundRow, Tx};
+use super::sql_value::Stamp;
 use super::{Error, Ledger};
 use crate::retention::{Backup, BackupId, BackupStatus, Databases, Doubt, Engine, InstanceId, ProjectName};
 

@@ -4,8 +4,7 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 
 use super::approvals::ApproveBody;
-use super::chain::Kind;
-use super::history::read_time;
+use super::chain::{Kind, read_time};
 use super::holds::{FreezeBody, HoldBody, ReleaseBody, ThawBody, freeze_id, id_of};
 use super::listing_doubts::ApproveListingBody;
 use super::{Error, Ledger};

@@ -8,10 +8,10 @@ use std::collections::{BTreeSet, HashMap};
 
 use chrono::{DateTime, Utc};
 
-use super::history::DeletionState;
-use super::requests::{IntendedItem, IntentBody};
-use super::sql::{FoundRow, Stamp, Tx};
-use super::{Error, chain};
+use super::records::{IntendedItem, IntentBody};
+use super::sql::{FoundRow, Tx};
+use super::sql_value::Stamp;
+use super::{DeletionState, Error, rows};
 use crate::retention::{BackupId, InstanceId, PolicyName, ProjectName};
 
 /// One id of a request. A large run has as many in memory as it deletes.
@@ -162,7 +162,7 @@ impl RequestState {
     fn read(tx: &Tx<'_>, row: &FoundRow<'_>) -> Result<Self, Error> {
         let (seq, states): (i64, String) = (row.get(0)?, row.get(6)?);
         let states = read_states(&states)?;
-        let intent: IntentBody = chain::body(tx, seq)?;
+        let intent: IntentBody = rows::body(tx, seq)?;
         if intent.items.len() != states.len() {
             return Err(Error::corrupt(format!(
                 "request {seq} has states of {} ids",

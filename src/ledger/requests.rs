@@ -1,30 +1,19 @@
 //! Intent before the request, one outcome for each id after it.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::fmt;
 use std::sync::PoisonError;
 
 use chrono::{DateTime, Utc};
-use serde::{Deserialize, Serialize};
 
-use super::chain::{self, Kind};
-use super::history::DeletionState;
+use super::chain::Kind;
+use super::records::{IntendedInstance, IntendedItem, IntentBody, OutcomeBody, OutcomeItem, WithdrawnBody, state_of};
 use super::request_state::{IdState, OpenRequests, RequestState};
 use super::sql::Tx;
-use super::{DeletionLock, Error, Fault, Ledger};
+use super::{DeletionLock, DeletionState, Error, Fault, Ledger, Listing, RequestKey, chain, rows};
 use crate::retention::plan::PlannedDeletion;
 use crate::retention::{
     BackupId, Batch, ExpireReason, Freeze, Freezes, Hold, InstanceId, Outcome, PolicyName, ProjectName,
 };
-
-/// The listing that a decision was made on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Listing {
-    /// How many manual backups it held (its `total_count`).
-    pub count: u64,
-    /// When it was read.
-    pub read_at: DateTime<Utc>,
-}
 
 /// What goes with a batch into the record of its intent.
 #[derive(Clone, Copy, Debug)]
@@ -47,17 +36,6 @@ pub struct Intent<'a> {
     pub listings: &'a HashMap<InstanceId, Listing>,
     /// The word that reports use for a reason (`not_kept`, `max_age`, …).
     pub rule: fn(&ExpireReason) -> &'static str,
-}
-
-/// Names a recorded intent: its row of the chain.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct RequestKey(pub(super) i64);
-
-impl fmt::Display for RequestKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
 }
 
 /// Whether a batch may be sent.
@@ -108,72 +86,6 @@ pub struct OpenRequest {
     pub at: DateTime<Utc>,
     /// Its ids.
     pub items: Vec<OpenItem>,
-}
-
-#[derive(Serialize, Deserialize)]
-pub(super) struct IntentBody {
-    pub(super) run: String,
-    pub(super) attempt: u32,
-    pub(super) config_sha256: String,
-    pub(super) project: ProjectName,
-    pub(super) instances: BTreeMap<InstanceId, IntendedInstance>,
-    pub(super) items: Vec<IntendedItem>,
-}
-
-#[derive(Serialize, Deserialize)]
-pub(super) struct IntendedInstance {
-    pub(super) name: String,
-    pub(super) listing: Listing,
-}
-
-#[derive(Serialize, Deserialize)]
-pub(super) struct IntendedItem {
-    pub(super) backup: BackupId,
-    pub(super) name: String,
-    pub(super) instance: InstanceId,
-    pub(super) policy: PolicyName,
-    pub(super) rule: String,
-    pub(super) begin: DateTime<Utc>,
-    pub(super) size_bytes: u64,
-    pub(super) status: String,
-    /// Earlier requests for the same id that this one stands in for, with the state each was in.
-    #[serde(skip_serializing_if = "Vec::is_empty", default)]
-    pub(super) resends: Vec<(i64, DeletionState)>,
-}
-
-#[derive(Serialize, Deserialize)]
-pub(super) struct OutcomeBody {
-    pub(super) request: i64,
-    pub(super) run: String,
-    pub(super) api_request_id: Option<String>,
-    pub(super) outcomes: Vec<OutcomeItem>,
-}
-
-/// A request that did not begin in time, and was not sent.
-#[derive(Serialize, Deserialize)]
-pub(super) struct WithdrawnBody {
-    pub(super) request: i64,
-    pub(super) run: String,
-    pub(super) why: String,
-    pub(super) backups: Vec<BackupId>,
-    /// Earlier requests that it stood in for, each with the state that it is in again.
-    #[serde(skip_serializing_if = "Vec::is_empty", default)]
-    pub(super) restored: Vec<(BackupId, i64, DeletionState)>,
-}
-
-#[derive(Serialize, Deserialize)]
-pub(super) struct OutcomeItem {
-    pub(super) backup: BackupId,
-    #[serde(flatten)]
-    pub(super) outcome: Outcome,
-}
-
-pub(super) fn state_of(outcome: &Outcome) -> DeletionState {
-    match outcome {
-        Outcome::Accepted => DeletionState::Accepted,
-        Outcome::Rejected { .. } => DeletionState::Rejected,
-        Outcome::Unanswered { .. } => DeletionState::Unanswered,
-    }
 }
 
 /// What is to be entered in a transaction that it may share with others.
@@ -564,7 +476,7 @@ fn record_withdrawal(
         .request_state(tx, request)?
         .filter(|request_state| request_state.answer.is_none());
     let run = request_state.ok_or(Error::NotOpen(request))?.run.clone();
-    let intent: IntentBody = chain::body(tx, request)?;
+    let intent: IntentBody = rows::body(tx, request)?;
     let stood_in = |item: &IntendedItem| {
         let one = |(earlier, was): &(i64, DeletionState)| (item.backup.clone(), *earlier, *was);
         item.resends.iter().map(one).collect::<Vec<_>>()

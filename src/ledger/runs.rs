@@ -4,17 +4,16 @@ use std::collections::{BTreeMap, HashSet};
 use std::sync::PoisonError;
 
 use chrono::{DateTime, Utc};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::Value;
 
-use super::archive::Chunks;
-use super::chain::{self, Kind};
-use super::history::DeletionState;
-use super::request_state;
-use super::requests::IntentBody;
-use super::sql::{Parameters, Stamp, Tx};
+use super::chain::Kind;
+use super::records::{IntentBody, RunBegunBody, RunFinishedBody};
+use super::rows::Chunks;
+use super::sql::Tx;
+use super::sql_value::{Parameters, Stamp};
 use super::verify::Replay;
-use super::{DeletionLock, Error, Ledger};
+use super::{DeletionLock, DeletionState, Error, FinishedPolicy, Ledger, chain, request_state, rows};
 use crate::retention::report::RunResult;
 use crate::retention::{Mode, PolicyName};
 
@@ -31,17 +30,6 @@ pub struct NewRun<'a> {
     pub started_at: DateTime<Utc>,
     /// What started it: `schedule`, `catch-up`, `apply`.
     pub cause: &'a str,
-}
-
-/// How a run ended for one policy.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct FinishedPolicy {
-    /// The policy.
-    pub policy: PolicyName,
-    /// `success`, `partial`, `failed`, `refused` or `skipped`.
-    pub result: String,
-    /// The report's numbers.
-    pub summary: Value,
 }
 
 /// One policy in one run.
@@ -130,20 +118,6 @@ pub struct LastRuns {
     pub success: Option<RunRow>,
     /// The last one that could read the world: of backups and instances it knows more than one that failed since.
     pub read: Option<RunRow>,
-}
-
-#[derive(Serialize, Deserialize)]
-pub(super) struct RunBegunBody {
-    pub(super) run: String,
-    pub(super) cause: String,
-    pub(super) config_sha256: String,
-    pub(super) policies: BTreeMap<PolicyName, String>,
-}
-
-#[derive(Serialize, Deserialize)]
-pub(super) struct RunFinishedBody {
-    pub(super) run: String,
-    pub(super) policies: Vec<FinishedPolicy>,
 }
 
 impl Ledger {
@@ -251,7 +225,7 @@ impl Ledger {
                 |row| row.get(0),
             )?;
             for seq in requests {
-                let intent: IntentBody = serde_json::from_str(&chain::row(tx, &pieces, seq)?.body)?;
+                let intent: IntentBody = serde_json::from_str(&rows::row(tx, &pieces, seq)?.body)?;
                 let states = request_state::states_of(tx, seq)?.unwrap_or_default();
                 let of_policy = intent
                     .items

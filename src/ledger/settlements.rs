@@ -3,15 +3,14 @@
 use std::collections::HashSet;
 
 use chrono::{DateTime, Utc};
-use serde::{Deserialize, Serialize};
 
-use super::archive::Chunks;
-use super::chain::{self, Kind};
-use super::history::DeletionState;
+use super::chain::Kind;
+use super::records::{SettledBody, SettledItem};
 use super::request_state::{IdState, OpenRequests, RequestState};
-use super::requests::RequestKey;
+use super::rows::{Chunks, time_of};
 use super::sql::Tx;
-use super::{Error, Ledger};
+use super::sql_value::to_column;
+use super::{DeletionState, Error, Ledger, RequestKey, chain, grace_restart};
 use crate::retention::{BackupId, InstanceId, PolicyName, ProjectName};
 
 /// So many ids a row of the chain, so that no row grows with the fleet.
@@ -49,19 +48,6 @@ pub struct Unconfirmed {
     pub request: RequestKey,
 }
 
-#[derive(Serialize, Deserialize)]
-pub(super) struct SettledBody {
-    run: String,
-    pub(super) backups: Vec<SettledItem>,
-}
-
-#[derive(Serialize, Deserialize)]
-pub(super) struct SettledItem {
-    pub(super) backup: BackupId,
-    pub(super) request: i64,
-    pub(super) was: DeletionState,
-}
-
 impl Ledger {
     /// The ids that were sent and that no listing has settled, oldest request first.
     pub fn unconfirmed(&self) -> Result<Vec<Unconfirmed>, Error> {
@@ -70,7 +56,7 @@ impl Ledger {
             let mut unconfirmed = Vec::new();
             for request_state in RequestState::unsettled(tx)? {
                 let Some(answer) = request_state.answer else { continue };
-                let answered_at = super::history::time_of(tx, &pieces, answer)?;
+                let answered_at = time_of(tx, &pieces, answer)?;
                 let mut places: Vec<&IdState> = request_state.places.iter().collect();
                 places.sort_by(|a, b| a.backup.cmp(&b.backup));
                 for place in places {
@@ -111,10 +97,10 @@ impl Ledger {
             return Ok(0);
         }
         self.change(|tx, under_way| {
-            if super::grace::is_any(tx)? {
+            if grace_restart::is_any(tx)? {
                 for (request_state, place) in confirmed.iter().filter_map(|backup| under_way.last(backup)) {
                     let place = &request_state.places[place];
-                    super::grace::forget(tx, request_state.instance_of(place), &place.backup)?;
+                    grace_restart::forget(tx, request_state.instance_of(place), &place.backup)?;
                 }
             }
             let confirmed_now = settle_as(tx, run, now, Kind::Confirmed, confirmed, under_way)?;
@@ -165,7 +151,7 @@ fn settle_as(
             let counts = found.chunk_by(same).filter_map(|of_one| {
                 let (request_state, place) = of_one.first()?;
                 let instance = request_state.instance_of(&request_state.places[*place]);
-                Some((instance.as_str(), seq, super::to_column(of_one.len() as u64)))
+                Some((instance.as_str(), seq, to_column(of_one.len() as u64)))
             });
             tx.execute_each(
                 "INSERT INTO confirmed (instance, seq, ids) VALUES (?1, ?2, ?3) \

@@ -7,9 +7,10 @@ use std::sync::{Mutex, PoisonError};
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, TransactionBehavior};
 
-use super::continuity::{Commit, Files};
+use super::access::TxPurpose;
+use super::continuity::{CheckWords, Commit, Files};
 use super::sql::Tx;
-use super::{Error, Fault, KnownHead, TxPurpose, chain, open};
+use super::{Error, Fault, KnownHead, chain, connection};
 
 /// An open file.
 #[derive(Debug)]
@@ -25,15 +26,23 @@ pub(super) struct FileEngine {
     files: Files,
     /// Opened for reading only.
     reads_only: bool,
+    check_words: CheckWords,
 }
 
 impl FileEngine {
-    pub(super) fn new(connection: Connection, dir: PathBuf, path: PathBuf, reads_only: bool) -> Self {
+    pub(super) fn new(
+        connection: Connection,
+        dir: PathBuf,
+        path: PathBuf,
+        reads_only: bool,
+        check_words: CheckWords,
+    ) -> Self {
         Self {
             connection: Mutex::new(connection),
             is_full: AtomicU8::new(UNKNOWN),
             files: Files::of(&path),
             reads_only,
+            check_words,
             dir,
             path,
         }
@@ -63,10 +72,10 @@ impl FileEngine {
             }
             let tx = Tx::Lite(connection.transaction_with_behavior(behavior)?);
             if writes && !self.is_log_good(known, Commit::Nothing)? {
-                return Err(Self::log_lost(known, &tx));
+                return Err(self.log_lost(known, &tx));
             }
             let (changes, rows) = (tx.changes(), chain::noted(&tx)?.0);
-            known.check(&tx, is_touched)?;
+            known.check(&tx, is_touched.then_some(self.check_words))?;
             let value = work(&tx)?;
             let seen = known.seen(&tx)?;
             let written = match (tx.changes() != changes, chain::noted(&tx)?.0 > rows) {
@@ -110,16 +119,16 @@ impl FileEngine {
         if self.is_log_good(known, written)? {
             return Ok(());
         }
-        Err(Self::log_lost(known, &tx))
+        Err(self.log_lost(known, &tx))
     }
 
     /// What became of it. What is wrong in the log must not be copied into the file when this process ends.
-    fn log_lost(known: &KnownHead, tx: &Tx<'_>) -> Error {
+    fn log_lost(&self, known: &KnownHead, tx: &Tx<'_>) -> Error {
         if let Tx::Lite(lite) = tx {
             let _ = lite.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true);
         }
         // Beside a log that was emptied in order, it is the file that was set back.
-        let file = known.check(tx, true).err().filter(Error::is_lost);
+        let file = known.check(tx, Some(self.check_words)).err().filter(Error::is_lost);
         file.unwrap_or_else(|| Error::of_file(Fault::Replaced))
     }
 
@@ -129,10 +138,10 @@ impl FileEngine {
             return Ok(true);
         }
         let is_in_file = || {
-            let alone = open::open_immutable(&self.path);
+            let alone = connection::open_immutable(&self.path);
             alone.is_ok_and(|(file, _)| {
                 file.unchecked_transaction()
-                    .is_ok_and(|tx| known.check(&Tx::Lite(tx), false).is_ok())
+                    .is_ok_and(|tx| known.check(&Tx::Lite(tx), None).is_ok())
             })
         };
         let is_good = self.files.is_log_good(&self.path, written, is_in_file);

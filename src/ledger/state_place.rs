@@ -3,7 +3,7 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use super::postgres::PostgresAddress;
+use super::PostgresAddress;
 
 /// Where a ledger is: in a directory, or in a database.
 #[derive(Clone, Debug)]

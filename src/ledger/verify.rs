@@ -10,16 +10,15 @@ use std::ops::ControlFlow;
 use chrono::{DateTime, Utc};
 use sha2::{Digest, Sha256};
 
-use super::Error;
 use super::approvals::ApproveBody;
-use super::chain::{self, Kind, NOT_SEALED, Row};
-use super::history::{DeletionState, read_time};
-use super::holds::{FreezeBody, HoldBody, PlacedFreeze, PlacedHold, ReleaseBody, ThawBody, freeze_id};
-use super::listing_doubts::{ApproveListingBody, ListingPart};
-use super::requests::{IntentBody, OutcomeBody, WithdrawnBody, state_of};
-use super::runs::{RunBegunBody, RunFinishedBody};
-use super::settlements::SettledBody;
-use super::sql::{SqlValue, Tx};
+use super::chain::{Kind, Row, read_time};
+use super::chain::{NOT_SEALED, WORDS};
+use super::holds::{FreezeBody, HoldBody, ReleaseBody, ThawBody, freeze_id};
+use super::listing_doubts::ApproveListingBody;
+use super::records::{IntentBody, OutcomeBody, RunBegunBody, RunFinishedBody, SettledBody, WithdrawnBody, state_of};
+use super::sql::Tx;
+use super::sql_value::SqlValue;
+use super::{DeletionState, Error, ListingPart, PlacedFreeze, PlacedHold, chain};
 use crate::retention::{BackupId, PolicyName};
 
 /// The hashes of rows, added up.
@@ -92,13 +91,6 @@ fn mark(row: &[&dyn Field]) -> u128 {
         .take(16)
         .fold(0, |number, byte| (number << 8) | u128::from(*byte))
 }
-
-/// The rows of the chain about what people said; an index has them.
-pub(super) const WORDS: &str = "SELECT seq, at, kind, body, prev, hash FROM chain \
-    WHERE kind IN ('hold', 'release', 'freeze', 'thaw', 'approve', 'approve_listing') ORDER BY seq";
-/// How many of them there are after one row and up to another.
-pub(super) const COUNT_WORDS: &str = "SELECT COUNT(*) FROM chain \
-    WHERE kind IN ('hold', 'release', 'freeze', 'thaw', 'approve', 'approve_listing') AND seq > ?1 AND seq <= ?2";
 
 #[derive(Default)]
 pub(super) struct Replay {

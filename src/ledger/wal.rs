@@ -81,7 +81,7 @@ impl Log {
 /// Reads frame after frame, from the last one that is known on if the log is still the same, until one is not whole. Tells
 /// of each place between two.
 fn scan(path: &Path, known: Option<&Log>, mut tell: impl FnMut(Place)) -> io::Result<Option<Log>> {
-    let mut file = match super::open::open_file(path) {
+    let mut file = match super::state_file::open_file(path) {
         Ok(file) => BufReader::new(file),
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error),

@@ -279,11 +279,6 @@ fn no_two_files_import_each_other() {
             );
         }
     }
-    let module = |circle: &str| circle.split(['/', '.']).next().unwrap().to_owned();
-    let left: BTreeSet<String> = circles.iter().map(|circle| module(circle)).collect();
-    let cured: Vec<&&str> = STILL_THERE.iter().filter(|name| !left.contains(**name)).collect();
-    assert!(cured.is_empty(), "take out of STILL_THERE: {cured:?}");
-    circles.retain(|circle| !STILL_THERE.contains(&module(circle).as_str()));
     let circles: Vec<String> = circles.into_iter().collect();
     assert!(
         circles.is_empty(),
@@ -377,8 +372,6 @@ fn only_run_deletes() {
     assert_eq!(callers, ["run/send.rs"]);
 }
 
-/// Modules with circles that are still to be taken apart.
-const STILL_THERE: [&str; 1] = ["ledger"];
 /// Names that two types still have.
 const TWICE: [&str; 9] = [
     "Answer",

@@ -1,5 +1,6 @@
 //! Refused access keys on a shared state: the API locks a key after five refusals in a row, whichever daemon sent the requests.
 
+use std::fmt::Write as _;
 use std::process::{Child, Stdio};
 use std::time::Duration;
 
@@ -52,10 +53,11 @@ async fn two_refusals_of_a_key_count_for_all_daemons_and_the_right_secret_is_use
         } else {
             format!("other{number}")
         };
-        policies.push_str(&format!(
+        let _ = write!(
+            policies,
             "\n  - {{name: p{number}, mode: enforce, schedule: \"* * * * * *\", select: {{projects: [{project}]}}, keep: {{last: 3}}, \
              grace: 0s, limits: {{max_percent: 100}}}}"
-        ));
+        );
     }
     world.configure(&projects, &policies, "");
     let text = std::fs::read_to_string(world.config_file()).unwrap();

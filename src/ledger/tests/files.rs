@@ -6,7 +6,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use super::super::chain::{self, Kind};
 use super::super::fixtures::{INSTANCE, State, at, freeze, id, noon, project};
 use super::super::sql::Tx;
-use super::super::{Access, DeletionState, Error, Fault, Ledger, Thaw, Verification, open, schema};
+use super::super::{Access, DeletionState, Error, Fault, Ledger, Thaw, Verification, connection, schema};
 
 #[test]
 fn only_create_makes_a_ledger_and_says_so_once() {
@@ -199,7 +199,7 @@ fn a_file_as_it_lies_can_be_read_where_nothing_can_be_written() {
     let path = ledger.path().to_owned();
     drop(ledger);
     // What `open` falls back to on a read-only file system; root may write anywhere, so it is asked for by name.
-    let (connection, created_at) = open::open_immutable(&path).unwrap();
+    let (connection, created_at) = connection::open_immutable(&path).unwrap();
     assert_eq!(created_at, noon());
     let reason: String = connection
         .query_row("SELECT reason FROM freeze", [], |row| row.get(0))

@@ -149,7 +149,7 @@ fn what_people_said_is_found_without_reading_what_runs_did() {
     }
     let state = eventful();
     let connection = rusqlite::Connection::open(state.ledger.path()).unwrap();
-    let explain = format!("EXPLAIN QUERY PLAN {}", super::super::verify::WORDS);
+    let explain = format!("EXPLAIN QUERY PLAN {}", super::super::chain::WORDS);
     let plan: String = connection.query_row(&explain, [], |row| row.get(3)).unwrap();
     assert!(plan.contains("INDEX chain_words"), "{plan}");
 }

@@ -73,36 +73,8 @@ pub async fn check(round: &mut Round, delay: Duration) -> Findings {
     let lost = rows(round.lost_chain.as_deref().unwrap_or_default());
     let calls = round.world.simulator.calls_of(Op::DeleteBatch);
 
-    // Every id has an earlier intent.
-    let mut intents: HashMap<String, Vec<Intent>> = HashMap::new();
-    for row in chain.iter().chain(&lost).filter(|row| row["kind"] == "intent") {
-        for item in row["body"]["items"].as_array().into_iter().flatten() {
-            let seq = row["seq"].as_i64().unwrap_or_default();
-            let id = item["backup"].as_str().unwrap_or_default().to_owned();
-            intents.entry(id).or_default().push(Intent { at: time(row), seq });
-        }
-    }
     let begins_within = TimeDelta::from_std(scaled(5.0) + Duration::from_millis(400)).unwrap();
-    for call in &calls {
-        for id in &call.backup_ids {
-            let earlier = intents
-                .get(id)
-                .into_iter()
-                .flatten()
-                .filter(|intent| intent.at <= call.at);
-            match earlier.max_by_key(|intent| intent.at) {
-                None => violations.push(format!("call {}: an id has no earlier intent", call.number)),
-                Some(intent) if call.at - intent.at > begins_within => violations.push(format!(
-                    "call {}: arrived {} ms after its intent {}",
-                    call.number,
-                    (call.at - intent.at).num_milliseconds(),
-                    intent.seq
-                )),
-                Some(_) => {}
-            }
-        }
-    }
-
+    without_intent(&chain, &lost, &calls, begins_within, &mut violations);
     two_holders(round, &calls, delay, &mut violations);
     after_a_freeze(&chain, &calls, begins_within, &mut violations);
 
@@ -145,6 +117,43 @@ pub async fn check(round: &mut Round, delay: Duration) -> Findings {
 }
 
 type Calls = [rds_retentiond::simulator::Call];
+
+/// Every id has an intent, and the request arrived soon after it.
+fn without_intent(
+    chain: &[Value],
+    lost: &[Value],
+    calls: &Calls,
+    begins_within: TimeDelta,
+    violations: &mut Vec<String>,
+) {
+    let mut intents: HashMap<String, Vec<Intent>> = HashMap::new();
+    for row in chain.iter().chain(lost).filter(|row| row["kind"] == "intent") {
+        for item in row["body"]["items"].as_array().into_iter().flatten() {
+            let seq = row["seq"].as_i64().unwrap_or_default();
+            let id = item["backup"].as_str().unwrap_or_default().to_owned();
+            intents.entry(id).or_default().push(Intent { at: time(row), seq });
+        }
+    }
+    for call in calls {
+        for id in &call.backup_ids {
+            let earlier = intents
+                .get(id)
+                .into_iter()
+                .flatten()
+                .filter(|intent| intent.at <= call.at);
+            match earlier.max_by_key(|intent| intent.at) {
+                None => violations.push(format!("call {}: an id has no earlier intent", call.number)),
+                Some(intent) if call.at - intent.at > begins_within => violations.push(format!(
+                    "call {}: arrived {} ms after its intent {}",
+                    call.number,
+                    (call.at - intent.at).num_milliseconds(),
+                    intent.seq
+                )),
+                Some(_) => {}
+            }
+        }
+    }
+}
 
 /// No id is sent by a second holder where the first one's request was done, or may still be.
 fn two_holders(round: &Round, calls: &Calls, delay: Duration, violations: &mut Vec<String>) {

@@ -115,7 +115,9 @@ impl Round {
         if kind == Kind::Key {
             // One key for all of them, as its lock counts for all.
             let key = nodes[0].key.clone();
-            nodes.iter_mut().for_each(|node| node.key.clone_from(&key));
+            for node in &mut nodes {
+                node.key.clone_from(&key);
+            }
         }
         let round = Self {
             kind,
@@ -175,7 +177,7 @@ impl Round {
         std::fs::rename(dir.join("next"), dir.join("config.yaml")).unwrap();
     }
 
-    fn command(&self, key: &str, secret: &str) -> Command {
+    fn command(key: &str, secret: &str) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_rds-retentiond"));
         command
             .env_clear()
@@ -194,7 +196,7 @@ impl Round {
             .append(true)
             .open(of.dir.join("log"))
             .unwrap();
-        let mut command = self.command(&of.key, &of.secret);
+        let mut command = Self::command(&of.key, &of.secret);
         command.arg("--config").arg(of.dir.join("config.yaml")).arg("run");
         let child = command.stdout(Stdio::null()).stderr(log).spawn().unwrap();
         self.nodes[node].child = Some(child);
@@ -220,7 +222,7 @@ impl Round {
         };
         let file = self.world.dir().join("operator.yaml");
         std::fs::write(&file, self.text(&self.url(port), &self.world.simulator.url(), 3)).unwrap();
-        let mut command = self.command("NOBODY", "none");
+        let mut command = Self::command("NOBODY", "none");
         command.arg("--config").arg(file).args(args);
         let output = tokio::task::spawn_blocking(move || command.output().unwrap())
             .await

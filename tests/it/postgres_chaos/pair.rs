@@ -30,8 +30,15 @@ pub struct Pair {
     /// Of the first primary, and of the server that is its standby.
     pub ports: [u16; 2],
     binaries: PathBuf,
-    /// Both end when it is closed.
-    _script: std::process::ChildStdin,
+    /// Both end when its standard input is closed.
+    script: std::process::Child,
+}
+
+impl Drop for Pair {
+    fn drop(&mut self) {
+        drop(self.script.stdin.take());
+        let _ = self.script.wait();
+    }
 }
 
 impl Pair {
@@ -72,7 +79,7 @@ impl Pair {
             dir,
             ports,
             binaries,
-            _script: child.stdin.take().unwrap(),
+            script: child,
         }
     }
 

@@ -1,0 +1,72 @@
+//! Who has the right to delete: taking it, and finding out who has it.
+
+use std::io::ErrorKind;
+
+use super::deletion_lock::{FILE, name_of, noted};
+use super::sql::Tx;
+use super::state_file::{identity, open_file};
+use super::store::StateStore;
+use super::{DeletionLock, Error, Fault, Ledger, StatePlace};
+use crate::retention::ProjectName;
+
+impl Ledger {
+    /// Takes the right to delete; `None` while another process (or another part of this one) has it.
+    ///
+    /// In a database it is the right to delete in these projects, all of them or none.
+    pub fn lock_deletions(
+        place: impl Into<StatePlace>,
+        projects: &[ProjectName],
+    ) -> Result<Option<DeletionLock>, Error> {
+        match place.into() {
+            StatePlace::Directory(dir) => DeletionLock::of_file(&dir),
+            StatePlace::Postgres(address) => DeletionLock::of_lease(&address, projects),
+        }
+    }
+
+    /// Whether some process has the right to delete at this moment; in doubt it has.
+    pub fn is_deleting(&self) -> bool {
+        let StateStore::File(file) = &self.store else {
+            return true;
+        };
+        let path = file.dir.join(FILE);
+        let is_locked = match open_file(&path) {
+            Ok(file) => file.try_lock_shared().is_err(),
+            Err(error) => error.kind() != ErrorKind::NotFound,
+        };
+        is_locked
+            || self
+                .read(|tx| is_other_holder_open(tx, identity(&path).map(name_of).as_deref()))
+                .unwrap_or(true)
+    }
+
+    /// Whether requests are open that may be on their way from a process that holds a lock file which this one has replaced.
+    pub fn awaits_other_holder(&self, lock: &DeletionLock) -> Result<bool, Error> {
+        if !lock.is_file() {
+            return Ok(false);
+        }
+        // A write, for the other process looks at its lock in the transaction of its intent: that one is committed before
+        // this, or never.
+        self.write(|tx| is_other_holder_open(tx, lock.identity().as_deref()))
+    }
+
+    /// Fails unless the lock gives the right to delete here.
+    pub(super) fn must_hold(&self, lock: &DeletionLock) -> Result<(), Error> {
+        match &self.store {
+            StateStore::File(store) if !lock.is_of(&store.dir) => Err(Error::WrongLock {
+                lock: store.dir.join(FILE),
+            }),
+            StateStore::Shared(store) if !lock.is_of(&store.name) => Err(Error::of_file(Fault::LeaseLost)),
+            StateStore::File(_) | StateStore::Shared(_) => Ok(()),
+        }
+    }
+}
+
+/// Whether requests are open that were sent under another lock file than this.
+fn is_other_holder_open(tx: &Tx<'_>, own: Option<&str>) -> Result<bool, Error> {
+    let noted = noted(tx)?;
+    if noted.is_none() || noted.as_deref() == own {
+        return Ok(false);
+    }
+    let open = "SELECT seq FROM request WHERE answer IS NULL AND unsettled > 0 LIMIT 1";
+    Ok(tx.value::<i64>(open, ())?.is_some())
+}
