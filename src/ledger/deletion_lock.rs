@@ -137,6 +137,14 @@ impl DeletionLock {
         }
     }
 
+    /// Whether it is sure to last for a whole request: a locked file is.
+    pub(super) fn is_lasting(&self) -> bool {
+        match &self.right {
+            Right::File { .. } => true,
+            Right::Lease(lease) => lease.is_lasting(),
+        }
+    }
+
     /// Waits, a little, until it is sure to last for a whole request: one that begins 5 s after its intent and takes 20 s.
     pub(super) fn wait_until_lasting(&self) {
         if let Right::Lease(lease) = &self.right {

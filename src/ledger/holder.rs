@@ -51,13 +51,17 @@ impl Ledger {
 
     /// Fails unless the lock gives the right to delete here.
     pub(super) fn must_hold(&self, lock: &DeletionLock) -> Result<(), Error> {
-        match &self.store {
-            StateStore::File(store) if !lock.is_of(&store.dir) => Err(Error::WrongLock {
-                lock: store.dir.join(FILE),
-            }),
-            StateStore::Shared(store) if !lock.is_of(&store.name) => Err(Error::of_file(Fault::LeaseLost)),
-            StateStore::File(_) | StateStore::Shared(_) => Ok(()),
+        let (state, name) = match &self.store {
+            StateStore::File(store) => (&store.dir, store.dir.join(FILE)),
+            StateStore::Shared(store) => (&store.name, store.name.clone()),
+        };
+        if !lock.is_of(state) {
+            return Err(Error::WrongLock { lock: name });
         }
+        if !lock.is_lasting() {
+            return Err(Error::of_file(Fault::LeaseLost));
+        }
+        Ok(())
     }
 }
 

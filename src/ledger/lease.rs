@@ -134,9 +134,14 @@ impl Lease {
         }))
     }
 
-    /// Whether it is of that database, and sure to last for a whole request.
+    /// Whether it is of that database.
     pub(super) fn is_of(&self, database: &Path) -> bool {
-        self.database == database && self.lasts_for() > protocol_time(REQUEST)
+        self.database == database
+    }
+
+    /// Whether it is sure to last for a whole request.
+    pub(super) fn is_lasting(&self) -> bool {
+        self.lasts_for() > protocol_time(REQUEST)
     }
 
     /// Waits while it may yet be renewed and is not sure to last for a whole request.

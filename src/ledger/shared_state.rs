@@ -11,7 +11,7 @@ use crate::retention::ProjectName;
 
 /// A daemon, or an `apply` that deletes, on a shared state.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Member {
+pub struct LiveMember {
     /// Its host.
     pub host: String,
     /// The version of its program; empty where that did not say so.
@@ -45,7 +45,7 @@ pub struct SharedState {
     /// Whether all members have the same configuration; nothing is deleted while they have not.
     pub is_agreed: bool,
     /// The members.
-    pub members: Vec<Member>,
+    pub members: Vec<LiveMember>,
     /// The leases that there ever were.
     pub leases: Vec<ProjectLease>,
 }
@@ -68,7 +68,7 @@ impl Ledger {
             );
             let found = tx.all(&sql, (), |row| {
                 let digest: String = row.get(3)?;
-                let member = Member {
+                let member = LiveMember {
                     host: row.get(0)?,
                     version: row.get(1)?,
                     seen_seconds_ago: row.get(2)?,
@@ -77,9 +77,9 @@ impl Ledger {
                 Ok((member, digest))
             })?;
             let compared = own.or_else(|| found.first().map(|(_, digest)| digest.clone())).unwrap_or_default();
-            let members: Vec<Member> = found
+            let members: Vec<LiveMember> = found
                 .into_iter()
-                .map(|(member, digest)| Member {
+                .map(|(member, digest)| LiveMember {
                     differs_in: (digest != compared).then(|| difference(&compared, &digest)),
                     ..member
                 })

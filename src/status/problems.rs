@@ -6,7 +6,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use super::daemon_state::DaemonState;
 use super::snapshot::{PolicyStatus, Problem};
-use crate::ledger::{Member, SharedState};
+use crate::ledger::{LiveMember, SharedState};
 use crate::retention::report::SkipRecord;
 
 /// A ledger that was read longer ago, and could not be read since, is a problem.
@@ -65,7 +65,7 @@ pub(super) fn stale_ledger(read_at: Option<DateTime<Utc>>, now: DateTime<Utc>) -
 /// Daemons that differ delete nothing.
 pub(super) fn members_that_differ(shared: Option<&SharedState>) -> Option<Problem> {
     let shared = shared.filter(|shared| !shared.is_agreed)?;
-    let other = |member: &Member| Some(format!("{} ({})", member.host, member.differs_in.as_ref()?));
+    let other = |member: &LiveMember| Some(format!("{} ({})", member.host, member.differs_in.as_ref()?));
     let others: Vec<String> = shared.members.iter().filter_map(other).collect();
     Some(Problem {
         about: "state",

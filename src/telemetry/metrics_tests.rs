@@ -219,6 +219,7 @@ fn shape(text: &str) -> BTreeMap<String, (String, BTreeSet<String>)> {
 fn after_a_run_every_metric_of_the_contract_is_there_with_exactly_its_labels() {
     let metrics = metrics();
     metrics.observe_run(&report(RunResult::Success), Duration::from_secs(90));
+    metrics.members(2, true, [(project("p1"), true)]);
     let found = shape(&metrics.render(false));
     for (name, kind, labels) in CONTRACT {
         let (found_kind, found_labels) = found

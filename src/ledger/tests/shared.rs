@@ -109,7 +109,7 @@ fn members_that_differ_delete_nothing_until_they_agree() {
     other.join("elsewhere", "other").unwrap();
     let error = fault_of(&state, 1);
     assert!(
-        matches!(error.fault(), Some(Fault::MembersDiffer(hosts)) if hosts == "elsewhere"),
+        matches!(error.fault(), Some(Fault::MembersDiffer(hosts)) if hosts == "elsewhere (an unknown configuration)"),
         "{error}"
     );
     other.join("elsewhere", "c0ffee").unwrap();
