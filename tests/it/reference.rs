@@ -1,4 +1,5 @@
-//! `docs/configuration.md` and `docs/commands.md` hold what the table of keys and the command line say: they are made from both.
+//! `docs/configuration.md` and `docs/commands.md` hold what the table of keys and the command line say, and the alerts for Kubernetes are
+//! those for Prometheus: they are made from them.
 //!
 //! `UPDATE_DOCS=1 cargo test --test it reference::` writes them again.
 
@@ -16,7 +17,7 @@ const END: &str = "<!-- end -->\n";
 
 /// Compares a document with what it should be, or writes it.
 fn check(name: &str, wanted: &str) {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs").join(name);
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(name);
     if std::env::var_os("UPDATE_DOCS").is_some() {
         return fs::write(path, wanted).unwrap();
     }
@@ -27,7 +28,7 @@ fn check(name: &str, wanted: &str) {
         .find(|(found, wanted)| found != wanted);
     assert!(
         found == wanted,
-        "docs/{name} is not what the program says: run UPDATE_DOCS=1 cargo test --test it reference::\n{differs:#?}"
+        "{name} is not what the program says: run UPDATE_DOCS=1 cargo test --test it reference::\n{differs:#?}"
     );
 }
 
@@ -100,7 +101,7 @@ fn the_configuration_page_has_every_key() {
     let (_, after) = rest.split_once(END).unwrap();
     let mut text = String::new();
     sections(&spec::MAIN, &mut HashSet::new(), &mut text);
-    check("configuration.md", &format!("{before}{BEGIN}{text}\n{END}{after}"));
+    check("docs/configuration.md", &format!("{before}{BEGIN}{text}\n{END}{after}"));
 }
 
 fn command(path: &str, command: &Command, text: &mut String) {
@@ -160,5 +161,24 @@ fn the_commands_page_has_every_command_and_argument() {
     {
         command("rds-retentiond", inner, &mut text);
     }
-    check("commands.md", &text);
+    check("docs/commands.md", &text);
+}
+
+#[test]
+fn the_alerts_for_kubernetes_are_those_for_prometheus() {
+    let rules = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/prometheus/rds-retentiond.rules.yml");
+    let rules = fs::read_to_string(rules).unwrap();
+    let groups = &rules[rules.find("\ngroups:").unwrap() + 1..];
+    let indented = groups.lines().map(|line| {
+        if line.trim().is_empty() {
+            "\n".to_owned()
+        } else {
+            format!("  {line}\n")
+        }
+    });
+    let head = "# Made from config/prometheus/rds-retentiond.rules.yml: UPDATE_DOCS=1 cargo test --test it reference::\n\
+                apiVersion: monitoring.coreos.com/v1\nkind: PrometheusRule\nmetadata:\n  name: rds-retentiond\n  \
+                labels: {app: rds-retentiond}\nspec:\n";
+    let wanted = indented.fold(head.to_owned(), |text, line| text + &line);
+    check("config/kubernetes/monitoring/prometheusrule.yaml", &wanted);
 }
