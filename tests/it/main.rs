@@ -44,6 +44,7 @@ mod postgres_keys;
 mod postgres_server;
 mod rds;
 mod receiver;
+mod reference;
 mod remedies;
 mod replaced_lock;
 mod retained;
