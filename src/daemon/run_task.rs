@@ -202,7 +202,7 @@ pub(super) fn start(
     let now = clock();
     let request = RunRequest {
         purpose: Purpose::Apply {
-            confirm_for: CONFIRM_FOR,
+            confirm_for: crate::clock::protocol_time(CONFIRM_FOR),
         },
         policies: Some(run.policies.clone()),
         instance: None,
@@ -251,8 +251,9 @@ async fn execute(
         () = sleep_until(deadline) => return Err(Failed::StateBusy),
     };
     if let Some(ledger) = &context.ledger {
-        // What the other members compare is what this run decides by.
-        blocking(|| run::join(ledger, &context.config))?;
+        // The newest, as intents are checked against it; a run keeps to it where it keeps more than the one it began with.
+        let live = context.live.borrow().clone();
+        blocking(|| run::join(ledger, &live))?;
         let mut run = Vec::new();
         for policy in policies {
             let tick = ticks.iter().find(|(of, _)| *of == policy);

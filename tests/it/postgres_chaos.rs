@@ -124,19 +124,19 @@ async fn disturb(round: &mut Round, kind: Kind) {
         }
         Kind::Key => {}
         Kind::Standby => {
-            let receiver = round.pair().receiver().expect("a standby");
+            let receiver = tokio::task::block_in_place(|| round.pair().receiver()).expect("a standby");
             node::signal(receiver, "STOP");
             tokio::time::sleep(random(1.0, 60.0)).await;
             node::signal(receiver, "CONT");
         }
         Kind::Synchronous | Kind::Asynchronous => {
-            let receiver = round.pair().receiver().expect("a standby");
+            let receiver = tokio::task::block_in_place(|| round.pair().receiver()).expect("a standby");
             if kind == Kind::Asynchronous {
                 node::signal(receiver, "STOP");
                 tokio::time::sleep(random(0.0, 30.0)).await;
             }
             round.mark(holder);
-            round.pair().kill_primary();
+            tokio::task::block_in_place(|| round.pair().kill_primary());
             node::signal(receiver, "CONT");
             tokio::time::sleep(random(0.0, 30.0)).await;
             round.fail_over();

@@ -10,6 +10,8 @@ use rds_retentiond::simulator::{Key, Op};
 
 use super::super::postgres_server::{Server, server};
 use super::super::world::{World, fleet, ids};
+use tokio::task::block_in_place;
+
 use super::pair::Pair;
 use super::proxy::Proxy;
 use super::{Kind, factor, scaled};
@@ -21,10 +23,12 @@ pub const PASSWORD: &str = "chaos";
 
 /// Sends a signal to a process of ours.
 pub fn signal(pid: u32, name: &str) {
-    let _ = Command::new("kill")
-        .args([format!("-{name}"), pid.to_string()])
-        .stderr(Stdio::null())
-        .status();
+    let pid = pid.to_string();
+    // Blocking without a word would stop the proxies and the API that share this thread.
+    let _ = block_in_place(|| {
+        let mut kill = Command::new("kill");
+        kill.args([format!("-{name}"), pid]).stderr(Stdio::null()).status()
+    });
 }
 
 /// A daemon.
@@ -93,7 +97,7 @@ impl Round {
             let start = tokio::task::spawn_blocking(move || Pair::start(number, kind != Kind::Asynchronous));
             Database::Pair(Box::new(start.await.unwrap()))
         } else {
-            let name = server.database();
+            let name = block_in_place(|| server.database());
             Database::Alone(server, name)
         };
         let mut nodes = Vec::new();
@@ -237,10 +241,10 @@ impl Round {
 
     /// Runs SQL as the superuser.
     pub fn sql(&self, sql: &str) -> String {
-        match &self.database {
+        block_in_place(|| match &self.database {
             Database::Alone(server, name) => server.psql(name, sql),
             Database::Pair(pair) => pair.psql(0, "postgres", sql),
-        }
+        })
     }
 
     /// Who sent last.
@@ -278,13 +282,15 @@ impl Round {
     /// Promotes the standby, and keeps what only the dead primary knew.
     pub fn fail_over(&mut self) {
         let pair = self.pair();
-        pair.promote();
-        pair.revive_primary();
+        block_in_place(|| {
+            pair.promote();
+            pair.revive_primary();
+        });
         let sql =
             "SELECT json_build_object('seq', seq, 'at', at, 'kind', kind, 'body', body::json) FROM chain ORDER BY seq";
-        self.lost_chain = Some(self.pair().psql(0, "postgres", sql));
+        self.lost_chain = Some(self.sql(sql));
         // It never comes back to those that know its address.
-        self.pair().kill_primary();
+        block_in_place(|| self.pair().kill_primary());
     }
 
     pub async fn freeze_for(&self, time: Duration) {
@@ -310,7 +316,7 @@ impl Round {
     pub async fn finish(&mut self) {
         let began = Instant::now();
         self.healed = Some(began);
-        let given_up = began + scaled(150.0) + Duration::from_secs(15);
+        let given_up = began + scaled(450.0) + Duration::from_secs(15);
         let due = Self::due().len();
         while Instant::now() < given_up {
             if self.world.deleted().len() == due {

@@ -35,11 +35,14 @@ impl Proxy {
             while let Ok((client, _)) = listener.accept().await {
                 let mut watching = watching.clone();
                 tokio::spawn(async move {
-                    // While it is stalled no connection is made either: the kernel's queue of the listener has taken it.
+                    // While it is stalled no connection is made either. The kernel has taken it all the same, and what the client sends.
+                    let cuts = watching.borrow().cuts;
                     let Ok(_) = watching.wait_for(|stalled| !stalled.up).await else {
                         return;
                     };
-                    let cuts = watching.borrow().cuts;
+                    if watching.borrow().cuts != cuts {
+                        return;
+                    }
                     let Ok(server) = TcpStream::connect(server).await else {
                         return;
                     };
@@ -48,6 +51,8 @@ impl Proxy {
                     let (up, down) = (watching.clone(), watching.clone());
                     let cut = async { drop(watching.wait_for(|stalled| stalled.cuts != cuts).await) };
                     tokio::select! {
+                        // First: nothing that waited is forwarded any more.
+                        biased;
                         () = cut => {}
                         () = async {
                             tokio::join!(
