@@ -79,25 +79,6 @@ impl Config {
         self.freeze.clone().map(|freeze| (freeze, place))
     }
 
-    /// What daemons on one state must agree on, as a digest: projects, policies, holds and freeze.
-    pub fn agreement(&self) -> String {
-        let projects = self.projects.iter();
-        let mut projects: Vec<_> = projects
-            .map(|project| (&project.name, &project.region, &project.project_id))
-            .collect();
-        projects.sort();
-        let mut policies: Vec<String> = self
-            .policies
-            .iter()
-            .map(|entry| format!("{:?}", entry.policy))
-            .collect();
-        policies.sort();
-        let mut holds: Vec<String> = self.holds.iter().map(|hold| format!("{hold:?}")).collect();
-        holds.sort();
-        let text = format!("{projects:?} {policies:?} {holds:?} {:?}", self.freeze);
-        hex::encode(Sha256::digest(text))
-    }
-
     /// A warning where policies follow the rules compiled in, and those are old.
     pub fn outdated_zones(&self, now: DateTime<Utc>) -> Option<Problem> {
         let is_outdated = ZoneSource::is_compiled_outdated(now.year(), now.month());

@@ -5,6 +5,7 @@
 //! `policy_test` know the YAML crate. Nothing here talks to the cloud or reads the environment: what surrounds the process is an
 //! argument. Not for reloading (that is `daemon`).
 
+mod agreement;
 mod configuration;
 mod diagnostics;
 pub mod difference;

@@ -33,7 +33,7 @@ use super::scheduler::Scheduler;
 use super::systemd::Systemd;
 use super::ticker::Ticker;
 use super::timing::Timing;
-use crate::config::{Config, Environment, PolicyEntry, file_fingerprints, fingerprint};
+use crate::config::{Config, Environment, PolicyEntry, StateAt, file_fingerprints, fingerprint};
 use crate::notify::Notifier;
 use crate::rds::{KeyLockout, Observer};
 use crate::retention::{Hold, PolicyName, Refusal};
@@ -139,7 +139,7 @@ impl MainLoop {
         let now = (options.clock)();
         let metrics = process_metrics::metrics(&options.config, now);
         let ledger = SharedLedger::default();
-        let key_lockout = key_lockout(&ledger);
+        let key_lockout = key_lockout(&ledger, matches!(options.config.state, StateAt::Postgres(_)));
         let observer = process_metrics::observer(&metrics);
         let projects = Arc::new(Projects::connect(&options.config, &key_lockout, &observer)?);
         let applied = Arc::clone(&options.config);

@@ -207,7 +207,7 @@ impl Ledger {
     /// Whether a run that is not finished is under way, and not the rest of a killed one.
     pub fn is_running(&self, run: &str) -> Result<bool, Error> {
         if self.is_shared() {
-            return self.read(|tx| Ok(tx.value::<i64>(super::member::RUN_LIVES, [run])?.is_some()));
+            return self.read(|tx| Ok(tx.value::<i64>(&super::member::run_lives(), [run])?.is_some()));
         }
         Ok(self.is_deleting())
     }

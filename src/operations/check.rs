@@ -13,6 +13,7 @@ use super::context::{self, no_observer};
 use super::error::Error;
 use crate::config::zones::ZoneSource;
 use crate::config::{Config, PolicyEntry, Problem};
+use crate::ledger::{ServerRisk, StatePlace};
 use crate::notify::{TestedTarget, test_targets};
 use crate::rds::{self, Client};
 use crate::retention::policy::Knowledge;
@@ -252,6 +253,16 @@ pub async fn reach_projects(config: &Arc<Config>) -> Result<Vec<ReachedProject>,
     }
     reached.sort_by(|a, b| a.project.cmp(&b.project));
     Ok(reached)
+}
+
+/// What of the state's database is a risk; nothing of a directory is.
+pub fn database_risks(config: &Config) -> Result<Vec<Problem>, Error> {
+    let StatePlace::Postgres(address) = run::state_of(config) else {
+        return Ok(Vec::new());
+    };
+    let problem =
+        |risk: ServerRisk| Problem::with_file(&config.path, format!("{address}: {}", risk.message), Some(risk.hint));
+    Ok(address.risks()?.into_iter().map(problem).collect())
 }
 
 /// Sends a test message to each target of `notify`.

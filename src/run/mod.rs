@@ -46,13 +46,13 @@ pub use context::{OnProgress, Progress, RunContext};
 pub use ended::{Ended, ended};
 pub use error::Error;
 pub use grace::{DueCounts, GracePeriods, OfInstance};
-pub use key_refusals::{refusal_to_keep, refusals_kept};
+pub use key_refusals::{LedgerKeyTrials, refusal_to_keep, refusals_kept};
 pub use notices::{notice_of_hold, notices};
 pub use offline::{BackupsOfFile, OfflineInstance, decide_file, decide_offline, instances_of_file};
 pub use policy_run::Grace;
 pub use projects::Projects;
 pub use request::{Purpose, ReportDetail, RowSink, RunRequest};
-pub use state::{host_name, join, projects_asked, state_of, state_place};
+pub use state::{host_name, join, projects_asked, refusal_of, state_of, state_place};
 
 use crate::blocking::blocking;
 use crate::config::Config;
@@ -222,7 +222,7 @@ async fn begin(request: &RunRequest, context: &RunContext, running: &[usize]) ->
 /// Waits for requests of a process whose lock file was removed or replaced under it, so that none of its ids is sent beside
 /// them; that process records no further intent. False: a stop was requested first.
 async fn drain(ledger: &Ledger, lock: &DeletionLock, context: &RunContext) -> Result<bool, Error> {
-    let until = Instant::now() + ledger::DRAIN;
+    let until = Instant::now() + crate::clock::protocol_time(ledger::DRAIN);
     let mut is_logged = false;
     while blocking(|| ledger.awaits_other_holder(lock))? && Instant::now() < until {
         if !std::mem::replace(&mut is_logged, true) {

@@ -3,10 +3,10 @@
 use chrono::{DateTime, Utc};
 
 use super::daemon_state::DaemonState;
-use super::problems::{obstacles, problems, skipped, stale_ledger};
+use super::problems::{members_that_differ, obstacles, problems, skipped, stale_ledger};
 use super::snapshot::{ConfigStatus, FreezeStatus, LastRun, PolicyStatus, Status, StorageDay};
 use crate::config::{Config, PolicyEntry};
-use crate::ledger::{self, Ledger, PlacedFreeze, RunFilter};
+use crate::ledger::{self, Ledger, PlacedFreeze, RunFilter, SharedState};
 use crate::retention::report::InstanceCounts;
 use crate::retention::{Freeze, Hold, PolicyName};
 
@@ -20,6 +20,8 @@ pub(super) struct LedgerView {
     pub(super) placed_holds: Vec<Hold>,
     pub(super) freezes: Vec<PlacedFreeze>,
     pub(super) storage: Vec<StorageDay>,
+    /// Who works on it, where several machines may.
+    pub(super) shared: Option<SharedState>,
 }
 
 /// Storage by day, from past runs.
@@ -79,6 +81,7 @@ pub(super) fn assemble(
         problems: obstacles
             .into_iter()
             .chain(stale_ledger(view.read_at, now))
+            .chain(members_that_differ(view.shared.as_ref()))
             .chain(problems(state, &configured.policies))
             .collect(),
         ledger_read_at: view.read_at,
@@ -93,6 +96,7 @@ pub(super) fn assemble(
         skipped: skipped(state),
         storage: view.storage,
         notices: state.notices.clone(),
+        shared: view.shared,
         reports: state.reports.clone(),
     }
 }

@@ -135,6 +135,7 @@ fn read(
         placed_holds: ledger.active_holds(now)?,
         freezes: ledger.freezes()?,
         storage: storage(ledger)?,
+        shared: ledger.shared_state()?,
     })
 }
 

@@ -20,6 +20,8 @@ pub struct DaemonState {
     pub config_waiting: Option<String>,
     /// What is wrong with the state directory.
     pub state_problem: Option<String>,
+    /// The database of the state has not answered of late.
+    pub is_out_of_touch: bool,
     /// A stop was requested.
     pub stopping: bool,
     /// When each policy fires next.

@@ -6,6 +6,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use super::daemon_state::DaemonState;
 use super::snapshot::{PolicyStatus, Problem};
+use crate::ledger::{LiveMember, SharedState};
 use crate::retention::report::SkipRecord;
 
 /// A ledger that was read longer ago, and could not be read since, is a problem.
@@ -38,6 +39,14 @@ pub(super) fn obstacles(state: &DaemonState) -> Vec<Problem> {
         message: message.to_owned(),
     };
     let broken = state.state_problem.iter().map(|why| problem("state", why));
+    let silent = state.is_out_of_touch && state.state_problem.is_none();
+    let silent = silent.then(|| {
+        problem(
+            "state",
+            "the database of the state does not answer: nothing new begins until it does; check the server and the network",
+        )
+    });
+    let broken = broken.chain(silent);
     let stopping = state.stopping.then(|| problem("stopping", "stop requested"));
     broken.chain(stopping).collect()
 }
@@ -50,6 +59,21 @@ pub(super) fn stale_ledger(read_at: Option<DateTime<Utc>>, now: DateTime<Utc>) -
         about: "state",
         policy: None,
         message: format!("the ledger does not answer: holds, freeze and past runs are shown as of {at}"),
+    })
+}
+
+/// Daemons that differ delete nothing.
+pub(super) fn members_that_differ(shared: Option<&SharedState>) -> Option<Problem> {
+    let shared = shared.filter(|shared| !shared.is_agreed)?;
+    let other = |member: &LiveMember| Some(format!("{} ({})", member.host, member.differs_in.as_ref()?));
+    let others: Vec<String> = shared.members.iter().filter_map(other).collect();
+    Some(Problem {
+        about: "state",
+        policy: None,
+        message: format!(
+            "nothing is deleted until all daemons on this state have the same projects, policies, holds and freeze; different: {}",
+            others.join(", ")
+        ),
     })
 }
 

@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 use super::daemon_state::DaemonState;
 use super::snapshot;
 use crate::config::{Config, PolicyEntry};
-use crate::ledger::{self, LastRuns, Ledger, RunRow};
+use crate::ledger::{self, LastRuns, Ledger, RunRow, SharedState};
 use crate::rds::{Event, Observer, Operation};
 use crate::retention::report::InstanceCounts;
 use crate::retention::{PolicyName, ProjectName};
@@ -37,6 +37,14 @@ pub fn set_series(metrics: &Metrics, config: &Config) {
     };
     let policies: Vec<(PolicyName, Vec<ProjectName>)> = config.policies.iter().map(of_policy).collect();
     metrics.set_policies(&policies, &projects);
+}
+
+/// Who works on the state; on a file, that is not shown.
+pub fn show_members(metrics: &Metrics, shared: Option<&SharedState>) {
+    if let Some(shared) = shared {
+        let leases = shared.leases.iter().map(|lease| (lease.project.clone(), lease.is_ours));
+        metrics.members(shared.members.len(), shared.is_agreed, leases);
+    }
 }
 
 /// An observer that counts requests.

@@ -113,7 +113,13 @@ impl SharedStatus {
 
     /// What prevents the daemon from doing its work; empty when nothing does.
     pub fn obstacles(&self) -> Vec<Problem> {
+        self.note_reach();
         obstacles(&self.state())
+    }
+
+    fn note_reach(&self) {
+        let is_out_of_touch = self.ledger.ledger().is_some_and(|ledger| !ledger.is_in_touch());
+        self.state().is_out_of_touch = is_out_of_touch;
     }
 
     /// A run has ended, or the configuration has changed: everything is read again for the next reader.
@@ -197,6 +203,8 @@ impl SharedStatus {
         let now = now();
         let placed_holds = ledger.active_holds(now)?;
         let freezes = ledger.freezes()?;
+        let shared = ledger.shared_state()?;
+        process_metrics::show_members(&self.metrics, shared.as_ref());
         let mut storage = None;
         if last_read.storage_at.is_none_or(|at| at.elapsed() >= STORAGE_FRESH) {
             last_read.storage_at = Some(Instant::now());
@@ -204,7 +212,7 @@ impl SharedStatus {
         }
         {
             let mut view = self.ledger_view();
-            (view.placed_holds, view.freezes) = (placed_holds, freezes);
+            (view.placed_holds, view.freezes, view.shared) = (placed_holds, freezes, shared);
             view.read_at = Some(now);
             if let Some(storage) = storage {
                 view.storage = storage;
@@ -267,6 +275,7 @@ impl SharedStatus {
         let now = now();
         let config = self.live.borrow().clone();
         let view = self.ledger_view().clone();
+        self.note_reach();
         let state = self.state();
         let loaded_at = state.loaded_at.unwrap_or(self.started_at);
         let configured = Configured::of(&config, &state, loaded_at);

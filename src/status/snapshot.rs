@@ -9,7 +9,7 @@ use std::sync::Arc;
 use chrono::{DateTime, NaiveDate, Utc};
 use serde::Serialize;
 
-use crate::ledger::RunRow;
+use crate::ledger::{RunRow, SharedState};
 use crate::retention::report::{
     GuardVerdict, InstanceCounts, PolicyReport, RunResult, Sent, SkipRecord, Summary, Tally,
 };
@@ -55,6 +55,9 @@ pub struct Status {
     pub storage: Vec<StorageDay>,
     /// Holds and name patterns that cover nothing, by the last run or reload.
     pub notices: Vec<String>,
+    /// Who works on the state, where that is in PostgreSQL.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub shared: Option<SharedState>,
     /// The last run of each policy, whole; with every decision where the fleet is small enough to be kept in memory.
     #[serde(skip)]
     pub reports: BTreeMap<PolicyName, Arc<RunReport>>,

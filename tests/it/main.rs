@@ -39,6 +39,8 @@ mod people;
 mod plan_table;
 mod policy_tests;
 mod postgres;
+mod postgres_chaos;
+mod postgres_keys;
 mod postgres_server;
 mod rds;
 mod receiver;

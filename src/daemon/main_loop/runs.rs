@@ -141,6 +141,9 @@ impl MainLoop {
             .state()
             .running
             .retain(|policy, _| !run_task.run.policies.contains(policy));
+        for project in self.deletion_lock.drain_taken_over() {
+            self.metrics.taken_over(&project);
+        }
         let took = run_task.started.elapsed();
         let now = (self.clock)();
         let policies = run_task.names();

@@ -100,6 +100,7 @@ fn status(instances: u32, backups: u32) -> Status {
         ..RunReport::new(now())
     };
     Status {
+        shared: None,
         version: "0.0.0",
         started_at: Some(now() - TimeDelta::days(3)),
         at: now(),
