@@ -49,7 +49,8 @@ pub(super) fn apply(args: &ApplyArgs, global: &Global) -> CommandResult {
         let mut notifier = Notifier::new(&config.notify, global.invocation());
         let ran = run_once(args, &config, &told, stop.clone(), &mut notifier).await;
         // Shown first: no result waits for a message.
-        let shown = ran.and_then(|report| show_report(&report, &told, Kind::Apply, &args.show, global));
+        let shown = ran
+            .and_then(|report| show_report(&report, &told, Kind::Apply, (&args.show, config.price.as_ref()), global));
         let is_stopped = *stop.borrow();
         tokio::select! {
             () = notifier.close(if is_stopped { NOTIFY_ON_STOP } else { NOTIFY }) => {}

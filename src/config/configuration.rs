@@ -16,6 +16,7 @@ use super::schedule::Schedule;
 use super::state_at::StateAt;
 use super::zones::ZoneSource;
 use crate::retention::{Freeze, Hold, Policy, PolicyName, ProjectName, Span, Zone};
+use crate::wording::money::Price;
 
 /// What surrounds the process and has a say in the configuration.
 #[derive(Clone, Debug, Default)]
@@ -63,6 +64,8 @@ pub struct Config {
     pub notify: Vec<NotifyTarget>,
     /// Names under which page and API may be asked for, beside addresses, `localhost` and this host's name.
     pub allowed_hosts: Vec<String>,
+    /// What storage costs; `None`: only bytes are shown.
+    pub price: Option<Price>,
     /// Whose rules the time zones follow.
     pub zones: ZoneSource,
     /// What is valid but probably a mistake.

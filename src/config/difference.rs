@@ -179,6 +179,7 @@ pub fn others(old: &Config, new: &Config) -> Vec<(&'static str, Keeps)> {
         freeze_place: _,
         notify,
         allowed_hosts,
+        price,
         // Each policy has its own.
         zones: _,
         warnings: _,
@@ -198,6 +199,7 @@ pub fn others(old: &Config, new: &Config) -> Vec<(&'static str, Keeps)> {
         ),
         ("notify", *notify != new.notify, Keeps::Same),
         ("allowed_hosts", *allowed_hosts != new.allowed_hosts, Keeps::Same),
+        ("price", *price != new.price, Keeps::Same),
     ]
     .into_iter()
     .filter_map(|(key, differs, keeps)| differs.then_some((key, keeps)))

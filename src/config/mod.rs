@@ -19,6 +19,7 @@ mod notify;
 mod ownership;
 mod policy;
 pub mod policy_test;
+mod price;
 mod project;
 mod reader;
 mod schedule;

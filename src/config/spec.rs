@@ -14,6 +14,8 @@ pub enum Shape {
     Boolean,
     /// A whole number in a range.
     Integer(u32, u32),
+    /// A decimal number above 0, as `0.02`.
+    Decimal,
     /// A whole number of at least 1, or `all`.
     Count,
     /// A duration as `3d`; whether zero is one.
@@ -139,9 +141,27 @@ pub static MAIN: Section = Section {
             "Where messages about runs go; never needed for a deletion, never delays one.",
         ),
         key(
+            "price",
+            Shape::Section(&PRICE),
+            "What storage costs: money is shown beside bytes.",
+        ),
+        key(
             "allowed_hosts",
             TEXTS,
             "Names under which a proxy asks for page and API, beside addresses, localhost and this host's name.",
+        ),
+    ],
+};
+
+/// `price` of the main file.
+pub static PRICE: Section = Section {
+    name: "the price",
+    keys: &[
+        required("per_gib_month", Shape::Decimal, "What a GiB of backups costs a month."),
+        required(
+            "currency",
+            Shape::Text,
+            "The currency, as it is shown behind the number.",
         ),
     ],
 };
@@ -475,7 +495,7 @@ pub static FREEZE: Section = Section {
 };
 
 /// All sections, for "that key belongs elsewhere".
-pub(super) static SECTIONS: [&Section; 12] = [
+pub(super) static SECTIONS: [&Section; 13] = [
     &MAIN,
     &PROJECT,
     &CREDENTIALS,
@@ -488,6 +508,7 @@ pub(super) static SECTIONS: [&Section; 12] = [
     &HOLD,
     &FREEZE,
     &NOTIFY,
+    &PRICE,
 ];
 
 impl Section {

@@ -95,7 +95,7 @@ pub use operator_events::{OperatorAct, OperatorEvent};
 pub use postgres::PostgresAddress;
 pub use records::{DeletionState, FinishedPolicy, Listing, PlacedFreeze, RequestKey};
 pub use requests::{Intent, IntentResult, LedgerWrite, OpenItem, OpenRequest, Written};
-pub use runs::{LastBegun, LastRuns, LeftOpen, NewRun, RunFilter, RunRow};
+pub use runs::{LastBegun, LastRuns, LeftOpen, NewRun, RunFilter, RunMark, RunRow};
 pub use server_check::ServerRisk;
 pub use settlements::{Pending, Unconfirmed};
 pub use shared_state::{LiveMember, ProjectLease, SharedState};

@@ -100,6 +100,17 @@ pub struct LeftOpen {
     pub policies: Vec<PolicyName>,
 }
 
+/// How a run of a policy went, without its numbers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RunMark {
+    /// The run.
+    pub run: String,
+    /// When it began.
+    pub started_at: DateTime<Utc>,
+    /// How it ended; `None` while it is under way, or when it was killed.
+    pub result: Option<RunResult>,
+}
+
 /// Which runs to list.
 #[derive(Clone, Debug, Default)]
 pub struct RunFilter {
@@ -201,6 +212,24 @@ impl Ledger {
                 "TRUE ORDER BY p.started_at DESC, p.run DESC, p.policy LIMIT ?1",
                 (limit,),
             ),
+        })
+    }
+
+    /// How the last runs of a policy went, newest first.
+    pub fn run_marks(&self, policy: &PolicyName, limit: u32) -> Result<Vec<RunMark>, Error> {
+        self.read(|tx| {
+            let sql = "SELECT p.run, r.started_at, p.result FROM run_policy p JOIN run r ON r.id = p.run \
+                       WHERE p.policy = ?1 ORDER BY p.started_at DESC, p.run DESC LIMIT ?2";
+            tx.all(sql, (policy.as_str(), i64::from(limit)), |row| {
+                let result: Option<String> = row.get(2)?;
+                Ok(RunMark {
+                    run: row.get(0)?,
+                    started_at: row.get::<Stamp>(1)?.0,
+                    result: RunResult::ALL
+                        .into_iter()
+                        .find(|known| Some(known.as_str()) == result.as_deref()),
+                })
+            })
         })
     }
 

@@ -16,6 +16,8 @@ pub struct DaemonState {
     pub loaded_at: Option<DateTime<Utc>>,
     /// What is wrong with the newest version of the files; empty when it is in force.
     pub config_problems: Vec<String>,
+    /// Projects that could not be read when they were looked at last, and why.
+    pub unread_projects: BTreeMap<ProjectName, String>,
     /// That a newer version of the files waits, and for what.
     pub config_waiting: Option<String>,
     /// What is wrong with the state directory.

@@ -5,14 +5,18 @@ use std::collections::{BTreeSet, HashSet};
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::daemon_state::DaemonState;
-use super::snapshot::{PolicyStatus, Problem};
+use super::snapshot::{LastRun, PolicyStatus, Problem};
 use crate::ledger::{LiveMember, SharedState};
+use crate::retention::Zone;
 use crate::retention::report::SkipRecord;
+use crate::wording::times::zoned;
 
 /// A ledger that was read longer ago, and could not be read since, is a problem.
 const STALE: TimeDelta = TimeDelta::seconds(30);
 /// Skipped instances that are listed as problems; the rest is a number.
 const MAX_SKIPS: usize = 20;
+/// Causes of a failed run that are named.
+const MAX_CAUSES: usize = 3;
 
 /// What the last runs left alone; the same in several policies is listed once. Of a run that made no report the one before it says
 /// more.
@@ -89,7 +93,12 @@ pub(super) fn problems(state: &DaemonState, policies: &[PolicyStatus]) -> Vec<Pr
             message: message.clone(),
         })
         .collect();
-    for PolicyStatus { policy: name, .. } in policies {
+    found.extend(state.unread_projects.values().map(|why| Problem {
+        about: "project",
+        policy: None,
+        message: why.clone(),
+    }));
+    for PolicyStatus { policy: name, zone, .. } in policies {
         let Some(last) = state.last.get(name) else { continue };
         let mut add = |about, message| {
             found.push(Problem {
@@ -115,13 +124,33 @@ pub(super) fn problems(state: &DaemonState, policies: &[PolicyStatus]) -> Vec<Pr
             add("guard", format!("{}: {why}", refusal.limit));
         }
         match last.result.as_str() {
-            "failed" => add("run", "its last run failed".to_owned()),
+            "failed" => add("run", failed(last, state.last_success.get(name).copied(), *zone)),
             "partial" => add("run", "its last run left something undone".to_owned()),
             _ => {}
         }
     }
     found.extend(skipped_instances(state));
     found
+}
+
+/// What failed and since when.
+fn failed(last: &LastRun, last_success: Option<DateTime<Utc>>, zone: Zone) -> String {
+    let causes: Vec<String> = last
+        .skipped
+        .iter()
+        .map(SkipRecord::to_string)
+        .take(MAX_CAUSES)
+        .collect();
+    let why = match (&last.error, causes.as_slice()) {
+        (Some(error), _) => format!(": {error}"),
+        (None, []) => String::new(),
+        (None, causes) => format!(": {}", causes.join("; ")),
+    };
+    let since = last_success.map_or_else(
+        || "no run has succeeded yet".to_owned(),
+        |at| format!("none has succeeded since {}", zoned(at, zone)),
+    );
+    format!("its run of {} failed{why}; {since}", zoned(last.at, zone))
 }
 
 /// Instances left alone, each once; beyond a number only how many more.

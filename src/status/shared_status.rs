@@ -19,6 +19,7 @@ use super::assemble::{self, Configured, LedgerView, assemble};
 use super::daemon_state::DaemonState;
 use super::problems::obstacles;
 use super::process_metrics::{self, PastRuns};
+use super::recent::Recent;
 use super::shared_ledger::SharedLedger;
 use super::snapshot::{Problem, Status};
 use crate::clock::now;
@@ -104,6 +105,11 @@ impl SharedStatus {
     /// The configuration in force.
     pub fn config(&self) -> Arc<Config> {
         self.live.borrow().clone()
+    }
+
+    /// The ledger, if it is open.
+    pub fn ledger(&self) -> Option<Arc<Ledger>> {
+        self.ledger.ledger()
     }
 
     /// The metrics as text.
@@ -208,14 +214,16 @@ impl SharedStatus {
         let mut storage = None;
         if last_read.storage_at.is_none_or(|at| at.elapsed() >= STORAGE_FRESH) {
             last_read.storage_at = Some(Instant::now());
-            storage = Some(assemble::storage(ledger)?);
+            let config = self.live.borrow().clone();
+            let policies = config.policies.iter().map(|entry| &entry.policy.name);
+            storage = Some((assemble::storage(ledger)?, Recent::read(ledger, policies)?));
         }
         {
             let mut view = self.ledger_view();
             (view.placed_holds, view.freezes, view.shared) = (placed_holds, freezes, shared);
             view.read_at = Some(now);
-            if let Some(storage) = storage {
-                view.storage = storage;
+            if let Some((storage, recent)) = storage {
+                (view.storage, view.recent) = (storage, recent);
             }
         }
         let config = self.live.borrow().clone();

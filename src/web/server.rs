@@ -8,11 +8,14 @@ use tokio::sync::{Mutex, Semaphore};
 use tokio::time::Instant;
 
 use super::listener::Listener;
-use super::page::{self, View};
+use super::outlooks::Outlooks;
+use super::page::{self, PageData, View};
 use super::{encoding, host};
 use crate::blocking::blocking;
 use crate::http::header::HeaderValue;
 use crate::http::{self, Answer, Body, Bytes, HttpLimits, Request, Response, StatusCode, header};
+use crate::ledger::{Ledger, RunFilter};
+use crate::operations::history::past_runs;
 use crate::status::SharedStatus;
 use crate::telemetry::openmetrics;
 use crate::wording::sanitize;
@@ -20,12 +23,12 @@ use crate::wording::sanitize;
 const TEXT: &str = "text/plain; charset=utf-8";
 const JSON: &str = "application/json";
 const HTML: &str = "text/html; charset=utf-8";
-/// Nothing is loaded from elsewhere, no script runs, no page frames it. The one style element is allowed by its hash; the icon is
+/// Nothing is loaded from elsewhere, no script runs, no page frames it, and its one form asks this server. The one style element is allowed by its hash; the icon is
 /// part of the page.
 static CONTENT_SECURITY_POLICY: LazyLock<HeaderValue> = LazyLock::new(|| {
     let style = page::style_source();
     let policy = format!(
-        "default-src 'none'; style-src {style}; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+        "default-src 'none'; style-src {style}; img-src data:; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
     );
     // Base64 and constants are always valid in a header. If they were not, nothing would be allowed.
     HeaderValue::from_str(&policy).unwrap_or(HeaderValue::from_static("default-src 'none'"))
@@ -94,6 +97,7 @@ struct CachedPage {
 struct PageCache {
     pages: Mutex<Vec<CachedPage>>,
     places: Semaphore,
+    outlooks: Outlooks,
 }
 
 /// Serves until `stop`, then finishes the requests in progress.
@@ -117,7 +121,8 @@ pub async fn serve(listener: Listener, status: Arc<SharedStatus>, stop: impl Fut
 
 async fn answer(request: &Request<Bytes>, status: &Arc<SharedStatus>, pages: &PageCache) -> Response<Body> {
     let path = request.uri().path();
-    if (path == "/" || path.starts_with("/api/"))
+    let view = View::of(path, request.uri().query());
+    if (view.is_some() || path.starts_with("/api/"))
         && !host::is_answered(request, crate::run::host_name, &status.config().allowed_hosts)
     {
         return response(
@@ -126,10 +131,16 @@ async fn answer(request: &Request<Bytes>, status: &Arc<SharedStatus>, pages: &Pa
             "421: this is not one of the names that page and API answer to; `allowed_hosts` in the configuration adds it\n",
         );
     }
-    if matches!(request.uri().path(), "/metrics" | "/api/v1/status" | "/") {
+    if view.is_some() || matches!(path, "/metrics" | "/api/v1/status") {
         status.refresh_if_old().await;
     }
-    match request.uri().path() {
+    if let Some(view) = view {
+        return match draw(view, status, pages).await {
+            Some(html) => response(StatusCode::OK, HTML, html),
+            None => busy(),
+        };
+    }
+    match path {
         "/metrics" => {
             let accept = header_value(request, &header::ACCEPT);
             let wanted = openmetrics::is_wanted(&accept);
@@ -169,19 +180,54 @@ async fn answer(request: &Request<Bytes>, status: &Arc<SharedStatus>, pages: &Pa
                 }
             }
         }
-        "/" => {
-            let view = View::of(request.uri().query());
-            match pages.page(view.clone(), || page::render(&status.status(), &view)).await {
-                Some(html) => response(StatusCode::OK, HTML, html),
-                None => busy(),
-            }
-        }
         _ => response(
             StatusCode::NOT_FOUND,
             TEXT,
-            "not found; there are /, /metrics, /healthz, /readyz and /api/v1/status\n",
+            "not found; there are /, /history, /policy/NAME, /why/BACKUP_ID, /metrics, /healthz, /readyz and /api/v1/status\n",
         ),
     }
+}
+
+/// The page of that view; `None` when too many clients wait already.
+async fn draw(view: View, shared: &Arc<SharedStatus>, pages: &PageCache) -> Option<Bytes> {
+    let picture = match &view {
+        View::Policy(policy) => pages.outlooks.picture(shared, &shared.status(), policy).await,
+        View::Overview(_) | View::Why(_) | View::History(_) => None,
+    };
+    let render = || {
+        let status = shared.status();
+        let mut data = PageData::of(&status);
+        data.picture = picture;
+        match &view {
+            View::Overview(_) => data.next_runs = pages.outlooks.next_runs(shared, &status),
+            View::Policy(_) => {}
+            View::Why(id) => data.past = read(shared, |ledger| ledger.backup_history(id)),
+            View::History(policy) => {
+                let filter = RunFilter {
+                    policy: policy.clone(),
+                    limit: Some(page::MOST_RUNS),
+                };
+                data.runs = read(shared, |ledger| past_runs(ledger, &filter));
+            }
+        }
+        page::render(&data, &view)
+    };
+    pages.page(view.clone(), render).await
+}
+
+/// What the ledger says; nothing where it is not open or cannot be read, which the page says.
+fn read<T, E: std::error::Error + 'static>(
+    shared: &SharedStatus,
+    ask: impl FnOnce(&Ledger) -> Result<Vec<T>, E>,
+) -> Vec<T> {
+    let Some(ledger) = shared.ledger() else {
+        return Vec::new();
+    };
+    ask(&ledger).unwrap_or_else(|error| {
+        let error: &(dyn std::error::Error + 'static) = &error;
+        tracing::warn!(error, "the ledger could not be read for a page");
+        Vec::new()
+    })
 }
 
 /// A header's value; several lines mean the same as one.
@@ -210,6 +256,7 @@ impl PageCache {
         Self {
             pages: Mutex::new(Vec::new()),
             places: Semaphore::new(MAX_WAITING),
+            outlooks: Outlooks::default(),
         }
     }
 

@@ -340,6 +340,7 @@ fn look(width: Option<usize>) -> Theme {
         width,
         colour: false,
         all: false,
+        price: None,
         program: "rds-retentiond".to_owned(),
     }
 }

@@ -32,6 +32,7 @@ mod notifications;
 mod odd_ids;
 mod offline;
 mod operators;
+mod outlooks;
 mod ownership;
 mod pass;
 mod past_runs;

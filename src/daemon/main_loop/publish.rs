@@ -36,6 +36,8 @@ impl MainLoop {
             status = format!("{status}; the new configuration is refused: {problem}");
         } else if let Some(waiting) = &state.config_waiting {
             status = format!("{status}; {waiting}");
+        } else if let Some(why) = state.unread_projects.values().next() {
+            status = format!("{status}; {why}");
         }
         drop(state);
         self.systemd.status(status);

@@ -208,6 +208,10 @@ impl MainLoop {
         self.notifier.run_ended(&report, &frozen_before, whole.err().flatten());
         let config = self.live.borrow().clone();
         let known = |name: &PolicyName| config.policies.iter().any(|entry| entry.policy.name == *name);
+        // Their instances were listed.
+        state
+            .unread_projects
+            .retain(|project, _| !report.instances.contains_key(project));
         state.instances.extend(report.instances.clone());
         state.unconfirmed.clone_from(&report.unconfirmed);
         if is_whole {
@@ -234,6 +238,7 @@ impl MainLoop {
             if policy.result != RunResult::Skipped {
                 let mut last = LastRun::of(&report, policy);
                 if !is_whole {
+                    last.error = whole.err().flatten().map(str::to_owned);
                     last.summary = None;
                 }
                 state.last.insert(name, last);
