@@ -6,6 +6,7 @@
 //! argument. Not for reloading (that is `daemon`).
 
 mod agreement;
+mod audit;
 mod configuration;
 mod diagnostics;
 pub mod difference;
@@ -34,6 +35,7 @@ pub mod zones;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
 
+pub use audit::AnchorAt;
 #[cfg(test)]
 pub(crate) use configuration::delay;
 pub use configuration::{Config, Credentials, Environment, Place, PolicyEntry, Project};

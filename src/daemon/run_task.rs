@@ -209,6 +209,7 @@ pub(super) fn start(
         now,
         rows,
         trigger: run.trigger.as_str(),
+        person: None,
         budget: BUDGET,
     };
     let started = Instant::now();

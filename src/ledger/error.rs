@@ -75,6 +75,20 @@ pub enum Error {
     /// A hold that was released or has ended, by somebody else perhaps, since it was listed.
     #[error("hold {0} is not in force any more: it was released, or has ended; `holds --all` lists it")]
     HoldIsOver(String),
+    /// A hold that lasts until its end.
+    #[error(
+        "hold {hold} is a compliance hold: nobody can release it before {}, not by this command, not by editing the configuration",
+        until.to_rfc3339_opts(SecondsFormat::Secs, true)
+    )]
+    ComplianceHold {
+        /// Its id.
+        hold: String,
+        /// Its end.
+        until: DateTime<Utc>,
+    },
+    /// A compliance hold without an end.
+    #[error("a compliance hold needs an end, since nobody can release it before that")]
+    EndlessCompliance,
     /// More than one hold on one backup.
     #[error("backup {backup} has several holds: release one of {} by its id", holds.join(", "))]
     SeveralHolds {
@@ -171,6 +185,20 @@ pub enum Fault {
     Rewound {
         /// The last row that is known.
         row: i64,
+    },
+    /// Heads that were anchored outside are not in it.
+    #[error(
+        "the state was set back: {heads} of the heads of the audit chain that earlier runs wrote to {place}, the last one of row {row}, \
+         are not in it, so it is an older copy, another ledger, or a new one. Nothing is deleted. Put the newest state back: a daemon \
+         then goes on by itself. To go on with what is there now, check `holds` and the freeze first, then type `state accept-rewind`"
+    )]
+    SetBack {
+        /// How many.
+        heads: usize,
+        /// The last one's row.
+        row: i64,
+        /// Where they are.
+        place: String,
     },
     /// Written by an older program, and opened for reading only.
     #[error("written by an older version of this program (format {0}): start the daemon once, which converts it")]
@@ -299,7 +327,7 @@ impl Error {
         matches!(self, Self::WrongLock { .. })
             || matches!(
                 self.fault(),
-                Some(Fault::Gone | Fault::Replaced | Fault::Rewound { .. })
+                Some(Fault::Gone | Fault::Replaced | Fault::Rewound { .. } | Fault::SetBack { .. })
             )
     }
 

@@ -1,6 +1,7 @@
 //! One binary for all integration tests: one link, one harness, tests as verbs on it.
 
 mod accepted_listings;
+mod anchors;
 mod cli_render;
 mod clocks;
 mod config;
@@ -37,6 +38,7 @@ mod ownership;
 mod pass;
 mod past_runs;
 mod people;
+mod people_proof;
 mod plan_table;
 mod policy_tests;
 mod postgres;
