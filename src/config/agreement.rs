@@ -8,7 +8,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::Config;
 use crate::retention::policy::{DeletedInstances, Limits, OverLimit, Selector};
-use crate::retention::{Pattern, Policy, Span, Zone};
+use crate::retention::{Engine, Pattern, Policy, Span, Zone};
 
 impl Config {
     /// What daemons on one state must agree on: a digest of each part, as `part:digest`.
@@ -75,6 +75,7 @@ fn policy(policy: &Policy) -> Value {
         max_deletions,
         max_percent,
         over_limit,
+        approvals,
     } = policy.limits;
     let usual = Limits::default();
     let limits = object([
@@ -90,6 +91,7 @@ fn policy(policy: &Policy) -> Value {
             "over_limit",
             unless(over_limit, &OverLimit::Refuse, |_| json!("oldest-first")),
         ),
+        ("approvals", unless(approvals, &usual.approvals, |people| json!(people))),
     ]);
     object([
         ("name", json!(policy.name)),
@@ -116,6 +118,12 @@ fn select(select: &Selector) -> Value {
     let tag = |tag: &crate::retention::policy::TagFilter| json!([tag.key, tag.value]);
     object([
         ("projects", json!(select.projects.as_ref().map(texts))),
+        (
+            "engines",
+            unless(&select.engines, &Selector::default().engines, |engines| {
+                texts(engines.iter().map(Engine::as_str))
+            }),
+        ),
         ("names", json!(patterns(&select.instance_names))),
         ("ids", json!(select.instance_ids.as_ref().map(texts))),
         ("tags", sorted(select.tags.iter().map(tag))),

@@ -87,6 +87,12 @@ impl Config {
         self.freeze.clone().map(|freeze| (freeze, place))
     }
 
+    /// The policies in force, with those of an edit that waits.
+    pub fn all_policies(&self) -> impl Iterator<Item = &Arc<Policy>> {
+        let policies = self.policies.iter().map(|entry| &entry.policy);
+        policies.chain(&self.protecting)
+    }
+
     /// A warning where policies follow the rules compiled in, and those are old.
     pub fn outdated_zones(&self, now: DateTime<Utc>) -> Option<Problem> {
         let is_outdated = ZoneSource::is_compiled_outdated(now.year(), now.month());

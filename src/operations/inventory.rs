@@ -12,10 +12,10 @@ use super::plan::PlanRequest;
 use super::source::BackupSource;
 use crate::config::{Config, PolicyEntry};
 use crate::ledger::Ledger;
-use crate::retention::policy::{Count, Knowledge, Limits, Mode};
+use crate::retention::policy::{Count, Knowledge, Limits, Mode, selected_engines};
 use crate::retention::report::{Row, Skip, SkipReason};
 use crate::retention::{
-    Backup, BackupId, DeletedInstances, Fate, Hold, Instance, InstanceId, KeepRule, KeepRules, Outcome, Policy,
+    Backup, BackupId, DeletedInstances, Engine, Fate, Hold, Instance, InstanceId, KeepRule, KeepRules, Outcome, Policy,
     PolicyName, ProjectName, RunReport, Selector, Span, Zone,
 };
 use crate::run::{self, ReportDetail};
@@ -54,7 +54,8 @@ impl Inventory {
         source: BackupSource,
     ) -> Result<Self, Error> {
         if let BackupSource::File(backups) = source {
-            let (_, instances) = run::instances_of_file(config, backups);
+            let engines = selected_engines(policies.iter().map(|entry| &*entry.policy));
+            let (_, instances) = run::instances_of_file(config, &engines, backups);
             let of = |(instance, backups)| InstanceBackups { instance, backups };
             return Ok(Self {
                 instances: instances.into_iter().map(of).collect(),
@@ -160,8 +161,8 @@ fn by_instance(rows: impl Iterator<Item = (Arc<Instance>, Backup)>) -> Vec<Insta
     instances.into_values().collect()
 }
 
-/// A policy that has everything in its scope, so that also what no policy manages is listed.
-pub(super) fn everything() -> Option<PolicyEntry> {
+/// A policy that has everything of these engines in its scope, so that also what no policy manages is listed.
+pub(super) fn everything(engines: Vec<Engine>) -> Option<PolicyEntry> {
     let keep = KeepRules::new(vec![KeepRule::Last(Count::All)], Vec::new())?;
     // The name cannot be typed, so it is no other policy's.
     Some(PolicyEntry {
@@ -170,16 +171,9 @@ pub(super) fn everything() -> Option<PolicyEntry> {
             mode: Mode::DryRun,
             zone: Zone::UTC,
             select: Selector {
-                projects: None,
-                instance_names: None,
-                instance_ids: None,
-                tags: Vec::new(),
-                enterprise_projects: None,
-                exclude_instance_names: Vec::new(),
-                exclude_instance_ids: Vec::new(),
-                backup_names: None,
-                exclude_backup_names: Vec::new(),
+                engines,
                 deleted_instances: DeletedInstances::Include,
+                ..Selector::default()
             },
             keep,
             max_age: None,

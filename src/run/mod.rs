@@ -33,6 +33,7 @@ mod request;
 mod scan;
 mod scan_result;
 mod send;
+mod single_deletions;
 mod skip;
 mod state;
 
@@ -96,10 +97,11 @@ pub async fn run(request: &RunRequest, context: &RunContext) -> Result<RunReport
     if let Some(run_id) = &run_id {
         scan::persist_scan(request, context, run_id, &scan, &conflicts, &policy_runs)?;
     }
-    let notices = match &context.ledger {
+    let mut notices = match &context.ledger {
         Some(ledger) => blocking(|| notices(&context.live.borrow().clone(), ledger, request.now))?,
         None => Vec::new(),
     };
+    notices.extend(single_deletions::notices(&context.config, &policy_runs));
     if run_id.is_some() {
         for notice in &notices {
             tracing::info!("{notice}");
@@ -253,13 +255,7 @@ fn holds(context: &RunContext, now: DateTime<Utc>) -> Result<Vec<Hold>, Error> {
 }
 
 fn open_policy_runs(request: &RunRequest, context: &RunContext, running: Vec<usize>) -> Result<PolicyRuns, Error> {
-    let all: Vec<Arc<Policy>> = context
-        .config
-        .policies
-        .iter()
-        .map(|entry| Arc::clone(&entry.policy))
-        .chain(context.config.protecting.iter().cloned())
-        .collect();
+    let all: Vec<Arc<Policy>> = context.config.all_policies().cloned().collect();
     let mut graces: HashMap<PolicyName, GracePeriods> = HashMap::new();
     if let Some(ledger) = &context.ledger {
         for place in &running {

@@ -11,8 +11,7 @@ use super::recent::Recent;
 use super::snapshot::{ConfigStatus, PolicyStatus, Problem, Status};
 use crate::config::{Config, PolicyEntry, Problems};
 use crate::ledger::{self, Access, Ledger, RunFilter, StatePlace};
-use crate::retention::{Hold, Mode, People, PolicyName};
-use crate::retention::{Hold, Mode, PolicyName, Zone};
+use crate::retention::{Hold, Mode, People, PolicyName, Zone};
 use crate::run::{self, DueCounts, GracePeriods};
 use crate::wording::times::timestamp;
 

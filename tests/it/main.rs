@@ -12,6 +12,7 @@ mod cut_log;
 mod daemon;
 mod deleted;
 mod doubts;
+mod engines;
 mod field;
 mod fields;
 mod first_steps;
