@@ -411,7 +411,7 @@ fn an_instance_has_a_page_with_all_its_backups() {
     }
     assert_eq!(shown, 3000);
     assert!(pages > 1);
-    let unknown = view(&status, "/", Some("instance=%3Cscript%3E"));
+    let unknown = view(&status, "/", Some("instance=%3Cscript%3Enot-there"));
     assert!(
         unknown.contains("Not known") && !unknown.contains("<script"),
         "{unknown}"
