@@ -10,6 +10,7 @@ use chrono::{DateTime, NaiveDate, Utc};
 use serde::{Serialize, Serializer};
 
 use super::recent::Recent;
+use crate::ledger::runs::INTERRUPTED;
 use crate::ledger::{RunRow, SharedState};
 use crate::retention::report::{
     GuardVerdict, InstanceCounts, PolicyReport, RunResult, Sent, SkipRecord, Summary, Tally,
@@ -365,7 +366,7 @@ impl LastRun {
             left: numbers["left"].as_u64().unwrap_or_default(),
             held_back: serde_json::from_value(numbers["held_back"].clone()).unwrap_or_default(),
             unselected: serde_json::from_value(numbers["unselected"].clone()).unwrap_or_default(),
-            error: None,
+            error: numbers[INTERRUPTED].as_str().map(|by| format!("interrupted ({by})")),
             skipped: serde_json::from_value(numbers["skipped"].clone()).unwrap_or_default(),
         })
     }

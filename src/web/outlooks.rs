@@ -57,20 +57,27 @@ pub(super) struct Outlooks {
 }
 
 impl Outlooks {
-    /// What the next runs delete; `None` where the last listings are not in memory.
-    pub(super) fn next_runs(&self, shared: &SharedStatus, status: &Status) -> Option<Arc<[NextRun]>> {
-        let listed = listed(status);
-        let basis = Basis::of(status);
-        let mut known = self.next.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((_, next)) = known.as_ref().filter(|(made_from, _)| *made_from == basis) {
-            return Some(Arc::clone(next));
+    /// What the next runs delete, as it was made last; `None` where it was not.
+    pub(super) fn next_runs(&self) -> Option<Arc<[NextRun]>> {
+        let known = self.next.lock().unwrap_or_else(PoisonError::into_inner);
+        known.as_ref().map(|(_, next)| Arc::clone(next))
+    }
+
+    /// Makes that again where what it is made from has changed. May wait for the ledger.
+    pub(super) fn update_next_runs(&self, shared: &SharedStatus) {
+        let status = shared.status();
+        let basis = Basis::of(&status);
+        let is_known = |known: &Option<(Basis, _)>| known.as_ref().is_some_and(|(made_from, _)| *made_from == basis);
+        if is_known(&self.next.lock().unwrap_or_else(PoisonError::into_inner)) {
+            return;
         }
+        let listed = listed(&status);
         let next: BTreeMap<PolicyName, DateTime<Utc>> = basis.next.clone();
         let next = next.into_iter().filter(|(name, _)| listed.contains(name)).collect();
-        let made = next_runs(&shared.config(), &inventory(shared, status), status.at, &next);
-        let made: Arc<[NextRun]> = logged(made)?.into();
-        *known = Some((basis, Arc::clone(&made)));
-        Some(made)
+        let made = next_runs(&shared.config(), &inventory(shared, &status), status.at, &next);
+        if let Some(made) = logged(made) {
+            *self.next.lock().unwrap_or_else(PoisonError::into_inner) = Some((basis, made.into()));
+        }
     }
 
     /// The forecast of one policy; `None` where there is no such policy, or its last listing is not in memory. One at a time, and not

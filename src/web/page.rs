@@ -275,11 +275,6 @@ fn policy_page(data: &PageData<'_>, policy: &PolicyName) -> Markup {
     }
 }
 
-/// What bytes cost a month, where the price is known.
-fn money(status: &Status, bytes: u64) -> Option<String> {
-    status.price.as_ref().map(|price| price.of(bytes))
-}
-
 /// The source that a Content-Security-Policy must allow for the page's one style element: `sha256-…`.
 pub fn style_source() -> String {
     format!("'sha256-{}'", base64(&Sha256::digest(STYLE.as_bytes())))

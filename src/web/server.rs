@@ -5,7 +5,8 @@ use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use tokio::sync::{Mutex, Semaphore};
-use tokio::time::Instant;
+use tokio::task::spawn_blocking;
+use tokio::time::{Instant, timeout};
 
 use super::listener::Listener;
 use super::outlooks::Outlooks;
@@ -40,6 +41,10 @@ const MAX_PAGES: usize = 8;
 /// Clients that may wait for a page; each page takes a core some tens of milliseconds.
 const MAX_WAITING: usize = 16;
 
+/// Questions to the ledger that may be under way at once.
+const MAX_QUESTIONS: usize = 4;
+/// How long a page waits for the ledger.
+const LEDGER_TIMEOUT: Duration = Duration::from_millis(500);
 /// Clients that may be connected at once, if there are enough file descriptors.
 const MAX_CLIENTS: usize = 256;
 /// Descriptors that a process has or may need besides connections: the ledger, files that are read, the log, timers, signals. An idle
@@ -97,7 +102,9 @@ struct CachedPage {
 struct PageCache {
     pages: Mutex<Vec<CachedPage>>,
     places: Semaphore,
-    outlooks: Outlooks,
+    outlooks: Arc<Outlooks>,
+    /// Questions to the ledger that are under way.
+    questions: Arc<Semaphore>,
 }
 
 /// Serves until `stop`, then finishes the requests in progress.
@@ -188,28 +195,39 @@ async fn answer(request: &Request<Bytes>, status: &Arc<SharedStatus>, pages: &Pa
     }
 }
 
-/// The page of that view; `None` when too many clients wait already.
+/// The page of that view; `None` when too many clients wait already, or the ledger does not answer.
 async fn draw(view: View, shared: &Arc<SharedStatus>, pages: &PageCache) -> Option<Bytes> {
-    let picture = match &view {
-        View::Policy(policy) => pages.outlooks.picture(shared, &shared.status(), policy).await,
-        View::Overview(_) | View::Why(_) | View::History(_) => None,
-    };
+    let (mut picture, mut past, mut runs) = (None, Vec::new(), Vec::new());
+    match view.clone() {
+        View::Overview(_) => {
+            let (outlooks, status) = (Arc::clone(&pages.outlooks), Arc::clone(shared));
+            // What is not made in time is there for the next reader.
+            let _ = pages.ask(move || outlooks.update_next_runs(&status)).await;
+        }
+        View::Policy(policy) => picture = pages.outlooks.picture(shared, &shared.status(), &policy).await,
+        View::Why(id) => {
+            let ledger = shared.ledger();
+            past = pages
+                .ask(move || read(ledger, |ledger| ledger.backup_history(&id)))
+                .await?;
+        }
+        View::History(policy) => {
+            let (ledger, limit) = (shared.ledger(), Some(page::MOST_RUNS));
+            let filter = RunFilter { policy, limit };
+            runs = pages
+                .ask(move || read(ledger, |ledger| past_runs(ledger, &filter)))
+                .await?;
+        }
+    }
     let render = || {
         let status = shared.status();
-        let mut data = PageData::of(&status);
-        data.picture = picture;
-        match &view {
-            View::Overview(_) => data.next_runs = pages.outlooks.next_runs(shared, &status),
-            View::Policy(_) => {}
-            View::Why(id) => data.past = read(shared, |ledger| ledger.backup_history(id)),
-            View::History(policy) => {
-                let filter = RunFilter {
-                    policy: policy.clone(),
-                    limit: Some(page::MOST_RUNS),
-                };
-                data.runs = read(shared, |ledger| past_runs(ledger, &filter));
-            }
-        }
+        let data = PageData {
+            next_runs: pages.outlooks.next_runs(),
+            picture,
+            past,
+            runs,
+            ..PageData::of(&status)
+        };
         page::render(&data, &view)
     };
     pages.page(view.clone(), render).await
@@ -217,10 +235,10 @@ async fn draw(view: View, shared: &Arc<SharedStatus>, pages: &PageCache) -> Opti
 
 /// What the ledger says; nothing where it is not open or cannot be read, which the page says.
 fn read<T, E: std::error::Error + 'static>(
-    shared: &SharedStatus,
+    ledger: Option<Arc<Ledger>>,
     ask: impl FnOnce(&Ledger) -> Result<Vec<T>, E>,
 ) -> Vec<T> {
-    let Some(ledger) = shared.ledger() else {
+    let Some(ledger) = ledger else {
         return Vec::new();
     };
     ask(&ledger).unwrap_or_else(|error| {
@@ -256,8 +274,20 @@ impl PageCache {
         Self {
             pages: Mutex::new(Vec::new()),
             places: Semaphore::new(MAX_WAITING),
-            outlooks: Outlooks::default(),
+            outlooks: Arc::default(),
+            questions: Arc::new(Semaphore::new(MAX_QUESTIONS)),
         }
+    }
+
+    /// Asks what may wait for the ledger, beside the runtime; `None` when it does not answer in time.
+    async fn ask<T: Send + 'static>(&self, question: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+        let permit = Arc::clone(&self.questions).try_acquire_owned().ok()?;
+        let asked = spawn_blocking(move || {
+            let answer = question();
+            drop(permit);
+            answer
+        });
+        timeout(LEDGER_TIMEOUT, asked).await.ok()?.ok()
     }
 
     /// The page of that view, rendered again when it is old. Pages are rendered one after the other and beside the runtime, so

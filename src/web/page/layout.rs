@@ -2,12 +2,19 @@
 
 use maud::{Markup, html};
 
+use crate::status::Status;
+
 /// A longer name from the cloud is cut.
 pub(super) const LONGEST_NAME: usize = 120;
 /// No further instance or backup is added to a page that is this long; the next page has it.
 pub(super) const MAX_LENGTH: usize = 176 * 1024;
 /// Sections before the instances end with a number beyond this many entries, so that instances still fit.
 pub(super) const MAX_ENTRIES: usize = 40;
+
+/// What bytes cost a month, where the price is known.
+pub(super) fn money(status: &Status, bytes: u64) -> Option<String> {
+    status.price.as_ref().map(|price| price.of(bytes))
+}
 
 /// A part of the page with its heading.
 pub(super) fn section(id: &str, title: &str, content: &Markup) -> Markup {

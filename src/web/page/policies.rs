@@ -3,9 +3,9 @@
 use maud::{Markup, html};
 
 use super::html::{encoded, instant};
-use super::layout::MAX_ENTRIES;
+use super::layout::{MAX_ENTRIES, money};
+use super::strip;
 use super::timeline::{Kind, mark};
-use super::{money, strip};
 use crate::retention::report::Tally;
 use crate::status::{Counts, LastRun, PolicyStatus, Status};
 use crate::wording::numbers::{self, count, number, size};

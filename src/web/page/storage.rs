@@ -3,8 +3,7 @@
 
 use maud::{Markup, html};
 
-use super::layout::{row, table};
-use super::money;
+use super::layout::{money, row, table};
 use crate::status::{Status, StorageDay};
 use crate::wording::numbers::size;
 

@@ -7,7 +7,7 @@ use maud::{Markup, html};
 
 use super::holds::{LONGEST_REASON, SOON_DAYS, ends_soon};
 use super::html::{clip, time};
-use super::money;
+use super::layout::money;
 use crate::retention::report::Tally;
 use crate::retention::{FreezeSources, Zone};
 use crate::status::{Counts, FreezeStatus, Health, Status, health};

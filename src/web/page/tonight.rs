@@ -4,8 +4,7 @@ use chrono::TimeDelta;
 use maud::{Markup, html};
 
 use super::html::{encoded, instant};
-use super::layout::{MAX_ENTRIES, row, section, table};
-use super::money;
+use super::layout::{MAX_ENTRIES, money, row, section, table};
 use crate::operations::next_runs::NextRun;
 use crate::retention::Zone;
 use crate::retention::report::Tally;
