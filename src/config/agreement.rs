@@ -120,7 +120,7 @@ fn select(select: &Selector) -> Value {
         ("projects", json!(select.projects.as_ref().map(texts))),
         (
             "engines",
-            unless(&select.engines, &Selector::default().engines, |engines| {
+            unless(select.engines.clone(), &Selector::default().engines, |engines| {
                 texts(engines.iter().map(Engine::as_str))
             }),
         ),
