@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use rds_retentiond::rds::{Answer, BEGINS_WITHIN, Client, Delay, IntendedAt};
+use rds_retentiond::rds::{BEGINS_WITHIN, Client, Delay, DeletionAnswer, IntendedAt};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket};
 
@@ -81,7 +81,7 @@ async fn without_a_connection_in_time_no_byte_is_sent() {
     let answer = permit
         .delete(&batch(&["x"]), IntendedAt::now(), std::future::pending())
         .await;
-    assert_eq!(answer.unwrap(), Answer::Late { by: Delay::Connection });
+    assert_eq!(answer.unwrap(), DeletionAnswer::Late { by: Delay::Connection });
     assert!(begun.elapsed() >= Duration::from_secs(4), "{:?}", begun.elapsed());
     assert!(begun.elapsed() < Duration::from_secs(15), "{:?}", begun.elapsed());
     assert_eq!(door.open().await, Vec::<String>::new());
@@ -94,7 +94,7 @@ async fn a_stop_withdraws_a_request_that_waits_for_its_connection() {
     let begun = Instant::now();
     let stop = tokio::time::sleep(Duration::from_millis(200));
     let answer = permit.delete(&batch(&["x"]), IntendedAt::now(), stop).await;
-    assert_eq!(answer.unwrap(), Answer::Late { by: Delay::Stop });
+    assert_eq!(answer.unwrap(), DeletionAnswer::Late { by: Delay::Stop });
     assert!(begun.elapsed() < Duration::from_secs(4), "{:?}", begun.elapsed());
     assert_eq!(door.open().await, Vec::<String>::new());
 }
@@ -110,7 +110,7 @@ async fn a_connection_that_takes_a_second_is_in_time() {
         tokio::time::sleep(Duration::from_millis(200)).await;
         door.open().await
     });
-    assert!(matches!(answer, Ok(Answer::Results { .. })), "{answer:?}");
+    assert!(matches!(answer, Ok(DeletionAnswer::Results { .. })), "{answer:?}");
     assert!(heard[0].contains("content-length: 20"), "{heard:?}");
 }
 
@@ -127,7 +127,7 @@ async fn a_stop_does_not_drop_a_request_that_has_begun() {
         tokio::time::sleep(Duration::from_millis(100)).await;
         server.script.gate.add_permits(1);
     });
-    assert!(matches!(answer, Ok(Answer::Unanswered { .. })), "{answer:?}");
+    assert!(matches!(answer, Ok(DeletionAnswer::Unanswered { .. })), "{answer:?}");
 }
 
 /// The ledger may be slow: an fsync that stalls, a foreign lock.
@@ -138,7 +138,7 @@ async fn an_intent_that_was_on_disk_too_late_is_not_sent() {
     let intended = IntendedAt::now();
     tokio::time::advance(BEGINS_WITHIN).await;
     let answer = permit.delete(&batch(&["x"]), intended, std::future::pending()).await;
-    assert_eq!(answer.unwrap(), Answer::Late { by: Delay::Ledger });
+    assert_eq!(answer.unwrap(), DeletionAnswer::Late { by: Delay::Ledger });
     assert!(server.seen().is_empty());
 }
 
@@ -211,12 +211,12 @@ async fn a_deletion_leaves_once_however_its_connection_ends() {
         // The twins: before and after it, each is answered.
         for place in [0, 2] {
             assert!(
-                matches!(answers[place], Answer::Results { .. }),
+                matches!(answers[place], DeletionAnswer::Results { .. }),
                 "{when:?}: {answers:?}"
             );
         }
         // What was not read at all may go well on another connection.
-        let is_unanswered = matches!(answers[1], Answer::Unanswered { .. });
+        let is_unanswered = matches!(answers[1], DeletionAnswer::Unanswered { .. });
         assert!(is_unanswered || matches!(when, Ends::Idle), "{when:?}: {answers:?}");
     }
 }
