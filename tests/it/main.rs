@@ -42,6 +42,7 @@ mod postgres;
 mod postgres_server;
 mod rds;
 mod receiver;
+mod reference;
 mod remedies;
 mod replaced_lock;
 mod retained;
