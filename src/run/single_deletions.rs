@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use super::policy_run::PolicyRuns;
+use super::policy_runs::PolicyRuns;
 use crate::config::Config;
 use crate::retention::plan::{Batch, InstanceDue};
 use crate::retention::{BackupId, ProjectName};
