@@ -218,7 +218,7 @@ fn calendar(picture: &ForecastPicture, side: &PictureSide, most: u64) -> Markup 
         @for nth in 0..rows {
             @let begin = monday + Days::new(nth * ROW * 7);
             @let end = (begin + Days::new(ROW * 7)).min(last + Days::new(1));
-            div.s { (calendar_row((begin, end), first, &side.days, most)) }
+            div.s tabindex="0" role="region" aria-label={ "Calendar from " (begin.max(first)) } { (calendar_row((begin, end), first, &side.days, most)) }
         }
     }
 }
@@ -251,7 +251,7 @@ fn calendar_row(
         }
     }
     html! {
-        svg.cal role="img" viewBox={ "0 0 " (ROW * CELL) " " (7 * CELL + 16) } aria-label={ "Calendar from " (begin.max(first)) } {
+        svg.cal role="img" viewBox={ "0 0 " (ROW * CELL) " " (7 * CELL + 16) } aria-label={ "Days from " (begin.max(first)) } {
             @for (x, month) in &months { text x=(x) y="10" { (month) } }
             path class="none" d=(empty) {}
             @for (date, going) in days.range(begin.max(first)..end) {

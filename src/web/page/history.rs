@@ -13,6 +13,9 @@ use crate::wording::numbers::{number, size};
 /// Runs on the page; the command has them all.
 pub const MOST_RUNS: u32 = 100;
 
+/// The start of a run's id that says the millisecond in which it began; `history` finds it by that.
+const MILLISECOND: usize = 13;
+
 const COLUMNS: [(&str, bool); 8] = [
     ("Began", false),
     ("Policy", false),
@@ -67,7 +70,7 @@ fn draw_one(run: &HistoryEntry, zone: Zone) -> Markup {
         tally(run.summary.map(|summary| summary.wait)),
         tally(run.summary.map(|summary| summary.delete)),
         html! { @if sent.is_empty() { "-" } @else { (sent.join(", ")) } @if run.left > 0 { br; span.d { (number(run.left)) " left" } } },
-        html! { code.d { (run.run_id.get(..8).unwrap_or(&run.run_id)) } },
+        html! { code.d { (run.run_id.get(..MILLISECOND).unwrap_or(&run.run_id)) } },
     ];
     row(&COLUMNS, &cells)
 }

@@ -151,10 +151,11 @@ pub(super) fn draw(status: &Status, (filter, from): (Option<&str>, usize), used:
     let begin = from.min(all.len());
     let (mut next, mut drawn) = (begin, String::new());
     while let Some(shown) = all.get(next) {
-        if used + top.0.len() + drawn.len() > MAX_LENGTH && next > begin {
+        let article = cleaned(draw_one(shown, &axis, each, zone)).0;
+        if used + top.0.len() + drawn.len() + article.len() > MAX_LENGTH && next > begin {
             break;
         }
-        drawn.push_str(&cleaned(draw_one(shown, &axis, each, zone)).0);
+        drawn.push_str(&article);
         next += 1;
     }
     let first = filter.map_or_else(|| "/".to_owned(), |part| format!("/?instance={}", encoded(part)));

@@ -128,10 +128,12 @@ const SAYS = {
   await ready(ill, status => status.freeze && status.policies.some(p => p.last_run?.refusal?.limit === 'freeze'), 'the freeze acts');
   await look('frozen', ill);
   // The pictures of docs/.
-  const easel = await browser.newPage({ viewport: { width: 1100, height: 470 } });
+  const easel = await browser.newPage({ viewport: { width: 1100, height: 780 } });
   await easel.goto(well);
   await easel.screenshot({ path: `${shots}/status-page.png` });
   await easel.locator('section[aria-labelledby=instances]').screenshot({ path: `${shots}/timelines.png` });
+  await easel.goto(pages['well-policy']);
+  await easel.screenshot({ path: `${shots}/forecast.png`, clip: { x: 0, y: 60, width: 1100, height: 820 }, fullPage: true });
   // On paper: not the screen's colours, nothing that only a screen can do.
   const printed = await browser.newContext({ javaScriptEnabled: false });
   const paper = await printed.newPage();
