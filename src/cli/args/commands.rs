@@ -409,7 +409,7 @@ pub enum AuditWhat {
 
 /// `state`
 #[derive(Clone, Debug, Args)]
-#[command(after_help = "Example:\n  rds-retentiond state accept-rewind --reason 'restored from the backup of Monday'")]
+#[command(after_help = "Example:\n  rds-retentiond state accept-rewind --reason 'case 4711'")]
 pub struct StateArgs {
     /// What to do with it.
     #[command(subcommand)]
