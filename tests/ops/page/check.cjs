@@ -133,7 +133,7 @@ const SAYS = {
   await easel.screenshot({ path: `${shots}/status-page.png` });
   await easel.locator('section[aria-labelledby=instances]').screenshot({ path: `${shots}/timelines.png` });
   await easel.goto(pages['well-policy']);
-  await easel.screenshot({ path: `${shots}/forecast.png`, clip: { x: 0, y: 60, width: 1100, height: 820 }, fullPage: true });
+  await easel.screenshot({ path: `${shots}/forecast.png`, clip: { x: 0, y: 60, width: 1100, height: 1070 }, fullPage: true });
   // On paper: not the screen's colours, nothing that only a screen can do.
   const printed = await browser.newContext({ javaScriptEnabled: false });
   const paper = await printed.newPage();
