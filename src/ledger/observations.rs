@@ -155,13 +155,14 @@ impl Ledger {
         now: DateTime<Utc>,
     ) -> Result<(), Error> {
         self.write(|tx| {
-            let not_asked = Engine::KNOWN.into_iter().filter(|engine| !engines.contains(engine));
-            let not_asked: String = not_asked.map(|engine| format!("{},", engine.as_str())).collect();
+            let known = Engine::KNOWN;
+            let not_asked = known.iter().filter(|engine| !engines.contains(engine));
+            let not_asked: Vec<&str> = not_asked.map(Engine::as_str).collect();
             tx.execute(
                 "UPDATE seen_instance SET missed = missed + 1, missed_last = ?2, \
                  missed_since = CASE WHEN missed_since < ?2 THEN missed_since ELSE ?2 END \
                  WHERE project = ?1 AND ?3 NOT LIKE '%,' || COALESCE(engine, 'SQLServer') || ',%'",
-                (project.as_str(), Stamp(now), format!(",{not_asked}")),
+                (project.as_str(), Stamp(now), format!(",{},", not_asked.join(","))),
             )?;
             let tags = listed.iter().map(|instance| serde_json::to_string(&instance.tags));
             let tags = tags.collect::<Result<Vec<_>, _>>()?;

@@ -9,6 +9,15 @@ use super::snapshot::LastRun;
 use crate::retention::report::InstanceCounts;
 use crate::retention::{PolicyName, ProjectName, RunReport};
 
+/// A project that could not be read when it was looked at last.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnreadProject {
+    /// Why not.
+    pub why: String,
+    /// When that was.
+    pub since: DateTime<Utc>,
+}
+
 /// What the daemon writes for those who show it.
 #[derive(Debug, Default)]
 pub struct DaemonState {
@@ -16,8 +25,8 @@ pub struct DaemonState {
     pub loaded_at: Option<DateTime<Utc>>,
     /// What is wrong with the newest version of the files; empty when it is in force.
     pub config_problems: Vec<String>,
-    /// Projects that could not be read when they were looked at last, and why.
-    pub unread_projects: BTreeMap<ProjectName, String>,
+    /// Projects that could not be read.
+    pub unread_projects: BTreeMap<ProjectName, UnreadProject>,
     /// That a newer version of the files waits, and for what.
     pub config_waiting: Option<String>,
     /// What is wrong with the state directory.

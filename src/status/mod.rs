@@ -28,7 +28,7 @@ mod snapshot;
 
 pub use alerts::{Alert, Health, alerts, health};
 pub use at_rest::{at_rest, beside_problems};
-pub use daemon_state::DaemonState;
+pub use daemon_state::{DaemonState, UnreadProject};
 pub use new_state::warn_if_new;
 pub use recent::Recent;
 pub use shared_ledger::SharedLedger;

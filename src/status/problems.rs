@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashSet};
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::daemon_state::DaemonState;
+use super::daemon_state::{DaemonState, UnreadProject};
 use super::snapshot::{LastRun, PolicyStatus, Problem};
 use crate::ledger::{LiveMember, SharedState};
 use crate::retention::Zone;
@@ -93,7 +93,7 @@ pub(super) fn problems(state: &DaemonState, policies: &[PolicyStatus]) -> Vec<Pr
             message: message.clone(),
         })
         .collect();
-    found.extend(state.unread_projects.values().map(|why| Problem {
+    found.extend(state.unread_projects.values().map(|UnreadProject { why, .. }| Problem {
         about: "project",
         policy: None,
         message: why.clone(),

@@ -4,6 +4,7 @@ use tokio::time::Instant;
 
 use super::super::project_looks::Looked;
 use super::MainLoop;
+use crate::status::UnreadProject;
 
 impl MainLoop {
     /// Starts the looks that are due. Not before the ledger has told which keys were refused, and not beside a run, which finds out
@@ -28,7 +29,12 @@ impl MainLoop {
             }
             Err(error) => {
                 let why = error.chain();
-                if state.unread_projects.insert(project.clone(), why.clone()).as_ref() != Some(&why) {
+                let unread = UnreadProject {
+                    why: why.clone(),
+                    since: crate::clock::now(),
+                };
+                let before = state.unread_projects.insert(project.clone(), unread);
+                if before.is_none_or(|before| before.why != why) {
                     tracing::warn!(project = project.as_str(), "runs will fail until this is mended: {why}");
                 }
                 self.looks.note(&project, &error, Instant::now());
