@@ -139,17 +139,17 @@ fn by(event: &OperatorEvent) -> String {
     let mut text = clean(&event.by).into_owned();
     let Some(person) = &event.person else { return text };
     if let Some(role) = &person.role {
-        text += &format!(" (role {})", clean(role));
+        text.extend([" (role ", &clean(role), ")"]);
     }
     if let Some(host) = &person.host {
-        text += &format!(" on {}", clean(host));
+        text.extend([" on ", &clean(host)]);
     }
     let claims = person
         .claimed
         .as_deref()
         .filter(|claimed| !event.by.split(' ').any(|name| name == *claimed));
     if let Some(claimed) = claims {
-        text += &format!(", claims to be {}", clean(claimed));
+        text.extend([", claims to be ", &clean(claimed)]);
     }
     text
 }

@@ -648,8 +648,7 @@ fn runs_are_listed_newest_first_with_their_numbers_and_gauges_find_the_last() {
         Some(TimeDelta::days(1)),
         "one dated ahead of now says nothing"
     );
-    let last = &state.ledger.last_runs(noon()).unwrap()[&policy()];
-    assert_eq!(last.finished.run, "run-0");
+    assert_eq!(state.ledger.last_runs(noon()).unwrap()[&policy()].finished.run, "run-0");
 }
 
 #[test]
