@@ -110,9 +110,9 @@ async fn run_once(
         Err(error) => {
             let report = failed_report(&policies, request.now, config, &error);
             notifier.run_ended(&report, &|_| None, Some(&error_chain(&error)));
-            if let (true, Some(file)) = (refusal_of(&error).is_some(), &args.metrics_file) {
+            if let (Some(refusal), Some(file)) = (refusal_of(&error), &args.metrics_file) {
                 metrics.observe_run(&report, begun.elapsed());
-                metrics.ledger_rewound(true);
+                metrics.ledger_rewound(matches!(refusal, Refusal::Ledger { .. }));
                 metrics_file::write(&metrics, file)?;
             }
             return Err(error.into());

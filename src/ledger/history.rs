@@ -114,12 +114,7 @@ impl Ledger {
             })?;
             let mut deletions = Vec::new();
             for seq in requests {
-                let request = PastRequest::load(tx, &pieces, seq)?;
-                let (answered_at, body) = request.answer(tx, &pieces)?;
-                for (place, item) in request.intent.items.iter().enumerate() {
-                    let answer = PastAnswer::of(&item.backup, answered_at, body.as_ref());
-                    deletions.push(past(tx, &pieces, &request, place, answer)?);
-                }
+                deletions.extend(deletions_of_request(tx, &pieces, seq)?);
             }
             Ok(deletions)
         })
@@ -135,12 +130,7 @@ impl Ledger {
             let requests: Vec<i64> = tx.all(sql, [i64::from(limit)], |row| row.get(0))?;
             let mut deletions = Vec::new();
             for seq in requests {
-                let request = PastRequest::load(tx, &pieces, seq)?;
-                let (answered_at, body) = request.answer(tx, &pieces)?;
-                for (place, item) in request.intent.items.iter().enumerate() {
-                    let answer = PastAnswer::of(&item.backup, answered_at, body.as_ref());
-                    deletions.push(past(tx, &pieces, &request, place, answer)?);
-                }
+                deletions.extend(deletions_of_request(tx, &pieces, seq)?);
                 deletions.retain(PastDeletion::was_sent);
                 if deletions.len() >= most {
                     break;
@@ -264,6 +254,17 @@ fn past(
         settled_at,
         state,
     })
+}
+
+/// The deletions that a request asked for.
+fn deletions_of_request(tx: &Tx<'_>, pieces: &Chunks, seq: i64) -> Result<Vec<PastDeletion>, Error> {
+    let request = PastRequest::load(tx, pieces, seq)?;
+    let (answered_at, body) = request.answer(tx, pieces)?;
+    let deletion = |(place, item): (usize, &IntendedItem)| {
+        let answer = PastAnswer::of(&item.backup, answered_at, body.as_ref());
+        past(tx, pieces, &request, place, answer)
+    };
+    request.intent.items.iter().enumerate().map(deletion).collect()
 }
 
 /// The deletions that a row of outcomes is about.

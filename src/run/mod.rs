@@ -52,6 +52,7 @@ pub use ended::{Ended, ended};
 pub use error::Error;
 pub use grace::{DueCounts, GracePeriods, OfInstance};
 pub use key_refusals::{LedgerKeyTrials, refusal_to_keep, refusals_kept};
+use notices::notices_of_coverage;
 pub use notices::{notice_of_hold, notices};
 pub use offline::{BackupsOfFile, OfflineInstance, decide_file, decide_offline, instances_of_file};
 pub use policy_run::Grace;
@@ -84,7 +85,7 @@ pub async fn run(request: &RunRequest, context: &RunContext) -> Result<RunReport
     let calls = || asked.iter().map(Client::calls).sum::<u64>();
     let calls_before = calls();
     asked.iter().for_each(Client::begin_run);
-    let run_id = begin(request, context, &running).await?;
+    let (run_id, of_anchor) = begin(request, context, &running).await?.unzip();
     let mut conflicts = Conflicts::default();
     let mut policy_runs = open_policy_runs(request, context, running.clone())?;
     let mut scan = scan::scan(request, context, &mut policy_runs, deadline, clock_jump, &mut conflicts).await?;
@@ -100,16 +101,7 @@ pub async fn run(request: &RunRequest, context: &RunContext) -> Result<RunReport
     if let Some(run_id) = &run_id {
         scan::persist_scan(request, context, run_id, &scan, &conflicts, &policy_runs)?;
     }
-    let mut notices = match &context.ledger {
-        Some(ledger) => blocking(|| notices(&context.live.borrow().clone(), ledger, request.now))?,
-        None => Vec::new(),
-    };
-    notices.extend(single_deletions::notices(&context.config, &policy_runs));
-    if run_id.is_some() {
-        for notice in &notices {
-            tracing::info!("{notice}");
-        }
-    }
+    let notices = noticed(request, context, run_id.is_some(), of_anchor.flatten(), &policy_runs)?;
     let (reports, approved) = guard(request, context, run_id.as_deref(), &mut scan, policy_runs)?;
     let mut report = RunReport {
         run_id: run_id.clone(),
@@ -191,8 +183,39 @@ fn places_of(wanted: Option<&[PolicyName]>, config: &Config) -> Result<Vec<usize
         .collect())
 }
 
-/// Records the run's beginning and closes what a killed process left open; nothing of that for a plan.
-async fn begin(request: &RunRequest, context: &RunContext, running: &[usize]) -> Result<Option<String>, Error> {
+/// The notices of a run, which logs them, or of a plan.
+fn noticed(
+    request: &RunRequest,
+    context: &RunContext,
+    is_run: bool,
+    of_anchor: Option<String>,
+    policy_runs: &PolicyRuns,
+) -> Result<Vec<String>, Error> {
+    let mut found = match &context.ledger {
+        Some(ledger) => {
+            let config = context.live.borrow().clone();
+            let of = if is_run { notices_of_coverage } else { notices };
+            blocking(|| of(&config, ledger, request.now))?
+        }
+        None => Vec::new(),
+    };
+    found.extend(of_anchor);
+    found.extend(single_deletions::notices(&context.config, policy_runs));
+    if is_run {
+        for notice in &found {
+            tracing::info!("{notice}");
+        }
+    }
+    Ok(found)
+}
+
+/// Records the run's beginning and closes what a killed process left open; nothing of that for a plan. The run's id, and what there is to
+/// say of the anchor.
+async fn begin(
+    request: &RunRequest,
+    context: &RunContext,
+    running: &[usize],
+) -> Result<Option<(String, Option<String>)>, Error> {
     if request.purpose == Purpose::Plan {
         return Ok(None);
     }
@@ -205,8 +228,8 @@ async fn begin(request: &RunRequest, context: &RunContext, running: &[usize]) ->
     let policy = |place: &usize| &context.config.policies[*place].policy;
     let policies: Vec<(PolicyName, Mode)> = running.iter().map(policy).map(|p| (p.name.clone(), p.mode)).collect();
     let is_drained = drain(ledger, lock, context).await?;
-    blocking(|| {
-        check_anchor(&context.config, ledger)?;
+    let of_anchor = blocking(|| {
+        let of_anchor = check_anchor(&context.config, ledger)?;
         ledger.remember_configured(&context.config.holds, context.config.freeze.as_ref(), request.now)?;
         for left in ledger.close_interrupted_runs(lock, request.now)? {
             log_interrupted(&left);
@@ -223,9 +246,10 @@ async fn begin(request: &RunRequest, context: &RunContext, running: &[usize]) ->
             started_at: request.now,
             cause: request.trigger,
             person: request.person.as_deref(),
-        })
+        })?;
+        Ok::<_, ledger::Error>(of_anchor)
     })?;
-    Ok(Some(id))
+    Ok(Some((id, of_anchor)))
 }
 
 /// Waits for requests of a process whose lock file was removed or replaced under it, so that none of its ids is sent beside

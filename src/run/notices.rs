@@ -35,8 +35,22 @@ enum LooksFor<'a> {
     InstanceId(&'a InstanceId, &'a Selector),
 }
 
-/// The notices about a configuration and about the holds placed by command.
+/// The notices about a configuration, the holds placed by command, and the anchor of the state's heads.
 pub fn notices(config: &Config, ledger: &Ledger, now: DateTime<Utc>) -> Result<Vec<String>, ledger::Error> {
+    let mut found = notices_of_coverage(config, ledger, now)?;
+    match check_anchor(config, ledger) {
+        Err(error) if error.is_lost() => found.push(error.to_string()),
+        checked => found.extend(checked?),
+    }
+    Ok(found)
+}
+
+/// The same without the anchor, which a run has read when it began.
+pub(super) fn notices_of_coverage(
+    config: &Config,
+    ledger: &Ledger,
+    now: DateTime<Utc>,
+) -> Result<Vec<String>, ledger::Error> {
     let placed = ledger.active_holds(now)?;
     let of_config = |(nth, hold)| (hold, config.hold_places.get(nth).map(ToString::to_string));
     let configured = config.holds.iter().enumerate().map(of_config);
@@ -54,10 +68,6 @@ pub fn notices(config: &Config, ledger: &Ledger, now: DateTime<Utc>) -> Result<V
     let mut found = odd_names(config, &placed, now);
     let projects: Vec<ProjectName> = config.projects.iter().map(|project| project.name.clone()).collect();
     found.extend(uncovered(entries, &projects, ledger)?);
-    match check_anchor(config, ledger) {
-        Err(error) if error.is_lost() => found.push(error.to_string()),
-        checked => found.extend(checked?),
-    }
     Ok(found)
 }
 
