@@ -134,7 +134,8 @@ pub fn events(out: &mut dyn Write, events: &[OperatorEvent], zone: Zone, theme: 
     write_list(out, theme, 0, columns, events, cells)
 }
 
-fn act(act: &OperatorAct, zone: Zone) -> (&'static str, String) {
+/// What a person did, and to what.
+pub(super) fn act(act: &OperatorAct, zone: Zone) -> (&'static str, String) {
     let end = |at: &Option<_>| at.map_or_else(String::new, |at| format!(", {}", until(at, zone)));
     match act {
         OperatorAct::Hold {
