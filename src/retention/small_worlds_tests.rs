@@ -32,7 +32,7 @@ fn made(nth: usize, time: &str, sort: Sort) -> Backup {
     match sort {
         Sort::Full => base,
         Sort::Partial => Backup {
-            databases: Databases::from_names(&["sales"]),
+            databases: Databases::from_names(["sales"]),
             ..base
         },
         Sort::Failed => Backup {

@@ -70,11 +70,11 @@ fn deletion(past: &PastDeletion) -> [String; 20] {
 fn event(event: &OperatorEvent) -> [String; 20] {
     let (what, of) = act(&event.act, Zone::UTC);
     let mut cells = [const { String::new() }; 20];
-    cells[0] = what.to_owned();
+    cells[0] = what.into();
     cells[1] = timestamp(event.at);
     cells[7] = of;
     cells[11] = event.reason.clone().unwrap_or_default();
-    cells[19] = event.by.clone();
+    cells[19].clone_from(&event.by);
     cells
 }
 

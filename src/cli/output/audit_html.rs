@@ -16,7 +16,7 @@ use crate::wording::times::timestamp;
 const STYLE: &str = "body{font:14px/1.45 system-ui,sans-serif;max-width:75em;margin:2em auto;padding:0 1em}\
     table{border-collapse:collapse;width:100%;margin:.5em 0 1.5em}\
     th,td{text-align:left;vertical-align:top;padding:.2em .6em .2em 0;border-bottom:1px solid #bbb;overflow-wrap:anywhere}\
-    code{font:12px ui-monospace,monospace;overflow-wrap:anywhere}.bad{font-weight:bold;border:2px solid;padding:.5em}\
+    code{font:12px ui-monospace,monospace;overflow-wrap:anywhere}thead th{white-space:nowrap}.bad{font-weight:bold;border:2px solid;padding:.5em}\
     @page{size:A4 landscape;margin:12mm}@media print{body{font-size:9pt;margin:0;max-width:none}code{font-size:7.5pt}\
     thead{display:table-header-group}tr{break-inside:avoid}h2,h3{break-after:avoid}}";
 
