@@ -9,7 +9,7 @@ use serde::{Serialize, Serializer};
 use super::error::Error;
 use super::history::open;
 use crate::config::Config;
-use crate::ledger::{OperatorEvent, PastDeletion, RunFilter, RunRow, Verification};
+use crate::ledger::{OperatorEvent, PastDeletion, Person, RunFilter, RunRow, Verification};
 use crate::retention::view::stamp;
 
 /// A time of the past, for an auditor.
@@ -26,6 +26,8 @@ pub struct AuditReport {
     /// When the report was made.
     #[serde(serialize_with = "stamp")]
     pub made_at: DateTime<Utc>,
+    /// Who made it.
+    pub made_by: Person,
     /// The version of the program that made it.
     pub version: &'static str,
     /// What the check of the whole chain found, whatever the time of the report.
@@ -65,8 +67,8 @@ fn verification<S: Serializer>(found: &Verification, serializer: S) -> Result<S:
 /// What the ledger has of the time from `from` to before `to`.
 pub fn audit_report(
     config: &Config,
-    from: DateTime<Utc>,
-    to: DateTime<Utc>,
+    (from, to): (DateTime<Utc>, DateTime<Utc>),
+    made_by: Person,
     now: DateTime<Utc>,
 ) -> Result<AuditReport, Error> {
     if to <= from {
@@ -85,6 +87,7 @@ pub fn audit_report(
         from,
         to,
         made_at: now,
+        made_by,
         version: env!("CARGO_PKG_VERSION"),
         verification: ledger.verify(None)?,
         configurations: configurations(&runs),

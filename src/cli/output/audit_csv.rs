@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use super::history::act;
+use super::history::{act, by};
 use crate::ledger::{OperatorEvent, PastDeletion};
 use crate::operations::audit_report::AuditReport;
 use crate::retention::Zone;
@@ -74,7 +74,7 @@ fn event(event: &OperatorEvent) -> [String; 20] {
     cells[1] = timestamp(event.at);
     cells[7] = of;
     cells[11] = event.reason.clone().unwrap_or_default();
-    cells[19].clone_from(&event.by);
+    cells[19] = by(event);
     cells
 }
 

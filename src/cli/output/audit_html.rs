@@ -1,11 +1,13 @@
-//! The audit report as one HTML file without scripts or links, to be printed or archived.
+//! The audit report as one HTML file without scripts or links, to be printed or archived. All times are in UTC, to the second.
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 
-use super::history::act;
+use maud::{DOCTYPE, Markup, PreEscaped, html};
+
+use super::history::{act, by};
 use super::past_deletion::became;
-use crate::ledger::{PastDeletion, Verification};
+use crate::ledger::{OperatorEvent, PastDeletion, RunRow, Verification};
 use crate::operations::audit_report::AuditReport;
 use crate::retention::{ExpireReason, Zone};
 use crate::wording::numbers::{count, number, size};
@@ -14,179 +16,154 @@ use crate::wording::sanitize::clean;
 use crate::wording::times::timestamp;
 
 const STYLE: &str = "body{font:14px/1.45 system-ui,sans-serif;max-width:75em;margin:2em auto;padding:0 1em}\
-    table{border-collapse:collapse;width:100%;margin:.5em 0 1.5em}\
+    table{border-collapse:collapse;width:100%;margin:.5em 0 1.5em}thead th{white-space:nowrap}\
     th,td{text-align:left;vertical-align:top;padding:.2em .6em .2em 0;border-bottom:1px solid #bbb;overflow-wrap:anywhere}\
-    code{font:12px ui-monospace,monospace;overflow-wrap:anywhere}thead th{white-space:nowrap}.bad{font-weight:bold;border:2px solid;padding:.5em}\
+    code{font:12px ui-monospace,monospace;overflow-wrap:anywhere}.bad{font-weight:bold;border:2px solid;padding:.5em}\
     @page{size:A4 landscape;margin:12mm}@media print{body{font-size:9pt;margin:0;max-width:none}code{font-size:7.5pt}\
     thead{display:table-header-group}tr{break-inside:avoid}h2,h3{break-after:avoid}}";
 
-/// Writes it; all times are in UTC.
+/// Writes it, a table at a time.
 pub fn write(out: &mut dyn Write, report: &AuditReport) -> io::Result<()> {
-    let (from, to) = (timestamp(report.from), timestamp(report.to));
-    write!(
-        out,
-        "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>Audit report {from} to {to}</title><style>{STYLE}</style>\n\
-         <h1>Audit report</h1>\n<p>From {from} to before {to}, from the ledger {}, made at {} by rds-retentiond {}. All times are in UTC.</p>\n",
-        text(&report.state.to_string_lossy()),
-        timestamp(report.made_at),
-        report.version
-    )?;
-    verification(out, &report.verification)?;
-    let bytes = report.deletions.iter().map(|past| past.size_bytes).sum();
-    writeln!(
-        out,
-        "<p>{} asked for, of {}; {}; {}; {}.</p>",
-        count(report.deletions.len() as u64, "deletion"),
-        size(bytes),
-        count(report.events.len() as u64, "act"),
-        count(report.runs.len() as u64, "run of a policy"),
-        count(report.configurations.len() as u64, "configuration")
-    )?;
-    deletions(out, &report.deletions)?;
-    people(out, report)?;
-    runs(out, report)?;
-    out.write_all(b"</html>\n")
-}
-
-fn verification(out: &mut dyn Write, found: &Verification) -> io::Result<()> {
-    match found {
-        Verification::Intact { rows, head } => writeln!(
-            out,
-            "<p>The hash chain is intact: {} rows, head <code>{}</code>.</p>",
-            number(*rows),
-            text(head)
-        ),
-        Verification::Broken { row, what } => writeln!(
-            out,
-            "<p class=\"bad\">The hash chain is BROKEN at row {row}: {}. What is below may be false.</p>",
-            text(what)
-        ),
-    }
-}
-
-fn deletions(out: &mut dyn Write, deletions: &[PastDeletion]) -> io::Result<()> {
+    let mut part = |markup: Markup| writeln!(out, "{}", markup.0);
+    part(head(report))?;
+    part(html! { h2 { "Deletions" } })?;
     let mut by_instance: BTreeMap<(&str, &str, &str), Vec<&PastDeletion>> = BTreeMap::new();
-    for past in deletions {
+    for past in &report.deletions {
         let key = (past.policy.as_str(), past.project.as_str(), past.instance_id.as_str());
         by_instance.entry(key).or_default().push(past);
     }
-    out.write_all(b"<h2>Deletions</h2>\n")?;
-    for ((policy, project, instance), of) in by_instance {
-        let name = of.last().map_or("", |past| &past.instance_name);
-        writeln!(
-            out,
-            "<h3>Policy {}: {} ({}), project {}: {}</h3>",
-            text(policy),
-            text(name),
-            text(instance),
-            text(project),
-            count(of.len() as u64, "deletion")
-        )?;
-        let columns = [
-            "Backup",
-            "Begun",
-            "Size",
-            "Why",
-            "Listed",
-            "Asked for",
-            "Became",
-            "Evidence",
-        ];
-        table(out, &columns)?;
-        for past in of {
-            deletion(out, past)?;
-        }
-        out.write_all(b"</table>\n")?;
+    for of in by_instance.values() {
+        part(deletions(of))?;
     }
-    Ok(())
+    part(html! { h2 { "Holds, freezes and approvals by command" } })?;
+    let columns = ["At", "What", "Of", "By", "Reason"];
+    part(table(&columns, report.events.iter().map(event)))?;
+    part(html! { h2 { "Runs" } })?;
+    let columns = [
+        "Began",
+        "Policy",
+        "Mode",
+        "Started by",
+        "Result",
+        "Run",
+        "Configuration",
+    ];
+    part(table(&columns, report.runs.iter().map(run)))?;
+    part(html! { h2 { "Configurations" } })?;
+    let configurations = report.configurations.iter().map(|of| {
+        html! { tr { td { code { (of.sha256) } } td { (timestamp(of.first)) } td { (timestamp(of.last)) } } }
+    });
+    part(table(&["SHA-256", "First run", "Last run"], configurations))
 }
 
-fn deletion(out: &mut dyn Write, past: &PastDeletion) -> io::Result<()> {
+fn head(report: &AuditReport) -> Markup {
+    let (from, to) = (timestamp(report.from), timestamp(report.to));
+    let bytes = report.deletions.iter().map(|past| past.size_bytes).sum();
+    html! {
+        (DOCTYPE)
+        html lang="en";
+        meta charset="utf-8";
+        title { "Audit report " (from) " to " (to) }
+        style { (PreEscaped(STYLE)) }
+        h1 { "Audit report" }
+        p {
+            "From " (from) " to before " (to) ", from the ledger " (clean(&report.state.to_string_lossy())) ", made at "
+            (timestamp(report.made_at)) " by " (clean(&report.made_by.name())) " with rds-retentiond " (report.version)
+            ". All times are in UTC."
+        }
+        @match &report.verification {
+            Verification::Intact { rows, head } => p {
+                "The hash chain is intact: " (number(*rows)) " rows, head " code { (head) } "."
+            },
+            Verification::Broken { row, what } => p.bad {
+                "The hash chain is BROKEN at row " (row) ": " (clean(what)) ". What is below may be false."
+            },
+        }
+        p {
+            (count(report.deletions.len() as u64, "deletion")) " asked for, of " (size(bytes)) "; "
+            (count(report.events.len() as u64, "act of a person")) "; " (count(report.runs.len() as u64, "run of a policy")) "; "
+            (count(report.configurations.len() as u64, "configuration")) "."
+        }
+    }
+}
+
+fn deletions(of: &[&PastDeletion]) -> Markup {
+    let Some(last) = of.last() else { return html! {} };
+    let columns = [
+        "Backup",
+        "Begun",
+        "Size",
+        "Why",
+        "Listed",
+        "Asked for",
+        "Became",
+        "Evidence",
+    ];
+    html! {
+        h3 {
+            "Policy " (clean(last.policy.as_str())) ": " (clean(&last.instance_name)) " (" (clean(last.instance_id.as_str()))
+            "), project " (clean(last.project.as_str())) ": " (count(of.len() as u64, "deletion"))
+        }
+        (table(&columns, of.iter().map(|past| deletion(past))))
+    }
+}
+
+fn deletion(past: &PastDeletion) -> Markup {
     let why = ExpireReason::from_key(&past.rule);
     let why = why.map_or_else(|| past.rule.clone(), |reason| expired(reason).to_owned());
-    let settled = past
-        .settled_at
-        .map_or_else(String::new, |at| format!(" {}", timestamp(at)));
-    writeln!(
-        out,
-        "<tr><td>{}<br><code>{}</code><td>{}<td>{}<td>{}<td>{}, {}<td>{}<td>{}{settled}<td>row {} of run <code>{}</code>, \
-         configuration <code>{}</code>",
-        text(&past.backup_name),
-        text(past.backup.as_str()),
-        timestamp(past.begin_time),
-        size(past.size_bytes),
-        text(&why),
-        timestamp(past.listing.read_at),
-        count(past.listing.count, "backup"),
-        timestamp(past.sent_at),
-        became(past.state).0,
-        past.request,
-        text(&past.run),
-        text(past.config_sha256.get(..12).unwrap_or(&past.config_sha256)),
-    )
-}
-
-fn people(out: &mut dyn Write, report: &AuditReport) -> io::Result<()> {
-    out.write_all(b"<h2>Holds, freezes and approvals by command</h2>\n")?;
-    table(out, &["At", "What", "Of", "By", "Reason"])?;
-    for event in &report.events {
-        let (what, of) = act(&event.act, Zone::UTC);
-        writeln!(
-            out,
-            "<tr><td>{}<td>{what}<td>{}<td>{}<td>{}",
-            timestamp(event.at),
-            text(&of),
-            text(&event.by),
-            text(event.reason.as_deref().unwrap_or("-"))
-        )?;
+    html! {
+        tr {
+            td { (clean(&past.backup_name)) br; code { (clean(past.backup.as_str())) } }
+            td { (timestamp(past.begin_time)) }
+            td { (size(past.size_bytes)) }
+            td { (clean(&why)) }
+            td { (timestamp(past.listing.read_at)) ", " (count(past.listing.count, "backup")) }
+            td { (timestamp(past.sent_at)) }
+            td { (became(past.state).0) @if let Some(at) = past.settled_at { " " (timestamp(at)) } }
+            td {
+                "row " (past.request.to_string()) " of run " code { (clean(&past.run)) } ", configuration "
+                code { (short(&past.config_sha256)) }
+            }
+        }
     }
-    out.write_all(b"</table>\n")
 }
 
-fn runs(out: &mut dyn Write, report: &AuditReport) -> io::Result<()> {
-    out.write_all(b"<h2>Runs</h2>\n")?;
-    table(
-        out,
-        &[
-            "Began",
-            "Policy",
-            "Mode",
-            "Started by",
-            "Result",
-            "Run",
-            "Configuration",
-        ],
-    )?;
-    for run in &report.runs {
-        writeln!(
-            out,
-            "<tr><td>{}<td>{}<td>{}<td>{}<td>{}<td><code>{}</code><td><code>{}</code>",
-            timestamp(run.started_at),
-            text(run.policy.as_str()),
-            text(&run.mode),
-            text(&run.cause),
-            text(run.result.as_deref().unwrap_or("not finished")),
-            text(&run.run),
-            text(run.config_sha256.get(..12).unwrap_or(&run.config_sha256))
-        )?;
+fn event(event: &OperatorEvent) -> Markup {
+    let (what, of) = act(&event.act, Zone::UTC);
+    html! {
+        tr {
+            td { (timestamp(event.at)) }
+            td { (what) }
+            td { (clean(&of)) }
+            td { (by(event)) }
+            td { (clean(event.reason.as_deref().unwrap_or("-"))) }
+        }
     }
-    out.write_all(b"</table>\n<h2>Configurations</h2>\n")?;
-    table(out, &["SHA-256", "First run", "Last run"])?;
-    for of in &report.configurations {
-        let (first, last) = (timestamp(of.first), timestamp(of.last));
-        writeln!(out, "<tr><td><code>{}</code><td>{first}<td>{last}", text(&of.sha256))?;
+}
+
+fn run(run: &RunRow) -> Markup {
+    html! {
+        tr {
+            td { (timestamp(run.started_at)) }
+            td { (clean(run.policy.as_str())) }
+            td { (run.mode) }
+            td { (run.cause) }
+            td { (run.result.as_deref().unwrap_or("not finished")) }
+            td { code { (clean(&run.run)) } }
+            td { code { (short(&run.config_sha256)) } }
+        }
     }
-    out.write_all(b"</table>\n")
 }
 
-fn table(out: &mut dyn Write, columns: &[&str]) -> io::Result<()> {
-    writeln!(out, "<table><thead><tr><th>{}</thead>", columns.join("<th>"))
+fn short(sha256: &str) -> &str {
+    sha256.get(..12).unwrap_or(sha256)
 }
 
-/// Text of an element: markup is escaped, and what steers or hides text is spelled out.
-fn text(raw: &str) -> String {
-    clean(raw)
-        .replace('&', "&amp;")
-        .replace('<', "&lt;")
-        .replace('>', "&gt;")
+fn table(columns: &[&str], rows: impl Iterator<Item = Markup>) -> Markup {
+    html! {
+        table {
+            thead { tr { @for column in columns { th { (column) } } } }
+            tbody { @for row in rows { (row) } }
+        }
+    }
 }
