@@ -46,6 +46,9 @@ async fn a_report_has_each_deletion_with_its_evidence_and_each_act_and_no_markup
         assert!(html.contains(id) && csv.contains(id), "{id}");
     }
     assert!(html.contains("&lt;script&gt;") && !html.contains("<script"), "{html}");
+    assert!(
+        html.contains("3 deletions asked for") && html.contains("; 1 act by command; 1 policy run; 1 configuration.")
+    );
     assert!(html.contains("+case &lt;4711&gt;") && html.contains("intact"), "{html}");
     assert_eq!(csv.lines().count(), 1 + 3 + 1, "{csv}");
     assert!(csv.contains("\"'=cmd|") && csv.contains("'+case"), "{csv}");

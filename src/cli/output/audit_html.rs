@@ -81,7 +81,7 @@ fn head(report: &AuditReport) -> Markup {
         }
         p {
             (count(report.deletions.len() as u64, "deletion")) " asked for, of " (size(bytes)) "; "
-            (count(report.events.len() as u64, "act of a person")) "; " (count(report.runs.len() as u64, "run of a policy")) "; "
+            (count(report.events.len() as u64, "act")) " by command; " (count(report.runs.len() as u64, "policy run")) "; "
             (count(report.configurations.len() as u64, "configuration")) "."
         }
     }
