@@ -10,6 +10,7 @@ use super::chain::{Kind, read_time};
 use super::records::{IntendedItem, IntentBody, OutcomeBody};
 use super::rows::{Chunks, time_of};
 use super::sql::Tx;
+use super::sql_value::{Parameters, Stamp};
 use super::{DeletionState, Error, Ledger, Listing, RequestKey, archive, request_state, rows};
 use crate::retention::{BackupId, InstanceId, Outcome, PolicyName, ProjectName};
 
@@ -107,11 +108,19 @@ impl Ledger {
 
     /// Every deletion that a run requested, oldest first; from the chain's rows.
     pub fn deletions_of_run(&self, run: &str) -> Result<Vec<PastDeletion>, Error> {
+        self.deletions("run = ?1", [run])
+    }
+
+    /// Every deletion that was requested from one time to before another, oldest first; from the chain's rows.
+    pub fn deletions_between(&self, from: DateTime<Utc>, to: DateTime<Utc>) -> Result<Vec<PastDeletion>, Error> {
+        self.deletions("at >= ?1 AND at < ?2", (Stamp(from), Stamp(to)))
+    }
+
+    fn deletions(&self, which: &str, values: impl Parameters) -> Result<Vec<PastDeletion>, Error> {
         self.read(|tx| {
             let pieces = Chunks::default();
-            let requests: Vec<i64> = tx.all("SELECT seq FROM request WHERE run = ?1 ORDER BY seq", [run], |row| {
-                row.get(0)
-            })?;
+            let sql = format!("SELECT seq FROM request WHERE {which} ORDER BY seq");
+            let requests: Vec<i64> = tx.all(&sql, values, |row| row.get(0))?;
             let mut deletions = Vec::new();
             for seq in requests {
                 deletions.extend(deletions_of_request(tx, &pieces, seq)?);

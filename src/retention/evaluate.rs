@@ -688,3 +688,7 @@ mod tests;
 #[cfg(test)]
 #[path = "oracle_tests.rs"]
 mod oracle_tests;
+
+#[cfg(test)]
+#[path = "small_worlds_tests.rs"]
+mod small_worlds_tests;

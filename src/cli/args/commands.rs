@@ -13,7 +13,7 @@ use super::parse::{
     parse_digest, parse_hash, parse_id, parse_id_pattern, parse_loopback, parse_pace, parse_pattern, parse_short,
     parse_span, parse_text, parse_time, parse_until,
 };
-use super::values::{ForecastFormat, Format, TestFormat};
+use super::values::{ForecastFormat, Format, ReportFormat, TestFormat};
 use crate::retention::{Pattern, Span};
 use crate::simulator::Fault;
 
@@ -383,10 +383,11 @@ pub struct HistoryArgs {
 #[derive(Clone, Debug, Args)]
 #[command(
     after_help = "Examples:\n  rds-retentiond audit verify --head 5f0c...   as the last run logged it\n  \
-                  rds-retentiond audit export > ledger.jsonl"
+                  rds-retentiond audit export > ledger.jsonl\n  \
+                  rds-retentiond audit report --from 2026-01-01 --to 2027-01-01 > 2026.html"
 )]
 pub struct AuditArgs {
-    /// Which of the two.
+    /// Which of them.
     #[command(subcommand)]
     pub what: AuditWhat,
 }
@@ -405,6 +406,18 @@ pub enum AuditWhat {
     },
     /// Write every row as a line of JSON to stdout.
     Export,
+    /// Write what was deleted in a time, on what evidence, and what people did, to stdout.
+    Report {
+        /// From this moment on: RFC 3339, or a date (midnight UTC).
+        #[arg(long, value_name = "TIME", value_parser = parse_time)]
+        from: DateTime<Utc>,
+        /// To before this moment; by default until now.
+        #[arg(long, value_name = "TIME", value_parser = parse_time)]
+        to: Option<DateTime<Utc>>,
+        /// `html` to read and to print, `csv` for a spreadsheet, or `json` for machines.
+        #[arg(long, value_enum, default_value_t = ReportFormat::Html, value_name = "FORMAT", hide_possible_values = true)]
+        format: ReportFormat,
+    },
 }
 
 /// `state`

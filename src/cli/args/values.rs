@@ -60,6 +60,17 @@ pub enum Format {
     Json,
 }
 
+/// How an audit report is written to stdout.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ReportFormat {
+    /// To read and to print.
+    Html,
+    /// For a spreadsheet.
+    Csv,
+    /// For machines.
+    Json,
+}
+
 /// How a forecast is shown on stdout.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum ForecastFormat {
