@@ -11,7 +11,7 @@ use super::error::Error;
 use super::under_way::{self, Matched, TooLate};
 use crate::config::Config;
 use crate::ledger::{self, Access, Actor, Ledger, PastDeletion, PlacedFreeze, StatePlace, Thaw};
-use crate::retention::view::Stamp;
+use crate::retention::view::JsonTime;
 use crate::retention::{BackupId, Freeze, Hold, HoldTarget, Pattern, ProjectName};
 use crate::run;
 
@@ -228,9 +228,9 @@ impl Serialize for HoldEntry {
             name: Option<&'a str>,
             reason: &'a str,
             owner: Option<&'a str>,
-            until: Option<Stamp>,
-            placed_at: Option<Stamp>,
-            released_at: Option<Stamp>,
+            until: Option<JsonTime>,
+            placed_at: Option<JsonTime>,
+            released_at: Option<JsonTime>,
         }
         let (backup_id, instance, name) = match &self.hold.target {
             HoldTarget::Backup(id) => (Some(id), None, None),
@@ -245,9 +245,9 @@ impl Serialize for HoldEntry {
             name: name.map(Pattern::as_str),
             reason: &self.hold.reason,
             owner: self.hold.owner.as_deref(),
-            until: self.hold.until.map(Stamp),
-            placed_at: self.placed_at.map(Stamp),
-            released_at: self.released_at.map(Stamp),
+            until: self.hold.until.map(JsonTime),
+            placed_at: self.placed_at.map(JsonTime),
+            released_at: self.released_at.map(JsonTime),
         };
         view.serialize(serializer)
     }

@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, HashSet};
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::daemon_state::DaemonState;
-use super::snapshot::{PolicyStatus, Problem};
+use super::snapshot::{PolicyStatus, StatusProblem};
 use crate::retention::report::SkipRecord;
 
 /// A ledger that was read longer ago, and could not be read since, is a problem.
@@ -18,7 +18,7 @@ const MAX_SKIPS: usize = 20;
 pub(super) fn skipped(state: &DaemonState) -> Vec<SkipRecord> {
     let reported = state.reports.values().flat_map(|report| {
         let skipped = report.skipped.iter();
-        skipped.map(|skip| SkipRecord::of(report, skip))
+        skipped.map(|skip| report.record_of(skip))
     });
     let others = state
         .last
@@ -31,8 +31,8 @@ pub(super) fn skipped(state: &DaemonState) -> Vec<SkipRecord> {
 }
 
 /// What prevents the daemon from doing its work.
-pub(super) fn obstacles(state: &DaemonState) -> Vec<Problem> {
-    let problem = |about, message: &str| Problem {
+pub(super) fn obstacles(state: &DaemonState) -> Vec<StatusProblem> {
+    let problem = |about, message: &str| StatusProblem {
         about,
         policy: None,
         message: message.to_owned(),
@@ -43,10 +43,10 @@ pub(super) fn obstacles(state: &DaemonState) -> Vec<Problem> {
 }
 
 /// The ledger has not been read for a while, although a reading was just requested.
-pub(super) fn stale_ledger(read_at: Option<DateTime<Utc>>, now: DateTime<Utc>) -> Option<Problem> {
+pub(super) fn stale_ledger(read_at: Option<DateTime<Utc>>, now: DateTime<Utc>) -> Option<StatusProblem> {
     let at = read_at.filter(|at| now - *at > STALE)?;
     let at = at.to_rfc3339_opts(chrono::SecondsFormat::Secs, true);
-    Some(Problem {
+    Some(StatusProblem {
         about: "state",
         policy: None,
         message: format!("the ledger does not answer: holds, freeze and past runs are shown as of {at}"),
@@ -54,12 +54,12 @@ pub(super) fn stale_ledger(read_at: Option<DateTime<Utc>>, now: DateTime<Utc>) -
 }
 
 /// What else an operator should look at.
-pub(super) fn problems(state: &DaemonState, policies: &[PolicyStatus]) -> Vec<Problem> {
-    let mut found: Vec<Problem> = state
+pub(super) fn problems(state: &DaemonState, policies: &[PolicyStatus]) -> Vec<StatusProblem> {
+    let mut found: Vec<StatusProblem> = state
         .config_problems
         .iter()
         .chain(&state.config_waiting)
-        .map(|message| Problem {
+        .map(|message| StatusProblem {
             about: "configuration",
             policy: None,
             message: message.clone(),
@@ -68,7 +68,7 @@ pub(super) fn problems(state: &DaemonState, policies: &[PolicyStatus]) -> Vec<Pr
     for PolicyStatus { policy: name, .. } in policies {
         let Some(last) = state.last.get(name) else { continue };
         let mut add = |about, message| {
-            found.push(Problem {
+            found.push(StatusProblem {
                 about,
                 policy: Some(name.clone()),
                 message,
@@ -101,12 +101,12 @@ pub(super) fn problems(state: &DaemonState, policies: &[PolicyStatus]) -> Vec<Pr
 }
 
 /// Instances left alone, each once; beyond a number only how many more.
-fn skipped_instances(state: &DaemonState) -> impl Iterator<Item = Problem> {
+fn skipped_instances(state: &DaemonState) -> impl Iterator<Item = StatusProblem> {
     let skipped: BTreeSet<String> = skipped(state).iter().map(SkipRecord::to_string).collect();
     let more = skipped.len().saturating_sub(MAX_SKIPS);
     let skips = skipped.into_iter().take(MAX_SKIPS);
     let rest = (more > 0).then(|| format!("and {more} more left alone"));
-    skips.chain(rest).map(|message| Problem {
+    skips.chain(rest).map(|message| StatusProblem {
         about: "instance",
         policy: None,
         message,

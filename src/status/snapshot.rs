@@ -30,7 +30,7 @@ pub struct Status {
     /// Whether it can do its work: `/readyz`.
     pub ready: bool,
     /// What an operator should look at, the gravest first.
-    pub problems: Vec<Problem>,
+    pub problems: Vec<StatusProblem>,
     /// The configuration in force.
     pub config: ConfigStatus,
     /// The policies, in the configuration's order.
@@ -128,7 +128,7 @@ impl StorageDay {
 
 /// Something that an operator should look at.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Problem {
+pub struct StatusProblem {
     /// `state`, `configuration`, `run`, `guard`, `instance` or `stopping`.
     pub about: &'static str,
     /// The policy it concerns, if one.
@@ -304,7 +304,7 @@ impl LastRun {
             left: policy.left,
             held_back: policy.held_back,
             refusals: refusals::records(report, policy),
-            skipped: report.skipped.iter().map(|skip| SkipRecord::of(report, skip)).collect(),
+            skipped: report.skipped.iter().map(|skip| report.record_of(skip)).collect(),
         }
     }
 

@@ -28,7 +28,7 @@ const MOST_LINES: usize = 20;
 
 /// What kind of report it is; decides the closing words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum ReportKind {
     /// `plan`
     Plan,
     /// `plan --backups FILE`
@@ -56,7 +56,7 @@ pub(in crate::cli) fn head(out: &mut dyn Write, report: &RunReport, theme: &Them
 pub(in crate::cli) fn tail(
     out: &mut dyn Write,
     report: &RunReport,
-    (kind, is_large): (Kind, bool),
+    (kind, is_large): (ReportKind, bool),
     theme: &Theme,
 ) -> io::Result<()> {
     section(out, theme, "Instances that no policy selects", unmanaged_lines(report))?;
@@ -66,8 +66,10 @@ pub(in crate::cli) fn tail(
     closing(out, report, kind, theme)?;
     if is_large {
         let more = match kind {
-            Kind::Plan | Kind::Offline => "A line an instance: --all lists every backup, --instance NAME those of one.",
-            Kind::Apply => "A line an instance: --all lists every backup.",
+            ReportKind::Plan | ReportKind::Offline => {
+                "A line an instance: --all lists every backup, --instance NAME those of one."
+            }
+            ReportKind::Apply => "A line an instance: --all lists every backup.",
         };
         paragraph(out, theme, 0, 0, DIM, more)?;
     }
@@ -320,7 +322,7 @@ fn overlap_lines(report: &RunReport) -> Vec<Line> {
     report.overlaps.iter().map(line).map(Line::from).collect()
 }
 
-fn closing(out: &mut dyn Write, report: &RunReport, kind: Kind, theme: &Theme) -> io::Result<()> {
+fn closing(out: &mut dyn Write, report: &RunReport, kind: ReportKind, theme: &Theme) -> io::Result<()> {
     for (project, unconfirmed) in report.unconfirmed.iter().filter(|(_, unconfirmed)| **unconfirmed > 0) {
         let deletions = count(*unconfirmed, "deletion");
         writeln!(
@@ -332,13 +334,13 @@ fn closing(out: &mut dyn Write, report: &RunReport, kind: Kind, theme: &Theme) -
     let calls = count(report.calls, "API call");
     let say = |out: &mut dyn Write, text: &str| paragraph(out, theme, 0, 0, Style::new(), text);
     match kind {
-        Kind::Plan => say(out, &format!("Nothing was deleted: this is a plan. {calls}.")),
-        Kind::Offline => say(
+        ReportKind::Plan => say(out, &format!("Nothing was deleted: this is a plan. {calls}.")),
+        ReportKind::Offline => say(
             out,
             "Nothing was deleted: this is a plan of a file. Grace counts as over, and selectors on instance names, tags and \
              projects match everything.",
         ),
-        Kind::Apply => {
+        ReportKind::Apply => {
             if report.policies.iter().all(|policy| policy.mode == Mode::DryRun) {
                 say(out, "Nothing was deleted: every policy is in dry-run.")?;
             }

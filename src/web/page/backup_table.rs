@@ -4,9 +4,9 @@ use std::fmt::Write as _;
 
 use super::html::{clip, text, why};
 use super::layout::{LONGEST_NAME, table};
-use super::timeline::{self, Kind};
+use super::timeline::{self, MarkKind};
 use crate::retention::Zone;
-use crate::retention::report::{Action, Row};
+use crate::retention::report::{Action, BackupRow};
 use crate::wording::numbers::size;
 use crate::wording::times::moment;
 
@@ -24,7 +24,7 @@ pub(super) fn open_table(out: &mut String, name: &str) {
 }
 
 /// One backup.
-pub(super) fn draw_row(out: &mut String, row: &Row) {
+pub(super) fn draw_row(out: &mut String, row: &BackupRow) {
     let backup = &row.backup;
     let until = match &row.action {
         _ if row.fate.is_some() => None,
@@ -34,7 +34,7 @@ pub(super) fn draw_row(out: &mut String, row: &Row) {
     };
     let (decision, why) = match &row.fate {
         Some(fate) => (timeline::outcome(fate), why(&row.action, true)),
-        None => (Kind::of(row).word(), why(&row.action, true)),
+        None => (MarkKind::of(row).word(), why(&row.action, true)),
     };
     let begun = backup
         .begin

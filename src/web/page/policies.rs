@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use super::html::text;
 use super::layout::MAX_ENTRIES;
-use super::timeline::{Kind, mark};
+use super::timeline::{MarkKind, mark};
 use crate::retention::Zone;
 use crate::status::{Counts, LastRun, PolicyStatus, Status};
 use crate::wording::numbers::{self, count, number, size};
@@ -106,9 +106,9 @@ fn next_run(policy: &PolicyStatus, status: &Status) -> String {
 /// A bar of storage by decision, with its numbers below.
 fn share(out: &mut String, name: &str, counts: Counts) {
     let parts = [
-        (Kind::Keep, counts.keep, counts.bytes.keep),
-        (Kind::Wait, counts.wait, counts.bytes.wait),
-        (Kind::Delete, counts.delete, counts.bytes.delete),
+        (MarkKind::Keep, counts.keep, counts.bytes.keep),
+        (MarkKind::Wait, counts.wait, counts.bytes.wait),
+        (MarkKind::Delete, counts.delete, counts.bytes.delete),
     ];
     let all = parts.iter().fold(0u64, |sum, (.., bytes)| sum.saturating_add(*bytes));
     let _ = write!(

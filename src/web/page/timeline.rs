@@ -11,13 +11,13 @@ use std::fmt::Write as _;
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::html::{text, why};
-use crate::retention::report::{Action, Row};
+use crate::retention::report::{Action, BackupRow};
 use crate::retention::{BackupStatus, Fate, KeptBy, Outcome, Zone};
 use crate::wording::times::moment;
 
 /// What a mark says, in the order of the legend.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Kind {
+pub(super) enum MarkKind {
     Keep,
     Held,
     Wait,
@@ -26,7 +26,7 @@ pub(super) enum Kind {
     Other,
 }
 
-impl Kind {
+impl MarkKind {
     pub(super) const ALL: [Self; 6] = [
         Self::Keep,
         Self::Held,
@@ -36,7 +36,7 @@ impl Kind {
         Self::Other,
     ];
 
-    pub(super) fn of(row: &Row) -> Self {
+    pub(super) fn of(row: &BackupRow) -> Self {
         if row.fate.is_some() {
             return Self::Delete;
         }
@@ -209,12 +209,12 @@ fn days(span: TimeDelta) -> f64 {
 }
 
 /// One picture. With `each`, every mark is an element with its own title; else marks of one reason share one.
-pub(super) fn draw(out: &mut String, rows: &[&Row], axis: &Axis, each: bool) {
+pub(super) fn draw(out: &mut String, rows: &[&BackupRow], axis: &Axis, each: bool) {
     // By kind, and within it by reason: the places of its marks. Many share few reasons, so that sorting is cheap.
-    let mut groups: BTreeMap<(Kind, String), Vec<u32>> = BTreeMap::new();
+    let mut groups: BTreeMap<(MarkKind, String), Vec<u32>> = BTreeMap::new();
     for row in rows {
         let Some(begin) = row.backup.begin else { continue };
-        let kind = Kind::of(row);
+        let kind = MarkKind::of(row);
         let mut reason = row
             .fate
             .as_deref()
@@ -245,7 +245,7 @@ pub(super) fn draw(out: &mut String, rows: &[&Row], axis: &Axis, each: bool) {
 }
 
 /// Newest first, hence from right to left; at one place one mark is enough. Relative, because that is shorter.
-fn draw_marks(out: &mut String, kind: Kind, places: &[u32]) {
+fn draw_marks(out: &mut String, kind: MarkKind, places: &[u32]) {
     let (above, stroke, below) = kind.stroke();
     let mut pen: Option<u32> = None;
     for &place in places {
@@ -262,7 +262,7 @@ fn draw_marks(out: &mut String, kind: Kind, places: &[u32]) {
 }
 
 /// A mark by itself, before a word.
-pub(super) fn mark(kind: Kind) -> String {
+pub(super) fn mark(kind: MarkKind) -> String {
     let (above, stroke, _) = kind.stroke();
     format!(
         "<svg viewBox=\"0 0 16 16\" aria-hidden=\"true\"><path class=\"{}\" d=\"M8 {}{stroke}\"/></svg>",
@@ -274,7 +274,7 @@ pub(super) fn mark(kind: Kind) -> String {
 /// The legend: every kind with its mark.
 pub(super) fn legend(out: &mut String) {
     out.push_str("<ul class=\"key\" aria-label=\"Legend\">");
-    for kind in Kind::ALL {
+    for kind in MarkKind::ALL {
         let _ = write!(out, "<li>{} {}</li>", mark(kind), kind.word());
     }
     out.push_str("</ul>");
