@@ -201,7 +201,9 @@ fn ask_everything(ledger: &Ledger) {
         ledger.active_holds(noon()).map(drop),
         ledger.freezes().map(drop),
         ledger.refused_plans(&"production".into()).map(drop),
-        ledger.approvals(&"production".into(), noon()).map(drop),
+        ledger
+            .approvals(&"production".into(), crate::retention::People::One, noon())
+            .map(drop),
         ledger.listing_doubts().map(drop),
         ledger.seen_instances(&project).map(drop),
         ledger.believed(&project).map(drop),
@@ -280,6 +282,7 @@ fn intent<'a>(lock: &'a DeletionLock, listings: &'a HashMap<InstanceId, Listing>
 
 fn batch(numbers: std::ops::Range<i64>) -> Batch {
     let instance = Arc::new(Instance {
+        engine: crate::retention::Engine::SqlServer,
         project: "prod".into(),
         id: INSTANCE.into(),
         name: "mssql-1".into(),
@@ -337,6 +340,7 @@ fn fill(ledger: &Ledger, lock: &DeletionLock) {
         config_sha256: "c0ffee",
         started_at: noon(),
         cause: "apply",
+        person: None,
     };
     ledger.begin_run(&run).expect("written");
     let listings = listings();

@@ -172,6 +172,9 @@ INSERT INTO last_listing
     SELECT s.instance, COALESCE((SELECT MAX(at) FROM believed b WHERE b.instance = s.instance), (SELECT MAX(at) FROM believed), 0)
     FROM (SELECT DISTINCT instance FROM seen_backup) s;
 
+-- The engine of an instance as the API spells it, empty where it was not known; NULL of an older format, which listed SQL Server alone.
+ALTER TABLE seen_instance ADD COLUMN engine TEXT;
+
 -- Operators: holds, freezes, approvals.
 -- Several freezes stand side by side. A number is never used again; the one freeze of older formats is number 1.
 ALTER TABLE freeze RENAME TO one_freeze;
@@ -207,6 +210,12 @@ DROP TABLE blocked_key;
 
 -- Notifications: what people were notified of once, as the end of a hold, and when.
 CREATE TABLE notified (what TEXT PRIMARY KEY, at INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+
+-- Proof. compliance: such a hold lasts until its end, whatever is released.
+ALTER TABLE hold ADD COLUMN compliance INTEGER NOT NULL DEFAULT 0;
+DROP INDEX chain_words;
+CREATE INDEX chain_words ON chain (seq)
+WHERE kind IN ('hold', 'release', 'freeze', 'thaw', 'approve', 'approve_listing', 'propose', 'accept_rewind');
 ";
 
 /// The tables of the newest format, as PostgreSQL has them.

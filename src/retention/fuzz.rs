@@ -308,6 +308,7 @@ pub(crate) fn hold(tape: &mut Tape<'_>, backups: &[Backup]) -> Hold {
 
 pub(crate) fn instance(id: &str, life: InstanceLife) -> Instance {
     Instance {
+        engine: Engine::SqlServer,
         project: "p".into(),
         id: id.into(),
         name: "mssql".into(),
@@ -528,6 +529,7 @@ fn plan(tape: &mut Tape<'_>, nth: u8) -> Plan {
         } else {
             OverLimit::Refuse
         },
+        ..Limits::default()
     };
     policy.require_backup_within = tape.once_in(4).then(|| span(tape));
     let mut plan = Plan::new(Arc::new(policy));

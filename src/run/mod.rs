@@ -10,6 +10,7 @@
 //! `plan` and dry-run walk the same path and stop before `send`. Not for *when* to run (`daemon`) nor for words (`wording`, `cli`).
 //! The only caller of the client's delete is [`send`].
 
+mod anchor;
 mod cancel;
 mod clock_jump;
 mod confirm;
@@ -34,6 +35,7 @@ mod scan;
 mod scan_result;
 mod send;
 mod sent;
+mod single_deletions;
 mod skip;
 mod state;
 
@@ -44,17 +46,18 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use tokio::time::Instant;
 
+pub use anchor::{anchor, anchor_log, check_anchor};
 pub use context::{OnProgress, Progress, RunContext};
 pub use ended::{Ended, ended};
 pub use error::Error;
 pub use grace::{DueCounts, GracePeriods, OfInstance};
-pub use key_refusals::{refusal_to_keep, refusals_kept};
+pub use key_refusals::{LedgerKeyTrials, refusal_to_keep, refusals_kept};
 pub use notices::{notice_of_hold, notices};
 pub use offline::{BackupsOfFile, OfflineInstance, decide_file, decide_offline, instances_of_file};
 pub use policy_run::Grace;
 pub use projects::Projects;
 pub use request::{Purpose, ReportDetail, RowSink, RunRequest};
-pub use state::{host_name, join, projects_asked, state_of, state_place};
+pub use state::{host_name, join, projects_asked, refusal_of, state_of, state_place};
 
 use crate::blocking::blocking;
 use crate::config::Config;
@@ -97,10 +100,11 @@ pub async fn run(request: &RunRequest, context: &RunContext) -> Result<RunReport
     if let Some(run_id) = &run_id {
         scan::persist_scan(request, context, run_id, &scan, &conflicts, &policy_runs)?;
     }
-    let notices = match &context.ledger {
+    let mut notices = match &context.ledger {
         Some(ledger) => blocking(|| notices(&context.live.borrow().clone(), ledger, request.now))?,
         None => Vec::new(),
     };
+    notices.extend(single_deletions::notices(&context.config, &policy_runs));
     if run_id.is_some() {
         for notice in &notices {
             tracing::info!("{notice}");
@@ -202,6 +206,7 @@ async fn begin(request: &RunRequest, context: &RunContext, running: &[usize]) ->
     let policies: Vec<(PolicyName, Mode)> = running.iter().map(policy).map(|p| (p.name.clone(), p.mode)).collect();
     let is_drained = drain(ledger, lock, context).await?;
     blocking(|| {
+        check_anchor(&context.config, ledger)?;
         ledger.remember_configured(&context.config.holds, context.config.freeze.as_ref(), request.now)?;
         for left in ledger.close_interrupted_runs(lock, request.now)? {
             log_interrupted(&left);
@@ -217,6 +222,7 @@ async fn begin(request: &RunRequest, context: &RunContext, running: &[usize]) ->
             config_sha256: &context.config.sha256,
             started_at: request.now,
             cause: request.trigger,
+            person: request.person.as_deref(),
         })
     })?;
     Ok(Some(id))
@@ -225,7 +231,7 @@ async fn begin(request: &RunRequest, context: &RunContext, running: &[usize]) ->
 /// Waits for requests of a process whose lock file was removed or replaced under it, so that none of its ids is sent beside
 /// them; that process records no further intent. False: a stop was requested first.
 async fn drain(ledger: &Ledger, lock: &DeletionLock, context: &RunContext) -> Result<bool, Error> {
-    let until = Instant::now() + ledger::DRAIN;
+    let until = Instant::now() + crate::clock::protocol_time(ledger::DRAIN);
     let mut is_logged = false;
     while blocking(|| ledger.awaits_other_holder(lock))? && Instant::now() < until {
         if !std::mem::replace(&mut is_logged, true) {
@@ -252,13 +258,7 @@ fn holds(context: &RunContext, now: DateTime<Utc>) -> Result<Vec<Hold>, Error> {
 }
 
 fn open_policy_runs(request: &RunRequest, context: &RunContext, running: Vec<usize>) -> Result<PolicyRuns, Error> {
-    let all: Vec<Arc<Policy>> = context
-        .config
-        .policies
-        .iter()
-        .map(|entry| Arc::clone(&entry.policy))
-        .chain(context.config.protecting.iter().cloned())
-        .collect();
+    let all: Vec<Arc<Policy>> = context.config.all_policies().cloned().collect();
     let mut graces: HashMap<PolicyName, GracePeriods> = HashMap::new();
     if let Some(ledger) = &context.ledger {
         for place in &running {
@@ -351,6 +351,7 @@ fn finish(context: &RunContext, report: &mut RunReport, hit: &CoverageByPolicy) 
             })
             .collect();
         report.ledger_head = Some(blocking(|| ledger.finish_run(run_id, report.finished_at, &finished))?);
+        blocking(|| anchor(&context.config, ledger, report.finished_at));
         // The run is written down; what is old becomes smaller, and the next run will do what this one cannot.
         if let Err(error) = blocking(|| ledger.pack(report.finished_at)) {
             tracing::warn!(error = %error, "old rows of the ledger were not packed");

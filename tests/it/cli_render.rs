@@ -30,6 +30,7 @@ fn at(text: &str) -> DateTime<Utc> {
 
 fn instance(project: &str, id: &str, name: &str, life: InstanceLife) -> Arc<Instance> {
     Arc::new(Instance {
+        engine: Engine::SqlServer,
         project: project.into(),
         id: id.into(),
         name: name.into(),
@@ -347,6 +348,7 @@ fn look(width: Option<usize>) -> Theme {
         width,
         colour: false,
         all: false,
+        price: None,
         program: "rds-retentiond".to_owned(),
     }
 }
@@ -633,6 +635,10 @@ fn hold_entries() -> Vec<HoldEntry> {
         active,
         placed_at: placed_at.map(at),
         released_at: released_at.map(at),
+        compliance: false,
+        placed_by: None,
+        person: None,
+        released_by: None,
     };
     let released = Some("2026-11-03T00:00:00Z");
     vec![

@@ -14,7 +14,9 @@ use super::table::{Cell, Column, Grid};
 use super::theme::{BOLD, DIM, Theme};
 use super::wrap::paragraph;
 use crate::retention::policy::Mode;
-use crate::retention::report::{GuardVerdict, InstanceSummary, PolicyReport, Restart, Sent, Skip, SkipReason};
+use crate::retention::report::{
+    GuardVerdict, InstanceSummary, PolicyReport, Restart, Sent, Skip, SkipReason, Summary, Tally,
+};
 use crate::retention::{Fate, InstanceId, Refusal, RunReport};
 use crate::wording::Natural;
 use crate::wording::numbers::{count, number, size};
@@ -110,7 +112,24 @@ fn summary(out: &mut dyn Write, report: &RunReport, theme: &Theme) -> io::Result
     for row in &rows {
         grid.row(out, theme, row)?;
     }
+    cost(out, report, theme)?;
     writeln!(out)
+}
+
+/// What that is in money, where the price is known.
+fn cost(out: &mut dyn Write, report: &RunReport, theme: &Theme) -> io::Result<()> {
+    let Some(price) = &theme.price else { return Ok(()) };
+    let sum = |of: fn(&Summary) -> Tally| {
+        let all = report.policies.iter().map(|policy| of(&policy.summary).bytes);
+        price.of(all.fold(0, u64::saturating_add))
+    };
+    let text = format!(
+        "A month: {} for what is kept, {} for what waits, {} for what is to be deleted.",
+        sum(|summary| summary.keep),
+        sum(|summary| summary.wait),
+        sum(|summary| summary.delete)
+    );
+    paragraph(out, theme, 2, 2, DIM, &clean(&text))
 }
 
 fn verdict(policy: &PolicyReport) -> Cell<'static> {
@@ -127,18 +146,18 @@ fn verdict(policy: &PolicyReport) -> Cell<'static> {
 }
 
 /// A sentence of a section, and what to type next.
-struct Line {
+struct ReportLine {
     text: String,
     next: Option<String>,
 }
 
-impl From<String> for Line {
+impl From<String> for ReportLine {
     fn from(text: String) -> Self {
         Self { text, next: None }
     }
 }
 
-fn section(out: &mut dyn Write, theme: &Theme, title: &str, lines: Vec<Line>) -> io::Result<()> {
+fn section(out: &mut dyn Write, theme: &Theme, title: &str, lines: Vec<ReportLine>) -> io::Result<()> {
     if lines.is_empty() {
         return Ok(());
     }
@@ -147,7 +166,7 @@ fn section(out: &mut dyn Write, theme: &Theme, title: &str, lines: Vec<Line>) ->
     let more = lines.len().saturating_sub(most);
     // What is cut may say at its end what to type; so many lines of one kind end in one command.
     let last = lines.iter().skip(most).rev().find_map(|line| line.next.clone());
-    for Line { text, next } in lines.into_iter().take(most) {
+    for ReportLine { text, next } in lines.into_iter().take(most) {
         paragraph(out, theme, 2, 2, Style::new(), &text)?;
         draw_next(out, theme, next.as_deref())?;
     }
@@ -164,7 +183,7 @@ fn draw_next(out: &mut dyn Write, theme: &Theme, next: Option<&str>) -> io::Resu
     })
 }
 
-fn restart_lines(policy: &PolicyReport) -> Vec<Line> {
+fn restart_lines(policy: &PolicyReport) -> Vec<ReportLine> {
     let name = clean(policy.policy.as_str());
     let line = |(why, times): (&Restart, &u64)| {
         let why = match why {
@@ -177,7 +196,7 @@ fn restart_lines(policy: &PolicyReport) -> Vec<Line> {
     policy.restarted.iter().map(line).collect()
 }
 
-fn sent_lines(policy: &PolicyReport) -> Vec<Line> {
+fn sent_lines(policy: &PolicyReport) -> Vec<ReportLine> {
     let name = clean(policy.policy.as_str());
     let of_project = |(project, sent): (&crate::retention::ProjectName, &Sent)| {
         let fates: Vec<String> = Fate::KEYS
@@ -211,19 +230,25 @@ fn sent_lines(policy: &PolicyReport) -> Vec<Line> {
             count(policy.left, "backup")
         )
     });
-    policy.sent.iter().map(of_project).chain(left).map(Line::from).collect()
+    policy
+        .sent
+        .iter()
+        .map(of_project)
+        .chain(left)
+        .map(ReportLine::from)
+        .collect()
 }
 
-fn refusal_lines(report: &RunReport, policy: &PolicyReport, theme: &Theme) -> Vec<Line> {
+fn refusal_lines(report: &RunReport, policy: &PolicyReport, theme: &Theme) -> Vec<ReportLine> {
     let name = policy.policy.as_str();
-    let mut lines: Vec<Line> = Vec::with_capacity(policy.refusals.len());
+    let mut lines: Vec<ReportLine> = Vec::with_capacity(policy.refusals.len());
     for refused in by_limit(&policy.refusals, &|id| report.name_of(id).to_string()) {
         let remedy = Some(remedy(refused.refusal, name, policy.digest.as_deref(), &theme.program).to_string());
         // One command lifts many refusals: it is named once, behind the last of a row of them.
         if let Some(previous) = lines.last_mut().filter(|previous| previous.next == remedy) {
             previous.next = None;
         }
-        lines.push(Line {
+        lines.push(ReportLine {
             text: format!("{}: {}", clean(name), clean(&refused.text)),
             next: remedy,
         });
@@ -232,7 +257,7 @@ fn refusal_lines(report: &RunReport, policy: &PolicyReport, theme: &Theme) -> Ve
 }
 
 /// What a dry run does not show by itself: what the guard would refuse if the policy were enforced and every grace period over.
-fn when_enforced_lines(report: &RunReport, policy: &PolicyReport) -> Vec<Line> {
+fn when_enforced_lines(report: &RunReport, policy: &PolicyReport) -> Vec<ReportLine> {
     let refusals = policy.when_enforced.as_deref().unwrap_or_default();
     let new: Vec<Refusal> = refusals
         .iter()
@@ -252,10 +277,14 @@ fn when_enforced_lines(report: &RunReport, policy: &PolicyReport) -> Vec<Line> {
         format!("{name}: {limit} would refuse {scope}: {}", clean(&refused.text))
     };
     let name_of = |id: &InstanceId| report.name_of(id).to_string();
-    by_limit(&new, &name_of).into_iter().map(line).map(Line::from).collect()
+    by_limit(&new, &name_of)
+        .into_iter()
+        .map(line)
+        .map(ReportLine::from)
+        .collect()
 }
 
-fn skip_line(report: &RunReport, skip: &Skip, theme: &Theme) -> Line {
+fn skip_line(report: &RunReport, skip: &Skip, theme: &Theme) -> ReportLine {
     let project = clean(skip.project.as_str());
     let what = match &skip.instance {
         Some(instance) => {
@@ -285,14 +314,14 @@ fn skip_line(report: &RunReport, skip: &Skip, theme: &Theme) -> Line {
         // No policy's alone, and none of those that wait for an approval: the guard refuses these while batches are sent.
         SkipReason::Guard(refusal) => Some(remedy(refusal, "", None, &theme.program).to_string()),
     };
-    Line {
+    ReportLine {
         text: format!("{what}: {}: {}", skip.reason.key(), clean(&skip.message)),
         next,
     }
 }
 
 /// What was left alone, but for what the guard said of it a few lines above.
-fn skip_lines(report: &RunReport, theme: &Theme) -> Vec<Line> {
+fn skip_lines(report: &RunReport, theme: &Theme) -> Vec<ReportLine> {
     let refusals = report.policies.iter().flat_map(|policy| &policy.refusals);
     let said: HashSet<String> = refusals.map(Refusal::to_string).collect();
     let told = |skip: &&Skip| matches!(skip.reason, SkipReason::Guard(_)) && said.contains(&skip.message);
@@ -300,17 +329,17 @@ fn skip_lines(report: &RunReport, theme: &Theme) -> Vec<Line> {
     others.map(|skip| skip_line(report, skip, theme)).collect()
 }
 
-fn unmanaged_lines(report: &RunReport) -> Vec<Line> {
+fn unmanaged_lines(report: &RunReport) -> Vec<ReportLine> {
     let line = |instance: &std::sync::Arc<crate::retention::Instance>| {
         let (project, id) = (clean(instance.project.as_str()), clean(instance.id.as_str()));
         format!("{} ({project}, {id})", clean(&instance.name))
     };
     let mut unmanaged: Vec<_> = report.unmanaged.iter().collect();
     unmanaged.sort_by_key(|instance| (&instance.project, Natural(&instance.name), &instance.id));
-    unmanaged.into_iter().map(line).map(Line::from).collect()
+    unmanaged.into_iter().map(line).map(ReportLine::from).collect()
 }
 
-fn overlap_lines(report: &RunReport) -> Vec<Line> {
+fn overlap_lines(report: &RunReport) -> Vec<ReportLine> {
     let line = |overlap: &crate::retention::report::Overlap| {
         let names: Vec<_> = overlap.policies.iter().map(|name| clean(name.as_str())).collect();
         format!(
@@ -319,7 +348,7 @@ fn overlap_lines(report: &RunReport) -> Vec<Line> {
             count(overlap.instances, "instance")
         )
     };
-    report.overlaps.iter().map(line).map(Line::from).collect()
+    report.overlaps.iter().map(line).map(ReportLine::from).collect()
 }
 
 fn closing(out: &mut dyn Write, report: &RunReport, kind: ReportKind, theme: &Theme) -> io::Result<()> {

@@ -200,6 +200,7 @@ fn several_holds_on_one_backup_want_the_holds_id() {
             .ledger
             .release(id(1).as_str(), "dba", noon())
             .unwrap()
+            .what
             .id
             .as_deref(),
         Some("h2")
@@ -233,11 +234,26 @@ fn approvals_are_of_one_policy_and_run_out() {
         .approve_plan(&policy(), &refused, until, "dba", noon())
         .unwrap();
     assert_eq!(
-        state.ledger.approvals(&policy(), noon()).unwrap(),
+        state
+            .ledger
+            .approvals(&policy(), crate::retention::People::One, noon())
+            .unwrap(),
         HashSet::from([id(1), id(2)])
     );
-    assert!(state.ledger.approvals(&policy(), until).unwrap().is_empty());
-    assert!(state.ledger.approvals(&"other".into(), noon()).unwrap().is_empty());
+    assert!(
+        state
+            .ledger
+            .approvals(&policy(), crate::retention::People::One, until)
+            .unwrap()
+            .is_empty()
+    );
+    assert!(
+        state
+            .ledger
+            .approvals(&"other".into(), crate::retention::People::One, noon())
+            .unwrap()
+            .is_empty()
+    );
     state.ledger.clear_refused(&policy()).unwrap();
     assert_eq!(state.ledger.waiting(&policy()).unwrap(), None);
 }
@@ -349,6 +365,7 @@ fn what_is_accepted_of_a_listing_is_what_was_seen_and_nothing_else() {
 
 fn instance(id: &str, name: &str) -> Instance {
     Instance {
+        engine: Engine::SqlServer,
         project: project(),
         id: id.into(),
         name: name.into(),
@@ -364,7 +381,10 @@ fn an_instance_is_long_missed_after_three_listings_over_a_day() {
     let (a, b) = (instance("ain04", "a"), instance("bin04", "b"));
     let listing = |listed: &[Instance], hours| {
         let at = noon() + TimeDelta::hours(hours);
-        state.ledger.remember_instances(&project(), listed, at).unwrap();
+        state
+            .ledger
+            .remember_instances(&project(), &[Engine::SqlServer], listed, at)
+            .unwrap();
         let seen = state.ledger.seen_instances(&project()).unwrap();
         let mut seen = seen.into_iter();
         seen.find(|seen| seen.instance.id.as_str() == "ain04").unwrap()
@@ -551,6 +571,7 @@ fn refused_keys_survive_a_restart_and_run_out() {
         config_sha256: "c0ffee",
         started_at: later,
         cause: "apply",
+        person: None,
     };
     state.ledger.begin_run(&run).unwrap();
     assert_eq!(state.ledger.key_refusals(later).unwrap(), [refusal("2", later, None)]);
@@ -571,6 +592,7 @@ fn runs_are_listed_newest_first_with_their_numbers_and_gauges_find_the_last() {
             config_sha256: "c0ffee",
             started_at: at,
             cause: "schedule",
+            person: None,
         };
         state.ledger.begin_run(&new).unwrap();
         if result == "killed" {
@@ -626,8 +648,7 @@ fn runs_are_listed_newest_first_with_their_numbers_and_gauges_find_the_last() {
         Some(TimeDelta::days(1)),
         "one dated ahead of now says nothing"
     );
-    let last = &state.ledger.last_runs(noon()).unwrap()[&policy()];
-    assert_eq!(last.finished.run, "run-0");
+    assert_eq!(state.ledger.last_runs(noon()).unwrap()[&policy()].finished.run, "run-0");
 }
 
 #[test]
@@ -644,6 +665,7 @@ fn what_a_killed_process_left_open_is_closed_as_failed_once_for_each_lock() {
             config_sha256: "c0ffee",
             started_at: noon() + TimeDelta::hours(hours),
             cause,
+            person: None,
         };
         state.ledger.begin_run(&run).unwrap();
     };
@@ -693,7 +715,13 @@ fn what_is_dated_ahead_of_now_is_not_believed_longer_than_it_lasts() {
         let plan = RefusedPlan::new("run", vec!["max_deletions".to_owned()], vec![id(1)], at);
         ledger.approve_plan(&policy(), &plan, until, "dba", now).unwrap();
         let wanted = usize::from(at == now);
-        assert_eq!(ledger.approvals(&policy(), now).unwrap().len(), wanted);
+        assert_eq!(
+            ledger
+                .approvals(&policy(), crate::retention::People::One, now)
+                .unwrap()
+                .len(),
+            wanted
+        );
     }
     // Doubt about a listing.
     for at in [then, now] {
@@ -701,11 +729,13 @@ fn what_is_dated_ahead_of_now_is_not_believed_longer_than_it_lasts() {
     }
     // An instance that is missed.
     let missed = |at| {
-        ledger.remember_instances(&project(), &[], at).unwrap();
+        ledger
+            .remember_instances(&project(), &[Engine::SqlServer], &[], at)
+            .unwrap();
         ledger.seen_instances(&project()).unwrap().remove(0)
     };
     ledger
-        .remember_instances(&project(), &[instance("ain04", "a")], now)
+        .remember_instances(&project(), &[Engine::SqlServer], &[instance("ain04", "a")], now)
         .unwrap();
     missed(now);
     missed(now);
@@ -714,7 +744,7 @@ fn what_is_dated_ahead_of_now_is_not_believed_longer_than_it_lasts() {
         "only by the wrong clock"
     );
     ledger
-        .remember_instances(&project(), &[instance("ain04", "a")], now)
+        .remember_instances(&project(), &[Engine::SqlServer], &[instance("ain04", "a")], now)
         .unwrap();
     missed(then);
     missed(now);

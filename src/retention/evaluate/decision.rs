@@ -20,7 +20,7 @@ pub enum KeptBy {
     InProgress,
     /// An unknown status or type, databases that are not known, or no name.
     UnknownStatus,
-    /// An engine that has no batch deletion.
+    /// An engine that is not known, not the instance's, or not one that the policy selects.
     UnknownEngine,
     /// A `begin_time` that cannot be read or believed, or the missing end of a COMPLETED backup.
     UnknownTime,

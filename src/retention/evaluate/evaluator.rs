@@ -9,7 +9,7 @@ use super::rules::{FoundReasons, apply_rule};
 use super::series::{Member, series_of};
 use crate::retention::backup::FUTURE_TOLERANCE;
 use crate::retention::{
-    Backup, BackupKind, BackupStatus, DeletedInstances, Doubt, Engine, Hold, Instance, InstanceLife, Policy,
+    Backup, BackupKind, BackupStatus, DeletedInstances, Doubt, Hold, Instance, InstanceLife, Policy,
 };
 
 /// The most moments at which holds end (or future dates arrive) that `expires_at` looks past; beyond them it says
@@ -203,11 +203,13 @@ impl Evaluator<'_> {
         }
         let is_unknown = matches!(backup.status, BackupStatus::Other(_))
             || !backup.databases.is_known()
-            || backup.doubt == Some(Doubt::NoName);
+            || backup.doubt == Some(Doubt::NoName)
+            // It would be part of a URL.
+            || !(backup.engine.is_deleted_in_batches() || backup.id.is_plain());
         if !known_kind || is_unknown {
             reasons.push(KeepReason::of(KeptBy::UnknownStatus));
         }
-        if backup.engine != Engine::SqlServer {
+        if !self.policy.select.takes_engine(self.instance, backup) {
             reasons.push(KeepReason::of(KeptBy::UnknownEngine));
         }
         match backup.doubt {

@@ -6,14 +6,17 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 
 use super::candidate::Candidate;
-use crate::retention::{BackupId, Instance, InstanceId, PolicyName, ProjectName};
+use crate::retention::{BackupId, Engine, Instance, InstanceId, PolicyName, ProjectName};
 
-/// What is to be deleted in one project, cut into batches of at most [`Batch::LIMIT`] ids, oldest first.
+/// What is to be deleted in one project, cut into batches of at most [`Batch::LIMIT`] ids, or of one where the engine has no deletion in
+/// batches; oldest first.
 #[derive(Debug)]
 pub struct Batches {
     project: ProjectName,
     /// The youngest first, so that the memory of what was cut off can be given back while its outcomes take as much elsewhere.
     pub(super) left: Vec<PlannedDeletion>,
+    /// Those that go alone, also the youngest first.
+    alone: Vec<PlannedDeletion>,
 }
 
 /// At most this much capacity is left unused.
@@ -23,7 +26,8 @@ impl Batches {
     /// Of what an approved plan lets pass.
     pub(super) fn new(project: ProjectName, mut left: Vec<PlannedDeletion>) -> Self {
         left.sort_unstable_by(|a, b| b.order().cmp(&a.order()));
-        Self { project, left }
+        let (left, alone) = left.into_iter().partition(PlannedDeletion::goes_in_a_batch);
+        Self { project, left, alone }
     }
 
     /// The project whose API is asked.
@@ -33,7 +37,7 @@ impl Batches {
 
     /// How many ids are left.
     pub fn ids(&self) -> usize {
-        self.left.len()
+        self.left.len() + self.alone.len()
     }
 }
 
@@ -41,10 +45,19 @@ impl Iterator for Batches {
     type Item = Batch;
 
     fn next(&mut self) -> Option<Batch> {
-        let mut items = self.left.split_off(self.left.len().saturating_sub(Batch::LIMIT));
+        let is_alone_older = match (self.left.last(), self.alone.last()) {
+            (Some(one), Some(alone)) => alone.order() < one.order(),
+            (one, _) => one.is_none(),
+        };
+        let (left, most) = if is_alone_older {
+            (&mut self.alone, 1)
+        } else {
+            (&mut self.left, Batch::LIMIT)
+        };
+        let mut items = left.split_off(left.len().saturating_sub(most));
         items.reverse();
-        if self.left.capacity() - self.left.len() > SPARE {
-            self.left.shrink_to_fit();
+        if left.capacity() - left.len() > SPARE {
+            left.shrink_to_fit();
         }
         let project = self.project.clone();
         (!items.is_empty()).then_some(Batch { project, items })
@@ -61,13 +74,19 @@ pub struct PlannedDeletion {
 }
 
 impl PlannedDeletion {
+    /// Whether one request deletes it with others.
+    pub fn goes_in_a_batch(&self) -> bool {
+        self.candidate.instance.engine.is_deleted_in_batches()
+    }
+
     /// Oldest first.
     fn order(&self) -> (DateTime<Utc>, &BackupId) {
         (self.candidate.begin, &self.candidate.id)
     }
 }
 
-/// Ids for one request: approved, of one project, at most [`Batch::LIMIT`]. Can only shrink.
+/// Ids for one request: approved, of one project, at most [`Batch::LIMIT`], and one of an engine that has no deletion in batches. Can
+/// only shrink.
 #[derive(Debug)]
 pub struct Batch {
     project: ProjectName,
@@ -96,6 +115,13 @@ impl Batch {
     /// How many ids.
     pub fn len(&self) -> usize {
         self.items.len()
+    }
+
+    /// The engine of its backups; `None` of an empty batch, and of several that go alone each.
+    pub fn engine(&self) -> Option<&Engine> {
+        let mut engines = self.items.iter().map(|item| &item.candidate.instance.engine);
+        let engine = engines.next()?;
+        engines.all(|other| other == engine).then_some(engine)
     }
 
     /// Whether nothing is left in it; such a batch is not sent.

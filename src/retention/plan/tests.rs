@@ -15,6 +15,7 @@ fn now() -> DateTime<Utc> {
 
 fn instance(id: &str, project: &str) -> Arc<Instance> {
     Arc::new(Instance {
+        engine: Engine::SqlServer,
         project: project.into(),
         id: id.into(),
         name: format!("name-{id}").into(),
@@ -67,6 +68,7 @@ fn limits(max_deletions: u32, max_percent: u8, over_limit: OverLimit) -> Limits 
         max_deletions: NonZeroU32::new(max_deletions).unwrap(),
         max_percent,
         over_limit,
+        ..Limits::default()
     }
 }
 

@@ -71,6 +71,11 @@ impl ProjectSender {
                 request_id,
             }) => {
                 let code = if code.is_empty() { status.to_string() } else { code };
+                if crate::rds::refuses_the_call(status, &code) {
+                    let why = format!("the API refuses this call for the engine ({code})");
+                    self.refuse(batch.engine(), &why);
+                    return (Step::Done, request_id, all(Outcome::Rejected { code, message }));
+                }
                 // Whatever it was about, one id may be the cause; if none is, `Delivery::run` notices and sends nothing more.
                 let step = if batch.len() > 1 { Step::Split } else { Step::Done };
                 (step, request_id, all(Outcome::Rejected { code, message }))

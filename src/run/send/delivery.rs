@@ -63,6 +63,7 @@ impl Delivery {
 
     /// Sends the batch until every id of it has an outcome or is left to the next run.
     pub(super) async fn run(mut self, batch: Batch) -> Result<Vec<SentItem>, Error> {
+        let engine = batch.engine().cloned();
         let everything = batch.items().to_vec();
         self.todo.push((batch, 0));
         while let Some((mut batch, resends)) = self.todo.pop() {
@@ -73,7 +74,7 @@ impl Delivery {
         if self.was_split && self.fates.values().all(is_rejected) {
             // No single id spoiled it: the call itself is refused. The other batches would each be split for nothing.
             self.project
-                .close("every id of a batch was refused, also alone: nothing more is sent to this project in this run");
+                .refuse(engine.as_ref(), "every id of a batch was refused, also alone");
         }
         Ok(self.into_items(everything))
     }
@@ -174,7 +175,11 @@ impl Delivery {
         refused: Option<Fingerprint>,
     ) -> Result<Step, Error> {
         let project = Arc::clone(&self.project);
-        let permit = project.permit(refused).await;
+        let permit = if project.is_refused(batch) {
+            None
+        } else {
+            project.permit(refused).await
+        };
         self.turn.take();
         let Some(permit) = permit else { return Ok(Step::Left) };
         let Some((request, intended)) = project.intend(batch, resends, &mut self.held).await? else {

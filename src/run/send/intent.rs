@@ -45,6 +45,10 @@ impl ProjectSender {
         resends: u32,
         held: &mut HashSet<BackupId>,
     ) -> Result<Option<(RequestKey, IntendedAt)>, Error> {
+        // The answer to another batch may have come meanwhile.
+        if self.is_refused(batch) {
+            return Ok(None);
+        }
         let project = Arc::clone(self);
         let may_begin = move || !project.is_stopped();
         let intended = tokio::select! {

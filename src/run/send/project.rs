@@ -1,14 +1,15 @@
 //! What the batches of a project share, and what ends the sending to it.
 
+use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::time::Instant;
 
 use crate::ledger::Ledger;
 use crate::rds::Client;
-use crate::retention::Refusal;
 use crate::retention::report::{Skip, SkipReason};
+use crate::retention::{Batch, Engine, Refusal};
 use crate::run::clock_jump::ClockJumpDetector;
 use crate::run::context::{Progress, RunContext, stop_requested};
 use crate::run::ledger_writer::LedgerWriter;
@@ -31,6 +32,8 @@ pub(super) struct ProjectSender {
     pub(super) client: Client,
     /// Set when nothing more can be sent to this project in this run.
     closed: AtomicBool,
+    /// Engines whose deletion the API refuses as such: nothing more of them is sent in this run.
+    refused_engines: Mutex<HashSet<Engine>>,
     trouble: Mutex<Option<Skip>>,
 }
 
@@ -40,6 +43,7 @@ impl ProjectSender {
             run: Arc::clone(run),
             client,
             closed: AtomicBool::new(false),
+            refused_engines: Mutex::default(),
             trouble: Mutex::new(None),
         })
     }
@@ -78,6 +82,24 @@ impl ProjectSender {
         None
     }
 
+    /// Whether the API refuses to delete backups of this engine.
+    pub(super) fn is_refused(&self, batch: &Batch) -> bool {
+        let refused = self.refused_engines.lock().unwrap_or_else(PoisonError::into_inner);
+        batch.engine().is_some_and(|engine| refused.contains(engine))
+    }
+
+    /// Sends nothing more of this engine: each id of it would be refused, too. The others go on.
+    pub(super) fn refuse(&self, engine: Option<&Engine>, why: &str) {
+        let Some(engine) = engine else { return };
+        let mut refused = self.refused_engines.lock().unwrap_or_else(PoisonError::into_inner);
+        refused.insert(engine.clone());
+        let message = format!(
+            "{why}: no more backups of {} are sent to this project in this run",
+            engine.as_str()
+        );
+        self.note(self.skip(SkipReason::Refused, message));
+    }
+
     /// Sends nothing more in this run, and says why.
     pub(super) fn close(&self, message: &str) {
         self.close_with(self.skip(SkipReason::Refused, message.to_owned()));
@@ -102,6 +124,11 @@ impl ProjectSender {
     /// As [`Self::close`]; the first reason is the one that is reported.
     pub(super) fn close_with(&self, skip: Skip) {
         self.closed.store(true, Ordering::Release);
+        self.note(skip);
+    }
+
+    /// Keeps it for the report, unless something else came first.
+    fn note(&self, skip: Skip) {
         if let Ok(mut trouble) = self.trouble.lock() {
             trouble.get_or_insert(skip);
         }

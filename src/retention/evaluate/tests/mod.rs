@@ -28,6 +28,7 @@ pub(super) fn count(number: u32) -> Count {
 
 pub(super) fn instance() -> Instance {
     Instance {
+        engine: Engine::SqlServer,
         project: ProjectName::from("prod"),
         id: InstanceId::from("i1in04"),
         name: "mssql-1".into(),

@@ -111,7 +111,7 @@ fn only_what_the_rules_counted_is_what_max_percent_is_a_percentage_of() {
             doubt: Some(doubt),
             ..completed.clone()
         };
-        assert!(!doubtful.is_recovery_point(utc("2026-01-02T00:00:00Z")));
+        assert!(!doubtful.is_recovery_point(&instance(), utc("2026-01-02T00:00:00Z")));
         assert!(!keeper.counts());
     }
 }
