@@ -109,4 +109,5 @@ INI
 fi
 
 cd "$root"
-CHAOS_ROUNDS=${CHAOS_ROUNDS:-1} CHAOS_AT_ONCE=2 cargo test --test it -- --ignored --nocapture postgres_chaos::
+# Where what is left must be done in time, a busy machine fails what is not wrong: those kinds (api, config, failovers) are left to tests/bench/chaos.
+CHAOS_KIND=${CHAOS_KIND:-term,kill,stop,database,expire,key,standby} CHAOS_ROUNDS=${CHAOS_ROUNDS:-1} CHAOS_AT_ONCE=2 cargo test --test it -- --ignored --nocapture postgres_chaos::
