@@ -11,7 +11,7 @@ use std::time::Duration;
 use super::args::{DemoArgs, Format, Global, ShowArgs};
 use super::failure::{CommandResult, Failure};
 use super::output::progress::ProgressLine;
-use super::output::report::Kind;
+use super::output::report::ReportKind;
 use super::output::row_buffer::BufferedRows;
 use super::output::show_report::show_report;
 use super::output::stdout::{Out, finish};
@@ -66,7 +66,7 @@ holds:
 
 pub(super) fn demo(args: &DemoArgs, global: &Global) -> CommandResult {
     context::log(global)?;
-    let place = Place::make()?;
+    let place = DemoPlace::make()?;
     context::block_on(2, async {
         let simulator = super::simulator::start(super::simulator::options(&args.fleet)).await?;
         let code = if args.once {
@@ -154,7 +154,7 @@ async fn once(config: &Arc<Config>, simulator: &Simulator, global: &Global) -> C
     show_report(
         &report?,
         &BufferedRows::default(),
-        Kind::Apply,
+        ReportKind::Apply,
         (&show, config.price.as_ref()),
         global,
     )
@@ -179,9 +179,9 @@ fn introduce(simulator: &Simulator, global: &Global) -> Result<(), Failure> {
 }
 
 /// A directory of the demo's own that goes with it.
-struct Place(PathBuf);
+struct DemoPlace(PathBuf);
 
-impl Place {
+impl DemoPlace {
     fn make() -> Result<Self, Failure> {
         let dir = std::env::temp_dir().join(format!(
             "rds-retentiond-demo-{}-{:08x}",
@@ -226,7 +226,7 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl Drop for DemoPlace {
     fn drop(&mut self) {
         if let Err(error) = fs::remove_dir_all(&self.0) {
             tracing::warn!(%error, "the demo's directory {} is left behind", self.0.display());

@@ -13,8 +13,8 @@ use super::back_off::back_off;
 use super::credential_cache::CredentialCache;
 use super::credential_sources::Reader;
 use super::credentials::{Env, process_env};
-use super::error::{Error, Place};
-use super::failure::{Failure, Kind};
+use super::error::{CallPlace, Error};
+use super::failure::{FailureKind, TransportFailure};
 use super::key_lockout::KeyLockout;
 use super::lenient_json::Many;
 use super::observer::Observer;
@@ -275,8 +275,8 @@ impl Client {
                 ),
                 Ok(reply) => return Err(refusal(&ask.place, &reply)),
                 Err(failure) => {
-                    at_once = failure.kind == Kind::Broke;
-                    lasts = matches!(failure.kind, Kind::Certificate | Kind::Final);
+                    at_once = failure.kind == FailureKind::Broke;
+                    lasts = matches!(failure.kind, FailureKind::Certificate | FailureKind::Final);
                     (failure.why, failure.source, None)
                 }
             };
@@ -295,9 +295,9 @@ impl Client {
         }
     }
 
-    fn note_silence(&self, sent: &Result<Response, Failure>) {
+    fn note_silence(&self, sent: &Result<Response, TransportFailure>) {
         match sent {
-            Err(failure) if failure.kind == Kind::TimeOut => {
+            Err(failure) if failure.kind == FailureKind::TimeOut => {
                 self.0.silent.fetch_add(1, Ordering::Relaxed);
             }
             _ => self.0.silent.store(0, Ordering::Relaxed),
@@ -324,8 +324,8 @@ impl Client {
         })
     }
 
-    fn place(&self, operation: Operation, instance: Option<&InstanceId>) -> Place {
-        Place {
+    fn place(&self, operation: Operation, instance: Option<&InstanceId>) -> CallPlace {
+        CallPlace {
             project: self.project().clone(),
             operation,
             instance: instance.cloned(),

@@ -17,8 +17,8 @@ use super::answer::{Delay, DeletionAnswer};
 use super::client::Client;
 use super::credentials::Fingerprint;
 use super::delete;
-use super::error::{Error, Place};
-use super::failure::Failure;
+use super::error::{CallPlace, Error};
+use super::failure::TransportFailure;
 use super::operation::Operation;
 use super::request::{Admission, ApiRequest, Exchange};
 use super::response::Response;
@@ -234,7 +234,7 @@ async fn send(
     admission: &Admission,
     gate: &Gate,
     withdrawn: impl Future<Output = ()>,
-) -> Result<Result<Result<Response, Failure>, Delay>, Error> {
+) -> Result<Result<Result<Response, TransportFailure>, Delay>, Error> {
     // Signed with the same bytes.
     let data = ask.body.clone().map(Bytes::from);
     let (request, generation) = exchange.request(ask, &admission.credentials)?;
@@ -258,7 +258,7 @@ async fn send(
 }
 
 /// What it means that there was no answer.
-fn lost(place: Place, failure: Failure, gate: &Gate) -> Result<DeletionAnswer, Error> {
+fn lost(place: CallPlace, failure: TransportFailure, gate: &Gate) -> Result<DeletionAnswer, Error> {
     let has_not_begun = gate.withdraw();
     if has_not_begun && gate.intended.is_over() {
         return Ok(DeletionAnswer::Late { by: Delay::Connection });

@@ -46,7 +46,7 @@ pub use answer::{Delay, DeletionAnswer};
 pub use backups_file::{BackupsOfInstance, backups_from_json};
 pub use client::{Client, Tuning};
 pub use deletion_permit::{BEGINS_WITHIN, DeletionPermit, IntendedAt};
-pub use error::{Class, Error, Place, Said};
+pub use error::{CallPlace, Class, Error, Said};
 pub use failure::Cause;
 pub use key_lockout::{KeyLockout, OnRefusal, RefusedKey};
 pub use key_trial::{KeyClaim, KeyHistory, KeyTrials, KnownRefusal};

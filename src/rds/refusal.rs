@@ -1,6 +1,6 @@
 //! What an API's refusal of a read means.
 
-use super::error::{Error, Place};
+use super::error::{CallPlace, Error};
 use super::operation::Operation;
 use super::response::Response;
 
@@ -21,7 +21,7 @@ pub fn refuses_the_call(status: u16, code: &str) -> bool {
 }
 
 /// The error that a 4xx other than 401 and 429, or a redirect, means for a read.
-pub(super) fn refusal(place: &Place, reply: &Response) -> Error {
+pub(super) fn refusal(place: &CallPlace, reply: &Response) -> Error {
     let (place, status, said) = (place.clone(), reply.status, reply.said());
     let gateway = said.code.starts_with("APIG");
     if UNKNOWN_INSTANCE.contains(&said.code.as_str()) {

@@ -413,10 +413,7 @@ fn summary_of(report: &RunReport, policy: &PolicyReport, is_interrupted: bool) -
         .skipped
         .iter()
         .filter(|skip| !matches!(skip.reason, SkipReason::Guard(_)));
-    let skipped: Vec<SkipRecord> = skipped
-        .take(MOST_SKIPS)
-        .map(|skip| SkipRecord::of(report, skip))
-        .collect();
+    let skipped: Vec<SkipRecord> = skipped.take(MOST_SKIPS).map(|skip| report.record_of(skip)).collect();
     if !skipped.is_empty() {
         summary["skipped"] = serde_json::json!(skipped);
     }
