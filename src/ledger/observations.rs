@@ -40,6 +40,14 @@ impl SeenInstance {
             _ => false,
         }
     }
+
+    /// Deleted, as far as lists tell, once it was missed for long.
+    pub fn life(&self, now: DateTime<Utc>) -> InstanceLife {
+        match self.missed_since {
+            Some(missed_since) if self.is_long_missed(now) => InstanceLife::Deleted { missed_since },
+            _ => InstanceLife::Listed,
+        }
+    }
 }
 
 /// A count that was believed, for the shrink guard.

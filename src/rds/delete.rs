@@ -14,6 +14,9 @@ use super::response::{Response, tidy};
 use super::wire::{DeleteResult, DeleteResults};
 use crate::retention::{BackupId, Outcome};
 
+/// "Resource missing or no permission" (API reference, section 7).
+const MISSING_OR_NOT_ALLOWED: [&str; 3] = ["DBS.200044", "DBS.201003", "DBS.280015"];
+
 /// What a reply other than 401 means for the batch.
 pub(super) fn answer(place: &Place, asked: &[BackupId], reply: &Response) -> Result<DeletionAnswer, Error> {
     // Of what went well the body is read once: a large run has a thousand of them.
@@ -42,6 +45,15 @@ pub(super) fn answer(place: &Place, asked: &[BackupId], reply: &Response) -> Res
         429 => Ok(DeletionAnswer::Throttled {
             retry_after: reply.retry_after,
         }),
+        // Of one backup alone this is about the backup, not about all that come after it.
+        403 if place.operation == Operation::Delete && MISSING_OR_NOT_ALLOWED.contains(&said.code.as_str()) => {
+            Ok(DeletionAnswer::RefusedWhole {
+                status: 403,
+                code: said.code,
+                message: said.message,
+                request_id: said.request_id,
+            })
+        }
         403 => Err(refusal(place, reply)),
         408 | 100..=199 | 300..=399 | 500.. => Ok(DeletionAnswer::Unanswered {
             why: format!("HTTP {} ({}: {})", reply.status, said.code, said.message),

@@ -100,6 +100,19 @@ impl LedgerSnapshot {
         })
     }
 
+    /// The instances of a project that a deletion was sent to which is not confirmed, with their engines: an edit may have taken an
+    /// engine out of all policies meanwhile.
+    fn waiting(&self, request: &RunRequest, project: &ProjectName) -> Vec<(InstanceId, Engine)> {
+        if !matches!(request.purpose, Purpose::Apply { .. }) {
+            return Vec::new();
+        }
+        let seen = self.seen.get(project).into_iter().flatten();
+        let waiting = seen.filter(|(id, _)| self.unconfirmed.contains_key(*id));
+        waiting
+            .map(|(id, seen)| (id.clone(), seen.instance.engine.clone()))
+            .collect()
+    }
+
     /// The instances of a project that were seen and are not in this list.
     fn missing(&self, project: &ProjectName, listed: &[InstanceEntry]) -> Vec<&SeenInstance> {
         let listed: HashSet<&InstanceId> = listed.iter().map(|entry| &entry.instance.id).collect();
@@ -273,11 +286,12 @@ pub(super) async fn list_instances(
     for (name, client) in context.projects.iter() {
         if policy_runs.running().any(|policy| may_select(policy, name)) {
             scan.clocks.insert(name.clone(), ClockCheck::NoDate);
-            let (client, context, engines) = (client.clone(), context.clone(), engines_of(policy_runs.all(), name));
+            let (client, context) = (client.clone(), context.clone());
+            let (engines, waiting) = (engines_of(policy_runs.all(), name), memory.waiting(request, name));
             listings.spawn(async move {
                 let listing = async {
                     context.projects.only_name_of(&client).await?;
-                    client.list_instances(&engines).await
+                    list_asked(&client, &engines, &waiting).await
                 };
                 let listed = or_cancelled(&context, deadline, listing).await;
                 (client, listed)
@@ -313,6 +327,23 @@ pub(super) async fn list_instances(
     }
     scan.overlaps = claims.overlaps.report(policy_runs.all());
     Ok(claims.jobs)
+}
+
+/// The instances of the engines that policies select, and those of other engines that wait for the confirmation of a deletion.
+async fn list_asked(
+    client: &Client,
+    engines: &[Engine],
+    waiting: &[(InstanceId, Engine)],
+) -> Result<Vec<InstanceEntry>, crate::rds::Error> {
+    let is_waited_for = |engine: &Engine| waiting.iter().any(|(_, of)| of == engine);
+    let all = Engine::KNOWN.into_iter();
+    let asked: Vec<Engine> = all.filter(|one| engines.contains(one) || is_waited_for(one)).collect();
+    let mut entries = client.list_instances(&asked).await?;
+    entries.retain(|InstanceEntry { instance, .. }| {
+        let is_selected = !instance.engine.is_known() || engines.contains(&instance.engine);
+        is_selected || waiting.iter().any(|(id, _)| *id == instance.id)
+    });
+    Ok(entries)
 }
 
 /// The instances of a project whose list is believed; otherwise the project is left alone, with a reason.
@@ -389,7 +420,13 @@ impl Claims {
             why
         });
         let instance = Arc::new(instance);
-        let living = instance.life == InstanceLife::Listed;
+        // One of an engine that no policy selects is there for its confirmation alone.
+        let is_asked = !instance.engine.is_known()
+            || policy_runs
+                .all()
+                .iter()
+                .any(|policy| policy.select.engines.contains(&instance.engine));
+        let living = instance.life == InstanceLife::Listed && is_asked;
         if living {
             self.counts.push(claiming.len());
             self.overlaps.note(&claiming);

@@ -23,8 +23,8 @@ use super::request::{Purpose, RunRequest};
 use super::scan_result::Scan;
 use crate::blocking::blocking;
 use crate::ledger::{
-    GraceKey, GraceSeen, GraceStart, GraceUpdate, Listing, ListingDoubt, ListingDoubts, ListingPart, ObservedBackup,
-    Pending, Remembered, Unconfirmed,
+    GraceKey, GraceSeen, GraceStart, GraceUpdate, Ledger, Listing, ListingDoubt, ListingDoubts, ListingPart,
+    ObservedBackup, Pending, Remembered, Unconfirmed,
 };
 use crate::rds::{Client, Listed};
 use crate::retention::plan::{ClockCheck, InstanceDue};
@@ -473,6 +473,29 @@ fn doubts_to_record(
     (doubts, settled)
 }
 
+/// The instances that have grace periods and are not listed, as they were last seen.
+fn remembered_of(
+    ledger: &Ledger,
+    graced: &[(ProjectName, InstanceId)],
+    there: &HashMap<(ProjectName, InstanceId), &Instance>,
+    now: DateTime<Utc>,
+) -> Result<HashMap<(ProjectName, InstanceId), Instance>, Error> {
+    let projects: BTreeSet<&ProjectName> = graced
+        .iter()
+        .filter(|of| !there.contains_key(of))
+        .map(|(project, _)| project)
+        .collect();
+    let mut all = HashMap::new();
+    for project in projects {
+        for seen in ledger.seen_instances(project)? {
+            let life = seen.life(now);
+            let instance = Instance { life, ..seen.instance };
+            all.insert((project.clone(), instance.id.clone()), instance);
+        }
+    }
+    Ok(all)
+}
+
 /// Writes down what a run learned before anything is sent: grace, believed counts, instances, settled deletions.
 pub(super) fn persist_scan(
     request: &RunRequest,
@@ -499,10 +522,13 @@ pub(super) fn persist_scan(
             let policy = policy_run.policy();
             ledger.update_grace(&policy.name, &grace_update(policy_run, &good), request.now)?;
             let mut graced = ledger.graced_instances(&policy.name)?;
-            // An edit that no longer selects an instance lets nothing of it be expired. One that is not listed was not seen.
+            let elsewhere = remembered_of(ledger, &graced, &there, request.now)?;
+            // An edit that no longer selects an instance lets nothing of it be expired: one that is listed, or one as it was last seen,
+            // whose engine is no longer asked for or which is deleted. What is merely not listed was not seen.
             graced.retain(|of| {
-                let unselected = |found: &&Instance| !policy.select.claims(found, Knowledge::Full);
-                !may_select(policy, &of.0) || there.get(of).is_some_and(unselected)
+                let unselected = |found: &Instance| !policy.select.claims(found, Knowledge::Full);
+                let found = there.get(of).copied().or_else(|| elsewhere.get(of));
+                !may_select(policy, &of.0) || found.is_some_and(unselected)
             });
             ledger.clear_grace_of(&policy.name, &graced)?;
         }

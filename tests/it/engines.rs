@@ -462,3 +462,93 @@ async fn an_exported_list_is_decided_by_the_engine_of_its_entries() {
     // Which engine d has is in doubt.
     assert_eq!(plan("[sqlserver, mysql]").await, of(&["a-3", "a-4", "b-3", "b-4"]));
 }
+
+/// An edit that takes an engine out of the policy lets nothing of it be expired, although its instances are no longer listed.
+#[tokio::test]
+async fn an_engine_that_a_policy_does_not_select_for_a_while_has_its_grace_periods_begin_again() {
+    let world = world(6).await;
+    let policy = |engines: &str| keep_3(engines).replace("grace: 0s", "grace: 24h");
+    let run = async |hours: i64, engines: &str| {
+        world.policies(&policy(engines));
+        world.pass().later(TimeDelta::hours(hours)).run().await;
+    };
+    run(0, "[mysql]").await;
+    run(12, "[postgresql]").await;
+    run(30, "[mysql]").await;
+    world.deleted_exactly(&BTreeSet::new());
+    // The twin: expired for a whole day without a break.
+    run(55, "[mysql]").await;
+    world.deleted_exactly(&ids(Engine::MySql, 2, 3..6));
+}
+
+/// The same of a deleted instance, which is not listed either.
+#[tokio::test]
+async fn a_deleted_instance_that_a_policy_ignores_for_a_while_has_its_grace_periods_begin_again() {
+    let world = world(6).await;
+    let run = async |hours: i64, deleted: &str, last: usize| {
+        let select = format!("mysql], deleted_instances: {deleted}}}");
+        let policy = keep_3("[mysql]").replace("mysql]}", &select);
+        let policy = policy.replace("last: 3", &format!("last: {last}"));
+        world.policies(&policy.replace("grace: 0s", "grace: 24h"));
+        world.pass().later(TimeDelta::hours(hours)).run().await;
+    };
+    run(0, "include", 6).await;
+    assert!(world.simulator.remove_instance(&of(Engine::MySql, 2)));
+    for hours in [1, 13, 26] {
+        run(hours, "include", 6).await;
+    }
+    run(30, "include", 3).await;
+    run(40, "ignore", 3).await;
+    run(60, "include", 3).await;
+    world.deleted_exactly(&BTreeSet::new());
+    // The twin.
+    run(85, "include", 3).await;
+    world.deleted_exactly(&ids(Engine::MySql, 2, 3..6));
+}
+
+#[tokio::test]
+async fn a_deletion_is_confirmed_although_no_policy_selects_its_engine_any_more() {
+    let world = world(6).await;
+    world
+        .simulator
+        .set(|settings| settings.deletion_takes = Duration::from_secs(3600));
+    world.policies(&keep_3("[mysql]"));
+    let report = world.pass().run().await;
+    assert_eq!(report.unconfirmed.values().sum::<u64>(), 3);
+    world.policies(&keep_3("[postgresql]"));
+    world.simulator.set(|settings| settings.deletion_takes = Duration::ZERO);
+    let report = world.pass().later(TimeDelta::minutes(5)).run().await;
+    assert_eq!(report.settled_earlier.len(), 3, "{:?}", report.settled_earlier);
+    assert_eq!(report.unconfirmed.values().sum::<u64>(), 0);
+    assert!(report.unmanaged.is_empty(), "{:?}", report.unmanaged);
+    world.deleted_exactly(&all([ids(Engine::MySql, 2, 3..6), ids(Engine::PostgreSql, 3, 3..6)]));
+}
+
+/// By its code this may be one backup's or the permission's: the next call tells.
+#[tokio::test]
+async fn one_backup_that_is_refused_as_missing_or_not_permitted_holds_up_no_other() {
+    let world = world(6).await;
+    world.policies(&keep_3("[sqlserver, mysql]"));
+    let oldest = id(Engine::MySql, 2, 5);
+    world.fault(&format!("delete_one:status=403:code=DBS.201003:backup={oldest}"));
+    world.apply().await.exits(1);
+    assert_eq!(
+        world.deleted(),
+        all([ids(Engine::SqlServer, 1, 3..6), ids(Engine::MySql, 2, 3..5)])
+    );
+    // The twin.
+    world.simulator.faults().clear();
+    world.apply().await.exits(0);
+    world.deleted_exactly(&all([ids(Engine::SqlServer, 1, 3..6), ids(Engine::MySql, 2, 3..6)]));
+}
+
+/// A refused permission is that of each backup: asking again for every one of them would only fill the ledger.
+#[tokio::test]
+async fn single_deletions_that_are_not_permitted_end_with_the_first_answers() {
+    let world = world(60).await;
+    world.policies(&keep_3("[mysql]"));
+    world.fault("delete_one:status=403:code=DBS.200010");
+    world.apply().await.exits(77);
+    assert!(singles(&world).len() <= 20, "{}", singles(&world).len());
+    assert!(world.deleted().is_empty());
+}
