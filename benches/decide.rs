@@ -47,7 +47,9 @@ fn policy() -> Policy {
 }
 
 fn instance(group: usize) -> Instance {
+    engine: rds_retentiond::retention::Engine::SqlServer,
     Instance {
+        engine: rds_retentiond::retention::Engine::SqlServer,
         project: "production".into(),
         id: format!("{group:032x}in04").into(),
         name: format!("mssql-{group}").into(),

@@ -79,6 +79,12 @@ impl Config {
         self.freeze.clone().map(|freeze| (freeze, place))
     }
 
+    /// The policies in force, with those of an edit that waits.
+    pub fn all_policies(&self) -> impl Iterator<Item = &Arc<Policy>> {
+        let policies = self.policies.iter().map(|entry| &entry.policy);
+        policies.chain(&self.protecting)
+    }
+
     /// What daemons on one state must agree on, as a digest: projects, policies, holds and freeze.
     pub fn agreement(&self) -> String {
         let projects = self.projects.iter();

@@ -117,6 +117,7 @@ fn examples(section: &str, key: &str) -> Option<Value> {
         (_, "ids" | "exclude_ids") => json!([["cd613e30d8f16adf91b7584a2265b1f5in04"]]),
         (_, "enterprise_projects") => json!([["0"]]),
         (_, "projects") if section == "select" => json!([["prod"]]),
+        (_, "engines") => json!([["sqlserver"], ["mysql", "postgresql"]]),
         ("keep", "last") => json!([7]),
         ("keep", "hourly") => json!([24]),
         ("keep", "daily") => json!([14]),

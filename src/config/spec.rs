@@ -337,11 +337,19 @@ pub static POLICY: Section = Section {
     ],
 };
 
+/// The engines that a policy can select.
+pub const ENGINES: &[&str] = &["sqlserver", "mysql", "postgresql", "mariadb"];
+
 /// `select` of a policy.
 pub static SELECT: Section = Section {
     name: "select",
     keys: &[
         key("projects", Shape::List(&Shape::Name), "Projects by name."),
+        key(
+            "engines",
+            Shape::List(&Shape::Choice(ENGINES)),
+            "Engines of the instances; default [sqlserver]. Backups of the others are deleted one by one.",
+        ),
         key("instances", Shape::Section(&SELECT_INSTANCES), "Which instances."),
         key("backups", Shape::Section(&SELECT_BACKUPS), "Which of their backups."),
         key(

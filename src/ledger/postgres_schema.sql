@@ -67,7 +67,7 @@ CREATE INDEX grace_by_backup ON grace (backup);
 
 CREATE TABLE seen_instance (
     project TEXT COLLATE "C" NOT NULL, instance TEXT COLLATE "C" NOT NULL, name TEXT NOT NULL, tags TEXT NOT NULL, enterprise_project TEXT,
-    seen_at BIGINT NOT NULL, missed BIGINT NOT NULL, missed_since BIGINT, missed_last BIGINT,
+    seen_at BIGINT NOT NULL, missed BIGINT NOT NULL, missed_since BIGINT, missed_last BIGINT, engine TEXT,
     PRIMARY KEY (project, instance)
 );
 CREATE TABLE seen_backup (

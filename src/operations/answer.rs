@@ -8,6 +8,7 @@ use serde::{Serialize, Serializer};
 use super::inventory::everything;
 use crate::config::{Config, PolicyEntry};
 use crate::ledger::{DeletionState, KnownBackup, PastDeletion};
+use crate::retention::policy::selected_engines;
 use crate::retention::forecast::Expiry;
 use crate::retention::view::{Reasons, Stamp, stamp};
 use crate::retention::what_if::{Bound, EditedValue};
@@ -89,7 +90,8 @@ impl Answer {
     pub fn wanted(&self, config: &Config) -> (Vec<PolicyEntry>, Option<InstanceId>) {
         let mut policies = config.policies.clone();
         // Also what no policy manages is listed: "nothing deletes it" is an answer.
-        policies.extend(everything());
+        let engines = selected_engines(policies.iter().map(|entry| &*entry.policy));
+        policies.extend(everything(engines));
         (policies, self.known.as_ref().map(|known| known.instance.clone()))
     }
 }

@@ -15,7 +15,7 @@ use crate::config::zones::ZoneSource;
 use crate::config::{Config, PolicyEntry, Problem};
 use crate::notify::{TestedTarget, test_targets};
 use crate::rds::{self, Client};
-use crate::retention::policy::Knowledge;
+use crate::retention::policy::{Knowledge, selected_engines};
 use crate::retention::report::Overlap;
 use crate::retention::view::stamp_or_null;
 use crate::retention::{Engine, Instance, Mode, PolicyName, Refusal, Zone};
@@ -92,7 +92,7 @@ pub struct ReachedProject {
 /// What a project holds.
 #[derive(Debug, Default)]
 pub struct ProjectFindings {
-    /// How many instances with SQL Server.
+    /// How many instances of the engines that policies select.
     pub instances: usize,
     /// Why nothing would be sent to it: its clock and this host's differ.
     pub clock: Option<String>,
@@ -234,11 +234,15 @@ pub async fn reach_projects(config: &Arc<Config>) -> Result<Vec<ReachedProject>,
     let ledger = context::ledger_to_read(config, now)?.map(Arc::new);
     let keys = context::key_lockout(ledger.as_ref(), config, now)?;
     let projects = Projects::connect(config, &keys, &no_observer())?;
+    let mut engines = selected_engines(config.policies.iter().map(|entry| &*entry.policy));
+    if engines.is_empty() {
+        engines.push(Engine::SqlServer);
+    }
     let mut asking = JoinSet::new();
     for (_, client) in projects.iter() {
-        let client = client.clone();
+        let (client, engines) = (client.clone(), engines.clone());
         asking.spawn(async move {
-            let answer = reach(&client).await;
+            let answer = reach(&client, &engines).await;
             (client, answer)
         });
     }
@@ -261,10 +265,10 @@ pub async fn test_notifications(config: &Config) -> Vec<TestedTarget> {
 
 /// The instances, after proving that the backups of one of them may be listed. Whether deletion is allowed cannot be
 /// asked without deleting.
-async fn reach(client: &Client) -> Result<Vec<Instance>, rds::Error> {
+async fn reach(client: &Client, engines: &[Engine]) -> Result<Vec<Instance>, rds::Error> {
     client.project_id().await?;
-    let mut entries = client.list_instances().await?;
-    entries.retain(|entry| entry.engine == Engine::SqlServer && !entry.is_replica);
+    let mut entries = client.list_instances(engines).await?;
+    entries.retain(|entry| !entry.is_replica);
     let instances: Vec<Instance> = entries.into_iter().map(|entry| entry.instance).collect();
     if let Some(first) = instances.first() {
         client.may_list_backups(&first.id).await?;

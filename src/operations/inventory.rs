@@ -12,10 +12,10 @@ use super::plan::PlanRequest;
 use super::source::BackupSource;
 use crate::config::{Config, PolicyEntry};
 use crate::ledger::Ledger;
-use crate::retention::policy::{Count, Knowledge, Limits, Mode};
+use crate::retention::policy::{Count, Knowledge, Limits, Mode, selected_engines};
 use crate::retention::report::{Skip, SkipReason};
 use crate::retention::{
-    Backup, DeletedInstances, Hold, Instance, InstanceId, KeepRule, KeepRules, Policy, ProjectName, RunReport,
+    Backup, DeletedInstances, Engine, Hold, Instance, InstanceId, KeepRule, KeepRules, Policy, ProjectName, RunReport,
     Selector, Span, Zone,
 };
 use crate::run::{self, ReportDetail};
@@ -54,7 +54,8 @@ impl Inventory {
         source: BackupSource,
     ) -> Result<Self, Error> {
         if let BackupSource::File(backups) = source {
-            let (_, instances) = run::instances_of_file(config, backups);
+            let engines = selected_engines(policies.iter().map(|entry| &*entry.policy));
+            let (_, instances) = run::instances_of_file(config, &engines, backups);
             let of = |(instance, backups)| InstanceBackups { instance, backups };
             return Ok(Self {
                 instances: instances.into_iter().map(of).collect(),
@@ -130,8 +131,8 @@ impl Inventory {
     }
 }
 
-/// A policy that has everything in its scope, so that also what no policy manages is listed.
-pub(super) fn everything() -> Option<PolicyEntry> {
+/// A policy that has everything of these engines in its scope, so that also what no policy manages is listed.
+pub(super) fn everything(engines: Vec<Engine>) -> Option<PolicyEntry> {
     let keep = KeepRules::new(vec![KeepRule::Last(Count::All)], Vec::new())?;
     // The name cannot be typed, so it is no other policy's.
     Some(PolicyEntry {
@@ -140,16 +141,9 @@ pub(super) fn everything() -> Option<PolicyEntry> {
             mode: Mode::DryRun,
             zone: Zone::UTC,
             select: Selector {
-                projects: None,
-                instance_names: None,
-                instance_ids: None,
-                tags: Vec::new(),
-                enterprise_projects: None,
-                exclude_instance_names: Vec::new(),
-                exclude_instance_ids: Vec::new(),
-                backup_names: None,
-                exclude_backup_names: Vec::new(),
+                engines,
                 deleted_instances: DeletedInstances::Include,
+                ..Selector::default()
             },
             keep,
             max_age: None,

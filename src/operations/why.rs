@@ -290,7 +290,7 @@ mod tests {
             doubt: None,
         };
         let daily: Vec<Backup> = [0, 1442, 2880, 4325, 9000].map(backup).into();
-        let policies = [everything().unwrap().policy];
+        let policies = [everything(vec![crate::retention::Engine::SqlServer]).unwrap().policy];
         let usual = |backups: &[Backup]| usual_interval(&policies, backups, newest);
         assert_eq!(usual(&daily), Some(TimeDelta::hours(24)));
         assert_eq!(usual(&daily[..3]), None);

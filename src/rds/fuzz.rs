@@ -111,7 +111,7 @@ pub fn listing(data: &[u8]) {
             }
         }
         b'r' => {
-            let parse = |page: &[u8]| retained_page(page, &instance);
+            let parse = |page: &[u8]| retained_page(page, &instance, &Engine::SqlServer);
             for backups in read(&pages, parse)
                 .into_iter()
                 .chain(written.and_then(|pages| read(&pages, parse)))
@@ -206,6 +206,7 @@ fn only_understood_ones_go(backups: &[Backup]) {
         limits: Limits::default(),
     };
     let instance = Instance {
+        engine: Engine::SqlServer,
         project: "prod".into(),
         id: INSTANCE.into(),
         name: "mssql".into(),

@@ -51,6 +51,7 @@ pub use key_lockout::{KeyLockout, OnRefusal, RefusedKey};
 pub use listed::{InstanceEntry, Listed};
 pub use observer::{Event, Observer};
 pub use operation::Operation;
+pub use refusal::refuses_the_call;
 pub use settings::Settings;
 pub use wire::LIMIT as PAGE;
 // What other requests of this program share with those to the API: TLS, proxy, waits, secret files.

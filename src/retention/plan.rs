@@ -11,7 +11,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use super::policy::OverLimit;
 use super::{
-    BackupId, BackupStatus, ExpireReason, FreezeSources, Freezes, Instance, InstanceId, Limits, Policy, PolicyName,
+    BackupId, BackupStatus, Engine, ExpireReason, FreezeSources, Freezes, Instance, InstanceId, Limits, Policy, PolicyName,
     ProjectName,
 };
 
@@ -479,18 +479,22 @@ impl ApprovedPlan {
         }
         let cut = |(project, mut left): (ProjectName, Vec<PlannedDeletion>)| {
             left.sort_unstable_by(|a, b| b.order().cmp(&a.order()));
-            Batches { project, left }
+            let (left, alone) = left.into_iter().partition(PlannedDeletion::goes_in_a_batch);
+            Batches { project, left, alone }
         };
         by_project.into_iter().map(cut).collect()
     }
 }
 
-/// What is to be deleted in one project, cut into batches of at most [`Batch::LIMIT`] ids, oldest first.
+/// What is to be deleted in one project, cut into batches of at most [`Batch::LIMIT`] ids, or of one where the engine has no deletion in
+/// batches; oldest first.
 #[derive(Debug)]
 pub struct Batches {
     project: ProjectName,
     /// The youngest first, so that the room of what was cut off can be given back: whoever sends writes down as much elsewhere.
     left: Vec<PlannedDeletion>,
+    /// Those that go alone, also the youngest first.
+    alone: Vec<PlannedDeletion>,
 }
 
 /// So much room may be left unused.
@@ -504,7 +508,7 @@ impl Batches {
 
     /// How many ids are left.
     pub fn ids(&self) -> usize {
-        self.left.len()
+        self.left.len() + self.alone.len()
     }
 }
 
@@ -512,10 +516,19 @@ impl Iterator for Batches {
     type Item = Batch;
 
     fn next(&mut self) -> Option<Batch> {
-        let mut items = self.left.split_off(self.left.len().saturating_sub(Batch::LIMIT));
+        let is_alone_older = match (self.left.last(), self.alone.last()) {
+            (Some(one), Some(alone)) => alone.order() < one.order(),
+            (one, _) => one.is_none(),
+        };
+        let (left, most) = if is_alone_older {
+            (&mut self.alone, 1)
+        } else {
+            (&mut self.left, Batch::LIMIT)
+        };
+        let mut items = left.split_off(left.len().saturating_sub(most));
         items.reverse();
-        if self.left.capacity() - self.left.len() > SPARE {
-            self.left.shrink_to_fit();
+        if left.capacity() - left.len() > SPARE {
+            left.shrink_to_fit();
         }
         let project = self.project.clone();
         (!items.is_empty()).then_some(Batch { project, items })
@@ -532,13 +545,19 @@ pub struct PlannedDeletion {
 }
 
 impl PlannedDeletion {
+    /// Whether one request deletes it with others.
+    pub fn goes_in_a_batch(&self) -> bool {
+        self.candidate.instance.engine.is_deleted_in_batches()
+    }
+
     /// Oldest first.
     fn order(&self) -> (DateTime<Utc>, &BackupId) {
         (self.candidate.begin, &self.candidate.id)
     }
 }
 
-/// Ids for one request: approved, of one project, at most [`Batch::LIMIT`]. Can only shrink.
+/// Ids for one request: approved, of one project, at most [`Batch::LIMIT`], and one of an engine that has no deletion in batches. Can
+/// only shrink.
 #[derive(Debug)]
 pub struct Batch {
     project: ProjectName,
@@ -567,6 +586,13 @@ impl Batch {
     /// How many ids.
     pub fn len(&self) -> usize {
         self.items.len()
+    }
+
+    /// The engine of its backups; `None` of an empty batch, and of several that go alone each.
+    pub fn engine(&self) -> Option<&Engine> {
+        let mut engines = self.items.iter().map(|item| &item.candidate.instance.engine);
+        let engine = engines.next()?;
+        engines.all(|other| other == engine).then_some(engine)
     }
 
     /// Whether nothing is left in it; such a batch is not sent.

@@ -249,13 +249,7 @@ fn holds(context: &RunContext, now: DateTime<Utc>) -> Result<Vec<Hold>, Error> {
 }
 
 fn open_policy_runs(request: &RunRequest, context: &RunContext, running: Vec<usize>) -> Result<PolicyRuns, Error> {
-    let all: Vec<Arc<Policy>> = context
-        .config
-        .policies
-        .iter()
-        .map(|entry| Arc::clone(&entry.policy))
-        .chain(context.config.protecting.iter().cloned())
-        .collect();
+    let all: Vec<Arc<Policy>> = context.config.all_policies().cloned().collect();
     let mut graces: HashMap<PolicyName, GracePeriods> = HashMap::new();
     if let Some(ledger) = &context.ledger {
         for place in &running {

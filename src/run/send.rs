@@ -6,7 +6,7 @@
 //! the time budget or a stop prevents is left to the next run.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
@@ -26,7 +26,7 @@ use crate::rds::credentials::Fingerprint;
 use crate::rds::{Answer, Class, Client, Delay, DeletionPermit, IntendedAt};
 use crate::retention::plan::{Batches, PlannedDeletion};
 use crate::retention::report::{Skip, SkipReason};
-use crate::retention::{ApprovedPlan, BackupId, BackupStatus, Batch, Fate, InstanceId, Outcome, PolicyName, Refusal};
+use crate::retention::{ApprovedPlan, BackupId, BackupStatus, Batch, Engine, Fate, InstanceId, Outcome, PolicyName, Refusal};
 use crate::telemetry;
 
 /// How often an unanswered id is sent again in one run (contract, guarantee 6).
@@ -74,6 +74,8 @@ struct ProjectSender {
     client: Client,
     /// Set when nothing more can be sent to this project in this run.
     closed: AtomicBool,
+    /// Engines whose deletion the API refuses as such: nothing more of them is sent in this run.
+    refused: std::sync::Mutex<HashSet<Engine>>,
     trouble: std::sync::Mutex<Option<Skip>>,
 }
 
@@ -120,6 +122,7 @@ pub(super) async fn send(
             sender: Arc::clone(&sender),
             client,
             closed: AtomicBool::new(false),
+            refused: std::sync::Mutex::default(),
             trouble: std::sync::Mutex::new(None),
         });
         projects.spawn(run_project(sender, batches));
@@ -240,6 +243,7 @@ impl ProjectSender {
             fates: BTreeMap::new(),
             held: HashSet::new(),
         };
+        let engine = batch.engine().cloned();
         let mut everything: Vec<PlannedDeletion> = batch.items().to_vec();
         let mut todo: Vec<(Batch, u32)> = vec![(batch, 0)];
         let mut was_split = false;
@@ -288,7 +292,7 @@ impl ProjectSender {
                 .all(|fate| matches!(fate, Fate::Answered(Outcome::Rejected { .. })))
         {
             // No single id spoiled it: the call itself is refused. The other batches would each be split for nothing.
-            self.close("every id of a batch was refused, also alone: nothing more is sent to this project in this run");
+            self.refuse(engine.as_ref(), "every id of a batch was refused, also alone");
         }
         // What was held meanwhile is kept, not left undone.
         everything.retain(|planned| !held.contains(&planned.candidate.id));
@@ -359,7 +363,7 @@ impl ProjectSender {
         refused: Option<Fingerprint>,
         delivery: &mut Delivery,
     ) -> Result<Step, Error> {
-        let permit = self.permit(refused).await;
+        let permit = if self.is_refused(batch) { None } else { self.permit(refused).await };
         delivery.order.take();
         let Some(permit) = permit else { return Ok(Step::Left) };
         let Some((request, intended)) = self.intend(batch, resends, &mut delivery.held).await? else {
@@ -492,6 +496,10 @@ impl ProjectSender {
         resends: u32,
         held: &mut HashSet<BackupId>,
     ) -> Result<Option<(RequestKey, IntendedAt)>, Error> {
+        // The answer to another batch may have come meanwhile.
+        if self.is_refused(batch) {
+            return Ok(None);
+        }
         let sender = Arc::clone(self);
         let may_begin = move || !sender.is_stopped();
         let intended = tokio::select! {
@@ -580,6 +588,10 @@ impl ProjectSender {
                 request_id,
             }) => {
                 let code = if code.is_empty() { status.to_string() } else { code };
+                if crate::rds::refuses_the_call(status, &code) {
+                    self.refuse(batch.engine(), &format!("the API refuses this call for the engine ({code})"));
+                    return (Step::Done, request_id, all(Outcome::Rejected { code, message }));
+                }
                 // Whatever it was about, one id may be the cause; if none is, `deliver` notices and sends nothing more.
                 let step = if batch.len() > 1 { Step::Split } else { Step::Done };
                 (step, request_id, all(Outcome::Rejected { code, message }))
@@ -630,6 +642,24 @@ impl ProjectSender {
         Ok(true)
     }
 
+    /// Whether the API refuses to delete backups of this engine.
+    fn is_refused(&self, batch: &Batch) -> bool {
+        let refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        batch.engine().is_some_and(|engine| refused.contains(engine))
+    }
+
+    /// Sends nothing more of this engine: each id of it would be refused, too. The others go on.
+    fn refuse(&self, engine: Option<&Engine>, why: &str) {
+        let Some(engine) = engine else { return };
+        let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        refused.insert(engine.clone());
+        let message = format!(
+            "{why}: no more backups of {} are sent to this project in this run",
+            engine.as_str()
+        );
+        self.note(self.skip(SkipReason::Refused, message));
+    }
+
     fn close(&self, message: &str) {
         self.close_with(self.skip(SkipReason::Refused, message.to_owned()));
     }
@@ -651,6 +681,10 @@ impl ProjectSender {
 
     fn close_with(&self, skip: Skip) {
         self.closed.store(true, Ordering::Release);
+        self.note(skip);
+    }
+
+    fn note(&self, skip: Skip) {
         if let Ok(mut trouble) = self.trouble.lock() {
             trouble.get_or_insert(skip);
         }

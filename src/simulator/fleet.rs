@@ -165,6 +165,7 @@ impl Maker<'_> {
             Engine::SqlServer => VERSIONS[self.rng.usize(..VERSIONS.len())].to_owned(),
             Engine::MySql => "8.0".to_owned(),
             Engine::PostgreSql => "15".to_owned(),
+            Engine::MariaDb => "10.5".to_owned(),
         };
         project.clone_into(&mut instance.enterprise_project);
         instance.tags.push(("env".to_owned(), environment.to_owned()));

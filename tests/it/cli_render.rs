@@ -30,6 +30,7 @@ fn at(text: &str) -> DateTime<Utc> {
 
 fn instance(project: &str, id: &str, name: &str, life: InstanceLife) -> Arc<Instance> {
     Arc::new(Instance {
+        engine: Engine::SqlServer,
         project: project.into(),
         id: id.into(),
         name: name.into(),

@@ -12,6 +12,7 @@ mod daemon;
 mod deleted;
 mod doubts;
 mod field;
+mod engines;
 mod fields;
 mod first_steps;
 mod forecasts;

@@ -10,7 +10,7 @@ use rds_retentiond::clock;
 use rds_retentiond::rds::credentials::{CredentialSource, Env, fingerprint};
 use rds_retentiond::rds::{Answer, Class, Client, Error, IntendedAt, KeyLockout, Observer, Settings};
 use rds_retentiond::retention::plan::ClockCheck;
-use rds_retentiond::retention::{Batch, InstanceId, Outcome};
+use rds_retentiond::retention::{Batch, Engine, InstanceId, Outcome};
 use tokio::net::TcpListener;
 
 use self::server::{
@@ -259,8 +259,8 @@ async fn the_project_id_is_asked_of_iam_once() {
         Arc::new(|_| {}),
         keys(),
     );
-    client.list_instances().await.unwrap();
-    client.list_instances().await.unwrap();
+    client.list_instances(&[Engine::SqlServer]).await.unwrap();
+    client.list_instances(&[Engine::SqlServer]).await.unwrap();
     let instances = "GET /v3/pid-9/instances?datastore_type=SQLServer&limit=100&offset=0";
     assert_eq!(
         server.lines(),
@@ -293,7 +293,7 @@ async fn the_project_id_is_asked_of_iam_once() {
 async fn retained_backups_are_read_in_their_own_shape() {
     let body = r#"{"backups": {"id": "r1", "type": "Snapshot", "name": "n", "size": "2"}, "total": 1}"#;
     let server = Server::new([ok(body)]).await;
-    let backups = client(&server).retained_backups(&INSTANCE.into()).await.unwrap();
+    let backups = client(&server).retained_backups(&INSTANCE.into(), &Engine::SqlServer).await.unwrap();
     assert_eq!((backups.len(), backups[0].size_bytes), (1, 2048));
     assert_eq!(
         server.lines(),

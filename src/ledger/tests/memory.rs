@@ -349,6 +349,7 @@ fn what_is_accepted_of_a_listing_is_what_was_seen_and_nothing_else() {
 
 fn instance(id: &str, name: &str) -> Instance {
     Instance {
+        engine: Engine::SqlServer,
         project: project(),
         id: id.into(),
         name: name.into(),
@@ -364,7 +365,7 @@ fn an_instance_is_long_missed_after_three_listings_over_a_day() {
     let (a, b) = (instance("ain04", "a"), instance("bin04", "b"));
     let listing = |listed: &[Instance], hours| {
         let at = noon() + TimeDelta::hours(hours);
-        state.ledger.remember_instances(&project(), listed, at).unwrap();
+        state.ledger.remember_instances(&project(), &[Engine::SqlServer], listed, at).unwrap();
         let seen = state.ledger.seen_instances(&project()).unwrap();
         let mut seen = seen.into_iter();
         seen.find(|seen| seen.instance.id.as_str() == "ain04").unwrap()
@@ -701,11 +702,11 @@ fn what_is_dated_ahead_of_now_is_not_believed_longer_than_it_lasts() {
     }
     // An instance that is missed.
     let missed = |at| {
-        ledger.remember_instances(&project(), &[], at).unwrap();
+        ledger.remember_instances(&project(), &[Engine::SqlServer], &[], at).unwrap();
         ledger.seen_instances(&project()).unwrap().remove(0)
     };
     ledger
-        .remember_instances(&project(), &[instance("ain04", "a")], now)
+        .remember_instances(&project(), &[Engine::SqlServer], &[instance("ain04", "a")], now)
         .unwrap();
     missed(now);
     missed(now);
@@ -714,7 +715,7 @@ fn what_is_dated_ahead_of_now_is_not_believed_longer_than_it_lasts() {
         "only by the wrong clock"
     );
     ledger
-        .remember_instances(&project(), &[instance("ain04", "a")], now)
+        .remember_instances(&project(), &[Engine::SqlServer], &[instance("ain04", "a")], now)
         .unwrap();
     missed(then);
     missed(now);

@@ -55,6 +55,7 @@ fn rows(instances: u32, backups: u32) -> Vec<Row> {
     let mut rows = Vec::new();
     for nth in 0..instances {
         let instance = Arc::new(Instance {
+            engine: Engine::SqlServer,
             project: "prod".into(),
             id: format!("cd613e30d8f16adf91b7584a{nth:08}in04").into(),
             name: format!("mssql-{HOSTILE}-{nth}").into(),

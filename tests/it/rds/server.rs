@@ -310,6 +310,7 @@ pub fn batch(ids: &[&str]) -> Batch {
         },
     };
     let instance = Arc::new(Instance {
+        engine: rds_retentiond::retention::Engine::SqlServer,
         project: "prod".into(),
         id: INSTANCE.into(),
         name: "mssql-1".into(),
