@@ -47,7 +47,6 @@ fn policy() -> Policy {
 }
 
 fn instance(group: usize) -> Instance {
-    engine: rds_retentiond::retention::Engine::SqlServer,
     Instance {
         engine: rds_retentiond::retention::Engine::SqlServer,
         project: "production".into(),

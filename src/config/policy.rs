@@ -13,8 +13,8 @@ use super::values::Zero;
 use super::yaml::{Kind, clip};
 use super::zones::Zones;
 use crate::retention::{
-    DeletedInstances, Engine, InstanceId, KeepRule, KeepRules, Limits, Mode, OverLimit, Pattern, Period, Policy, PolicyName,
-    ProjectName, Selector, Span, TagFilter, Zone,
+    DeletedInstances, Engine, InstanceId, KeepRule, KeepRules, Limits, Mode, OverLimit, Pattern, Period, Policy,
+    PolicyName, ProjectName, Selector, Span, TagFilter, Zone,
 };
 
 /// The keys of the counted rules, in the order of [`Period::ALL`].

@@ -70,9 +70,9 @@ fn accepted(id: &BackupId, body: &[u8]) -> Result<Vec<(BackupId, Outcome)>, Stri
     let outcome = match &said.code {
         Scalar::Absent => Outcome::Accepted,
         code => match outcome(code, &said.message) {
-            Outcome::Rejected { code, message } => {
-                unanswered(&format!("the answer is a success and names an error ({code}: {message})"))
-            }
+            Outcome::Rejected { code, message } => unanswered(&format!(
+                "the answer is a success and names an error ({code}: {message})"
+            )),
             outcome => outcome,
         },
     };

@@ -217,7 +217,10 @@ impl DeletionPermit {
                 Ok(ask)
             }
             items => Err(wrong(
-                format!("{} backups that no single call deletes were to be sent in one", items.len()),
+                format!(
+                    "{} backups that no single call deletes were to be sent in one",
+                    items.len()
+                ),
                 None,
             )),
         }

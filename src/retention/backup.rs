@@ -62,7 +62,11 @@ name_type! {
 impl BackupId {
     /// Whether it has only letters, digits, `-` and `_`, as all ids that were ever seen.
     pub fn is_plain(&self) -> bool {
-        !self.0.is_empty() && self.0.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
+        !self.0.is_empty()
+            && self
+                .0
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
     }
 }
 

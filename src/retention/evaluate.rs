@@ -15,8 +15,8 @@ use super::backup::FUTURE_TOLERANCE;
 use super::bucket::Bucket;
 use super::policy::Count;
 use super::{
-    Backup, BackupKind, BackupStatus, Databases, DeletedInstances, Doubt, Hold, Instance, InstanceLife,
-    KeepRule, Policy, PolicyName, Zone,
+    Backup, BackupKind, BackupStatus, Databases, DeletedInstances, Doubt, Hold, Instance, InstanceLife, KeepRule,
+    Policy, PolicyName, Zone,
 };
 
 /// The most moments at which holds end (or future dates arrive) that `expires_at` looks past; beyond them it says

@@ -9,8 +9,8 @@ use chrono::{DateTime, Datelike, NaiveDate, Offset, TimeDelta, TimeZone, Utc};
 
 use super::policy::Count;
 use super::{
-    Backup, BackupKind, BackupStatus, Databases, DeletedInstances, Hold, Instance, InstanceLife, KeepRule,
-    Period, Policy, Span, Zone,
+    Backup, BackupKind, BackupStatus, Databases, DeletedInstances, Hold, Instance, InstanceLife, KeepRule, Period,
+    Policy, Span, Zone,
 };
 
 /// For each policy the fate of every backup, in the order given: kept, gone, or (`None`) not in its scope.

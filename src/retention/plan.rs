@@ -11,8 +11,8 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use super::policy::OverLimit;
 use super::{
-    BackupId, BackupStatus, Engine, ExpireReason, FreezeSources, Freezes, Instance, InstanceId, Limits, Policy, PolicyName,
-    ProjectName,
+    BackupId, BackupStatus, Engine, ExpireReason, FreezeSources, Freezes, Instance, InstanceId, Limits, Policy,
+    PolicyName, ProjectName,
 };
 
 /// A backup that is due: expired under a policy, its grace over, no other policy keeping it.

@@ -35,7 +35,11 @@ fn engine_of_entries(selected: &[Engine], backups: &[Backup]) -> Engine {
 
 /// The instances of a file, by id, each with its backups; all are one project's, and only their ids and the engines of their backups
 /// are known.
-pub fn instances_of_file(config: &Config, engines: &[Engine], backups: BackupsOfFile) -> (ProjectName, Vec<OfflineInstance>) {
+pub fn instances_of_file(
+    config: &Config,
+    engines: &[Engine],
+    backups: BackupsOfFile,
+) -> (ProjectName, Vec<OfflineInstance>) {
     let project = config
         .projects
         .first()

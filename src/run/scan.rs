@@ -391,9 +391,9 @@ async fn check_recency(
     let manual = conflicts.listed_as_manual(request, context, ids)?;
     for (nth, mut due, mut points) in answered {
         points.retain(|backup| !manual.contains(&backup.id));
-        due.newest_recovery_point = due
-            .newest_recovery_point
-            .max(newest_recovery_point(&due.instance, &points, request.now));
+        due.newest_recovery_point =
+            due.newest_recovery_point
+                .max(newest_recovery_point(&due.instance, &points, request.now));
         policy_runs.add(nth, due);
     }
     scan.progress.calls = context.projects.calls();

@@ -6,8 +6,8 @@
 //! the time budget or a stop prevents is left to the next run.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::sync::{Arc, PoisonError};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{Mutex, OwnedMutexGuard, OwnedSemaphorePermit, Semaphore};
@@ -26,7 +26,9 @@ use crate::rds::credentials::Fingerprint;
 use crate::rds::{Answer, Class, Client, Delay, DeletionPermit, IntendedAt};
 use crate::retention::plan::{Batches, PlannedDeletion};
 use crate::retention::report::{Skip, SkipReason};
-use crate::retention::{ApprovedPlan, BackupId, BackupStatus, Batch, Engine, Fate, InstanceId, Outcome, PolicyName, Refusal};
+use crate::retention::{
+    ApprovedPlan, BackupId, BackupStatus, Batch, Engine, Fate, InstanceId, Outcome, PolicyName, Refusal,
+};
 use crate::telemetry;
 
 /// How often an unanswered id is sent again in one run (contract, guarantee 6).
@@ -363,7 +365,11 @@ impl ProjectSender {
         refused: Option<Fingerprint>,
         delivery: &mut Delivery,
     ) -> Result<Step, Error> {
-        let permit = if self.is_refused(batch) { None } else { self.permit(refused).await };
+        let permit = if self.is_refused(batch) {
+            None
+        } else {
+            self.permit(refused).await
+        };
         delivery.order.take();
         let Some(permit) = permit else { return Ok(Step::Left) };
         let Some((request, intended)) = self.intend(batch, resends, &mut delivery.held).await? else {
@@ -589,7 +595,10 @@ impl ProjectSender {
             }) => {
                 let code = if code.is_empty() { status.to_string() } else { code };
                 if crate::rds::refuses_the_call(status, &code) {
-                    self.refuse(batch.engine(), &format!("the API refuses this call for the engine ({code})"));
+                    self.refuse(
+                        batch.engine(),
+                        &format!("the API refuses this call for the engine ({code})"),
+                    );
                     return (Step::Done, request_id, all(Outcome::Rejected { code, message }));
                 }
                 // Whatever it was about, one id may be the cause; if none is, `deliver` notices and sends nothing more.

@@ -293,7 +293,10 @@ async fn the_project_id_is_asked_of_iam_once() {
 async fn retained_backups_are_read_in_their_own_shape() {
     let body = r#"{"backups": {"id": "r1", "type": "Snapshot", "name": "n", "size": "2"}, "total": 1}"#;
     let server = Server::new([ok(body)]).await;
-    let backups = client(&server).retained_backups(&INSTANCE.into(), &Engine::SqlServer).await.unwrap();
+    let backups = client(&server)
+        .retained_backups(&INSTANCE.into(), &Engine::SqlServer)
+        .await
+        .unwrap();
     assert_eq!((backups.len(), backups[0].size_bytes), (1, 2048));
     assert_eq!(
         server.lines(),

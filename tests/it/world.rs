@@ -283,11 +283,7 @@ impl World {
     /// The ids that a request to delete named, whatever became of it.
     pub fn asked(&self) -> BTreeSet<String> {
         let calls = [Op::DeleteBatch, Op::DeleteOne].map(|operation| self.simulator.calls_of(operation));
-        calls
-            .into_iter()
-            .flatten()
-            .flat_map(|call| call.backup_ids)
-            .collect()
+        calls.into_iter().flatten().flat_map(|call| call.backup_ids).collect()
     }
 
     /// Nothing outside `allowed` was deleted, nor was it ever asked; and the rules of sending were kept.

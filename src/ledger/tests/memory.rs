@@ -365,7 +365,10 @@ fn an_instance_is_long_missed_after_three_listings_over_a_day() {
     let (a, b) = (instance("ain04", "a"), instance("bin04", "b"));
     let listing = |listed: &[Instance], hours| {
         let at = noon() + TimeDelta::hours(hours);
-        state.ledger.remember_instances(&project(), &[Engine::SqlServer], listed, at).unwrap();
+        state
+            .ledger
+            .remember_instances(&project(), &[Engine::SqlServer], listed, at)
+            .unwrap();
         let seen = state.ledger.seen_instances(&project()).unwrap();
         let mut seen = seen.into_iter();
         seen.find(|seen| seen.instance.id.as_str() == "ain04").unwrap()
@@ -702,7 +705,9 @@ fn what_is_dated_ahead_of_now_is_not_believed_longer_than_it_lasts() {
     }
     // An instance that is missed.
     let missed = |at| {
-        ledger.remember_instances(&project(), &[Engine::SqlServer], &[], at).unwrap();
+        ledger
+            .remember_instances(&project(), &[Engine::SqlServer], &[], at)
+            .unwrap();
         ledger.seen_instances(&project()).unwrap().remove(0)
     };
     ledger

@@ -180,10 +180,7 @@ fn retained_backups_are_complete_only_with_both_times() {
     );
     assert_eq!(unfinished.status, BackupStatus::Other("".into()));
     let auto = retained(r#"{"total": 1, "backups": [{"id": "d", "type": "Db", "datastore": {"type": "MySQL"}}]}"#);
-    assert_eq!(
-        (auto.kind, auto.engine),
-        (BackupKind::Auto, Engine::MySql)
-    );
+    assert_eq!((auto.kind, auto.engine), (BackupKind::Auto, Engine::MySql));
 }
 
 #[test]
@@ -260,10 +257,7 @@ fn instances_keep_what_policies_select_by() {
         (false, Engine::SqlServer, InstanceLife::Listed)
     );
     let second = items[1].listed(&project).unwrap();
-    assert_eq!(
-        (second.is_replica, second.instance.engine),
-        (true, Engine::MySql)
-    );
+    assert_eq!((second.is_replica, second.instance.engine), (true, Engine::MySql));
     assert_eq!(items[2].listed(&project), None);
 }
 
@@ -278,7 +272,10 @@ fn a_page_without_its_list_and_ids_that_differ_in_case_are_not_believed() {
     for list in ["", r#""backups": null, "instances": null, "#] {
         let body = format!("{{{list}\"total_count\": 0}}");
         assert!(backups(&body).is_err(), "{body}");
-        assert!(retained_page(body.as_bytes(), &instance, &Engine::SqlServer).is_err(), "{body}");
+        assert!(
+            retained_page(body.as_bytes(), &instance, &Engine::SqlServer).is_err(),
+            "{body}"
+        );
         assert!(instance_page(body.as_bytes(), &project).is_err(), "{body}");
     }
     let read = |pages: &[&[&str]], totals: &[usize]| {
