@@ -7,6 +7,7 @@ mod apply;
 mod approve;
 pub mod args;
 mod check;
+mod completion;
 mod context;
 mod demo;
 mod diff;
