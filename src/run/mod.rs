@@ -32,6 +32,7 @@ mod request;
 mod scan;
 mod scan_result;
 mod send;
+mod single_deletions;
 mod skip;
 mod state;
 
@@ -94,10 +95,11 @@ pub async fn run(request: &RunRequest, context: &RunContext) -> Result<RunReport
     if let Some(run_id) = &run_id {
         scan::persist_scan(request, context, run_id, &scan, &conflicts, &policy_runs)?;
     }
-    let notices = match &context.ledger {
+    let mut notices = match &context.ledger {
         Some(ledger) => blocking(|| notices(&context.live.borrow().clone(), ledger, request.now))?,
         None => Vec::new(),
     };
+    notices.extend(single_deletions::notices(&context.config, &policy_runs));
     if run_id.is_some() {
         for notice in &notices {
             tracing::info!("{notice}");

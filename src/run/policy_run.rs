@@ -225,6 +225,11 @@ impl PolicyRun {
         &self.plan
     }
 
+    /// What would go if the policy were enforced and every grace period were over; of one that is enforced, what is due.
+    pub(super) fn all_due(&self) -> impl Iterator<Item = &InstanceDue> {
+        self.plan.instances().iter().chain(self.if_enforced.instances())
+    }
+
     pub(super) fn started(&self) -> &[Started] {
         &self.started
     }

@@ -93,6 +93,25 @@ async fn only_sql_server_is_touched_unless_a_policy_says_otherwise() {
     world.run(&["audit", "verify"]).await.exits(0);
 }
 
+#[tokio::test]
+async fn a_plan_of_many_single_deletions_says_how_many_calls_they_are_and_how_long_they_take() {
+    let world = world(130).await;
+    let projects = world.simulator.config_yaml();
+    let slow = projects.replacen("    region:", "    requests_per_second: 2\n    region:", 1);
+    assert_ne!(slow, projects);
+    world.configure(&slow, &keep_3("[sqlserver, mysql]"), "");
+    let notices = world.plan().await.exits(0).json()["notices"].to_string();
+    assert!(
+        notices.contains("127 backups go one by one") && notices.contains("130 calls"),
+        "{notices}"
+    );
+    assert!(notices.contains("about 2 min at 2 requests a second"), "{notices}");
+    // The twin: batches take no time worth a word.
+    world.configure(&slow, &keep_3("[sqlserver]"), "");
+    let notices = world.plan().await.exits(0).json()["notices"].to_string();
+    assert!(!notices.contains("one by one"), "{notices}");
+}
+
 /// Each by its own call, whatever the listing of the other says.
 #[tokio::test]
 async fn a_policy_of_all_engines_sends_batches_and_single_deletions_and_never_an_id_by_the_other_call() {
