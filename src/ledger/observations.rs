@@ -156,12 +156,12 @@ impl Ledger {
     ) -> Result<(), Error> {
         self.write(|tx| {
             let not_asked = Engine::KNOWN.into_iter().filter(|engine| !engines.contains(engine));
-            let not_asked: String = not_asked.map(|engine| format!("{},", engine.as_str())).collect();
+            let not_asked = not_asked.fold(",".to_owned(), |list, engine| list + engine.as_str() + ",");
             tx.execute(
                 "UPDATE seen_instance SET missed = missed + 1, missed_last = ?2, \
                  missed_since = CASE WHEN missed_since < ?2 THEN missed_since ELSE ?2 END \
                  WHERE project = ?1 AND ?3 NOT LIKE '%,' || COALESCE(engine, 'SQLServer') || ',%'",
-                (project.as_str(), Stamp(now), format!(",{not_asked}")),
+                (project.as_str(), Stamp(now), not_asked.as_str()),
             )?;
             let tags = listed.iter().map(|instance| serde_json::to_string(&instance.tags));
             let tags = tags.collect::<Result<Vec<_>, _>>()?;

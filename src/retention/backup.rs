@@ -189,11 +189,11 @@ impl BackupKind {
 pub enum Engine {
     /// RDS for SQL Server, whose backups are deleted in batches.
     SqlServer,
-    /// RDS for MySQL.
+    /// RDS for `MySQL`.
     MySql,
     /// RDS for PostgreSQL.
     PostgreSql,
-    /// RDS for MariaDB.
+    /// RDS for `MariaDB`.
     MariaDb,
     /// Any other engine, or none given (empty). Kept.
     Other(Word),

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use super::policy_run::PolicyRuns;
+use super::policy_run::{PolicyRun, PolicyRuns};
 use crate::config::Config;
 use crate::retention::plan::{Batch, InstanceDue};
 use crate::retention::{BackupId, ProjectName};
@@ -13,15 +13,15 @@ const WORTH_SAYING: u64 = 60;
 
 /// What is to be deleted in one project.
 #[derive(Default)]
-struct Planned<'p> {
+struct DueInProject<'p> {
     in_batches: HashSet<&'p BackupId>,
     one_by_one: HashSet<&'p BackupId>,
 }
 
 /// One sentence a project where the calls take long, at the rate that it may be asked.
 pub(super) fn notices(config: &Config, policy_runs: &PolicyRuns) -> Vec<String> {
-    let mut projects: BTreeMap<&ProjectName, Planned<'_>> = BTreeMap::new();
-    for InstanceDue { instance, due, .. } in policy_runs.iter().flat_map(|policy_run| policy_run.all_due()) {
+    let mut projects: BTreeMap<&ProjectName, DueInProject<'_>> = BTreeMap::new();
+    for InstanceDue { instance, due, .. } in policy_runs.iter().flat_map(PolicyRun::all_due) {
         let planned = projects.entry(&instance.project).or_default();
         let ids = due.iter().map(|candidate| &candidate.id);
         if instance.engine.is_deleted_in_batches() {
@@ -30,7 +30,7 @@ pub(super) fn notices(config: &Config, policy_runs: &PolicyRuns) -> Vec<String> 
             planned.one_by_one.extend(ids);
         }
     }
-    let notice = |(name, planned): (&ProjectName, Planned<'_>)| {
+    let notice = |(name, planned): (&ProjectName, DueInProject<'_>)| {
         let project = config.projects.iter().find(|project| project.name == *name)?;
         let calls = planned.one_by_one.len() + planned.in_batches.len().div_ceil(Batch::LIMIT);
         let rate = u64::from(project.requests_per_second.get());

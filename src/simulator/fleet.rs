@@ -145,7 +145,9 @@ impl Maker<'_> {
                 self.world.add_instance(replica, prefix);
             }
             if number % 5 == 2 {
-                let engine = if number % 2 == 0 {
+                let engine = if number % 20 == 12 {
+                    Engine::MariaDb
+                } else if number % 2 == 0 {
                     Engine::MySql
                 } else {
                     Engine::PostgreSql

@@ -302,8 +302,6 @@ async fn what_a_deleted_instance_left_goes_by_the_call_of_its_engine() {
 async fn an_id_that_is_not_found_is_gone_once_a_listing_agrees_and_only_then() {
     for (fault, result) in [
         ("delete_one:status=404:code=DBS.280214", "rejected"),
-        ("delete_one:status=404:code=DBS.201010", "rejected"),
-        ("delete_one:status=409:code=DBS.201205", "rejected"),
         ("delete_one:status=400:code=DBS.200054", "rejected"),
     ] {
         let world = world(4).await;

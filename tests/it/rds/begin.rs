@@ -142,11 +142,11 @@ async fn a_single_deletion_whose_connection_takes_a_second_is_in_time_and_has_no
         panic!("{answer:?}");
     };
     assert_eq!(outcomes[0].1, Outcome::Accepted);
-    let head = heard[0].to_ascii_lowercase();
-    assert!(head.starts_with("delete /v3/"), "{head}");
+    let sent = heard[0].to_ascii_lowercase();
+    assert!(sent.starts_with("delete /v3/"), "{sent}");
     assert!(
-        !head.contains("content-length") && !head.contains("transfer-encoding"),
-        "{head}"
+        !sent.contains("content-length") && !sent.contains("transfer-encoding"),
+        "{sent}"
     );
 }
 
