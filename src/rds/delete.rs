@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 
-use super::answer::Answer;
+use super::answer::DeletionAnswer;
 use super::error::{Error, Place};
 use super::lenient_json::{Many, Scalar};
 use super::operation::Operation;
@@ -15,7 +15,7 @@ use super::wire::{DeleteResult, DeleteResults};
 use crate::retention::{BackupId, Outcome};
 
 /// What a reply other than 401 means for the batch.
-pub(super) fn answer(place: &Place, asked: &[BackupId], reply: &Response) -> Result<Answer, Error> {
+pub(super) fn answer(place: &Place, asked: &[BackupId], reply: &Response) -> Result<DeletionAnswer, Error> {
     // Of what went well the body is read once: a large run has a thousand of them.
     let read = match reply.status {
         200..=299 => match asked {
@@ -26,7 +26,7 @@ pub(super) fn answer(place: &Place, asked: &[BackupId], reply: &Response) -> Res
     };
     let why = match read {
         Ok(outcomes) => {
-            return Ok(Answer::Results {
+            return Ok(DeletionAnswer::Results {
                 outcomes,
                 request_id: reply.request_id.clone().or_else(|| reply.said().request_id),
             });
@@ -35,19 +35,19 @@ pub(super) fn answer(place: &Place, asked: &[BackupId], reply: &Response) -> Res
     };
     let said = reply.said();
     match reply.status {
-        200..=299 => Ok(Answer::Unanswered {
+        200..=299 => Ok(DeletionAnswer::Unanswered {
             why,
             request_id: said.request_id,
         }),
-        429 => Ok(Answer::Throttled {
+        429 => Ok(DeletionAnswer::Throttled {
             retry_after: reply.retry_after,
         }),
         403 => Err(refusal(place, reply)),
-        408 | 100..=199 | 300..=399 | 500.. => Ok(Answer::Unanswered {
+        408 | 100..=199 | 300..=399 | 500.. => Ok(DeletionAnswer::Unanswered {
             why: format!("HTTP {} ({}: {})", reply.status, said.code, said.message),
             request_id: said.request_id,
         }),
-        status => Ok(Answer::RefusedWhole {
+        status => Ok(DeletionAnswer::RefusedWhole {
             status,
             code: said.code,
             message: said.message,

@@ -13,7 +13,7 @@ use hyper::body::{Body, Bytes, Frame, SizeHint};
 use serde::Serialize;
 use tokio::time::Instant;
 
-use super::answer::{Answer, Delay};
+use super::answer::{Delay, DeletionAnswer};
 use super::client::Client;
 use super::credentials::Fingerprint;
 use super::delete;
@@ -126,7 +126,7 @@ pub struct DeletionPermit {
 
 impl Client {
     /// Waits for everything that one deletion request has to wait for. Can be dropped at any time: nothing was sent.
-    /// `refused` is from [`Answer::KeyRefused`], for a repeat.
+    /// `refused` is from [`DeletionAnswer::KeyRefused`], for a repeat.
     pub async fn permit_deletion(&self, refused: Option<Fingerprint>) -> Result<DeletionPermit, Error> {
         let ask = self.deletion().await?;
         let admission = self.exchange().admission(&ask.place).await?;
@@ -149,17 +149,17 @@ impl DeletionPermit {
         batch: &Batch,
         intended: IntendedAt,
         withdrawn: impl Future<Output = ()>,
-    ) -> Result<Answer, Error> {
+    ) -> Result<DeletionAnswer, Error> {
         let ids: Vec<BackupId> = batch.ids().cloned().collect();
         if ids.is_empty() {
-            return Ok(Answer::Results {
+            return Ok(DeletionAnswer::Results {
                 outcomes: Vec::new(),
                 request_id: None,
             });
         }
         let ask = self.request(batch, &ids)?;
         if intended.is_over() {
-            return Ok(Answer::Late { by: Delay::Ledger });
+            return Ok(DeletionAnswer::Late { by: Delay::Ledger });
         }
         let gate = Gate {
             intended,
@@ -168,7 +168,7 @@ impl DeletionPermit {
         let exchange = self.client.exchange();
         let reply = match send(exchange, &ask, &self.admission, &gate, withdrawn).await? {
             Ok(reply) => reply,
-            Err(by) => return Ok(Answer::Late { by }),
+            Err(by) => return Ok(DeletionAnswer::Late { by }),
         };
         match reply {
             Ok(reply) => {
@@ -176,7 +176,7 @@ impl DeletionPermit {
                 if exchange.settle_key(&ask.place, self.admission, self.refused.as_ref(), &reply)? {
                     delete::answer(&ask.place, &ids, &reply)
                 } else {
-                    Ok(Answer::KeyRefused { fingerprint })
+                    Ok(DeletionAnswer::KeyRefused { fingerprint })
                 }
             }
             Err(failure) => lost(ask.place, failure, &gate),
@@ -258,10 +258,10 @@ async fn send(
 }
 
 /// What it means that there was no answer.
-fn lost(place: Place, failure: Failure, gate: &Gate) -> Result<Answer, Error> {
+fn lost(place: Place, failure: Failure, gate: &Gate) -> Result<DeletionAnswer, Error> {
     let has_not_begun = gate.withdraw();
     if has_not_begun && gate.intended.is_over() {
-        return Ok(Answer::Late { by: Delay::Connection });
+        return Ok(DeletionAnswer::Late { by: Delay::Connection });
     }
     let lost = Error::Unreachable {
         place,
@@ -272,7 +272,7 @@ fn lost(place: Place, failure: Failure, gate: &Gate) -> Result<Answer, Error> {
     if has_not_begun {
         return Err(lost);
     }
-    Ok(Answer::Unanswered {
+    Ok(DeletionAnswer::Unanswered {
         why: lost.chain(),
         request_id: None,
     })

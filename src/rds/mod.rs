@@ -41,7 +41,7 @@ pub mod wire;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
 
-pub use answer::{Answer, Delay};
+pub use answer::{Delay, DeletionAnswer};
 pub use backups_file::{BackupsOfInstance, backups_from_json};
 pub use client::{Client, Tuning};
 pub use deletion_permit::{BEGINS_WITHIN, DeletionPermit, IntendedAt};

@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use super::context::{RunContext, stop_requested};
 use super::error::Error;
 use super::list_backups::{SeenDatabases, backups_of};
-use super::send::{SendResult, SentItem};
+use super::sent::{SendResult, SentItem};
 use crate::blocking::blocking;
 use crate::ledger::Listing;
 use crate::rds::{Client, PAGE};

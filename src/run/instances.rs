@@ -11,7 +11,7 @@ use super::cancel::{Cancellable, or_cancelled, skip_or_cancelled};
 use super::context::RunContext;
 use super::error::Error;
 use super::list_backups::SeenDatabases;
-use super::policy_run::PolicyRuns;
+use super::policy_runs::PolicyRuns;
 use super::request::{Purpose, RunRequest};
 use super::scan_result::{Overlaps, Scan};
 use crate::blocking::blocking;

@@ -27,11 +27,13 @@ mod list_backups;
 mod notices;
 mod offline;
 mod policy_run;
+mod policy_runs;
 mod projects;
 mod request;
 mod scan;
 mod scan_result;
 mod send;
+mod sent;
 mod single_deletions;
 mod skip;
 mod state;
@@ -67,7 +69,8 @@ use conflicts::Conflicts;
 use context::stop_requested;
 use guard::guard;
 use instances::may_select;
-use policy_run::{PolicyRun, PolicyRuns};
+use policy_run::PolicyRun;
+use policy_runs::PolicyRuns;
 use scan_result::{Coverage, CoverageByPolicy};
 
 /// Walks one run.
@@ -274,7 +277,7 @@ fn open_policy_runs(request: &RunRequest, context: &RunContext, running: Vec<usi
 }
 
 /// Enters what became of the sent ids into the report.
-fn settle(report: &mut RunReport, sent: send::SendResult, rows: &ReportDetail) {
+fn settle(report: &mut RunReport, sent: sent::SendResult, rows: &ReportDetail) {
     for item in &sent.items {
         let Some(policy) = report
             .policies

@@ -7,7 +7,8 @@ use chrono::TimeDelta;
 
 use super::guard::ask_of_all;
 use super::instances::count_instances;
-use super::policy_run::{Grace, PolicyRun, PolicyRuns};
+use super::policy_run::{Grace, PolicyRun};
+use super::policy_runs::PolicyRuns;
 use super::scan::newest_recovery_point;
 use super::scan_result::{Overlaps, Scan};
 use super::{Error, RunRequest, running_policies};

@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use super::policy_run::{PolicyRun, PolicyRuns};
+use super::policy_run::PolicyRun;
+use super::policy_runs::PolicyRuns;
 use crate::config::Config;
 use crate::retention::plan::{Batch, InstanceDue};
 use crate::retention::{BackupId, ProjectName};
