@@ -57,6 +57,7 @@ fn holds() -> String {
     let until = (crate::clock::now() + chrono::TimeDelta::days(5)).date_naive();
     format!(
         "
+price: {{per_gib_month: 0.02, currency: USD}}
 holds:
   - {{instance: \"*\", name: \"before_upgrade_*\", reason: until the upgrade is accepted, owner: dba, until: {until}}}
 "
@@ -139,6 +140,7 @@ async fn once(config: &Arc<Config>, simulator: &Simulator, global: &Global) -> C
         now,
         rows: run::ReportDetail::All,
         trigger: "demo",
+        person: None,
         budget: Duration::from_secs(600),
     };
     let report = run::run(&request, &context).await;
@@ -149,7 +151,13 @@ async fn once(config: &Arc<Config>, simulator: &Simulator, global: &Global) -> C
         all: true,
         wide: false,
     };
-    show_report(&report?, &BufferedRows::default(), Kind::Apply, &show, global)
+    show_report(
+        &report?,
+        &BufferedRows::default(),
+        Kind::Apply,
+        (&show, config.price.as_ref()),
+        global,
+    )
 }
 
 fn introduce(simulator: &Simulator, global: &Global) -> Result<(), Failure> {

@@ -6,6 +6,7 @@
 mod apply;
 mod approve;
 pub mod args;
+mod ask;
 mod check;
 mod completion;
 mod context;
@@ -27,6 +28,7 @@ mod run;
 mod schema;
 mod signals;
 mod simulator;
+mod state;
 mod status;
 mod test;
 mod why;

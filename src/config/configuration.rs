@@ -10,12 +10,14 @@ use chrono::{DateTime, Datelike as _, TimeDelta, Utc};
 use sha2::{Digest as _, Sha256};
 use url::Url;
 
+use super::audit::AnchorAt;
 use super::diagnostics::Problem;
 use super::notify::NotifyTarget;
 use super::schedule::Schedule;
 use super::state_at::StateAt;
 use super::zones::ZoneSource;
-use crate::retention::{Freeze, Hold, Policy, PolicyName, ProjectName, Span, Zone};
+use crate::retention::{Freeze, Hold, People, Policy, PolicyName, ProjectName, Span, Zone};
+use crate::wording::money::Price;
 
 /// What surrounds the process and has a say in the configuration.
 #[derive(Clone, Debug, Default)]
@@ -63,6 +65,12 @@ pub struct Config {
     pub notify: Vec<NotifyTarget>,
     /// Names under which page and API may be asked for, beside addresses, `localhost` and this host's name.
     pub allowed_hosts: Vec<String>,
+    /// What storage costs; `None`: only bytes are shown.
+    pub price: Option<Price>,
+    /// Where the heads of the audit chain are anchored.
+    pub anchor: AnchorAt,
+    /// How many people it takes to end what another person placed.
+    pub protect: People,
     /// Whose rules the time zones follow.
     pub zones: ZoneSource,
     /// What is valid but probably a mistake.
@@ -83,25 +91,6 @@ impl Config {
     pub fn all_policies(&self) -> impl Iterator<Item = &Arc<Policy>> {
         let policies = self.policies.iter().map(|entry| &entry.policy);
         policies.chain(&self.protecting)
-    }
-
-    /// What daemons on one state must agree on, as a digest: projects, policies, holds and freeze.
-    pub fn agreement(&self) -> String {
-        let projects = self.projects.iter();
-        let mut projects: Vec<_> = projects
-            .map(|project| (&project.name, &project.region, &project.project_id))
-            .collect();
-        projects.sort();
-        let mut policies: Vec<String> = self
-            .policies
-            .iter()
-            .map(|entry| format!("{:?}", entry.policy))
-            .collect();
-        policies.sort();
-        let mut holds: Vec<String> = self.holds.iter().map(|hold| format!("{hold:?}")).collect();
-        holds.sort();
-        let text = format!("{projects:?} {policies:?} {holds:?} {:?}", self.freeze);
-        hex::encode(Sha256::digest(text))
     }
 
     /// A warning where policies follow the rules compiled in, and those are old.

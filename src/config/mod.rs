@@ -5,6 +5,8 @@
 //! `policy_test` know the YAML crate. Nothing here talks to the cloud or reads the environment: what surrounds the process is an
 //! argument. Not for reloading (that is `daemon`).
 
+mod agreement;
+mod audit;
 mod configuration;
 mod diagnostics;
 pub mod difference;
@@ -18,6 +20,7 @@ mod notify;
 mod ownership;
 mod policy;
 pub mod policy_test;
+mod price;
 mod project;
 mod reader;
 mod schedule;
@@ -32,6 +35,7 @@ pub mod zones;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
 
+pub use audit::AnchorAt;
 #[cfg(test)]
 pub(crate) use configuration::delay;
 pub use configuration::{Config, Credentials, Environment, Place, PolicyEntry, Project};

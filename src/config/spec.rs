@@ -14,6 +14,8 @@ pub enum Shape {
     Boolean,
     /// A whole number in a range.
     Integer(u32, u32),
+    /// A decimal number above 0, as `0.02`.
+    Decimal,
     /// A whole number of at least 1, or `all`.
     Count,
     /// A duration as `3d`; whether zero is one.
@@ -139,11 +141,49 @@ pub static MAIN: Section = Section {
             "Where messages about runs go; never needed for a deletion, never delays one.",
         ),
         key(
+            "price",
+            Shape::Section(&PRICE),
+            "What storage costs: money is shown beside bytes.",
+        ),
+        key(
+            "audit",
+            Shape::Section(&AUDIT),
+            "Where each run's head of the audit chain is written down outside the state.",
+        ),
+        key(
+            "protect",
+            Shape::Choice(&["one", "two"]),
+            "How many different people may thaw or release what another placed; default one.",
+        ),
+        key(
             "allowed_hosts",
             TEXTS,
             "Names under which a proxy asks for page and API, beside addresses, localhost and this host's name.",
         ),
     ],
+};
+
+/// `price` of the main file.
+pub static PRICE: Section = Section {
+    name: "the price",
+    keys: &[
+        required("per_gib_month", Shape::Decimal, "What a GiB of backups costs a month."),
+        required(
+            "currency",
+            Shape::Text,
+            "The currency, as it is shown behind the number.",
+        ),
+    ],
+};
+
+/// `audit` of the main file.
+pub static AUDIT: Section = Section {
+    name: "audit",
+    keys: &[key(
+        "anchor",
+        Shape::Text,
+        "`journal` (the default where there is one), a file outside the state that is appended to, or `none`.",
+    )],
 };
 
 /// How a message of `notify` looks.
@@ -333,6 +373,11 @@ pub static POLICY: Section = Section {
             SPAN,
             "Delete nothing on an instance without a COMPLETED backup this recent.",
         ),
+        key(
+            "approvals",
+            Shape::Integer(1, 2),
+            "How many different people must approve a plan that the limits refused; default 1.",
+        ),
         key("limits", Shape::Section(&LIMITS), "How much one run may delete."),
     ],
 };
@@ -483,7 +528,7 @@ pub static FREEZE: Section = Section {
 };
 
 /// All sections, for "that key belongs elsewhere".
-pub(super) static SECTIONS: [&Section; 12] = [
+pub(super) static SECTIONS: [&Section; 13] = [
     &MAIN,
     &PROJECT,
     &CREDENTIALS,
@@ -496,6 +541,7 @@ pub(super) static SECTIONS: [&Section; 12] = [
     &HOLD,
     &FREEZE,
     &NOTIFY,
+    &PRICE,
 ];
 
 impl Section {

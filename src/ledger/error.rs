@@ -63,7 +63,7 @@ pub enum Error {
         lock.display()
     )]
     WrongLock {
-        /// The lock's file; of a database its name.
+        /// The lock's file.
         lock: PathBuf,
     },
     /// A run that was never begun, or that is finished.
@@ -75,6 +75,20 @@ pub enum Error {
     /// A hold that was released or has ended, by somebody else perhaps, since it was listed.
     #[error("hold {0} is not in force any more: it was released, or has ended; `holds --all` lists it")]
     HoldIsOver(String),
+    /// A hold that lasts until its end.
+    #[error(
+        "hold {hold} is a compliance hold: nobody can release it before {}, not by this command, not by editing the configuration",
+        until.to_rfc3339_opts(SecondsFormat::Secs, true)
+    )]
+    ComplianceHold {
+        /// Its id.
+        hold: String,
+        /// Its end.
+        until: DateTime<Utc>,
+    },
+    /// A compliance hold without an end.
+    #[error("a compliance hold needs an end, since nobody can release it before that")]
+    EndlessCompliance,
     /// More than one hold on one backup.
     #[error("backup {backup} has several holds: release one of {} by its id", holds.join(", "))]
     SeveralHolds {
@@ -172,6 +186,20 @@ pub enum Fault {
         /// The last row that is known.
         row: i64,
     },
+    /// Heads that were anchored outside are not in it.
+    #[error(
+        "the state was set back: {heads} of the heads of the audit chain that earlier runs wrote to {place}, the last one of row {row}, \
+         are not in it, so it is an older copy, another ledger, or a new one. Nothing is deleted. Put the newest state back: a daemon \
+         then goes on by itself. To go on with what is there now, check `holds` and the freeze first, then type `state accept-rewind`"
+    )]
+    SetBack {
+        /// How many.
+        heads: usize,
+        /// The last one's row.
+        row: i64,
+        /// Where they are.
+        place: String,
+    },
     /// Written by an older program, and opened for reading only.
     #[error("written by an older version of this program (format {0}): start the daemon once, which converts it")]
     Older(i64),
@@ -217,9 +245,9 @@ pub enum Fault {
     OnlyLocal,
     /// Another process has the project, or may soon.
     #[error(
-        "the lease on project {0} is lost: another daemon has it, or it was not renewed in time; the batch is not sent"
+        "the lease is lost: another daemon has it, or it was not renewed in time; the batch is not sent, and a later run goes on"
     )]
-    LeaseLost(String),
+    LeaseLost,
     /// An earlier holder's requests may still be on their way.
     #[error("requests of an earlier holder of the lease may still be on their way; the batch is not sent")]
     Draining,
@@ -299,7 +327,7 @@ impl Error {
         matches!(self, Self::WrongLock { .. })
             || matches!(
                 self.fault(),
-                Some(Fault::Gone | Fault::Replaced | Fault::Rewound { .. })
+                Some(Fault::Gone | Fault::Replaced | Fault::Rewound { .. } | Fault::SetBack { .. })
             )
     }
 

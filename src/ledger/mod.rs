@@ -12,14 +12,17 @@
 //!
 //! 1. a database and the chain in it: `sql`, `sql_value`, `connection`, `sqlite`, `wal`, `continuity`, `postgres`, `shared_engine`, `lease`,
 //!    `member`, `schema`, `chain`, `rows`, `archive`, `records`, `request_state`; on top of them `store`, an open [`Ledger`], and `open`.
-//! 2. one subject a file: requests, settlements, runs, holds, approvals, grace, observations, …
-//! 3. readers of all that: `history`, `verify`, `chain_check`, `export`, `operator_events`.
+//! 2. one subject a file: requests, settlements, runs, person, protection, holds, approvals, grace, observations, …
+//! 3. readers of all that: `history`, `verify`, `chain_check`, `export`, `operator_events`, `shared_state`.
 //!
 //! The API blocks; callers in async code wrap it (`block_in_place`). One SQLite connection behind a mutex: WAL,
 //! `synchronous=FULL`, immediate transactions, so that `hold` or `freeze` in another process can write beside a daemon.
 //! Whoever deletes also holds the [`DeletionLock`]; that is a lock of its own, held as long as a run lasts.
 
 mod access;
+mod actor;
+mod anchor_log;
+mod anchors;
 pub mod approvals;
 mod archive;
 pub mod chain;
@@ -44,15 +47,20 @@ pub mod observations;
 pub mod observed_backups;
 mod open;
 mod operator_events;
+mod operator_records;
+mod person;
 mod postgres;
+mod protection;
 mod records;
 mod request_state;
 pub mod requests;
 mod rows;
 pub mod runs;
 mod schema;
+mod server_check;
 pub mod settlements;
 mod shared_engine;
+mod shared_state;
 mod sql;
 mod sql_value;
 mod sqlite;
@@ -74,6 +82,8 @@ mod postgres_server;
 mod tests;
 
 pub use access::Access;
+pub use actor::Actor;
+pub use anchor_log::{AnchorLog, AnchoredHead, Journal};
 pub use approvals::{APPROVABLE_FOR, RefusedPlan};
 pub use chain_check::Verification;
 pub use configured::{freeze_key, hold_key};
@@ -82,17 +92,22 @@ pub use deletion_lock::DeletionLock;
 pub use error::{Error, Fault};
 pub use grace::{GraceKey, GracePeriod, GraceSeen, GraceStart, GraceUpdate};
 pub use history::PastDeletion;
-pub use holds::{Actor, PlacedHold, Thaw};
-pub use key_refusals::KeyRefusal;
+pub use holds::{PlacedHold, Thaw};
+pub use key_refusals::{KeyRefusal, KeyTrial, SharedRefusal};
 pub use lease::DRAIN;
 pub use listing_doubts::{ListingDoubt, ListingDoubts, ListingPart};
+pub use member::host_name;
 pub use observations::{Believed, BelievedCounts, KnownBackup, SeenBackup, SeenInstance};
 pub use observed_backups::{ObservedBackup, REMEMBERED, Remembered};
 pub use operator_events::{OperatorAct, OperatorEvent};
+pub use person::Person;
 pub use postgres::PostgresAddress;
+pub use protection::{EndResult, Proposed};
 pub use records::{DeletionState, FinishedPolicy, Listing, PlacedFreeze, RequestKey};
 pub use requests::{Intent, IntentResult, LedgerWrite, OpenItem, OpenRequest, Written};
-pub use runs::{LastBegun, LastRuns, LeftOpen, NewRun, RunFilter, RunRow};
+pub use runs::{LastBegun, LastRuns, LeftOpen, NewRun, RunFilter, RunMark, RunRow};
+pub use server_check::ServerRisk;
 pub use settlements::{Pending, Unconfirmed};
+pub use shared_state::{LiveMember, ProjectLease, SharedState};
 pub use state_place::StatePlace;
 pub use store::Ledger;

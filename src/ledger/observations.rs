@@ -155,7 +155,9 @@ impl Ledger {
         now: DateTime<Utc>,
     ) -> Result<(), Error> {
         self.write(|tx| {
-            let not_asked = Engine::KNOWN.into_iter().filter(|engine| !engines.contains(engine));
+            let known = Engine::KNOWN;
+            let not_asked = known.iter().filter(|engine| !engines.contains(engine));
+            // With none it is one comma: two would hold the empty engine, which is always asked for.
             let not_asked = not_asked.fold(",".to_owned(), |list, engine| list + engine.as_str() + ",");
             tx.execute(
                 "UPDATE seen_instance SET missed = missed + 1, missed_last = ?2, \

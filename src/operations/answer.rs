@@ -96,6 +96,20 @@ impl Answer {
     }
 }
 
+/// What became of a deletion, in few words.
+pub fn became(state: DeletionState) -> &'static str {
+    match state {
+        DeletionState::Confirmed => "deleted",
+        DeletionState::Accepted => "deletion accepted, not yet confirmed",
+        DeletionState::Rejected => "a deletion was rejected",
+        DeletionState::Unanswered => "a deletion was never answered",
+        DeletionState::Intended => "a deletion is under way, or its process was killed",
+        DeletionState::Withdrawn => "a deletion was planned and not sent",
+        DeletionState::Resent => "a deletion was asked for, and asked for again later",
+        DeletionState::Returned => "a deletion was asked for, and yet it was still there",
+    }
+}
+
 /// A backup that is there.
 #[derive(Debug)]
 pub struct Present {

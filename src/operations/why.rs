@@ -13,12 +13,12 @@ use super::context::ledger_to_read;
 use super::error::Error;
 use super::forecast::forecast_inventory;
 use super::inventory::{InstanceBackups, Inventory};
+use super::pace::usual_interval;
 use super::typed_id::Candidates;
 use crate::config::{Config, PolicyEntry};
 use crate::ledger::Ledger;
-use crate::retention::streams::streams;
 use crate::retention::what_if::{self, WhatIf};
-use crate::retention::{Backup, BackupId, Freezes, Instance, InstanceId, KeptBy, Policy, Verdict, decide};
+use crate::retention::{Backup, BackupId, Freezes, Instance, InstanceId, KeptBy, Verdict, decide};
 use crate::run::GracePeriods;
 
 /// How far the forecast of a kept backup looks.
@@ -258,14 +258,6 @@ fn pace(
         departure: future.departure,
         until,
     }))
-}
-
-/// The interval of the stream that is made most often, in whole hours, where it has at least three.
-fn usual_interval(policies: &[Arc<Policy>], backups: &[Backup], at: DateTime<Utc>) -> Option<TimeDelta> {
-    let stream = streams(policies, backups, at).into_iter().next()?;
-    let interval = stream.interval.filter(|_| stream.intervals >= 3)?;
-    let hours = (interval.num_minutes() + 30) / 60;
-    (1..=24 * 366).contains(&hours).then(|| TimeDelta::hours(hours))
 }
 
 #[cfg(test)]

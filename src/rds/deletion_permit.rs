@@ -51,12 +51,12 @@ impl IntendedAt {
     }
 
     fn deadline(&self) -> Instant {
-        self.monotonic + BEGINS_WITHIN
+        self.monotonic + crate::clock::protocol_time(BEGINS_WITHIN)
     }
 
     fn is_over(&self) -> bool {
         let passed = crate::clock::now() - self.wall;
-        let most = TimeDelta::from_std(BEGINS_WITHIN).unwrap_or(TimeDelta::zero());
+        let most = TimeDelta::from_std(crate::clock::protocol_time(BEGINS_WITHIN)).unwrap_or(TimeDelta::zero());
         Instant::now() >= self.deadline() || passed.abs() >= most
     }
 }

@@ -44,6 +44,18 @@ impl Client {
         Ok(found.into_values().collect())
     }
 
+    /// Whether instances may be listed: one page is asked for, and must be one.
+    pub async fn may_list_instances(&self) -> Result<(), Error> {
+        let query = vec![
+            ("datastore_type", "SQLServer".to_owned()),
+            ("offset", "0".to_owned()),
+            ("limit", "1".to_owned()),
+        ];
+        let ask = self.ask(Operation::ListInstances, None, &["instances"], query).await?;
+        self.read(&ask, |body| instance_page(body, self.project()).map(drop))
+            .await
+    }
+
     /// One instance by its id; `None` when the API says that it has none such.
     pub async fn find_instance(&self, id: &InstanceId) -> Result<Option<InstanceEntry>, Error> {
         let query = vec![("id", id.as_str().to_owned())];

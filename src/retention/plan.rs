@@ -150,6 +150,11 @@ pub enum Refusal {
         /// What happened to it, and what to do.
         message: String,
     },
+    /// Daemons on one state have different configurations: everything.
+    Members {
+        /// Which, and what to do.
+        message: String,
+    },
 }
 
 impl Refusal {
@@ -172,11 +177,12 @@ impl Refusal {
             Self::Freeze { .. } => "freeze",
             Self::Shrink { .. } => "shrink",
             Self::Ledger { .. } => "ledger",
+            Self::Members { .. } => "members",
         }
     }
 
     /// Every name [`Self::limit`] can give, and `listing`: the closed set of the metric's label.
-    pub const LIMITS: [&'static str; 8] = [
+    pub const LIMITS: [&'static str; 9] = [
         "max_deletions",
         "max_percent",
         "clock",
@@ -185,13 +191,14 @@ impl Refusal {
         "freeze",
         "require_backup_within",
         "ledger",
+        "members",
     ];
 
     /// Reports name the gravest first (the lowest number): what stops a whole plan before what stops a project, and that
     /// before what stops an instance.
     pub fn gravity(&self) -> u8 {
         match self {
-            Self::Freeze { .. } | Self::Ledger { .. } => 0,
+            Self::Freeze { .. } | Self::Ledger { .. } | Self::Members { .. } => 0,
             Self::MaxDeletions { .. } => 1,
             Self::Clock { .. } => 2,
             Self::Shrink { instance: None, .. } => 3,
@@ -209,7 +216,11 @@ impl Refusal {
         match self {
             Self::MaxPercent { instance, .. } | Self::RequireBackupWithin { instance, .. } => Some(instance),
             Self::Shrink { instance, .. } => instance.as_ref(),
-            Self::MaxDeletions { .. } | Self::Clock { .. } | Self::Freeze { .. } | Self::Ledger { .. } => None,
+            Self::MaxDeletions { .. }
+            | Self::Clock { .. }
+            | Self::Freeze { .. }
+            | Self::Ledger { .. }
+            | Self::Members { .. } => None,
         }
     }
 }
@@ -263,7 +274,7 @@ impl fmt::Display for Refusal {
                 let until = until.map_or_else(|| "it is ended".to_owned(), timestamp);
                 write!(f, "frozen ({reason}) until {until}: nothing is sent")
             }
-            Self::Ledger { message } => f.write_str(message),
+            Self::Ledger { message } | Self::Members { message } => f.write_str(message),
             Self::Shrink {
                 project,
                 instance,

@@ -10,6 +10,7 @@
 //! `plan` and dry-run walk the same path and stop before `send`. Not for *when* to run (`daemon`) nor for words (`wording`, `cli`).
 //! The only caller of the client's delete is [`send`].
 
+mod anchor;
 mod cancel;
 mod clock_jump;
 mod confirm;
@@ -45,17 +46,18 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use tokio::time::Instant;
 
+pub use anchor::{anchor, anchor_log, check_anchor};
 pub use context::{OnProgress, Progress, RunContext};
 pub use ended::{Ended, ended};
 pub use error::Error;
 pub use grace::{DueCounts, GracePeriods, OfInstance};
-pub use key_refusals::{refusal_to_keep, refusals_kept};
+pub use key_refusals::{LedgerKeyTrials, refusal_to_keep, refusals_kept};
 pub use notices::{notice_of_hold, notices};
 pub use offline::{BackupsOfFile, OfflineInstance, decide_file, decide_offline, instances_of_file};
 pub use policy_run::Grace;
 pub use projects::Projects;
 pub use request::{Purpose, ReportDetail, RowSink, RunRequest};
-pub use state::{host_name, join, projects_asked, state_of, state_place};
+pub use state::{host_name, join, projects_asked, refusal_of, state_of, state_place};
 
 use crate::blocking::blocking;
 use crate::config::Config;
@@ -204,6 +206,7 @@ async fn begin(request: &RunRequest, context: &RunContext, running: &[usize]) ->
     let policies: Vec<(PolicyName, Mode)> = running.iter().map(policy).map(|p| (p.name.clone(), p.mode)).collect();
     let is_drained = drain(ledger, lock, context).await?;
     blocking(|| {
+        check_anchor(&context.config, ledger)?;
         ledger.remember_configured(&context.config.holds, context.config.freeze.as_ref(), request.now)?;
         for left in ledger.close_interrupted_runs(lock, request.now)? {
             log_interrupted(&left);
@@ -219,6 +222,7 @@ async fn begin(request: &RunRequest, context: &RunContext, running: &[usize]) ->
             config_sha256: &context.config.sha256,
             started_at: request.now,
             cause: request.trigger,
+            person: request.person.as_deref(),
         })
     })?;
     Ok(Some(id))
@@ -227,7 +231,7 @@ async fn begin(request: &RunRequest, context: &RunContext, running: &[usize]) ->
 /// Waits for requests of a process whose lock file was removed or replaced under it, so that none of its ids is sent beside
 /// them; that process records no further intent. False: a stop was requested first.
 async fn drain(ledger: &Ledger, lock: &DeletionLock, context: &RunContext) -> Result<bool, Error> {
-    let until = Instant::now() + ledger::DRAIN;
+    let until = Instant::now() + crate::clock::protocol_time(ledger::DRAIN);
     let mut is_logged = false;
     while blocking(|| ledger.awaits_other_holder(lock))? && Instant::now() < until {
         if !std::mem::replace(&mut is_logged, true) {
@@ -347,6 +351,7 @@ fn finish(context: &RunContext, report: &mut RunReport, hit: &CoverageByPolicy) 
             })
             .collect();
         report.ledger_head = Some(blocking(|| ledger.finish_run(run_id, report.finished_at, &finished))?);
+        blocking(|| anchor(&context.config, ledger, report.finished_at));
         // The run is written down; what is old becomes smaller, and the next run will do what this one cannot.
         if let Err(error) = blocking(|| ledger.pack(report.finished_at)) {
             tracing::warn!(error = %error, "old rows of the ledger were not packed");

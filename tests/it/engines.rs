@@ -1,4 +1,4 @@
-//! Backups of `MySQL`, PostgreSQL and `MariaDB`: selected by a policy that says so, deleted one by one, and in doubt about the engine kept.
+//! Backups of `MySQL`, `PostgreSQL` and `MariaDB`: selected by a policy that says so, deleted one by one, and in doubt about the engine kept.
 
 use std::collections::BTreeSet;
 use std::time::Duration;

@@ -1,6 +1,7 @@
 //! One binary for all integration tests: one link, one harness, tests as verbs on it.
 
 mod accepted_listings;
+mod anchors;
 mod cli_render;
 mod clocks;
 mod config;
@@ -33,13 +34,17 @@ mod notifications;
 mod odd_ids;
 mod offline;
 mod operators;
+mod outlooks;
 mod ownership;
 mod pass;
 mod past_runs;
 mod people;
+mod people_proof;
 mod plan_table;
 mod policy_tests;
 mod postgres;
+mod postgres_chaos;
+mod postgres_keys;
 mod postgres_server;
 mod rds;
 mod receiver;

@@ -200,6 +200,7 @@ fn several_holds_on_one_backup_want_the_holds_id() {
             .ledger
             .release(id(1).as_str(), "dba", noon())
             .unwrap()
+            .what
             .id
             .as_deref(),
         Some("h2")
@@ -233,11 +234,26 @@ fn approvals_are_of_one_policy_and_run_out() {
         .approve_plan(&policy(), &refused, until, "dba", noon())
         .unwrap();
     assert_eq!(
-        state.ledger.approvals(&policy(), noon()).unwrap(),
+        state
+            .ledger
+            .approvals(&policy(), crate::retention::People::One, noon())
+            .unwrap(),
         HashSet::from([id(1), id(2)])
     );
-    assert!(state.ledger.approvals(&policy(), until).unwrap().is_empty());
-    assert!(state.ledger.approvals(&"other".into(), noon()).unwrap().is_empty());
+    assert!(
+        state
+            .ledger
+            .approvals(&policy(), crate::retention::People::One, until)
+            .unwrap()
+            .is_empty()
+    );
+    assert!(
+        state
+            .ledger
+            .approvals(&"other".into(), crate::retention::People::One, noon())
+            .unwrap()
+            .is_empty()
+    );
     state.ledger.clear_refused(&policy()).unwrap();
     assert_eq!(state.ledger.waiting(&policy()).unwrap(), None);
 }
@@ -555,6 +571,7 @@ fn refused_keys_survive_a_restart_and_run_out() {
         config_sha256: "c0ffee",
         started_at: later,
         cause: "apply",
+        person: None,
     };
     state.ledger.begin_run(&run).unwrap();
     assert_eq!(state.ledger.key_refusals(later).unwrap(), [refusal("2", later, None)]);
@@ -575,6 +592,7 @@ fn runs_are_listed_newest_first_with_their_numbers_and_gauges_find_the_last() {
             config_sha256: "c0ffee",
             started_at: at,
             cause: "schedule",
+            person: None,
         };
         state.ledger.begin_run(&new).unwrap();
         if result == "killed" {
@@ -630,8 +648,7 @@ fn runs_are_listed_newest_first_with_their_numbers_and_gauges_find_the_last() {
         Some(TimeDelta::days(1)),
         "one dated ahead of now says nothing"
     );
-    let last = &state.ledger.last_runs(noon()).unwrap()[&policy()];
-    assert_eq!(last.finished.run, "run-0");
+    assert_eq!(state.ledger.last_runs(noon()).unwrap()[&policy()].finished.run, "run-0");
 }
 
 #[test]
@@ -648,6 +665,7 @@ fn what_a_killed_process_left_open_is_closed_as_failed_once_for_each_lock() {
             config_sha256: "c0ffee",
             started_at: noon() + TimeDelta::hours(hours),
             cause,
+            person: None,
         };
         state.ledger.begin_run(&run).unwrap();
     };
@@ -697,7 +715,13 @@ fn what_is_dated_ahead_of_now_is_not_believed_longer_than_it_lasts() {
         let plan = RefusedPlan::new("run", vec!["max_deletions".to_owned()], vec![id(1)], at);
         ledger.approve_plan(&policy(), &plan, until, "dba", now).unwrap();
         let wanted = usize::from(at == now);
-        assert_eq!(ledger.approvals(&policy(), now).unwrap().len(), wanted);
+        assert_eq!(
+            ledger
+                .approvals(&policy(), crate::retention::People::One, now)
+                .unwrap()
+                .len(),
+            wanted
+        );
     }
     // Doubt about a listing.
     for at in [then, now] {
@@ -725,6 +749,37 @@ fn what_is_dated_ahead_of_now_is_not_believed_longer_than_it_lasts() {
     missed(then);
     missed(now);
     assert!(missed(now + TimeDelta::hours(25)).is_long_missed(now + TimeDelta::hours(25)));
+}
+
+/// A list of one engine says nothing of the others; one whose engine is not known is missed by each list.
+#[test]
+fn only_instances_of_the_engines_that_were_asked_for_are_missed() {
+    let state = State::new();
+    let ledger = &state.ledger;
+    let of = |id: &str, engine: Engine| Instance {
+        engine,
+        ..instance(id, id)
+    };
+    let all = [
+        of("ain04", Engine::SqlServer),
+        of("bin01", Engine::MySql),
+        of("c", Engine::parse("")),
+    ];
+    ledger
+        .remember_instances(&project(), &Engine::KNOWN, &all, noon())
+        .unwrap();
+    let missed = || {
+        let seen = ledger.seen_instances(&project()).unwrap();
+        seen.into_iter().map(|seen| seen.missed).collect::<Vec<_>>()
+    };
+    ledger
+        .remember_instances(&project(), &[Engine::MySql], &[], noon())
+        .unwrap();
+    assert_eq!(missed(), [0, 1, 1]);
+    ledger
+        .remember_instances(&project(), &Engine::KNOWN, &[], noon())
+        .unwrap();
+    assert_eq!(missed(), [1, 2, 2]);
 }
 
 #[test]

@@ -73,7 +73,7 @@ impl ProjectSender {
                 let code = if code.is_empty() { status.to_string() } else { code };
                 if crate::rds::refuses_the_call(status, &code) {
                     let why = format!("the API refuses this call for the engine ({code})");
-                    self.refuse_engine(batch.engine(), &why);
+                    self.refuse(batch.engine(), &why);
                     return (Step::Done, request_id, all(Outcome::Rejected { code, message }));
                 }
                 // Whatever it was about, one id may be the cause; if none is, `Delivery::run` notices and sends nothing more.

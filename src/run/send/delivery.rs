@@ -63,7 +63,8 @@ impl Delivery {
 
     /// Sends the batch until every id of it has an outcome or is left to the next run.
     pub(super) async fn run(mut self, batch: Batch) -> Result<Vec<SentItem>, Error> {
-        let (everything, engine) = (batch.items().to_vec(), batch.engine().cloned());
+        let engine = batch.engine().cloned();
+        let everything = batch.items().to_vec();
         self.todo.push((batch, 0));
         while let Some((mut batch, resends)) = self.todo.pop() {
             let step = self.attempt(&mut batch, resends).await?;
@@ -73,7 +74,7 @@ impl Delivery {
         if self.was_split && self.fates.values().all(is_rejected) {
             // No single id spoiled it: the call itself is refused. The other batches would each be split for nothing.
             self.project
-                .refuse_engine(engine.as_ref(), "every id of a batch was refused, also alone");
+                .refuse(engine.as_ref(), "every id of a batch was refused, also alone");
         }
         Ok(self.into_items(everything))
     }
@@ -174,7 +175,7 @@ impl Delivery {
         refused: Option<Fingerprint>,
     ) -> Result<Step, Error> {
         let project = Arc::clone(&self.project);
-        let permit = if project.is_engine_refused(batch) {
+        let permit = if project.is_refused(batch) {
             None
         } else {
             project.permit(refused).await

@@ -46,7 +46,7 @@ impl ProjectSender {
         held: &mut HashSet<BackupId>,
     ) -> Result<Option<(RequestKey, IntendedAt)>, Error> {
         // The answer to another batch may have come meanwhile.
-        if self.is_engine_refused(batch) {
+        if self.is_refused(batch) {
             return Ok(None);
         }
         let project = Arc::clone(self);

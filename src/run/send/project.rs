@@ -82,19 +82,14 @@ impl ProjectSender {
         None
     }
 
-    /// Sends nothing more in this run, and says why.
-    pub(super) fn close(&self, message: &str) {
-        self.close_with(self.skip(SkipReason::Refused, message.to_owned()));
-    }
-
     /// Whether the API refuses to delete backups of this engine.
-    pub(super) fn is_engine_refused(&self, batch: &Batch) -> bool {
+    pub(super) fn is_refused(&self, batch: &Batch) -> bool {
         let refused = self.refused_engines.lock().unwrap_or_else(PoisonError::into_inner);
         batch.engine().is_some_and(|engine| refused.contains(engine))
     }
 
     /// Sends nothing more of this engine: each id of it would be refused, too. The others go on.
-    pub(super) fn refuse_engine(&self, engine: Option<&Engine>, why: &str) {
+    pub(super) fn refuse(&self, engine: Option<&Engine>, why: &str) {
         let Some(engine) = engine else { return };
         let mut refused = self.refused_engines.lock().unwrap_or_else(PoisonError::into_inner);
         refused.insert(engine.clone());
@@ -103,6 +98,11 @@ impl ProjectSender {
             engine.as_str()
         );
         self.note(self.skip(SkipReason::Refused, message));
+    }
+
+    /// Sends nothing more in this run, and says why.
+    pub(super) fn close(&self, message: &str) {
+        self.close_with(self.skip(SkipReason::Refused, message.to_owned()));
     }
 
     /// A remark on this project for the report.
@@ -127,6 +127,7 @@ impl ProjectSender {
         self.note(skip);
     }
 
+    /// Keeps it for the report, unless something else came first.
     fn note(&self, skip: Skip) {
         if let Ok(mut trouble) = self.trouble.lock() {
             trouble.get_or_insert(skip);
