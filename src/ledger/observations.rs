@@ -165,12 +165,13 @@ impl Ledger {
         self.write(|tx| {
             let known = Engine::KNOWN;
             let not_asked = known.iter().filter(|engine| !engines.contains(engine));
-            let not_asked: Vec<&str> = not_asked.map(Engine::as_str).collect();
+            // With none it is one comma: two would hold the empty engine, which is always asked for.
+            let not_asked = not_asked.fold(",".to_owned(), |list, engine| list + engine.as_str() + ",");
             tx.execute(
                 "UPDATE seen_instance SET missed = missed + 1, missed_last = ?2, \
                  missed_since = CASE WHEN missed_since < ?2 THEN missed_since ELSE ?2 END \
                  WHERE project = ?1 AND ?3 NOT LIKE '%,' || COALESCE(engine, 'SQLServer') || ',%'",
-                (project.as_str(), Stamp(now), format!(",{},", not_asked.join(","))),
+                (project.as_str(), Stamp(now), not_asked.as_str()),
             )?;
             let tags = listed.iter().map(|instance| serde_json::to_string(&instance.tags));
             let tags = tags.collect::<Result<Vec<_>, _>>()?;

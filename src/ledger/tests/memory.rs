@@ -751,6 +751,37 @@ fn what_is_dated_ahead_of_now_is_not_believed_longer_than_it_lasts() {
     assert!(missed(now + TimeDelta::hours(25)).is_long_missed(now + TimeDelta::hours(25)));
 }
 
+/// A list of one engine says nothing of the others; one whose engine is not known is missed by each list.
+#[test]
+fn only_instances_of_the_engines_that_were_asked_for_are_missed() {
+    let state = State::new();
+    let ledger = &state.ledger;
+    let of = |id: &str, engine: Engine| Instance {
+        engine,
+        ..instance(id, id)
+    };
+    let all = [
+        of("ain04", Engine::SqlServer),
+        of("bin01", Engine::MySql),
+        of("c", Engine::parse("")),
+    ];
+    ledger
+        .remember_instances(&project(), &Engine::KNOWN, &all, noon())
+        .unwrap();
+    let missed = || {
+        let seen = ledger.seen_instances(&project()).unwrap();
+        seen.into_iter().map(|seen| seen.missed).collect::<Vec<_>>()
+    };
+    ledger
+        .remember_instances(&project(), &[Engine::MySql], &[], noon())
+        .unwrap();
+    assert_eq!(missed(), [0, 1, 1]);
+    ledger
+        .remember_instances(&project(), &Engine::KNOWN, &[], noon())
+        .unwrap();
+    assert_eq!(missed(), [1, 2, 2]);
+}
+
 #[test]
 fn a_probe_is_no_row_of_the_chain() {
     let state = State::new();
