@@ -57,6 +57,8 @@ pub enum KeptBy {
     Changed,
     /// Two instances list it.
     Contested,
+    /// A restore reads it.
+    InUse,
     /// FAILED, but not long enough ago, or with no newer COMPLETED one.
     TooNewFailed,
     /// Another policy that selects it and keeps it.
@@ -395,6 +397,7 @@ impl Evaluator<'_> {
             None | Some(Doubt::NoName | Doubt::NoEnd) => {}
             Some(Doubt::Changed) => reasons.push(KeepReason::of(KeptBy::Changed)),
             Some(Doubt::Contested) => reasons.push(KeepReason::of(KeptBy::Contested)),
+            Some(Doubt::InUse) => reasons.push(KeepReason::of(KeptBy::InUse)),
         }
         let Some(begin) = backup.begin else {
             reasons.push(KeepReason::of(KeptBy::UnknownTime));
