@@ -36,6 +36,7 @@ mod request;
 mod response;
 mod settings;
 pub mod sign;
+mod tasks;
 mod transport;
 pub mod wire;
 

@@ -13,6 +13,8 @@ pub enum Operation {
     ListBackups,
     /// `ListRetainBackups`.
     ListRetainedBackups,
+    /// The tasks of an instance.
+    ListTasks,
     /// `BatchDeleteManualBackup`.
     BatchDelete,
     /// `DeleteManualBackup`.
@@ -21,11 +23,12 @@ pub enum Operation {
 
 impl Operation {
     /// All of them.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::ListProjects,
         Self::ListInstances,
         Self::ListBackups,
         Self::ListRetainedBackups,
+        Self::ListTasks,
         Self::BatchDelete,
         Self::Delete,
     ];
@@ -37,6 +40,7 @@ impl Operation {
             Self::ListInstances => "list_instances",
             Self::ListBackups => "list_backups",
             Self::ListRetainedBackups => "list_retained_backups",
+            Self::ListTasks => "list_tasks",
             Self::BatchDelete => "batch_delete",
             Self::Delete => "delete",
         }
@@ -46,7 +50,7 @@ impl Operation {
     /// own, a row has 300 to 3,000 bytes.)
     pub(crate) fn largest_answer(self) -> usize {
         match self {
-            Self::ListInstances | Self::ListBackups | Self::ListRetainedBackups => 8 << 20,
+            Self::ListInstances | Self::ListBackups | Self::ListRetainedBackups | Self::ListTasks => 8 << 20,
             Self::ListProjects => 1 << 20,
             Self::BatchDelete | Self::Delete => 512 << 10,
         }
@@ -58,6 +62,7 @@ impl Operation {
             Self::ListProjects => "iam:projects:listProjects",
             Self::ListInstances => "rds:instance:list",
             Self::ListBackups | Self::ListRetainedBackups => "rds:backup:list",
+            Self::ListTasks => "rds:task:list",
             Self::BatchDelete | Self::Delete => "rds:backup:delete",
         }
     }
@@ -65,7 +70,11 @@ impl Operation {
     /// The HTTP method.
     pub(super) fn method(self) -> Method {
         match self {
-            Self::ListProjects | Self::ListInstances | Self::ListBackups | Self::ListRetainedBackups => Method::GET,
+            Self::ListProjects
+            | Self::ListInstances
+            | Self::ListBackups
+            | Self::ListRetainedBackups
+            | Self::ListTasks => Method::GET,
             Self::BatchDelete => Method::POST,
             Self::Delete => Method::DELETE,
         }

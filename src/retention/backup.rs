@@ -302,6 +302,8 @@ pub struct Backup {
 pub enum Doubt {
     /// It says something else than an earlier run saw of it as COMPLETED or FAILED.
     Changed,
+    /// A restore reads it.
+    InUse,
     /// Another instance lists it, too, or did within the last seven days.
     Contested,
     /// It has no name: a name may be what protects it.

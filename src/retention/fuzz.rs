@@ -282,6 +282,7 @@ pub(crate) fn backup(tape: &mut Tape<'_>, nth: u8) -> Backup {
         doubt: match odd {
             247 => Some(Doubt::Changed),
             248 => Some(Doubt::Contested),
+            63 => Some(Doubt::InUse),
             61 => Some(Doubt::NoName),
             62 => Some(Doubt::NoEnd),
             _ => None,

@@ -172,7 +172,7 @@ impl Serialize for KeepReason {
 }
 
 /// The names that a reason can have, but `policy:NAME`: of keeping and of letting go.
-pub const REASON_NAMES: [&str; 29] = [
+pub const REASON_NAMES: [&str; 30] = [
     "last",
     "hourly",
     "daily",
@@ -197,6 +197,7 @@ pub const REASON_NAMES: [&str; 29] = [
     "future_dated",
     "changed",
     "contested",
+    "in_use",
     "too_new_failed",
     "not_kept",
     "max_age",
@@ -218,6 +219,7 @@ pub fn rule(keeper: &KeptBy) -> Cow<'static, str> {
         KeptBy::FutureDated => "future_dated",
         KeptBy::Changed => "changed",
         KeptBy::Contested => "contested",
+        KeptBy::InUse => "in_use",
         KeptBy::TooNewFailed => "too_new_failed",
         KeptBy::Policy(name) => return Cow::Owned(format!("policy:{name}")),
     })

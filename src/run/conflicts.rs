@@ -35,6 +35,8 @@ pub(super) struct Conflicts {
     first: HashMap<u64, InstanceId>,
     /// What was decided, with its running policies.
     decided: HashMap<InstanceId, (ProjectName, Vec<usize>)>,
+    /// Backups that a restore reads.
+    in_use: HashSet<BackupId>,
     /// What is left alone, and why.
     left_alone: BTreeMap<InstanceId, String>,
 }
@@ -63,6 +65,8 @@ impl Conflicts {
             self.listed.push(hash);
             if self.meet(hash, &backup.id, &instance.id) {
                 backup.doubt = Some(Doubt::Contested);
+            } else if backup.doubt.is_none() && self.in_use.contains(&backup.id) {
+                backup.doubt = Some(Doubt::InUse);
             }
         }
         self.decided
@@ -126,8 +130,20 @@ impl Conflicts {
             hasher: self.hasher.clone(),
             known,
             first,
+            in_use: std::mem::take(&mut self.in_use),
             ..Self::default()
         }))
+    }
+
+    /// The same before everything is decided once more, as these backups are in use.
+    pub(super) fn with_in_use(self, in_use: HashSet<BackupId>) -> Self {
+        Self {
+            hasher: self.hasher,
+            known: self.known,
+            first: self.first,
+            in_use,
+            ..Self::default()
+        }
     }
 
     /// Which of these ids listings of manual backups showed, of whatever instance, in this run or within the last seven days.

@@ -21,6 +21,7 @@ mod ended;
 mod error;
 mod grace;
 mod guard;
+mod in_use;
 mod instances;
 mod key_refusals;
 mod ledger_writer;
@@ -86,17 +87,7 @@ pub async fn run(request: &RunRequest, context: &RunContext) -> Result<RunReport
     let calls_before = calls();
     asked.iter().for_each(Client::begin_run);
     let (run_id, of_anchor) = begin(request, context, &running).await?.unzip();
-    let mut conflicts = Conflicts::default();
-    let mut policy_runs = open_policy_runs(request, context, running.clone())?;
-    let mut scan = scan::scan(request, context, &mut policy_runs, deadline, clock_jump, &mut conflicts).await?;
-    while let Some(known) = conflicts.once_more(request, context)? {
-        // Listings were decided before it came out that others contradict them. Rare, so all of it is done again; each time with
-        // more that is known, and at most until the run's time is over.
-        conflicts = known;
-        request.rows.forget();
-        policy_runs = open_policy_runs(request, context, running.clone())?;
-        scan = scan::scan(request, context, &mut policy_runs, deadline, clock_jump, &mut conflicts).await?;
-    }
+    let (mut scan, conflicts, mut policy_runs) = decide(request, context, &running, deadline, clock_jump).await?;
     conflicts::leave_backups_alone(&mut scan, &conflicts, &mut policy_runs);
     if let Some(run_id) = &run_id {
         scan::persist_scan(request, context, run_id, &scan, &conflicts, &policy_runs)?;
@@ -136,6 +127,35 @@ pub async fn run(request: &RunRequest, context: &RunContext) -> Result<RunReport
     report.calls = calls() - calls_before;
     finish(context, &mut report, &scan.hit)?;
     Ok(report)
+}
+
+/// Lists and decides. Where it then comes out that listings contradict each other, or that what is due is in use, all of it is done
+/// again: that is rare; each time more is known, and at most until the run's time is over.
+async fn decide(
+    request: &RunRequest,
+    context: &RunContext,
+    running: &[usize],
+    deadline: Instant,
+    clock_jump: ClockJumpDetector,
+) -> Result<(scan_result::Scan, Conflicts, PolicyRuns), Error> {
+    let mut conflicts = Conflicts::default();
+    let mut are_tasks_read = false;
+    loop {
+        let mut policy_runs = open_policy_runs(request, context, running.to_vec())?;
+        let scan = scan::scan(request, context, &mut policy_runs, deadline, clock_jump, &mut conflicts).await?;
+        if let Some(known) = conflicts.once_more(request, context)? {
+            conflicts = known;
+        } else if std::mem::replace(&mut are_tasks_read, true) {
+            return Ok((scan, conflicts, policy_runs));
+        } else {
+            let in_use = in_use::read(context, &policy_runs, deadline).await;
+            if in_use.is_empty() {
+                return Ok((scan, conflicts, policy_runs));
+            }
+            conflicts = conflicts.with_in_use(in_use);
+        }
+        request.rows.forget();
+    }
 }
 
 /// The names of the instances that are left alone, which have no decisions that would name them.

@@ -11,7 +11,7 @@ use super::journal::Call;
 use super::request::IncomingRequest;
 use super::state::Shared;
 use super::work::{Reply, Work};
-use super::{auth, iam, metadata, rds, wire};
+use super::{auth, console, iam, metadata, rds, wire};
 use crate::http::{Bytes, Request, Response, ServiceAnswer, StatusCode};
 
 /// Answers one request.
@@ -153,6 +153,8 @@ impl Shared {
         let mut state = self.state();
         let takes = state.settings.deletion_takes;
         state.world.settle(now, takes);
+        let creation_takes = state.settings.creation_takes;
+        state.world.finish_backups(now, creation_takes);
         let Some(operation) = asked.operation else {
             return Reply::json(404, &wire::gateway_error("APIGW.0101", "API not found", request_id));
         };
@@ -199,6 +201,11 @@ impl Shared {
             Op::ListRetained => rds::list_retained(&work),
             Op::DeleteBatch => rds::delete_batch(&mut work),
             Op::DeleteOne => rds::delete_one(&mut work),
+            Op::CreateBackup => console::create_backup(&mut work),
+            Op::DeleteInstance => console::delete_instance(&mut work),
+            Op::ListRetainPolicies => console::list_retain_policies(&work),
+            Op::ListTasks => console::list_tasks(&work),
+            Op::ShowQuotas => Ok(console::show_quotas(&work)),
             Op::ListProjects => Ok(iam::list_projects(&work)),
             Op::ListDomains => Ok(iam::list_domains(&work)),
             Op::MetadataToken => metadata::token(&mut work),

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::faults::Op;
 use super::journal::Call;
-use super::model::{Backup, BackupKind, Instance, Status};
+use super::model::{Backup, Instance, Status};
 use super::server::Simulator;
 use super::state::State;
 use super::world::Deletion;
@@ -75,18 +75,12 @@ impl Simulator {
 
     /// Deletes an instance: it is no longer listed, its automated backups go, its manual ones are retained.
     pub fn remove_instance(&self, id: &str) -> bool {
+        let now = (self.shared.clock)();
         let mut state = self.shared.state();
-        let Some(instance) = state.world.instance_mut(id) else {
+        if state.world.place(id).is_none() {
             return false;
-        };
-        instance.deleted = true;
-        let home = state.world.home(id);
-        let backups: Vec<Backup> = home
-            .map(|home| home.records.iter().map(|record| home.backup(record)).collect())
-            .unwrap_or_default();
-        for backup in backups.iter().filter(|backup| backup.kind != BackupKind::Manual) {
-            state.world.remove_backup(&backup.id);
         }
+        state.world.delete_instance(id, now);
         true
     }
 
@@ -111,6 +105,16 @@ impl Simulator {
     /// A deletion under way fails: the backup is COMPLETED again. False when none is under way.
     pub fn return_backup(&self, id: &str) -> bool {
         self.shared.state().world.return_backup(id)
+    }
+
+    /// A restore reads this backup, or does no more: while it does, it cannot be deleted.
+    pub fn set_in_use(&self, id: &str, is_used: bool) {
+        let in_use = &mut self.shared.state().world.in_use;
+        if is_used {
+            in_use.insert(id.to_owned());
+        } else {
+            in_use.remove(id);
+        }
     }
 
     /// Ends all deletions under way now.

@@ -20,6 +20,16 @@ pub enum Op {
     DeleteBatch,
     /// `DELETE /v3/{project_id}/backups/{backup_id}`
     DeleteOne,
+    /// `POST /v3/{project_id}/backups`
+    CreateBackup,
+    /// `DELETE /v3/{project_id}/instances/{instance_id}`
+    DeleteInstance,
+    /// `POST /v3/{project_id}/backup-retain-policy`
+    ListRetainPolicies,
+    /// `GET /v3/{project_id}/instances/{instance_id}/tasklist/detail`
+    ListTasks,
+    /// `GET /v3/{project_id}/quotas`
+    ShowQuotas,
     /// `GET /v3/projects`
     ListProjects,
     /// `GET /v3/auth/domains`
@@ -34,12 +44,17 @@ pub enum Op {
 
 impl Op {
     /// Every operation.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 15] = [
         Self::ListInstances,
         Self::ListBackups,
         Self::ListRetained,
         Self::DeleteBatch,
         Self::DeleteOne,
+        Self::CreateBackup,
+        Self::DeleteInstance,
+        Self::ListRetainPolicies,
+        Self::ListTasks,
+        Self::ShowQuotas,
         Self::ListProjects,
         Self::ListDomains,
         Self::MetadataToken,
@@ -55,6 +70,11 @@ impl Op {
             Self::ListRetained => "list_retained",
             Self::DeleteBatch => "delete_batch",
             Self::DeleteOne => "delete_one",
+            Self::CreateBackup => "create_backup",
+            Self::DeleteInstance => "delete_instance",
+            Self::ListRetainPolicies => "list_retain_policies",
+            Self::ListTasks => "list_tasks",
+            Self::ShowQuotas => "show_quotas",
             Self::ListProjects => "list_projects",
             Self::ListDomains => "list_domains",
             Self::MetadataToken => "metadata_token",

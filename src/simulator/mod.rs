@@ -21,6 +21,7 @@
 mod agency;
 mod api;
 mod auth;
+mod console;
 mod control;
 mod fault_effects;
 mod fault_parser;

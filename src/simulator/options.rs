@@ -31,6 +31,8 @@ pub enum DeletedListing {
 pub struct Settings {
     /// How long an accepted deletion shows as DELETING; zero: it is gone at once.
     pub deletion_takes: Duration,
+    /// How long a backup that was asked for shows as BUILDING.
+    pub creation_takes: Duration,
     /// Every answer is at least this late.
     pub latency: Duration,
     /// What the listing says about a deleted instance.

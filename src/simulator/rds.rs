@@ -11,13 +11,13 @@ use super::wire::{self, DeleteResult, Retained};
 use super::work::{Reply, Work};
 use super::world::{Home, Record, Verdict};
 
-type Answered = Result<Reply, Reply>;
+pub(super) type Answered = Result<Reply, Reply>;
 
-fn invalid(what: &str) -> Reply {
+pub(super) fn invalid(what: &str) -> Reply {
     Reply::refused(400, "DBS.200001", &format!("Invalid parameter {what}."))
 }
 
-fn no_instance() -> Reply {
+pub(super) fn no_instance() -> Reply {
     Reply::refused(404, "DBS.200002", "The DB instance does not exist.")
 }
 
@@ -47,6 +47,9 @@ struct InstanceFilter<'a> {
     kind: Option<&'a str>,
     engine: Option<&'a str>,
     project: Option<&'a str>,
+    vpc: Option<&'a str>,
+    subnet: Option<&'a str>,
+    group: Option<&'a str>,
     tags: Vec<(&'a str, &'a str)>,
 }
 
@@ -79,6 +82,9 @@ impl<'a> InstanceFilter<'a> {
             engine: among("datastore_type", &["MySQL", "PostgreSQL", "SQLServer", "MariaDB"])?
                 .filter(|_| !work.state.settings.ignores_engine_filter),
             project: asked.parameter("eps_id"),
+            vpc: asked.parameter("vpc_id"),
+            subnet: asked.parameter("subnet_id"),
+            group: asked.parameter("group_type"),
             tags,
         })
     }
@@ -95,6 +101,10 @@ impl<'a> InstanceFilter<'a> {
             && self
                 .project
                 .is_none_or(|project| instance.enterprise_project == project)
+            && self.vpc.is_none_or(|vpc| vpc == wire::VPC)
+            && self.subnet.is_none_or(|subnet| subnet == wire::SUBNET)
+            // None of its flavours is of such a group.
+            && self.group.is_none()
             && self.tags.iter().all(|(key, value)| {
                 instance
                     .tags
@@ -288,5 +298,7 @@ fn wording(verdict: Verdict) -> (u16, &'static str, &'static str) {
         Verdict::BeingDeleted => (400, "DBS.201208", "The backup is being deleted."),
         Verdict::NotManual => (400, "DBS.201208", "Only manual backups can be deleted."),
         Verdict::OtherEngine => (400, "DBS.201207", "The engine is not supported."),
+        // The code of the page's example; every table of errors gives it another meaning.
+        Verdict::InUse => (400, "DBS.200054", "the backup is in use"),
     }
 }

@@ -71,6 +71,17 @@ impl IncomingRequest {
                 self.instance = Some((*instance).to_owned());
                 (Op::ListRetained, Some(project))
             }
+            ("POST", ["v3", project, "backups"]) => (Op::CreateBackup, Some(project)),
+            ("DELETE", ["v3", project, "instances", instance]) => {
+                self.instance = Some((*instance).to_owned());
+                (Op::DeleteInstance, Some(project))
+            }
+            ("POST", ["v3", project, "backup-retain-policy"]) => (Op::ListRetainPolicies, Some(project)),
+            ("GET", ["v3", project, "instances", instance, "tasklist", "detail"]) => {
+                self.instance = Some((*instance).to_owned());
+                (Op::ListTasks, Some(project))
+            }
+            ("GET", ["v3", project, "quotas"]) => (Op::ShowQuotas, Some(project)),
             ("POST", ["v3", project, "backups", "batch-delete"]) => {
                 self.backups = batch_ids(&self.body).unwrap_or_default();
                 (Op::DeleteBatch, Some(project))

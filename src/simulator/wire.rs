@@ -38,6 +38,7 @@ pub(super) struct BackupJson {
     datastore: Datastore,
     databases: Vec<Name>,
     associated_with_ddm: bool,
+    min_data_volume_capacity_for_restore: u64,
 }
 
 impl BackupJson {
@@ -57,6 +58,7 @@ impl BackupJson {
             },
             databases: backup.databases.into_iter().map(|name| Name { name }).collect(),
             associated_with_ddm: false,
+            min_data_volume_capacity_for_restore: 40,
         }
     }
 }
@@ -100,6 +102,11 @@ impl Retained {
     }
 }
 
+/// The one network of all instances.
+pub(super) const VPC: &str = "6b6a1a4e-1d3f-4d0a-9d3a-0a1b2c3d4e5f";
+/// Its one subnet.
+pub(super) const SUBNET: &str = "0f3a9c1e-7b2d-4f6e-8a5c-1b2c3d4e5f60";
+
 /// An entry of `GET /v3/{project_id}/instances`.
 pub(super) fn instance(instance: &model::Instance, region: &str) -> Value {
     let tags: Vec<Value> = instance
@@ -120,6 +127,9 @@ pub(super) fn instance(instance: &model::Instance, region: &str) -> Value {
         "related_instance": [], "volume": {"type": "CLOUDSSD", "size": 100}, "charge_info": {"charge_mode": "postPaid"},
         "flavor_ref": "rds.mssql.spec.se.s6.large.2", "cpu": "2", "mem": "4", "private_ips": ["192.168.0.10"],
         "public_ips": [], "db_user_name": "rdsuser", "collation": "SQL_Latin1_General_CP1_CI_AS",
+        "vpc_id": VPC, "subnet_id": SUBNET, "security_group_id": "23fd0cd4-15dc-4d65-bdb3-8844cc291be0", "switch_strategy": "",
+        "maintenance_window": "18:00-22:00", "enable_ssl": false, "associated_with_ddm": false, "expiration_time": null,
+        "max_iops": 10_000,
     })
 }
 

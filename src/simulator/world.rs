@@ -2,7 +2,7 @@
 //!
 //! This file keeps the world consistent (ids, order, deletions under way). It knows nothing of HTTP.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::fmt;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::{Duration, Instant as Monotonic};
@@ -125,6 +125,7 @@ pub(super) enum Verdict {
     BeingDeleted,
     NotManual,
     OtherEngine,
+    InUse,
 }
 
 /// Everything that exists.
@@ -135,6 +136,12 @@ pub(super) struct World {
     /// The hash of a backup's id leads to its instance.
     by_backup: HashMap<u64, u32>,
     under_way: VecDeque<UnderWay>,
+    /// Backups that are being made because somebody asked for them.
+    being_made: VecDeque<UnderWay>,
+    /// Backups that a restore reads.
+    pub(super) in_use: HashSet<String>,
+    /// When instances were deleted, as far as the simulator saw it.
+    pub(super) deleted_at: HashMap<String, DateTime<Utc>>,
     pub(super) deletions: Vec<Deletion>,
     /// What is laid over an entry's JSON before it is sent, by id.
     pub(super) patches: HashMap<String, Value>,
@@ -246,6 +253,7 @@ impl World {
         match (record.kind, record.status) {
             _ if !any_engine && home.instance.engine != super::model::Engine::SqlServer => Verdict::OtherEngine,
             (BackupKind::Auto | BackupKind::Fragment | BackupKind::Incremental, _) => Verdict::NotManual,
+            (BackupKind::Manual, _) if self.in_use.contains(&record.id.to_string()) => Verdict::InUse,
             (BackupKind::Manual, Status::Building) => Verdict::Building,
             (BackupKind::Manual, Status::Deleting) => Verdict::BeingDeleted,
             (BackupKind::Manual, Status::Completed | Status::Failed) => Verdict::Accepted,
@@ -279,6 +287,51 @@ impl World {
                 self.forget(&first.id);
             }
         }
+    }
+
+    /// A backup that was asked for: BUILDING until [`Self::finish_backups`].
+    pub(super) fn begin_backup(&mut self, id: Id, at: DateTime<Utc>) {
+        let since = Monotonic::now();
+        self.being_made.push_back(UnderWay { id, since, at });
+    }
+
+    /// Makes those COMPLETED that have taken their time, by either clock.
+    pub(super) fn finish_backups(&mut self, now: DateTime<Utc>, takes: Duration) {
+        while let Some(first) = self.being_made.front() {
+            let passed = (now - first.at).to_std().unwrap_or_default().max(first.since.elapsed());
+            if passed < takes {
+                return;
+            }
+            let Some(first) = self.being_made.pop_front() else {
+                return;
+            };
+            let took = u32::try_from(takes.as_secs()).unwrap_or(u32::MAX);
+            self.change(&first.id.to_string(), |record| {
+                record.status = Status::Completed;
+                record.took = Some(took);
+            });
+        }
+    }
+
+    /// The place of an instance in `homes`.
+    pub(super) fn place(&self, instance: &str) -> Option<usize> {
+        self.by_instance.get(instance).copied()
+    }
+
+    /// Deletes an instance as its owner would: automated backups go with it.
+    pub(super) fn delete_instance(&mut self, instance: &str, at: DateTime<Utc>) {
+        let Some(place) = self.place(instance) else { return };
+        let home = &mut self.homes[place];
+        home.instance.deleted = true;
+        let (manual, automated) = std::mem::take(&mut home.records)
+            .into_iter()
+            .partition(|record| record.kind == BackupKind::Manual);
+        home.records = manual;
+        let automated: Vec<Record> = automated;
+        for record in automated {
+            self.by_backup.remove(&record.id.key());
+        }
+        self.deleted_at.insert(instance.to_owned(), at);
     }
 
     /// Takes a backup out of the deletions under way: it is COMPLETED again.

@@ -132,6 +132,7 @@ fn keeper(reason: &KeepReason, with_slot: bool) -> String {
         KeptBy::UnknownTime => "its time cannot be read or believed".to_owned(),
         KeptBy::FutureDated => "dated in the future".to_owned(),
         KeptBy::Changed => "changed since an earlier run".to_owned(),
+        KeptBy::InUse => "in use by a restore".to_owned(),
         KeptBy::Contested => "listed by two instances".to_owned(),
         KeptBy::TooNewFailed => "FAILED, but too new or without a newer COMPLETED one".to_owned(),
         KeptBy::Policy(name) => format!("policy {} keeps it", clean(name.as_str())),

@@ -22,6 +22,7 @@ mod grace;
 mod guard;
 mod hostile;
 mod http;
+mod in_use;
 mod init;
 mod keys;
 mod kill;

@@ -1,6 +1,7 @@
 //! The simulator against a small signed client of its own: documented behaviour, limits, signatures, faults.
 
 mod api;
+mod console;
 mod faults;
 mod keys;
 mod vectors;

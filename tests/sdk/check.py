@@ -17,10 +17,17 @@ from huaweicloudsdkiam.v3 import IamClient, KeystoneListProjectsRequest
 from huaweicloudsdkrds.v3 import (
     BatchDeleteBackupRequestBody,
     BatchDeleteManualBackupRequest,
+    CreateManualBackupRequest,
+    CreateManualBackupRequestBody,
+    DeleteInstanceRequest,
     DeleteManualBackupRequest,
+    ListJobInfoDetailRequest,
     ListBackupsRequest,
     ListInstancesRequest,
     RdsClient,
+    ShowBackupRetainPolicyRequest,
+    ShowBackupRetainPolicyRequestBody,
+    ShowQuotasRequest,
 )
 
 URL = sys.argv[1].rstrip("/")
@@ -132,6 +139,23 @@ def main():
         gone(rds, home, victim)
     assert len(backups(rds, home, backup_type="manual")) == len(manual) - 3
     print("deletions: a batch with a partial failure, and a single one")
+
+    rds.delete_manual_backup(DeleteManualBackupRequest(backup_id=foreign.id))
+    gone(rds, other, foreign.id)
+    print("other engines: a single deletion")
+
+    body = CreateManualBackupRequestBody(instance_id=home, name="made_by_the_sdk")
+    made = rds.create_manual_backup(CreateManualBackupRequest(body=body)).backup
+    assert made.status == "BUILDING" and made.instance_id == home
+    assert [b.name for b in backups(rds, home, backup_id=made.id)] == ["made_by_the_sdk"]
+    assert rds.show_quotas(ShowQuotasRequest()).quotas.resources[0].type == "instance"
+    # The SDK types the tasks and the retain policies as one object each, and reads nothing of a list of them.
+    rds.list_job_info_detail(ListJobInfoDetailRequest(instance_id=home, start_time="0"))
+    assert rds.delete_instance(DeleteInstanceRequest(instance_id=other)).job_id
+    assert other not in [instance.id for instance in instances(rds)]
+    body = ShowBackupRetainPolicyRequestBody(instance_status="deleted")
+    rds.show_backup_retain_policy(ShowBackupRetainPolicyRequest(body=body))
+    print("console: a backup made, an instance deleted, quotas, tasks, retain policies")
 
     looked_up = client(BasicCredentials(ACCESS, SECRET).with_iam_endpoint(URL), Region(REGION, URL))
     assert len(instances(looked_up, datastore_type="SQLServer")) == len(servers)

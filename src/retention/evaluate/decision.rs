@@ -30,6 +30,8 @@ pub enum KeptBy {
     Changed,
     /// Two instances list it.
     Contested,
+    /// A restore reads it.
+    InUse,
     /// FAILED, but not long enough ago, or with no newer COMPLETED one.
     TooNewFailed,
     /// Another policy that selects it and keeps it.

@@ -216,6 +216,7 @@ impl Evaluator<'_> {
             None | Some(Doubt::NoName | Doubt::NoEnd) => {}
             Some(Doubt::Changed) => reasons.push(KeepReason::of(KeptBy::Changed)),
             Some(Doubt::Contested) => reasons.push(KeepReason::of(KeptBy::Contested)),
+            Some(Doubt::InUse) => reasons.push(KeepReason::of(KeptBy::InUse)),
         }
         let Some(begin) = backup.begin else {
             reasons.push(KeepReason::of(KeptBy::UnknownTime));

@@ -6,7 +6,7 @@ use std::num::NonZeroU32;
 use std::thread;
 
 use super::super::oracle::oracle;
-use super::super::{HoldTarget, Period, Span};
+use super::super::{BackupStatus, Databases, HoldTarget, KeepRule, Period, Span};
 use super::tests::{backup, count, instance, policy, span, utc};
 use super::*;
 

@@ -52,6 +52,7 @@ impl MarkKind {
                     | KeptBy::FutureDated
                     | KeptBy::Changed
                     | KeptBy::Contested
+                    | KeptBy::InUse
             )
         };
         match &row.action {

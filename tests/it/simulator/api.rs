@@ -25,6 +25,7 @@ async fn backups_are_listed_newest_first_in_pages_with_documented_fields() {
             "id": id(1), "instance_id": HOME, "name": "nightly_1", "type": "manual", "size": 1_048_576,
             "status": "COMPLETED", "begin_time": "2026-03-10T02:00:00+0000", "end_time": "2026-03-10T02:10:00+0000",
             "datastore": {"type": "SQLServer", "version": "2019_SE"}, "databases": [], "associated_with_ddm": false,
+            "min_data_volume_capacity_for_restore": 40,
         }]})
     );
 }

@@ -106,7 +106,11 @@ fn only_what_the_rules_counted_is_what_max_percent_is_a_percentage_of() {
         assert!(!verdict.is_limited(&failed("b", "2026-01-01T00:00:00Z")));
     }
     // Whatever is in doubt is kept as that.
-    for (doubt, keeper) in [(Doubt::Changed, KeptBy::Changed), (Doubt::Contested, KeptBy::Contested)] {
+    for (doubt, keeper) in [
+        (Doubt::Changed, KeptBy::Changed),
+        (Doubt::Contested, KeptBy::Contested),
+        (Doubt::InUse, KeptBy::InUse),
+    ] {
         let doubtful = Backup {
             doubt: Some(doubt),
             ..completed.clone()

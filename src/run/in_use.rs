@@ -1,0 +1,75 @@
+//! Backups that a restore reads: kept as `in_use`, instead of being sent and refused.
+//!
+//! Read once a run, of the instances where something is due, after the decision: it is rare, and then all is decided once more. Where
+//! the API does not say, the run goes on without it.
+
+use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
+
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+use super::cancel::or_cancelled;
+use super::context::RunContext;
+use super::policy_runs::PolicyRuns;
+use crate::rds::Client;
+use crate::retention::{BackupId, InstanceId, InstanceLife, ProjectName};
+
+/// Where something is due on more instances of a project, none is asked: that would take longer than the refusals.
+const MOST_ASKED: usize = 500;
+
+/// What is due and in use.
+pub(super) async fn read(context: &RunContext, policy_runs: &PolicyRuns, deadline: Instant) -> HashSet<BackupId> {
+    let mut due: HashSet<&BackupId> = HashSet::new();
+    let mut asked: BTreeMap<&ProjectName, HashSet<&InstanceId>> = BTreeMap::new();
+    for of in policy_runs.iter().flat_map(|policy_run| policy_run.plan().instances()) {
+        due.extend(of.due.iter().map(|candidate| &candidate.id));
+        // A deleted instance has no tasks.
+        if of.instance.life == InstanceLife::Listed {
+            let instances = asked.entry(&of.instance.project).or_default();
+            instances.insert(&of.instance.id);
+        }
+    }
+    let mut projects = JoinSet::new();
+    for (project, instances) in asked {
+        if let Some(client) = context.projects.get(project)
+            && instances.len() <= MOST_ASKED
+        {
+            let instances = instances.into_iter().cloned().collect();
+            projects.spawn(of_project(context.clone(), client.clone(), instances, deadline));
+        }
+    }
+    let mut used = HashSet::new();
+    while let Some(joined) = projects.join_next().await {
+        used.extend(joined.unwrap_or_default());
+    }
+    used.retain(|id| due.contains(id));
+    used
+}
+
+/// Asks a few instances at a time, and no more once one does not say.
+async fn of_project(
+    context: RunContext,
+    client: Client,
+    instances: Vec<InstanceId>,
+    deadline: Instant,
+) -> Vec<BackupId> {
+    let (context, mut used) = (Arc::new(context), Vec::new());
+    for some in instances.chunks(client.concurrency()) {
+        let mut asking = JoinSet::new();
+        for instance in some {
+            let (context, client, instance) = (Arc::clone(&context), client.clone(), instance.clone());
+            asking.spawn(async move {
+                let answer = async { Ok(client.backups_in_use(&instance).await) };
+                or_cancelled(&context, deadline, answer).await
+            });
+        }
+        while let Some(joined) = asking.join_next().await {
+            match joined {
+                Ok(Some(Ok(Some(found)))) => used.extend(found),
+                _ => return used,
+            }
+        }
+    }
+    used
+}

@@ -1,0 +1,156 @@
+//! What people ask of RDS beside the daemon: backups are made, instances deleted, restores run.
+
+use std::time::Duration;
+
+use rds_retentiond::simulator::Status;
+use serde_json::{Value, json};
+
+use super::{Got, HOME, Lab, id};
+
+async fn post(lab: &Lab, path: &str, body: &Value) -> Got {
+    let body = body.to_string();
+    lab.send("POST", &lab.path(path), Some(&body), &lab.key).await.unwrap()
+}
+
+async fn delete(lab: &Lab, path: &str) -> Got {
+    lab.send("DELETE", &lab.path(path), None, &lab.key).await.unwrap()
+}
+
+#[tokio::test]
+async fn a_backup_that_is_asked_for_is_building_then_completed_and_can_be_deleted() {
+    let lab = Lab::small().await;
+    lab.simulator
+        .set(|settings| settings.creation_takes = Duration::from_secs(600));
+    let wanted = json!({"instance_id": HOME, "name": "before_upgrade", "databases": [{"name": "crm"}]});
+    let made = post(&lab, "backups", &wanted).await.json()["backup"].clone();
+    assert_eq!(
+        (made["status"].as_str(), made["type"].as_str()),
+        (Some("BUILDING"), Some("manual"))
+    );
+    let made = made["id"].as_str().unwrap().to_owned();
+    let listed = async || {
+        lab.get(&format!("backups?instance_id={HOME}&backup_id={made}"))
+            .await
+            .json()["backups"][0]
+            .clone()
+    };
+    let building = listed().await;
+    assert_eq!(
+        (building["status"].as_str(), &building["end_time"]),
+        (Some("BUILDING"), &Value::Null)
+    );
+    assert_eq!(
+        delete(&lab, &format!("backups/{made}")).await.code(),
+        (409, "DBS.201205".to_owned())
+    );
+    lab.pass(601);
+    let completed = listed().await;
+    assert_eq!(completed["status"], "COMPLETED");
+    assert_eq!(completed["databases"], json!([{"name": "crm"}]));
+    assert_eq!(delete(&lab, &format!("backups/{made}")).await.status, 200);
+
+    for (odd, code) in [
+        (json!({"instance_id": HOME, "name": "nightly_1"}), (409, "DBS.201209")),
+        (json!({"instance_id": HOME, "name": "1st"}), (400, "DBS.200001")),
+        (json!({"instance_id": HOME}), (400, "DBS.200001")),
+        (
+            json!({"instance_id": HOME, "name": "whatever", "databases": ["crm"]}),
+            (400, "DBS.200001"),
+        ),
+        (
+            json!({"instance_id": "nosuchin04", "name": "whatever"}),
+            (404, "DBS.200002"),
+        ),
+    ] {
+        assert_eq!(
+            post(&lab, "backups", &odd).await.code(),
+            (code.0, code.1.to_owned()),
+            "{odd}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_deleted_instance_leaves_its_manual_backups_and_is_among_the_retain_policies() {
+    let lab = Lab::small().await;
+    let deleted = json!({"instance_status": "deleted"});
+    let orphans = async || post(&lab, "backup-retain-policy", &deleted).await.json();
+    assert_eq!(orphans().await["total_count"], 0);
+    assert!(delete(&lab, &format!("instances/{HOME}")).await.json()["job_id"].is_string());
+    assert_eq!(lab.get("instances").await.json()["total_count"], 0);
+    let found = orphans().await["backup_retain_policies"][0].clone();
+    assert_eq!(
+        (found["instance_id"].as_str(), found["manual"].as_str()),
+        (Some(HOME), Some("ALL"))
+    );
+    let retained = lab.get(&format!("instances/{HOME}/retain-backups?limit=100")).await;
+    assert_eq!(retained.json()["total"], 5);
+    assert_eq!(
+        delete(&lab, &format!("instances/{HOME}")).await.code(),
+        (404, "DBS.200002".to_owned())
+    );
+    assert_eq!(
+        post(&lab, "backup-retain-policy", &json!({"instance_status": "gone"}))
+            .await
+            .status,
+        400
+    );
+    // The twin: one of which nothing is left is named no more.
+    for number in 0..5 {
+        assert_eq!(delete(&lab, &format!("backups/{}", id(number))).await.status, 200);
+    }
+    assert_eq!(orphans().await["total_count"], 0);
+}
+
+#[tokio::test]
+async fn a_backup_that_a_restore_reads_is_in_its_task_and_is_not_deleted() {
+    let lab = Lab::small().await;
+    lab.simulator.set_in_use(&id(2), true);
+    let tasks = lab.get(&format!("instances/{HOME}/tasklist/detail")).await.json();
+    assert_eq!(
+        (&tasks["count"], &tasks["jobs"][0]["status"]),
+        (&json!(1), &json!("Running"))
+    );
+    let detail: Value = serde_json::from_str(tasks["jobs"][0]["task_detail"].as_str().unwrap()).unwrap();
+    assert_eq!(detail["backupId"], id(2));
+    let results = lab.batch(&[id(1), id(2)]).await.unwrap().json()["delete_results"].clone();
+    assert_eq!(
+        (&results[0]["error_code"], &results[1]["error_code"]),
+        (&json!("0"), &json!("DBS.200054"))
+    );
+    assert_eq!(
+        delete(&lab, &format!("backups/{}", id(2))).await.code(),
+        (400, "DBS.200054".to_owned())
+    );
+    // The twin.
+    lab.simulator.set_in_use(&id(2), false);
+    assert_eq!(lab.simulator.backup(&id(2)).unwrap().status, Status::Completed);
+    assert_eq!(delete(&lab, &format!("backups/{}", id(2))).await.status, 200);
+    assert_eq!(
+        lab.get(&format!("instances/{HOME}/tasklist/detail")).await.json()["count"],
+        0
+    );
+}
+
+#[tokio::test]
+async fn quotas_are_of_instances_and_networks_filter() {
+    let lab = Lab::small().await;
+    let quotas = lab.get("quotas").await.json();
+    assert_eq!(
+        quotas["quotas"]["resources"],
+        json!([{"type": "instance", "quota": 10_000, "used": 1}])
+    );
+    let instance = lab.get("instances").await.json()["instances"][0].clone();
+    for (filter, found) in [
+        (format!("vpc_id={}", instance["vpc_id"].as_str().unwrap()), 1),
+        (format!("subnet_id={}", instance["subnet_id"].as_str().unwrap()), 1),
+        ("vpc_id=another".to_owned(), 0),
+        ("group_type=flexus".to_owned(), 0),
+    ] {
+        assert_eq!(
+            lab.get(&format!("instances?{filter}")).await.json()["total_count"],
+            found,
+            "{filter}"
+        );
+    }
+}
