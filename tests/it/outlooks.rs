@@ -1,6 +1,5 @@
 //! What the page says of the next runs and what `forecast` draws: from the same simulation, and true.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use chrono::TimeDelta;
@@ -21,17 +20,25 @@ const GRACE: &str = "
 ";
 const PRICE: &str = "price: {per_gib_month: 0.02, currency: USD}";
 
-/// What the next run is said to do so many hours from now, by what the last one listed.
+/// What the next run of `p` is said to do so many hours from now, by what the last one listed.
 fn next(world: &World, report: &Arc<RunReport>, hours: i64) -> NextRun {
+    next_of(world, report, &[("p", hours)]).remove(0)
+}
+
+/// The same of several policies.
+fn next_of(world: &World, report: &Arc<RunReport>, hours: &[(&str, i64)]) -> Vec<NextRun> {
     let now = rds_retentiond::clock::now();
     let ledger = Arc::new(world.ledger());
+    let reports = hours.iter().map(|(name, _)| ((*name).into(), Arc::clone(report)));
     let inventory = Inventory::of_last_runs(
-        &BTreeMap::from([("p".into(), Arc::clone(report))]),
+        &reports.collect(),
         ledger.active_holds(now).unwrap(),
         Some(Arc::clone(&ledger)),
     );
-    let at = BTreeMap::from([("p".into(), now + TimeDelta::hours(hours))]);
-    next_runs(&world.config(), &inventory, now, &at).unwrap().remove(0)
+    let at = hours
+        .iter()
+        .map(|(name, hours)| ((*name).into(), now + TimeDelta::hours(*hours)));
+    next_runs(&world.config(), &inventory, now, &at.collect()).unwrap()
 }
 
 #[tokio::test]
@@ -65,6 +72,51 @@ async fn what_the_next_run_is_said_to_delete_is_what_it_deletes() {
     // What is gone is not said to go again.
     let after = next(&world, &later, 50);
     assert_eq!((after.goes.count, after.stays.count), (0, 4));
+}
+
+/// Two policies on the same backups, each with its mode and grace.
+fn two(first: (&str, &str), second: (&str, &str)) -> String {
+    let policy = |name: &str, (mode, grace): (&str, &str)| {
+        format!(
+            "\n  - name: {name}\n    mode: {mode}\n    schedule: \"0 3 * * *\"\n    grace: {grace}\n    keep: {{last: 3}}\n    limits: {{max_percent: 100}}"
+        )
+    };
+    policy("a", first) + &policy("b", second) + "\n"
+}
+
+#[tokio::test]
+async fn what_two_policies_let_go_is_said_of_the_one_that_deletes_it_and_counted_once() {
+    let world = World::new(&[20]).await;
+    world.policies(&two(("enforce", "24h"), ("enforce", "24h")));
+    let report = Arc::new(world.pass().run().await);
+    let said = next_of(&world, &report, &[("a", 25), ("b", 26)]);
+    let numbers: Vec<_> = said.iter().map(|run| (run.goes.count, run.stays.count)).collect();
+    assert_eq!(numbers, [(17, 3), (0, 3)]);
+    // Before `b` deletes anything, what it will delete is still there for `a`.
+    let said = next_of(&world, &report, &[("a", 23), ("b", 26)]);
+    let numbers: Vec<_> = said.iter().map(|run| (run.goes.count, run.stays.count)).collect();
+    assert_eq!(numbers, [(0, 20), (17, 3)]);
+    world.pass().later(TimeDelta::hours(25)).run().await;
+    world.deleted_exactly(&ids(1, 3..20));
+}
+
+#[tokio::test]
+async fn a_dry_run_takes_nothing_from_what_an_enforcing_run_is_said_to_delete_and_adds_nothing() {
+    let world = World::new(&[20]).await;
+    world.policies(&two(("enforce", "24h"), ("dry-run", "0s")));
+    let report = Arc::new(world.pass().run().await);
+    let said = next_of(&world, &report, &[("a", 3), ("b", 2)]);
+    let numbers: Vec<_> = said.iter().map(|run| (run.goes.count, run.stays.count)).collect();
+    assert_eq!(
+        numbers,
+        [(0, 20), (17, 3)],
+        "`a` waits for its grace period, whatever `b` would do"
+    );
+    let said = next_of(&world, &report, &[("a", 26), ("b", 2)]);
+    let numbers: Vec<_> = said.iter().map(|run| (run.goes.count, run.stays.count)).collect();
+    assert_eq!(numbers, [(17, 3), (17, 3)], "each by itself");
+    world.pass().later(TimeDelta::hours(26)).run().await;
+    world.deleted_exactly(&ids(1, 3..20));
 }
 
 #[tokio::test]
