@@ -303,6 +303,37 @@ mod tests {
         );
     }
 
+    /// By the HTTP client itself, on a connection that it has: what may not begin sends no byte of its head, with a body or without.
+    #[tokio::test]
+    async fn a_connection_that_comes_too_late_carries_no_byte() {
+        use tokio::io::AsyncReadExt;
+        for (method, data) in [("POST", Some(Bytes::from_static(b"{}"))), ("DELETE", None)] {
+            for begins in [false, true] {
+                let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+                let url = url::Url::parse(&format!("http://{}/", listener.local_addr().unwrap())).unwrap();
+                let http = crate::rds::transport::client(&url, Duration::from_secs(5), true).unwrap();
+                let gate = gate(IntendedAt::now());
+                assert!(begins || gate.withdraw());
+                let body = GatedBody {
+                    gate: gate.clone(),
+                    data: data.clone(),
+                };
+                let request = http
+                    .request(method.parse().unwrap(), url)
+                    .body(reqwest::Body::wrap(body));
+                let (sent, heard) = tokio::join!(request.send(), async {
+                    let (mut stream, _) = listener.accept().await.unwrap();
+                    let mut heard = [0; 4096];
+                    let read = stream.read(&mut heard).await.unwrap_or(0);
+                    String::from_utf8_lossy(&heard[..read]).into_owned()
+                });
+                assert!(sent.is_err(), "nobody answers");
+                assert_eq!(heard.starts_with(method), begins, "{method}: {heard}");
+                assert!(begins || heard.is_empty(), "{method}: {heard}");
+            }
+        }
+    }
+
     /// A suspended machine stops one clock, and anybody can set the other.
     #[test]
     fn either_clock_ends_the_time_to_begin() {
