@@ -99,6 +99,7 @@ fn a_year(deletions: usize) {
             config_sha256: "c0ffee",
             started_at: at,
             cause: "schedule",
+            person: None,
         };
         ledger.begin_run(&run).unwrap();
         let day = usize::try_from(day).unwrap();

@@ -9,6 +9,7 @@ use tokio::sync::watch;
 
 use super::args::{ApplyArgs, Format, Global};
 use super::failure::{CommandResult, Failure};
+use super::operator::Typist;
 use super::output::progress::ProgressLine;
 use super::output::report::Kind;
 use super::output::row_buffer::BufferedRows;
@@ -93,6 +94,7 @@ async fn run_once(
             Format::Json => told.rows(),
         },
         trigger: "apply",
+        person: Some(Arc::new(Typist::of(Some(config)).into_person())),
         budget: BUDGET,
     };
     let policies = request.policies.clone();

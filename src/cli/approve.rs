@@ -1,13 +1,13 @@
 //! `approve`: what the guard refused is let run, exactly as it was shown.
 
 use std::fmt::Write as _;
-use std::io::{self, BufRead, IsTerminal, Write as _};
+use std::io::{self, IsTerminal};
 
 use super::args::{ApproveArgs, Global};
 use super::failure::{CommandResult, Failure};
-use super::operator::{say, who};
-use super::{context, exit};
-use crate::ledger::{Actor, ListingDoubt, ListingPart, RefusedPlan};
+use super::operator::{Typist, say};
+use super::{ask, context, exit};
+use crate::ledger::{ListingDoubt, ListingPart, RefusedPlan};
 use crate::operations::approve::{self as operation, AcceptedListing, RefusedPlans};
 use crate::retention::PolicyName;
 use crate::wording::numbers::count;
@@ -20,11 +20,8 @@ const SHOWN: usize = 20;
 pub(super) fn approve(args: &ApproveArgs, global: &Global) -> CommandResult {
     let config = context::configuration(global)?;
     let now = crate::clock::now();
-    let by = who();
-    let actor = Actor {
-        by: &by,
-        reason: args.reason.as_deref(),
-    };
+    let typist = Typist::of(Some(&config));
+    let actor = typist.actor(args.reason.as_deref());
     if let Some(target) = &args.listing {
         let accepted = operation::accept_listing(&config, target, actor, now)?;
         return say(global, &accepted_text(target, &accepted), exit::DONE);
@@ -40,6 +37,15 @@ pub(super) fn approve(args: &ApproveArgs, global: &Global) -> CommandResult {
         return say(global, &text, exit::DONE);
     };
     let until = refused.approve(&name, plan, actor, now)?;
+    if !refused.is_approved(&config, &name, plan, now)? {
+        let message = format!(
+            "your approval is recorded until {}, and does not count alone: policy {name} takes two people (`approvals: 2`). Another person \
+             has to type:\n  {command} --plan {}",
+            timestamp(until),
+            plan.digest
+        );
+        return Err(Failure::new(exit::UNDONE, message));
+    }
     let text = format!(
         "{} of {name}, refused by {} at {}, {} exempt from max_deletions and max_percent until {}, in {}",
         count(plan.backups.len() as u64, "backup"),
@@ -148,7 +154,6 @@ fn choices(name: &PolicyName, plans: &[RefusedPlan], command: &str) -> String {
 
 /// Shows the plan on the terminal and asks.
 fn is_confirmed(name: &PolicyName, plan: &RefusedPlan, refused: &RefusedPlans) -> Result<bool, Failure> {
-    let failed = |error: io::Error| Failure::new(exit::UNDONE, format!("the terminal: {error}"));
     let mut text = format!(
         "Run {} of policy {name} was refused by {} at {}:\n",
         clean(&plan.run),
@@ -170,12 +175,5 @@ fn is_confirmed(name: &PolicyName, plan: &RefusedPlan, refused: &RefusedPlans) -
         text,
         "Approve the deletion of {backups}? They cannot be restored. [y/N] "
     );
-    let mut terminal = io::stderr().lock();
-    terminal
-        .write_all(text.as_bytes())
-        .and_then(|()| terminal.flush())
-        .map_err(failed)?;
-    let mut answer = String::new();
-    io::stdin().lock().read_line(&mut answer).map_err(failed)?;
-    Ok(["y", "yes"].contains(&answer.trim().to_ascii_lowercase().as_str()))
+    ask::is_confirmed(&text)
 }

@@ -139,6 +139,7 @@ async fn once(config: &Arc<Config>, simulator: &Simulator, global: &Global) -> C
         now,
         rows: run::ReportDetail::All,
         trigger: "demo",
+        person: None,
         budget: Duration::from_secs(600),
     };
     let report = run::run(&request, &context).await;

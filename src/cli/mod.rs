@@ -6,6 +6,7 @@
 mod apply;
 mod approve;
 pub mod args;
+mod ask;
 mod check;
 mod context;
 mod demo;

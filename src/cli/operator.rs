@@ -1,25 +1,62 @@
 //! Commands that people type beside a running daemon: holds and freezes (approvals: `approve`). They write the state the
 //! daemon has, and say which one it is.
 
-use std::io::Write;
+use std::io::{self, IsTerminal as _, Write};
+
+use chrono::{DateTime, TimeDelta, Utc};
 
 use super::args::{Format, FreezeArgs, Global, HoldArgs, HoldsArgs, ReleaseArgs, ThawArgs};
 use super::failure::{CommandResult, Failure};
 use super::output::stdout::{Out, finish, note};
 use super::output::{lists, under_way as words};
 use super::{context, exit};
-use crate::ledger::{self, Actor, Ledger};
+use crate::config::Config;
+use crate::ledger::{self, Actor, Ledger, Person, Proposed};
 use crate::operations::operator::{self as operation, Covered, HoldOutcome, HoldPlaced, HoldRequest};
 use crate::operations::under_way::{self, UnderWay};
+use crate::retention::People;
 use crate::wording::sanitize::clean;
 use crate::wording::times::timestamp;
-use crate::{operations, retention};
+use crate::{operations, retention, run};
 
-/// Who types: for the ledger, not for permission.
-pub(super) fn who() -> String {
-    let given = |name| std::env::var(name).ok().filter(|user| !user.is_empty());
-    let user = ["SUDO_USER", "USER", "LOGNAME"].into_iter().find_map(given);
-    user.unwrap_or_else(|| "unknown".to_owned())
+/// Who types, for the ledger.
+pub(super) struct Typist {
+    name: String,
+    person: Person,
+    protect: People,
+}
+
+impl Typist {
+    /// As the system knows them; what the environment says is claimed. The configuration may be bad.
+    pub(super) fn of(config: Option<&Config>) -> Self {
+        let given = |name| std::env::var(name).ok().filter(|user| !user.is_empty());
+        let person = Person {
+            host: Some(run::host_name()).filter(|host| !host.is_empty()),
+            claimed: ["SUDO_USER", "USER", "LOGNAME"].into_iter().find_map(given),
+            config_sha256: config.map(|config| config.sha256.clone()),
+            ..Person::of_this_process()
+        };
+        Self {
+            name: person.name(),
+            person,
+            protect: config.map_or(People::Two, |config| config.protect),
+        }
+    }
+
+    /// What is known of them.
+    pub(super) fn into_person(self) -> Person {
+        self.person
+    }
+
+    /// As an actor, with the reason that they gave.
+    pub(super) fn actor<'a>(&'a self, reason: Option<&'a str>) -> Actor<'a> {
+        Actor {
+            by: &self.name,
+            reason,
+            person: Some(&self.person),
+            protect: self.protect,
+        }
+    }
 }
 
 pub(super) fn say(global: &Global, text: &str, code: u8) -> CommandResult {
@@ -48,23 +85,33 @@ pub(super) fn hold(args: &HoldArgs, global: &Global) -> CommandResult {
         owner: args.owner.clone(),
         until: args.until,
         force: args.force,
+        compliance: args.compliance,
     };
+    if args.compliance {
+        confirm_compliance(args.until)?;
+    }
+    let typist = Typist::of(context::configuration(global).ok().as_deref());
     let projects = || {
         let config = context::configuration(global).ok();
         let projects = config.iter().flat_map(|config| &config.projects);
         projects.map(|project| project.name.clone()).collect()
     };
-    match operation::hold(&state, request, &who(), crate::clock::now(), projects)
+    match operation::hold(&state, request, typist.actor(None), crate::clock::now(), projects)
         .map_err(|error| not_done("no hold was placed", error))?
     {
         HoldOutcome::Deleted(past) => Err(Failure::new(exit::UNDONE, words::cannot_be_held(&past))),
-        HoldOutcome::Placed(placed) => say_placed(&placed, global),
+        HoldOutcome::Placed(placed) => say_placed(&placed, args.compliance, global),
     }
 }
 
-fn say_placed(placed: &HoldPlaced, global: &Global) -> CommandResult {
+fn say_placed(placed: &HoldPlaced, compliance: bool, global: &Global) -> CommandResult {
     let id = placed.hold.id.as_deref().unwrap_or_default();
     let until = placed.hold.until.map_or_else(|| format!("`release {id}`"), timestamp);
+    let until = if compliance {
+        format!("{until}, and nobody can release it before")
+    } else {
+        until
+    };
     let state = placed.state.display();
     let covers = match &placed.covers {
         None => String::new(),
@@ -91,19 +138,68 @@ fn say_placed(placed: &HoldPlaced, global: &Global) -> CommandResult {
 
 pub(super) fn release(args: &ReleaseArgs, global: &Global) -> CommandResult {
     let config = context::configuration(global)?;
-    let by = who();
-    let actor = Actor {
-        by: &by,
-        reason: args.reason.as_deref(),
-    };
-    let (hold, state) = operation::release(&config, &args.id, actor, crate::clock::now())?;
-    let text = format!(
-        "hold {} ({}) is released, in {}; a grace period that applies restarts",
-        hold.id.unwrap_or_default(),
-        clean(&hold.reason),
-        state.display()
+    let typist = Typist::of(Some(&config));
+    let (ended, state) = operation::release(
+        &config,
+        &args.id,
+        typist.actor(args.reason.as_deref()),
+        crate::clock::now(),
+    )?;
+    let of = format!(
+        "hold {} ({}{})",
+        ended.what.id.as_deref().unwrap_or_default(),
+        clean(&ended.what.reason),
+        placed_by(ended.placed_by.as_deref())
     );
-    say(global, &text, exit::DONE)
+    let state = state.display();
+    match ended.awaits {
+        Some(proposed) => Err(needs_second(&of, &proposed)),
+        None => {
+            let text = format!("{of} is released, in {state}; a grace period that applies restarts");
+            say(global, &text, exit::DONE)
+        }
+    }
+}
+
+fn placed_by(another: Option<&str>) -> String {
+    another.map_or_else(String::new, |by| format!(", placed by {}", clean(by)))
+}
+
+/// What one person cannot end alone.
+fn needs_second(of: &str, proposed: &Proposed) -> Failure {
+    let message = format!(
+        "{of} is still in force: `protect: two` takes a second person. What you asked for is recorded; another person has to type the \
+         same until {}",
+        timestamp(proposed.until)
+    );
+    Failure::new(exit::UNDONE, message)
+}
+
+/// How long a compliance hold may last before a person is asked whether that is meant.
+const LONG: TimeDelta = TimeDelta::days(3653);
+
+/// Refuses a compliance hold without an end, and asks about one of more than ten years.
+fn confirm_compliance(until: Option<DateTime<Utc>>) -> Result<(), Failure> {
+    let Some(until) = until else {
+        let message = "--compliance needs --until: nobody can release such a hold before its end; nothing was placed";
+        return Err(Failure::new(exit::USAGE, message));
+    };
+    if until <= crate::clock::now() + LONG {
+        return Ok(());
+    }
+    let question = format!(
+        "Hold until {}, more than ten years from now? Nobody can release it before. [y/N] ",
+        timestamp(until)
+    );
+    if !(io::stdin().is_terminal() && io::stderr().is_terminal()) {
+        let message =
+            "a compliance hold of more than ten years is placed only from a terminal, which asks; nothing was placed";
+        return Err(Failure::new(exit::USAGE, message));
+    }
+    if super::ask::is_confirmed(&question)? {
+        return Ok(());
+    }
+    Err(Failure::new(exit::UNDONE, "not confirmed, so no hold was placed"))
 }
 
 pub(super) fn holds(args: &HoldsArgs, global: &Global) -> CommandResult {
@@ -126,7 +222,8 @@ pub(super) fn freeze(args: &FreezeArgs, global: &Global) -> CommandResult {
         reason: args.reason.clone(),
         until: args.until,
     };
-    let frozen = operation::freeze(&state, &freeze, &who(), crate::clock::now())
+    let typist = Typist::of(context::configuration(global).ok().as_deref());
+    let frozen = operation::freeze(&state, &freeze, typist.actor(None), crate::clock::now())
         .map_err(|error| not_done("NOT frozen", error))?;
     let id = &frozen.placed.id;
     let until = args.until.map_or_else(|| format!("`thaw {id}`"), timestamp);
@@ -162,22 +259,33 @@ fn after_freeze(ledger: &Ledger, wait: bool) -> Result<String, Failure> {
 pub(super) fn thaw(args: &ThawArgs, global: &Global) -> CommandResult {
     let config = context::configuration(global)?;
     let now = crate::clock::now();
-    let by = who();
-    let actor = Actor {
-        by: &by,
-        reason: args.reason.as_deref(),
-    };
+    let typist = Typist::of(Some(&config));
     let which = match &args.id {
         Some(id) => ledger::Thaw::Id(id),
         None if args.all => ledger::Thaw::All,
         None => ledger::Thaw::Only,
     };
-    let thawed = operation::thaw(&config, which, actor, now)?;
-    let ended = |placed: &ledger::PlacedFreeze| {
+    let thawed = operation::thaw(&config, which, typist.actor(args.reason.as_deref()), now)?;
+    let describe = |placed: &ledger::PlacedFreeze, by: Option<&str>| {
         let (reason, at) = (clean(&placed.freeze.reason), timestamp(placed.placed_at));
-        format!("freeze {} ({reason}, placed {at}) is ended", placed.id)
+        format!(
+            "freeze {} ({reason}, placed {at}{})",
+            placed.id,
+            by.map_or_else(String::new, |by| format!(" by {}", clean(by)))
+        )
     };
-    let mut lines: Vec<String> = thawed.ended.iter().map(ended).collect();
+    let (waiting, ended): (Vec<_>, Vec<_>) = thawed.ended.iter().partition(|ended| ended.awaits.is_some());
+    if let Some(proposed) = waiting.first().and_then(|of| of.awaits.as_ref()) {
+        let all: Vec<String> = waiting
+            .iter()
+            .map(|of| describe(&of.what, of.placed_by.as_deref()))
+            .collect();
+        return Err(needs_second(&all.join(", "), proposed));
+    }
+    let mut lines: Vec<String> = ended
+        .into_iter()
+        .map(|of| format!("{} is ended", describe(&of.what, of.placed_by.as_deref())))
+        .collect();
     if lines.is_empty() {
         lines.push("no freeze placed by command is in force".to_owned());
     }

@@ -10,12 +10,13 @@ use chrono::{DateTime, Datelike as _, TimeDelta, Utc};
 use sha2::{Digest as _, Sha256};
 use url::Url;
 
+use super::audit::AnchorAt;
 use super::diagnostics::Problem;
 use super::notify::NotifyTarget;
 use super::schedule::Schedule;
 use super::state_at::StateAt;
 use super::zones::ZoneSource;
-use crate::retention::{Freeze, Hold, Policy, PolicyName, ProjectName, Span, Zone};
+use crate::retention::{Freeze, Hold, People, Policy, PolicyName, ProjectName, Span, Zone};
 
 /// What surrounds the process and has a say in the configuration.
 #[derive(Clone, Debug, Default)]
@@ -63,6 +64,10 @@ pub struct Config {
     pub notify: Vec<NotifyTarget>,
     /// Names under which page and API may be asked for, beside addresses, `localhost` and this host's name.
     pub allowed_hosts: Vec<String>,
+    /// Where the heads of the audit chain are anchored.
+    pub anchor: AnchorAt,
+    /// How many people it takes to end what another person placed.
+    pub protect: People,
     /// Whose rules the time zones follow.
     pub zones: ZoneSource,
     /// What is valid but probably a mistake.

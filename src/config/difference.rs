@@ -10,7 +10,7 @@ use std::fmt;
 
 use super::{Config, PolicyEntry, Project};
 use crate::retention::{
-    Count, Freeze, Hold, HoldTarget, KeepRule, Limits, Mode, OverLimit, Pattern, Policy, PolicyName, Span,
+    Count, Freeze, Hold, HoldTarget, KeepRule, Limits, Mode, OverLimit, Pattern, People, Policy, PolicyName, Span,
 };
 use scope::Scope;
 
@@ -179,6 +179,8 @@ pub fn others(old: &Config, new: &Config) -> Vec<(&'static str, Keeps)> {
         freeze_place: _,
         notify,
         allowed_hosts,
+        anchor,
+        protect,
         // Each policy has its own.
         zones: _,
         warnings: _,
@@ -197,6 +199,12 @@ pub fn others(old: &Config, new: &Config) -> Vec<(&'static str, Keeps)> {
             self::freeze(freeze.as_ref(), new.freeze.as_ref()),
         ),
         ("notify", *notify != new.notify, Keeps::Same),
+        ("audit", *anchor != new.anchor, Keeps::Unclear),
+        (
+            "protect",
+            *protect != new.protect,
+            Keeps::more_if(new.protect > *protect),
+        ),
         ("allowed_hosts", *allowed_hosts != new.allowed_hosts, Keeps::Same),
     ]
     .into_iter()
@@ -329,6 +337,7 @@ fn limits(old: Limits, new: Limits) -> Keeps {
             u64::from(limits.max_deletions.get()),
             u64::from(limits.max_percent),
             u64::from(limits.over_limit == OverLimit::OldestFirst),
+            u64::from(limits.approvals == People::One),
         ]
     };
     let (old, new) = (amounts(old), amounts(new));

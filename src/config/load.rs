@@ -8,6 +8,7 @@ use std::path::{Component, Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
+use super::audit::AnchorAt;
 use super::configuration::{Config, Environment, Place, PolicyEntry};
 use super::diagnostics::{Problem, Problems, Source, sort};
 use super::files::{self, Loaded};
@@ -20,8 +21,8 @@ use super::state;
 use super::state_at::StateAt;
 use super::yaml::{self, Document, Position, SyntaxError};
 use super::zones::{ZoneSource, Zones};
-use super::{holds, lint, ownership, policy};
-use crate::retention::{Freeze, Hold};
+use super::{audit, holds, lint, ownership, policy};
+use crate::retention::{Freeze, Hold, People};
 
 /// Where the ledger is unless the configuration says otherwise.
 const STATE_DIR: &str = "/var/lib/rds-retentiond";
@@ -44,6 +45,8 @@ struct Draft {
     freeze: Option<(Freeze, Place)>,
     notify: Vec<NotifyTarget>,
     allowed_hosts: Vec<String>,
+    anchor: AnchorAt,
+    protect: People,
 }
 
 /// Reads the configuration file and all it includes.
@@ -119,6 +122,8 @@ pub fn load(path: &Path, environment: &Environment) -> Result<Config, Problems> 
         freeze_place,
         notify: draft.notify,
         allowed_hosts: draft.allowed_hosts,
+        anchor: draft.anchor,
+        protect: draft.protect,
         zones,
         warnings,
         foreign,
@@ -295,8 +300,14 @@ fn draft<'t>(
         projects: projects.names.as_deref(),
         zones,
     };
+    let state = state::read(fields, base).unwrap_or_else(|| StateAt::Directory(state_dir(fields, base, environment)));
     Draft {
-        state: state::read(fields, base).unwrap_or_else(|| StateAt::Directory(state_dir(fields, base, environment))),
+        anchor: audit::read(fields, base, &state),
+        protect: match fields.get("protect").and_then(|at| at.choice(&["one", "two"])) {
+            Some("two") => People::Two,
+            _ => People::One,
+        },
+        state,
         listen: fields
             .get("listen")
             .map_or(Some(Some(LISTEN)), Cursor::listen)

@@ -5,6 +5,7 @@
 //! `policy_test` know the YAML crate. Nothing here talks to the cloud or reads the environment: what surrounds the process is an
 //! argument. Not for reloading (that is `daemon`).
 
+mod audit;
 mod configuration;
 mod diagnostics;
 pub mod difference;
@@ -32,6 +33,7 @@ pub mod zones;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
 
+pub use audit::AnchorAt;
 #[cfg(test)]
 pub(crate) use configuration::delay;
 pub use configuration::{Config, Credentials, Environment, Place, PolicyEntry, Project};

@@ -12,8 +12,8 @@ use super::values::Zero;
 use super::yaml::{Kind, clip};
 use super::zones::Zones;
 use crate::retention::{
-    DeletedInstances, InstanceId, KeepRule, KeepRules, Limits, Mode, OverLimit, Pattern, Period, Policy, PolicyName,
-    ProjectName, Selector, Span, TagFilter, Zone,
+    DeletedInstances, InstanceId, KeepRule, KeepRules, Limits, Mode, OverLimit, Pattern, People, Period, Policy,
+    PolicyName, ProjectName, Selector, Span, TagFilter, Zone,
 };
 
 /// The keys of the counted rules, in the order of [`Period::ALL`].
@@ -62,6 +62,10 @@ pub(super) fn compile(at: &Cursor<'_>, known: Known<'_>) -> Option<PolicyEntry> 
     let catch_up = or_default(&fields, "catch_up", true, Cursor::boolean);
     let min_backups = or_default(&fields, "min_backups", NonZeroU32::MIN, |at| positive(at, u32::MAX));
     let limits = or_default(&fields, "limits", Limits::default(), limits);
+    let approvals = or_default(&fields, "approvals", People::One, |at| {
+        at.integer(1, 2)
+            .map(|people| if people == 2 { People::Two } else { People::One })
+    });
     let select = or_default(&fields, "select", Selector::default(), |at| {
         selector(at, known.projects)
     });
@@ -78,7 +82,10 @@ pub(super) fn compile(at: &Cursor<'_>, known: Known<'_>) -> Option<PolicyEntry> 
             min_backups: min_backups?,
             grace: grace?,
             require_backup_within: require_backup_within?,
-            limits: limits?,
+            limits: Limits {
+                approvals: approvals?,
+                ..limits?
+            },
         }),
         schedule: schedule?,
         jitter: jitter?,
@@ -131,6 +138,7 @@ fn limits(at: &Cursor<'_>) -> Option<Limits> {
         max_deletions: max_deletions?,
         max_percent: max_percent?,
         over_limit: over_limit?,
+        approvals: default.approvals,
     })
 }
 

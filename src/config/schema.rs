@@ -130,6 +130,7 @@ fn examples(section: &str, key: &str) -> Option<Value> {
         ("a hold", "backup") => json!(["63ad3439af9776054br04"]),
         ("a hold", "instance") => json!(["*in04"]),
         ("a hold", "name") => json!(["pre-migration-*"]),
+        ("audit", "anchor") => json!(["journal", "/var/log/rds-retentiond.anchors", "none"]),
         (_, "allowed_hosts") => json!([["retention.example.com"]]),
         (_, "url") => json!(["https://hc.example/ping/1b2c"]),
         (_, "url_file") => json!(["slack_url"]),

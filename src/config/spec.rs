@@ -139,11 +139,31 @@ pub static MAIN: Section = Section {
             "Where messages about runs go; never needed for a deletion, never delays one.",
         ),
         key(
+            "audit",
+            Shape::Section(&AUDIT),
+            "Where each run's head of the audit chain is written down outside the state.",
+        ),
+        key(
+            "protect",
+            Shape::Choice(&["one", "two"]),
+            "How many different people may thaw or release what another placed; default one.",
+        ),
+        key(
             "allowed_hosts",
             TEXTS,
             "Names under which a proxy asks for page and API, beside addresses, localhost and this host's name.",
         ),
     ],
+};
+
+/// `audit` of the main file.
+pub static AUDIT: Section = Section {
+    name: "audit",
+    keys: &[key(
+        "anchor",
+        Shape::Text,
+        "`journal` (the default where there is one), a file outside the state that is appended to, or `none`.",
+    )],
 };
 
 /// How a message of `notify` looks.
@@ -332,6 +352,11 @@ pub static POLICY: Section = Section {
             "require_backup_within",
             SPAN,
             "Delete nothing on an instance without a COMPLETED backup this recent.",
+        ),
+        key(
+            "approvals",
+            Shape::Integer(1, 2),
+            "How many different people must approve a plan that the limits refused; default 1.",
         ),
         key("limits", Shape::Section(&LIMITS), "How much one run may delete."),
     ],

@@ -211,6 +211,7 @@ async fn a_reload_does_not_bring_back_an_older_run_than_the_last() {
             config_sha256: "0",
             started_at: before,
             cause: "cron",
+            person: None,
         };
         ledger.begin_run(&run).unwrap();
         let finished = crate::ledger::FinishedPolicy {

@@ -197,6 +197,7 @@ pub(super) fn start(
         now,
         rows,
         trigger: run.trigger.as_str(),
+        person: None,
         budget: BUDGET,
     };
     let started = Instant::now();

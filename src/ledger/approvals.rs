@@ -6,11 +6,11 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::chain::{self, Kind};
+use super::chain::{self, Kind, WORDS};
 use super::sql::Tx;
 use super::sql_value::{Parameters, Stamp};
-use super::{Actor, Error, Ledger};
-use crate::retention::{BackupId, PolicyName};
+use super::{Actor, Error, Ledger, Person};
+use crate::retention::{BackupId, People, PolicyName};
 
 /// How long a refused plan can be approved, and how long an approval lasts. One that would last longer from now was given under a
 /// wrong clock, and does not count.
@@ -69,6 +69,8 @@ pub(super) struct ApproveBody {
     pub(super) digest: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub(super) reason: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub(super) person: Option<Person>,
 }
 
 /// Every approved id with the end of its approval, in microseconds as the table keeps it.
@@ -79,6 +81,36 @@ pub(super) fn all(tx: &Tx<'_>) -> Result<BTreeMap<(PolicyName, BackupId), i64>, 
         Ok(((policy, backup), row.get(2)?))
     })?;
     Ok(rows.into_iter().collect())
+}
+
+/// What people approved of a policy that counts at `now`, from the chain.
+fn given(tx: &Tx<'_>, policy: &PolicyName, now: DateTime<Utc>) -> Result<Vec<ApproveBody>, Error> {
+    let rows: Vec<(String, String)> = tx.all(WORDS, (), |row| Ok((row.get(2)?, row.get(3)?)))?;
+    let mut given = Vec::new();
+    for (_, body) in rows.iter().filter(|(kind, _)| kind == Kind::Approve.as_str()) {
+        let body: ApproveBody = serde_json::from_str(body)?;
+        if body.policy == *policy && body.until > now && body.until <= now + APPROVABLE_FOR {
+            given.push(body);
+        }
+    }
+    Ok(given)
+}
+
+/// Whether two approvals are of one plan, and of two people.
+fn are_two(one: &ApproveBody, other: &ApproveBody) -> bool {
+    let people = one.person.as_ref().zip(other.person.as_ref());
+    one.digest.is_some() && one.digest == other.digest && people.is_some_and(|(one, other)| one.is_other_than(other))
+}
+
+fn by_two(given: &[ApproveBody]) -> HashSet<BackupId> {
+    let mut approved = HashSet::new();
+    for one in given {
+        for other in given.iter().filter(|other| are_two(one, other)) {
+            let others: HashSet<&BackupId> = other.backups.iter().collect();
+            approved.extend(one.backups.iter().filter(|id| others.contains(id)).cloned());
+        }
+    }
+    approved
 }
 
 fn refused(tx: &Tx<'_>, which: &str, values: impl Parameters) -> Result<Vec<RefusedPlan>, Error> {
@@ -177,15 +209,33 @@ impl Ledger {
                 by: actor.by.to_owned(),
                 digest: Some(plan.digest.clone()),
                 reason: actor.reason.map(str::to_owned),
+                person: actor.person(tx)?,
             };
             chain::append(tx, now, Kind::Approve, &body)?;
             Ok(())
         })
     }
 
-    /// The ids of a policy that are approved at `now`.
-    pub fn approvals(&self, policy: &PolicyName, now: DateTime<Utc>) -> Result<HashSet<BackupId>, Error> {
+    /// Whether a plan has been approved at `now` by two different people.
+    pub fn is_approved_by_two(&self, policy: &PolicyName, digest: &str, now: DateTime<Utc>) -> Result<bool, Error> {
         self.read(|tx| {
+            let mut given = given(tx, policy, now)?;
+            given.retain(|body| body.digest.as_deref() == Some(digest));
+            Ok(given.iter().any(|one| given.iter().any(|other| are_two(one, other))))
+        })
+    }
+
+    /// The ids of a policy that are approved at `now`; by two different people, each for the same plan, where it takes two.
+    pub fn approvals(
+        &self,
+        policy: &PolicyName,
+        people: People,
+        now: DateTime<Utc>,
+    ) -> Result<HashSet<BackupId>, Error> {
+        self.read(|tx| {
+            if people == People::Two {
+                return Ok(by_two(&given(tx, policy, now)?));
+            }
             let rows = tx.all(
                 "SELECT backup FROM approval WHERE policy = ?1 AND until > ?2 AND until <= ?3",
                 (policy.as_str(), Stamp(now), Stamp(now + APPROVABLE_FOR)),

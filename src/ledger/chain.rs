@@ -35,10 +35,12 @@ pub(super) enum Kind {
     Thaw,
     Approve,
     ApproveListing,
+    /// A person asks for the end of what another one placed, which takes two.
+    Propose,
 }
 
 impl Kind {
-    pub(super) const ALL: [Self; 14] = [
+    pub(super) const ALL: [Self; 15] = [
         Self::Created,
         Self::RunBegun,
         Self::Intent,
@@ -53,6 +55,7 @@ impl Kind {
         Self::Thaw,
         Self::Approve,
         Self::ApproveListing,
+        Self::Propose,
     ];
 
     pub(super) fn as_str(self) -> &'static str {
@@ -71,6 +74,7 @@ impl Kind {
             Self::Thaw => "thaw",
             Self::Approve => "approve",
             Self::ApproveListing => "approve_listing",
+            Self::Propose => "propose",
         }
     }
 
@@ -201,10 +205,25 @@ impl Row {
 /// What is said of a row that was changed.
 pub(super) const NOT_SEALED: &str = "its content is not what was sealed";
 
-/// The rows of the chain about what people said; an index has them.
-pub(super) const WORDS: &str = "SELECT seq, at, kind, body, prev, hash FROM chain \
-    WHERE kind IN ('hold', 'release', 'freeze', 'thaw', 'approve', 'approve_listing') ORDER BY seq";
+/// The kinds of what people said, which an index has.
+macro_rules! words {
+    ($before:literal, $after:literal) => {
+        concat!(
+            $before,
+            "kind IN ('hold', 'release', 'freeze', 'thaw', 'approve', 'approve_listing', 'propose')",
+            $after
+        )
+    };
+}
+
+/// The rows of the chain about what people said.
+pub(super) const WORDS: &str = words!(
+    "SELECT seq, at, kind, body, prev, hash FROM chain WHERE ",
+    " ORDER BY seq"
+);
+
+/// The newest of them.
+pub(super) const LAST_WORDS: &str = words!("SELECT at, kind, body FROM chain WHERE ", " ORDER BY seq DESC LIMIT ?1");
 
 /// How many of them there are after one row and up to another.
-pub(super) const COUNT_WORDS: &str = "SELECT COUNT(*) FROM chain \
-    WHERE kind IN ('hold', 'release', 'freeze', 'thaw', 'approve', 'approve_listing') AND seq > ?1 AND seq <= ?2";
+pub(super) const COUNT_WORDS: &str = words!("SELECT COUNT(*) FROM chain WHERE ", " AND seq > ?1 AND seq <= ?2");

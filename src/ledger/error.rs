@@ -75,6 +75,20 @@ pub enum Error {
     /// A hold that was released or has ended, by somebody else perhaps, since it was listed.
     #[error("hold {0} is not in force any more: it was released, or has ended; `holds --all` lists it")]
     HoldIsOver(String),
+    /// A hold that lasts until its end.
+    #[error(
+        "hold {hold} is a compliance hold: nobody can release it before {}, not by this command, not by editing the configuration",
+        until.to_rfc3339_opts(SecondsFormat::Secs, true)
+    )]
+    ComplianceHold {
+        /// Its id.
+        hold: String,
+        /// Its end.
+        until: DateTime<Utc>,
+    },
+    /// A compliance hold without an end.
+    #[error("a compliance hold needs an end, since nobody can release it before that")]
+    EndlessCompliance,
     /// More than one hold on one backup.
     #[error("backup {backup} has several holds: release one of {} by its id", holds.join(", "))]
     SeveralHolds {

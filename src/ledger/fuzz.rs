@@ -201,7 +201,9 @@ fn ask_everything(ledger: &Ledger) {
         ledger.active_holds(noon()).map(drop),
         ledger.freezes().map(drop),
         ledger.refused_plans(&"production".into()).map(drop),
-        ledger.approvals(&"production".into(), noon()).map(drop),
+        ledger
+            .approvals(&"production".into(), crate::retention::People::One, noon())
+            .map(drop),
         ledger.listing_doubts().map(drop),
         ledger.seen_instances(&project).map(drop),
         ledger.believed(&project).map(drop),
@@ -337,6 +339,7 @@ fn fill(ledger: &Ledger, lock: &DeletionLock) {
         config_sha256: "c0ffee",
         started_at: noon(),
         cause: "apply",
+        person: None,
     };
     ledger.begin_run(&run).expect("written");
     let listings = listings();

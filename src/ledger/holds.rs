@@ -3,12 +3,14 @@
 //! Those of the configuration are not kept here: `intend` is given them.
 
 use chrono::{DateTime, SubsecRound, Utc};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use super::chain::Kind;
+use super::operator_records::{FreezeBody, HoldBody, ReleaseBody, ThawBody, freeze_id, id_of};
+use super::protection::Proposal;
 use super::sql::Tx;
 use super::sql_value::Stamp;
-use super::{Error, Ledger, PlacedFreeze, chain, grace_restart};
+use super::{Actor, Ended, Error, Ledger, PlacedFreeze, chain, grace_restart, protection};
 use crate::retention::{Freeze, Hold, HoldTarget};
 
 /// A hold that was placed by command, ended or not.
@@ -21,27 +23,16 @@ pub struct PlacedHold {
     pub placed_at: DateTime<Utc>,
     /// When it was released, if it was.
     pub released_at: Option<DateTime<Utc>>,
+    /// Whether nothing can release it before its end.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub compliance: bool,
 }
 
 impl PlacedHold {
-    /// Whether it holds at `now`: neither released nor past its end.
+    /// Whether it holds at `now`: neither released nor past its end. A release of a compliance hold, whoever wrote it, counts for
+    /// nothing.
     pub fn is_active(&self, now: DateTime<Utc>) -> bool {
-        self.released_at.is_none() && self.hold.is_active(now)
-    }
-}
-
-/// Who releases, thaws or approves, and why; the person or account alone is good enough.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Actor<'a> {
-    /// The person or account.
-    pub by: &'a str,
-    /// What they said.
-    pub reason: Option<&'a str>,
-}
-
-impl<'a> From<&'a str> for Actor<'a> {
-    fn from(by: &'a str) -> Self {
-        Self { by, reason: None }
+        (self.compliance || self.released_at.is_none()) && self.hold.is_active(now)
     }
 }
 
@@ -56,51 +47,10 @@ pub enum Thaw<'a> {
     All,
 }
 
-#[derive(Serialize, Deserialize)]
-pub(super) struct HoldBody {
-    pub(super) number: i64,
-    pub(super) hold: Hold,
-    pub(super) by: String,
-}
-
-#[derive(Serialize, Deserialize)]
-pub(super) struct ReleaseBody {
-    pub(super) number: i64,
-    pub(super) by: String,
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub(super) reason: Option<String>,
-}
-
-/// Rows of format 3 and older have no number: there was one freeze, and a new one replaced it.
-#[derive(Serialize, Deserialize)]
-pub(super) struct FreezeBody {
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub(super) number: Option<i64>,
-    pub(super) freeze: Freeze,
-    pub(super) by: String,
-}
-
-#[derive(Serialize, Deserialize)]
-pub(super) struct ThawBody {
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub(super) number: Option<i64>,
-    pub(super) by: String,
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub(super) reason: Option<String>,
-}
-
-pub(super) fn id_of(number: i64) -> String {
-    format!("h{number}")
-}
-
-/// A freeze's id from its number.
-pub(super) fn freeze_id(number: i64) -> String {
-    format!("f{number}")
-}
-
 /// Every hold with its number, oldest first.
 pub(super) fn all(tx: &Tx<'_>) -> Result<Vec<(i64, PlacedHold)>, Error> {
-    let sql = "SELECT number, target, reason, owner, until, placed_at, released_at FROM hold ORDER BY number";
+    let sql =
+        "SELECT number, target, reason, owner, until, placed_at, released_at, compliance FROM hold ORDER BY number";
     tx.all(sql, (), |row| {
         let number = row.get(0)?;
         let target: String = row.get(1)?;
@@ -115,6 +65,7 @@ pub(super) fn all(tx: &Tx<'_>) -> Result<Vec<(i64, PlacedHold)>, Error> {
             hold,
             placed_at: row.get::<Stamp>(5)?.0,
             released_at: row.get::<Option<Stamp>>(6)?.map(|at| at.0),
+            compliance: row.get(7)?,
         };
         Ok((number, placed))
     })
@@ -177,34 +128,64 @@ impl Ledger {
 
     /// Places a hold; the hold with its id. `by` is the person or account. The grace periods of what it covers
     /// restart when it has ended, even when no run saw it.
-    pub fn add_hold(&self, hold: &Hold, by: &str, now: DateTime<Utc>) -> Result<Hold, Error> {
+    pub fn add_hold<'a>(&self, hold: &Hold, by: impl Into<Actor<'a>>, now: DateTime<Utc>) -> Result<Hold, Error> {
+        self.place_hold(hold, false, by.into(), now)
+    }
+
+    /// Places a hold that nothing can release before its end, which it must have.
+    pub fn add_compliance_hold<'a>(
+        &self,
+        hold: &Hold,
+        by: impl Into<Actor<'a>>,
+        now: DateTime<Utc>,
+    ) -> Result<Hold, Error> {
+        if hold.until.is_none() {
+            return Err(Error::EndlessCompliance);
+        }
+        self.place_hold(hold, true, by.into(), now)
+    }
+
+    fn place_hold(&self, hold: &Hold, compliance: bool, actor: Actor<'_>, now: DateTime<Utc>) -> Result<Hold, Error> {
         self.write(|tx| {
             let mut hold = hold.clone();
             // As precise as the table, so that the chain and the table say the same. Later, never earlier.
             hold.until = hold.until.map(round_up);
             let number = tx.number(
-                "INSERT INTO hold (target, reason, owner, until, placed_at) VALUES (?1, ?2, ?3, ?4, ?5) RETURNING number",
+                "INSERT INTO hold (target, reason, owner, until, placed_at, compliance) VALUES (?1, ?2, ?3, ?4, ?5, ?6) \
+                 RETURNING number",
                 (
                     serde_json::to_string(&hold.target)?,
                     &hold.reason,
                     &hold.owner,
                     hold.until.map(Stamp),
                     Stamp(now),
+                    compliance,
                 ),
             )?;
             hold.id = Some(id_of(number));
             grace_restart::restart_covered(tx, &hold)?;
-            let by = by.to_owned();
-            let body = HoldBody { number, hold, by };
+            let body = HoldBody {
+                number,
+                hold,
+                by: actor.by.to_owned(),
+                compliance,
+                person: actor.person(tx)?,
+            };
             chain::append(tx, now, Kind::Hold, &body)?;
             Ok(body.hold)
         })
     }
 
     /// Ends a hold, named by its id or, where it is the only one that holds exactly that backup, by the backup's. Ids
-    /// are taken in any case, as holds compare them.
-    pub fn release<'a>(&self, name: &str, actor: impl Into<Actor<'a>>, now: DateTime<Utc>) -> Result<Hold, Error> {
-        let Actor { by, reason } = actor.into();
+    /// are taken in any case, as holds compare them. What another person placed may take a second one: then the first one's
+    /// word is kept for that.
+    pub fn release<'a>(
+        &self,
+        name: &str,
+        actor: impl Into<Actor<'a>>,
+        now: DateTime<Utc>,
+    ) -> Result<Ended<Hold>, Error> {
+        let actor = actor.into();
         self.write(|tx| {
             let is_this = |id: &str| id.eq_ignore_ascii_case(name);
             let of_backup = |hold: &Hold| matches!(&hold.target, HoldTarget::Backup(id) if is_this(id.as_str()));
@@ -235,14 +216,29 @@ impl Ledger {
                 };
                 return Err(error(name.to_owned()));
             };
+            if let (true, Some(until)) = (placed.compliance, placed.hold.until) {
+                return Err(Error::ComplianceHold {
+                    hold: id_of(number),
+                    until,
+                });
+            }
+            let consent = protection::consent(tx, Proposal::Release(number), &actor, now)?;
+            if let Some(proposed) = consent.proposed {
+                return Ok(Ended::proposed(placed.hold, proposed, consent.placed_by));
+            }
             tx.execute(
                 "UPDATE hold SET released_at = ?2 WHERE number = ?1",
                 (number, Stamp(now)),
             )?;
             grace_restart::restart_covered(tx, &placed.hold)?;
-            let (by, reason) = (by.to_owned(), reason.map(str::to_owned));
-            chain::append(tx, now, Kind::Release, &ReleaseBody { number, by, reason })?;
-            Ok(placed.hold)
+            let body = ReleaseBody {
+                number,
+                by: actor.by.to_owned(),
+                reason: actor.reason.map(str::to_owned),
+                person: actor.person(tx)?,
+            };
+            chain::append(tx, now, Kind::Release, &body)?;
+            Ok(Ended::done(placed.hold, consent.placed_by))
         })
     }
 
@@ -257,7 +253,13 @@ impl Ledger {
     }
 
     /// Freezes; a freeze that is there already stays as it is, so that none ends another one early.
-    pub fn set_freeze(&self, freeze: &Freeze, by: &str, now: DateTime<Utc>) -> Result<PlacedFreeze, Error> {
+    pub fn set_freeze<'a>(
+        &self,
+        freeze: &Freeze,
+        by: impl Into<Actor<'a>>,
+        now: DateTime<Utc>,
+    ) -> Result<PlacedFreeze, Error> {
+        let actor = by.into();
         self.write(|tx| {
             let mut freeze = freeze.clone();
             freeze.until = freeze.until.map(round_up);
@@ -268,7 +270,8 @@ impl Ledger {
             let body = FreezeBody {
                 number: Some(number),
                 freeze,
-                by: by.to_owned(),
+                by: actor.by.to_owned(),
+                person: actor.person(tx)?,
             };
             chain::append(tx, now, Kind::Freeze, &body)?;
             Ok(PlacedFreeze {
@@ -279,14 +282,15 @@ impl Ledger {
         })
     }
 
-    /// Ends freezes that are in force; what they were, none where nothing was frozen by command.
+    /// Ends freezes that are in force; what they were, none where nothing was frozen by command. As for [`Self::release`], it may take a
+    /// second person.
     pub fn thaw<'a>(
         &self,
         which: Thaw<'_>,
         actor: impl Into<Actor<'a>>,
         now: DateTime<Utc>,
-    ) -> Result<Vec<PlacedFreeze>, Error> {
-        let Actor { by, reason } = actor.into();
+    ) -> Result<Vec<Ended<PlacedFreeze>>, Error> {
+        let actor = actor.into();
         self.write(|tx| {
             let mut found = all_freezes(tx)?;
             found.retain(|(_, placed)| placed.freeze.is_active(now));
@@ -309,16 +313,24 @@ impl Ledger {
                     }
                 }
             }
-            for (number, _) in &found {
-                tx.execute(r#"DELETE FROM "freeze" WHERE number = ?1"#, [*number])?;
+            let mut ended = Vec::new();
+            for (number, placed) in found {
+                let consent = protection::consent(tx, Proposal::Thaw(number), &actor, now)?;
+                if let Some(proposed) = consent.proposed {
+                    ended.push(Ended::proposed(placed, proposed, consent.placed_by));
+                    continue;
+                }
+                tx.execute(r#"DELETE FROM "freeze" WHERE number = ?1"#, [number])?;
                 let body = ThawBody {
-                    number: Some(*number),
-                    by: by.to_owned(),
-                    reason: reason.map(str::to_owned),
+                    number: Some(number),
+                    by: actor.by.to_owned(),
+                    reason: actor.reason.map(str::to_owned),
+                    person: actor.person(tx)?,
                 };
                 chain::append(tx, now, Kind::Thaw, &body)?;
+                ended.push(Ended::done(placed, consent.placed_by));
             }
-            Ok(found.into_iter().map(|(_, placed)| placed).collect())
+            Ok(ended)
         })
     }
 }

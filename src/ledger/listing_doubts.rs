@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::chain::Kind;
 use super::sql::Tx;
-use super::{Actor, Error, Ledger, chain};
+use super::{Actor, Error, Ledger, Person, chain};
 use crate::retention::BackupId;
 
 /// Which part of a listing.
@@ -71,6 +71,8 @@ pub(super) struct ApproveListingBody {
     pub(super) reason: Option<String>,
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub(super) accepts: Vec<ListingDoubt>,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub(super) person: Option<Person>,
 }
 
 /// Every doubt of the table.
@@ -133,6 +135,7 @@ impl Ledger {
                 by: actor.by.to_owned(),
                 reason: actor.reason.map(str::to_owned),
                 accepts: accepts.clone(),
+                person: actor.person(tx)?,
             };
             chain::append(tx, now, Kind::ApproveListing, &body)?;
             Ok(accepts)

@@ -12,7 +12,7 @@
 //!
 //! 1. a database and the chain in it: `sql`, `sql_value`, `connection`, `sqlite`, `wal`, `continuity`, `postgres`, `shared_engine`, `lease`,
 //!    `member`, `schema`, `chain`, `rows`, `archive`, `records`, `request_state`; on top of them `store`, an open [`Ledger`], and `open`.
-//! 2. one subject a file: requests, settlements, runs, holds, approvals, grace, observations, …
+//! 2. one subject a file: requests, settlements, runs, person, protection, holds, approvals, grace, observations, …
 //! 3. readers of all that: `history`, `verify`, `chain_check`, `export`, `operator_events`.
 //!
 //! The API blocks; callers in async code wrap it (`block_in_place`). One SQLite connection behind a mutex: WAL,
@@ -44,7 +44,10 @@ pub mod observations;
 pub mod observed_backups;
 mod open;
 mod operator_events;
+mod operator_records;
+mod person;
 mod postgres;
+mod protection;
 mod records;
 mod request_state;
 pub mod requests;
@@ -82,14 +85,16 @@ pub use deletion_lock::DeletionLock;
 pub use error::{Error, Fault};
 pub use grace::{GraceKey, GracePeriod, GraceSeen, GraceStart, GraceUpdate};
 pub use history::PastDeletion;
-pub use holds::{Actor, PlacedHold, Thaw};
+pub use holds::{PlacedHold, Thaw};
 pub use key_refusals::KeyRefusal;
 pub use lease::DRAIN;
 pub use listing_doubts::{ListingDoubt, ListingDoubts, ListingPart};
 pub use observations::{Believed, BelievedCounts, KnownBackup, SeenBackup, SeenInstance};
 pub use observed_backups::{ObservedBackup, REMEMBERED, Remembered};
 pub use operator_events::{OperatorAct, OperatorEvent};
+pub use person::{Actor, Person};
 pub use postgres::PostgresAddress;
+pub use protection::{Ended, Proposed};
 pub use records::{DeletionState, FinishedPolicy, Listing, PlacedFreeze, RequestKey};
 pub use requests::{Intent, IntentResult, LedgerWrite, OpenItem, OpenRequest, Written};
 pub use runs::{LastBegun, LastRuns, LeftOpen, NewRun, RunFilter, RunRow};

@@ -4,10 +4,11 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 
 use super::approvals::ApproveBody;
-use super::chain::{Kind, read_time};
-use super::holds::{FreezeBody, HoldBody, ReleaseBody, ThawBody, freeze_id, id_of};
+use super::chain::{Kind, LAST_WORDS, read_time};
 use super::listing_doubts::ApproveListingBody;
-use super::{Error, Ledger};
+use super::operator_records::{FreezeBody, HoldBody, ReleaseBody, ThawBody, freeze_id, id_of};
+use super::protection::ProposeBody;
+use super::{Error, Ledger, Person};
 use crate::retention::{HoldTarget, PolicyName};
 
 /// What a person did.
@@ -18,8 +19,11 @@ pub struct OperatorEvent {
     /// What.
     #[serde(flatten)]
     pub act: OperatorAct,
-    /// Who, as they named themselves.
+    /// Who: by the login; what older versions wrote is what was claimed.
     pub by: String,
+    /// What is known of them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub person: Option<Person>,
     /// Why, where they said it.
     pub reason: Option<String>,
 }
@@ -38,6 +42,9 @@ pub enum OperatorAct {
         until: Option<DateTime<Utc>>,
         /// Who asked for it.
         owner: Option<String>,
+        /// Whether nothing can release it before its end.
+        #[serde(skip_serializing_if = "std::ops::Not::not")]
+        compliance: bool,
     },
     /// A hold was ended.
     Release {
@@ -55,6 +62,13 @@ pub enum OperatorAct {
     Thaw {
         /// Its id.
         id: String,
+    },
+    /// A hold or a freeze of another person was to be ended, which takes a second person.
+    Propose {
+        /// Its id.
+        id: String,
+        /// Until when a second person can agree.
+        until: DateTime<Utc>,
     },
     /// A refused plan was approved.
     Approve {
@@ -77,10 +91,8 @@ pub enum OperatorAct {
 impl Ledger {
     /// What people did, the newest first, at most so much.
     pub fn operator_events(&self, limit: u32) -> Result<Vec<OperatorEvent>, Error> {
-        let sql = "SELECT at, kind, body FROM chain \
-                   WHERE kind IN ('hold', 'release', 'freeze', 'thaw', 'approve', 'approve_listing') ORDER BY seq DESC LIMIT ?1";
         self.read(|tx| {
-            tx.all(sql, [i64::from(limit)], |row| {
+            tx.all(LAST_WORDS, [i64::from(limit)], |row| {
                 event(&row.get::<String>(0)?, &row.get::<String>(1)?, &row.get::<String>(2)?)
             })
         })
@@ -88,33 +100,43 @@ impl Ledger {
 }
 
 fn event(at: &str, kind: &str, body: &str) -> Result<OperatorEvent, Error> {
-    let (act, by, reason) = match Kind::parse(kind) {
+    let (act, by, reason, person) = match Kind::parse(kind) {
         Some(Kind::Hold) => {
-            let HoldBody { number, hold, by } = serde_json::from_str(body)?;
+            let body: HoldBody = serde_json::from_str(body)?;
             let act = OperatorAct::Hold {
-                id: id_of(number),
-                target: hold.target,
-                until: hold.until,
-                owner: hold.owner,
+                id: id_of(body.number),
+                target: body.hold.target,
+                until: body.hold.until,
+                owner: body.hold.owner,
+                compliance: body.compliance,
             };
-            (act, by, Some(hold.reason))
+            (act, body.by, Some(body.hold.reason), body.person)
         }
         Some(Kind::Release) => {
-            let ReleaseBody { number, by, reason } = serde_json::from_str(body)?;
-            (OperatorAct::Release { id: id_of(number) }, by, reason)
+            let body: ReleaseBody = serde_json::from_str(body)?;
+            let id = id_of(body.number);
+            (OperatorAct::Release { id }, body.by, body.reason, body.person)
         }
         Some(Kind::Freeze) => {
-            let FreezeBody { number, freeze, by } = serde_json::from_str(body)?;
+            let body: FreezeBody = serde_json::from_str(body)?;
             let act = OperatorAct::Freeze {
-                id: freeze_id(number.unwrap_or(1)),
-                until: freeze.until,
+                id: freeze_id(body.number.unwrap_or(1)),
+                until: body.freeze.until,
             };
-            (act, by, Some(freeze.reason))
+            (act, body.by, Some(body.freeze.reason), body.person)
         }
         Some(Kind::Thaw) => {
-            let ThawBody { number, by, reason } = serde_json::from_str(body)?;
-            let id = freeze_id(number.unwrap_or(1));
-            (OperatorAct::Thaw { id }, by, reason)
+            let body: ThawBody = serde_json::from_str(body)?;
+            let id = freeze_id(body.number.unwrap_or(1));
+            (OperatorAct::Thaw { id }, body.by, body.reason, body.person)
+        }
+        Some(Kind::Propose) => {
+            let body: ProposeBody = serde_json::from_str(body)?;
+            let act = OperatorAct::Propose {
+                id: body.end.id(),
+                until: body.until,
+            };
+            (act, body.by, body.reason, body.person)
         }
         Some(Kind::Approve) => {
             let body: ApproveBody = serde_json::from_str(body)?;
@@ -124,15 +146,12 @@ fn event(at: &str, kind: &str, body: &str) -> Result<OperatorEvent, Error> {
                 digest: body.digest,
                 until: body.until,
             };
-            (act, body.by, body.reason)
+            (act, body.by, body.reason, body.person)
         }
         Some(Kind::ApproveListing) => {
             let body: ApproveListingBody = serde_json::from_str(body)?;
-            (
-                OperatorAct::ApproveListing { target: body.target },
-                body.by,
-                body.reason,
-            )
+            let act = OperatorAct::ApproveListing { target: body.target };
+            (act, body.by, body.reason, body.person)
         }
         _ => return Err(Error::corrupt(format!("a row of kind {kind:?} is no act of a person"))),
     };
@@ -140,6 +159,7 @@ fn event(at: &str, kind: &str, body: &str) -> Result<OperatorEvent, Error> {
         at: read_time(at)?,
         act,
         by,
+        person,
         reason,
     })
 }

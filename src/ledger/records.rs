@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use serde_json::Value;
 
+use super::person::Person;
 use crate::retention::{BackupId, Freeze, InstanceId, Outcome, PolicyName, ProjectName};
 
 /// Where a requested deletion stands.
@@ -180,6 +181,12 @@ pub(super) struct RunBegunBody {
     pub(super) cause: String,
     pub(super) config_sha256: String,
     pub(super) policies: BTreeMap<PolicyName, String>,
+    /// The program's.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub(super) version: Option<String>,
+    /// Who started it, where a person did.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub(super) person: Option<Person>,
 }
 
 #[derive(Serialize, Deserialize)]

@@ -13,7 +13,7 @@ use super::rows::Chunks;
 use super::sql::Tx;
 use super::sql_value::{Parameters, Stamp};
 use super::verify::Replay;
-use super::{DeletionLock, DeletionState, Error, FinishedPolicy, Ledger, chain, request_state, rows};
+use super::{DeletionLock, DeletionState, Error, FinishedPolicy, Ledger, Person, chain, request_state, rows};
 use crate::retention::report::RunResult;
 use crate::retention::{Mode, PolicyName};
 
@@ -30,6 +30,8 @@ pub struct NewRun<'a> {
     pub started_at: DateTime<Utc>,
     /// What started it: `schedule`, `catch-up`, `apply`.
     pub cause: &'a str,
+    /// Who started it, where a person did.
+    pub person: Option<&'a Person>,
 }
 
 /// One policy in one run.
@@ -135,6 +137,11 @@ impl Ledger {
                 policies: policies
                     .map(|(policy, mode)| (policy.clone(), mode.as_str().to_owned()))
                     .collect(),
+                version: Some(env!("CARGO_PKG_VERSION").to_owned()),
+                person: match run.person {
+                    Some(person) => Some(person.in_session(tx)?),
+                    None => None,
+                },
             };
             let seq = chain::append(tx, run.started_at, Kind::RunBegun, &body)?;
             tx.execute(

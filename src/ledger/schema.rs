@@ -207,6 +207,12 @@ DROP TABLE blocked_key;
 
 -- Notifications: what people were notified of once, as the end of a hold, and when.
 CREATE TABLE notified (what TEXT PRIMARY KEY, at INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+
+-- Proof. compliance: such a hold lasts until its end, whatever is released.
+ALTER TABLE hold ADD COLUMN compliance INTEGER NOT NULL DEFAULT 0;
+DROP INDEX chain_words;
+CREATE INDEX chain_words ON chain (seq)
+WHERE kind IN ('hold', 'release', 'freeze', 'thaw', 'approve', 'approve_listing', 'propose');
 ";
 
 /// The tables of the newest format, as PostgreSQL has them.

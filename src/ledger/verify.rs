@@ -13,8 +13,8 @@ use sha2::{Digest, Sha256};
 use super::approvals::ApproveBody;
 use super::chain::{Kind, Row, read_time};
 use super::chain::{NOT_SEALED, WORDS};
-use super::holds::{FreezeBody, HoldBody, ReleaseBody, ThawBody, freeze_id};
 use super::listing_doubts::ApproveListingBody;
+use super::operator_records::{FreezeBody, HoldBody, ReleaseBody, ThawBody, freeze_id};
 use super::records::{IntentBody, OutcomeBody, RunBegunBody, RunFinishedBody, SettledBody, WithdrawnBody, state_of};
 use super::sql::Tx;
 use super::sql_value::SqlValue;
@@ -152,17 +152,28 @@ impl Replay {
             Kind::Confirmed => self.settled(seq, DeletionState::Confirmed, serde_json::from_str(body)?),
             Kind::Returned => self.settled(seq, DeletionState::Returned, serde_json::from_str(body)?),
             Kind::Hold => {
-                let HoldBody { number, hold, .. } = serde_json::from_str(body)?;
+                let HoldBody {
+                    number,
+                    hold,
+                    compliance,
+                    ..
+                } = serde_json::from_str(body)?;
                 let placed = PlacedHold {
                     hold,
                     placed_at: when,
                     released_at: None,
+                    compliance,
                 };
                 self.holds.insert(number, placed);
             }
             Kind::Release => {
                 let body: ReleaseBody = serde_json::from_str(body)?;
                 if let Some(placed) = self.holds.get_mut(&body.number) {
+                    if placed.compliance && placed.hold.is_active(when) {
+                        return Err(Error::corrupt(format!(
+                            "row {seq} releases a compliance hold, which this program never does"
+                        )));
+                    }
                     placed.released_at = Some(when);
                 }
             }
@@ -183,6 +194,8 @@ impl Replay {
                 Some(number) => drop(self.freezes.remove(&number)),
                 None => self.freezes.clear(),
             },
+            // What it leads to is a row of its own.
+            Kind::Propose => {}
             Kind::Approve => {
                 let body: ApproveBody = serde_json::from_str(body)?;
                 self.approvals.retain(|_, until| *until > when.timestamp_micros());

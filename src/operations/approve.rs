@@ -7,9 +7,9 @@ use chrono::{DateTime, Utc};
 
 use super::error::Error;
 use super::operator::open;
-use crate::config::Config;
+use crate::config::{Config, PolicyEntry};
 use crate::ledger::{APPROVABLE_FOR, Actor, Ledger, ListingDoubt, ListingPart, RefusedPlan, SeenBackup};
-use crate::retention::{BackupId, PolicyName};
+use crate::retention::{BackupId, People, PolicyName};
 use crate::run;
 
 /// The refused plans of a policy that can be approved now, and the state they are in.
@@ -58,6 +58,23 @@ impl RefusedPlans {
             .enumerate()
             .map(|(nth, id)| (id, known.remove(&nth)))
             .collect())
+    }
+
+    /// Whether what was approved counts: always where one person is enough.
+    pub fn is_approved(
+        &self,
+        config: &Config,
+        policy: &PolicyName,
+        plan: &RefusedPlan,
+        now: DateTime<Utc>,
+    ) -> Result<bool, Error> {
+        let of_name = |entry: &&PolicyEntry| entry.policy.name == *policy;
+        let takes = config
+            .policies
+            .iter()
+            .find(of_name)
+            .map(|entry| entry.policy.limits.approvals);
+        Ok(takes != Some(People::Two) || self.ledger.is_approved_by_two(policy, &plan.digest, now)?)
     }
 
     /// Exempts exactly the backups of this plan from `max_deletions` and `max_percent`; until when.

@@ -10,7 +10,9 @@ use super::context::ledger_to_read;
 use super::error::Error;
 use super::under_way::{self, Matched, TooLate};
 use crate::config::Config;
-use crate::ledger::{self, Access, Actor, Ledger, PastDeletion, PlacedFreeze, StatePlace, Thaw};
+use crate::ledger::{
+    self, Access, Actor, Ended, Ledger, OperatorAct, PastDeletion, Person, PlacedFreeze, StatePlace, Thaw,
+};
 use crate::retention::view::Stamp;
 use crate::retention::{BackupId, Freeze, Hold, HoldTarget, Pattern, ProjectName};
 use crate::run;
@@ -32,6 +34,8 @@ pub struct HoldRequest {
     pub until: Option<DateTime<Utc>>,
     /// Also where no run has ever seen the backup.
     pub force: bool,
+    /// Nothing can release it before its end.
+    pub compliance: bool,
 }
 
 /// What came of it.
@@ -74,7 +78,7 @@ pub enum Covered {
 pub fn hold(
     state: &StatePlace,
     request: HoldRequest,
-    by: &str,
+    actor: Actor<'_>,
     now: DateTime<Utc>,
     projects: impl FnOnce() -> Vec<ProjectName>,
 ) -> Result<HoldOutcome, Error> {
@@ -108,7 +112,11 @@ pub fn hold(
         owner: request.owner,
         until: request.until,
     };
-    let hold = ledger.add_hold(&hold, by, now)?;
+    let hold = if request.compliance {
+        ledger.add_compliance_hold(&hold, actor, now)?
+    } else {
+        ledger.add_hold(&hold, actor, now)?
+    };
     let (late, covers) = match &hold.target {
         HoldTarget::Backup(backup) => (under_way::too_late_for(&ledger, backup)?, None),
         HoldTarget::Matching { .. } => {
@@ -181,7 +189,12 @@ fn covered(
 }
 
 /// Ends a hold that was placed by command; the hold, and the state that was written.
-pub fn release(config: &Config, id: &str, actor: Actor<'_>, now: DateTime<Utc>) -> Result<(Hold, PathBuf), Error> {
+pub fn release(
+    config: &Config,
+    id: &str,
+    actor: Actor<'_>,
+    now: DateTime<Utc>,
+) -> Result<(Ended<Hold>, PathBuf), Error> {
     let ledger = open(config, now)?;
     let released = ledger.release(id, actor, now)?;
     Ok((released, ledger.path().to_owned()))
@@ -203,6 +216,14 @@ pub struct HoldEntry {
     pub placed_at: Option<DateTime<Utc>>,
     /// When it was released.
     pub released_at: Option<DateTime<Utc>>,
+    /// Whether nothing can release it before its end.
+    pub compliance: bool,
+    /// Who placed it by command.
+    pub placed_by: Option<String>,
+    /// What is known of them.
+    pub person: Option<Person>,
+    /// Who released it.
+    pub released_by: Option<String>,
 }
 
 impl HoldEntry {
@@ -231,6 +252,11 @@ impl Serialize for HoldEntry {
             until: Option<Stamp>,
             placed_at: Option<Stamp>,
             released_at: Option<Stamp>,
+            compliance: bool,
+            placed_by: Option<&'a str>,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            person: Option<&'a Person>,
+            released_by: Option<&'a str>,
         }
         let (backup_id, instance, name) = match &self.hold.target {
             HoldTarget::Backup(id) => (Some(id), None, None),
@@ -248,6 +274,10 @@ impl Serialize for HoldEntry {
             until: self.hold.until.map(Stamp),
             placed_at: self.placed_at.map(Stamp),
             released_at: self.released_at.map(Stamp),
+            compliance: self.compliance,
+            placed_by: self.placed_by.as_deref(),
+            person: self.person.as_ref(),
+            released_by: self.released_by.as_deref(),
         };
         view.serialize(serializer)
     }
@@ -260,14 +290,34 @@ pub fn holds(config: &Config, with_ended: bool, now: DateTime<Utc>) -> Result<Ve
         hold: hold.clone(),
         placed_at: None,
         released_at: None,
+        compliance: false,
+        placed_by: None,
+        person: None,
+        released_by: None,
     });
     let mut entries: Vec<HoldEntry> = configured.collect();
     if let Some(ledger) = ledger_to_read(config, now)? {
-        entries.extend(ledger.holds()?.into_iter().map(|placed| HoldEntry {
-            active: placed.is_active(now),
-            placed_at: Some(placed.placed_at),
-            released_at: placed.released_at,
-            hold: placed.hold,
+        let events = ledger.operator_events(u32::MAX)?;
+        let by = |id: &str, is_release: bool| {
+            events.iter().find(|event| match &event.act {
+                OperatorAct::Hold { id: of, .. } => !is_release && of == id,
+                OperatorAct::Release { id: of } => is_release && of == id,
+                _ => false,
+            })
+        };
+        entries.extend(ledger.holds()?.into_iter().map(|placed| {
+            let id = placed.hold.id.as_deref().unwrap_or_default();
+            let (placing, release) = (by(id, false), by(id, true));
+            HoldEntry {
+                active: placed.is_active(now),
+                placed_at: Some(placed.placed_at),
+                released_at: placed.released_at,
+                compliance: placed.compliance,
+                placed_by: placing.map(|event| event.by.clone()),
+                person: placing.and_then(|event| event.person.clone()),
+                released_by: release.map(|event| event.by.clone()),
+                hold: placed.hold,
+            }
         }));
     }
     entries.retain(|entry| with_ended || entry.active);
@@ -285,12 +335,12 @@ pub struct Frozen {
 }
 
 /// Stops all deletions, from the next batch on.
-pub fn freeze(state: &StatePlace, freeze: &Freeze, by: &str, now: DateTime<Utc>) -> Result<Frozen, Error> {
+pub fn freeze(state: &StatePlace, freeze: &Freeze, actor: Actor<'_>, now: DateTime<Utc>) -> Result<Frozen, Error> {
     if freeze.until.is_some_and(|until| until <= now) {
         return Err(Error::EndsInThePast { what: "freeze" });
     }
     let ledger = Ledger::open(state.clone(), Access::Create, now)?;
-    let placed = ledger.set_freeze(freeze, by, now)?;
+    let placed = ledger.set_freeze(freeze, actor, now)?;
     let others = ledger.freezes()?.into_iter();
     let others = others.filter(|other| other.id != placed.id && other.freeze.is_active(now));
     Ok(Frozen {
@@ -303,8 +353,8 @@ pub fn freeze(state: &StatePlace, freeze: &Freeze, by: &str, now: DateTime<Utc>)
 /// What a `thaw` left.
 #[derive(Debug)]
 pub struct Thawed {
-    /// The freezes that it ended.
-    pub ended: Vec<PlacedFreeze>,
+    /// The freezes that it ended, or would end with a second person.
+    pub ended: Vec<Ended<PlacedFreeze>>,
     /// Those placed by command that are still in force.
     pub left: Vec<PlacedFreeze>,
     /// The state that was written.

@@ -37,6 +37,7 @@ impl PlanRequest {
             now: self.at,
             rows: self.rows,
             trigger: "plan",
+            person: None,
             budget: BUDGET,
         }
     }

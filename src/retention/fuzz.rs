@@ -528,6 +528,7 @@ fn plan(tape: &mut Tape<'_>, nth: u8) -> Plan {
         } else {
             OverLimit::Refuse
         },
+        ..Limits::default()
     };
     policy.require_backup_within = tape.once_in(4).then(|| span(tape));
     let mut plan = Plan::new(Arc::new(policy));

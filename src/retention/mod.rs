@@ -39,7 +39,7 @@ pub use hold::{Freeze, FreezeSources, Freezes, Hold, HoldTarget};
 pub use pattern::Pattern;
 pub use plan::{ApprovedPlan, Batch, Candidate, Plan, Refusal};
 pub use policy::{
-    Count, DeletedInstances, KeepRule, KeepRules, Knowledge, Limits, Mode, OverLimit, Period, Policy, Selector,
+    Count, DeletedInstances, KeepRule, KeepRules, Knowledge, Limits, Mode, OverLimit, People, Period, Policy, Selector,
     TagFilter,
 };
 pub use report::{Fate, Outcome, RunReport};

@@ -63,6 +63,7 @@ fn limits(max_deletions: u32, max_percent: u8, over_limit: OverLimit) -> Limits 
         max_deletions: NonZeroU32::new(max_deletions).unwrap(),
         max_percent,
         over_limit,
+        ..Limits::default()
     }
 }
 

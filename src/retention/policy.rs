@@ -251,6 +251,17 @@ pub enum OverLimit {
     OldestFirst,
 }
 
+/// How many different people something takes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum People {
+    /// One is enough.
+    #[default]
+    One,
+    /// It takes two.
+    Two,
+}
+
 /// How much one run may delete.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
@@ -260,6 +271,8 @@ pub struct Limits {
     pub max_percent: u8,
     /// Over `max_deletions`.
     pub over_limit: OverLimit,
+    /// How many people must approve a plan that is over them.
+    pub approvals: People,
 }
 
 impl Limits {
@@ -274,6 +287,7 @@ impl Default for Limits {
             max_deletions: FIVE_HUNDRED,
             max_percent: 50,
             over_limit: OverLimit::Refuse,
+            approvals: People::One,
         }
     }
 }

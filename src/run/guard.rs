@@ -62,7 +62,7 @@ pub(super) fn ask_of_all(
     for (nth, policy_run) in policy_runs.into_accounts().into_iter().enumerate() {
         let policy = Arc::clone(policy_run.policy());
         let by_hand: HashSet<BackupId> = match ledger {
-            Some(ledger) => blocking(|| ledger.approvals(&policy.name, request.now))?,
+            Some(ledger) => blocking(|| ledger.approvals(&policy.name, policy.limits.approvals, request.now))?,
             None => HashSet::new(),
         };
         let planned: HashMap<InstanceId, (ProjectName, Vec<BackupId>)> = policy_run

@@ -214,6 +214,7 @@ async fn begin(request: &RunRequest, context: &RunContext, running: &[usize]) ->
             config_sha256: &context.config.sha256,
             started_at: request.now,
             cause: request.trigger,
+            person: request.person.as_deref(),
         })
     })?;
     Ok(Some(id))

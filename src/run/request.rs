@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
+use crate::ledger::Person;
 use crate::retention::report::Row;
 use crate::retention::{InstanceId, PolicyName};
 
@@ -93,6 +94,8 @@ pub struct RunRequest {
     pub rows: ReportDetail,
     /// Who asked: `cron`, `catch-up`, `apply`.
     pub trigger: &'static str,
+    /// Who typed it, where a person did.
+    pub person: Option<Arc<Person>>,
     /// How long it may take; what is left then is the next run's.
     pub budget: Duration,
 }

@@ -10,7 +10,7 @@ use super::process_metrics::{PastRuns, waiting_plans};
 use super::snapshot::{ConfigStatus, PolicyStatus, Problem, Status};
 use crate::config::{Config, PolicyEntry, Problems};
 use crate::ledger::{self, Access, Ledger, RunFilter, StatePlace};
-use crate::retention::{Hold, Mode, PolicyName};
+use crate::retention::{Hold, Mode, People, PolicyName};
 use crate::run::{self, DueCounts, GracePeriods};
 use crate::wording::times::timestamp;
 
@@ -28,8 +28,9 @@ pub fn at_rest(config: &Config, host: &str, now: DateTime<Utc>) -> Result<Status
     };
     let mut view = LedgerView::default();
     if let Some(ledger) = ledger {
-        let names: Vec<&PolicyName> = config.policies.iter().map(|entry| &entry.policy.name).collect();
-        view = read(ledger, &names, &mut state, now)?;
+        let policies = config.policies.iter().map(|entry| &entry.policy);
+        let policies: Vec<_> = policies.map(|policy| (&policy.name, policy.limits.approvals)).collect();
+        view = read(ledger, &policies, &mut state, now)?;
         state
             .instances
             .retain(|name, _| config.projects.iter().any(|project| project.name == *name));
@@ -67,7 +68,10 @@ pub fn beside_problems(
     let (mut view, mut policies) = (LedgerView::default(), Vec::new());
     if let Some(ledger) = ledger {
         let last = ledger.last_runs(now)?;
-        view = read(ledger, &last.keys().collect::<Vec<_>>(), &mut state, now)?;
+        view = {
+            let policies: Vec<_> = last.keys().map(|name| (name, People::One)).collect();
+            read(ledger, &policies, &mut state, now)?
+        };
         let policy = |(name, last): (&PolicyName, &ledger::LastRuns)| PolicyStatus {
             policy: name.clone(),
             mode: [Mode::Enforce, Mode::DryRun]
@@ -112,13 +116,13 @@ fn open(place: StatePlace, now: DateTime<Utc>) -> Result<Option<Ledger>, ledger:
 /// Reads what the ledger says of these policies.
 fn read(
     ledger: &Ledger,
-    policies: &[&PolicyName],
+    policies: &[(&PolicyName, People)],
     state: &mut DaemonState,
     now: DateTime<Utc>,
 ) -> Result<LedgerView, ledger::Error> {
-    PastRuns::read(ledger, now)?.fill(state, |policy| policies.contains(&policy));
+    PastRuns::read(ledger, now)?.fill(state, |policy| policies.iter().any(|(name, _)| *name == policy));
     state.guard_open = waiting_plans(policies.iter().copied(), ledger, now)?;
-    for policy in policies {
+    for (policy, _) in policies {
         let newest = RunFilter {
             policy: Some((*policy).clone()),
             limit: Some(1),

@@ -14,7 +14,7 @@ use crate::config::{Config, PolicyEntry};
 use crate::ledger::{self, LastRuns, Ledger, RunRow};
 use crate::rds::{Event, Observer, Operation};
 use crate::retention::report::InstanceCounts;
-use crate::retention::{PolicyName, ProjectName};
+use crate::retention::{People, PolicyName, ProjectName};
 use crate::run::Projects;
 use crate::telemetry::{LastRunSample, Metrics};
 
@@ -144,9 +144,10 @@ pub fn show_operator_state(
     metrics.holds(configured + ledger.active_holds(now)?.len());
     let placed = ledger.frozen(now)?.is_some();
     metrics.frozen(placed || config.freeze.as_ref().is_some_and(|freeze| freeze.is_active(now)));
-    let policies = || config.policies.iter().map(|entry| &entry.policy.name);
-    let waiting = waiting_plans(policies(), ledger, now)?;
-    for policy in policies() {
+    let policies = config.policies.iter().map(|entry| &entry.policy);
+    let policies = policies.map(|policy| (&policy.name, policy.limits.approvals));
+    let waiting = waiting_plans(policies.clone(), ledger, now)?;
+    for (policy, _) in policies {
         metrics.guard_open(policy, waiting.contains_key(policy));
     }
     Ok(waiting)
@@ -155,17 +156,17 @@ pub fn show_operator_state(
 /// The policies whose refused plan waits for approval, each with the digest by which it can be approved, where it still can. A
 /// plan waits again when its approval has expired unused.
 pub(super) fn waiting_plans<'p>(
-    policies: impl Iterator<Item = &'p PolicyName>,
+    policies: impl Iterator<Item = (&'p PolicyName, People)>,
     ledger: &Ledger,
     now: DateTime<Utc>,
 ) -> Result<BTreeMap<PolicyName, Option<String>>, ledger::Error> {
     let mut waiting = BTreeMap::new();
-    for policy in policies {
-        let Some(plan) = ledger.waiting(policy)? else { continue };
-        let approved = ledger.approvals(policy, now)?;
+    for (name, people) in policies {
+        let Some(plan) = ledger.waiting(name)? else { continue };
+        let approved = ledger.approvals(name, people, now)?;
         if plan.backups.iter().any(|backup| !approved.contains(backup)) {
             let digest = plan.is_approvable(now).then_some(plan.digest);
-            waiting.insert(policy.clone(), digest);
+            waiting.insert(name.clone(), digest);
         }
     }
     Ok(waiting)

@@ -622,6 +622,10 @@ fn hold_entries() -> Vec<HoldEntry> {
         active,
         placed_at: placed_at.map(at),
         released_at: released_at.map(at),
+        compliance: false,
+        placed_by: None,
+        person: None,
+        released_by: None,
     };
     let released = Some("2026-11-03T00:00:00Z");
     vec![

@@ -270,6 +270,7 @@ async fn runs_that_saw_nothing_do_not_make_a_pause_shorter() {
             config_sha256: "c0ffee",
             started_at,
             cause: "apply",
+            person: None,
         };
         let ended = FinishedPolicy {
             policy: "p".into(),

@@ -36,6 +36,7 @@ mod ownership;
 mod pass;
 mod past_runs;
 mod people;
+mod people_proof;
 mod plan_table;
 mod policy_tests;
 mod postgres;

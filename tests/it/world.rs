@@ -439,6 +439,7 @@ impl Pass<'_> {
             now: self.now,
             rows: run::ReportDetail::All,
             trigger: "apply",
+            person: None,
             budget: self.budget,
         };
         run::run(&order, &world).await

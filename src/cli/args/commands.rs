@@ -256,6 +256,9 @@ pub struct HoldArgs {
     /// Who asked for it.
     #[arg(long, value_name = "NAME", value_parser = parse_text)]
     pub owner: Option<String>,
+    /// Nobody can release it before its end, which it must have; more than ten years asks on a terminal.
+    #[arg(long, requires = "until")]
+    pub compliance: bool,
     /// Also when no run has ever seen this backup id.
     #[arg(long, conflicts_with_all = ["instance", "name"])]
     pub force: bool,

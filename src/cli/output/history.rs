@@ -123,7 +123,7 @@ pub fn events(out: &mut dyn Write, events: &[OperatorEvent], zone: Zone, theme: 
             moment(event.at, zone).into(),
             Cell::styled(what, AnsiColor::Cyan.on_default()),
             of.into(),
-            clean(&event.by).into_owned().into(),
+            by(event).into(),
             event
                 .reason
                 .as_deref()
@@ -134,6 +134,26 @@ pub fn events(out: &mut dyn Write, events: &[OperatorEvent], zone: Zone, theme: 
     write_list(out, theme, 0, columns, events, cells)
 }
 
+/// Who it was, where, and whom they claim to be where that is somebody else.
+fn by(event: &OperatorEvent) -> String {
+    let mut text = clean(&event.by).into_owned();
+    let Some(person) = &event.person else { return text };
+    if let Some(role) = &person.role {
+        text += &format!(" (role {})", clean(role));
+    }
+    if let Some(host) = &person.host {
+        text += &format!(" on {}", clean(host));
+    }
+    let claims = person
+        .claimed
+        .as_deref()
+        .filter(|claimed| !event.by.split(' ').any(|name| name == *claimed));
+    if let Some(claimed) = claims {
+        text += &format!(", claims to be {}", clean(claimed));
+    }
+    text
+}
+
 fn act(act: &OperatorAct, zone: Zone) -> (&'static str, String) {
     let end = |at: &Option<_>| at.map_or_else(String::new, |at| format!(", {}", until(at, zone)));
     match act {
@@ -142,15 +162,18 @@ fn act(act: &OperatorAct, zone: Zone) -> (&'static str, String) {
             target: of,
             until: at,
             owner,
+            compliance,
         } => {
             let owner = owner
                 .as_deref()
                 .map_or_else(String::new, |owner| format!(" (for {})", clean(owner)));
-            ("hold", format!("{id}: {}{}{owner}", target(of), end(at)))
+            let what = if *compliance { "compliance hold" } else { "hold" };
+            (what, format!("{id}: {}{}{owner}", target(of), end(at)))
         }
         OperatorAct::Release { id } => ("release", id.clone()),
         OperatorAct::Freeze { id, until: at } => ("freeze", format!("{id}{}", end(at))),
         OperatorAct::Thaw { id } => ("thaw", id.clone()),
+        OperatorAct::Propose { id, until: at } => ("asked to end", format!("{id}, {}", until(*at, zone))),
         OperatorAct::Approve {
             policy,
             backups,

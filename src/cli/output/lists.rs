@@ -30,9 +30,11 @@ pub fn holds(out: &mut dyn Write, holds: &[HoldEntry], theme: &Theme) -> io::Res
         Column::left("UNTIL (UTC)"),
         Column::left("STATE"),
         Column::wrapping("OWNER", 5).or_none(),
+        Column::wrapping("PLACED BY", 8).or_none(),
     ];
     let cells = |entry: &HoldEntry| -> Vec<Cell<'static>> {
         let state = match (entry.active, entry.released_at) {
+            (true, _) if entry.compliance => Cell::styled("active (compliance)", AnsiColor::Green.on_default()),
             (true, _) => Cell::styled("active", AnsiColor::Green.on_default()),
             (false, Some(at)) => Cell::styled(format!("released {}", day(at, Zone::UTC)), DIM),
             (false, None) => Cell::styled("ended", DIM),
@@ -57,6 +59,11 @@ pub fn holds(out: &mut dyn Write, holds: &[HoldEntry], theme: &Theme) -> io::Res
                 .owner
                 .as_deref()
                 .map_or_else(|| "-".to_owned(), |owner| clean(owner).into_owned())
+                .into(),
+            entry
+                .placed_by
+                .as_deref()
+                .map_or_else(|| "-".to_owned(), |by| clean(by).into_owned())
                 .into(),
         ]
     };

@@ -103,7 +103,7 @@ fn a_freeze_placed_by_another_process_stops_the_next_intent() {
         "{clearance:?}"
     );
     let thawed = state.again(Access::Existing).thaw(Thaw::Only, "dba", noon()).unwrap();
-    assert_eq!((thawed.len(), &thawed[0].freeze), (1, &freeze()));
+    assert_eq!((thawed.len(), &thawed[0].what.freeze), (1, &freeze()));
     let until = Freeze {
         until: Some(noon()),
         ..freeze()

@@ -141,7 +141,13 @@ fn a_ledger_of_an_older_format_is_brought_up_with_all_that_is_in_it() {
             (frozen[0].id.as_str(), frozen[0].freeze.reason.as_str()),
             ("f1", "audit")
         );
-        assert_eq!(ledger.approvals(&"refused".into(), now).unwrap().len(), 5);
+        assert_eq!(
+            ledger
+                .approvals(&"refused".into(), crate::retention::People::One, now)
+                .unwrap()
+                .len(),
+            5
+        );
         let graces = ledger.grace(&"later".into()).unwrap();
         let last_run = at("2026-11-28T16:36:57.702980Z");
         assert!(
@@ -186,7 +192,7 @@ fn a_reader_reads_beside_a_daemon_and_writes_nothing() {
     assert!(matches!(error.fault(), Some(Fault::ReadOnly)), "{error}");
     assert!(error.to_string().contains("nothing is deleted"), "{error}");
     assert_eq!(
-        state.ledger.thaw(Thaw::Only, "root", noon()).unwrap()[0].freeze,
+        state.ledger.thaw(Thaw::Only, "root", noon()).unwrap()[0].what.freeze,
         freeze()
     );
     assert_eq!(reader.freezes().unwrap(), []);

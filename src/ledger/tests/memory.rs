@@ -200,6 +200,7 @@ fn several_holds_on_one_backup_want_the_holds_id() {
             .ledger
             .release(id(1).as_str(), "dba", noon())
             .unwrap()
+            .what
             .id
             .as_deref(),
         Some("h2")
@@ -233,11 +234,26 @@ fn approvals_are_of_one_policy_and_run_out() {
         .approve_plan(&policy(), &refused, until, "dba", noon())
         .unwrap();
     assert_eq!(
-        state.ledger.approvals(&policy(), noon()).unwrap(),
+        state
+            .ledger
+            .approvals(&policy(), crate::retention::People::One, noon())
+            .unwrap(),
         HashSet::from([id(1), id(2)])
     );
-    assert!(state.ledger.approvals(&policy(), until).unwrap().is_empty());
-    assert!(state.ledger.approvals(&"other".into(), noon()).unwrap().is_empty());
+    assert!(
+        state
+            .ledger
+            .approvals(&policy(), crate::retention::People::One, until)
+            .unwrap()
+            .is_empty()
+    );
+    assert!(
+        state
+            .ledger
+            .approvals(&"other".into(), crate::retention::People::One, noon())
+            .unwrap()
+            .is_empty()
+    );
     state.ledger.clear_refused(&policy()).unwrap();
     assert_eq!(state.ledger.waiting(&policy()).unwrap(), None);
 }
@@ -551,6 +567,7 @@ fn refused_keys_survive_a_restart_and_run_out() {
         config_sha256: "c0ffee",
         started_at: later,
         cause: "apply",
+        person: None,
     };
     state.ledger.begin_run(&run).unwrap();
     assert_eq!(state.ledger.key_refusals(later).unwrap(), [refusal("2", later, None)]);
@@ -571,6 +588,7 @@ fn runs_are_listed_newest_first_with_their_numbers_and_gauges_find_the_last() {
             config_sha256: "c0ffee",
             started_at: at,
             cause: "schedule",
+            person: None,
         };
         state.ledger.begin_run(&new).unwrap();
         if result == "killed" {
@@ -644,6 +662,7 @@ fn what_a_killed_process_left_open_is_closed_as_failed_once_for_each_lock() {
             config_sha256: "c0ffee",
             started_at: noon() + TimeDelta::hours(hours),
             cause,
+            person: None,
         };
         state.ledger.begin_run(&run).unwrap();
     };
@@ -693,7 +712,13 @@ fn what_is_dated_ahead_of_now_is_not_believed_longer_than_it_lasts() {
         let plan = RefusedPlan::new("run", vec!["max_deletions".to_owned()], vec![id(1)], at);
         ledger.approve_plan(&policy(), &plan, until, "dba", now).unwrap();
         let wanted = usize::from(at == now);
-        assert_eq!(ledger.approvals(&policy(), now).unwrap().len(), wanted);
+        assert_eq!(
+            ledger
+                .approvals(&policy(), crate::retention::People::One, now)
+                .unwrap()
+                .len(),
+            wanted
+        );
     }
     // Doubt about a listing.
     for at in [then, now] {

@@ -19,6 +19,7 @@ fn eventful() -> State {
         config_sha256: "c0ffee",
         started_at: noon(),
         cause: "apply",
+        person: None,
     };
     ledger.begin_run(&run).unwrap();
     state.accept(1..=3);
@@ -77,6 +78,7 @@ fn a_run_does_not_begin_on_changed_holds_freeze_or_approvals() {
             config_sha256: "c0ffee",
             started_at: noon(),
             cause: "apply",
+            person: None,
         };
         state.ledger.begin_run(&run)
     };
@@ -300,6 +302,7 @@ fn with_everything() -> tempfile::TempDir {
         config_sha256: "c0ffee",
         started_at: noon(),
         cause: "schedule",
+        person: None,
     };
     ledger.begin_run(&run).unwrap();
     let until = noon() + chrono::TimeDelta::hours(48);
@@ -314,7 +317,7 @@ fn with_everything() -> tempfile::TempDir {
     };
     ledger.record_doubts(&[doubt], &[]).unwrap();
     ledger.accept_listing("0000in04", "root", noon()).unwrap();
-    let frozen = ledger.thaw(Thaw::Only, "root", noon()).unwrap()[0].freeze.clone();
+    let frozen = ledger.thaw(Thaw::Only, "root", noon()).unwrap()[0].what.freeze.clone();
     state.intend([60, 61]);
     ledger.set_freeze(&frozen, "root", noon()).unwrap();
     let unanswered = Outcome::Unanswered {

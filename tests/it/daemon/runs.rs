@@ -110,6 +110,7 @@ async fn a_tick_missed_while_down_is_made_up_for_once() {
             config_sha256: "0",
             started_at: days_ago(3),
             cause: "cron",
+            person: None,
         };
         ledger.begin_run(&run).unwrap();
     }
