@@ -10,7 +10,7 @@ use super::operator_records::{FreezeBody, HoldBody, ReleaseBody, ThawBody, freez
 use super::protection::Proposal;
 use super::sql::Tx;
 use super::sql_value::Stamp;
-use super::{Actor, Ended, Error, Ledger, PlacedFreeze, chain, grace_restart, protection};
+use super::{Actor, EndResult, Error, Ledger, PlacedFreeze, chain, grace_restart, protection};
 use crate::retention::{Freeze, Hold, HoldTarget};
 
 /// A hold that was placed by command, ended or not.
@@ -184,7 +184,7 @@ impl Ledger {
         name: &str,
         actor: impl Into<Actor<'a>>,
         now: DateTime<Utc>,
-    ) -> Result<Ended<Hold>, Error> {
+    ) -> Result<EndResult<Hold>, Error> {
         let actor = actor.into();
         self.write(|tx| {
             let is_this = |id: &str| id.eq_ignore_ascii_case(name);
@@ -224,7 +224,7 @@ impl Ledger {
             }
             let consent = protection::consent(tx, Proposal::Release(number), &actor, now)?;
             if let Some(proposed) = consent.proposed {
-                return Ok(Ended::proposed(placed.hold, proposed, consent.placed_by));
+                return Ok(EndResult::proposed(placed.hold, proposed, consent.placed_by));
             }
             tx.execute(
                 "UPDATE hold SET released_at = ?2 WHERE number = ?1",
@@ -238,7 +238,7 @@ impl Ledger {
                 person: actor.person(tx)?,
             };
             chain::append(tx, now, Kind::Release, &body)?;
-            Ok(Ended::done(placed.hold, consent.placed_by))
+            Ok(EndResult::done(placed.hold, consent.placed_by))
         })
     }
 
@@ -289,7 +289,7 @@ impl Ledger {
         which: Thaw<'_>,
         actor: impl Into<Actor<'a>>,
         now: DateTime<Utc>,
-    ) -> Result<Vec<Ended<PlacedFreeze>>, Error> {
+    ) -> Result<Vec<EndResult<PlacedFreeze>>, Error> {
         let actor = actor.into();
         self.write(|tx| {
             let mut found = all_freezes(tx)?;
@@ -317,7 +317,7 @@ impl Ledger {
             for (number, placed) in found {
                 let consent = protection::consent(tx, Proposal::Thaw(number), &actor, now)?;
                 if let Some(proposed) = consent.proposed {
-                    ended.push(Ended::proposed(placed, proposed, consent.placed_by));
+                    ended.push(EndResult::proposed(placed, proposed, consent.placed_by));
                     continue;
                 }
                 tx.execute(r#"DELETE FROM "freeze" WHERE number = ?1"#, [number])?;
@@ -328,7 +328,7 @@ impl Ledger {
                     person: actor.person(tx)?,
                 };
                 chain::append(tx, now, Kind::Thaw, &body)?;
-                ended.push(Ended::done(placed, consent.placed_by));
+                ended.push(EndResult::done(placed, consent.placed_by));
             }
             Ok(ended)
         })

@@ -20,6 +20,7 @@
 //! Whoever deletes also holds the [`DeletionLock`]; that is a lock of its own, held as long as a run lasts.
 
 mod access;
+mod actor;
 pub mod approvals;
 mod archive;
 pub mod chain;
@@ -77,6 +78,7 @@ mod postgres_server;
 mod tests;
 
 pub use access::Access;
+pub use actor::Actor;
 pub use approvals::{APPROVABLE_FOR, RefusedPlan};
 pub use chain_check::Verification;
 pub use configured::{freeze_key, hold_key};
@@ -92,9 +94,9 @@ pub use listing_doubts::{ListingDoubt, ListingDoubts, ListingPart};
 pub use observations::{Believed, BelievedCounts, KnownBackup, SeenBackup, SeenInstance};
 pub use observed_backups::{ObservedBackup, REMEMBERED, Remembered};
 pub use operator_events::{OperatorAct, OperatorEvent};
-pub use person::{Actor, Person};
+pub use person::Person;
 pub use postgres::PostgresAddress;
-pub use protection::{Ended, Proposed};
+pub use protection::{EndResult, Proposed};
 pub use records::{DeletionState, FinishedPolicy, Listing, PlacedFreeze, RequestKey};
 pub use requests::{Intent, IntentResult, LedgerWrite, OpenItem, OpenRequest, Written};
 pub use runs::{LastBegun, LastRuns, LeftOpen, NewRun, RunFilter, RunRow};

@@ -5,41 +5,6 @@ use std::io::IsTerminal as _;
 
 use serde::{Deserialize, Serialize};
 
-use super::Error;
-use super::sql::Tx;
-use crate::retention::People;
-
-/// Who acts, and why.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Actor<'a> {
-    /// Their name, as [`Person::name`] has it.
-    pub by: &'a str,
-    /// What they said.
-    pub reason: Option<&'a str>,
-    /// What is known of them.
-    pub person: Option<&'a Person>,
-    /// How many people it takes to end what another person placed (`protect` of the configuration).
-    pub protect: People,
-}
-
-impl<'a> From<&'a str> for Actor<'a> {
-    fn from(by: &'a str) -> Self {
-        Self {
-            by,
-            reason: None,
-            person: None,
-            protect: People::One,
-        }
-    }
-}
-
-impl Actor<'_> {
-    /// What is known of the person, with the role of this session.
-    pub(super) fn person(&self, tx: &Tx<'_>) -> Result<Option<Person>, Error> {
-        self.person.map(|person| person.in_session(tx)).transpose()
-    }
-}
-
 /// Who did something by command. Each field is absent where it is not known.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Person {
@@ -79,15 +44,6 @@ impl Person {
             version: Some(env!("CARGO_PKG_VERSION").to_owned()),
             ..Self::default()
         }
-    }
-
-    /// With the role of this session.
-    pub(super) fn in_session(&self, tx: &Tx<'_>) -> Result<Self, Error> {
-        let role = match tx {
-            Tx::Lite(_) => None,
-            Tx::Shared(_) => tx.value("SELECT CAST(session_user AS TEXT)", ())?,
-        };
-        Ok(Self { role, ..self.clone() })
     }
 
     /// Their name: of the login where there is one, as the host's list of accounts has it.

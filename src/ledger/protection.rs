@@ -43,7 +43,7 @@ pub(super) struct ProposeBody {
 
 /// What became of a hold or freeze that a person wanted to end.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Ended<T> {
+pub struct EndResult<T> {
     /// The hold or freeze.
     pub what: T,
     /// Another person must agree first: it is still in force.
@@ -52,7 +52,7 @@ pub struct Ended<T> {
     pub placed_by: Option<String>,
 }
 
-impl<T> Ended<T> {
+impl<T> EndResult<T> {
     pub(super) fn done(what: T, placed_by: Option<String>) -> Self {
         Self {
             what,

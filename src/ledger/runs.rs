@@ -139,7 +139,7 @@ impl Ledger {
                     .collect(),
                 version: Some(env!("CARGO_PKG_VERSION").to_owned()),
                 person: match run.person {
-                    Some(person) => Some(person.in_session(tx)?),
+                    Some(person) => Some(super::actor::in_session(person, tx)?),
                     None => None,
                 },
             };

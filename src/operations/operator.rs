@@ -11,7 +11,7 @@ use super::error::Error;
 use super::under_way::{self, Matched, TooLate};
 use crate::config::Config;
 use crate::ledger::{
-    self, Access, Actor, Ended, Ledger, OperatorAct, PastDeletion, Person, PlacedFreeze, StatePlace, Thaw,
+    self, Access, Actor, EndResult, Ledger, OperatorAct, PastDeletion, Person, PlacedFreeze, StatePlace, Thaw,
 };
 use crate::retention::view::Stamp;
 use crate::retention::{BackupId, Freeze, Hold, HoldTarget, Pattern, ProjectName};
@@ -194,7 +194,7 @@ pub fn release(
     id: &str,
     actor: Actor<'_>,
     now: DateTime<Utc>,
-) -> Result<(Ended<Hold>, PathBuf), Error> {
+) -> Result<(EndResult<Hold>, PathBuf), Error> {
     let ledger = open(config, now)?;
     let released = ledger.release(id, actor, now)?;
     Ok((released, ledger.path().to_owned()))
@@ -354,7 +354,7 @@ pub fn freeze(state: &StatePlace, freeze: &Freeze, actor: Actor<'_>, now: DateTi
 #[derive(Debug)]
 pub struct Thawed {
     /// The freezes that it ended, or would end with a second person.
-    pub ended: Vec<Ended<PlacedFreeze>>,
+    pub ended: Vec<EndResult<PlacedFreeze>>,
     /// Those placed by command that are still in force.
     pub left: Vec<PlacedFreeze>,
     /// The state that was written.

@@ -157,7 +157,7 @@ async fn what_another_placed_takes_two_to_end_where_the_configuration_says_so() 
     assert!(!world.deleted().contains(&backup_id(1, 2)));
     let held = world.run(&["holds", "--format", "json"]).await.json();
     assert_eq!(held["holds"][0]["active"], true);
-    let ended = world.ledger().release("h1", actor(&third), now).unwrap();
+    let ended = world.ledger().release("h1", actor(&third), Utc::now()).unwrap();
     assert!(ended.awaits.is_none());
     world.run(&["audit", "verify"]).await.exits(0);
     // Where one is enough, it says whose it was.
