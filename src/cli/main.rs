@@ -12,14 +12,17 @@ use super::args::{Cli, Command, in_groups};
 use super::failure::{CommandResult, Failure};
 use super::output::stdout::{self, Out, finish};
 use super::{
-    apply, approve, check, demo, diff, exit, forecast, history, init, man, operator, plan, run, schema, signals,
-    simulator, status, test, why,
+    apply, approve, check, completion, demo, diff, exit, forecast, history, init, man, operator, plan, run, schema,
+    signals, simulator, status, test, why,
 };
 use crate::telemetry::logging;
 use crate::wording::sanitize::clean;
 
 /// The program.
 pub fn main() -> ExitCode {
+    if completion::answer() {
+        return ExitCode::SUCCESS;
+    }
     if let Err(failure) = enough_files() {
         return ExitCode::from(complain(&failure));
     }
@@ -95,7 +98,7 @@ fn dispatch(cli: &Cli) -> CommandResult {
     match &cli.command {
         Command::Completions(completions) => {
             let mut out = Out::raw();
-            let written = man::completions(completions.shell, &mut out);
+            let written = completion::script(completions.shell, &mut out);
             finish(out, written, exit::DONE)
         }
         Command::Man(page) => print_man(page.dir.as_deref()),

@@ -1,10 +1,9 @@
-//! The man page and the shells' completions, both made from the one definition of the command line.
+//! The man pages, made from the definition of the command line.
 
 use std::io::{self, Write};
 use std::path::Path;
 
 use clap::CommandFactory;
-use clap_complete::Shell;
 use clap_mangen::Man;
 
 use super::args::Cli;
@@ -63,21 +62,6 @@ The configuration.
 \fI/var/lib/rds\-retentiond\fR
 The state: the ledger.
 ";
-
-/// Writes a completion script.
-pub fn completions(shell: Shell, out: &mut dyn Write) -> io::Result<()> {
-    // `generate` panics when its writer fails, as `| head` makes it do; a Vec does not.
-    let mut script = Vec::new();
-    clap_complete::generate(shell, &mut Cli::command(), "rds-retentiond", &mut script);
-    if shell != Shell::Bash {
-        return out.write_all(&script);
-    }
-    // clap_complete 4.6.11 finds the command under one name and looks its flags up under another, as soon as the program's
-    // own name has a hyphen in it: no flag of any command would be completed.
-    let script = String::from_utf8_lossy(&script);
-    let mended = script.replace("rds__subcmd__retentiond", "rds__retentiond");
-    out.write_all(mended.as_bytes())
-}
 
 /// A page of this program's manual.
 fn man(command: clap::Command, name: &str) -> Man {

@@ -8,6 +8,7 @@ mod approve;
 pub mod args;
 mod ask;
 mod check;
+mod completion;
 mod context;
 mod demo;
 mod diff;

@@ -43,6 +43,7 @@ mod postgres;
 mod postgres_server;
 mod rds;
 mod receiver;
+mod reference;
 mod remedies;
 mod replaced_lock;
 mod retained;

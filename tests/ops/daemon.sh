@@ -125,12 +125,12 @@ for secret in access_key secret_key; do
   if in_box journalctl --no-pager | grep -qF -- "$value"; then fail "the journal tells the $secret"; fi
 done
 
-# The state backed up beside the running daemon, and put back: each line as README types it.
+# The state backed up beside the running daemon, and put back: each line as docs/operations.md types it.
 typed() { # WORD: the lines of the console block that has it
   awk -v word="$1" '/^```console/ { block = ""; in_it = 1; next } /^```/ { if (in_it && index(block, word)) printf "%s", block; in_it = 0 }
-    in_it { block = block $0 "\n" }' "$root/README.md" | sed -n 's/^# //p'
+    in_it { block = block $0 "\n" }' "$root/docs/operations.md" | sed -n 's/^# //p'
 }
-[ "$(typed '.backup' | wc -l) $(typed 'rm -f' | wc -l)" = "1 8" ] || fail "the commands are not in README: $(typed '.backup'; typed 'rm -f')"
+[ "$(typed '.backup' | wc -l) $(typed 'rm -f' | wc -l)" = "1 8" ] || fail "the commands are not in docs/operations.md: $(typed '.backup'; typed 'rm -f')"
 in_box mkdir /backup
 typed '.backup' | in_box sh -eu || fail "the backup"
 in_box rds-retentiond hold 63ad3439af9776054b0a3ed7ba2c7f6cbr04 --force --reason later >/dev/null || fail "hold"
@@ -140,5 +140,5 @@ grep -q ' upgrade ' <<<"$restored" || fail "the hold from before the copy is los
 if grep -q ' later ' <<<"$restored"; then fail "a hold from after the copy: $restored"; fi
 until_true "ready after the restore" get /readyz
 in_box sh -c '! find /var/lib/private/rds-retentiond -user root | grep .' || fail "files of root after the restore"
-echo "backed up and restored as README says"
+echo "backed up and restored as docs/operations.md says"
 echo "daemon under systemd: ok"

@@ -1,5 +1,5 @@
 #!/bin/bash
-# The worked examples of docs/rules.md: each command is run, and must print what stands below it. A `…` at the head of an
+# The worked examples of README.md and docs/rules.md: each command is run, and must print what stands below it. A `…` at the head of an
 # output stands for lines left out; what a command prints after the lines shown is not compared.
 # Usage: tests/ops/docs.sh [BINARY]   (from anywhere; exit 77 without python3)
 set -euo pipefail
@@ -10,9 +10,13 @@ cd "$root"
 python3 - "$bin" <<'PYTHON'
 import os, re, shlex, subprocess, sys
 
-text = open("docs/rules.md", encoding="utf-8").read()
-pairs = re.findall(r"```console\n\$ rds-retentiond ([^\n]*)\n```\n```text\n(.*?)```", text, re.S)
-assert len(pairs) >= 8 and len(pairs) == text.count("```console"), len(pairs)
+rules, readme = (open(page, encoding="utf-8").read() for page in ("docs/rules.md", "README.md"))
+pair = r"```console\n\$ rds-retentiond ([^\n]*)\n```\n```text\n(.*?)```"
+pairs = re.findall(pair, rules, re.S)
+assert len(pairs) >= 8 and len(pairs) == rules.count("```console"), len(pairs)
+first = re.findall(pair, readme, re.S)
+assert len(first) == 1, first
+pairs += first
 for command, shown in pairs:
     ran = subprocess.run([sys.argv[1], *shlex.split(command)], capture_output=True, text=True,
                          env={"PATH": os.environ["PATH"], "COLUMNS": "110", "LC_ALL": "C.UTF-8"})
@@ -20,7 +24,7 @@ for command, shown in pairs:
     shown = shown.strip("\n")
     good = shown.removeprefix("…\n") in printed if shown.startswith("…") else printed.strip("\n").startswith(shown)
     if not good:
-        sys.exit(f"FAIL: rds-retentiond {command}\n--- docs/rules.md\n{shown}\n--- printed\n{printed}\n{ran.stderr}")
+        sys.exit(f"FAIL: rds-retentiond {command}\n--- the page\n{shown}\n--- printed\n{printed}\n{ran.stderr}")
 
 # Every file that a page names by a relative link is there.
 for page in ["README.md", *(f"docs/{name}" for name in os.listdir("docs") if name.endswith(".md"))]:

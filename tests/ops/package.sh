@@ -119,6 +119,15 @@ has /api/v1/status '"reason":"upgrade"' || fail "the hold is lost"
 [ "$(in_box systemctl is-enabled rds-retentiond)" = enabled ] || fail "no longer enabled"
 echo "upgraded: edited configuration and state kept, restarted"
 
+# An upgrade to a version that refuses the configuration: the old process goes on, and the problem is on the terminal.
+pid=$(show MainPID)
+in_box sh -c 'cp -p /etc/rds-retentiond/config.yaml /root/good.yaml; echo "no_such_key: 1" >>/etc/rds-retentiond/config.yaml'
+said=$(in_box dpkg -i --force-confold /root/next.deb 2>&1) || fail "an upgrade beside a bad configuration: $said"
+grep -q 'no_such_key' <<<"$said" && grep -q 'the old process goes on' <<<"$said" || fail "it does not say why: $said"
+[ "$(show MainPID)" = "$pid" ] || fail "restarted with a configuration that it refuses"
+in_box cp -p /root/good.yaml /etc/rds-retentiond/config.yaml
+echo "refused configuration: the old process goes on"
+
 # Remove, install again, purge.
 in_box dpkg -r rds-retentiond >/dev/null 2>&1 || fail "it does not remove"
 if in_box pgrep -f '[r]ds-retentiond run'; then fail "it still runs"; fi

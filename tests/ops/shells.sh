@@ -1,5 +1,6 @@
 #!/bin/bash
-# The completions in real shells, and the man pages under a linter. Each shell must complete a command and a flag of it.
+# The completions in real shells, and the man pages under a linter. Each shell must complete a command, a flag of it, and names and ids from a
+# configuration and a state.
 # Usage: tests/ops/shells.sh [BINARY]   (from anywhere; exit 77 without zsh, fish, mandoc or python3)
 set -euo pipefail
 root=$(cd "$(dirname "$0")/../.." && pwd)
@@ -10,6 +11,16 @@ done
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 for shell in bash zsh fish; do "$bin" completions $shell > "$work/rds.$shell"; done
+# The program under its name, a configuration and a state with a hold.
+mkdir "$work/bin" && ln -s "$bin" "$work/bin/rds-retentiond"
+export PATH="$work/bin:$PATH" RDS_RETENTIOND_CONFIG="$work/config.yaml"
+cat >"$work/config.yaml" <<EOF
+version: 1
+state_dir: $work/state
+projects: [{name: prod, region: ap-southeast-3}]
+policies: [{name: nightly-production, mode: dry-run, keep: {last: 3}}]
+EOF
+"$bin" hold 63ad3439af9776054b0a3ed7ba2c7f6bbr04 --force --reason audit >/dev/null 2>&1
 mkdir "$work/functions" && cp "$work/rds.zsh" "$work/functions/_rds-retentiond"
 
 python3 - "$work" <<'PYTHON'
@@ -27,6 +38,8 @@ CASES = [
     ("rds-retentiond forecast --backup-", "--backup-every"),
     ("rds-retentiond audit ver", "verify"),
     ("rds-retentiond plan --color al", "always"),
+    ("rds-retentiond plan --policy nigh", "nightly-production"),
+    ("rds-retentiond release h", "h1"),
 ]
 
 
