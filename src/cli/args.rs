@@ -36,7 +36,10 @@ Exit codes: 0 done, 1 something left undone, 3 a guard refused, 64 usage,
 pub const GROUPS: [(&str, &[&str]); 5] = [
     ("Look", &["status", "plan", "why", "forecast", "diff", "history"]),
     ("Run", &["check", "run", "apply"]),
-    ("Protect", &["hold", "release", "holds", "freeze", "thaw", "approve"]),
+    (
+        "Protect",
+        &["hold", "release", "holds", "freeze", "thaw", "approve", "state"],
+    ),
     ("Prove", &["test", "audit"]),
     ("Tools", &["init", "demo", "simulator", "schema", "completions", "man"]),
 ];
@@ -313,6 +316,12 @@ pub enum Command {
                   recomputes the chain, `export` writes it out."
     )]
     Audit(AuditArgs),
+    /// Go on with a state that was set back
+    #[command(long_about = "Goes on with a state that was set back.\n\n\
+                  Each run's head of the audit chain is written down outside the state (`audit` in the configuration). While the state does \
+                  not contain one of them, it is an older copy, another one, or new, and nothing is deleted. `state accept-rewind` \
+                  records that a person has looked at it: check `holds` and the freeze first, for those placed since are gone.")]
+    State(StateArgs),
     /// Serve an RDS API on loopback with a made-up fleet.
     #[command(
         long_about = "Serve an RDS API on loopback with a made-up fleet, and print the configuration to use with it. Nothing \

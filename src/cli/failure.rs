@@ -130,9 +130,12 @@ impl From<operations::Error> for Failure {
             Error::Ledger(error) => return error.into(),
             Error::Api(error) => return error.into(),
             Error::Run(error) => return error.into(),
-            Error::NoProjects(_) => exit::CONFIGURATION,
+            Error::NoProjects(_) | Error::NoAnchor => exit::CONFIGURATION,
             Error::Busy(_) | Error::StoppedWaiting(_) => exit::BUSY,
-            Error::ForecastPanicked | Error::NotListedAnyMore { .. } | Error::NothingInDoubt(_) => exit::UNDONE,
+            Error::ForecastPanicked
+            | Error::NotListedAnyMore { .. }
+            | Error::NothingInDoubt(_)
+            | Error::AnchorUnreadable { .. } => exit::UNDONE,
             Error::NoSuchInstance(_)
             | Error::BeyondCalendar
             | Error::SeveralBackups { .. }

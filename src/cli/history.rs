@@ -9,7 +9,7 @@ use super::output::stdout::{Out, finish};
 use super::output::{history as output, json, lists};
 use super::{context, exit};
 use crate::ledger::{Fault, Verification};
-use crate::operations::{Error, history as operation, past_run};
+use crate::operations::{Error, audit, history as operation, past_run};
 use crate::retention::PolicyName;
 use crate::wording::times::common_zone;
 
@@ -47,10 +47,15 @@ pub(super) fn audit(args: &AuditArgs, global: &Global) -> CommandResult {
     let config = context::configuration(global)?;
     let now = crate::clock::now();
     match &args.what {
-        AuditWhat::Verify { head } => match operation::verify(&config, head.as_deref(), now)? {
+        AuditWhat::Verify { head, anchors } => match operation::verify(&config, head.as_deref(), now)? {
             (Verification::Intact { rows, head }, state) => {
                 let mut out = Out::table(global.color);
                 let written = writeln!(out, "{}: intact: {rows} rows, head {head}", state.display());
+                if *anchors {
+                    let (text, code) = anchored(&audit::anchors(&config, now)?);
+                    let written = written.and_then(|()| writeln!(out, "{text}"));
+                    return finish(out, written, code);
+                }
                 finish(out, written, exit::DONE)
             }
             (Verification::Broken { row, what }, state) => {
@@ -72,6 +77,27 @@ pub(super) fn audit(args: &AuditArgs, global: &Global) -> CommandResult {
                 }
                 Err(error) => Err(error.into()),
             }
+        }
+    }
+}
+
+/// What the anchor says, and the exit code.
+fn anchored(found: &audit::Anchors) -> (String, u8) {
+    match found.missing.last() {
+        None => (
+            format!("{}: all {} heads are there", found.place, found.heads),
+            exit::DONE,
+        ),
+        Some(last) => {
+            let text = format!(
+                "{}: {} of {} heads are MISSING, the last one of row {}: the state was set back; put the newest one back, or see `state \
+                 accept-rewind`",
+                found.place,
+                found.missing.len(),
+                found.heads,
+                last.row
+            );
+            (text, exit::UNDONE)
         }
     }
 }

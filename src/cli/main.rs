@@ -13,7 +13,7 @@ use super::failure::{CommandResult, Failure};
 use super::output::stdout::{self, Out, finish};
 use super::{
     apply, approve, check, completion, demo, diff, exit, forecast, history, init, man, operator, plan, run, schema,
-    signals, simulator, status, test, why,
+    signals, simulator, state, status, test, why,
 };
 use crate::telemetry::logging;
 use crate::wording::sanitize::clean;
@@ -121,6 +121,7 @@ fn dispatch(cli: &Cli) -> CommandResult {
         Command::Thaw(args) => operator::thaw(args, global),
         Command::History(args) => history::history(args, global),
         Command::Audit(args) => history::audit(args, global),
+        Command::State(args) => state::state(args, global),
         Command::Simulator(args) => simulator::simulator(args, global),
         Command::Demo(args) => demo::demo(args, global),
     }

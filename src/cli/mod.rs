@@ -28,6 +28,7 @@ mod run;
 mod schema;
 mod signals;
 mod simulator;
+mod state;
 mod status;
 mod test;
 mod why;

@@ -193,6 +193,7 @@ fn check(ledger: &Ledger, request: &ProbeRequest, write_test: bool, now: DateTim
     }
     run::join(ledger, &request.config)?;
     if request.is_suspect && !request.during_runs {
+        run::check_anchor(&request.config, ledger)?;
         close_interrupted(ledger, &request.config, now)?;
     }
     record_holds(ledger, request)
@@ -224,6 +225,7 @@ fn open(known: &KnownHead, request: &ProbeRequest, now: DateTime<Utc>) -> Result
     let config = &request.config;
     let ledger = Ledger::open_known(run::state_of(config), Access::Create, now, known)?;
     ledger.probe()?;
+    run::check_anchor(config, &ledger)?;
     run::join(&ledger, config)?;
     record_holds(&ledger, request)?;
     ledger.note_configured_holds(&config.holds)?;

@@ -37,10 +37,12 @@ pub(super) enum Kind {
     ApproveListing,
     /// A person asks for the end of what another one placed, which takes two.
     Propose,
+    /// A person goes on although heads that were anchored are missing.
+    AcceptRewind,
 }
 
 impl Kind {
-    pub(super) const ALL: [Self; 15] = [
+    pub(super) const ALL: [Self; 16] = [
         Self::Created,
         Self::RunBegun,
         Self::Intent,
@@ -56,6 +58,7 @@ impl Kind {
         Self::Approve,
         Self::ApproveListing,
         Self::Propose,
+        Self::AcceptRewind,
     ];
 
     pub(super) fn as_str(self) -> &'static str {
@@ -75,6 +78,7 @@ impl Kind {
             Self::Approve => "approve",
             Self::ApproveListing => "approve_listing",
             Self::Propose => "propose",
+            Self::AcceptRewind => "accept_rewind",
         }
     }
 
@@ -210,7 +214,7 @@ macro_rules! words {
     ($before:literal, $after:literal) => {
         concat!(
             $before,
-            "kind IN ('hold', 'release', 'freeze', 'thaw', 'approve', 'approve_listing', 'propose')",
+            "kind IN ('hold', 'release', 'freeze', 'thaw', 'approve', 'approve_listing', 'propose', 'accept_rewind')",
             $after
         )
     };

@@ -186,6 +186,20 @@ pub enum Fault {
         /// The last row that is known.
         row: i64,
     },
+    /// Heads that were anchored outside are not in it.
+    #[error(
+        "the state was set back: {heads} of the heads of the audit chain that earlier runs wrote to {place}, the last one of row {row}, \
+         are not in it, so it is an older copy, another ledger, or a new one. Nothing is deleted. Put the newest state back: a daemon \
+         then goes on by itself. To go on with what is there now, check `holds` and the freeze first, then type `state accept-rewind`"
+    )]
+    SetBack {
+        /// How many.
+        heads: usize,
+        /// The last one's row.
+        row: i64,
+        /// Where they are.
+        place: String,
+    },
     /// Written by an older program, and opened for reading only.
     #[error("written by an older version of this program (format {0}): start the daemon once, which converts it")]
     Older(i64),
@@ -313,7 +327,7 @@ impl Error {
         matches!(self, Self::WrongLock { .. })
             || matches!(
                 self.fault(),
-                Some(Fault::Gone | Fault::Replaced | Fault::Rewound { .. })
+                Some(Fault::Gone | Fault::Replaced | Fault::Rewound { .. } | Fault::SetBack { .. })
             )
     }
 

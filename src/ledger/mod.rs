@@ -21,6 +21,8 @@
 
 mod access;
 mod actor;
+mod anchor_log;
+mod anchors;
 pub mod approvals;
 mod archive;
 pub mod chain;
@@ -79,6 +81,7 @@ mod tests;
 
 pub use access::Access;
 pub use actor::Actor;
+pub use anchor_log::{AnchorLog, AnchoredHead, Journal};
 pub use approvals::{APPROVABLE_FOR, RefusedPlan};
 pub use chain_check::Verification;
 pub use configured::{freeze_key, hold_key};

@@ -3,6 +3,7 @@
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
+use super::anchors::AcceptRewindBody;
 use super::approvals::ApproveBody;
 use super::chain::{Kind, LAST_WORDS, read_time};
 use super::listing_doubts::ApproveListingBody;
@@ -69,6 +70,11 @@ pub enum OperatorAct {
         id: String,
         /// Until when a second person can agree.
         until: DateTime<Utc>,
+    },
+    /// A state that was set back was accepted as it is.
+    AcceptRewind {
+        /// How many anchored heads are not in it.
+        missing: usize,
     },
     /// A refused plan was approved.
     Approve {
@@ -137,6 +143,11 @@ fn event(at: &str, kind: &str, body: &str) -> Result<OperatorEvent, Error> {
                 until: body.until,
             };
             (act, body.by, body.reason, body.person)
+        }
+        Some(Kind::AcceptRewind) => {
+            let body: AcceptRewindBody = serde_json::from_str(body)?;
+            let missing = body.missing.len();
+            (OperatorAct::AcceptRewind { missing }, body.by, body.reason, body.person)
         }
         Some(Kind::Approve) => {
             let body: ApproveBody = serde_json::from_str(body)?;

@@ -194,6 +194,14 @@ impl Ledger {
         Ok(open)
     }
 
+    /// Whether any run has ended.
+    pub fn has_run(&self) -> Result<bool, Error> {
+        self.read(|tx| {
+            let ended = tx.first("SELECT id FROM run WHERE finished IS NOT NULL LIMIT 1", (), |_| Ok(()))?;
+            Ok(ended.is_some())
+        })
+    }
+
     /// Past runs, newest first.
     pub fn runs(&self, filter: &RunFilter) -> Result<Vec<RunRow>, Error> {
         let limit = filter.limit.map_or(i64::MAX, i64::from);

@@ -195,7 +195,7 @@ impl Replay {
                 None => self.freezes.clear(),
             },
             // What it leads to is a row of its own.
-            Kind::Propose => {}
+            Kind::Propose | Kind::AcceptRewind => {}
             Kind::Approve => {
                 let body: ApproveBody = serde_json::from_str(body)?;
                 self.approvals.retain(|_, until| *until > when.timestamp_micros());

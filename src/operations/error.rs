@@ -81,6 +81,19 @@ pub enum Error {
         clean(.0)
     )]
     NothingInDoubt(String),
+    /// Heads are anchored nowhere.
+    #[error(
+        "no heads are anchored outside the state: `audit: {{anchor: FILE}}` in the configuration names a file for them, `journal` the journal"
+    )]
+    NoAnchor,
+    /// The anchor cannot be read.
+    #[error("the anchored heads in {place} cannot be read: {error}")]
+    AnchorUnreadable {
+        /// Where they are.
+        place: String,
+        /// Why.
+        error: std::io::Error,
+    },
     /// No run has this id.
     #[error("no run has the id {}, or one that begins so; `history` lists them", clean(.0))]
     NoSuchRun(String),

@@ -6,6 +6,7 @@
 pub mod answer;
 pub mod apply;
 pub mod approve;
+pub mod audit;
 pub mod check;
 pub mod context;
 pub mod diff;

@@ -10,6 +10,7 @@
 //! `plan` and dry-run walk the same path and stop before `send`. Not for *when* to run (`daemon`) nor for words (`wording`, `cli`).
 //! The only caller of the client's delete is [`send`].
 
+mod anchor;
 mod cancel;
 mod clock_jump;
 mod confirm;
@@ -42,6 +43,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use tokio::time::Instant;
 
+pub use anchor::{anchor, anchor_log, check_anchor};
 pub use context::{OnProgress, Progress, RunContext};
 pub use ended::{Ended, ended};
 pub use error::Error;
@@ -199,6 +201,7 @@ async fn begin(request: &RunRequest, context: &RunContext, running: &[usize]) ->
     let policies: Vec<(PolicyName, Mode)> = running.iter().map(policy).map(|p| (p.name.clone(), p.mode)).collect();
     let is_drained = drain(ledger, lock, context).await?;
     blocking(|| {
+        check_anchor(&context.config, ledger)?;
         ledger.remember_configured(&context.config.holds, context.config.freeze.as_ref(), request.now)?;
         for left in ledger.close_interrupted_runs(lock, request.now)? {
             log_interrupted(&left);
@@ -349,6 +352,7 @@ fn finish(context: &RunContext, report: &mut RunReport, hit: &CoverageByPolicy) 
             })
             .collect();
         report.ledger_head = Some(blocking(|| ledger.finish_run(run_id, report.finished_at, &finished))?);
+        blocking(|| anchor(&context.config, ledger, report.finished_at));
         // The run is written down; what is old becomes smaller, and the next run will do what this one cannot.
         if let Err(error) = blocking(|| ledger.pack(report.finished_at)) {
             tracing::warn!(error = %error, "old rows of the ledger were not packed");

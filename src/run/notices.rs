@@ -7,6 +7,7 @@ use std::collections::HashMap;
 
 use chrono::{DateTime, Utc};
 
+use super::anchor::check_anchor;
 use crate::config::Config;
 use crate::ledger::{self, Ledger, SeenBackup};
 use crate::retention::{Hold, HoldTarget, Instance, InstanceId, Knowledge, Pattern, Policy, ProjectName, Selector};
@@ -53,6 +54,10 @@ pub fn notices(config: &Config, ledger: &Ledger, now: DateTime<Utc>) -> Result<V
     let mut found = odd_names(config, &placed, now);
     let projects: Vec<ProjectName> = config.projects.iter().map(|project| project.name.clone()).collect();
     found.extend(uncovered(entries, &projects, ledger)?);
+    match check_anchor(config, ledger) {
+        Err(error) if error.is_lost() => found.push(error.to_string()),
+        checked => found.extend(checked?),
+    }
     Ok(found)
 }
 

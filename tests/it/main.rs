@@ -1,6 +1,7 @@
 //! One binary for all integration tests: one link, one harness, tests as verbs on it.
 
 mod accepted_listings;
+mod anchors;
 mod cli_render;
 mod clocks;
 mod config;

@@ -10,11 +10,10 @@ use serde_json::Value;
 
 use super::world::{KEEP_3, World, backup_id, ids};
 
-/// A person with a login, on a file or on a database.
-fn person(login: u32, world: &World) -> Person {
+/// Another user of this host, without a login.
+fn person(nth: u32) -> Person {
     let of_this_process = Person::of_this_process();
-    let uid = of_this_process.uid.unwrap() + login;
-    let _ = world;
+    let uid = of_this_process.uid.unwrap() + nth;
     Person {
         uid: Some(uid),
         login_uid: None,
@@ -88,7 +87,7 @@ async fn one_person_approves_once_and_a_second_one_for_the_same_plan() {
     super::world::output(command).await.exits(1);
     world.apply().await.exits(3);
     world.deleted_exactly(&BTreeSet::new());
-    let (now, another) = (Utc::now(), person(1, &world));
+    let (now, another) = (Utc::now(), person(1));
     let until = now + TimeDelta::hours(48);
     // Another person, but another plan of fewer ids; and one whose approval has run out.
     let mut other = plan.clone();
@@ -129,7 +128,7 @@ async fn what_another_placed_takes_two_to_end_where_the_configuration_says_so() 
     world.policies_and(KEEP_3, "protect: two");
     world.apply().await.exits(0);
     world.simulator.add_backup(super::world::backup(1, 3));
-    let (now, another, third) = (Utc::now(), person(1, &world), person(2, &world));
+    let (now, another, third) = (Utc::now(), person(1), person(2));
     let target = HoldTarget::Matching {
         instance: None,
         name: None,

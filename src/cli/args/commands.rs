@@ -388,9 +388,32 @@ pub enum AuditWhat {
         /// A head hash that a run logged: also check that nothing after it is missing.
         #[arg(long, value_name = "HASH", value_parser = parse_hash)]
         head: Option<String>,
+        /// Also compare all heads that runs have anchored outside the state (`audit` in the configuration).
+        #[arg(long)]
+        anchors: bool,
     },
     /// Write every row as a line of JSON to stdout.
     Export,
+}
+
+/// `state`
+#[derive(Clone, Debug, Args)]
+#[command(after_help = "Example:\n  rds-retentiond state accept-rewind --reason 'restored from the backup of Monday'")]
+pub struct StateArgs {
+    /// What to do with it.
+    #[command(subcommand)]
+    pub what: StateWhat,
+}
+
+/// What to do with the state.
+#[derive(Clone, Debug, Subcommand)]
+pub enum StateWhat {
+    /// Go on with a state that lacks heads which earlier runs anchored outside of it.
+    AcceptRewind {
+        /// Why; kept in the ledger.
+        #[arg(long, value_name = "TEXT", value_parser = parse_text)]
+        reason: Option<String>,
+    },
 }
 
 const SIMULATOR_EXAMPLES: &str = "Examples:\n  rds-retentiond simulator --instances 20 --backups 60\n  \

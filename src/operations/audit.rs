@@ -1,0 +1,55 @@
+//! The heads that are anchored outside the state: whether it contains them, and going on where it does not.
+
+use std::path::PathBuf;
+
+use chrono::{DateTime, Utc};
+
+use super::error::Error;
+use super::history;
+use super::operator::open;
+use crate::config::Config;
+use crate::ledger::{Actor, AnchorLog, AnchoredHead, Ledger};
+use crate::run;
+
+/// What the anchor knows of a state.
+#[derive(Debug)]
+pub struct Anchors {
+    /// Where.
+    pub place: String,
+    /// How many heads it has of the state.
+    pub heads: usize,
+    /// Those that the state does not contain.
+    pub missing: Vec<AnchoredHead>,
+}
+
+/// Compares all heads that the anchor has with the state.
+pub fn anchors(config: &Config, now: DateTime<Utc>) -> Result<Anchors, Error> {
+    let ledger = history::open(config, now)?;
+    let (log, heads) = heads(config, &ledger)?;
+    Ok(Anchors {
+        place: log.name(),
+        heads: heads.len(),
+        missing: ledger.missing_heads(&heads)?,
+    })
+}
+
+/// Goes on with a state that was set back; how many heads are missing in it, and the state.
+pub fn accept_rewind(config: &Config, actor: Actor<'_>, now: DateTime<Utc>) -> Result<(usize, PathBuf), Error> {
+    let ledger = open(config, now)?;
+    let (_, heads) = heads(config, &ledger)?;
+    let accepted = ledger.accept_rewind(&heads, actor, now)?;
+    if accepted > 0 {
+        run::anchor(config, &ledger, now);
+    }
+    Ok((accepted, ledger.path().to_owned()))
+}
+
+fn heads(config: &Config, ledger: &Ledger) -> Result<(AnchorLog, Vec<AnchoredHead>), Error> {
+    let log = run::anchor_log(config).ok_or(Error::NoAnchor)?;
+    let heads = log.read(&ledger.path().display().to_string());
+    let heads = heads.map_err(|error| Error::AnchorUnreadable {
+        place: log.name(),
+        error,
+    })?;
+    Ok((log, heads))
+}

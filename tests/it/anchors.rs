@@ -1,0 +1,99 @@
+//! Heads anchored outside the state: a state without them was set back, and deletes nothing until a person accepts it. What is
+//! honest goes on.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::process::Command;
+
+use super::world::{KEEP_3, World, backup, ids};
+
+/// A world that anchors to a file, with an older copy of its state, and five backups that are due.
+async fn anchored() -> World {
+    let world = World::new(&[3]).await;
+    world.policies_and(KEEP_3, "audit: {anchor: ./anchors}");
+    world.apply().await.exits(0);
+    shell(&world, "cp -r state older");
+    world.apply().await.exits(0);
+    for number in 3..8 {
+        world.simulator.add_backup(backup(1, number));
+    }
+    world
+}
+
+fn shell(world: &World, command: &str) {
+    let mut shell = Command::new("sh");
+    let done = shell.args(["-ec", command]).current_dir(world.dir()).status().unwrap();
+    assert!(done.success(), "{command}");
+}
+
+#[tokio::test]
+async fn a_state_that_was_set_back_or_made_again_deletes_nothing_until_a_person_accepts_it() {
+    for back in ["rm -r state; cp -r older state", "rm -r state"] {
+        let world = anchored().await;
+        shell(&world, back);
+        for _ in 0..2 {
+            let metrics = world.dir().join("metrics.prom");
+            let ran = world
+                .run(&["apply", "--metrics-file", metrics.to_str().unwrap()])
+                .await
+                .exits(3);
+            ran.says("set back").says("state accept-rewind");
+            let metrics = fs::read_to_string(metrics).unwrap();
+            assert!(metrics.contains("rds_retention_ledger_rewound 1"), "{metrics}");
+        }
+        world.deleted_exactly(&BTreeSet::new());
+        let checked = world.run(&["check"]).await;
+        assert!(checked.stdout.contains("set back"), "{checked:?}");
+        let verified = world.run(&["audit", "verify", "--anchors"]).await.exits(1);
+        assert!(verified.stdout.contains("MISSING"), "{verified:?}");
+        world
+            .run(&["state", "accept-rewind", "--reason", "restored"])
+            .await
+            .exits(0);
+        let events = world.run(&["history", "--events", "--format", "json"]).await.json();
+        assert_eq!(events["events"][0]["event"], "accept_rewind");
+        assert_eq!(events["events"][0]["reason"], "restored");
+        let verified = world.run(&["audit", "verify", "--anchors"]).await.exits(0);
+        assert!(verified.stdout.contains("heads are there"), "{verified:?}");
+        world.apply().await.exits(0);
+        world.deleted_exactly(&ids(1, 3..8));
+        // What was accepted once is not accepted again.
+        if back.contains("cp") {
+            shell(&world, back);
+            world.apply().await.exits(3);
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_honest_state_goes_on_with_an_anchor_that_is_new_rotated_or_unreadable() {
+    let world = anchored().await;
+    // As after logrotate.
+    shell(&world, "rm anchors");
+    let checked = world.run(&["check"]).await.exits(0);
+    assert!(checked.stdout.contains("rotated"), "{checked:?}");
+    world.apply().await.exits(0);
+    world.deleted_exactly(&ids(1, 3..8));
+    let checked = world.run(&["check"]).await.exits(0);
+    assert!(!checked.stdout.contains("rotated"), "{checked:?}");
+    // A directory cannot be read as a file.
+    shell(&world, "rm anchors; mkdir anchors");
+    let checked = world.run(&["check"]).await.exits(0);
+    assert!(checked.stdout.contains("cannot be read"), "{checked:?}");
+    world.simulator.add_backup(backup(1, 9));
+    world.apply().await.exits(0);
+    assert!(world.deleted().contains(&super::world::backup_id(1, 9)));
+    world
+        .run(&["audit", "verify", "--anchors"])
+        .await
+        .exits(1)
+        .says("cannot be read");
+    world.policies_and(KEEP_3, "audit: {anchor: none}");
+    world
+        .run(&["audit", "verify", "--anchors"])
+        .await
+        .exits(78)
+        .says("audit: {anchor");
+    world.policies_and(KEEP_3, "audit: {anchor: state/anchors}");
+    world.run(&["check"]).await.exits(78);
+}
