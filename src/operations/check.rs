@@ -12,13 +12,14 @@ use tokio::task::JoinSet;
 use super::context::{self, no_observer};
 use super::error::Error;
 use crate::config::zones::ZoneSource;
-use crate::config::{Config, PolicyEntry, Problem};
+use crate::config::{Config, PolicyEntry, Problem, StateAt};
+use crate::ledger::Person;
 use crate::notify::{TestedTarget, test_targets};
 use crate::rds::{self, Client};
 use crate::retention::policy::Knowledge;
 use crate::retention::report::Overlap;
 use crate::retention::view::stamp_or_null;
-use crate::retention::{Engine, Instance, Mode, PolicyName, Refusal, Zone};
+use crate::retention::{Engine, Instance, Mode, People, PolicyName, Refusal, Zone};
 use crate::run::{self, Projects};
 use crate::wording::error_chain;
 
@@ -170,6 +171,26 @@ impl Checked {
     }
 }
 
+/// Where two people are needed and cannot be told apart.
+fn one_for_two(config: &Config) -> Option<Problem> {
+    let takes_two = |entry: &PolicyEntry| entry.policy.limits.approvals == People::Two;
+    if config.protect == People::One && !config.policies.iter().any(takes_two) {
+        return None;
+    }
+    let (what, help) = match &config.state {
+        StateAt::Postgres(_) => (
+            "`approvals: 2` or `protect: two`: all who use this configuration have one role in the database, and count as one person",
+            "give each person a configuration of their own, with their role in `state:`",
+        ),
+        StateAt::Directory(_) if Person::of_this_process().login_uid.is_none() => (
+            "`approvals: 2` or `protect: two`: there is no login here (a container, cron), so whoever may become another user counts as two people",
+            "let people log in on the host, with pam_loginuid",
+        ),
+        StateAt::Directory(_) => return None,
+    };
+    Some(Problem::with_file(&config.path, what, Some(help)))
+}
+
 /// Looks at a configuration that could be loaded, and at what its state knows.
 pub fn check(config: &Config, projects: Vec<ReachedProject>, now: DateTime<Utc>) -> Checked {
     let mut unread = None;
@@ -185,6 +206,7 @@ pub fn check(config: &Config, projects: Vec<ReachedProject>, now: DateTime<Utc>)
         return Checked::bad(file, ended.errors);
     }
     let warnings = config.warnings.iter().cloned().chain(ended.warnings);
+    let warnings = warnings.chain(one_for_two(config));
     let overview = |entry: &PolicyEntry| PolicyOverview {
         policy: entry.policy.name.clone(),
         mode: entry.policy.mode,

@@ -77,6 +77,9 @@ async fn one_person_approves_once_and_a_second_one_for_the_same_plan() {
     let world = World::new(&[18]).await;
     world.policies(TWO);
     world.apply().await.exits(3);
+    let checked = world.run(&["check"]).await.exits(0);
+    let is_warned = (checked.stdout.clone() + &checked.stderr).contains("there is no login here");
+    assert_eq!(is_warned, Person::of_this_process().login_uid.is_none(), "{checked:?}");
     let policy = PolicyName::from("p");
     let plan = world.ledger().waiting(&policy).unwrap().unwrap();
     let approve = ["approve", "p", "--plan", &plan.digest];
