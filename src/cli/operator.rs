@@ -152,13 +152,11 @@ pub(super) fn release(args: &ReleaseArgs, global: &Global) -> CommandResult {
         placed_by(ended.placed_by.as_deref())
     );
     let state = state.display();
-    match ended.awaits {
-        Some(proposed) => Err(needs_second(&of, &proposed)),
-        None => {
-            let text = format!("{of} is released, in {state}; a grace period that applies restarts");
-            say(global, &text, exit::DONE)
-        }
+    if let Some(proposed) = ended.awaits {
+        return Err(needs_second(&of, &proposed));
     }
+    let text = format!("{of} is released, in {state}; a grace period that applies restarts");
+    say(global, &text, exit::DONE)
 }
 
 fn placed_by(another: Option<&str>) -> String {

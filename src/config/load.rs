@@ -87,9 +87,7 @@ pub fn load(path: &Path, environment: &Environment) -> Result<Config, Problems> 
     // Fields borrow from the findings' sources; they end here.
     drop(fields);
     let (zones, odd_zones) = zones.into_parts();
-    for odd in odd_zones {
-        findings.warning(odd);
-    }
+    odd_zones.into_iter().for_each(|odd| findings.warning(odd));
     let (mut problems, mut warnings, dropped) = findings.into_parts();
     let state_is_known = dropped == 0 && is_state_known(path, names_state, &problems);
     if environment.enforce_ownership {

@@ -205,7 +205,7 @@ mod tests {
         }
         let mut found = 0;
         walk(&schema(), "", &mut found);
-        assert_eq!(found, 85, "keys of the configuration");
+        assert_eq!(found, 89, "keys of the configuration");
         let schema = schema();
         let policy = &schema["properties"]["policies"]["items"]["properties"];
         assert_eq!(policy["schedule"]["examples"][0], "0 3 * * *");

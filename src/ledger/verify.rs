@@ -203,15 +203,16 @@ impl Replay {
                 let approved = body.backups.into_iter().map(|backup| (body.policy.clone(), backup));
                 self.approvals.extend(approved.map(|of| (of, until)));
             }
-            Kind::ApproveListing => {
-                let body: ApproveListingBody = serde_json::from_str(body)?;
-                let of_target = |part| (body.target.clone(), part);
-                let accepts = body.accepts.into_iter();
-                self.accepted
-                    .extend(accepts.map(|doubt| (of_target(doubt.part), doubt.says)));
-            }
+            Kind::ApproveListing => self.listing_accepted(serde_json::from_str(body)?),
         }
         Ok(())
+    }
+
+    fn listing_accepted(&mut self, body: ApproveListingBody) {
+        let of_target = |part| (body.target.clone(), part);
+        let accepts = body.accepts.into_iter();
+        self.accepted
+            .extend(accepts.map(|doubt| (of_target(doubt.part), doubt.says)));
     }
 
     fn run_begun(&mut self, seq: i64, when: DateTime<Utc>, body: &RunBegunBody) {

@@ -1,5 +1,6 @@
 //! One past run, and what people did. The list of runs is in `lists`.
 
+use std::fmt::Write as _;
 use std::io::{self, Write};
 
 use anstyle::{AnsiColor, Style};
@@ -139,17 +140,17 @@ fn by(event: &OperatorEvent) -> String {
     let mut text = clean(&event.by).into_owned();
     let Some(person) = &event.person else { return text };
     if let Some(role) = &person.role {
-        text += &format!(" (role {})", clean(role));
+        let _ = write!(text, " (role {})", clean(role));
     }
     if let Some(host) = &person.host {
-        text += &format!(" on {}", clean(host));
+        let _ = write!(text, " on {}", clean(host));
     }
     let claims = person
         .claimed
         .as_deref()
         .filter(|claimed| !event.by.split(' ').any(|name| name == *claimed));
     if let Some(claimed) = claims {
-        text += &format!(", claims to be {}", clean(claimed));
+        let _ = write!(text, ", claims to be {}", clean(claimed));
     }
     text
 }

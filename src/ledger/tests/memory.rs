@@ -578,10 +578,8 @@ fn runs_are_listed_newest_first_with_their_numbers_and_gauges_find_the_last() {
     let state = State::new();
     let policies = [(policy(), Mode::Enforce), ("dev".into(), Mode::DryRun)];
     for (number, result) in ["success", "failed", "killed"].into_iter().enumerate() {
-        let (run, at) = (
-            format!("run-{number}"),
-            noon() + TimeDelta::days(i64::try_from(number).unwrap()),
-        );
+        let run = format!("run-{number}");
+        let at = noon() + TimeDelta::days(i64::try_from(number).unwrap());
         let new = NewRun {
             id: &run,
             policies: &policies,
