@@ -61,11 +61,7 @@ pub fn load(path: &Path, environment: &Environment) -> Result<Config, Problems> 
         .collect();
     let main = loaded.first().and_then(|main| parse(main, &findings));
     let fields = main.as_ref().and_then(|main| root(main, &MAIN, &findings));
-    let mut watch_dirs = vec![if base.as_os_str().is_empty() {
-        PathBuf::from(".")
-    } else {
-        base.clone()
-    }];
+    let mut watch_dirs = vec![directory(&base)];
     let mut searched = Vec::new();
     if let Some(list) = fields.as_ref().and_then(|fields| fields.get("include")) {
         let included = include(list, &base, &mut loaded, &mut sum, &mut watch_dirs, &mut searched);
@@ -87,7 +83,9 @@ pub fn load(path: &Path, environment: &Environment) -> Result<Config, Problems> 
     // Fields borrow from the findings' sources; they end here.
     drop(fields);
     let (zones, odd_zones) = zones.into_parts();
-    odd_zones.into_iter().for_each(|odd| findings.warning(odd));
+    for odd in odd_zones {
+        findings.warning(odd);
+    }
     let (mut problems, mut warnings, dropped) = findings.into_parts();
     let state_is_known = dropped == 0 && is_state_known(path, names_state, &problems);
     if environment.enforce_ownership {
@@ -126,6 +124,15 @@ pub fn load(path: &Path, environment: &Environment) -> Result<Config, Problems> 
         warnings,
         foreign,
     })
+}
+
+/// A directory's name; of the working directory `.`.
+fn directory(base: &Path) -> PathBuf {
+    if base.as_os_str().is_empty() {
+        PathBuf::from(".")
+    } else {
+        base.to_owned()
+    }
 }
 
 fn names_state(fields: &Fields<'_>) -> bool {
