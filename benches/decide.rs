@@ -48,6 +48,7 @@ fn policy() -> Policy {
 
 fn instance(group: usize) -> Instance {
     Instance {
+        engine: Engine::SqlServer,
         project: "production".into(),
         id: format!("{group:032x}in04").into(),
         name: format!("mssql-{group}").into(),

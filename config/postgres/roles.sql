@@ -1,14 +1,20 @@
--- Roles for a shared ledger. Run as the owner of the database, after the tables are made (by `rds-retentiond freeze` and `thaw`, for example).
+-- Roles for a shared ledger. Run as the owner of the database, after the tables are made (by `rds-retentiond freeze` and `thaw`, for example),
+-- and again after an upgrade that changes the tables.
 -- Logins: CREATE ROLE name LOGIN PASSWORD '…' IN ROLE retention_daemon;
 
-CREATE ROLE retention_daemon NOLOGIN;   -- run, apply
-CREATE ROLE retention_people NOLOGIN;   -- hold, release, freeze, thaw, approve, and all that reads
-CREATE ROLE retention_auditor NOLOGIN;  -- reads
+DO $$ DECLARE name TEXT; BEGIN
+    -- daemon: run, apply. people: hold, release, freeze, thaw, approve, and all that reads. auditor: reads.
+    FOREACH name IN ARRAY ARRAY['retention_daemon', 'retention_people', 'retention_auditor'] LOOP
+        IF NOT EXISTS (SELECT 1 FROM pg_roles WHERE rolname = name) THEN EXECUTE format('CREATE ROLE %I NOLOGIN', name); END IF;
+    END LOOP;
+END $$;
 
 GRANT USAGE ON SCHEMA public TO retention_daemon, retention_people, retention_auditor;
 GRANT SELECT ON ALL TABLES IN SCHEMA public TO retention_auditor, retention_people;
 GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO retention_daemon;
-GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO retention_daemon, retention_people;
 GRANT INSERT ON chain TO retention_people;
 GRANT UPDATE ON meta, grace TO retention_people;
-GRANT INSERT, UPDATE, DELETE ON hold, "freeze", approval, listing_approval, key_refusal TO retention_people;
+GRANT INSERT, UPDATE, DELETE ON hold, "freeze", approval, refused, listing_doubt, first_seen, configured_hold, key_refusal, key_trial
+    TO retention_people;
+-- So that `check` sees whether a synchronous standby follows.
+GRANT pg_monitor TO retention_daemon;

@@ -50,7 +50,8 @@ pub(super) fn apply(args: &ApplyArgs, global: &Global) -> CommandResult {
         let mut notifier = Notifier::new(&config.notify, global.invocation());
         let ran = run_once(args, &config, &told, stop.clone(), &mut notifier).await;
         // Shown first: no result waits for a message.
-        let shown = ran.and_then(|report| show_report(&report, &told, Kind::Apply, &args.show, global));
+        let shown = ran
+            .and_then(|report| show_report(&report, &told, Kind::Apply, (&args.show, config.price.as_ref()), global));
         let is_stopped = *stop.borrow();
         tokio::select! {
             () = notifier.close(if is_stopped { NOTIFY_ON_STOP } else { NOTIFY }) => {}
@@ -109,7 +110,7 @@ async fn run_once(
         Err(error) => {
             let report = failed_report(&policies, request.now, config, &error);
             notifier.run_ended(&report, &|_| None, Some(&error_chain(&error)));
-            if let (true, Some(file)) = (is_lost(&error), &args.metrics_file) {
+            if let (true, Some(file)) = (refusal_of(&error).is_some(), &args.metrics_file) {
                 metrics.observe_run(&report, begun.elapsed());
                 metrics.ledger_rewound(true);
                 metrics_file::write(&metrics, file)?;
@@ -152,17 +153,18 @@ fn notify_of_ends(notifier: &mut Notifier, config: &Config, ledger: &Arc<Ledger>
     }
 }
 
-fn is_lost(error: &run::Error) -> bool {
-    matches!(error, run::Error::Ledger(error) if error.is_lost())
+fn refusal_of(error: &run::Error) -> Option<Refusal> {
+    match error {
+        run::Error::Ledger(error) => run::refusal_of(error),
+        _ => None,
+    }
 }
 
 /// A run that made no report: it failed, or, where it lost its state, was refused.
 fn failed_report(ran: &[PolicyName], at: DateTime<Utc>, config: &Config, error: &run::Error) -> RunReport {
     let policies = config.policies.iter().map(|entry| &*entry.policy);
     let policies = policies.filter(|policy| ran.contains(&policy.name));
-    let refusal = is_lost(error).then(|| Refusal::Ledger {
-        message: error.to_string(),
-    });
+    let refusal = refusal_of(error);
     let result = refusal.as_ref().map_or(RunResult::Failed, |_| RunResult::Refused);
     RunReport::failed_report(policies, (at, crate::clock::now()), result, refusal.as_ref())
 }

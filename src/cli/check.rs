@@ -23,6 +23,9 @@ pub(super) fn check(args: &CheckArgs, global: &Global) -> CommandResult {
         Vec::new()
     };
     let mut checked = operation::check(&config, projects, crate::clock::now());
+    if args.online {
+        checked.warnings.extend(operation::database_risks(&config)?);
+    }
     if !checked.good {
         if args.format == Format::Table {
             // Says them.

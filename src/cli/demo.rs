@@ -57,6 +57,7 @@ fn holds() -> String {
     let until = (crate::clock::now() + chrono::TimeDelta::days(5)).date_naive();
     format!(
         "
+price: {{per_gib_month: 0.02, currency: USD}}
 holds:
   - {{instance: \"*\", name: \"before_upgrade_*\", reason: until the upgrade is accepted, owner: dba, until: {until}}}
 "
@@ -150,7 +151,13 @@ async fn once(config: &Arc<Config>, simulator: &Simulator, global: &Global) -> C
         all: true,
         wide: false,
     };
-    show_report(&report?, &BufferedRows::default(), Kind::Apply, &show, global)
+    show_report(
+        &report?,
+        &BufferedRows::default(),
+        Kind::Apply,
+        (&show, config.price.as_ref()),
+        global,
+    )
 }
 
 fn introduce(simulator: &Simulator, global: &Global) -> Result<(), Failure> {

@@ -37,7 +37,7 @@ pub(super) fn plan(args: &PlanArgs, global: &Global) -> CommandResult {
         None => Kind::Plan,
     };
     let report = context::with_backups(args.backups.as_deref(), |source| plan::plan(&config, request, source))?;
-    let shown = show_report(&report, &told, kind, &show, global);
+    let shown = show_report(&report, &told, kind, (&show, config.price.as_ref()), global);
     // The process ends now: giving back the memory of a million rows one by one would only take time.
     std::mem::forget((report, told));
     shown

@@ -17,6 +17,7 @@ use super::schedule::Schedule;
 use super::state_at::StateAt;
 use super::zones::ZoneSource;
 use crate::retention::{Freeze, Hold, People, Policy, PolicyName, ProjectName, Span, Zone};
+use crate::wording::money::Price;
 
 /// What surrounds the process and has a say in the configuration.
 #[derive(Clone, Debug, Default)]
@@ -64,6 +65,8 @@ pub struct Config {
     pub notify: Vec<NotifyTarget>,
     /// Names under which page and API may be asked for, beside addresses, `localhost` and this host's name.
     pub allowed_hosts: Vec<String>,
+    /// What storage costs; `None`: only bytes are shown.
+    pub price: Option<Price>,
     /// Where the heads of the audit chain are anchored.
     pub anchor: AnchorAt,
     /// How many people it takes to end what another person placed.
@@ -84,23 +87,10 @@ impl Config {
         self.freeze.clone().map(|freeze| (freeze, place))
     }
 
-    /// What daemons on one state must agree on, as a digest: projects, policies, holds and freeze.
-    pub fn agreement(&self) -> String {
-        let projects = self.projects.iter();
-        let mut projects: Vec<_> = projects
-            .map(|project| (&project.name, &project.region, &project.project_id))
-            .collect();
-        projects.sort();
-        let mut policies: Vec<String> = self
-            .policies
-            .iter()
-            .map(|entry| format!("{:?}", entry.policy))
-            .collect();
-        policies.sort();
-        let mut holds: Vec<String> = self.holds.iter().map(|hold| format!("{hold:?}")).collect();
-        holds.sort();
-        let text = format!("{projects:?} {policies:?} {holds:?} {:?}", self.freeze);
-        hex::encode(Sha256::digest(text))
+    /// The policies in force, with those of an edit that waits.
+    pub fn all_policies(&self) -> impl Iterator<Item = &Arc<Policy>> {
+        let policies = self.policies.iter().map(|entry| &entry.policy);
+        policies.chain(&self.protecting)
     }
 
     /// A warning where policies follow the rules compiled in, and those are old.

@@ -179,6 +179,7 @@ pub fn others(old: &Config, new: &Config) -> Vec<(&'static str, Keeps)> {
         freeze_place: _,
         notify,
         allowed_hosts,
+        price,
         anchor,
         protect,
         // Each policy has its own.
@@ -206,6 +207,7 @@ pub fn others(old: &Config, new: &Config) -> Vec<(&'static str, Keeps)> {
             Keeps::more_if(new.protect > *protect),
         ),
         ("allowed_hosts", *allowed_hosts != new.allowed_hosts, Keeps::Same),
+        ("price", *price != new.price, Keeps::Same),
     ]
     .into_iter()
     .filter_map(|(key, differs, keeps)| differs.then_some((key, keeps)))

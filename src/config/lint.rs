@@ -132,6 +132,7 @@ fn reaches(wide: &Selector, narrow: &Selector) -> bool {
         && !everything_out(names_out)
         && !everything_out(backups_out)
         && shared(wide.projects.as_ref(), narrow.projects.as_ref(), |by, item| by == item)
+        && narrow.engines.iter().any(|engine| wide.engines.contains(engine))
         && shared(wide.instance_names.as_ref(), instances.as_ref(), Pattern::covers)
         && shared(wide.instance_ids.as_ref(), ids.as_ref(), |by, item| by == item)
         && shared(

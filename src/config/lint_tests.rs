@@ -12,6 +12,7 @@ use crate::retention::{
 
 fn instance() -> Instance {
     Instance {
+        engine: Engine::SqlServer,
         project: "prod".into(),
         id: "i1in04".into(),
         name: "mssql-1".into(),

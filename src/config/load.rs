@@ -21,8 +21,9 @@ use super::state;
 use super::state_at::StateAt;
 use super::yaml::{self, Document, Position, SyntaxError};
 use super::zones::{ZoneSource, Zones};
-use super::{audit, holds, lint, ownership, policy};
+use super::{audit, holds, lint, ownership, policy, price};
 use crate::retention::{Freeze, Hold, People};
+use crate::wording::money::Price;
 
 /// Where the ledger is unless the configuration says otherwise.
 const STATE_DIR: &str = "/var/lib/rds-retentiond";
@@ -45,6 +46,7 @@ struct Draft {
     freeze: Option<(Freeze, Place)>,
     notify: Vec<NotifyTarget>,
     allowed_hosts: Vec<String>,
+    price: Option<Price>,
     anchor: AnchorAt,
     protect: People,
 }
@@ -61,7 +63,8 @@ pub fn load(path: &Path, environment: &Environment) -> Result<Config, Problems> 
         .collect();
     let main = loaded.first().and_then(|main| parse(main, &findings));
     let fields = main.as_ref().and_then(|main| root(main, &MAIN, &findings));
-    let mut watch_dirs = vec![directory(&base)];
+    let here = base.as_os_str().is_empty().then(|| PathBuf::from("."));
+    let mut watch_dirs = vec![here.unwrap_or_else(|| base.clone())];
     let mut searched = Vec::new();
     if let Some(list) = fields.as_ref().and_then(|fields| fields.get("include")) {
         let included = include(list, &base, &mut loaded, &mut sum, &mut watch_dirs, &mut searched);
@@ -118,21 +121,13 @@ pub fn load(path: &Path, environment: &Environment) -> Result<Config, Problems> 
         freeze_place,
         notify: draft.notify,
         allowed_hosts: draft.allowed_hosts,
+        price: draft.price,
         anchor: draft.anchor,
         protect: draft.protect,
         zones,
         warnings,
         foreign,
     })
-}
-
-/// A directory's name; of the working directory `.`.
-fn directory(base: &Path) -> PathBuf {
-    if base.as_os_str().is_empty() {
-        PathBuf::from(".")
-    } else {
-        base.to_owned()
-    }
 }
 
 fn names_state(fields: &Fields<'_>) -> bool {
@@ -325,6 +320,7 @@ fn draft<'t>(
             .and_then(|item| Some((holds::freeze(item)?, place(item)))),
         notify: notify_targets(fields),
         allowed_hosts: allowed_hosts(fields),
+        price: price::read(fields),
     }
 }
 

@@ -5,6 +5,7 @@
 //! `policy_test` know the YAML crate. Nothing here talks to the cloud or reads the environment: what surrounds the process is an
 //! argument. Not for reloading (that is `daemon`).
 
+mod agreement;
 mod audit;
 mod configuration;
 mod diagnostics;
@@ -19,6 +20,7 @@ mod notify;
 mod ownership;
 mod policy;
 pub mod policy_test;
+mod price;
 mod project;
 mod reader;
 mod schedule;

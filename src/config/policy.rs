@@ -1,5 +1,6 @@
 //! Policies: from keys to [`Policy`], with every default.
 
+use std::collections::HashSet;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
@@ -7,13 +8,13 @@ use super::configuration::PolicyEntry;
 use super::diagnostics::nearest;
 use super::lint;
 use super::reader::{Cursor, Fields};
-use super::spec::{DELETED_INSTANCES, KEEP, LIMITS, POLICY, SELECT, SELECT_BACKUPS, SELECT_INSTANCES};
+use super::spec::{DELETED_INSTANCES, ENGINES, KEEP, LIMITS, POLICY, SELECT, SELECT_BACKUPS, SELECT_INSTANCES};
 use super::values::Zero;
 use super::yaml::{Kind, clip};
 use super::zones::Zones;
 use crate::retention::{
-    DeletedInstances, InstanceId, KeepRule, KeepRules, Limits, Mode, OverLimit, Pattern, People, Period, Policy,
-    PolicyName, ProjectName, Selector, Span, TagFilter, Zone,
+    DeletedInstances, Engine, InstanceId, KeepRule, KeepRules, Limits, Mode, OverLimit, Pattern, People, Period,
+    Policy, PolicyName, ProjectName, Selector, Span, TagFilter, Zone,
 };
 
 /// The keys of the counted rules, in the order of [`Period::ALL`].
@@ -187,6 +188,7 @@ fn keep(at: &Cursor<'_>) -> Option<KeepRules> {
 fn selector(at: &Cursor<'_>, known: Option<&[String]>) -> Option<Selector> {
     let fields = at.section(&SELECT)?;
     let projects = optional(&fields, "projects", |at| project_names(at, known));
+    let engines = optional(&fields, "engines", engines);
     let deleted = or_default(
         &fields,
         "deleted_instances",
@@ -220,6 +222,7 @@ fn selector(at: &Cursor<'_>, known: Option<&[String]>) -> Option<Selector> {
     let (backup_names, exclude_backup_names) = by_backup?;
     Some(Selector {
         projects: projects?,
+        engines: engines?.unwrap_or_else(|| Selector::default().engines),
         backup_names,
         exclude_backup_names,
         deleted_instances: deleted?,
@@ -238,6 +241,14 @@ fn each<'t, T>(at: &Cursor<'t>, what: &str, read: impl Fn(&Cursor<'t>) -> Option
     let items = at.items(what)?;
     let read: Vec<Option<T>> = items.iter().map(read).collect();
     read.into_iter().collect()
+}
+
+/// Each once.
+fn engines(at: &Cursor<'_>) -> Option<Vec<Engine>> {
+    let mut engines = each(at, "a list of engines", |at| at.choice(ENGINES).map(Engine::parse))?;
+    let mut seen = HashSet::new();
+    engines.retain(|engine| seen.insert(engine.clone()));
+    Some(engines)
 }
 
 fn globs(at: &Cursor<'_>) -> Option<Vec<Pattern>> {

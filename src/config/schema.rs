@@ -117,6 +117,7 @@ fn examples(section: &str, key: &str) -> Option<Value> {
         (_, "ids" | "exclude_ids") => json!([["cd613e30d8f16adf91b7584a2265b1f5in04"]]),
         (_, "enterprise_projects") => json!([["0"]]),
         (_, "projects") if section == "select" => json!([["prod"]]),
+        (_, "engines") => json!([["sqlserver"], ["mysql", "postgresql"]]),
         ("keep", "last") => json!([7]),
         ("keep", "hourly") => json!([24]),
         ("keep", "daily") => json!([14]),
@@ -132,6 +133,7 @@ fn examples(section: &str, key: &str) -> Option<Value> {
         ("a hold", "name") => json!(["pre-migration-*"]),
         ("audit", "anchor") => json!(["journal", "/var/log/rds-retentiond.anchors", "none"]),
         (_, "allowed_hosts") => json!([["retention.example.com"]]),
+        ("the price", "currency") => json!(["USD"]),
         (_, "url") => json!(["https://hc.example/ping/1b2c"]),
         (_, "url_file") => json!(["slack_url"]),
         ("a target of notify", "on") => json!([["refused", "failed", "partial", "returned", "frozen", "ending"]]),
@@ -149,6 +151,7 @@ fn shape(of: Shape) -> Value {
         Shape::Boolean => json!({"type": "boolean"}),
         Shape::Integer(least, u32::MAX) => json!({"type": "integer", "minimum": least}),
         Shape::Integer(least, most) => json!({"type": "integer", "minimum": least, "maximum": most}),
+        Shape::Decimal => json!({"type": "number", "exclusiveMinimum": 0}),
         Shape::Count => json!({"anyOf": [{"type": "integer", "minimum": 1}, {"const": "all"}]}),
         Shape::Duration { zero } => {
             let pattern = "^(?=.)([0-9]+y)?([0-9]+mo)?([0-9]+w)?([0-9]+d)?([0-9]+h)?([0-9]+min)?([0-9]+s)?$";
@@ -205,7 +208,7 @@ mod tests {
         }
         let mut found = 0;
         walk(&schema(), "", &mut found);
-        assert_eq!(found, 89, "keys of the configuration");
+        assert_eq!(found, 93, "keys of the configuration");
         let schema = schema();
         let policy = &schema["properties"]["policies"]["items"]["properties"];
         assert_eq!(policy["schedule"]["examples"][0], "0 3 * * *");

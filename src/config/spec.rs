@@ -14,6 +14,8 @@ pub enum Shape {
     Boolean,
     /// A whole number in a range.
     Integer(u32, u32),
+    /// A decimal number above 0, as `0.02`.
+    Decimal,
     /// A whole number of at least 1, or `all`.
     Count,
     /// A duration as `3d`; whether zero is one.
@@ -139,6 +141,11 @@ pub static MAIN: Section = Section {
             "Where messages about runs go; never needed for a deletion, never delays one.",
         ),
         key(
+            "price",
+            Shape::Section(&PRICE),
+            "What storage costs: money is shown beside bytes.",
+        ),
+        key(
             "audit",
             Shape::Section(&AUDIT),
             "Where each run's head of the audit chain is written down outside the state.",
@@ -152,6 +159,19 @@ pub static MAIN: Section = Section {
             "allowed_hosts",
             TEXTS,
             "Names under which a proxy asks for page and API, beside addresses, localhost and this host's name.",
+        ),
+    ],
+};
+
+/// `price` of the main file.
+pub static PRICE: Section = Section {
+    name: "the price",
+    keys: &[
+        required("per_gib_month", Shape::Decimal, "What a GiB of backups costs a month."),
+        required(
+            "currency",
+            Shape::Text,
+            "The currency, as it is shown behind the number.",
         ),
     ],
 };
@@ -362,11 +382,19 @@ pub static POLICY: Section = Section {
     ],
 };
 
+/// The engines that a policy can select.
+pub const ENGINES: &[&str] = &["sqlserver", "mysql", "postgresql", "mariadb"];
+
 /// `select` of a policy.
 pub static SELECT: Section = Section {
     name: "select",
     keys: &[
         key("projects", Shape::List(&Shape::Name), "Projects by name."),
+        key(
+            "engines",
+            Shape::List(&Shape::Choice(ENGINES)),
+            "Engines of the instances; default [sqlserver]. Backups of the others are deleted one by one.",
+        ),
         key("instances", Shape::Section(&SELECT_INSTANCES), "Which instances."),
         key("backups", Shape::Section(&SELECT_BACKUPS), "Which of their backups."),
         key(
@@ -500,7 +528,7 @@ pub static FREEZE: Section = Section {
 };
 
 /// All sections, for "that key belongs elsewhere".
-pub(super) static SECTIONS: [&Section; 12] = [
+pub(super) static SECTIONS: [&Section; 13] = [
     &MAIN,
     &PROJECT,
     &CREDENTIALS,
@@ -513,6 +541,7 @@ pub(super) static SECTIONS: [&Section; 12] = [
     &HOLD,
     &FREEZE,
     &NOTIFY,
+    &PRICE,
 ];
 
 impl Section {

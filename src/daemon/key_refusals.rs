@@ -8,9 +8,10 @@ use crate::run;
 use crate::status::SharedLedger;
 
 /// A key lockout that records each refusal in the ledger that is open at that time.
-pub fn key_lockout(shared: &SharedLedger) -> KeyLockout {
+pub fn key_lockout(shared: &SharedLedger, is_shared: bool) -> KeyLockout {
+    let opened = shared.clone();
     let shared = shared.clone();
-    KeyLockout::new(Arc::new(move |refusal: &RefusedKey| {
+    let on_refusal = Arc::new(move |refusal: &RefusedKey| {
         let Some(ledger) = shared.ledger() else {
             tracing::warn!("a refused access key could not be written down: the state is not open");
             return;
@@ -21,5 +22,10 @@ pub fn key_lockout(shared: &SharedLedger) -> KeyLockout {
             let error: &(dyn std::error::Error + 'static) = &error;
             tracing::warn!(error, "a refused access key could not be written down");
         }
-    }))
+    });
+    if is_shared {
+        KeyLockout::shared(on_refusal, run::LedgerKeyTrials::new(move || opened.ledger()))
+    } else {
+        KeyLockout::new(on_refusal)
+    }
 }

@@ -10,6 +10,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use tokio::task::{JoinError, JoinHandle, spawn_blocking};
 use tokio::time::{Instant, timeout};
 
+use crate::clock::protocol_time;
 use crate::config::Config;
 use crate::ledger::{Access, Error, KnownHead, LastBegun, Ledger, StatePlace};
 use crate::rds::RefusedKey;
@@ -21,6 +22,8 @@ use crate::status::{SharedLedger, SharedStatus};
 const RETRY: TimeDelta = TimeDelta::seconds(60);
 /// and how often when it is lost: it may be mounted again at any time.
 const RETRY_LOST: TimeDelta = TimeDelta::seconds(10);
+/// How often a database is tried again that does not answer: a failover takes seconds.
+const RETRY_SHARED: Duration = Duration::from_secs(5);
 /// How often one that works is checked: it can be moved away.
 const CHECK: TimeDelta = TimeDelta::seconds(30);
 /// How often one that works is tested by writing: that takes a commit, so not often.
@@ -137,6 +140,9 @@ impl LedgerProbe {
     /// When to probe again after what was found.
     pub fn schedule_next(&mut self, found: &Probe, now: DateTime<Utc>) {
         let wait = match found {
+            Probe::Failed(error) if error.is_shared() => {
+                TimeDelta::from_std(protocol_time(RETRY_SHARED)).unwrap_or(RETRY)
+            }
             Probe::Failed(error) if error.is_lost() => RETRY_LOST,
             Probe::Failed(_) => RETRY,
             Probe::Same | Probe::Opened(..) => CHECK,

@@ -7,6 +7,7 @@ mod drain;
 mod held_edits;
 mod holds;
 mod ledger;
+mod looks;
 mod publish;
 mod reloads;
 mod runs;
@@ -26,6 +27,7 @@ use super::held_edit::HeldEdit;
 use super::key_refusals::key_lockout;
 use super::ledger_probe::{LedgerProbe, Probe};
 use super::options::{Clock, Error, LoopEnded, Options};
+use super::project_looks::{Looked, ProjectLooks};
 use super::reload;
 use super::reload_request::{LoadedFiles, ReloadRequest, RunningReload};
 use super::run_task::{self, RunEnd, RunOutcome, RunTask, Runner, SharedLock};
@@ -33,7 +35,7 @@ use super::scheduler::Scheduler;
 use super::systemd::Systemd;
 use super::ticker::Ticker;
 use super::timing::Timing;
-use crate::config::{Config, Environment, PolicyEntry, file_fingerprints, fingerprint};
+use crate::config::{Config, Environment, PolicyEntry, StateAt, file_fingerprints, fingerprint};
 use crate::notify::Notifier;
 use crate::rds::{KeyLockout, Observer};
 use crate::retention::{Hold, PolicyName, Refusal};
@@ -54,6 +56,7 @@ enum LoopEvent {
     RunEnded(Box<RunEnd>),
     Reloaded(Result<LoadedFiles, JoinError>),
     LedgerProbed(Probe),
+    ProjectLooked(Looked),
     Sighup,
     FilesChanged,
     TickDue,
@@ -79,6 +82,7 @@ pub struct MainLoop {
     observer: Observer,
     key_lockout: KeyLockout,
     projects: Arc<Projects>,
+    looks: ProjectLooks,
     ledger_probe: LedgerProbe,
     /// The ledger did something unexpected: probe it now.
     ledger_suspect: bool,
@@ -139,7 +143,7 @@ impl MainLoop {
         let now = (options.clock)();
         let metrics = process_metrics::metrics(&options.config, now);
         let ledger = SharedLedger::default();
-        let key_lockout = key_lockout(&ledger);
+        let key_lockout = key_lockout(&ledger, matches!(options.config.state, StateAt::Postgres(_)));
         let observer = process_metrics::observer(&metrics);
         let projects = Arc::new(Projects::connect(&options.config, &key_lockout, &observer)?);
         let applied = Arc::clone(&options.config);
@@ -169,6 +173,7 @@ impl MainLoop {
             observer,
             key_lockout,
             projects,
+            looks: ProjectLooks::default(),
             ledger_probe: LedgerProbe::new(ledger),
             ledger_suspect: false,
             status_stale: false,
@@ -214,6 +219,7 @@ impl MainLoop {
                 LoopEvent::RunEnded(ended) => self.run_ended(*ended),
                 LoopEvent::Reloaded(loaded) => self.reload_finished(loaded),
                 LoopEvent::LedgerProbed(found) => self.ledger_probed(found),
+                LoopEvent::ProjectLooked(looked) => self.project_looked_at(looked),
                 LoopEvent::Sighup => {
                     tracing::info!("SIGHUP: looking at the configuration");
                     self.request_reload_now();
@@ -245,6 +251,7 @@ impl MainLoop {
         if self.demo {
             self.scheduler.start_all();
         }
+        self.looks.request(&self.projects);
         self.start_ledger_probe(now, Instant::now());
         // When READY is sent the ledger is open; but a slow disk does not prevent the start.
         if let Ok(found) = timeout(LedgerProbe::TIMEOUT, self.ledger_probe.finished()).await {
@@ -276,6 +283,7 @@ impl MainLoop {
             Some(ended) = self.tasks.join_next_with_id() => LoopEvent::RunEnded(Box::new(ended)),
             loaded = loaded => LoopEvent::Reloaded(loaded),
             found = self.ledger_probe.finished() => LoopEvent::LedgerProbed(found),
+            Some(looked) = self.looks.finished() => LoopEvent::ProjectLooked(looked),
             () = self.hangups.notified() => LoopEvent::Sighup,
             () = self.files_changed.notified() => LoopEvent::FilesChanged,
             () = self.ticker.due() => LoopEvent::TickDue,
@@ -297,6 +305,7 @@ impl MainLoop {
         self.start_reload(instant);
         self.start_ledger_probe(now, instant);
         self.start_runs();
+        self.start_looks(instant);
         self.ticker.set(self.scheduler.next_fire());
         self.check_holds(now);
         self.publish();
@@ -318,6 +327,7 @@ impl MainLoop {
             healthy.map(|run_task| run_task.deadline).min(),
             self.ledger_probe.slow_at().filter(|at| *at > instant),
             self.next_watchdog,
+            self.looks.again_at().filter(|at| *at > instant),
         ];
         others.into_iter().flatten().fold(self.next_heartbeat, Instant::min)
     }

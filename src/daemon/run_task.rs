@@ -2,7 +2,7 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, Mutex as StdMutex, PoisonError, Weak};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -67,12 +67,9 @@ impl Failed {
         self.ledger_error().is_some()
     }
 
-    /// The refusal for a lost ledger.
+    /// The refusal for a lost ledger, or for members that differ.
     pub(super) fn refusal(&self) -> Option<Refusal> {
-        let error = self.ledger_error().filter(|error| error.is_lost())?;
-        Some(Refusal::Ledger {
-            message: error.to_string(),
-        })
+        run::refusal_of(self.ledger_error()?)
     }
 
     fn ledger_error(&self) -> Option<&ledger::Error> {
@@ -85,7 +82,11 @@ impl Failed {
 
 /// The deletion lock, which concurrent runs of this process share: one process has it at a time.
 #[derive(Clone, Default)]
-pub(super) struct SharedLock(Arc<Mutex<Option<Held>>>);
+pub(super) struct SharedLock {
+    held: Arc<Mutex<Option<Held>>>,
+    /// Projects whose leases were taken over, not yet counted.
+    taken_over: Arc<StdMutex<Vec<ProjectName>>>,
+}
 
 struct Held {
     /// Released when the last run that shares it ends.
@@ -94,6 +95,11 @@ struct Held {
 }
 
 impl SharedLock {
+    /// The projects whose leases were taken over since the last call.
+    pub(super) fn drain_taken_over(&self) -> Vec<ProjectName> {
+        std::mem::take(&mut self.taken_over.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
     /// Takes it, or shares that of a run in progress; waits while another process has it.
     ///
     /// A lock that has been held for as long as a run may take is no longer shared, so that overlapping runs do not keep an
@@ -103,11 +109,14 @@ impl SharedLock {
             StatePlace::Directory(dir) => dir,
             place @ StatePlace::Postgres(_) => {
                 let projects = run::projects_asked(config, Some(policies));
-                return Ok(Arc::new(take_leases(&place, &projects).await?));
+                let lock = take_leases(&place, &projects).await?;
+                let mut taken_over = self.taken_over.lock().unwrap_or_else(PoisonError::into_inner);
+                taken_over.extend_from_slice(lock.taken_over());
+                return Ok(Arc::new(lock));
             }
         };
         let dir = &*dir;
-        let mut shared = self.0.lock().await;
+        let mut shared = self.held.lock().await;
         let recent = shared.as_ref().filter(|held| held.since.elapsed() < BUDGET);
         if let Some(lock) = recent.and_then(|held| held.lock.upgrade()) {
             return Ok(lock);
@@ -135,6 +144,9 @@ impl SharedLock {
 async fn take_leases(place: &StatePlace, projects: &[ProjectName]) -> Result<DeletionLock, ledger::Error> {
     loop {
         if let Some(lock) = blocking(|| Ledger::lock_deletions(place.clone(), projects))? {
+            for project in lock.taken_over() {
+                tracing::warn!(%project, drains_for = ?lock.drains_for(), "the lease of a daemon that did not give it back is taken over");
+            }
             sleep(lock.drains_for()).await;
             return Ok(lock);
         }
@@ -190,7 +202,7 @@ pub(super) fn start(
     let now = clock();
     let request = RunRequest {
         purpose: Purpose::Apply {
-            confirm_for: CONFIRM_FOR,
+            confirm_for: crate::clock::protocol_time(CONFIRM_FOR),
         },
         policies: Some(run.policies.clone()),
         instance: None,
@@ -240,6 +252,9 @@ async fn execute(
         () = sleep_until(deadline) => return Err(Failed::StateBusy),
     };
     if let Some(ledger) = &context.ledger {
+        // The newest, as intents are checked against it; a run keeps to it where it keeps more than the one it began with.
+        let live = context.live.borrow().clone();
+        blocking(|| run::join(ledger, &live))?;
         let mut run = Vec::new();
         for policy in policies {
             let tick = ticks.iter().find(|(of, _)| *of == policy);

@@ -100,6 +100,14 @@ impl DeletionLock {
         }
     }
 
+    /// The projects whose last holder did not give its lease back.
+    pub fn taken_over(&self) -> &[ProjectName] {
+        match &self.right {
+            Right::File { .. } => &[],
+            Right::Lease(lease) => &lease.taken_over,
+        }
+    }
+
     /// Which file it is: the file system gives no other one the same name while this one is open.
     pub(super) fn identity(&self) -> Option<String> {
         let Right::File { file, .. } = &self.right else {
@@ -126,6 +134,14 @@ impl DeletionLock {
         match &self.right {
             Right::File { .. } => Ok(()),
             Right::Lease(lease) => lease.check(tx, project),
+        }
+    }
+
+    /// Whether it is sure to last for a whole request: a locked file is.
+    pub(super) fn is_lasting(&self) -> bool {
+        match &self.right {
+            Right::File { .. } => true,
+            Right::Lease(lease) => lease.is_lasting(),
         }
     }
 

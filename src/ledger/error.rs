@@ -63,7 +63,7 @@ pub enum Error {
         lock.display()
     )]
     WrongLock {
-        /// The lock's file; of a database its name.
+        /// The lock's file.
         lock: PathBuf,
     },
     /// A run that was never begun, or that is finished.
@@ -245,9 +245,9 @@ pub enum Fault {
     OnlyLocal,
     /// Another process has the project, or may soon.
     #[error(
-        "the lease on project {0} is lost: another daemon has it, or it was not renewed in time; the batch is not sent"
+        "the lease is lost: another daemon has it, or it was not renewed in time; the batch is not sent, and a later run goes on"
     )]
-    LeaseLost(String),
+    LeaseLost,
     /// An earlier holder's requests may still be on their way.
     #[error("requests of an earlier holder of the lease may still be on their way; the batch is not sent")]
     Draining,

@@ -55,6 +55,7 @@ fn policy() -> Policy {
 /// A batch of the backups with these numbers, all of [`INSTANCE`], named `nightly-N`.
 pub(super) fn batch(numbers: impl IntoIterator<Item = usize>) -> Batch {
     let instance = Arc::new(Instance {
+        engine: crate::retention::Engine::SqlServer,
         project: project(),
         id: INSTANCE.into(),
         name: "mssql-1".into(),

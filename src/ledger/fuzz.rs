@@ -282,6 +282,7 @@ fn intent<'a>(lock: &'a DeletionLock, listings: &'a HashMap<InstanceId, Listing>
 
 fn batch(numbers: std::ops::Range<i64>) -> Batch {
     let instance = Arc::new(Instance {
+        engine: crate::retention::Engine::SqlServer,
         project: "prod".into(),
         id: INSTANCE.into(),
         name: "mssql-1".into(),

@@ -125,6 +125,32 @@ impl Ledger {
         })
     }
 
+    /// The deletions that were sent last, the newest request first.
+    pub fn last_deletions(&self, limit: u32) -> Result<Vec<PastDeletion>, Error> {
+        let most = usize::try_from(limit).unwrap_or(usize::MAX);
+        self.read(|tx| {
+            let pieces = Chunks::default();
+            // Each request has at least one id.
+            let sql = "SELECT seq FROM request ORDER BY seq DESC LIMIT ?1";
+            let requests: Vec<i64> = tx.all(sql, [i64::from(limit)], |row| row.get(0))?;
+            let mut deletions = Vec::new();
+            for seq in requests {
+                let request = PastRequest::load(tx, &pieces, seq)?;
+                let (answered_at, body) = request.answer(tx, &pieces)?;
+                for (place, item) in request.intent.items.iter().enumerate() {
+                    let answer = PastAnswer::of(&item.backup, answered_at, body.as_ref());
+                    deletions.push(past(tx, &pieces, &request, place, answer)?);
+                }
+                deletions.retain(PastDeletion::was_sent);
+                if deletions.len() >= most {
+                    break;
+                }
+            }
+            deletions.truncate(most);
+            Ok(deletions)
+        })
+    }
+
     /// Every deletion of this backup that was requested, oldest first; from the chain's rows.
     pub fn backup_history(&self, backup: &BackupId) -> Result<Vec<PastDeletion>, Error> {
         self.read(|tx| {

@@ -6,7 +6,7 @@ use super::deletion_lock::{FILE, name_of, noted};
 use super::sql::Tx;
 use super::state_file::{identity, open_file};
 use super::store::StateStore;
-use super::{DeletionLock, Error, Ledger, StatePlace};
+use super::{DeletionLock, Error, Fault, Ledger, StatePlace};
 use crate::retention::ProjectName;
 
 impl Ledger {
@@ -55,10 +55,13 @@ impl Ledger {
             StateStore::File(store) => (&store.dir, store.dir.join(FILE)),
             StateStore::Shared(store) => (&store.name, store.name.clone()),
         };
-        if lock.is_of(state) {
-            return Ok(());
+        if !lock.is_of(state) {
+            return Err(Error::WrongLock { lock: name });
         }
-        Err(Error::WrongLock { lock: name })
+        if !lock.is_lasting() {
+            return Err(Error::of_file(Fault::LeaseLost));
+        }
+        Ok(())
     }
 }
 

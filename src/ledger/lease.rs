@@ -9,10 +9,12 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use super::member::process_id;
 use super::postgres::{LIMITS, Session};
 use super::sql::Tx;
-use super::{Error, Fault, PostgresAddress};
+use super::{Error, Fault, PostgresAddress, host_name};
 use crate::blocking::blocking;
+use crate::clock::protocol_time;
 use crate::retention::ProjectName;
 
 /// How long a lease lasts.
@@ -24,11 +26,22 @@ pub const DRAIN: Duration = Duration::from_secs(26);
 /// The same for the request that an intent is for.
 const REQUEST: Duration = Duration::from_secs(25);
 
+/// When a lease that is taken or renewed now ends, in SQL.
+fn expiry() -> String {
+    let lasts = protocol_time(LASTS).as_millis();
+    format!("clock_timestamp() + interval '{lasts} milliseconds'")
+}
+
+/// Which start of which server this is, in SQL: another one after a failover.
+const SERVER: &str = "CAST(pg_postmaster_start_time() AS TEXT)";
+
 /// Some projects' leases, renewed until this is dropped, and then given back.
 #[derive(Debug)]
 pub(super) struct Lease {
     database: PathBuf,
     projects: Vec<ProjectName>,
+    /// Those whose last holder did not give them back.
+    pub(super) taken_over: Vec<ProjectName>,
     holder: String,
     /// Before this nothing may be sent: what an earlier holder intended may still be on its way.
     ready_at: Instant,
@@ -57,16 +70,34 @@ impl Lease {
         // In one order, so that no two wait for each other.
         projects.sort();
         projects.dedup();
-        let holder = uuid::Uuid::now_v7().to_string();
+        let (holder, host) = (format!("{}:{}", process_id(), uuid::Uuid::now_v7()), host_name());
         let session = Session::connect(address)?;
         let asked = Instant::now();
         session.batch(&format!("BEGIN; {LIMITS}"))?;
+        // A failover may have lost the intents of a holder that did not give its lease back.
+        let mut is_open = false;
+        let mut taken_over = Vec::new();
         for project in &projects {
+            let left = Tx::Shared(&session).value::<i64>(
+                "SELECT epoch FROM lease WHERE project = ?1 AND server <> '' FOR UPDATE",
+                [project.as_str()],
+            )?;
+            taken_over.extend(left.map(|_| project.clone()));
+            let elsewhere =
+                format!("SELECT epoch FROM lease WHERE project = ?1 AND server <> '' AND server <> {SERVER}");
+            is_open |= Tx::Shared(&session)
+                .value::<i64>(&elsewhere, [project.as_str()])?
+                .is_some();
             let taken = Tx::Shared(&session).execute(
-                "INSERT INTO lease (project, holder, epoch, expires) VALUES (?1, ?2, 1, clock_timestamp() + interval '30 seconds') \
-                 ON CONFLICT (project) DO UPDATE SET holder = excluded.holder, epoch = lease.epoch + 1, expires = excluded.expires \
-                 WHERE lease.expires <= clock_timestamp()",
-                (project.as_str(), &holder),
+                &format!(
+                    "INSERT INTO lease (project, holder, epoch, expires, host, takeovers, server) VALUES (?1, ?2, 1, {}, ?3, 0, {SERVER}) \
+                     ON CONFLICT (project) DO UPDATE SET holder = excluded.holder, epoch = lease.epoch + 1, expires = excluded.expires, \
+                     host = excluded.host, server = excluded.server, \
+                     takeovers = lease.takeovers + CASE WHEN lease.server = '' THEN 0 ELSE 1 END \
+                     WHERE lease.expires <= clock_timestamp()",
+                    expiry()
+                ),
+                (project.as_str(), &holder, &host),
             )?;
             if taken == 0 {
                 session.batch("ROLLBACK")?;
@@ -75,13 +106,12 @@ impl Lease {
         }
         session.commit()?;
         // Read after that: an intent of an earlier holder was committed before it, or never is.
-        let mut is_open = false;
         for project in &projects {
             let sql = "SELECT seq FROM request WHERE answer IS NULL AND unsettled > 0 AND project = ?1 LIMIT 1";
             is_open |= Tx::Shared(&session).value::<i64>(sql, [project.as_str()])?.is_some();
         }
         let held = Arc::new(LeaseTerm {
-            until: Mutex::new((asked + LASTS, false)),
+            until: Mutex::new((asked + protocol_time(LASTS), false)),
             ends: Condvar::new(),
         });
         let renewer = Renewer {
@@ -96,22 +126,30 @@ impl Lease {
         Ok(Some(Self {
             database: database.to_owned(),
             projects,
+            taken_over,
             holder,
-            ready_at: Instant::now() + if is_open { DRAIN } else { Duration::ZERO },
+            ready_at: Instant::now() + if is_open { protocol_time(DRAIN) } else { Duration::ZERO },
             held,
             renewer: Some(renewer),
         }))
     }
 
-    /// Whether it is of that database, and sure to last for a whole request.
+    /// Whether it is of that database.
     pub(super) fn is_of(&self, database: &Path) -> bool {
-        self.database == database && self.lasts_for() > REQUEST
+        self.database == database
+    }
+
+    /// Whether it is sure to last for a whole request.
+    pub(super) fn is_lasting(&self) -> bool {
+        self.lasts_for() > protocol_time(REQUEST)
     }
 
     /// Waits while it may yet be renewed and is not sure to last for a whole request.
     pub(super) fn wait_until_lasting(&self) {
-        let given_up = Instant::now() + RENEW + Duration::from_secs(1);
-        while Instant::now() < given_up && (Duration::from_nanos(1)..=REQUEST).contains(&self.lasts_for()) {
+        let given_up = Instant::now() + protocol_time(RENEW) + Duration::from_secs(1);
+        while Instant::now() < given_up
+            && (Duration::from_nanos(1)..=protocol_time(REQUEST)).contains(&self.lasts_for())
+        {
             std::thread::sleep(Duration::from_millis(50));
         }
     }
@@ -139,7 +177,7 @@ impl Lease {
             "SELECT epoch FROM lease WHERE project = ?1 AND holder = ?2 AND expires > clock_timestamp() FOR SHARE";
         match tx.value::<i64>(sql, (project.as_str(), &self.holder))? {
             Some(_) => Ok(()),
-            None => Err(Error::of_file(Fault::LeaseLost(project.to_string()))),
+            None => Err(Error::of_file(Fault::LeaseLost)),
         }
     }
 }
@@ -172,20 +210,24 @@ impl Renewer {
     fn renew_until_dropped(self, mut session: Option<Session>) {
         loop {
             let until = self.held.until.lock().unwrap_or_else(PoisonError::into_inner);
-            let waited = self.held.ends.wait_timeout_while(until, RENEW, |(_, ends)| !*ends);
+            let waited = self
+                .held
+                .ends
+                .wait_timeout_while(until, protocol_time(RENEW), |(_, ends)| !*ends);
             let (_, ends) = *waited.unwrap_or_else(PoisonError::into_inner).0;
             if ends {
-                let sql =
-                    "UPDATE lease SET expires = clock_timestamp() WHERE holder = ?1 AND expires > clock_timestamp()";
+                let sql = "UPDATE lease SET expires = clock_timestamp(), server = '' WHERE holder = ?1 AND expires > clock_timestamp()";
                 let _ = self.update(&mut session, sql);
                 return;
             }
             let asked = Instant::now();
-            let sql = "UPDATE lease SET expires = clock_timestamp() + interval '30 seconds' \
-                 WHERE holder = ?1 AND expires > clock_timestamp()";
-            match self.update(&mut session, sql) {
+            let sql = format!(
+                "UPDATE lease SET expires = {}, server = {SERVER} WHERE holder = ?1 AND expires > clock_timestamp()",
+                expiry()
+            );
+            match self.update(&mut session, &sql) {
                 Ok(count) if count == self.count => {
-                    self.held.until.lock().unwrap_or_else(PoisonError::into_inner).0 = asked + LASTS;
+                    self.held.until.lock().unwrap_or_else(PoisonError::into_inner).0 = asked + protocol_time(LASTS);
                 }
                 // Somebody else has one of them.
                 Ok(_) => {

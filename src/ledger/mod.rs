@@ -13,7 +13,7 @@
 //! 1. a database and the chain in it: `sql`, `sql_value`, `connection`, `sqlite`, `wal`, `continuity`, `postgres`, `shared_engine`, `lease`,
 //!    `member`, `schema`, `chain`, `rows`, `archive`, `records`, `request_state`; on top of them `store`, an open [`Ledger`], and `open`.
 //! 2. one subject a file: requests, settlements, runs, person, protection, holds, approvals, grace, observations, …
-//! 3. readers of all that: `history`, `verify`, `chain_check`, `export`, `operator_events`.
+//! 3. readers of all that: `history`, `verify`, `chain_check`, `export`, `operator_events`, `shared_state`.
 //!
 //! The API blocks; callers in async code wrap it (`block_in_place`). One SQLite connection behind a mutex: WAL,
 //! `synchronous=FULL`, immediate transactions, so that `hold` or `freeze` in another process can write beside a daemon.
@@ -57,8 +57,10 @@ pub mod requests;
 mod rows;
 pub mod runs;
 mod schema;
+mod server_check;
 pub mod settlements;
 mod shared_engine;
+mod shared_state;
 mod sql;
 mod sql_value;
 mod sqlite;
@@ -91,9 +93,10 @@ pub use error::{Error, Fault};
 pub use grace::{GraceKey, GracePeriod, GraceSeen, GraceStart, GraceUpdate};
 pub use history::PastDeletion;
 pub use holds::{PlacedHold, Thaw};
-pub use key_refusals::KeyRefusal;
+pub use key_refusals::{KeyRefusal, KeyTrial, SharedRefusal};
 pub use lease::DRAIN;
 pub use listing_doubts::{ListingDoubt, ListingDoubts, ListingPart};
+pub use member::host_name;
 pub use observations::{Believed, BelievedCounts, KnownBackup, SeenBackup, SeenInstance};
 pub use observed_backups::{ObservedBackup, REMEMBERED, Remembered};
 pub use operator_events::{OperatorAct, OperatorEvent};
@@ -102,7 +105,9 @@ pub use postgres::PostgresAddress;
 pub use protection::{EndResult, Proposed};
 pub use records::{DeletionState, FinishedPolicy, Listing, PlacedFreeze, RequestKey};
 pub use requests::{Intent, IntentResult, LedgerWrite, OpenItem, OpenRequest, Written};
-pub use runs::{LastBegun, LastRuns, LeftOpen, NewRun, RunFilter, RunRow};
+pub use runs::{LastBegun, LastRuns, LeftOpen, NewRun, RunFilter, RunMark, RunRow};
+pub use server_check::ServerRisk;
 pub use settlements::{Pending, Unconfirmed};
+pub use shared_state::{LiveMember, ProjectLease, SharedState};
 pub use state_place::StatePlace;
 pub use store::Ledger;

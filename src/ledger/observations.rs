@@ -13,12 +13,12 @@ use super::request_state::RequestState;
 use super::sql::FoundRow;
 use super::sql_value::{Stamp, from_column, to_column};
 use super::{Error, Ledger, chain, rows};
-use crate::retention::{BackupId, Instance, InstanceId, InstanceLife, ProjectName};
+use crate::retention::{BackupId, Engine, Instance, InstanceId, InstanceLife, ProjectName};
 
 /// An instance as it was last listed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SeenInstance {
-    /// Last seen name, tags and enterprise project. `life` is `Listed`: whether it is deleted, the caller asks.
+    /// Last seen name, engine, tags and enterprise project. `life` is `Listed`: whether it is deleted, the caller asks.
     pub instance: Instance,
     /// When it was last listed.
     pub seen_at: DateTime<Utc>,
@@ -122,7 +122,7 @@ impl Ledger {
     /// Every instance of the project that was ever listed and not forgotten.
     pub fn seen_instances(&self, project: &ProjectName) -> Result<Vec<SeenInstance>, Error> {
         self.read(|tx| {
-            let sql = "SELECT instance, name, tags, enterprise_project, seen_at, missed, missed_since, missed_last \
+            let sql = "SELECT instance, name, tags, enterprise_project, seen_at, missed, missed_since, missed_last, engine \
                  FROM seen_instance WHERE project = ?1 ORDER BY instance";
             tx.all(sql, [project.as_str()], |row| {
                 let tags: String = row.get(2)?;
@@ -131,6 +131,7 @@ impl Ledger {
                         project: project.clone(),
                         id: InstanceId::from(row.get::<String>(0)?),
                         name: Arc::from(row.get::<String>(1)?),
+                        engine: row.get::<Option<String>>(8)?.map_or(Engine::SqlServer, |engine| Engine::parse(&engine)),
                         tags: serde_json::from_str(&tags)?,
                         enterprise_project: row.get(3)?,
                         life: InstanceLife::Listed,
@@ -144,18 +145,24 @@ impl Ledger {
         })
     }
 
-    /// Takes in a believed list of a project's instances: the listed ones are there, all others were missed once more.
+    /// Takes in a believed list of a project's instances of some engines: the listed ones are there, all others of these engines, or of
+    /// one that is not known, were missed once more.
     pub fn remember_instances(
         &self,
         project: &ProjectName,
+        engines: &[Engine],
         listed: &[Instance],
         now: DateTime<Utc>,
     ) -> Result<(), Error> {
         self.write(|tx| {
+            let known = Engine::KNOWN;
+            let not_asked = known.iter().filter(|engine| !engines.contains(engine));
+            let not_asked: Vec<&str> = not_asked.map(Engine::as_str).collect();
             tx.execute(
                 "UPDATE seen_instance SET missed = missed + 1, missed_last = ?2, \
-                 missed_since = CASE WHEN missed_since < ?2 THEN missed_since ELSE ?2 END WHERE project = ?1",
-                (project.as_str(), Stamp(now)),
+                 missed_since = CASE WHEN missed_since < ?2 THEN missed_since ELSE ?2 END \
+                 WHERE project = ?1 AND ?3 NOT LIKE '%,' || COALESCE(engine, 'SQLServer') || ',%'",
+                (project.as_str(), Stamp(now), format!(",{},", not_asked.join(","))),
             )?;
             let tags = listed.iter().map(|instance| serde_json::to_string(&instance.tags));
             let tags = tags.collect::<Result<Vec<_>, _>>()?;
@@ -167,13 +174,15 @@ impl Ledger {
                     tags,
                     &instance.enterprise_project,
                     Stamp(now),
+                    // An unknown word is worth no more than none.
+                    if instance.engine.is_known() { instance.engine.as_str() } else { "" },
                 )
             });
             tx.execute_each(
-                "INSERT INTO seen_instance (project, instance, name, tags, enterprise_project, seen_at, missed) \
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, 0) ON CONFLICT (project, instance) DO UPDATE \
+                "INSERT INTO seen_instance (project, instance, name, tags, enterprise_project, seen_at, missed, engine) \
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, 0, ?7) ON CONFLICT (project, instance) DO UPDATE \
                  SET name = excluded.name, tags = excluded.tags, enterprise_project = excluded.enterprise_project, \
-                 seen_at = excluded.seen_at, missed = 0, missed_since = NULL, missed_last = NULL",
+                 engine = excluded.engine, seen_at = excluded.seen_at, missed = 0, missed_since = NULL, missed_last = NULL",
                 rows,
             )
         })

@@ -6,6 +6,8 @@
 
 use std::cell::Cell;
 use std::fmt;
+use std::io::Read as _;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -269,13 +271,34 @@ fn password(address: &PostgresAddress) -> Result<Option<Vec<u8>>, Error> {
         Some(dir) if file.is_relative() => Path::new(&dir).join(file),
         _ => file.clone(),
     };
-    let password = std::fs::read(&file).map_err(|error| {
+    let password = read_secret(&file).map_err(|why| {
         Error::of_file(Fault::Credentials(format!(
-            "the password_file {} cannot be read: {error}",
+            "the password_file {} cannot be used: {why}",
             file.display()
         )))
     })?;
     Ok(Some(password.trim_ascii_end().to_vec()))
+}
+
+/// Reads a secret file unless another user may have written it, by the same rule as for those of the API's keys.
+fn read_secret(path: &Path) -> Result<Vec<u8>, String> {
+    let failed = |error: std::io::Error| error.to_string();
+    // Opening a pipe would wait for a writer.
+    if !std::fs::metadata(path).map_err(failed)?.is_file() {
+        return Err("it is not a regular file".to_owned());
+    }
+    let mut file = std::fs::File::open(path).map_err(failed)?;
+    let found = file.metadata().map_err(failed)?;
+    let mode = found.mode() & 0o7777;
+    if mode & 0o002 != 0 || (mode & 0o020 != 0 && found.gid() != 0) {
+        return Err(format!("others may write it (mode {mode:04o}): chmod go-w"));
+    }
+    if mode & 0o004 != 0 {
+        tracing::warn!(file = %path.display(), mode = format_args!("{mode:04o}"), "everybody may read this secret file: chmod o-r");
+    }
+    let mut secret = Vec::new();
+    file.read_to_end(&mut secret).map_err(failed)?;
+    Ok(secret)
 }
 
 fn trusted(ca: Option<&Path>, is_tls: bool) -> Result<rustls::ClientConfig, Error> {

@@ -67,7 +67,7 @@ CREATE INDEX grace_by_backup ON grace (backup);
 
 CREATE TABLE seen_instance (
     project TEXT COLLATE "C" NOT NULL, instance TEXT COLLATE "C" NOT NULL, name TEXT NOT NULL, tags TEXT NOT NULL, enterprise_project TEXT,
-    seen_at BIGINT NOT NULL, missed BIGINT NOT NULL, missed_since BIGINT, missed_last BIGINT,
+    seen_at BIGINT NOT NULL, missed BIGINT NOT NULL, missed_since BIGINT, missed_last BIGINT, engine TEXT,
     PRIMARY KEY (project, instance)
 );
 CREATE TABLE seen_backup (
@@ -80,17 +80,25 @@ CREATE TABLE believed (
     project TEXT COLLATE "C" NOT NULL, instance TEXT COLLATE "C" NOT NULL, count BIGINT, at BIGINT, seq BIGINT, shrunk_since BIGINT,
     PRIMARY KEY (project, instance)
 );
--- rowid: the order in which they were written, as SQLite keeps it by itself.
+-- rowid: the order in which they were written, as SQLite keeps it by itself. noted: when, by the database's clock; settled: the key was
+-- proven since.
 CREATE TABLE key_refusal (
-    rowid BIGINT GENERATED ALWAYS AS IDENTITY, access_key TEXT NOT NULL, whole TEXT NOT NULL, at BIGINT NOT NULL, blocked_until BIGINT
+    rowid BIGINT GENERATED ALWAYS AS IDENTITY, access_key TEXT NOT NULL, whole TEXT NOT NULL, at BIGINT NOT NULL, blocked_until BIGINT,
+    noted TIMESTAMPTZ NOT NULL DEFAULT clock_timestamp(), settled BIGINT NOT NULL DEFAULT 0
 );
 
 -- Only here. Times are of the database's clock.
 CREATE TABLE lease (
-    project TEXT COLLATE "C" PRIMARY KEY, holder TEXT NOT NULL, epoch BIGINT NOT NULL, expires TIMESTAMPTZ NOT NULL
+    project TEXT COLLATE "C" PRIMARY KEY, holder TEXT NOT NULL, epoch BIGINT NOT NULL, expires TIMESTAMPTZ NOT NULL,
+    -- server: which start of which server renewed it last, empty once it was given back; takeovers: how often it was not.
+    host TEXT NOT NULL DEFAULT '', server TEXT NOT NULL DEFAULT '', takeovers BIGINT NOT NULL DEFAULT 0
 );
-CREATE TABLE member (id TEXT COLLATE "C" PRIMARY KEY, host TEXT NOT NULL, digest TEXT NOT NULL, seen TIMESTAMPTZ NOT NULL);
+CREATE TABLE member (
+    id TEXT COLLATE "C" PRIMARY KEY, host TEXT NOT NULL, digest TEXT NOT NULL, seen TIMESTAMPTZ NOT NULL, version TEXT NOT NULL DEFAULT ''
+);
 -- Which member began a run: while that one lives, nobody closes it.
 CREATE TABLE run_member (run TEXT COLLATE "C" PRIMARY KEY, member TEXT COLLATE "C" NOT NULL);
 -- Each tick of a policy that a daemon has run, or is about to run.
 CREATE TABLE tick (policy TEXT COLLATE "C" NOT NULL, at BIGINT NOT NULL, PRIMARY KEY (policy, at));
+-- Which process tries an access key that is not proven: one at a time.
+CREATE TABLE key_trial (access_key TEXT COLLATE "C" PRIMARY KEY, holder TEXT NOT NULL, until TIMESTAMPTZ NOT NULL);

@@ -9,7 +9,7 @@ use super::chain::Kind;
 use super::records::{IntendedInstance, IntendedItem, IntentBody, OutcomeBody, OutcomeItem, WithdrawnBody, state_of};
 use super::request_state::{IdState, OpenRequests, RequestState};
 use super::sql::Tx;
-use super::{DeletionLock, DeletionState, Error, Ledger, Listing, RequestKey, chain, rows};
+use super::{DeletionLock, DeletionState, Error, Fault, Ledger, Listing, RequestKey, chain, rows};
 use crate::retention::plan::PlannedDeletion;
 use crate::retention::{
     BackupId, Batch, ExpireReason, Freeze, Freezes, Hold, InstanceId, Outcome, PolicyName, ProjectName,
@@ -176,7 +176,11 @@ impl Ledger {
             }
             Err(error) if entries.len() == 1 => return vec![Err(error)],
             // One that is lost says so to each.
-            Err(error) if error.is_lost() => None,
+            Err(error)
+                if error.is_lost() || matches!(error.fault(), Some(Fault::LeaseLost | Fault::MembersDiffer(_))) =>
+            {
+                None
+            }
             Err(error) => error.fault().map(|_| error.to_string()),
         };
         let alone = |entry: LedgerWrite| {

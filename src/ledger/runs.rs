@@ -102,6 +102,17 @@ pub struct LeftOpen {
     pub policies: Vec<PolicyName>,
 }
 
+/// How a run of a policy went, without its numbers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RunMark {
+    /// The run.
+    pub run: String,
+    /// When it began.
+    pub started_at: DateTime<Utc>,
+    /// How it ended; `None` while it is under way, or when it was killed.
+    pub result: Option<RunResult>,
+}
+
 /// Which runs to list.
 #[derive(Clone, Debug, Default)]
 pub struct RunFilter {
@@ -219,10 +230,28 @@ impl Ledger {
         })
     }
 
+    /// How the last runs of a policy went, newest first.
+    pub fn run_marks(&self, policy: &PolicyName, limit: u32) -> Result<Vec<RunMark>, Error> {
+        self.read(|tx| {
+            let sql = "SELECT p.run, r.started_at, p.result FROM run_policy p JOIN run r ON r.id = p.run \
+                       WHERE p.policy = ?1 ORDER BY p.started_at DESC, p.run DESC LIMIT ?2";
+            tx.all(sql, (policy.as_str(), i64::from(limit)), |row| {
+                let result: Option<String> = row.get(2)?;
+                Ok(RunMark {
+                    run: row.get(0)?,
+                    started_at: row.get::<Stamp>(1)?.0,
+                    result: RunResult::ALL
+                        .into_iter()
+                        .find(|known| Some(known.as_str()) == result.as_deref()),
+                })
+            })
+        })
+    }
+
     /// Whether a run that is not finished is under way, and not the rest of a killed one.
     pub fn is_running(&self, run: &str) -> Result<bool, Error> {
         if self.is_shared() {
-            return self.read(|tx| Ok(tx.value::<i64>(super::member::RUN_LIVES, [run])?.is_some()));
+            return self.read(|tx| Ok(tx.value::<i64>(&super::member::run_lives(), [run])?.is_some()));
         }
         Ok(self.is_deleting())
     }

@@ -172,6 +172,9 @@ INSERT INTO last_listing
     SELECT s.instance, COALESCE((SELECT MAX(at) FROM believed b WHERE b.instance = s.instance), (SELECT MAX(at) FROM believed), 0)
     FROM (SELECT DISTINCT instance FROM seen_backup) s;
 
+-- The engine of an instance as the API spells it, empty where it was not known; NULL of an older format, which listed SQL Server alone.
+ALTER TABLE seen_instance ADD COLUMN engine TEXT;
+
 -- Operators: holds, freezes, approvals.
 -- Several freezes stand side by side. A number is never used again; the one freeze of older formats is number 1.
 ALTER TABLE freeze RENAME TO one_freeze;

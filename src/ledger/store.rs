@@ -130,7 +130,17 @@ impl Ledger {
         }
     }
 
-    pub(super) fn is_shared(&self) -> bool {
+    /// Whether this process reaches the state: always, where that is a file.
+    pub fn is_in_touch(&self) -> bool {
+        let StateStore::Shared(shared) = &self.store else {
+            return true;
+        };
+        let member = shared.member.lock().unwrap_or_else(PoisonError::into_inner);
+        member.as_ref().is_none_or(member::Membership::is_in_touch)
+    }
+
+    /// Whether several machines share it.
+    pub fn is_shared(&self) -> bool {
         matches!(self.store, StateStore::Shared(_))
     }
 

@@ -166,17 +166,7 @@ impl Replay {
                 };
                 self.holds.insert(number, placed);
             }
-            Kind::Release => {
-                let body: ReleaseBody = serde_json::from_str(body)?;
-                if let Some(placed) = self.holds.get_mut(&body.number) {
-                    if placed.compliance && placed.hold.is_active(when) {
-                        return Err(Error::corrupt(format!(
-                            "row {seq} releases a compliance hold, which this program never does"
-                        )));
-                    }
-                    placed.released_at = Some(when);
-                }
-            }
+            Kind::Release => self.released(seq, when, &serde_json::from_str(body)?)?,
             Kind::Freeze => {
                 let FreezeBody { number, freeze, .. } = serde_json::from_str(body)?;
                 if number.is_none() {
@@ -203,16 +193,28 @@ impl Replay {
                 let approved = body.backups.into_iter().map(|backup| (body.policy.clone(), backup));
                 self.approvals.extend(approved.map(|of| (of, until)));
             }
-            Kind::ApproveListing => self.listing_accepted(serde_json::from_str(body)?),
+            Kind::ApproveListing => {
+                let body: ApproveListingBody = serde_json::from_str(body)?;
+                let of_target = |part| (body.target.clone(), part);
+                let accepts = body.accepts.into_iter();
+                self.accepted
+                    .extend(accepts.map(|doubt| (of_target(doubt.part), doubt.says)));
+            }
         }
         Ok(())
     }
 
-    fn listing_accepted(&mut self, body: ApproveListingBody) {
-        let of_target = |part| (body.target.clone(), part);
-        let accepts = body.accepts.into_iter();
-        self.accepted
-            .extend(accepts.map(|doubt| (of_target(doubt.part), doubt.says)));
+    fn released(&mut self, seq: i64, when: DateTime<Utc>, body: &ReleaseBody) -> Result<(), Error> {
+        let Some(placed) = self.holds.get_mut(&body.number) else {
+            return Ok(());
+        };
+        if placed.compliance && placed.hold.is_active(when) {
+            return Err(Error::corrupt(format!(
+                "row {seq} releases a compliance hold, which this program never does"
+            )));
+        }
+        placed.released_at = Some(when);
+        Ok(())
     }
 
     fn run_begun(&mut self, seq: i64, when: DateTime<Utc>, body: &RunBegunBody) {

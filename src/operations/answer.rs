@@ -9,6 +9,7 @@ use super::inventory::everything;
 use crate::config::{Config, PolicyEntry};
 use crate::ledger::{DeletionState, KnownBackup, PastDeletion};
 use crate::retention::forecast::Expiry;
+use crate::retention::policy::selected_engines;
 use crate::retention::view::{Reasons, Stamp, stamp};
 use crate::retention::what_if::{Bound, EditedValue};
 use crate::retention::{Backup, BackupId, Freezes, Instance, InstanceId, Mode, Policy, PolicyName, Verdict};
@@ -89,8 +90,23 @@ impl Answer {
     pub fn wanted(&self, config: &Config) -> (Vec<PolicyEntry>, Option<InstanceId>) {
         let mut policies = config.policies.clone();
         // Also what no policy manages is listed: "nothing deletes it" is an answer.
-        policies.extend(everything());
+        let engines = selected_engines(policies.iter().map(|entry| &*entry.policy));
+        policies.extend(everything(engines));
         (policies, self.known.as_ref().map(|known| known.instance.clone()))
+    }
+}
+
+/// What became of a deletion, in few words.
+pub fn became(state: DeletionState) -> &'static str {
+    match state {
+        DeletionState::Confirmed => "deleted",
+        DeletionState::Accepted => "deletion accepted, not yet confirmed",
+        DeletionState::Rejected => "a deletion was rejected",
+        DeletionState::Unanswered => "a deletion was never answered",
+        DeletionState::Intended => "a deletion is under way, or its process was killed",
+        DeletionState::Withdrawn => "a deletion was planned and not sent",
+        DeletionState::Resent => "a deletion was asked for, and asked for again later",
+        DeletionState::Returned => "a deletion was asked for, and yet it was still there",
     }
 }
 

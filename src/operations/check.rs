@@ -13,10 +13,10 @@ use super::context::{self, no_observer};
 use super::error::Error;
 use crate::config::zones::ZoneSource;
 use crate::config::{Config, PolicyEntry, Problem, StateAt};
-use crate::ledger::Person;
+use crate::ledger::{Person, ServerRisk, StatePlace};
 use crate::notify::{TestedTarget, test_targets};
 use crate::rds::{self, Client};
-use crate::retention::policy::Knowledge;
+use crate::retention::policy::{Knowledge, selected_engines};
 use crate::retention::report::Overlap;
 use crate::retention::view::stamp_or_null;
 use crate::retention::{Engine, Instance, Mode, People, PolicyName, Refusal, Zone};
@@ -93,7 +93,7 @@ pub struct ReachedProject {
 /// What a project holds.
 #[derive(Debug, Default)]
 pub struct ProjectFindings {
-    /// How many instances with SQL Server.
+    /// How many instances of the engines that policies select.
     pub instances: usize,
     /// Why nothing would be sent to it: its clock and this host's differ.
     pub clock: Option<String>,
@@ -256,11 +256,15 @@ pub async fn reach_projects(config: &Arc<Config>) -> Result<Vec<ReachedProject>,
     let ledger = context::ledger_to_read(config, now)?.map(Arc::new);
     let keys = context::key_lockout(ledger.as_ref(), config, now)?;
     let projects = Projects::connect(config, &keys, &no_observer())?;
+    let mut engines = selected_engines(config.policies.iter().map(|entry| &*entry.policy));
+    if engines.is_empty() {
+        engines.push(Engine::SqlServer);
+    }
     let mut asking = JoinSet::new();
     for (_, client) in projects.iter() {
-        let client = client.clone();
+        let (client, engines) = (client.clone(), engines.clone());
         asking.spawn(async move {
-            let answer = reach(&client).await;
+            let answer = reach(&client, &engines).await;
             (client, answer)
         });
     }
@@ -276,6 +280,16 @@ pub async fn reach_projects(config: &Arc<Config>) -> Result<Vec<ReachedProject>,
     Ok(reached)
 }
 
+/// What of the state's database is a risk; nothing of a directory is.
+pub fn database_risks(config: &Config) -> Result<Vec<Problem>, Error> {
+    let StatePlace::Postgres(address) = run::state_of(config) else {
+        return Ok(Vec::new());
+    };
+    let problem =
+        |risk: ServerRisk| Problem::with_file(&config.path, format!("{address}: {}", risk.message), Some(risk.hint));
+    Ok(address.risks()?.into_iter().map(problem).collect())
+}
+
 /// Sends a test message to each target of `notify`.
 pub async fn test_notifications(config: &Config) -> Vec<TestedTarget> {
     test_targets(&config.notify).await
@@ -283,10 +297,10 @@ pub async fn test_notifications(config: &Config) -> Vec<TestedTarget> {
 
 /// The instances, after proving that the backups of one of them may be listed. Whether deletion is allowed cannot be
 /// asked without deleting.
-async fn reach(client: &Client) -> Result<Vec<Instance>, rds::Error> {
+async fn reach(client: &Client, engines: &[Engine]) -> Result<Vec<Instance>, rds::Error> {
     client.project_id().await?;
-    let mut entries = client.list_instances().await?;
-    entries.retain(|entry| entry.engine == Engine::SqlServer && !entry.is_replica);
+    let mut entries = client.list_instances(engines).await?;
+    entries.retain(|entry| !entry.is_replica);
     let instances: Vec<Instance> = entries.into_iter().map(|entry| entry.instance).collect();
     if let Some(first) = instances.first() {
         client.may_list_backups(&first.id).await?;

@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use tokio::sync::watch;
 
 use super::error::Error;
-use crate::config::Config;
+use crate::config::{Config, StateAt};
 use crate::ledger::{self, Access, DeletionLock, Ledger};
 use crate::rds::{self, KeyLockout, Observer, RefusedKey};
 use crate::run::{self, OnProgress, Projects, RunContext};
@@ -86,7 +86,7 @@ pub(super) fn key_lockout(
         return Ok(KeyLockout::default());
     };
     let (place, known) = (run::state_of(config), ledger.known_head());
-    let guard = KeyLockout::new(Arc::new(move |refusal: &RefusedKey| {
+    let on_refusal = Arc::new(move |refusal: &RefusedKey| {
         let now = crate::clock::now();
         let written = Ledger::open_known(place.clone(), Access::Existing, now, &known)
             .and_then(|ledger| ledger.record_key_refusal(&run::refusal_to_keep(refusal), now));
@@ -94,7 +94,13 @@ pub(super) fn key_lockout(
             let error: &(dyn std::error::Error + 'static) = &error;
             tracing::warn!(error, "a refused access key could not be written down");
         }
-    }));
+    });
+    let guard = if matches!(config.state, StateAt::Postgres(_)) {
+        let ledger = Arc::clone(ledger);
+        KeyLockout::shared(on_refusal, run::LedgerKeyTrials::new(move || Some(Arc::clone(&ledger))))
+    } else {
+        KeyLockout::new(on_refusal)
+    };
     guard.restore(run::refusals_kept(ledger, now)?, now);
     Ok(guard)
 }

@@ -9,6 +9,7 @@ use serde::{Serialize, Serializer};
 
 use super::error::Error;
 use super::inventory::{InstanceBackups, Inventory};
+use super::pace::usual_interval_of;
 use crate::config::{Config, PolicyEntry};
 use crate::retention::forecast::{Expiry, ForecastInput, Future, Week, Weeks, forecast as simulate};
 use crate::retention::report::{Skip, Tally};
@@ -17,6 +18,7 @@ use crate::retention::view::{BackupView, Stamp, stamp};
 use crate::retention::{Hold, Instance, Mode, Policy, PolicyName};
 use crate::run::{self, GracePeriods};
 use crate::wording::Natural;
+use crate::wording::money::Price;
 use crate::wording::times::interval;
 
 /// Runs that are closer than this are taken as one: the answer is a day.
@@ -36,6 +38,20 @@ pub struct ForecastRequest {
 }
 
 impl ForecastRequest {
+    /// With one more backup on each instance at the interval at which most of them are made of late, where there is one.
+    #[must_use]
+    pub fn at_usual_pace(mut self, config: &Config, inventory: &Inventory) -> Self {
+        self.backup_every = usual_interval_of(config, inventory, &self.policies, self.from);
+        self
+    }
+
+    /// With one more backup on each instance at this interval.
+    #[must_use]
+    pub fn at_pace(mut self, every: Option<TimeDelta>) -> Self {
+        self.backup_every = every;
+        self
+    }
+
     /// About these policies, or all where none is named.
     pub fn new(
         config: &Config,
@@ -81,6 +97,9 @@ pub struct Forecast {
     /// At which interval one more backup is assumed on each instance.
     #[serde(serialize_with = "written_interval")]
     pub backup_every: Option<TimeDelta>,
+    /// What storage costs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub price: Option<Price>,
     /// Those of the policies asked about that are in dry-run.
     pub dry_run: Vec<PolicyName>,
     /// What there is at the beginning.
@@ -173,6 +192,7 @@ pub fn forecast(config: &Config, inventory: &Inventory, request: &ForecastReques
         from: *from,
         until: *until,
         backup_every: *backup_every,
+        price: config.price.clone(),
         dry_run: policies
             .filter(|policy| policy.mode == Mode::DryRun)
             .map(|policy| policy.name.clone())
@@ -212,6 +232,19 @@ pub(super) fn forecast_inventory(
     (from, until): (DateTime<Utc>, DateTime<Utc>),
     every: Option<TimeDelta>,
 ) -> Result<Vec<InstanceFutures>, Error> {
+    let runs = config.policies.iter().map(|entry| runs_of(entry, from, until));
+    forecast_runs(config, inventory, wanted, runs.collect(), (from, until), every)
+}
+
+/// The same with runs at these moments, one list a policy of the configuration.
+pub(super) fn forecast_runs(
+    config: &Config,
+    inventory: &Inventory,
+    wanted: &[usize],
+    runs: Vec<Vec<DateTime<Utc>>>,
+    (from, until): (DateTime<Utc>, DateTime<Utc>),
+    every: Option<TimeDelta>,
+) -> Result<Vec<InstanceFutures>, Error> {
     let mut grace = Vec::new();
     for entry in &config.policies {
         grace.push(match &inventory.ledger {
@@ -223,11 +256,7 @@ pub(super) fn forecast_inventory(
         config,
         inventory,
         wanted,
-        runs: config
-            .policies
-            .iter()
-            .map(|entry| runs_of(entry, from, until))
-            .collect(),
+        runs,
         grace,
         holds: inventory.holds(config),
         from,

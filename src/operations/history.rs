@@ -65,14 +65,18 @@ pub fn history(
         policy,
         limit: Some(limit),
     };
-    let ledger = open(config, now)?;
-    let runs = ledger.runs(&filter)?.into_iter();
-    let entries = runs.map(|row| entry(row, &ledger)).collect::<Result<Vec<_>, Error>>()?;
+    let entries = past_runs(&open(config, now)?, &filter)?;
     if let Some(name) = filter.policy.filter(|_| entries.is_empty()) {
         // One that the configuration does not have any more may have a past.
         run::check_policy_names(Some(&[name]), config)?;
     }
     Ok(entries)
+}
+
+/// Past runs of a ledger that is open, the latest first.
+pub fn past_runs(ledger: &Ledger, filter: &RunFilter) -> Result<Vec<HistoryEntry>, Error> {
+    let runs = ledger.runs(filter)?.into_iter();
+    runs.map(|row| entry(row, ledger)).collect()
 }
 
 pub(super) fn entry(row: RunRow, ledger: &Ledger) -> Result<HistoryEntry, Error> {

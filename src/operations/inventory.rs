@@ -12,11 +12,11 @@ use super::plan::PlanRequest;
 use super::source::BackupSource;
 use crate::config::{Config, PolicyEntry};
 use crate::ledger::Ledger;
-use crate::retention::policy::{Count, Knowledge, Limits, Mode};
-use crate::retention::report::{Skip, SkipReason};
+use crate::retention::policy::{Count, Knowledge, Limits, Mode, selected_engines};
+use crate::retention::report::{Row, Skip, SkipReason};
 use crate::retention::{
-    Backup, DeletedInstances, Hold, Instance, InstanceId, KeepRule, KeepRules, Policy, ProjectName, RunReport,
-    Selector, Span, Zone,
+    Backup, BackupId, DeletedInstances, Engine, Fate, Hold, Instance, InstanceId, KeepRule, KeepRules, Outcome, Policy,
+    PolicyName, ProjectName, RunReport, Selector, Span, Zone,
 };
 use crate::run::{self, ReportDetail};
 
@@ -54,7 +54,8 @@ impl Inventory {
         source: BackupSource,
     ) -> Result<Self, Error> {
         if let BackupSource::File(backups) = source {
-            let (_, instances) = run::instances_of_file(config, backups);
+            let engines = selected_engines(policies.iter().map(|entry| &*entry.policy));
+            let (_, instances) = run::instances_of_file(config, &engines, backups);
             let of = |(instance, backups)| InstanceBackups { instance, backups };
             return Ok(Self {
                 instances: instances.into_iter().map(of).collect(),
@@ -88,24 +89,35 @@ impl Inventory {
         // What the guard refuses was read and decided all the same: here it is asked what policies mean.
         let mut skipped = report.skipped;
         skipped.retain(|skip| !matches!(skip.reason, SkipReason::Guard(_)));
-        let mut instances: BTreeMap<(ProjectName, Arc<str>, InstanceId), InstanceBackups> = BTreeMap::new();
-        let mut seen = HashSet::new();
-        for row in report.policies.into_iter().flat_map(|policy| policy.rows) {
-            // A backup in two scopes has two rows. An id of two instances is two backups.
-            if !seen.insert((row.instance.id.clone(), row.backup.id.clone())) {
-                continue;
-            }
-            let Instance { project, name, id, .. } = &*row.instance;
-            let key = (project.clone(), Arc::clone(name), id.clone());
-            let of = instances.entry(key).or_insert_with(|| InstanceBackups {
-                instance: Arc::clone(&row.instance),
-                backups: Vec::new(),
-            });
-            of.backups.push(row.backup);
-        }
+        let rows = report.policies.into_iter().flat_map(|policy| policy.rows);
         Self {
-            instances: instances.into_values().collect(),
+            instances: by_instance(rows.map(|row| (row.instance, row.backup))),
             skipped,
+            knowledge: Knowledge::Full,
+            placed_holds,
+            ledger,
+        }
+    }
+
+    /// Of what the last run of each policy listed, without asking anybody: what a run deleted since is left out.
+    pub fn of_last_runs(
+        reports: &BTreeMap<PolicyName, Arc<RunReport>>,
+        placed_holds: Vec<Hold>,
+        ledger: Option<Arc<Ledger>>,
+    ) -> Self {
+        let parts = reports.iter().flat_map(|(name, report)| {
+            let own = report.policies.iter().filter(move |part| part.policy == *name);
+            own.flat_map(|part| &part.rows)
+        });
+        let is_gone = |row: &&Row| {
+            let fate = row.fate.as_deref();
+            matches!(fate, Some(Fate::Confirmed | Fate::Answered(Outcome::Accepted)))
+        };
+        let gone: HashSet<&BackupId> = parts.clone().filter(is_gone).map(|row| &row.backup.id).collect();
+        let rows = parts.filter(|row| !gone.contains(&row.backup.id));
+        Self {
+            instances: by_instance(rows.map(|row| (Arc::clone(&row.instance), row.backup.clone()))),
+            skipped: Vec::new(),
             knowledge: Knowledge::Full,
             placed_holds,
             ledger,
@@ -130,8 +142,27 @@ impl Inventory {
     }
 }
 
-/// A policy that has everything in its scope, so that also what no policy manages is listed.
-pub(super) fn everything() -> Option<PolicyEntry> {
+/// By project, name and id. A backup in two scopes has two rows. An id of two instances is two backups.
+fn by_instance(rows: impl Iterator<Item = (Arc<Instance>, Backup)>) -> Vec<InstanceBackups> {
+    let mut instances: BTreeMap<(ProjectName, Arc<str>, InstanceId), InstanceBackups> = BTreeMap::new();
+    let mut seen = HashSet::new();
+    for (instance, backup) in rows {
+        if !seen.insert((instance.id.clone(), backup.id.clone())) {
+            continue;
+        }
+        let Instance { project, name, id, .. } = &*instance;
+        let key = (project.clone(), Arc::clone(name), id.clone());
+        let of = instances.entry(key).or_insert_with(|| InstanceBackups {
+            instance: Arc::clone(&instance),
+            backups: Vec::new(),
+        });
+        of.backups.push(backup);
+    }
+    instances.into_values().collect()
+}
+
+/// A policy that has everything of these engines in its scope, so that also what no policy manages is listed.
+pub(super) fn everything(engines: Vec<Engine>) -> Option<PolicyEntry> {
     let keep = KeepRules::new(vec![KeepRule::Last(Count::All)], Vec::new())?;
     // The name cannot be typed, so it is no other policy's.
     Some(PolicyEntry {
@@ -140,16 +171,9 @@ pub(super) fn everything() -> Option<PolicyEntry> {
             mode: Mode::DryRun,
             zone: Zone::UTC,
             select: Selector {
-                projects: None,
-                instance_names: None,
-                instance_ids: None,
-                tags: Vec::new(),
-                enterprise_projects: None,
-                exclude_instance_names: Vec::new(),
-                exclude_instance_ids: Vec::new(),
-                backup_names: None,
-                exclude_backup_names: Vec::new(),
+                engines,
                 deleted_instances: DeletedInstances::Include,
+                ..Selector::default()
             },
             keep,
             max_age: None,

@@ -13,12 +13,12 @@ use super::context::ledger_to_read;
 use super::error::Error;
 use super::forecast::forecast_inventory;
 use super::inventory::{InstanceBackups, Inventory};
+use super::pace::usual_interval;
 use super::typed_id::Candidates;
 use crate::config::{Config, PolicyEntry};
 use crate::ledger::Ledger;
-use crate::retention::streams::streams;
 use crate::retention::what_if::{self, WhatIf};
-use crate::retention::{Backup, BackupId, Freezes, Instance, InstanceId, KeptBy, Policy, Verdict, decide};
+use crate::retention::{Backup, BackupId, Freezes, Instance, InstanceId, KeptBy, Verdict, decide};
 use crate::run::GracePeriods;
 
 /// How far the forecast of a kept backup looks.
@@ -260,14 +260,6 @@ fn pace(
     }))
 }
 
-/// The interval of the stream that is made most often, in whole hours, where it has at least three.
-fn usual_interval(policies: &[Arc<Policy>], backups: &[Backup], at: DateTime<Utc>) -> Option<TimeDelta> {
-    let stream = streams(policies, backups, at).into_iter().next()?;
-    let interval = stream.interval.filter(|_| stream.intervals >= 3)?;
-    let hours = (interval.num_minutes() + 30) / 60;
-    (1..=24 * 366).contains(&hours).then(|| TimeDelta::hours(hours))
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::inventory::everything;
@@ -290,7 +282,7 @@ mod tests {
             doubt: None,
         };
         let daily: Vec<Backup> = [0, 1442, 2880, 4325, 9000].map(backup).into();
-        let policies = [everything().unwrap().policy];
+        let policies = [everything(vec![crate::retention::Engine::SqlServer]).unwrap().policy];
         let usual = |backups: &[Backup]| usual_interval(&policies, backups, newest);
         assert_eq!(usual(&daily), Some(TimeDelta::hours(24)));
         assert_eq!(usual(&daily[..3]), None);

@@ -7,7 +7,7 @@ use crate::retention::{BackupId, Outcome};
 
 /// What became of one batch that was sent once.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Answer {
+pub enum DeletionAnswer {
     /// The API answered id by id.
     Results {
         /// Exactly one outcome per id asked, in the order asked.

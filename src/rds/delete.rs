@@ -1,28 +1,32 @@
-//! The answer to a batch: one outcome per id asked, whatever the API said.
+//! The answer to a deletion: one outcome per id asked, whatever the API said.
 //!
 //! Neither order nor completeness of `delete_results` is documented (API reference, section 1), so results are matched by id, and doubt is
 //! *unanswered*. Pure. Not for sending: that is `client`.
 
 use std::collections::HashMap;
 
-use super::answer::Answer;
+use super::answer::DeletionAnswer;
 use super::error::{Error, Place};
 use super::lenient_json::{Many, Scalar};
+use super::operation::Operation;
 use super::refusal::refusal;
 use super::response::{Response, tidy};
-use super::wire::DeleteResults;
+use super::wire::{DeleteResult, DeleteResults};
 use crate::retention::{BackupId, Outcome};
 
 /// What a reply other than 401 means for the batch.
-pub(super) fn answer(place: &Place, asked: &[BackupId], reply: &Response) -> Result<Answer, Error> {
+pub(super) fn answer(place: &Place, asked: &[BackupId], reply: &Response) -> Result<DeletionAnswer, Error> {
     // Of what went well the body is read once: a large run has a thousand of them.
     let read = match reply.status {
-        200..=299 => outcomes(asked, &reply.body),
+        200..=299 => match asked {
+            [id] if place.operation == Operation::Delete => accepted(id, &reply.body),
+            _ => outcomes(asked, &reply.body),
+        },
         _ => Err(String::new()),
     };
     let why = match read {
         Ok(outcomes) => {
-            return Ok(Answer::Results {
+            return Ok(DeletionAnswer::Results {
                 outcomes,
                 request_id: reply.request_id.clone().or_else(|| reply.said().request_id),
             });
@@ -31,25 +35,48 @@ pub(super) fn answer(place: &Place, asked: &[BackupId], reply: &Response) -> Res
     };
     let said = reply.said();
     match reply.status {
-        200..=299 => Ok(Answer::Unanswered {
+        200..=299 => Ok(DeletionAnswer::Unanswered {
             why,
             request_id: said.request_id,
         }),
-        429 => Ok(Answer::Throttled {
+        429 => Ok(DeletionAnswer::Throttled {
             retry_after: reply.retry_after,
         }),
         403 => Err(refusal(place, reply)),
-        408 | 100..=199 | 300..=399 | 500.. => Ok(Answer::Unanswered {
+        408 | 100..=199 | 300..=399 | 500.. => Ok(DeletionAnswer::Unanswered {
             why: format!("HTTP {} ({}: {})", reply.status, said.code, said.message),
             request_id: said.request_id,
         }),
-        status => Ok(Answer::RefusedWhole {
+        status => Ok(DeletionAnswer::RefusedWhole {
             status,
             code: said.code,
             message: said.message,
             request_id: said.request_id,
         }),
     }
+}
+
+/// What a success says of a single deletion: of its body nothing is documented, so it is empty or JSON without an error in it.
+fn accepted(id: &BackupId, body: &[u8]) -> Result<Vec<(BackupId, Outcome)>, String> {
+    let is_empty = body.iter().all(u8::is_ascii_whitespace);
+    let said: DeleteResult<'_> = if is_empty {
+        DeleteResult::default()
+    } else {
+        serde_json::from_slice(body).map_err(|error| format!("the answer cannot be read: {error}"))?
+    };
+    if said.is_invalid {
+        return Err("the answer is no JSON object".to_owned());
+    }
+    let outcome = match &said.code {
+        Scalar::Absent => Outcome::Accepted,
+        code => match outcome(code, &said.message) {
+            Outcome::Rejected { code, message } => unanswered(&format!(
+                "the answer is a success and names an error ({code}: {message})"
+            )),
+            outcome => outcome,
+        },
+    };
+    Ok(vec![(id.clone(), outcome)])
 }
 
 /// One outcome per id asked, in the order asked.

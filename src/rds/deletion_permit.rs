@@ -13,14 +13,16 @@ use hyper::body::{Body, Bytes, Frame, SizeHint};
 use serde::Serialize;
 use tokio::time::Instant;
 
-use super::answer::{Answer, Delay};
+use super::answer::{Delay, DeletionAnswer};
 use super::client::Client;
 use super::credentials::Fingerprint;
 use super::delete;
 use super::error::{Error, Place};
 use super::failure::Failure;
+use super::operation::Operation;
 use super::request::{Admission, ApiRequest, Exchange};
 use super::response::Response;
+use crate::retention::plan::PlannedDeletion;
 use crate::retention::{BackupId, Batch};
 
 /// A request begins this long after its intent at the latest (contract, 4.5).
@@ -49,12 +51,12 @@ impl IntendedAt {
     }
 
     fn deadline(&self) -> Instant {
-        self.monotonic + BEGINS_WITHIN
+        self.monotonic + crate::clock::protocol_time(BEGINS_WITHIN)
     }
 
     fn is_over(&self) -> bool {
         let passed = crate::clock::now() - self.wall;
-        let most = TimeDelta::from_std(BEGINS_WITHIN).unwrap_or(TimeDelta::zero());
+        let most = TimeDelta::from_std(crate::clock::protocol_time(BEGINS_WITHIN)).unwrap_or(TimeDelta::zero());
         Instant::now() >= self.deadline() || passed.abs() >= most
     }
 }
@@ -80,6 +82,9 @@ impl Gate {
 
 /// A body that is there only if the request may still begin. The HTTP client asks for it once it has a connection, and
 /// before it flushes the head: where this is an error, no byte of the request has left.
+///
+/// The deletion of one backup has no body. Then the HTTP client asks whether there is one at the same moment: if the request may no
+/// longer begin, there is one, and it is an error.
 struct GatedBody {
     gate: Gate,
     data: Option<Bytes>,
@@ -93,22 +98,20 @@ impl Body for GatedBody {
         mut self: Pin<&mut Self>,
         _: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
-        let Some(data) = self.data.take() else {
-            return Poll::Ready(None);
-        };
-        Poll::Ready(Some(if self.gate.begins() {
-            Ok(Frame::data(data))
-        } else {
-            Err("the request did not begin in time")
-        }))
+        if !self.gate.begins() {
+            return Poll::Ready(Some(Err("the request did not begin in time")));
+        }
+        Poll::Ready(self.data.take().map(|data| Ok(Frame::data(data))))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.data.is_none()
+        self.data.is_none() && self.gate.begins()
     }
 
+    /// Of a body that is an error the length is not known: one of length 0 is never asked for.
     fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(self.data.as_ref().map_or(0, |data| data.len() as u64))
+        let exact = |data: &Bytes| SizeHint::with_exact(data.len() as u64);
+        self.data.as_ref().map_or_else(SizeHint::default, exact)
     }
 }
 
@@ -123,7 +126,7 @@ pub struct DeletionPermit {
 
 impl Client {
     /// Waits for everything that one deletion request has to wait for. Can be dropped at any time: nothing was sent.
-    /// `refused` is from [`Answer::KeyRefused`], for a repeat.
+    /// `refused` is from [`DeletionAnswer::KeyRefused`], for a repeat.
     pub async fn permit_deletion(&self, refused: Option<Fingerprint>) -> Result<DeletionPermit, Error> {
         let ask = self.deletion().await?;
         let admission = self.exchange().admission(&ask.place).await?;
@@ -146,20 +149,17 @@ impl DeletionPermit {
         batch: &Batch,
         intended: IntendedAt,
         withdrawn: impl Future<Output = ()>,
-    ) -> Result<Answer, Error> {
+    ) -> Result<DeletionAnswer, Error> {
         let ids: Vec<BackupId> = batch.ids().cloned().collect();
         if ids.is_empty() {
-            return Ok(Answer::Results {
+            return Ok(DeletionAnswer::Results {
                 outcomes: Vec::new(),
                 request_id: None,
             });
         }
-        let ask = ApiRequest {
-            body: Some(self.body(batch, &ids)?),
-            ..self.ask
-        };
+        let ask = self.request(batch, &ids)?;
         if intended.is_over() {
-            return Ok(Answer::Late { by: Delay::Ledger });
+            return Ok(DeletionAnswer::Late { by: Delay::Ledger });
         }
         let gate = Gate {
             intended,
@@ -168,7 +168,7 @@ impl DeletionPermit {
         let exchange = self.client.exchange();
         let reply = match send(exchange, &ask, &self.admission, &gate, withdrawn).await? {
             Ok(reply) => reply,
-            Err(by) => return Ok(Answer::Late { by }),
+            Err(by) => return Ok(DeletionAnswer::Late { by }),
         };
         match reply {
             Ok(reply) => {
@@ -176,14 +176,15 @@ impl DeletionPermit {
                 if exchange.settle_key(&ask.place, self.admission, self.refused.as_ref(), &reply)? {
                     delete::answer(&ask.place, &ids, &reply)
                 } else {
-                    Ok(Answer::KeyRefused { fingerprint })
+                    Ok(DeletionAnswer::KeyRefused { fingerprint })
                 }
             }
             Err(failure) => lost(ask.place, failure, &gate),
         }
     }
 
-    fn body(&self, batch: &Batch, backup_ids: &[BackupId]) -> Result<Vec<u8>, Error> {
+    /// The call that deletes backups of their engine: never the other one, whatever the API would make of it.
+    fn request(&self, batch: &Batch, backup_ids: &[BackupId]) -> Result<ApiRequest, Error> {
         #[derive(Serialize)]
         struct Body<'a> {
             backup_ids: &'a [BackupId],
@@ -198,8 +199,31 @@ impl DeletionPermit {
             let message = format!("a batch of project {} has this project's permit", batch.project());
             return Err(wrong(message, None));
         }
-        let body = serde_json::to_vec(&Body { backup_ids });
-        body.map_err(|source| wrong("the batch cannot be written as JSON".to_owned(), Some(source.into())))
+        let mut ask = self.ask.clone();
+        if batch.items().iter().all(PlannedDeletion::goes_in_a_batch) {
+            let body = serde_json::to_vec(&Body { backup_ids });
+            let unwritten = |source: serde_json::Error| {
+                wrong("the batch cannot be written as JSON".to_owned(), Some(source.into()))
+            };
+            ask.body = Some(body.map_err(unwritten)?);
+            return Ok(ask);
+        }
+        match batch.items() {
+            [item] if item.candidate.instance.engine.is_known() && item.candidate.id.is_plain() => {
+                ask.place.operation = Operation::Delete;
+                // `batch-delete`.
+                ask.segments.pop();
+                ask.segments.push(item.candidate.id.to_string());
+                Ok(ask)
+            }
+            items => Err(wrong(
+                format!(
+                    "{} backups that no single call deletes were to be sent in one",
+                    items.len()
+                ),
+                None,
+            )),
+        }
     }
 }
 
@@ -234,10 +258,10 @@ async fn send(
 }
 
 /// What it means that there was no answer.
-fn lost(place: Place, failure: Failure, gate: &Gate) -> Result<Answer, Error> {
+fn lost(place: Place, failure: Failure, gate: &Gate) -> Result<DeletionAnswer, Error> {
     let has_not_begun = gate.withdraw();
     if has_not_begun && gate.intended.is_over() {
-        return Ok(Answer::Late { by: Delay::Connection });
+        return Ok(DeletionAnswer::Late { by: Delay::Connection });
     }
     let lost = Error::Unreachable {
         place,
@@ -248,7 +272,7 @@ fn lost(place: Place, failure: Failure, gate: &Gate) -> Result<Answer, Error> {
     if has_not_begun {
         return Err(lost);
     }
-    Ok(Answer::Unanswered {
+    Ok(DeletionAnswer::Unanswered {
         why: lost.chain(),
         request_id: None,
     })

@@ -1,6 +1,6 @@
 //! What can go wrong with the cloud API, each with where it happened and what to do next.
 //!
-//! Not for the fate of single backups in a batch: that is [`super::Answer`].
+//! Not for the fate of single backups in a batch: that is [`super::DeletionAnswer`].
 
 use std::fmt;
 

@@ -15,7 +15,7 @@ use std::time::Duration;
 use chrono::{DateTime, FixedOffset, TimeDelta, Utc};
 use serde_json::Value;
 
-use super::answer::Answer;
+use super::answer::DeletionAnswer;
 use super::delete;
 use super::error::{Error, Place};
 use super::lenient_json::LONGEST_TEXT;
@@ -111,7 +111,7 @@ pub fn listing(data: &[u8]) {
             }
         }
         b'r' => {
-            let parse = |page: &[u8]| retained_page(page, &instance);
+            let parse = |page: &[u8]| retained_page(page, &instance, &Engine::SqlServer);
             for backups in read(&pages, parse)
                 .into_iter()
                 .chain(written.and_then(|pages| read(&pages, parse)))
@@ -206,6 +206,7 @@ fn only_understood_ones_go(backups: &[Backup]) {
         limits: Limits::default(),
     };
     let instance = Instance {
+        engine: Engine::SqlServer,
         project: "prod".into(),
         id: INSTANCE.into(),
         name: "mssql".into(),
@@ -261,25 +262,25 @@ pub fn answers(data: &[u8]) {
         retry_after: None,
     };
     match delete::answer(&place(Operation::BatchDelete), &asked, &reply(status, body)) {
-        Ok(Answer::Results { outcomes, .. }) => {
+        Ok(DeletionAnswer::Results { outcomes, .. }) => {
             assert!((200..300).contains(&status), "HTTP {status} taken for an answer");
             complete(&asked, &outcomes);
         }
-        Ok(Answer::RefusedWhole { code, message, .. }) => {
+        Ok(DeletionAnswer::RefusedWhole { code, message, .. }) => {
             assert!((400..500).contains(&status));
             tidy(&code);
             tidy(&message);
         }
-        Ok(Answer::Unanswered { why, .. }) => tidy(&why),
-        Ok(Answer::Throttled { .. }) => assert_eq!(status, 429),
-        Ok(Answer::KeyRefused { .. } | Answer::Late { .. }) => panic!("no answer to a batch says that"),
+        Ok(DeletionAnswer::Unanswered { why, .. }) => tidy(&why),
+        Ok(DeletionAnswer::Throttled { .. }) => assert_eq!(status, 429),
+        Ok(DeletionAnswer::KeyRefused { .. } | DeletionAnswer::Late { .. }) => panic!("no answer to a batch says that"),
         Err(error) => said(&error),
     }
     for operation in [Operation::ListBackups, Operation::ListRetainedBackups] {
         said(&refusal(&place(operation), &reply(status, body)));
     }
     let Some((value, plain)) = plain(body) else { return };
-    if let Ok(Answer::Results { outcomes, .. }) =
+    if let Ok(DeletionAnswer::Results { outcomes, .. }) =
         delete::answer(&place(Operation::BatchDelete), &asked, &reply(200, &plain))
     {
         complete(&asked, &outcomes);

@@ -9,6 +9,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -17,6 +18,8 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::credentials::Fingerprint;
+use super::key_trial::{KeyClaim, KeyHistory, KeyTrials, LOOK, PATIENCE};
+use crate::blocking::blocking;
 
 /// A request that was answered 401.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,6 +57,8 @@ struct KeyState {
     /// In a row.
     refusals: usize,
     blocked_until: Option<Instant>,
+    /// When what other processes know of it was last read.
+    looked: Option<Instant>,
 }
 
 /// A refusal, and when that was by the monotonic clock.
@@ -73,6 +78,7 @@ impl Default for KeyState {
             is_proven: false,
             refusals: 0,
             blocked_until: None,
+            looked: None,
         }
     }
 }
@@ -94,6 +100,8 @@ struct SharedLockout {
     keys: Mutex<Keys>,
     changed: Notify,
     on_refusal: Option<OnRefusal>,
+    /// Where other processes may use the same keys.
+    trials: Option<Arc<dyn KeyTrials>>,
 }
 
 impl fmt::Debug for KeyLockout {
@@ -150,6 +158,34 @@ impl Keys {
         self.blocked_until(key)
     }
 
+    /// Takes over what all processes know of a key; that includes what this one wrote down.
+    fn learn(&mut self, key: &Fingerprint, history: KeyHistory) {
+        let now = Instant::now();
+        let before = |age: Duration| now.checked_sub(age).unwrap_or(now);
+        let of_this = history.refusals.iter().filter(|refusal| refusal.whole == key.whole);
+        let blocked = of_this
+            .filter_map(|refusal| Some(before(refusal.age) + refusal.blocked_for?))
+            .max();
+        let state = self.of(key);
+        state.looked = Some(now);
+        state.blocked_until = state.blocked_until.max(blocked);
+        state.refusals = history.in_a_row;
+        if history.in_a_row > 0 && !state.alone {
+            state.alone = true;
+            state.doubts += 1;
+        }
+        if history.in_a_row >= REFUSALS {
+            state.refusals = 0;
+            state.blocked_until = state.blocked_until.max(Some(now + BLOCKED_FOR));
+        }
+        let refused = history.refusals.into_iter().map(|refusal| Refused {
+            whole: refusal.whole,
+            noted: refusal.at,
+            at: before(refusal.age),
+        });
+        self.refusals.insert(key.access_key.clone(), refused.collect());
+    }
+
     /// Takes over a refusal of an earlier process.
     fn restore(&mut self, RefusedKey { key, at, blocked_until }: RefusedKey, now: DateTime<Utc>) {
         let instant = Instant::now();
@@ -190,6 +226,15 @@ impl KeyLockout {
         }))
     }
 
+    /// A guard that shares what it learns with other processes.
+    pub fn shared(on_refusal: OnRefusal, trials: Arc<dyn KeyTrials>) -> Self {
+        Self(Arc::new(SharedLockout {
+            on_refusal: Some(on_refusal),
+            trials: Some(trials),
+            ..SharedLockout::default()
+        }))
+    }
+
     /// Until when the key is blocked, if it is at `now`.
     pub fn blocked_until(&self, key: &Fingerprint, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
         let until = self.lock().blocked_until(key)?;
@@ -214,6 +259,48 @@ impl KeyLockout {
 
     /// Waits until a request with this key may start; `Err` is the end of its block.
     pub(super) async fn enter(&self, fingerprint: &Fingerprint) -> Result<KeyPermit, DateTime<Utc>> {
+        let Some(trials) = &self.0.trials else {
+            return self.enter_here(fingerprint).await;
+        };
+        if self.lock().of(fingerprint).looked.is_none_or(|at| at.elapsed() >= LOOK)
+            && let Some(history) = blocking(|| trials.look(fingerprint))
+        {
+            self.lock().learn(fingerprint, history);
+        }
+        let permit = self.enter_here(fingerprint).await?;
+        if !self.lock().of(fingerprint).alone {
+            return Ok(permit);
+        }
+        // It is the only one of this process; now it becomes the only one of all.
+        let mut unreachable_since = None;
+        loop {
+            match blocking(|| trials.claim(fingerprint)) {
+                KeyClaim::Local => return Ok(permit),
+                KeyClaim::Granted(history) => {
+                    permit.is_claimed.store(true, Ordering::Relaxed);
+                    let mut keys = self.lock();
+                    keys.learn(fingerprint, history);
+                    let blocked = keys.blocked_until(fingerprint);
+                    drop(keys);
+                    return match blocked {
+                        Some(until) => Err(on_the_wall(until, crate::clock::now())),
+                        None => Ok(permit),
+                    };
+                }
+                KeyClaim::Busy => unreachable_since = None,
+                KeyClaim::Unavailable => {
+                    let since = *unreachable_since.get_or_insert_with(Instant::now);
+                    if since.elapsed() >= PATIENCE {
+                        return Err(crate::clock::now());
+                    }
+                }
+            }
+            tokio::time::sleep(Duration::from_millis(fastrand::u64(100..300))).await;
+        }
+    }
+
+    /// As [`Self::enter`], as far as this process knows.
+    async fn enter_here(&self, fingerprint: &Fingerprint) -> Result<KeyPermit, DateTime<Utc>> {
         loop {
             let changed = self.0.changed.notified();
             tokio::pin!(changed);
@@ -231,6 +318,7 @@ impl KeyLockout {
                         guard: self.clone(),
                         key: fingerprint.clone(),
                         doubts: key.doubts,
+                        is_claimed: AtomicBool::new(false),
                     });
                 }
             }
@@ -249,11 +337,22 @@ pub(super) struct KeyPermit {
     guard: KeyLockout,
     key: Fingerprint,
     doubts: u64,
+    /// No other process tries the key until this is given back.
+    is_claimed: AtomicBool,
 }
 
 impl KeyPermit {
+    fn give_back(&self, is_proven: bool) {
+        if let Some(trials) = &self.guard.0.trials
+            && self.is_claimed.swap(false, Ordering::Relaxed)
+        {
+            blocking(|| trials.release(&self.key, is_proven));
+        }
+    }
+
     /// The request was answered in a way that proves the key.
     pub(super) fn proven(&self) {
+        self.give_back(true);
         let mut keys = self.guard.lock();
         let key = keys.of(&self.key);
         key.refusals = 0;
@@ -283,6 +382,7 @@ impl KeyPermit {
 
 impl Drop for KeyPermit {
     fn drop(&mut self) {
+        self.give_back(false);
         let mut keys = self.guard.lock();
         let key = keys.of(&self.key);
         key.under_way = key.under_way.saturating_sub(1);

@@ -1,6 +1,6 @@
 //! What a listing is asked for, and what an entry of the instance list says.
 
-use crate::retention::{Engine, Instance};
+use crate::retention::Instance;
 
 /// Which backups are listed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -18,8 +18,6 @@ pub struct InstanceEntry {
     pub instance: Instance,
     /// A read replica: it has no manual backups.
     pub is_replica: bool,
-    /// Its engine.
-    pub engine: Engine,
     /// It has tags that cannot be read, or one without its key or value; `instance` has those that can.
     pub has_odd_tags: bool,
     /// It has a list of tags, empty where it has none (API page "Querying DB Instances").

@@ -2,6 +2,8 @@
 //!
 //! Not for when two pages agree: that is `pagination`. Not for what an entry means: that is `wire`.
 
+use std::collections::BTreeMap;
+
 use super::back_off::back_off;
 use super::client::Client;
 use super::error::Error;
@@ -12,17 +14,46 @@ use super::refusal::UNKNOWN_INSTANCE;
 use super::request::ApiRequest;
 use super::response::tidy;
 use super::wire::{BackupPage, Entry, InstancePage, LIMIT};
-use crate::retention::{Backup, BackupId, BackupKind, InstanceId, ProjectName};
+use crate::retention::{Backup, BackupId, BackupKind, Engine, InstanceId, ProjectName};
 
 /// A listing is read this often in all: once, and three times again.
 const READS: u32 = 4;
 
 impl Client {
-    /// All SQL Server instances. Entries of other engines and replicas are marked, not left out.
-    pub async fn list_instances(&self) -> Result<Vec<InstanceEntry>, Error> {
-        let query = vec![("datastore_type", "SQLServer".to_owned())];
+    /// All instances of these engines, replicas included. One that names no engine has the one that was asked for; one that is listed
+    /// with several has an unknown one, so that nothing of it is deleted.
+    pub async fn list_instances(&self, engines: &[Engine]) -> Result<Vec<InstanceEntry>, Error> {
+        let mut found: BTreeMap<InstanceId, InstanceEntry> = BTreeMap::new();
+        for engine in engines {
+            let query = vec![("datastore_type", engine.as_str().to_owned())];
+            let ask = self.ask(Operation::ListInstances, None, &["instances"], query).await?;
+            for mut entry in list_all(self, ask, |body| instance_page(body, self.project())).await? {
+                let of = &mut entry.instance.engine;
+                if *of == Engine::parse("") {
+                    of.clone_from(engine);
+                }
+                if of != engine {
+                    continue;
+                }
+                found
+                    .entry(entry.instance.id.clone())
+                    .and_modify(|before| before.instance.engine = Engine::parse("listed with several"))
+                    .or_insert(entry);
+            }
+        }
+        Ok(found.into_values().collect())
+    }
+
+    /// Whether instances may be listed: one page is asked for, and must be one.
+    pub async fn may_list_instances(&self) -> Result<(), Error> {
+        let query = vec![
+            ("datastore_type", "SQLServer".to_owned()),
+            ("offset", "0".to_owned()),
+            ("limit", "1".to_owned()),
+        ];
         let ask = self.ask(Operation::ListInstances, None, &["instances"], query).await?;
-        list_all(self, ask, |body| instance_page(body, self.project())).await
+        self.read(&ask, |body| instance_page(body, self.project()).map(drop))
+            .await
     }
 
     /// One instance by its id; `None` when the API says that it has none such.
@@ -106,13 +137,13 @@ impl Client {
             .await
     }
 
-    /// The backups that a deleted instance left.
-    pub async fn retained_backups(&self, instance: &InstanceId) -> Result<Vec<Backup>, Error> {
+    /// The backups that a deleted instance of this engine left.
+    pub async fn retained_backups(&self, instance: &InstanceId, engine: &Engine) -> Result<Vec<Backup>, Error> {
         let segments = ["instances", instance.as_str(), "retain-backups"];
         let ask = self
             .ask(Operation::ListRetainedBackups, Some(instance), &segments, Vec::new())
             .await?;
-        list_all(self, ask, |body| retained_page(body, instance)).await
+        list_all(self, ask, |body| retained_page(body, instance, engine)).await
     }
 }
 
@@ -200,9 +231,9 @@ pub(super) fn listed_page(body: &[u8], instance: &InstanceId, kind: &BackupKind)
 }
 
 /// A page of what a deleted instance left.
-pub(super) fn retained_page(body: &[u8], instance: &InstanceId) -> Result<Page<Backup>, String> {
+pub(super) fn retained_page(body: &[u8], instance: &InstanceId, engine: &Engine) -> Result<Page<Backup>, String> {
     backup_page(body, |entry| {
-        let backup = entry.retained().ok_or(NO_ID)?;
+        let backup = entry.retained(engine).ok_or(NO_ID)?;
         // By the API reference it does not name its instance.
         if !entry.instance_id.is_blank() && entry.instance_id.word() != Some(instance.as_str()) {
             return Err(format!(

@@ -22,6 +22,7 @@ mod deletion_permit;
 mod error;
 mod failure;
 mod key_lockout;
+mod key_trial;
 mod lenient_json;
 mod listed;
 mod listings;
@@ -41,16 +42,18 @@ pub mod wire;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
 
-pub use answer::{Answer, Delay};
+pub use answer::{Delay, DeletionAnswer};
 pub use backups_file::{BackupsOfInstance, backups_from_json};
 pub use client::{Client, Tuning};
 pub use deletion_permit::{BEGINS_WITHIN, DeletionPermit, IntendedAt};
 pub use error::{Class, Error, Place, Said};
 pub use failure::Cause;
 pub use key_lockout::{KeyLockout, OnRefusal, RefusedKey};
+pub use key_trial::{KeyClaim, KeyHistory, KeyTrials, KnownRefusal};
 pub use listed::{InstanceEntry, Listed};
 pub use observer::{Event, Observer};
 pub use operation::Operation;
+pub use refusal::refuses_the_call;
 pub use settings::Settings;
 pub use wire::LIMIT as PAGE;
 // What other requests of this program share with those to the API: TLS, proxy, waits, secret files.

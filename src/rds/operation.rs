@@ -1,5 +1,7 @@
 //! The calls of the API that are made, each with its metrics label and the permission it needs.
 
+use reqwest::Method;
+
 /// What is asked of the API; label of metrics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Operation {
@@ -13,16 +15,19 @@ pub enum Operation {
     ListRetainedBackups,
     /// `BatchDeleteManualBackup`.
     BatchDelete,
+    /// `DeleteManualBackup`.
+    Delete,
 }
 
 impl Operation {
     /// All of them.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::ListProjects,
         Self::ListInstances,
         Self::ListBackups,
         Self::ListRetainedBackups,
         Self::BatchDelete,
+        Self::Delete,
     ];
 
     /// The label.
@@ -33,6 +38,7 @@ impl Operation {
             Self::ListBackups => "list_backups",
             Self::ListRetainedBackups => "list_retained_backups",
             Self::BatchDelete => "batch_delete",
+            Self::Delete => "delete",
         }
     }
 
@@ -42,7 +48,7 @@ impl Operation {
         match self {
             Self::ListInstances | Self::ListBackups | Self::ListRetainedBackups => 8 << 20,
             Self::ListProjects => 1 << 20,
-            Self::BatchDelete => 512 << 10,
+            Self::BatchDelete | Self::Delete => 512 << 10,
         }
     }
 
@@ -52,7 +58,16 @@ impl Operation {
             Self::ListProjects => "iam:projects:listProjects",
             Self::ListInstances => "rds:instance:list",
             Self::ListBackups | Self::ListRetainedBackups => "rds:backup:list",
-            Self::BatchDelete => "rds:backup:delete",
+            Self::BatchDelete | Self::Delete => "rds:backup:delete",
+        }
+    }
+
+    /// The HTTP method.
+    pub(super) fn method(self) -> Method {
+        match self {
+            Self::ListProjects | Self::ListInstances | Self::ListBackups | Self::ListRetainedBackups => Method::GET,
+            Self::BatchDelete => Method::POST,
+            Self::Delete => Method::DELETE,
         }
     }
 }

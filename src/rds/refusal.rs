@@ -15,6 +15,11 @@ pub(super) const UNKNOWN_INSTANCE: [&str; 7] = [
     "DBS.290011",
 ];
 
+/// Whether a refusal of a deletion is about the call and not about an id: the engine has no such call, or the gateway does not know it.
+pub fn refuses_the_call(status: u16, code: &str) -> bool {
+    code == "DBS.201207" || status == 404 && code.starts_with("APIG")
+}
+
 /// The error that a 4xx other than 401 and 429, or a redirect, means for a read.
 pub(super) fn refusal(place: &Place, reply: &Response) -> Error {
     let (place, status, said) = (place.clone(), reply.status, reply.said());

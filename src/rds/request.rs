@@ -36,7 +36,7 @@ pub(super) struct ApiRequest {
     pub(super) segments: Vec<String>,
     /// The query, not encoded.
     pub(super) query: Vec<(&'static str, String)>,
-    /// A body makes it a POST.
+    /// JSON, where the call takes any.
     pub(super) body: Option<Vec<u8>>,
     /// Sent as X-Project-Id; without one it is IAM that is asked.
     pub(super) project_id: Option<String>,
@@ -212,9 +212,9 @@ impl Exchange {
             headers.push(("x-security-token", token.expose_secret()));
         }
         let body = ask.body.as_deref().unwrap_or_default();
-        let method = if ask.body.is_some() { "POST" } else { "GET" };
+        let method = ask.place.operation.method();
         let signable = Signable {
-            method,
+            method: method.as_str(),
             path: &target.path,
             query: &query,
             headers: &headers,
@@ -236,12 +236,8 @@ impl Exchange {
             value.set_sensitive(matches!(name, "authorization" | "x-security-token"));
             sent.insert(name, value);
         }
-        let request = if method == "POST" {
-            http.post(target.url)
-        } else {
-            http.get(target.url)
-        };
-        Ok((request.headers(sent).body(body.to_vec()), generation))
+        let request = http.request(method, target.url).headers(sent);
+        Ok((request.body(body.to_vec()), generation))
     }
 
     pub(super) async fn attempt(

@@ -139,6 +139,8 @@ pub(crate) fn client(endpoint: &Url, timeout: Duration, pooled: bool) -> Result<
     let mut builder = builder()
         .connect_timeout(CONNECT_TIMEOUT)
         .timeout(timeout)
+        // Else the kernel would send what it has buffered once a broken network works again, long after the request was given up.
+        .tcp_user_timeout(timeout)
         .pool_idle_timeout(IDLE)
         .gzip(true);
     if !pooled {

@@ -225,8 +225,9 @@ impl Entry<'_> {
         }
     }
 
-    /// The backup as `ListRetainBackups` describes it: no status, no engine, `Snapshot` for manual, `Db` for automated.
-    pub(super) fn retained(&self) -> Option<Backup> {
+    /// The backup as `ListRetainBackups` describes it: no status, no engine, `Snapshot` for manual, `Db` for automated. `engine` is the
+    /// instance's.
+    pub(super) fn retained(&self, engine: &Engine) -> Option<Backup> {
         let time = |field: &Scalar<'_>| field.text().and_then(parse_time);
         let (begin, end) = (time(&self.begin_time), time(&self.end_time));
         let kind = match self.kind.text().unwrap_or_default() {
@@ -240,10 +241,9 @@ impl Entry<'_> {
             id: BackupId::from(self.id.word()?),
             name: Arc::from(self.name.text().unwrap_or_default()),
             kind,
-            // By the API reference it names no engine, and only SQL Server instances are ever asked for. One that is named all the
-            // same counts, readable or not.
+            // By the API reference it names no engine. One that is named all the same counts, readable or not.
             engine: if self.datastore == Datastore::default() {
-                Engine::SqlServer
+                engine.clone()
             } else {
                 self.datastore.engine()
             },
@@ -295,6 +295,7 @@ impl InstanceFields<'_> {
             project: project.clone(),
             id,
             name: Arc::from(self.name.text().unwrap_or_default()),
+            engine: self.datastore.engine(),
             tags,
             enterprise_project: self.enterprise_project.word().map(str::to_owned),
             life: InstanceLife::Listed,
@@ -306,7 +307,6 @@ impl InstanceFields<'_> {
         Some(InstanceEntry {
             instance,
             is_replica,
-            engine: self.datastore.engine(),
             has_odd_tags: self.has_odd_tags(),
             has_tags: !matches!(self.tags, Many::Absent),
         })

@@ -59,6 +59,17 @@ name_type! {
     /// Id of a backup, as the API gives it (32 hex digits + `br04`, by example; the length is not relied on).
     BackupId
 }
+impl BackupId {
+    /// Whether it has only letters, digits, `-` and `_`, as all ids that were ever seen.
+    pub fn is_plain(&self) -> bool {
+        !self.0.is_empty()
+            && self
+                .0
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
+    }
+}
+
 name_type! {
     /// Id of an instance (`…in04` for SQL Server, by example).
     InstanceId
@@ -173,31 +184,52 @@ impl BackupKind {
     }
 }
 
-/// Database engine of a backup. Batch deletion exists for SQL Server only, so all others are kept.
+/// Database engine of an instance and its backups.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Engine {
-    /// RDS for SQL Server.
+    /// RDS for SQL Server, whose backups are deleted in batches.
     SqlServer,
-    /// Any other engine, or none given (empty).
+    /// RDS for `MySQL`.
+    MySql,
+    /// RDS for PostgreSQL.
+    PostgreSql,
+    /// RDS for `MariaDB`.
+    MariaDb,
+    /// Any other engine, or none given (empty). Kept.
     Other(Word),
 }
 
 impl Engine {
     /// Reads `datastore.type`. Case is ignored, as the instance listing's spelling varies (API reference, section 4).
     pub fn parse(text: &str) -> Self {
-        if text.eq_ignore_ascii_case("sqlserver") {
-            Self::SqlServer
-        } else {
-            Self::Other(Word::from(text))
-        }
+        let known = Self::KNOWN.into_iter();
+        let mut named = known.filter(|engine| text.eq_ignore_ascii_case(engine.as_str()));
+        named.next().unwrap_or_else(|| Self::Other(Word::from(text)))
     }
+
+    /// Those whose backups can be deleted.
+    pub const KNOWN: [Self; 4] = [Self::SqlServer, Self::MySql, Self::PostgreSql, Self::MariaDb];
 
     /// The API's spelling.
     pub fn as_str(&self) -> &str {
         match self {
             Self::SqlServer => "SQLServer",
+            Self::MySql => "MySQL",
+            Self::PostgreSql => "PostgreSQL",
+            Self::MariaDb => "MariaDB",
             Self::Other(text) => text,
         }
+    }
+
+    /// Whether its backups can be deleted.
+    pub fn is_known(&self) -> bool {
+        !matches!(self, Self::Other(_))
+    }
+
+    /// Whether one request deletes many backups: only of SQL Server (API page "Deleting Manual Backups in Batches"). Of the others each
+    /// one takes a request of its own ("Deleting a Manual Backup").
+    pub fn is_deleted_in_batches(&self) -> bool {
+        *self == Self::SqlServer
     }
 }
 
@@ -294,12 +326,13 @@ impl Backup {
         (TimeDelta::zero() <= took && took <= Self::LONGEST).then_some(begin)
     }
 
-    /// Whether it can be restored from at `now`, as far as a listing tells: a finished full backup of a known engine.
-    pub fn is_recovery_point(&self, now: DateTime<Utc>) -> bool {
+    /// Whether the instance can be restored from it at `now`, as far as a listing tells: a finished full backup of its own known engine.
+    pub fn is_recovery_point(&self, instance: &Instance, now: DateTime<Utc>) -> bool {
         let is_past = |at: DateTime<Utc>| at.signed_duration_since(now) <= FUTURE_TOLERANCE;
         self.status == BackupStatus::Completed
             && matches!(self.kind, BackupKind::Manual | BackupKind::Auto)
-            && self.engine == Engine::SqlServer
+            && self.engine.is_known()
+            && self.engine == instance.engine
             && self.databases.is_full()
             && self.size_bytes > 0
             && self.doubt.is_none()
@@ -329,6 +362,8 @@ pub struct Instance {
     pub id: InstanceId,
     /// Its name (the last seen, for a deleted one).
     pub name: Arc<str>,
+    /// Its engine; policies select by it.
+    pub engine: Engine,
     /// Its tags.
     pub tags: Vec<(String, String)>,
     /// Its enterprise project; `0` is the default one, `None` when the API gave none.

@@ -255,6 +255,7 @@ mod tests {
             zone: Zone::UTC,
             select: Selector {
                 projects: None,
+                engines: vec![Engine::SqlServer],
                 instance_names: None,
                 instance_ids: None,
                 tags: Vec::new(),
@@ -283,6 +284,7 @@ mod tests {
     fn groups(now: &[Arc<Policy>], then: &[Arc<Policy>]) -> Groups {
         let at: DateTime<Utc> = "2026-11-23T04:00:00Z".parse().unwrap();
         let instance = Arc::new(Instance {
+            engine: Engine::SqlServer,
             project: ProjectName::from("prod"),
             id: InstanceId::from("i1in04"),
             name: "mssql-1".into(),

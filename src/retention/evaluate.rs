@@ -15,8 +15,8 @@ use super::backup::FUTURE_TOLERANCE;
 use super::bucket::Bucket;
 use super::policy::Count;
 use super::{
-    Backup, BackupKind, BackupStatus, Databases, DeletedInstances, Doubt, Engine, Hold, Instance, InstanceLife,
-    KeepRule, Policy, PolicyName, Zone,
+    Backup, BackupKind, BackupStatus, Databases, DeletedInstances, Doubt, Hold, Instance, InstanceLife, KeepRule,
+    Policy, PolicyName, Zone,
 };
 
 /// The most moments at which holds end (or future dates arrive) that `expires_at` looks past; beyond them it says
@@ -47,7 +47,7 @@ pub enum KeptBy {
     InProgress,
     /// An unknown status or type, databases that are not known, or no name.
     UnknownStatus,
-    /// An engine that has no batch deletion.
+    /// An engine that is not known, not the instance's, or not one that the policy selects.
     UnknownEngine,
     /// A `begin_time` that cannot be read or believed, or the missing end of a COMPLETED backup.
     UnknownTime,
@@ -382,11 +382,13 @@ impl Evaluator<'_> {
         }
         let is_unknown = matches!(backup.status, BackupStatus::Other(_))
             || !backup.databases.is_known()
-            || backup.doubt == Some(Doubt::NoName);
+            || backup.doubt == Some(Doubt::NoName)
+            // It would be part of a URL.
+            || !(backup.engine.is_deleted_in_batches() || backup.id.is_plain());
         if !known_kind || is_unknown {
             reasons.push(KeepReason::of(KeptBy::UnknownStatus));
         }
-        if backup.engine != Engine::SqlServer {
+        if !self.policy.select.takes_engine(self.instance, backup) {
             reasons.push(KeepReason::of(KeptBy::UnknownEngine));
         }
         match backup.doubt {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroU32;
 
 use super::super::policy::{Limits, Mode, OverLimit, Selector};
-use super::super::{HoldTarget, InstanceId, KeepRules, Pattern, Period, PolicyName, ProjectName, Span};
+use super::super::{Engine, HoldTarget, InstanceId, KeepRules, Pattern, Period, PolicyName, ProjectName, Span};
 use super::*;
 
 pub(super) fn utc(text: &str) -> DateTime<Utc> {
@@ -21,6 +21,7 @@ pub(super) fn count(number: u32) -> Count {
 
 pub(super) fn instance() -> Instance {
     Instance {
+        engine: Engine::SqlServer,
         project: ProjectName::from("prod"),
         id: InstanceId::from("i1in04"),
         name: "mssql-1".into(),
@@ -915,7 +916,7 @@ fn only_what_the_rules_counted_is_what_max_percent_is_a_percentage_of() {
             doubt: Some(doubt),
             ..completed.clone()
         };
-        assert!(!doubtful.is_recovery_point(utc("2026-01-02T00:00:00Z")));
+        assert!(!doubtful.is_recovery_point(&instance(), utc("2026-01-02T00:00:00Z")));
         assert!(!keeper.counts());
     }
 }

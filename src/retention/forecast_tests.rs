@@ -18,6 +18,7 @@ fn utc(text: &str) -> DateTime<Utc> {
 
 fn instance() -> Instance {
     Instance {
+        engine: Engine::SqlServer,
         project: ProjectName::from("prod"),
         id: InstanceId::from("i1in04"),
         name: "mssql-1".into(),
@@ -53,6 +54,7 @@ fn policy(name: &str, rules: &[KeepRule], grace: &str) -> Policy {
         zone: Zone::of("Europe/Berlin"),
         select: Selector {
             projects: None,
+            engines: vec![Engine::SqlServer],
             instance_names: None,
             instance_ids: None,
             tags: Vec::new(),

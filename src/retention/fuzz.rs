@@ -308,6 +308,7 @@ pub(crate) fn hold(tape: &mut Tape<'_>, backups: &[Backup]) -> Hold {
 
 pub(crate) fn instance(id: &str, life: InstanceLife) -> Instance {
     Instance {
+        engine: Engine::SqlServer,
         project: "p".into(),
         id: id.into(),
         name: "mssql".into(),

@@ -9,8 +9,8 @@ use chrono::{DateTime, Datelike, NaiveDate, Offset, TimeDelta, TimeZone, Utc};
 
 use super::policy::Count;
 use super::{
-    Backup, BackupKind, BackupStatus, Databases, DeletedInstances, Engine, Hold, Instance, InstanceLife, KeepRule,
-    Period, Policy, Span, Zone,
+    Backup, BackupKind, BackupStatus, Databases, DeletedInstances, Hold, Instance, InstanceLife, KeepRule, Period,
+    Policy, Span, Zone,
 };
 
 /// For each policy the fate of every backup, in the order given: kept, gone, or (`None`) not in its scope.
@@ -57,7 +57,8 @@ fn kept_alone(
     let scope: Vec<&Backup> = backups.iter().filter(|backup| in_scope(policy, backup)).collect();
     let counts = |backup: &&Backup| {
         backup.kind == BackupKind::Manual
-            && backup.engine == Engine::SqlServer
+            && backup.engine == instance.engine
+            && policy.select.engines.contains(&instance.engine)
             && backup.databases.is_known()
             && [BackupStatus::Completed, BackupStatus::Failed].contains(&backup.status)
             && backup.doubt.is_none()

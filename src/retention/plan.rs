@@ -11,8 +11,8 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use super::policy::OverLimit;
 use super::{
-    BackupId, BackupStatus, ExpireReason, FreezeSources, Freezes, Instance, InstanceId, Limits, Policy, PolicyName,
-    ProjectName,
+    BackupId, BackupStatus, Engine, ExpireReason, FreezeSources, Freezes, Instance, InstanceId, Limits, Policy,
+    PolicyName, ProjectName,
 };
 
 /// A backup that is due: expired under a policy, its grace over, no other policy keeping it.
@@ -150,6 +150,11 @@ pub enum Refusal {
         /// What happened to it, and what to do.
         message: String,
     },
+    /// Daemons on one state have different configurations: everything.
+    Members {
+        /// Which, and what to do.
+        message: String,
+    },
 }
 
 impl Refusal {
@@ -172,11 +177,12 @@ impl Refusal {
             Self::Freeze { .. } => "freeze",
             Self::Shrink { .. } => "shrink",
             Self::Ledger { .. } => "ledger",
+            Self::Members { .. } => "members",
         }
     }
 
     /// Every name [`Self::limit`] can give, and `listing`: the closed set of the metric's label.
-    pub const LIMITS: [&'static str; 8] = [
+    pub const LIMITS: [&'static str; 9] = [
         "max_deletions",
         "max_percent",
         "clock",
@@ -185,13 +191,14 @@ impl Refusal {
         "freeze",
         "require_backup_within",
         "ledger",
+        "members",
     ];
 
     /// Reports name the gravest first (the lowest number): what stops a whole plan before what stops a project, and that
     /// before what stops an instance.
     pub fn gravity(&self) -> u8 {
         match self {
-            Self::Freeze { .. } | Self::Ledger { .. } => 0,
+            Self::Freeze { .. } | Self::Ledger { .. } | Self::Members { .. } => 0,
             Self::MaxDeletions { .. } => 1,
             Self::Clock { .. } => 2,
             Self::Shrink { instance: None, .. } => 3,
@@ -209,7 +216,11 @@ impl Refusal {
         match self {
             Self::MaxPercent { instance, .. } | Self::RequireBackupWithin { instance, .. } => Some(instance),
             Self::Shrink { instance, .. } => instance.as_ref(),
-            Self::MaxDeletions { .. } | Self::Clock { .. } | Self::Freeze { .. } | Self::Ledger { .. } => None,
+            Self::MaxDeletions { .. }
+            | Self::Clock { .. }
+            | Self::Freeze { .. }
+            | Self::Ledger { .. }
+            | Self::Members { .. } => None,
         }
     }
 }
@@ -263,7 +274,7 @@ impl fmt::Display for Refusal {
                 let until = until.map_or_else(|| "it is ended".to_owned(), timestamp);
                 write!(f, "frozen ({reason}) until {until}: nothing is sent")
             }
-            Self::Ledger { message } => f.write_str(message),
+            Self::Ledger { message } | Self::Members { message } => f.write_str(message),
             Self::Shrink {
                 project,
                 instance,
@@ -479,18 +490,22 @@ impl ApprovedPlan {
         }
         let cut = |(project, mut left): (ProjectName, Vec<PlannedDeletion>)| {
             left.sort_unstable_by(|a, b| b.order().cmp(&a.order()));
-            Batches { project, left }
+            let (left, alone) = left.into_iter().partition(PlannedDeletion::goes_in_a_batch);
+            Batches { project, left, alone }
         };
         by_project.into_iter().map(cut).collect()
     }
 }
 
-/// What is to be deleted in one project, cut into batches of at most [`Batch::LIMIT`] ids, oldest first.
+/// What is to be deleted in one project, cut into batches of at most [`Batch::LIMIT`] ids, or of one where the engine has no deletion in
+/// batches; oldest first.
 #[derive(Debug)]
 pub struct Batches {
     project: ProjectName,
     /// The youngest first, so that the room of what was cut off can be given back: whoever sends writes down as much elsewhere.
     left: Vec<PlannedDeletion>,
+    /// Those that go alone, also the youngest first.
+    alone: Vec<PlannedDeletion>,
 }
 
 /// So much room may be left unused.
@@ -504,7 +519,7 @@ impl Batches {
 
     /// How many ids are left.
     pub fn ids(&self) -> usize {
-        self.left.len()
+        self.left.len() + self.alone.len()
     }
 }
 
@@ -512,10 +527,19 @@ impl Iterator for Batches {
     type Item = Batch;
 
     fn next(&mut self) -> Option<Batch> {
-        let mut items = self.left.split_off(self.left.len().saturating_sub(Batch::LIMIT));
+        let is_alone_older = match (self.left.last(), self.alone.last()) {
+            (Some(one), Some(alone)) => alone.order() < one.order(),
+            (one, _) => one.is_none(),
+        };
+        let (left, most) = if is_alone_older {
+            (&mut self.alone, 1)
+        } else {
+            (&mut self.left, Batch::LIMIT)
+        };
+        let mut items = left.split_off(left.len().saturating_sub(most));
         items.reverse();
-        if self.left.capacity() - self.left.len() > SPARE {
-            self.left.shrink_to_fit();
+        if left.capacity() - left.len() > SPARE {
+            left.shrink_to_fit();
         }
         let project = self.project.clone();
         (!items.is_empty()).then_some(Batch { project, items })
@@ -532,13 +556,19 @@ pub struct PlannedDeletion {
 }
 
 impl PlannedDeletion {
+    /// Whether one request deletes it with others.
+    pub fn goes_in_a_batch(&self) -> bool {
+        self.candidate.instance.engine.is_deleted_in_batches()
+    }
+
     /// Oldest first.
     fn order(&self) -> (DateTime<Utc>, &BackupId) {
         (self.candidate.begin, &self.candidate.id)
     }
 }
 
-/// Ids for one request: approved, of one project, at most [`Batch::LIMIT`]. Can only shrink.
+/// Ids for one request: approved, of one project, at most [`Batch::LIMIT`], and one of an engine that has no deletion in batches. Can
+/// only shrink.
 #[derive(Debug)]
 pub struct Batch {
     project: ProjectName,
@@ -567,6 +597,13 @@ impl Batch {
     /// How many ids.
     pub fn len(&self) -> usize {
         self.items.len()
+    }
+
+    /// The engine of its backups; `None` of an empty batch, and of several that go alone each.
+    pub fn engine(&self) -> Option<&Engine> {
+        let mut engines = self.items.iter().map(|item| &item.candidate.instance.engine);
+        let engine = engines.next()?;
+        engines.all(|other| other == engine).then_some(engine)
     }
 
     /// Whether nothing is left in it; such a batch is not sent.

@@ -11,6 +11,7 @@ fn now() -> DateTime<Utc> {
 
 fn instance(id: &str, project: &str) -> Arc<Instance> {
     Arc::new(Instance {
+        engine: Engine::SqlServer,
         project: project.into(),
         id: id.into(),
         name: format!("name-{id}").into(),

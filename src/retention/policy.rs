@@ -5,7 +5,7 @@
 
 use std::num::NonZeroU32;
 
-use super::{Backup, Instance, InstanceId, InstanceLife, Pattern, PolicyName, ProjectName, Span, Zone};
+use super::{Backup, Engine, Instance, InstanceId, InstanceLife, Pattern, PolicyName, ProjectName, Span, Zone};
 
 /// Whether a policy acts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -154,10 +154,12 @@ pub struct TagFilter {
 }
 
 /// Which instances and which of their backups a policy is about. `None` sets no limit; the default is everything that lives.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Selector {
     /// Projects by their configured name.
     pub projects: Option<Vec<ProjectName>>,
+    /// Engines; never empty, and each a known one.
+    pub engines: Vec<Engine>,
     /// Globs over instance names.
     pub instance_names: Option<Vec<Pattern>>,
     /// Exact instance ids.
@@ -178,6 +180,24 @@ pub struct Selector {
     pub deleted_instances: DeletedInstances,
 }
 
+impl Default for Selector {
+    fn default() -> Self {
+        Self {
+            projects: None,
+            engines: vec![Engine::SqlServer],
+            instance_names: None,
+            instance_ids: None,
+            tags: Vec::new(),
+            enterprise_projects: None,
+            exclude_instance_names: Vec::new(),
+            exclude_instance_ids: Vec::new(),
+            backup_names: None,
+            exclude_backup_names: Vec::new(),
+            deleted_instances: DeletedInstances::Ignore,
+        }
+    }
+}
+
 /// How much is known about instances when a selector is asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Knowledge {
@@ -192,6 +212,10 @@ impl Selector {
     pub fn claims(&self, instance: &Instance, knowledge: Knowledge) -> bool {
         let living = matches!(instance.life, InstanceLife::Listed);
         if !living && self.deleted_instances == DeletedInstances::Ignore {
+            return false;
+        }
+        // An engine that is not known is no reason to look away: all backups of such an instance are kept.
+        if instance.engine.is_known() && !self.engines.contains(&instance.engine) {
             return false;
         }
         // What is left out is left out in capitals, too; what is asked for is asked for exactly.
@@ -226,6 +250,11 @@ impl Selector {
             })
     }
 
+    /// Whether the policy may delete a backup of this instance, as far as the engine goes: one that it selects, and the instance's own.
+    pub fn takes_engine(&self, instance: &Instance, backup: &Backup) -> bool {
+        backup.engine.is_known() && backup.engine == instance.engine && self.engines.contains(&backup.engine)
+    }
+
     /// Whether a backup of a claimed instance is in the policy's scope by its name.
     pub fn takes_backup(&self, backup: &Backup) -> bool {
         self.takes_name(&backup.name)
@@ -236,6 +265,13 @@ impl Selector {
         any_or_unlimited(self.backup_names.as_deref(), name)
             && !self.exclude_backup_names.iter().any(|pattern| pattern.matches(name))
     }
+}
+
+/// The engines that any of these policies selects, each once and always in the same order.
+pub fn selected_engines<'p>(policies: impl IntoIterator<Item = &'p Policy>) -> Vec<Engine> {
+    let policies: Vec<&Policy> = policies.into_iter().collect();
+    let is_selected = |engine: &Engine| policies.iter().any(|policy| policy.select.engines.contains(engine));
+    Engine::KNOWN.into_iter().filter(is_selected).collect()
 }
 
 fn any_or_unlimited(patterns: Option<&[Pattern]>, name: &str) -> bool {

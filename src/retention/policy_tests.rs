@@ -5,6 +5,7 @@ use super::*;
 
 fn instance() -> Instance {
     Instance {
+        engine: Engine::SqlServer,
         project: "prod".into(),
         id: "i1in04".into(),
         name: "mssql-prod-1".into(),

@@ -358,7 +358,7 @@ impl PolicyReport {
 
     /// Whether it has read the world, so that its numbers mean something. A run that lost its state has none.
     pub fn has_read(&self) -> bool {
-        let lost = |refusal: &Refusal| matches!(refusal, Refusal::Ledger { .. });
+        let lost = |refusal: &Refusal| matches!(refusal, Refusal::Ledger { .. } | Refusal::Members { .. });
         self.result.has_read() && !self.refusals.iter().any(lost)
     }
 }

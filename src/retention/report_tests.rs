@@ -92,12 +92,14 @@ fn what_the_api_writes_is_read_and_written_as_it_is() {
         );
     }
     assert_eq!(Engine::parse("SQLServer"), Engine::parse("sqlserver"));
-    assert_eq!(Engine::parse("MySQL"), Engine::Other("MySQL".into()));
+    assert_eq!(Engine::parse("mysql"), Engine::MySql);
+    assert_eq!(Engine::parse("MongoDB"), Engine::Other("MongoDB".into()));
 }
 
 fn row(id: &str) -> Row {
     Row {
         instance: Arc::new(Instance {
+            engine: Engine::SqlServer,
             project: "prod".into(),
             id: "i1in04".into(),
             name: "mssql".into(),

@@ -394,6 +394,9 @@ mod tests {
         );
         assert_eq!(seconds("0s"), 0);
         assert!(Span::ZERO.is_zero() && !Span::days(1).is_zero());
+        let now: DateTime<Utc> = "2026-11-23T03:00:00Z".parse().unwrap();
+        // A grace of zero is over at once, also on a new state.
+        assert_eq!(Span::ZERO.before(now, Zone::UTC), Some(now));
         let told = [
             SpanError::Empty,
             SpanError::AmbiguousM,

@@ -39,6 +39,7 @@ fn policy(rules: &[KeepRule]) -> Arc<Policy> {
         zone: Zone::UTC,
         select: Selector {
             projects: None,
+            engines: vec![Engine::SqlServer],
             instance_names: None,
             instance_ids: None,
             tags: Vec::new(),
@@ -69,6 +70,7 @@ fn daily(number: u32) -> KeepRule {
 
 fn ask<T>(backups: &[Backup], backup: usize, policy: &Arc<Policy>, question: fn(&WhatIf<'_>) -> T) -> T {
     let instance = Instance {
+        engine: Engine::SqlServer,
         project: ProjectName::from("prod"),
         id: InstanceId::from("i1in04"),
         name: "mssql-1".into(),

@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use super::context::{RunContext, stop_requested};
 use super::error::Error;
 use super::list_backups::{SeenDatabases, backups_of};
-use super::send::{SendResult, SentItem};
+use super::sent::{SendResult, SentItem};
 use crate::blocking::blocking;
 use crate::ledger::Listing;
 use crate::rds::{Client, PAGE};
@@ -31,8 +31,8 @@ const WAITS: [Duration; 5] = [
 /// How long a look may take beyond the waiting time: with `--confirm-for 0s` there is still one.
 const FIRST_LOOK: Duration = Duration::from_secs(20);
 
-/// Codes that mean "there is no such backup" (API reference, section 7): gone once a listing agrees.
-const NOT_FOUND: [&str; 2] = ["DBS.280214", "DBS.201010"];
+/// Codes that mean "there is no such backup" (API reference, section 7), and the status of a 404 without a code: gone once a listing agrees.
+const NOT_FOUND: [&str; 3] = ["DBS.280214", "DBS.201010", "404"];
 
 /// So many confirmed ids are written down in one transaction.
 const IDS_A_TRANSACTION: usize = 10_000;

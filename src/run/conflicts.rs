@@ -12,7 +12,7 @@ use chrono::{DateTime, Utc};
 use super::context::RunContext;
 use super::error::Error;
 use super::instances::{InstanceJob, LedgerSnapshot, skip_job};
-use super::policy_run::PolicyRuns;
+use super::policy_runs::PolicyRuns;
 use super::request::RunRequest;
 use super::scan_result::Scan;
 use crate::blocking::blocking;

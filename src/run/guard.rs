@@ -9,7 +9,8 @@ use chrono::{DateTime, Utc};
 
 use super::context::RunContext;
 use super::error::Error;
-use super::policy_run::{PolicyRun, PolicyRuns};
+use super::policy_run::PolicyRun;
+use super::policy_runs::PolicyRuns;
 use super::request::RunRequest;
 use super::scan_result::{Coverage, Scan};
 use crate::blocking::blocking;
@@ -59,7 +60,7 @@ pub(super) fn ask_of_all(
 ) -> Result<(Vec<PolicyReport>, Vec<ApprovedPlan>), Error> {
     let mut reports = Vec::new();
     let mut approved = Vec::new();
-    for (nth, policy_run) in policy_runs.into_accounts().into_iter().enumerate() {
+    for (nth, policy_run) in policy_runs.into_inner().into_iter().enumerate() {
         let policy = Arc::clone(policy_run.policy());
         let by_hand: HashSet<BackupId> = match ledger {
             Some(ledger) => blocking(|| ledger.approvals(&policy.name, policy.limits.approvals, request.now))?,

@@ -11,14 +11,14 @@ use super::cancel::{Cancellable, or_cancelled, skip_or_cancelled};
 use super::context::RunContext;
 use super::error::Error;
 use super::list_backups::SeenDatabases;
-use super::policy_run::PolicyRuns;
+use super::policy_runs::PolicyRuns;
 use super::request::{Purpose, RunRequest};
 use super::scan_result::{Overlaps, Scan};
 use crate::blocking::blocking;
 use crate::ledger::{Believed, ListingDoubt, ListingDoubts, ListingPart, REMEMBERED, SeenInstance, Unconfirmed};
 use crate::rds::{Client, InstanceEntry};
 use crate::retention::plan::ClockCheck;
-use crate::retention::policy::Knowledge;
+use crate::retention::policy::{Knowledge, selected_engines};
 use crate::retention::report::{InstanceCounts, Skip, SkipReason};
 use crate::retention::{Engine, Instance, InstanceId, InstanceLife, Policy, ProjectName, Refusal};
 use crate::wording::left_alone;
@@ -82,6 +82,13 @@ impl LedgerSnapshot {
                     }
                     of_project.insert(id.clone(), seen);
                 }
+                if let Some(instances) = memory.believed.get_mut(&(project.clone(), None)) {
+                    // Instances of an engine that an edit no longer selects are not asked for: the list did not lose them.
+                    let engines = engines_of(context.config.all_policies(), project);
+                    let is_asked = |seen: &&SeenInstance| seen.missed == 0 && engines.contains(&seen.instance.engine);
+                    let there = of_project.values().filter(is_asked).count() as u64;
+                    instances.count = instances.count.map(|count| count.min(there));
+                }
                 let of_instance = |(id, believed)| ((project.clone(), Some(id)), believed);
                 memory.believed.extend(counts.backups.into_iter().map(of_instance));
             }
@@ -124,6 +131,10 @@ impl LedgerSnapshot {
         }
         if let Some(seen) = seen.filter(|_| !lacks.is_empty()) {
             whole.tags.clone_from(&seen.tags);
+        }
+        if let Some(seen) = seen.filter(|seen| seen.engine.is_known() && seen.engine != listed.engine) {
+            whole.engine = seen.engine.clone();
+            lacks.push(left_alone::OTHER_ENGINE);
         }
         if listed.enterprise_project.is_none() {
             match seen.and_then(|seen| seen.enterprise_project.as_ref()) {
@@ -168,6 +179,7 @@ impl LedgerSnapshot {
             part: ListingPart::Instance,
             says: serde_json::json!({
                 "name": &*listed.name,
+                "engine": listed.engine.as_str(),
                 "tags": entry.has_tags.then_some(&listed.tags),
                 "enterprise_project": &listed.enterprise_project,
             })
@@ -261,11 +273,11 @@ pub(super) async fn list_instances(
     for (name, client) in context.projects.iter() {
         if policy_runs.running().any(|policy| may_select(policy, name)) {
             scan.clocks.insert(name.clone(), ClockCheck::NoDate);
-            let (client, context) = (client.clone(), context.clone());
+            let (client, context, engines) = (client.clone(), context.clone(), engines_of(policy_runs.all(), name));
             listings.spawn(async move {
                 let listing = async {
                     context.projects.only_name_of(&client).await?;
-                    client.list_instances().await
+                    client.list_instances(&engines).await
                 };
                 let listed = or_cancelled(&context, deadline, listing).await;
                 (client, listed)
@@ -470,14 +482,19 @@ pub(super) fn may_select(policy: &Policy, project: &ProjectName) -> bool {
         .is_none_or(|projects| projects.contains(project))
 }
 
-/// SQL Server instances that can have manual backups; a read replica has none (API page "Creating a Manual Backup").
-///
-/// One whose engine is not given counts, as SQL Server was asked for; each backup's own engine is looked at again.
+/// The engines whose instances are listed in a project: those of all policies that may select some there, whichever of them run, so that
+/// each run lists the same.
+pub(super) fn engines_of<'p>(
+    policies: impl IntoIterator<Item = &'p Arc<Policy>>,
+    project: &ProjectName,
+) -> Vec<Engine> {
+    let policies = policies.into_iter().map(|policy| &**policy);
+    selected_engines(policies.filter(|policy| may_select(policy, project)))
+}
+
+/// Instances that can have manual backups; a read replica has none (API page "Creating a Manual Backup").
 fn living(mut entries: Vec<InstanceEntry>) -> Vec<InstanceEntry> {
-    let not_given = |engine: &Engine| matches!(engine, Engine::Other(name) if name.is_empty());
-    let has_backups =
-        |entry: &InstanceEntry| (entry.engine == Engine::SqlServer || not_given(&entry.engine)) && !entry.is_replica;
-    entries.retain(has_backups);
+    entries.retain(|entry| !entry.is_replica);
     entries.sort_by(|InstanceEntry { instance: a, .. }, InstanceEntry { instance: b, .. }| {
         a.name.cmp(&b.name).then_with(|| a.id.cmp(&b.id))
     });

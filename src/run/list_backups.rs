@@ -26,7 +26,7 @@ pub(super) async fn backups_of(
 /// it still answers, only says more about them: an instance that is merely not visible (a narrower grant, the recycle
 /// bin) answers there too, or not at all, and proves nothing.
 async fn left_behind(client: &Client, instance: &Instance, seen: &SeenDatabases) -> Result<Vec<Backup>, rds::Error> {
-    let mut retained = client.retained_backups(&instance.id).await?;
+    let mut retained = client.retained_backups(&instance.id, &instance.engine).await?;
     retained.retain(|backup| backup.kind == BackupKind::Manual);
     if retained.is_empty() {
         return Ok(retained);

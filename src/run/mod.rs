@@ -28,11 +28,14 @@ mod list_backups;
 mod notices;
 mod offline;
 mod policy_run;
+mod policy_runs;
 mod projects;
 mod request;
 mod scan;
 mod scan_result;
 mod send;
+mod sent;
+mod single_deletions;
 mod skip;
 mod state;
 
@@ -48,13 +51,13 @@ pub use context::{OnProgress, Progress, RunContext};
 pub use ended::{Ended, ended};
 pub use error::Error;
 pub use grace::{DueCounts, GracePeriods, OfInstance};
-pub use key_refusals::{refusal_to_keep, refusals_kept};
+pub use key_refusals::{LedgerKeyTrials, refusal_to_keep, refusals_kept};
 pub use notices::{notice_of_hold, notices};
 pub use offline::{BackupsOfFile, OfflineInstance, decide_file, decide_offline, instances_of_file};
 pub use policy_run::Grace;
 pub use projects::Projects;
 pub use request::{Purpose, ReportDetail, RowSink, RunRequest};
-pub use state::{host_name, join, projects_asked, state_of, state_place};
+pub use state::{host_name, join, projects_asked, refusal_of, state_of, state_place};
 
 use crate::blocking::blocking;
 use crate::config::Config;
@@ -68,7 +71,8 @@ use conflicts::Conflicts;
 use context::stop_requested;
 use guard::guard;
 use instances::may_select;
-use policy_run::{PolicyRun, PolicyRuns};
+use policy_run::PolicyRun;
+use policy_runs::PolicyRuns;
 use scan_result::{Coverage, CoverageByPolicy};
 
 /// Walks one run.
@@ -96,10 +100,11 @@ pub async fn run(request: &RunRequest, context: &RunContext) -> Result<RunReport
     if let Some(run_id) = &run_id {
         scan::persist_scan(request, context, run_id, &scan, &conflicts, &policy_runs)?;
     }
-    let notices = match &context.ledger {
+    let mut notices = match &context.ledger {
         Some(ledger) => blocking(|| notices(&context.live.borrow().clone(), ledger, request.now))?,
         None => Vec::new(),
     };
+    notices.extend(single_deletions::notices(&context.config, &policy_runs));
     if run_id.is_some() {
         for notice in &notices {
             tracing::info!("{notice}");
@@ -226,7 +231,7 @@ async fn begin(request: &RunRequest, context: &RunContext, running: &[usize]) ->
 /// Waits for requests of a process whose lock file was removed or replaced under it, so that none of its ids is sent beside
 /// them; that process records no further intent. False: a stop was requested first.
 async fn drain(ledger: &Ledger, lock: &DeletionLock, context: &RunContext) -> Result<bool, Error> {
-    let until = Instant::now() + ledger::DRAIN;
+    let until = Instant::now() + crate::clock::protocol_time(ledger::DRAIN);
     let mut is_logged = false;
     while blocking(|| ledger.awaits_other_holder(lock))? && Instant::now() < until {
         if !std::mem::replace(&mut is_logged, true) {
@@ -253,13 +258,7 @@ fn holds(context: &RunContext, now: DateTime<Utc>) -> Result<Vec<Hold>, Error> {
 }
 
 fn open_policy_runs(request: &RunRequest, context: &RunContext, running: Vec<usize>) -> Result<PolicyRuns, Error> {
-    let all: Vec<Arc<Policy>> = context
-        .config
-        .policies
-        .iter()
-        .map(|entry| Arc::clone(&entry.policy))
-        .chain(context.config.protecting.iter().cloned())
-        .collect();
+    let all: Vec<Arc<Policy>> = context.config.all_policies().cloned().collect();
     let mut graces: HashMap<PolicyName, GracePeriods> = HashMap::new();
     if let Some(ledger) = &context.ledger {
         for place in &running {
@@ -282,7 +281,7 @@ fn open_policy_runs(request: &RunRequest, context: &RunContext, running: Vec<usi
 }
 
 /// Enters what became of the sent ids into the report.
-fn settle(report: &mut RunReport, sent: send::SendResult, rows: &ReportDetail) {
+fn settle(report: &mut RunReport, sent: sent::SendResult, rows: &ReportDetail) {
     for item in &sent.items {
         let Some(policy) = report
             .policies

@@ -7,15 +7,16 @@ use chrono::TimeDelta;
 
 use super::guard::ask_of_all;
 use super::instances::count_instances;
-use super::policy_run::{Grace, PolicyRun, PolicyRuns};
+use super::policy_run::{Grace, PolicyRun};
+use super::policy_runs::PolicyRuns;
 use super::scan::newest_recovery_point;
 use super::scan_result::{Overlaps, Scan};
 use super::{Error, RunRequest, running_policies};
 use crate::config::Config;
 use crate::retention::plan::ClockCheck;
-use crate::retention::policy::Knowledge;
+use crate::retention::policy::{Knowledge, selected_engines};
 use crate::retention::report::{RunReport, RunResult};
-use crate::retention::{Backup, Freezes, Instance, InstanceId, InstanceLife, Policy, ProjectName};
+use crate::retention::{Backup, Engine, Freezes, Instance, InstanceId, InstanceLife, Policy, ProjectName};
 
 /// The backups of a file by instance, each instance once.
 pub type BackupsOfFile = Vec<(Option<InstanceId>, Vec<Backup>)>;
@@ -23,8 +24,23 @@ pub type BackupsOfFile = Vec<(Option<InstanceId>, Vec<Backup>)>;
 /// An instance of a file and its backups.
 pub type OfflineInstance = (Arc<Instance>, Vec<Backup>);
 
-/// The instances of a file, by id, each with its backups; all are one project's, and only their ids are known.
-pub fn instances_of_file(config: &Config, backups: BackupsOfFile) -> (ProjectName, Vec<OfflineInstance>) {
+/// The engine that an instance has by what its backups say: the one of them that policies select. None, or several, and it is unknown.
+fn engine_of_entries(selected: &[Engine], backups: &[Backup]) -> Engine {
+    let is_there = |engine: &&Engine| backups.iter().any(|backup| backup.engine == **engine);
+    let mut there = selected.iter().filter(is_there);
+    match (there.next(), there.next()) {
+        (Some(only), None) => only.clone(),
+        _ => Engine::parse(""),
+    }
+}
+
+/// The instances of a file, by id, each with its backups; all are one project's, and only their ids and the engines of their backups
+/// are known.
+pub fn instances_of_file(
+    config: &Config,
+    engines: &[Engine],
+    backups: BackupsOfFile,
+) -> (ProjectName, Vec<OfflineInstance>) {
     let project = config
         .projects
         .first()
@@ -39,6 +55,7 @@ pub fn instances_of_file(config: &Config, backups: BackupsOfFile) -> (ProjectNam
         let instance = Instance {
             project: project.clone(),
             name: id.as_str().into(),
+            engine: engine_of_entries(engines, &backups),
             id,
             tags: Vec::new(),
             enterprise_project: None,
@@ -52,7 +69,8 @@ pub fn instances_of_file(config: &Config, backups: BackupsOfFile) -> (ProjectNam
 
 /// Decides what a file lists. Grace counts as over, everything is one project, instances are known by id only.
 pub fn decide_file(request: &RunRequest, config: &Config, backups: BackupsOfFile) -> Result<RunReport, Error> {
-    let (project, instances) = instances_of_file(config, backups);
+    let engines = selected_engines(config.policies.iter().map(|entry| &*entry.policy));
+    let (project, instances) = instances_of_file(config, &engines, backups);
     decide_offline(request, config, &project, instances, Knowledge::IdsOnly)
 }
 
@@ -84,7 +102,7 @@ pub fn decide_offline(
             continue;
         }
         for (nth, mut due) in policy_runs.enter(&instance, &backups, &claiming, &BTreeSet::new()) {
-            due.newest_recovery_point = newest_recovery_point(&backups, request.now);
+            due.newest_recovery_point = newest_recovery_point(&instance, &backups, request.now);
             policy_runs.add(nth, due);
         }
     }

@@ -1,20 +1,18 @@
 //! One policy's side of a run: its decisions with grace taken into account, its numbers, and its plan.
 //!
-//! Pure, although it is in layer 2: it is the seam between the decision (layer 0) and what the ledger remembers.
+//! Pure: here the decision meets what the ledger remembers.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 
 use super::grace::{GracePeriods, OfInstance};
-use super::request::{ReportDetail, RowSink, RunRequest};
+use super::request::{ReportDetail, RowSink};
 use crate::retention::plan::InstanceDue;
-use crate::retention::policy::Knowledge;
 use crate::retention::report::{Action, InstanceSummary, PolicyReport, Restart, Row, RunResult, Summary};
 use crate::retention::{
-    Backup, BackupId, Candidate, Decision, ExpireReason, Hold, Instance, InstanceId, Mode, Plan, Policy, ProjectName,
-    Verdict, decide,
+    Backup, BackupId, Candidate, Decision, ExpireReason, Instance, InstanceId, Mode, Plan, Policy, ProjectName, Verdict,
 };
 
 /// Since when which backups have been expired under a policy.
@@ -24,133 +22,6 @@ pub enum Grace {
     Known(GracePeriods),
     /// Taken as over (`plan --backups FILE`).
     Over,
-}
-
-/// Every policy that runs, and the others that protect what they keep.
-pub(super) struct PolicyRuns {
-    /// All policies of the configuration.
-    all: Vec<Arc<Policy>>,
-    /// Those that run, by place in `all`.
-    running: Vec<usize>,
-    holds: Vec<Hold>,
-    now: DateTime<Utc>,
-    /// More rows than this, of all policies together, are not kept.
-    most_rows: usize,
-    open: Vec<PolicyRun>,
-}
-
-impl PolicyRuns {
-    pub(super) fn new(
-        all: Vec<Arc<Policy>>,
-        running: Vec<usize>,
-        holds: Vec<Hold>,
-        request: &RunRequest,
-        open: impl FnMut(&Arc<Policy>) -> PolicyRun,
-    ) -> Self {
-        let policy_runs = running.iter().map(|place| &all[*place]).map(open).collect();
-        Self {
-            all,
-            running,
-            holds,
-            now: request.now,
-            most_rows: match request.rows {
-                ReportDetail::All | ReportDetail::Going | ReportDetail::Streamed(_) => usize::MAX,
-                ReportDetail::UpTo(most) => most,
-                ReportDetail::None => 0,
-            },
-            open: policy_runs,
-        }
-    }
-
-    /// Every policy of the configuration.
-    pub(super) fn all(&self) -> &[Arc<Policy>] {
-        &self.all
-    }
-
-    /// The policies that run, in the order of all numbers called `nth` in this module.
-    pub(super) fn running(&self) -> impl Iterator<Item = &Arc<Policy>> {
-        self.running.iter().map(|place| &self.all[*place])
-    }
-
-    /// Places in [`Self::all`] of the policies that claim an instance.
-    pub(super) fn claims(&self, instance: &Instance, knowledge: Knowledge) -> Vec<usize> {
-        (0..self.all.len())
-            .filter(|place| self.all[*place].select.claims(instance, knowledge))
-            .collect()
-    }
-
-    /// Which of the claiming policies run, as `nth`.
-    pub(super) fn running_among(&self, claiming: &[usize]) -> impl Iterator<Item = usize> {
-        (0..self.running.len()).filter(|nth| claiming.contains(&self.running[*nth]))
-    }
-
-    /// Decides one instance and enters the decisions of the policies that run; returns what is due, by policy. `pending`
-    /// are those that an earlier run had accepted for deletion: they are kept as in progress, and their grace goes on, as
-    /// no policy wants them kept.
-    pub(super) fn enter(
-        &mut self,
-        instance: &Arc<Instance>,
-        backups: &[Backup],
-        claiming: &[usize],
-        pending: &BTreeSet<BackupId>,
-    ) -> Vec<(usize, InstanceDue)> {
-        let policies: Vec<Arc<Policy>> = claiming.iter().map(|place| Arc::clone(&self.all[*place])).collect();
-        let decided = decide(instance, backups, &self.holds, &policies, self.now);
-        self.count_unselected(instance, backups.len(), claiming, &decided);
-        let mut due = Vec::new();
-        for (place, decisions) in claiming.iter().zip(decided) {
-            if let Some(nth) = self.running.iter().position(|running| running == place) {
-                due.push((nth, self.open[nth].enter(instance, backups, decisions, pending)));
-            }
-        }
-        if self.open.iter().map(|policy_run| policy_run.rows.len()).sum::<usize>() > self.most_rows {
-            for policy_run in &mut self.open {
-                policy_run.wanted = ReportDetail::None;
-                policy_run.rows = Vec::new();
-            }
-        }
-        due
-    }
-
-    /// Counts the backups that no policy has in scope, with the first policy that claims their instance: each policy runs at its own
-    /// time, and so each instance is counted once.
-    fn count_unselected(&mut self, instance: &Instance, backups: usize, claiming: &[usize], decided: &[Vec<Decision>]) {
-        let first = claiming.first();
-        let Some(nth) = self.running.iter().position(|running| Some(running) == first) else {
-            return;
-        };
-        let selected: HashSet<usize> = decided.iter().flatten().map(|decision| decision.backup).collect();
-        let of = self.open[nth].unselected.entry(instance.project.clone()).or_default();
-        *of += backups.saturating_sub(selected.len()) as u64;
-    }
-
-    /// Adds what is due on one instance to the plan that the guard will see.
-    pub(super) fn add(&mut self, nth: usize, due: InstanceDue) {
-        self.open[nth].add(due);
-    }
-
-    /// Whether something is in the grace period on an instance that would be due if a dry-run policy had been enforced.
-    pub(super) fn would_be_due(&self, nth: usize, instance: &InstanceId) -> bool {
-        self.open[nth].waiting.contains_key(instance)
-    }
-
-    /// Takes these instances out of the plans, and begins no grace there.
-    pub(super) fn leave_out(&mut self, left_out: impl Fn(&Instance) -> bool) {
-        for policy_run in &mut self.open {
-            policy_run.plan.retain(|of| !left_out(&of.instance));
-            policy_run.if_enforced.retain(|of| !left_out(&of.instance));
-            policy_run.started.retain(|start| !left_out(&start.instance));
-            policy_run.seen.retain(|seen| !left_out(&seen.instance));
-        }
-    }
-
-    pub(super) fn iter(&self) -> impl Iterator<Item = &PolicyRun> {
-        self.open.iter()
-    }
-
-    pub(super) fn into_accounts(self) -> Vec<PolicyRun> {
-        self.open
-    }
 }
 
 /// One policy in one run.
@@ -225,6 +96,11 @@ impl PolicyRun {
         &self.plan
     }
 
+    /// What would go if the policy were enforced and every grace period were over; of one that is enforced, what is due.
+    pub(super) fn all_due(&self) -> impl Iterator<Item = &InstanceDue> {
+        self.plan.instances().iter().chain(self.if_enforced.instances())
+    }
+
     pub(super) fn started(&self) -> &[Started] {
         &self.started
     }
@@ -238,37 +114,21 @@ impl PolicyRun {
     }
 
     /// Enters one instance's decisions; returns what is due there.
-    fn enter(
+    pub(super) fn enter(
         &mut self,
         instance: &Arc<Instance>,
         backups: &[Backup],
         decisions: Vec<Decision>,
         pending: &BTreeSet<BackupId>,
     ) -> InstanceDue {
-        let known = match &mut self.grace {
-            Grace::Known(periods) => Some(periods.take(instance)),
-            Grace::Over => None,
-        };
-        if let Some(known) = known.as_ref().filter(|known| !known.is_empty()) {
-            self.clear_out_of_scope(instance, known, backups, &decisions);
-            let listed = backups.iter().map(|backup| &backup.id).collect();
-            self.seen.push(SeenExpired {
-                instance: Arc::clone(instance),
-                absent: known.absent(&listed),
-            });
-        }
+        let known = self.grace_of(instance, backups, &decisions);
         let mut counted = 0;
         let mut of_instance = InstanceSummary::new(Arc::clone(instance));
         let (mut due, mut waiting) = (Vec::new(), Vec::new());
-        for Decision {
-            backup,
-            verdict,
-            expires_at,
-        } in decisions
-        {
-            let backup = &backups[backup];
-            counted += usize::from(verdict.is_limited(backup));
-            let action = self.act(instance, known.as_ref(), backup, verdict, pending);
+        for decision in decisions {
+            let backup = &backups[decision.backup];
+            counted += usize::from(decision.verdict.is_limited(backup));
+            let action = self.act(instance, known.as_ref(), backup, decision.verdict, pending);
             match &action {
                 Action::Wait { reason, .. } if self.policy.mode == Mode::DryRun => {
                     waiting.extend(candidate(instance, backup, *reason));
@@ -278,17 +138,12 @@ impl PolicyRun {
             }
             self.summary.of(&action).add(backup.size_bytes);
             of_instance.add(&action, backup);
-            let is_wanted = match self.wanted {
-                ReportDetail::None => false,
-                ReportDetail::Going => !self.is_large || !matches!(action, Action::Keep(_)),
-                ReportDetail::All | ReportDetail::UpTo(_) | ReportDetail::Streamed(_) => true,
-            };
-            if is_wanted {
+            if self.is_wanted(&action) {
                 self.show(Row {
                     instance: Arc::clone(instance),
                     backup: backup.clone(),
                     action,
-                    expires_at,
+                    expires_at: decision.expires_at,
                     fate: None,
                 });
             }
@@ -308,6 +163,60 @@ impl PolicyRun {
         }
     }
 
+    /// What has been expired on an instance since when; `None` where grace is taken as over.
+    fn grace_of(&mut self, instance: &Arc<Instance>, backups: &[Backup], decisions: &[Decision]) -> Option<OfInstance> {
+        let Grace::Known(periods) = &mut self.grace else {
+            return None;
+        };
+        let known = periods.take(instance);
+        if !known.is_empty() {
+            self.clear_out_of_scope(instance, &known, backups, decisions);
+            let listed = backups.iter().map(|backup| &backup.id).collect();
+            self.seen.push(SeenExpired {
+                instance: Arc::clone(instance),
+                absent: known.absent(&listed),
+            });
+        }
+        Some(known)
+    }
+
+    fn is_wanted(&self, action: &Action) -> bool {
+        match self.wanted {
+            ReportDetail::None => false,
+            ReportDetail::Going => !self.is_large || !matches!(action, Action::Keep(_)),
+            ReportDetail::All | ReportDetail::UpTo(_) | ReportDetail::Streamed(_) => true,
+        }
+    }
+
+    /// How many rows are held for the report.
+    pub(super) fn rows(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// Holds no rows, and takes no more.
+    pub(super) fn drop_rows(&mut self) {
+        self.wanted = ReportDetail::None;
+        self.rows = Vec::new();
+    }
+
+    /// Counts backups of an instance that no policy has in scope.
+    pub(super) fn count_unselected(&mut self, project: &ProjectName, backups: usize) {
+        *self.unselected.entry(project.clone()).or_default() += backups as u64;
+    }
+
+    /// Whether something is in the grace period on an instance that would be due if a dry-run policy had been enforced.
+    pub(super) fn would_be_due(&self, instance: &InstanceId) -> bool {
+        self.waiting.contains_key(instance)
+    }
+
+    /// Takes these instances out of the plans, and begins no grace there.
+    pub(super) fn leave_out(&mut self, left_out: impl Fn(&Instance) -> bool) {
+        self.plan.retain(|of| !left_out(&of.instance));
+        self.if_enforced.retain(|of| !left_out(&of.instance));
+        self.started.retain(|start| !left_out(&start.instance));
+        self.seen.retain(|seen| !left_out(&seen.instance));
+    }
+
     fn drop_kept_rows_of_large_reports(&mut self) {
         let is_kept = |row: &Row| matches!(row.action, Action::Keep(_));
         if matches!(self.wanted, ReportDetail::Going)
@@ -324,7 +233,8 @@ impl PolicyRun {
         }
     }
 
-    fn add(&mut self, due: InstanceDue) {
+    /// Adds what is due on one instance to the plan that the guard will see.
+    pub(super) fn add(&mut self, due: InstanceDue) {
         if self.policy.mode == Mode::DryRun {
             let mut if_enforced = due.clone();
             if_enforced
@@ -440,17 +350,4 @@ fn candidate(instance: &Arc<Instance>, backup: &Backup, reason: ExpireReason) ->
         status: backup.status.clone(),
         reason,
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::retention::Span;
-    use crate::retention::Zone;
-
-    #[test]
-    fn a_zero_grace_is_over_at_once_also_on_a_new_state() {
-        let now: DateTime<Utc> = "2026-11-23T03:00:00Z".parse().unwrap();
-        assert_eq!(Span::ZERO.before(now, Zone::UTC), Some(now));
-    }
 }

@@ -15,7 +15,8 @@ pub struct Projects {
 impl Projects {
     /// Builds the clients; nothing is sent yet.
     pub fn connect(config: &Config, keys: &KeyLockout, observer: &Observer) -> Result<Self, rds::Error> {
-        Self::tuned(config, keys, observer, rds::Settings::TIMEOUT, &Tuning::default())
+        let timeout = crate::clock::protocol_time(rds::Settings::TIMEOUT);
+        Self::tuned(config, keys, observer, timeout, &Tuning::default())
     }
 
     /// As [`Self::connect`], with another time-out of one request and other back-offs: for tests of faults, which must

@@ -15,9 +15,10 @@ use super::clock_jump::ClockJumpDetector;
 use super::conflicts::{Conflicts, leave_instances_alone};
 use super::context::RunContext;
 use super::error::Error;
-use super::instances::{InstanceJob, LedgerSnapshot, list_instances, may_select, shrink_skip, skip_job};
+use super::instances::{InstanceJob, LedgerSnapshot, engines_of, list_instances, may_select, shrink_skip, skip_job};
 use super::list_backups::backups_of;
-use super::policy_run::{PolicyRun, PolicyRuns};
+use super::policy_run::PolicyRun;
+use super::policy_runs::PolicyRuns;
 use super::request::{Purpose, RunRequest};
 use super::scan_result::Scan;
 use crate::blocking::blocking;
@@ -39,8 +40,12 @@ pub(super) const RETURNED_AFTER: TimeDelta = TimeDelta::minutes(30);
 const AHEAD: usize = 4;
 
 /// When the newest finished full backup was begun, manual or automated.
-pub(super) fn newest_recovery_point(backups: &[Backup], now: DateTime<Utc>) -> Option<DateTime<Utc>> {
-    let points = backups.iter().filter(|backup| backup.is_recovery_point(now));
+pub(super) fn newest_recovery_point(
+    instance: &Instance,
+    backups: &[Backup],
+    now: DateTime<Utc>,
+) -> Option<DateTime<Utc>> {
+    let points = backups.iter().filter(|backup| backup.is_recovery_point(instance, now));
     points.filter_map(|backup| backup.begin).max()
 }
 
@@ -210,7 +215,7 @@ fn process_listing(
         let Some(policy) = policy_runs.running().nth(nth) else {
             continue;
         };
-        due.newest_recovery_point = newest_recovery_point(backups, request.now);
+        due.newest_recovery_point = newest_recovery_point(&instance, backups, request.now);
         let is_any_due = !due.due.is_empty() || policy_runs.would_be_due(nth, &due.instance.id);
         if is_any_due && wants_automated(policy, &due, request.now) {
             recency.push(RecencyCheck {
@@ -367,10 +372,9 @@ async fn check_recency(
         let (nth, due, listed) = joined?;
         match listed {
             Some(Ok(automated)) => {
-                let points = automated
-                    .into_iter()
-                    .filter(|backup| backup.is_recovery_point(request.now));
-                answered.push((nth, due, points.collect::<Vec<_>>()));
+                let mut points = automated;
+                points.retain(|backup| backup.is_recovery_point(&due.instance, request.now));
+                answered.push((nth, due, points));
             }
             missing => {
                 scan.hit.missed(nth);
@@ -388,9 +392,9 @@ async fn check_recency(
     let manual = conflicts.listed_as_manual(request, context, ids)?;
     for (nth, mut due, mut points) in answered {
         points.retain(|backup| !manual.contains(&backup.id));
-        due.newest_recovery_point = due
-            .newest_recovery_point
-            .max(newest_recovery_point(&points, request.now));
+        due.newest_recovery_point =
+            due.newest_recovery_point
+                .max(newest_recovery_point(&due.instance, &points, request.now));
         policy_runs.add(nth, due);
     }
     scan.progress.calls = context.projects.calls();
@@ -507,7 +511,8 @@ pub(super) fn persist_scan(
         // Nor does it remember when something was listed, missed or doubted: seven days of doubt, or 24 hours of absence,
         // would be over at once when the clock is right again.
         for (project, instances) in scan.listed.iter().filter(|(project, _)| good.contains(project)) {
-            ledger.remember_instances(project, instances, request.now)?;
+            let engines = engines_of(policy_runs.all(), project);
+            ledger.remember_instances(project, &engines, instances, request.now)?;
             let found = scan.found_unlisted.iter().filter(|(of, _)| of == project);
             ledger.restart_absence(project, found.map(|(_, instance)| instance), request.now)?;
             let of_project = |(id, (of, listing)): (&InstanceId, &(ProjectName, Listing))| {

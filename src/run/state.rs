@@ -1,8 +1,9 @@
 //! Where the ledger of a configuration is.
 
 use crate::config::{Config, PolicyEntry, StateAt};
-use crate::ledger::{Error, Ledger, PostgresAddress, StatePlace};
-use crate::retention::{PolicyName, ProjectName};
+pub use crate::ledger::host_name;
+use crate::ledger::{Error, Fault, Ledger, PostgresAddress, StatePlace};
+use crate::retention::{PolicyName, ProjectName, Refusal};
 
 /// The place that the ledger opens, of what the configuration names.
 pub fn state_place(at: &StateAt) -> StatePlace {
@@ -42,12 +43,11 @@ pub fn join(ledger: &Ledger, config: &Config) -> Result<(), Error> {
     ledger.join(&host_name(), &config.agreement())
 }
 
-/// This host's name, from a file that a hardened unit can read, too (it hides `/proc/sys`).
-pub fn host_name() -> String {
-    ["/etc/hostname", "/proc/sys/kernel/hostname"]
-        .into_iter()
-        .filter_map(|file| std::fs::read_to_string(file).ok())
-        .map(|name| name.trim().to_owned())
-        .find(|name| !name.is_empty())
-        .unwrap_or_default()
+/// What the guard says where the state itself forbids to delete: it is lost, or the members differ.
+pub fn refusal_of(error: &Error) -> Option<Refusal> {
+    let message = error.to_string();
+    match error.fault() {
+        Some(Fault::MembersDiffer(_)) => Some(Refusal::Members { message }),
+        _ => error.is_lost().then_some(Refusal::Ledger { message }),
+    }
 }

@@ -145,7 +145,9 @@ impl Maker<'_> {
                 self.world.add_instance(replica, prefix);
             }
             if number % 5 == 2 {
-                let engine = if number % 2 == 0 {
+                let engine = if number % 20 == 12 {
+                    Engine::MariaDb
+                } else if number % 2 == 0 {
                     Engine::MySql
                 } else {
                     Engine::PostgreSql
@@ -165,6 +167,7 @@ impl Maker<'_> {
             Engine::SqlServer => VERSIONS[self.rng.usize(..VERSIONS.len())].to_owned(),
             Engine::MySql => "8.0".to_owned(),
             Engine::PostgreSql => "15".to_owned(),
+            Engine::MariaDb => "10.5".to_owned(),
         };
         project.clone_into(&mut instance.enterprise_project);
         instance.tags.push(("env".to_owned(), environment.to_owned()));

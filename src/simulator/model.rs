@@ -4,7 +4,7 @@
 
 use chrono::{DateTime, Utc};
 
-/// A database engine; the daemon is for SQL Server, the others must not disturb it.
+/// A database engine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Engine {
     /// RDS for SQL Server.
@@ -13,11 +13,13 @@ pub enum Engine {
     MySql,
     /// RDS for PostgreSQL.
     PostgreSql,
+    /// RDS for `MariaDB`.
+    MariaDb,
 }
 
 impl Engine {
     /// Every engine.
-    pub const ALL: [Self; 3] = [Self::SqlServer, Self::MySql, Self::PostgreSql];
+    pub const ALL: [Self; 4] = [Self::SqlServer, Self::MySql, Self::PostgreSql, Self::MariaDb];
 
     /// As the API spells it.
     pub fn name(self) -> &'static str {
@@ -25,15 +27,17 @@ impl Engine {
             Self::SqlServer => "SQLServer",
             Self::MySql => "MySQL",
             Self::PostgreSql => "PostgreSQL",
+            Self::MariaDb => "MariaDB",
         }
     }
 
-    /// The last two digits of the engine's ids (`…in04`, `…br04`).
+    /// The last two digits of the engine's ids (`…in04`, `…br04`); those of `MariaDB` are made up.
     pub fn digits(self) -> &'static str {
         match self {
             Self::SqlServer => "04",
             Self::MySql => "01",
             Self::PostgreSql => "03",
+            Self::MariaDb => "15",
         }
     }
 }

@@ -35,6 +35,8 @@ pub struct Settings {
     pub latency: Duration,
     /// What the listing says about a deleted instance.
     pub deleted_listing: DeletedListing,
+    /// The list of instances has those of every engine, whichever is asked for.
+    pub ignores_engine_filter: bool,
     /// What the metadata service grants.
     pub agency: Agency,
 }

@@ -76,7 +76,8 @@ impl<'a> InstanceFilter<'a> {
             id: asked.parameter("id"),
             name,
             kind: among("type", &["Single", "Ha", "Replica"])?,
-            engine: among("datastore_type", &["MySQL", "PostgreSQL", "SQLServer", "MariaDB"])?,
+            engine: among("datastore_type", &["MySQL", "PostgreSQL", "SQLServer", "MariaDB"])?
+                .filter(|_| !work.state.settings.ignores_engine_filter),
             project: asked.parameter("eps_id"),
             tags,
         })

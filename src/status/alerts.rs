@@ -93,6 +93,7 @@ fn title(about: &str, policy: Option<&PolicyName>) -> String {
         "guard" => "Refused",
         "state" => "State",
         "stopping" => "Stopping",
+        "project" => "A project cannot be read",
         other => other,
     };
     match policy {

@@ -3,12 +3,14 @@
 use chrono::{DateTime, Utc};
 
 use super::daemon_state::DaemonState;
-use super::problems::{obstacles, problems, skipped, stale_ledger};
+use super::problems::{members_that_differ, obstacles, problems, skipped, stale_ledger};
+use super::recent::Recent;
 use super::snapshot::{ConfigStatus, FreezeStatus, LastRun, PolicyStatus, Status, StorageDay};
 use crate::config::{Config, PolicyEntry};
-use crate::ledger::{self, Ledger, PlacedFreeze, RunFilter};
+use crate::ledger::{self, Ledger, PlacedFreeze, RunFilter, SharedState};
 use crate::retention::report::InstanceCounts;
 use crate::retention::{Freeze, Hold, PolicyName};
+use crate::wording::money::Price;
 
 /// Runs that are read for storage over time: a year of one daily policy, or forty days of ten.
 const STORAGE_RUNS: u32 = 400;
@@ -20,6 +22,9 @@ pub(super) struct LedgerView {
     pub(super) placed_holds: Vec<Hold>,
     pub(super) freezes: Vec<PlacedFreeze>,
     pub(super) storage: Vec<StorageDay>,
+    /// Who works on it, where several machines may.
+    pub(super) shared: Option<SharedState>,
+    pub(super) recent: Recent,
 }
 
 /// Storage by day, from past runs.
@@ -36,6 +41,7 @@ pub(super) struct Configured {
     pub(super) status: ConfigStatus,
     pub(super) policies: Vec<PolicyStatus>,
     pub(super) holds: Vec<Hold>,
+    pub(super) price: Option<Price>,
     /// With its place.
     pub(super) freeze: Option<(Freeze, String)>,
 }
@@ -54,6 +60,7 @@ impl Configured {
             },
             policies: config.policies.iter().map(|entry| policy(state, entry)).collect(),
             holds: config.holds.clone(),
+            price: config.price.clone(),
             freeze: config.configured_freeze(),
         }
     }
@@ -79,6 +86,7 @@ pub(super) fn assemble(
         problems: obstacles
             .into_iter()
             .chain(stale_ledger(view.read_at, now))
+            .chain(members_that_differ(view.shared.as_ref()))
             .chain(problems(state, &configured.policies))
             .collect(),
         ledger_read_at: view.read_at,
@@ -92,7 +100,10 @@ pub(super) fn assemble(
         unconfirmed: state.unconfirmed.clone(),
         skipped: skipped(state),
         storage: view.storage,
+        price: configured.price,
+        recent: view.recent,
         notices: state.notices.clone(),
+        shared: view.shared,
         reports: state.reports.clone(),
     }
 }
@@ -119,7 +130,7 @@ fn policy(state: &DaemonState, entry: &PolicyEntry) -> PolicyStatus {
         policy: name.clone(),
         mode: entry.policy.mode.as_str(),
         schedule: entry.schedule.as_ref().map(|schedule| schedule.text().to_owned()),
-        timezone: entry.policy.zone.name(),
+        zone: entry.policy.zone,
         next_run: state.next.get(name).copied().flatten(),
         waiting: state.waiting.contains(name),
         running_since: state.running.get(name).copied(),

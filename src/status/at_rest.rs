@@ -7,10 +7,11 @@ use chrono::{DateTime, TimeDelta, Utc};
 use super::assemble::{Configured, LedgerView, assemble, last_run, storage};
 use super::daemon_state::DaemonState;
 use super::process_metrics::{PastRuns, waiting_plans};
+use super::recent::Recent;
 use super::snapshot::{ConfigStatus, PolicyStatus, Problem, Status};
 use crate::config::{Config, PolicyEntry, Problems};
 use crate::ledger::{self, Access, Ledger, RunFilter, StatePlace};
-use crate::retention::{Hold, Mode, People, PolicyName};
+use crate::retention::{Hold, Mode, People, PolicyName, Zone};
 use crate::run::{self, DueCounts, GracePeriods};
 use crate::wording::times::timestamp;
 
@@ -80,7 +81,7 @@ pub fn beside_problems(
                 .find(|mode| *mode == last.finished.mode)
                 .unwrap_or_default(),
             schedule: None,
-            timezone: "UTC",
+            zone: Zone::UTC,
             next_run: None,
             waiting: false,
             running_since: None,
@@ -101,6 +102,7 @@ pub fn beside_problems(
         },
         policies,
         holds: Vec::new(),
+        price: None,
         freeze: None,
     };
     Ok(assemble(configured, view, &state, None, now))
@@ -139,6 +141,8 @@ fn read(
         placed_holds: ledger.active_holds(now)?,
         freezes: ledger.freezes()?,
         storage: storage(ledger)?,
+        shared: ledger.shared_state()?,
+        recent: Recent::default(),
     })
 }
 

@@ -9,6 +9,15 @@ use super::snapshot::LastRun;
 use crate::retention::report::InstanceCounts;
 use crate::retention::{PolicyName, ProjectName, RunReport};
 
+/// A project that could not be read when it was looked at last.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnreadProject {
+    /// Why not.
+    pub why: String,
+    /// When that was.
+    pub since: DateTime<Utc>,
+}
+
 /// What the daemon writes for those who show it.
 #[derive(Debug, Default)]
 pub struct DaemonState {
@@ -16,10 +25,14 @@ pub struct DaemonState {
     pub loaded_at: Option<DateTime<Utc>>,
     /// What is wrong with the newest version of the files; empty when it is in force.
     pub config_problems: Vec<String>,
+    /// Projects that could not be read.
+    pub unread_projects: BTreeMap<ProjectName, UnreadProject>,
     /// That a newer version of the files waits, and for what.
     pub config_waiting: Option<String>,
     /// What is wrong with the state directory.
     pub state_problem: Option<String>,
+    /// The database of the state has not answered of late.
+    pub is_out_of_touch: bool,
     /// A stop was requested.
     pub stopping: bool,
     /// When each policy fires next.

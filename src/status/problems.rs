@@ -4,14 +4,19 @@ use std::collections::{BTreeSet, HashSet};
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::daemon_state::DaemonState;
-use super::snapshot::{PolicyStatus, Problem};
+use super::daemon_state::{DaemonState, UnreadProject};
+use super::snapshot::{LastRun, PolicyStatus, Problem};
+use crate::ledger::{LiveMember, SharedState};
+use crate::retention::Zone;
 use crate::retention::report::SkipRecord;
+use crate::wording::times::zoned;
 
 /// A ledger that was read longer ago, and could not be read since, is a problem.
 const STALE: TimeDelta = TimeDelta::seconds(30);
 /// Skipped instances that are listed as problems; the rest is a number.
 const MAX_SKIPS: usize = 20;
+/// Causes of a failed run that are named.
+const MAX_CAUSES: usize = 3;
 
 /// What the last runs left alone; the same in several policies is listed once. Of a run that made no report the one before it says
 /// more.
@@ -38,6 +43,14 @@ pub(super) fn obstacles(state: &DaemonState) -> Vec<Problem> {
         message: message.to_owned(),
     };
     let broken = state.state_problem.iter().map(|why| problem("state", why));
+    let silent = state.is_out_of_touch && state.state_problem.is_none();
+    let silent = silent.then(|| {
+        problem(
+            "state",
+            "the database of the state does not answer: nothing new begins until it does; check the server and the network",
+        )
+    });
+    let broken = broken.chain(silent);
     let stopping = state.stopping.then(|| problem("stopping", "stop requested"));
     broken.chain(stopping).collect()
 }
@@ -53,6 +66,21 @@ pub(super) fn stale_ledger(read_at: Option<DateTime<Utc>>, now: DateTime<Utc>) -
     })
 }
 
+/// Daemons that differ delete nothing.
+pub(super) fn members_that_differ(shared: Option<&SharedState>) -> Option<Problem> {
+    let shared = shared.filter(|shared| !shared.is_agreed)?;
+    let other = |member: &LiveMember| Some(format!("{} ({})", member.host, member.differs_in.as_ref()?));
+    let others: Vec<String> = shared.members.iter().filter_map(other).collect();
+    Some(Problem {
+        about: "state",
+        policy: None,
+        message: format!(
+            "nothing is deleted until all daemons on this state have the same projects, policies, holds and freeze; different: {}",
+            others.join(", ")
+        ),
+    })
+}
+
 /// What else an operator should look at.
 pub(super) fn problems(state: &DaemonState, policies: &[PolicyStatus]) -> Vec<Problem> {
     let mut found: Vec<Problem> = state
@@ -65,7 +93,12 @@ pub(super) fn problems(state: &DaemonState, policies: &[PolicyStatus]) -> Vec<Pr
             message: message.clone(),
         })
         .collect();
-    for PolicyStatus { policy: name, .. } in policies {
+    found.extend(state.unread_projects.values().map(|UnreadProject { why, .. }| Problem {
+        about: "project",
+        policy: None,
+        message: why.clone(),
+    }));
+    for PolicyStatus { policy: name, zone, .. } in policies {
         let Some(last) = state.last.get(name) else { continue };
         let mut add = |about, message| {
             found.push(Problem {
@@ -91,13 +124,33 @@ pub(super) fn problems(state: &DaemonState, policies: &[PolicyStatus]) -> Vec<Pr
             add("guard", format!("{}: {why}", refusal.limit));
         }
         match last.result.as_str() {
-            "failed" => add("run", "its last run failed".to_owned()),
+            "failed" => add("run", failed(last, state.last_success.get(name).copied(), *zone)),
             "partial" => add("run", "its last run left something undone".to_owned()),
             _ => {}
         }
     }
     found.extend(skipped_instances(state));
     found
+}
+
+/// What failed and since when.
+fn failed(last: &LastRun, last_success: Option<DateTime<Utc>>, zone: Zone) -> String {
+    let causes: Vec<String> = last
+        .skipped
+        .iter()
+        .map(SkipRecord::to_string)
+        .take(MAX_CAUSES)
+        .collect();
+    let why = match (&last.error, causes.as_slice()) {
+        (Some(error), _) => format!(": {error}"),
+        (None, []) => String::new(),
+        (None, causes) => format!(": {}", causes.join("; ")),
+    };
+    let since = last_success.map_or_else(
+        || "no run has succeeded yet".to_owned(),
+        |at| format!("none has succeeded since {}", zoned(at, zone)),
+    );
+    format!("its run of {} failed{why}; {since}", zoned(last.at, zone))
 }
 
 /// Instances left alone, each once; beyond a number only how many more.

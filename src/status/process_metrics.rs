@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 use super::daemon_state::DaemonState;
 use super::snapshot;
 use crate::config::{Config, PolicyEntry};
-use crate::ledger::{self, LastRuns, Ledger, RunRow};
+use crate::ledger::{self, LastRuns, Ledger, RunRow, SharedState};
 use crate::rds::{Event, Observer, Operation};
 use crate::retention::report::InstanceCounts;
 use crate::retention::{People, PolicyName, ProjectName};
@@ -39,6 +39,14 @@ pub fn set_series(metrics: &Metrics, config: &Config) {
     metrics.set_policies(&policies, &projects);
 }
 
+/// Who works on the state; on a file, that is not shown.
+pub fn show_members(metrics: &Metrics, shared: Option<&SharedState>) {
+    if let Some(shared) = shared {
+        let leases = shared.leases.iter().map(|lease| (lease.project.clone(), lease.is_ours));
+        metrics.members(shared.members.len(), shared.is_agreed, leases);
+    }
+}
+
 /// An observer that counts requests.
 pub fn observer(metrics: &Metrics) -> Observer {
     let metrics = metrics.clone();
@@ -60,6 +68,8 @@ pub struct PastRuns {
     pub runs: BTreeMap<PolicyName, LastRuns>,
     /// Each project's instances: the newest of the last runs that listed them says it.
     pub instances: BTreeMap<ProjectName, InstanceCounts>,
+    /// When those of a project were listed.
+    listed_at: BTreeMap<ProjectName, DateTime<Utc>>,
     /// Deletions, accepted or unanswered, that no listing has confirmed yet, by project.
     pub unconfirmed: BTreeMap<ProjectName, u64>,
 }
@@ -70,8 +80,12 @@ impl PastRuns {
         let runs = ledger.last_runs(now)?;
         let mut read: Vec<RunRow> = runs.values().filter_map(|last| last.read.clone()).collect();
         read.sort_by_key(|run| run.finished_at);
-        let listed = read.iter().filter_map(|run| part(run, "instances"));
-        let instances = listed.flat_map(|counts: BTreeMap<_, _>| counts).collect();
+        let (mut instances, mut listed_at) = (BTreeMap::new(), BTreeMap::new());
+        for run in &read {
+            let counts: BTreeMap<ProjectName, InstanceCounts> = part(run, "instances").unwrap_or_default();
+            listed_at.extend(counts.keys().cloned().zip(std::iter::repeat(run.started_at)));
+            instances.extend(counts);
+        }
         let mut unconfirmed = BTreeMap::new();
         for row in ledger.unconfirmed()? {
             *unconfirmed.entry(row.project).or_default() += 1;
@@ -79,6 +93,7 @@ impl PastRuns {
         Ok(Self {
             runs,
             instances,
+            listed_at,
             unconfirmed,
         })
     }
@@ -86,6 +101,11 @@ impl PastRuns {
     /// Fills in the last runs of these policies, and the rest.
     pub(super) fn fill(self, state: &mut DaemonState, of: impl Fn(&PolicyName) -> bool) {
         state.instances = self.instances;
+        // A run of another process has read what a look could not.
+        let is_read = |project: &ProjectName, since| self.listed_at.get(project).is_some_and(|at| *at > since);
+        state
+            .unread_projects
+            .retain(|project, unread| !is_read(project, unread.since));
         state.unconfirmed = self.unconfirmed;
         for (name, last) in self.runs.into_iter().filter(|(name, _)| of(name)) {
             if let Some(at) = last.success.and_then(|run| run.finished_at) {

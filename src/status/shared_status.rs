@@ -19,6 +19,7 @@ use super::assemble::{self, Configured, LedgerView, assemble};
 use super::daemon_state::DaemonState;
 use super::problems::obstacles;
 use super::process_metrics::{self, PastRuns};
+use super::recent::Recent;
 use super::shared_ledger::SharedLedger;
 use super::snapshot::{Problem, Status};
 use crate::clock::now;
@@ -106,6 +107,11 @@ impl SharedStatus {
         self.live.borrow().clone()
     }
 
+    /// The ledger, if it is open.
+    pub fn ledger(&self) -> Option<Arc<Ledger>> {
+        self.ledger.ledger()
+    }
+
     /// The metrics as text.
     pub fn metrics(&self, openmetrics: bool) -> String {
         self.metrics.render(openmetrics)
@@ -113,7 +119,13 @@ impl SharedStatus {
 
     /// What prevents the daemon from doing its work; empty when nothing does.
     pub fn obstacles(&self) -> Vec<Problem> {
+        self.note_reach();
         obstacles(&self.state())
+    }
+
+    fn note_reach(&self) {
+        let is_out_of_touch = self.ledger.ledger().is_some_and(|ledger| !ledger.is_in_touch());
+        self.state().is_out_of_touch = is_out_of_touch;
     }
 
     /// A run has ended, or the configuration has changed: everything is read again for the next reader.
@@ -197,17 +209,21 @@ impl SharedStatus {
         let now = now();
         let placed_holds = ledger.active_holds(now)?;
         let freezes = ledger.freezes()?;
+        let shared = ledger.shared_state()?;
+        process_metrics::show_members(&self.metrics, shared.as_ref());
         let mut storage = None;
         if last_read.storage_at.is_none_or(|at| at.elapsed() >= STORAGE_FRESH) {
             last_read.storage_at = Some(Instant::now());
-            storage = Some(assemble::storage(ledger)?);
+            let config = self.live.borrow().clone();
+            let policies = config.policies.iter().map(|entry| &entry.policy.name);
+            storage = Some((assemble::storage(ledger)?, Recent::read(ledger, policies)?));
         }
         {
             let mut view = self.ledger_view();
-            (view.placed_holds, view.freezes) = (placed_holds, freezes);
+            (view.placed_holds, view.freezes, view.shared) = (placed_holds, freezes, shared);
             view.read_at = Some(now);
-            if let Some(storage) = storage {
-                view.storage = storage;
+            if let Some((storage, recent)) = storage {
+                (view.storage, view.recent) = (storage, recent);
             }
         }
         let config = self.live.borrow().clone();
@@ -267,6 +283,7 @@ impl SharedStatus {
         let now = now();
         let config = self.live.borrow().clone();
         let view = self.ledger_view().clone();
+        self.note_reach();
         let state = self.state();
         let loaded_at = state.loaded_at.unwrap_or(self.started_at);
         let configured = Configured::of(&config, &state, loaded_at);

@@ -7,14 +7,17 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use chrono::{DateTime, NaiveDate, Utc};
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
-use crate::ledger::RunRow;
+use super::recent::Recent;
+use crate::ledger::runs::INTERRUPTED;
+use crate::ledger::{RunRow, SharedState};
 use crate::retention::report::{
     GuardVerdict, InstanceCounts, PolicyReport, RunResult, Sent, SkipRecord, Summary, Tally,
 };
-use crate::retention::{Freeze, Hold, PolicyName, ProjectName, RunReport};
+use crate::retention::{Freeze, Hold, PolicyName, ProjectName, RunReport, Zone};
 use crate::run::DueCounts;
+use crate::wording::money::Price;
 use crate::wording::refusals::{self, RefusalRecord};
 use crate::wording::remedies;
 
@@ -55,6 +58,15 @@ pub struct Status {
     pub storage: Vec<StorageDay>,
     /// Holds and name patterns that cover nothing, by the last run or reload.
     pub notices: Vec<String>,
+    /// Who works on the state, where that is in PostgreSQL.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub shared: Option<SharedState>,
+    /// What storage costs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub price: Option<Price>,
+    /// The last runs and deletions of the ledger.
+    #[serde(skip)]
+    pub recent: Recent,
     /// The last run of each policy, whole; with every decision where the fleet is small enough to be kept in memory.
     #[serde(skip)]
     pub reports: BTreeMap<PolicyName, Arc<RunReport>>,
@@ -129,7 +141,7 @@ impl StorageDay {
 /// Something that an operator should look at.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Problem {
-    /// `state`, `configuration`, `run`, `guard`, `instance` or `stopping`.
+    /// `state`, `configuration`, `project`, `run`, `guard`, `instance` or `stopping`.
     pub about: &'static str,
     /// The policy it concerns, if one.
     pub policy: Option<PolicyName>,
@@ -165,7 +177,8 @@ pub struct PolicyStatus {
     /// Its schedule as written; `null` for none.
     pub schedule: Option<String>,
     /// The zone of schedule and buckets.
-    pub timezone: &'static str,
+    #[serde(rename = "timezone", serialize_with = "zone_name")]
+    pub zone: Zone,
     /// When it is due next, jitter included.
     pub next_run: Option<DateTime<Utc>>,
     /// Whether it is due and waits for its run, or for the ledger.
@@ -179,6 +192,11 @@ pub struct PolicyStatus {
     /// What its next run would delete; only where the ledger was asked for it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub goes_next: Option<DueCounts>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde calls it")]
+fn zone_name<S: Serializer>(zone: &Zone, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(zone.name())
 }
 
 /// How a run of a policy went.
@@ -206,6 +224,12 @@ pub struct LastRun {
     pub left: u64,
     /// Due, and held back by the guard or a freeze.
     pub held_back: Tally,
+    /// Backups that no policy has in scope, by project, on instances of which this is the first policy.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub unselected: BTreeMap<ProjectName, u64>,
+    /// Why it failed as a whole, where the ledger has nothing of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
     /// What it left alone; in the JSON it stands once for all policies.
     #[serde(skip)]
     pub skipped: Vec<SkipRecord>,
@@ -303,6 +327,8 @@ impl LastRun {
             sent: policy.sent.clone(),
             left: policy.left,
             held_back: policy.held_back,
+            unselected: policy.unselected.clone(),
+            error: None,
             refusals: refusals::records(report, policy),
             skipped: report.skipped.iter().map(|skip| SkipRecord::of(report, skip)).collect(),
         }
@@ -339,6 +365,8 @@ impl LastRun {
             sent: serde_json::from_value(numbers["sent"].clone()).unwrap_or_default(),
             left: numbers["left"].as_u64().unwrap_or_default(),
             held_back: serde_json::from_value(numbers["held_back"].clone()).unwrap_or_default(),
+            unselected: serde_json::from_value(numbers["unselected"].clone()).unwrap_or_default(),
+            error: numbers[INTERRUPTED].as_str().map(|by| format!("interrupted ({by})")),
             skipped: serde_json::from_value(numbers["skipped"].clone()).unwrap_or_default(),
         })
     }

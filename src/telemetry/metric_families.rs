@@ -50,6 +50,10 @@ pub(super) struct MetricFamilies {
     pub(super) config_info: IntGaugeVec,
     pub(super) ledger_errors: IntCounter,
     pub(super) ledger_rewound: IntGauge,
+    pub(super) members: IntGaugeVec,
+    pub(super) config_agreed: IntGaugeVec,
+    pub(super) lease_held: IntGaugeVec,
+    pub(super) takeovers: IntCounterVec,
 }
 
 /// Makes metrics and registers them, so that none is made and forgotten.
@@ -128,6 +132,10 @@ impl MetricFamilies {
             config_info: m.gauges("config_info", "Always 1; fingerprint of the configuration in force.", &["sha256"])?,
             ledger_errors: m.counter("ledger_errors_total", "Errors of the ledger; nothing is deleted that cannot be written down.")?,
             ledger_rewound: m.gauge("ledger_rewound", "1 while the state that was known is gone, replaced or older than it was, and nothing is deleted.")?,
+            members: m.gauges("members", "Daemons, and commands that delete, on a state in PostgreSQL.", &[])?,
+            config_agreed: m.gauges("config_agreed", "1 while all members of a state in PostgreSQL have the same configuration; while they have not, nothing is deleted.", &[])?,
+            lease_held: m.gauges("lease_held", "1 while this process has the right to delete in a project of a state in PostgreSQL.", &["project"])?,
+            takeovers: m.counters("takeovers_total", "Leases that this process took over from a holder that did not give them back.", &["project"])?,
         })
     }
 }

@@ -360,6 +360,36 @@ impl Metrics {
         self.families.ledger_rewound.set(i64::from(is_lost));
     }
 
+    /// Who works on a shared state: members, whether they agree, and in which projects this process may delete.
+    pub fn members(&self, members: usize, is_agreed: bool, leases: impl IntoIterator<Item = (ProjectName, bool)>) {
+        let f = &self.families;
+        let none: [&str; 0] = [];
+        f.members
+            .with_label_values(&none)
+            .set(i64::try_from(members).unwrap_or(i64::MAX));
+        f.config_agreed.with_label_values(&none).set(i64::from(is_agreed));
+        f.lease_held.reset();
+        let known = self.known();
+        for project in &known.projects {
+            f.lease_held.with_label_values(&[project.as_str()]);
+            f.takeovers.with_label_values(&[project.as_str()]);
+        }
+        for (project, is_held) in leases {
+            if known.projects.contains(&project) {
+                f.lease_held
+                    .with_label_values(&[project.as_str()])
+                    .set(i64::from(is_held));
+            }
+        }
+    }
+
+    /// A lease was taken over.
+    pub fn taken_over(&self, project: &ProjectName) {
+        if self.known().projects.contains(project) {
+            self.families.takeovers.with_label_values(&[project.as_str()]).inc();
+        }
+    }
+
     /// What [`Self::ledger_rewound`] was given last.
     pub fn is_ledger_rewound(&self) -> bool {
         self.families.ledger_rewound.get() > 0

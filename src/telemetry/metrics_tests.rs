@@ -12,7 +12,7 @@ use crate::retention::report::{InstanceCounts, PolicyReport, RunResult, Sent, Sk
 use crate::retention::{Fate, Mode, PolicyName, ProjectName, Refusal, RunReport, Zone};
 
 /// Section 6 of the contract, typed off by hand: name without prefix, type, labels.
-const CONTRACT: [(&str, &str, &str); 33] = [
+const CONTRACT: [(&str, &str, &str); 37] = [
     ("build_info", "gauge", "revision,version"),
     ("runs_total", "counter", "policy,result"),
     ("run_duration_seconds", "histogram", "policy"),
@@ -43,6 +43,10 @@ const CONTRACT: [(&str, &str, &str); 33] = [
     ("config_info", "gauge", "sha256"),
     ("ledger_errors_total", "counter", ""),
     ("ledger_rewound", "gauge", ""),
+    ("members", "gauge", ""),
+    ("config_agreed", "gauge", ""),
+    ("lease_held", "gauge", "project"),
+    ("takeovers_total", "counter", "project"),
     // Not of the contract by name: `process_*`, "the usual", of which these are the ones dashboards use.
     ("process_cpu_seconds_total", "counter", ""),
     ("process_resident_memory_bytes", "gauge", ""),
@@ -50,7 +54,11 @@ const CONTRACT: [(&str, &str, &str); 33] = [
 ];
 
 /// Absent before the first run, or before they are told.
-const LATER: [&str; 8] = [
+const LATER: [&str; 12] = [
+    "members",
+    "config_agreed",
+    "lease_held",
+    "takeovers_total",
     "last_run_timestamp_seconds",
     "last_success_timestamp_seconds",
     "backups",
@@ -211,6 +219,7 @@ fn shape(text: &str) -> BTreeMap<String, (String, BTreeSet<String>)> {
 fn after_a_run_every_metric_of_the_contract_is_there_with_exactly_its_labels() {
     let metrics = metrics();
     metrics.observe_run(&report(RunResult::Success), Duration::from_secs(90));
+    metrics.members(2, true, [(project("p1"), true)]);
     let found = shape(&metrics.render(false));
     for (name, kind, labels) in CONTRACT {
         let (found_kind, found_labels) = found

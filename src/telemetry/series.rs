@@ -104,7 +104,8 @@ impl Metrics {
         for vector in [&f.deletions, &f.deleted_bytes] {
             retain(vector, |labels| pairs.contains(&(labels["policy"], labels["project"])));
         }
-        for vector in [&f.deletion_errors, &f.api_requests, &f.api_throttled] {
+        retain(&f.lease_held, |labels| projects.contains(labels["project"]));
+        for vector in [&f.deletion_errors, &f.api_requests, &f.api_throttled, &f.takeovers] {
             retain(vector, |labels| projects.contains(labels["project"]));
         }
         retain(&f.backups_unselected, |labels| projects.contains(labels["project"]));

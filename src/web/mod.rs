@@ -5,7 +5,7 @@
 //! /healthz          the main loop is alive
 //! /readyz           it can do its work: 200, or 503 with the reasons
 //! /api/v1/status    everything, as JSON
-//! /                 the page (`page`)
+//! /                 the page (`page`); also /policy/NAME, /why/BACKUP_ID, /history
 //! ```
 //!
 //! Page and API answer a `Host` that is this machine's, or one of `allowed_hosts` (`host`). What is shown comes from [`crate::status`]; the daemon is not known here. A client costs little, whatever it does: heads are
@@ -15,8 +15,10 @@
 mod encoding;
 mod host;
 mod listener;
+mod outlooks;
 pub mod page;
 mod server;
 
 pub use listener::{ListenError, Listener};
+pub use outlooks::DAYS;
 pub use server::serve;

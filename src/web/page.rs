@@ -1,12 +1,16 @@
-//! The status page: one HTML document made from a [`Status`], without script and without anything from elsewhere.
+//! The pages: HTML documents made from what is known, without script and without anything from elsewhere.
 //!
-//! Pure. It answers, in this order: is all well; what needs an operator, with the command that helps; when what runs; what
-//! is held; what happens to which backup. Names come from the cloud and are hostile: everything goes through `html::text`. A
-//! page is less than 200 kB, however large the fleet: what does not fit is on the next one (`/?from=N`), and every
-//! instance has a page of its own with all its backups (`/?instance=ID`).
+//! Pure. The first one answers, in this order: is all well; what needs an operator, with the command that helps; what is deleted next;
+//! how each policy does; what is stored, was deleted and is held; what happens to which backup. Names come from the cloud and are hostile:
+//! `html!` escapes them, and [`html::cleaned`] spells out the rest. A page is less than 200 kB, however large the fleet: what does not
+//! fit is on the next one (`/?from=N`), and every instance (`/?instance=ID`), policy (`/policy/NAME`) and backup (`/why/ID`) has its own.
 
 mod alerts;
 mod backup_table;
+mod deletions;
+mod first_steps;
+mod forecast;
+mod history;
 mod holds;
 mod html;
 mod instance;
@@ -14,91 +18,261 @@ mod instances;
 mod layout;
 mod policies;
 mod storage;
+mod strip;
 mod summary;
 mod timeline;
+mod tonight;
+mod why;
 
-use std::fmt::Write as _;
+use std::sync::Arc;
 
+use maud::{Markup, html};
 use sha2::{Digest, Sha256};
 
-use self::html::{text, time};
-use crate::status::{Alert, Status};
+use self::html::{cleaned, clip, instant, time};
+use self::layout::{LONGEST_NAME, section};
+use crate::ledger::PastDeletion;
+use crate::operations::forecast_picture::ForecastPicture;
+use crate::operations::history::HistoryEntry;
+use crate::operations::next_runs::NextRun;
+use crate::retention::{BackupId, PolicyName, Zone};
+use crate::status::{Status, alerts};
+use crate::wording::times::{common_zone, moment};
+
+pub use self::history::MOST_RUNS;
 
 const STYLE: &str = include_str!("page/style.css");
+/// The first page loads itself again after so many seconds.
+const REFRESH: u32 = 60;
+/// A longer name in an address is not looked for.
+const LONGEST_ADDRESS: usize = 200;
+
 /// What is asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum View {
-    /// Everything, and the instances from this one on, counted from 0.
-    Overview(usize),
-    /// One instance by its id, its backups from this one on.
-    Instance(String, usize),
+    /// Everything.
+    Overview(Overview),
+    /// The forecast of a policy.
+    Policy(PolicyName),
+    /// What is known of a backup.
+    Why(BackupId),
+    /// Past runs, of one policy or of all.
+    History(Option<PolicyName>),
+}
+
+/// What is asked of the first page.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Overview {
+    /// The instances, or of one instance the backups, from this one on, counted from 0.
+    pub from: usize,
+    /// The instance with this id, else those whose names hold it.
+    pub instance: Option<String>,
+    /// It does not load itself again.
+    pub is_still: bool,
 }
 
 impl View {
-    /// From the query of a request. What is not understood is the overview: an old bookmark still leads somewhere.
-    pub fn of(query: Option<&str>) -> Self {
-        let (mut from, mut instance) = (0, None);
-        for (key, value) in url::form_urlencoded::parse(query.unwrap_or("").as_bytes()) {
-            match &*key {
-                "from" => from = value.parse().unwrap_or(0),
-                "instance" => instance = Some(value.into_owned()),
-                _ => {}
-            }
+    /// From the path and query of a request; `None` where there is no page. Of the query, what is not understood is left out: an old
+    /// bookmark still leads somewhere.
+    pub fn of(path: &str, query: Option<&str>) -> Option<Self> {
+        let name = |part: &str| Some(decoded(part)).filter(|name| !name.is_empty() && name.len() <= LONGEST_ADDRESS);
+        let pairs = || url::form_urlencoded::parse(query.unwrap_or("").as_bytes());
+        if let Some(part) = path.strip_prefix("/policy/") {
+            return Some(Self::Policy(PolicyName::from(name(part)?.as_str())));
         }
-        match instance {
-            Some(id) => Self::Instance(id, from),
-            None => Self::Overview(from),
+        if let Some(part) = path.strip_prefix("/why/") {
+            return Some(Self::Why(BackupId::from(name(part)?.as_str())));
+        }
+        match path {
+            "/history" => {
+                let policy = pairs().find(|(key, value)| key == "policy" && !value.is_empty());
+                Some(Self::History(policy.map(|(_, value)| PolicyName::from(&*value))))
+            }
+            "/" => {
+                let mut overview = Overview::default();
+                for (key, value) in pairs() {
+                    match &*key {
+                        "from" => overview.from = value.parse().unwrap_or(0),
+                        "instance" if !value.trim().is_empty() => overview.instance = Some(value.trim().to_owned()),
+                        "refresh" => overview.is_still = value == "off",
+                        _ => {}
+                    }
+                }
+                Some(Self::Overview(overview))
+            }
+            _ => None,
         }
     }
+}
 
-    /// The page that most ask for.
-    pub const FIRST: Self = Self::Overview(0);
+/// A part of a path as its percent signs mean it.
+fn decoded(part: &str) -> String {
+    let query = part.replace('+', "%2B").replace('&', "%26");
+    let mut pairs = url::form_urlencoded::parse(query.as_bytes());
+    pairs.next().map_or_else(String::new, |(key, value)| {
+        if value.is_empty() {
+            key.into_owned()
+        } else {
+            format!("{key}={value}")
+        }
+    })
+}
+
+/// What a page is made from.
+pub struct PageData<'a> {
+    /// What is known of the process and its last runs.
+    pub status: &'a Status,
+    /// What the next runs delete; `None` where the last listings are not in memory.
+    pub next_runs: Option<Arc<[NextRun]>>,
+    /// The forecast of the policy that is asked for, where there is one.
+    pub picture: Option<Arc<ForecastPicture>>,
+    /// The past of the backup that is asked for.
+    pub past: Vec<PastDeletion>,
+    /// The past runs that are asked for.
+    pub runs: Vec<HistoryEntry>,
+}
+
+impl<'a> PageData<'a> {
+    /// Of a status alone.
+    pub fn of(status: &'a Status) -> Self {
+        Self {
+            status,
+            next_runs: None,
+            picture: None,
+            past: Vec::new(),
+            runs: Vec::new(),
+        }
+    }
 }
 
 /// A page.
-pub fn render(status: &Status, view: &View) -> String {
-    let mut out = String::with_capacity(64 * 1024);
-    let cards = crate::status::alerts(status);
-    let state = summary::PageSummary::of(status, cards.len());
-    let _ = write!(
-        out,
-        "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">\
-         <title>{} - rds-retentiond</title><link rel=\"icon\" href=\"{}\"><style>{STYLE}</style></head><body>",
-        match view {
-            View::Overview(_) => state.title.clone(),
-            View::Instance(id, _) => instance::title(status, id),
+pub fn render(data: &PageData<'_>, view: &View) -> String {
+    let status = data.status;
+    let zone = common_zone(status.policies.iter().map(|policy| policy.zone));
+    let cards = alerts(status);
+    let summary = summary::PageSummary::of(status, cards.len());
+    let is_refreshed = matches!(view, View::Overview(overview) if !overview.is_still);
+    let (title, main) = match view {
+        View::Overview(overview) => match instance_of(status, overview) {
+            Some(shown) => (
+                clip(&shown.instance.name, LONGEST_NAME).to_owned(),
+                instance::draw(status, &shown, overview.from, zone),
+            ),
+            None => (
+                summary.title.clone(),
+                self::overview(data, overview, (&summary, &cards), zone),
+            ),
         },
-        state.icon(),
-    );
-    match view {
-        View::Overview(from) => overview(&mut out, status, (&state, &cards), *from),
-        View::Instance(id, from) => instance::draw(&mut out, status, id, *from),
+        View::Policy(policy) => (format!("Policy {policy}"), policy_page(data, policy)),
+        View::Why(id) => (
+            clip(id.as_str(), LONGEST_NAME).to_owned(),
+            why::draw(status, id, &data.past, zone),
+        ),
+        View::History(policy) => (
+            "Runs".to_owned(),
+            history::draw(status, policy.as_ref(), &data.runs, zone),
+        ),
+    };
+    let is_first = matches!(view, View::Overview(_)) && main.0.contains("id=\"state\"");
+    let head = html! {
+        @if is_refreshed && is_first { meta http-equiv="refresh" content=(REFRESH); }
+        title { (title) " - rds-retentiond" }
+        link rel="icon" href=(summary.icon());
+    };
+    let body = html! {
+        header.top {
+            h1 { a href="/" { "rds-retentiond" } }
+            (navigation(is_first))
+        }
+        main { (main) }
+        (footer(status, is_first.then_some(is_refreshed), zone))
+    };
+    document(head, body)
+}
+
+/// A forecast as a document of its own, with all it needs in it.
+pub fn forecast_document(picture: &ForecastPicture) -> String {
+    let head = html! { title { "Forecast for " (picture.subject) } };
+    let body = html! {
+        header.top { h1 { "rds-retentiond" } }
+        main { (forecast::draw(picture)) }
+        footer {
+            p {
+                "Version " (env!("CARGO_PKG_VERSION")) ", made from what was there at " (moment(picture.from, picture.zone)) " "
+                (picture.zone.name()) "."
+            }
+        }
+    };
+    document(head, body)
+}
+
+fn document(head: Markup, body: Markup) -> String {
+    let (head, body) = (cleaned(head).0, cleaned(body).0);
+    format!(
+        "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">\
+         {head}<style>{STYLE}</style></head><body>{body}</body></html>"
+    )
+}
+
+/// The one instance that is asked for by its id, or by a name that no other instance has a part of.
+fn instance_of<'a>(status: &'a Status, overview: &Overview) -> Option<instances::ShownInstance<'a>> {
+    let asked = overview.instance.as_deref()?;
+    instances::gather(status, Some(asked)).into_iter().next()
+}
+
+fn navigation(is_first: bool) -> Markup {
+    html! {
+        nav aria-label="Parts" {
+            @if is_first {
+                a href="#policies" { "Policies" }
+                a href="#storage" { "Storage" }
+                a href="#deletions" { "Deletions" }
+                a href="#holds" { "Holds" }
+                a href="#instances" { "Instances" }
+            } @else {
+                a href="/" { "Overview" }
+                a href="/#instances" { "All instances" }
+            }
+            a href="/history" { "Runs" }
+        }
     }
-    footer(&mut out, status);
-    out.push_str("</body></html>");
-    out
 }
 
-fn overview(out: &mut String, status: &Status, (state, cards): (&summary::PageSummary, &[Alert]), from: usize) {
-    out.push_str(
-        "<header class=\"top\"><h1>rds-retentiond</h1><nav aria-label=\"On this page\"><a href=\"#policies\">Policies</a>\
-         <a href=\"#storage\">Storage</a><a href=\"#holds\">Holds</a><a href=\"#instances\">Instances</a></nav></header><main>",
-    );
-    state.draw(out, status);
-    alerts::draw(out, cards);
-    section(out, "policies", "Policies", |out| policies::draw(out, status));
-    section(out, "storage", "Storage", |out| storage::draw(out, &status.storage));
-    section(out, "holds", "Holds", |out| holds::draw(out, status));
-    section(out, "instances", "Instances and their backups", |out| {
-        instances::draw(out, status, from);
+fn overview(
+    data: &PageData<'_>,
+    overview: &Overview,
+    (summary, cards): (&summary::PageSummary, &[crate::status::Alert]),
+    zone: Zone,
+) -> Markup {
+    let status = data.status;
+    let top = cleaned(html! {
+        (summary.draw(status, zone))
+        (alerts::draw(cards))
+        (first_steps::draw(status))
+        (tonight::draw(status, data.next_runs.as_deref(), zone))
+        (section("policies", "Policies", &policies::draw(status)))
+        (section("storage", "Storage", &storage::draw(status)))
+        (section("deletions", "Last deletions", &deletions::draw(status, zone)))
+        (section("holds", "Holds", &holds::draw(status, zone)))
     });
-    out.push_str("</main>");
+    let shown = (overview.instance.as_deref(), overview.from);
+    let instances = instances::draw(status, shown, top.0.len(), zone);
+    html! { (top) (section("instances", "Instances and their backups", &instances)) }
 }
 
-fn section(out: &mut String, id: &str, title: &str, draw: impl FnOnce(&mut String)) {
-    let _ = write!(out, "<section aria-labelledby=\"{id}\"><h2 id=\"{id}\">{title}</h2>");
-    draw(out);
-    out.push_str("</section>");
+fn policy_page(data: &PageData<'_>, policy: &PolicyName) -> Markup {
+    let program = data.status.program();
+    html! {
+        @match &data.picture {
+            Some(picture) => (forecast::draw(picture)),
+            None => {
+                h2 { "Policy " (policy.as_str()) }
+                p { "There is no such policy, or its last run is not in memory: it is after the next one." }
+            }
+        }
+        p.d { "The same as a file, beside an edited configuration:" }
+        pre { (program) " forecast --format html --policy " (crate::wording::remedies::shell_word(policy.as_str())) " --against NEW.yaml > forecast.html" }
+    }
 }
 
 /// The source that a Content-Security-Policy must allow for the page's one style element: `sha256-…`.
@@ -120,19 +294,27 @@ fn base64(bytes: &[u8]) -> String {
     out
 }
 
-fn footer(out: &mut String, status: &Status) {
+/// `refreshes` is said where the page can.
+fn footer(status: &Status, refreshes: Option<bool>, zone: Zone) -> Markup {
     let sha256 = status.config.sha256.get(..12).unwrap_or(&status.config.sha256);
-    let _ = write!(
-        out,
-        "<footer><p>As of {}, all times UTC. <a href=\"/\">Reload</a> · <a href=\"/api/v1/status\">The same as JSON</a> · <a href=\"/metrics\">Metrics</a></p>\
-         <p>Version {}, running since {}. Configuration <code>{}</code> ({}), in force since {}.</p></footer>",
-        status.at.format("%Y-%m-%d %H:%M:%S"),
-        text(status.version),
-        time(status.started_at.unwrap_or(status.at), status.at),
-        text(&status.config.path.to_string_lossy()),
-        text(sha256),
-        time(status.config.loaded_at, status.at),
-    );
+    html! {
+        footer {
+            p {
+                "As of " (instant(status.at, zone)) ", times in " (zone.name()) ". "
+                @match refreshes {
+                    Some(true) => { "It loads itself again every minute: " a href="/?refresh=off" { "stop that" } },
+                    Some(false) => a href="/" { "Load it again every minute" },
+                    None => a href="/" { "Overview" },
+                }
+                " · " a href="/api/v1/status" { "View as JSON" } " · " a href="/metrics" { "Metrics" }
+            }
+            p {
+                "Version " (status.version) ", running since " (time(status.started_at.unwrap_or(status.at), status.at, zone))
+                ". Configuration " code { (status.config.path.to_string_lossy()) } " (" (sha256) "), in force since "
+                (time(status.config.loaded_at, status.at, zone)) "."
+            }
+        }
+    }
 }
 
 #[cfg(test)]

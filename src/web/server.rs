@@ -5,14 +5,18 @@ use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use tokio::sync::{Mutex, Semaphore};
-use tokio::time::Instant;
+use tokio::task::spawn_blocking;
+use tokio::time::{Instant, timeout};
 
 use super::listener::Listener;
-use super::page::{self, View};
+use super::outlooks::Outlooks;
+use super::page::{self, PageData, View};
 use super::{encoding, host};
 use crate::blocking::blocking;
 use crate::http::header::HeaderValue;
 use crate::http::{self, Answer, Body, Bytes, HttpLimits, Request, Response, StatusCode, header};
+use crate::ledger::{Ledger, RunFilter};
+use crate::operations::history::past_runs;
 use crate::status::SharedStatus;
 use crate::telemetry::openmetrics;
 use crate::wording::sanitize;
@@ -20,12 +24,12 @@ use crate::wording::sanitize;
 const TEXT: &str = "text/plain; charset=utf-8";
 const JSON: &str = "application/json";
 const HTML: &str = "text/html; charset=utf-8";
-/// Nothing is loaded from elsewhere, no script runs, no page frames it. The one style element is allowed by its hash; the icon is
+/// Nothing is loaded from elsewhere, no script runs, no page frames it, and its one form asks this server. The one style element is allowed by its hash; the icon is
 /// part of the page.
 static CONTENT_SECURITY_POLICY: LazyLock<HeaderValue> = LazyLock::new(|| {
     let style = page::style_source();
     let policy = format!(
-        "default-src 'none'; style-src {style}; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+        "default-src 'none'; style-src {style}; img-src data:; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
     );
     // Base64 and constants are always valid in a header. If they were not, nothing would be allowed.
     HeaderValue::from_str(&policy).unwrap_or(HeaderValue::from_static("default-src 'none'"))
@@ -37,6 +41,10 @@ const MAX_PAGES: usize = 8;
 /// Clients that may wait for a page; each page takes a core some tens of milliseconds.
 const MAX_WAITING: usize = 16;
 
+/// Questions to the ledger that may be under way at once.
+const MAX_QUESTIONS: usize = 4;
+/// How long a page waits for the ledger.
+const LEDGER_TIMEOUT: Duration = Duration::from_millis(500);
 /// Clients that may be connected at once, if there are enough file descriptors.
 const MAX_CLIENTS: usize = 256;
 /// Descriptors that a process has or may need besides connections: the ledger, files that are read, the log, timers, signals. An idle
@@ -94,6 +102,9 @@ struct CachedPage {
 struct PageCache {
     pages: Mutex<Vec<CachedPage>>,
     places: Semaphore,
+    outlooks: Arc<Outlooks>,
+    /// Questions to the ledger that are under way.
+    questions: Arc<Semaphore>,
 }
 
 /// Serves until `stop`, then finishes the requests in progress.
@@ -117,7 +128,8 @@ pub async fn serve(listener: Listener, status: Arc<SharedStatus>, stop: impl Fut
 
 async fn answer(request: &Request<Bytes>, status: &Arc<SharedStatus>, pages: &PageCache) -> Response<Body> {
     let path = request.uri().path();
-    if (path == "/" || path.starts_with("/api/"))
+    let view = View::of(path, request.uri().query());
+    if (view.is_some() || path.starts_with("/api/"))
         && !host::is_answered(request, crate::run::host_name, &status.config().allowed_hosts)
     {
         return response(
@@ -126,10 +138,16 @@ async fn answer(request: &Request<Bytes>, status: &Arc<SharedStatus>, pages: &Pa
             "421: this is not one of the names that page and API answer to; `allowed_hosts` in the configuration adds it\n",
         );
     }
-    if matches!(request.uri().path(), "/metrics" | "/api/v1/status" | "/") {
+    if view.is_some() || matches!(path, "/metrics" | "/api/v1/status") {
         status.refresh_if_old().await;
     }
-    match request.uri().path() {
+    if let Some(view) = view {
+        return match draw(view, status, pages).await {
+            Some(html) => response(StatusCode::OK, HTML, html),
+            None => busy(),
+        };
+    }
+    match path {
         "/metrics" => {
             let accept = header_value(request, &header::ACCEPT);
             let wanted = openmetrics::is_wanted(&accept);
@@ -169,19 +187,65 @@ async fn answer(request: &Request<Bytes>, status: &Arc<SharedStatus>, pages: &Pa
                 }
             }
         }
-        "/" => {
-            let view = View::of(request.uri().query());
-            match pages.page(view.clone(), || page::render(&status.status(), &view)).await {
-                Some(html) => response(StatusCode::OK, HTML, html),
-                None => busy(),
-            }
-        }
         _ => response(
             StatusCode::NOT_FOUND,
             TEXT,
-            "not found; there are /, /metrics, /healthz, /readyz and /api/v1/status\n",
+            "not found; there are /, /history, /policy/NAME, /why/BACKUP_ID, /metrics, /healthz, /readyz and /api/v1/status\n",
         ),
     }
+}
+
+/// The page of that view; `None` when too many clients wait already, or the ledger does not answer.
+async fn draw(view: View, shared: &Arc<SharedStatus>, pages: &PageCache) -> Option<Bytes> {
+    let (mut picture, mut past, mut runs) = (None, Vec::new(), Vec::new());
+    match view.clone() {
+        View::Overview(_) => {
+            let (outlooks, status) = (Arc::clone(&pages.outlooks), Arc::clone(shared));
+            // What is not made in time is there for the next reader.
+            let _ = pages.ask(move || outlooks.update_next_runs(&status)).await;
+        }
+        View::Policy(policy) => picture = pages.outlooks.picture(shared, &shared.status(), &policy).await,
+        View::Why(id) => {
+            let ledger = shared.ledger();
+            past = pages
+                .ask(move || read(ledger, |ledger| ledger.backup_history(&id)))
+                .await?;
+        }
+        View::History(policy) => {
+            let (ledger, limit) = (shared.ledger(), Some(page::MOST_RUNS));
+            let filter = RunFilter { policy, limit };
+            runs = pages
+                .ask(move || read(ledger, |ledger| past_runs(ledger, &filter)))
+                .await?;
+        }
+    }
+    let render = || {
+        let status = shared.status();
+        let data = PageData {
+            next_runs: pages.outlooks.next_runs(),
+            picture,
+            past,
+            runs,
+            ..PageData::of(&status)
+        };
+        page::render(&data, &view)
+    };
+    pages.page(view.clone(), render).await
+}
+
+/// What the ledger says; nothing where it is not open or cannot be read, which the page says.
+fn read<T, E: std::error::Error + 'static>(
+    ledger: Option<Arc<Ledger>>,
+    ask: impl FnOnce(&Ledger) -> Result<Vec<T>, E>,
+) -> Vec<T> {
+    let Some(ledger) = ledger else {
+        return Vec::new();
+    };
+    ask(&ledger).unwrap_or_else(|error| {
+        let error: &(dyn std::error::Error + 'static) = &error;
+        tracing::warn!(error, "the ledger could not be read for a page");
+        Vec::new()
+    })
 }
 
 /// A header's value; several lines mean the same as one.
@@ -210,7 +274,20 @@ impl PageCache {
         Self {
             pages: Mutex::new(Vec::new()),
             places: Semaphore::new(MAX_WAITING),
+            outlooks: Arc::default(),
+            questions: Arc::new(Semaphore::new(MAX_QUESTIONS)),
         }
+    }
+
+    /// Asks what may wait for the ledger, beside the runtime; `None` when it does not answer in time.
+    async fn ask<T: Send + 'static>(&self, question: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+        let permit = Arc::clone(&self.questions).try_acquire_owned().ok()?;
+        let asked = spawn_blocking(move || {
+            let answer = question();
+            drop(permit);
+            answer
+        });
+        timeout(LEDGER_TIMEOUT, asked).await.ok()?.ok()
     }
 
     /// The page of that view, rendered again when it is old. Pages are rendered one after the other and beside the runtime, so

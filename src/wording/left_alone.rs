@@ -12,6 +12,8 @@ pub const NO_TAGS: &str = "list of tags is not in the list of instances, and pol
 pub const LOST_ENTERPRISE_PROJECT: &str = "enterprise project is not in the list of instances any more";
 /// It never had one.
 pub const NO_ENTERPRISE_PROJECT: &str = "enterprise project is not in the list of instances, and policies select by it";
+/// It had another one.
+pub const OTHER_ENGINE: &str = "engine is not the one that it had in the list of instances before";
 /// Every instance has one.
 pub const NO_NAME: &str = "name is not in the list of instances";
 

@@ -6,6 +6,7 @@
 
 mod error_chain;
 pub mod left_alone;
+pub mod money;
 mod natural;
 pub mod numbers;
 pub mod reasons;

@@ -128,7 +128,7 @@ fn keeper(reason: &KeepReason, with_slot: bool) -> String {
         },
         KeptBy::InProgress => "in progress".to_owned(),
         KeptBy::UnknownStatus => "unknown status, type or databases".to_owned(),
-        KeptBy::UnknownEngine => "not a SQL Server backup".to_owned(),
+        KeptBy::UnknownEngine => "engine unknown, not the instance's, or not selected".to_owned(),
         KeptBy::UnknownTime => "its time cannot be read or believed".to_owned(),
         KeptBy::FutureDated => "dated in the future".to_owned(),
         KeptBy::Changed => "changed since an earlier run".to_owned(),

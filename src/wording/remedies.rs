@@ -44,6 +44,7 @@ pub fn remedy(refusal: &Refusal, policy: &str, digest: Option<&str>, program: &s
         Refusal::RequireBackupWithin { .. } => make_a_backup(),
         Refusal::Clock { .. } => check_the_clock(program),
         Refusal::Ledger { .. } => put_the_state_back(),
+        Refusal::Members { .. } => make_members_agree(),
         Refusal::Freeze { sources, .. } => end_freeze(sources, program),
         Refusal::Shrink { project, instance, .. } => {
             let target = instance.as_ref().map_or(project.as_str(), |instance| instance.as_str());
@@ -59,6 +60,7 @@ pub fn remedy_of_record(refusal: &RefusalRecord, policy: &str, digest: Option<&s
         ("require_backup_within", _) => Some(make_a_backup()),
         ("clock", _) => Some(check_the_clock(program)),
         ("ledger", _) => Some(put_the_state_back()),
+        ("members", _) => Some(make_members_agree()),
         ("shrink", Some(target)) => Some(approve_listing(target, program)),
         // A freeze that is in force is shown by itself; and older programs did not record whose listing it was.
         _ => None,
@@ -99,6 +101,10 @@ fn check_the_clock(program: &str) -> Remedy {
 
 fn put_the_state_back() -> Remedy {
     Remedy::Words("put the state back".to_owned())
+}
+
+fn make_members_agree() -> Remedy {
+    Remedy::Words("give all daemons on this state the same projects, policies, holds and freeze".to_owned())
 }
 
 /// A name as a shell takes it: quoted where it must be.
@@ -148,6 +154,9 @@ pub(crate) fn one_of_each() -> Vec<Refusal> {
         },
         Refusal::Ledger {
             message: "the state is gone".to_owned(),
+        },
+        Refusal::Members {
+            message: "db-host-2 has others".to_owned(),
         },
         shrink(None),
         shrink(Some("i1in04")),

@@ -30,6 +30,7 @@ fn at(text: &str) -> DateTime<Utc> {
 
 fn instance(project: &str, id: &str, name: &str, life: InstanceLife) -> Arc<Instance> {
     Arc::new(Instance {
+        engine: Engine::SqlServer,
         project: project.into(),
         id: id.into(),
         name: name.into(),
@@ -340,6 +341,7 @@ fn look(width: Option<usize>) -> Theme {
         width,
         colour: false,
         all: false,
+        price: None,
         program: "rds-retentiond".to_owned(),
     }
 }

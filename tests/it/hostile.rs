@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use rds_retentiond::rds::credentials::CredentialSource;
-use rds_retentiond::rds::{Answer, Class, KeyLockout, Settings};
+use rds_retentiond::rds::{Class, DeletionAnswer, KeyLockout, Settings};
 use rds_retentiond::retention::InstanceId;
 use rds_retentiond::retention::plan::ClockCheck;
 use rds_retentiond::simulator::Op;
@@ -161,11 +161,11 @@ async fn an_answer_to_a_deletion_that_is_too_large_is_no_answer() {
     let client = client(&server);
     assert!(matches!(
         delete(&client, &batch(&["a"])).await.unwrap(),
-        Answer::Unanswered { .. }
+        DeletionAnswer::Unanswered { .. }
     ));
     assert!(matches!(
         delete(&client, &batch(&["a"])).await.unwrap(),
-        Answer::Results { .. }
+        DeletionAnswer::Results { .. }
     ));
 }
 
@@ -237,8 +237,8 @@ async fn a_server_that_drops_reused_connections_costs_one_request_and_not_all() 
     let mut unanswered = 0;
     for _ in 0..6 {
         match delete(&deleting, &batch(&["a"])).await.unwrap() {
-            Answer::Unanswered { .. } => unanswered += 1,
-            Answer::Results { .. } => {}
+            DeletionAnswer::Unanswered { .. } => unanswered += 1,
+            DeletionAnswer::Results { .. } => {}
             other => panic!("{other:?}"),
         }
     }

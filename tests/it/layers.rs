@@ -369,7 +369,7 @@ fn only_run_deletes() {
         .filter(calls)
         .map(|source| source.file.as_str())
         .collect();
-    assert_eq!(callers, ["run/send.rs"]);
+    assert_eq!(callers, ["run/send/delivery.rs"]);
 }
 
 /// Names that two types still have.

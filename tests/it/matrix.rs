@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use chrono::TimeDelta;
 use rds_retentiond::cli::exit;
 use rds_retentiond::ledger::Verification;
-use rds_retentiond::retention::{Instance, InstanceLife, RunReport};
+use rds_retentiond::retention::{Engine, Instance, InstanceLife, RunReport};
 use rds_retentiond::simulator::{BackupKind, DeletedListing, Key};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
@@ -412,6 +412,7 @@ async fn world_for(cell: Cell) -> World {
 fn miss_for_a_day(world: &World) {
     let ledger = world.ledger();
     let seen = |number: usize| Instance {
+        engine: Engine::SqlServer,
         project: "simulator".into(),
         id: instance_id(number).as_str().into(),
         name: format!("mssql-{number}").into(),
@@ -423,7 +424,7 @@ fn miss_for_a_day(world: &World) {
     let hours_ago = |hours| rds_retentiond::clock::now() - TimeDelta::hours(hours);
     let remember = |listed: &[Instance], hours| {
         ledger
-            .remember_instances(&"simulator".into(), listed, hours_ago(hours))
+            .remember_instances(&"simulator".into(), &[Engine::SqlServer], listed, hours_ago(hours))
             .unwrap();
     };
     remember(&all, 48);

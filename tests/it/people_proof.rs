@@ -4,7 +4,6 @@
 use std::collections::BTreeSet;
 
 use chrono::TimeDelta;
-use rds_retentiond::clock;
 use rds_retentiond::ledger::{Actor, Person};
 use rds_retentiond::retention::{Hold, HoldTarget, People, PolicyName};
 use serde_json::Value;
@@ -91,7 +90,7 @@ async fn one_person_approves_once_and_a_second_one_for_the_same_plan() {
     super::world::output(command).await.exits(1);
     world.apply().await.exits(3);
     world.deleted_exactly(&BTreeSet::new());
-    let (now, another) = (clock::now(), person(1));
+    let (now, another) = (rds_retentiond::clock::now(), person(1));
     let until = now + TimeDelta::hours(48);
     // Another person, but another plan of fewer ids; and one whose approval has run out.
     let mut other = plan.clone();
@@ -132,7 +131,7 @@ async fn what_another_placed_takes_two_to_end_where_the_configuration_says_so() 
     world.policies_and(KEEP_3, "protect: two");
     world.apply().await.exits(0);
     world.simulator.add_backup(super::world::backup(1, 3));
-    let (now, another, third) = (clock::now(), person(1), person(2));
+    let (now, another, third) = (rds_retentiond::clock::now(), person(1), person(2));
     let target = HoldTarget::Matching {
         instance: None,
         name: None,
@@ -160,7 +159,10 @@ async fn what_another_placed_takes_two_to_end_where_the_configuration_says_so() 
     assert!(!world.deleted().contains(&backup_id(1, 2)));
     let listed = world.run(&["holds", "--format", "json"]).await.json();
     assert_eq!(listed["holds"][0]["active"], true);
-    let ended = world.ledger().release("h1", actor(&third), clock::now()).unwrap();
+    let ended = world
+        .ledger()
+        .release("h1", actor(&third), rds_retentiond::clock::now())
+        .unwrap();
     assert!(ended.awaits.is_none());
     world.run(&["audit", "verify"]).await.exits(0);
     // Where one is enough, it says whose it was.

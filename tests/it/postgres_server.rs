@@ -32,13 +32,22 @@ pub fn server() -> Option<&'static Server> {
     SERVER.get_or_init(start).as_ref()
 }
 
-fn start() -> Option<Server> {
+/// Where Debian has the newest server's programs.
+pub fn binaries() -> Option<PathBuf> {
     let versions = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten();
-    let binaries = versions
+    versions
         .filter_map(|entry| Some(entry.ok()?.path().join("bin")))
         .filter(|bin| bin.join("initdb").exists())
-        .max();
-    let Some(binaries) = binaries else {
+        .max()
+}
+
+/// A server refuses to run as root.
+pub fn is_root() -> bool {
+    std::fs::metadata("/proc/self").is_ok_and(|of| std::os::unix::fs::MetadataExt::uid(&of) == 0)
+}
+
+fn start() -> Option<Server> {
+    let Some(binaries) = binaries() else {
         use std::io::Write as _;
         let _ = writeln!(
             std::io::stderr(),
@@ -54,13 +63,12 @@ fn start() -> Option<Server> {
     // Short: the name of a socket is.
     let dir = PathBuf::from(format!("/tmp/rds-pg-{}", std::process::id()));
     std::fs::create_dir_all(&dir).unwrap();
-    let is_root = std::fs::metadata("/proc/self").is_ok_and(|of| std::os::unix::fs::MetadataExt::uid(&of) == 0);
-    let prefix: &[&str] = if is_root {
+    let prefix: &[&str] = if is_root() {
         &["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups"]
     } else {
         &["env"]
     };
-    if is_root {
+    if is_root() {
         let owned = Command::new("chown").arg("postgres").arg(&dir).status().unwrap();
         assert!(owned.success());
     }

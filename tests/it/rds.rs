@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use rds_retentiond::clock;
 use rds_retentiond::rds::credentials::{CredentialSource, Env, fingerprint};
-use rds_retentiond::rds::{Answer, Class, Client, Error, IntendedAt, KeyLockout, Observer, Settings};
+use rds_retentiond::rds::{Class, Client, DeletionAnswer, Error, IntendedAt, KeyLockout, Observer, Settings};
 use rds_retentiond::retention::plan::ClockCheck;
-use rds_retentiond::retention::{Batch, InstanceId, Outcome};
+use rds_retentiond::retention::{Batch, Engine, InstanceId, Outcome};
 use tokio::net::TcpListener;
 
 use self::server::{
@@ -259,8 +259,8 @@ async fn the_project_id_is_asked_of_iam_once() {
         Arc::new(|_| {}),
         keys(),
     );
-    client.list_instances().await.unwrap();
-    client.list_instances().await.unwrap();
+    client.list_instances(&[Engine::SqlServer]).await.unwrap();
+    client.list_instances(&[Engine::SqlServer]).await.unwrap();
     let instances = "GET /v3/pid-9/instances?datastore_type=SQLServer&limit=100&offset=0";
     assert_eq!(
         server.lines(),
@@ -293,7 +293,10 @@ async fn the_project_id_is_asked_of_iam_once() {
 async fn retained_backups_are_read_in_their_own_shape() {
     let body = r#"{"backups": {"id": "r1", "type": "Snapshot", "name": "n", "size": "2"}, "total": 1}"#;
     let server = Server::new([ok(body)]).await;
-    let backups = client(&server).retained_backups(&INSTANCE.into()).await.unwrap();
+    let backups = client(&server)
+        .retained_backups(&INSTANCE.into(), &Engine::SqlServer)
+        .await
+        .unwrap();
     assert_eq!((backups.len(), backups[0].size_bytes), (1, 2048));
     assert_eq!(
         server.lines(),
@@ -304,7 +307,7 @@ async fn retained_backups_are_read_in_their_own_shape() {
 }
 
 /// One deletion request whose intent is made now.
-pub async fn delete(client: &Client, batch: &Batch) -> Result<Answer, Error> {
+pub async fn delete(client: &Client, batch: &Batch) -> Result<DeletionAnswer, Error> {
     let permit = client.permit_deletion(None).await?;
     permit.delete(batch, IntendedAt::now(), std::future::pending()).await
 }
@@ -314,7 +317,7 @@ async fn a_batch_is_sent_once_and_answered_id_by_id() {
     let body = r#"{"delete_results": [{"backup_id": "y", "error_code": "DBS.200054", "error_msg": "in use"}, {"backup_id": "x", "error_code": "0"}]}"#;
     let server = Server::new([Play::Say(200, "X-Request-Id: req-5\r\n", body.into())]).await;
     let answer = delete(&client(&server), &batch(&["x", "y", "z"])).await.unwrap();
-    let Answer::Results { outcomes, request_id } = answer else {
+    let DeletionAnswer::Results { outcomes, request_id } = answer else {
         panic!("{answer:?}")
     };
     assert_eq!(request_id.as_deref(), Some("req-5"));
@@ -357,18 +360,18 @@ async fn a_batch_is_never_sent_again_by_itself() {
     };
     assert_eq!(
         send().await.unwrap(),
-        Answer::Throttled {
+        DeletionAnswer::Throttled {
             retry_after: Some(Duration::from_secs(60))
         }
     );
     let refused = send().await.unwrap();
     assert!(
-        matches!(&refused, Answer::RefusedWhole { status: 400, code, .. } if code == "DBS.280001"),
+        matches!(&refused, DeletionAnswer::RefusedWhole { status: 400, code, .. } if code == "DBS.280001"),
         "{refused:?}"
     );
     for _ in 0..4 {
         let answer = send().await.unwrap();
-        assert!(matches!(answer, Answer::Unanswered { .. }), "{answer:?}");
+        assert!(matches!(answer, DeletionAnswer::Unanswered { .. }), "{answer:?}");
     }
     let error = send().await.unwrap_err();
     assert_eq!(error.class(), Class::NotAllowed);

@@ -44,6 +44,7 @@ fn shape(shape: &Shape) -> String {
         Shape::Integer(from, to) if from == to => format!("`{from}`"),
         Shape::Integer(from, u32::MAX) => format!("number from {from}"),
         Shape::Integer(from, to) => format!("number from {from} to {to}"),
+        Shape::Decimal => "decimal number above 0".to_owned(),
         Shape::Count => "number from 1, or `all`".to_owned(),
         Shape::Duration { zero: true } => "duration, or `0s`".to_owned(),
         Shape::Duration { zero: false } => "duration".to_owned(),

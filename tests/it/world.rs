@@ -282,11 +282,8 @@ impl World {
 
     /// The ids that a request to delete named, whatever became of it.
     pub fn asked(&self) -> BTreeSet<String> {
-        self.simulator
-            .calls_of(Op::DeleteBatch)
-            .into_iter()
-            .flat_map(|call| call.backup_ids)
-            .collect()
+        let calls = [Op::DeleteBatch, Op::DeleteOne].map(|operation| self.simulator.calls_of(operation));
+        calls.into_iter().flatten().flat_map(|call| call.backup_ids).collect()
     }
 
     /// Nothing outside `allowed` was deleted, nor was it ever asked; and the rules of sending were kept.
@@ -321,7 +318,7 @@ impl World {
                     let of = |id: &String| instance_of(id) == *instance;
                     open.retain(|id, _| !of(id));
                 }
-                (Some(Op::DeleteBatch), _) => {
+                (Some(Op::DeleteBatch | Op::DeleteOne), _) => {
                     let unique: BTreeSet<_> = call.backup_ids.iter().collect();
                     assert!(!unique.is_empty() && unique.len() <= 50, "{call:?}");
                     assert_eq!(unique.len(), call.backup_ids.len(), "an id twice in {call:?}");
@@ -347,7 +344,8 @@ impl World {
 
 /// The instance of a [`backup_id`].
 pub fn instance_of(backup: &str) -> String {
-    usize::from_str_radix(&backup[..16], 16).map_or_else(|_| String::new(), instance_id)
+    let digits = backup.rsplit_once("br").map_or("04", |(_, digits)| digits);
+    usize::from_str_radix(&backup[..16], 16).map_or_else(|_| String::new(), |number| format!("{number:032x}in{digits}"))
 }
 
 /// Runs a command to its end while the simulator goes on answering.

@@ -13,7 +13,7 @@ use super::parse::{
     parse_digest, parse_hash, parse_id, parse_id_pattern, parse_loopback, parse_pace, parse_pattern, parse_short,
     parse_span, parse_text, parse_time, parse_until,
 };
-use super::values::{Format, TestFormat};
+use super::values::{ForecastFormat, Format, TestFormat};
 use crate::retention::{Pattern, Span};
 use crate::simulator::Fault;
 
@@ -175,16 +175,18 @@ pub struct WhyArgs {
 #[command(
     after_help = "Examples:\n  rds-retentiond forecast --days 365 --backup-every 24h\n  \
                   rds-retentiond forecast --backups backups.json --policy production\n  \
+                  rds-retentiond forecast --format html --against new.yaml > forecast.html\n  \
                   rds-retentiond forecast --format json | jq '.weeks[].left'"
 )]
 pub struct ForecastArgs {
     /// Only the backups in this policy's scope; may be given several times. The others still keep what they keep.
     #[arg(long = "policy", value_name = "NAME", action = ArgAction::Append)]
     pub policies: Vec<String>,
-    /// How far to look ahead.
-    #[arg(long, value_name = "N", default_value_t = 90, value_parser = clap::value_parser!(u32).range(1..=3660))]
-    pub days: u32,
-    /// Assume one more COMPLETED full backup on each instance at this interval, named and as large as those made most often.
+    /// How many days to look ahead; default 90, and two years for `html`.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=3660))]
+    pub days: Option<u32>,
+    /// Assume one more COMPLETED full backup on each instance at this interval, named and as large as those made most often; default
+    /// none, and for `html` the interval of late.
     #[arg(long, value_name = "DURATION", value_parser = parse_pace)]
     pub backup_every: Option<Span>,
     /// Begin at this moment: RFC 3339, or a date (midnight UTC).
@@ -193,9 +195,18 @@ pub struct ForecastArgs {
     /// Offline: the backups of this file, as for `plan`; graces begin with the first run.
     #[arg(long, value_name = "FILE")]
     pub backups: Option<PathBuf>,
-    /// How it is shown.
-    #[command(flatten)]
-    pub show: ShowArgs,
+    /// With `--format html`: the same under this configuration file beside it.
+    #[arg(long, value_name = "FILE")]
+    pub against: Option<PathBuf>,
+    /// How the result is written to stdout: `table` for people, `json` for machines, or `html`, a page with calendar and charts.
+    #[arg(long, value_enum, default_value_t = ForecastFormat::Table, value_name = "FORMAT", hide_possible_values = true)]
+    pub format: ForecastFormat,
+    /// List every backup, however many.
+    #[arg(long)]
+    pub all: bool,
+    /// Do not fit the table to the terminal: full ids, nothing wrapped.
+    #[arg(long)]
+    pub wide: bool,
 }
 
 /// `diff`
@@ -398,7 +409,7 @@ pub enum AuditWhat {
 
 /// `state`
 #[derive(Clone, Debug, Args)]
-#[command(after_help = "Example:\n  rds-retentiond state accept-rewind --reason 'restored from the backup of Monday'")]
+#[command(after_help = "Example:\n  rds-retentiond state accept-rewind --reason 'case 4711'")]
 pub struct StateArgs {
     /// What to do with it.
     #[command(subcommand)]

@@ -60,6 +60,18 @@ pub enum Format {
     Json,
 }
 
+/// How a forecast is shown on stdout.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum ForecastFormat {
+    /// Aligned, for people.
+    #[default]
+    Table,
+    /// For machines; stdout carries JSON alone.
+    Json,
+    /// A page with calendar and charts, with all it needs in it.
+    Html,
+}
+
 /// How the outcome of policy tests is written to stdout.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum TestFormat {

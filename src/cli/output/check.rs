@@ -110,7 +110,7 @@ fn draw_project(out: &mut dyn Write, theme: &Theme, project: &ReachedProject) ->
         }
     };
     let text = format!(
-        "project {name}: reached; may list instances{}; {} with SQL Server, {} of them covered by several policies, {} by none",
+        "project {name}: reached; may list instances{}; {} of the selected engines, {} of them covered by several policies, {} by none",
         if found.instances == 0 { "" } else { " and backups" },
         counted(found.instances, "instance", "instances"),
         found.overlaps.iter().map(|overlap| overlap.instances).sum::<u64>(),

@@ -98,8 +98,9 @@ fn draw_weeks(out: &mut dyn Write, forecast: &Forecast, theme: &Theme, unicode: 
         Column::right("FREED"),
         Column::right("LEFT"),
         Column::right("STORAGE"),
-        Column::left(""),
     ]);
+    columns.extend(forecast.price.as_ref().map(|_| Column::right("A MONTH")));
+    columns.extend([Column::left("")]);
     let mut grid = Grid::new(columns, 2);
     let mut rows = vec![(forecast.now, week_cells(forecast, "now".to_owned(), None, forecast.now))];
     rows.extend(forecast.weeks.iter().map(|week| {
@@ -136,6 +137,12 @@ fn week_cells(forecast: &Forecast, name: String, week: Option<&Week>, left: Tall
         number(left.count).into(),
         size(left.bytes).into(),
     ]);
+    cells.extend(
+        forecast
+            .price
+            .as_ref()
+            .map(|price| clean(&price.of(left.bytes)).into_owned().into()),
+    );
     cells
 }
 

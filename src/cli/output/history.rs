@@ -1,6 +1,5 @@
 //! One past run, and what people did. The list of runs is in `lists`.
 
-use std::fmt::Write as _;
 use std::io::{self, Write};
 
 use anstyle::{AnsiColor, Style};
@@ -140,17 +139,17 @@ fn by(event: &OperatorEvent) -> String {
     let mut text = clean(&event.by).into_owned();
     let Some(person) = &event.person else { return text };
     if let Some(role) = &person.role {
-        let _ = write!(text, " (role {})", clean(role));
+        text.extend([" (role ", &clean(role), ")"]);
     }
     if let Some(host) = &person.host {
-        let _ = write!(text, " on {}", clean(host));
+        text.extend([" on ", &clean(host)]);
     }
     let claims = person
         .claimed
         .as_deref()
         .filter(|claimed| !event.by.split(' ').any(|name| name == *claimed));
     if let Some(claimed) = claims {
-        let _ = write!(text, ", claims to be {}", clean(claimed));
+        text.extend([", claims to be ", &clean(claimed)]);
     }
     text
 }

@@ -7,6 +7,7 @@ use anstyle::AnsiColor;
 use super::labelled::{Lines, headline};
 use super::theme::Theme;
 use crate::ledger::{DeletionState, PastDeletion};
+use crate::operations::answer;
 use crate::retention::{ExpireReason, Outcome};
 use crate::wording::numbers::{count, size};
 use crate::wording::reasons::expired;
@@ -15,19 +16,11 @@ use crate::wording::times::timestamp;
 
 /// What became of a deletion, in few words.
 pub(super) fn became(state: DeletionState) -> (&'static str, AnsiColor) {
-    match state {
-        DeletionState::Confirmed => ("deleted", AnsiColor::Red),
-        DeletionState::Accepted => ("deletion accepted, not yet confirmed", AnsiColor::Yellow),
-        DeletionState::Rejected => ("a deletion was rejected", AnsiColor::Yellow),
-        DeletionState::Unanswered => ("a deletion was never answered", AnsiColor::Yellow),
-        DeletionState::Intended => ("a deletion is under way, or its process was killed", AnsiColor::Yellow),
-        DeletionState::Withdrawn => ("a deletion was planned and not sent", AnsiColor::Yellow),
-        DeletionState::Resent => ("a deletion was asked for, and asked for again later", AnsiColor::Yellow),
-        DeletionState::Returned => (
-            "a deletion was asked for, and yet it was still there",
-            AnsiColor::Yellow,
-        ),
-    }
+    let colour = match state {
+        DeletionState::Confirmed => AnsiColor::Red,
+        _ => AnsiColor::Yellow,
+    };
+    (answer::became(state), colour)
 }
 
 pub(super) fn draw_past(out: &mut dyn Write, past: &PastDeletion, present: bool, theme: &Theme) -> io::Result<()> {

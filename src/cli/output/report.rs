@@ -14,7 +14,9 @@ use super::table::{Cell, Column, Grid};
 use super::theme::{BOLD, DIM, Theme};
 use super::wrap::paragraph;
 use crate::retention::policy::Mode;
-use crate::retention::report::{GuardVerdict, InstanceSummary, PolicyReport, Restart, Sent, Skip, SkipReason};
+use crate::retention::report::{
+    GuardVerdict, InstanceSummary, PolicyReport, Restart, Sent, Skip, SkipReason, Summary, Tally,
+};
 use crate::retention::{Fate, InstanceId, Refusal, RunReport};
 use crate::wording::Natural;
 use crate::wording::numbers::{count, number, size};
@@ -108,7 +110,24 @@ fn summary(out: &mut dyn Write, report: &RunReport, theme: &Theme) -> io::Result
     for row in &rows {
         grid.row(out, theme, row)?;
     }
+    cost(out, report, theme)?;
     writeln!(out)
+}
+
+/// What that is in money, where the price is known.
+fn cost(out: &mut dyn Write, report: &RunReport, theme: &Theme) -> io::Result<()> {
+    let Some(price) = &theme.price else { return Ok(()) };
+    let sum = |of: fn(&Summary) -> Tally| {
+        let all = report.policies.iter().map(|policy| of(&policy.summary).bytes);
+        price.of(all.fold(0, u64::saturating_add))
+    };
+    let text = format!(
+        "A month: {} for what is kept, {} for what waits, {} for what is to be deleted.",
+        sum(|summary| summary.keep),
+        sum(|summary| summary.wait),
+        sum(|summary| summary.delete)
+    );
+    paragraph(out, theme, 2, 2, DIM, &clean(&text))
 }
 
 fn verdict(policy: &PolicyReport) -> Cell<'static> {

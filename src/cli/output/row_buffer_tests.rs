@@ -9,6 +9,7 @@ use crate::retention::{
 fn row(number: usize, action: Action) -> Row {
     Row {
         instance: Arc::new(Instance {
+            engine: Engine::SqlServer,
             project: "prod".into(),
             id: "in04".into(),
             name: "mssql \"1\"".into(),

@@ -6,15 +6,17 @@ use super::super::failure::CommandResult;
 use super::report::Kind;
 use super::row_buffer::BufferedRows;
 use super::stdout::{Out, finish};
+use super::theme::Theme;
 use super::{decisions, json};
 use crate::retention::RunReport;
+use crate::wording::money::Price;
 
 /// Shows a report as asked for, as JSON with what its run told, and returns the exit code it deserves.
 pub fn show_report(
     report: &RunReport,
     told: &BufferedRows,
     kind: Kind,
-    show: &ShowArgs,
+    (show, price): (&ShowArgs, Option<&Price>),
     global: &Global,
 ) -> CommandResult {
     let code = match kind {
@@ -25,7 +27,10 @@ pub fn show_report(
     let written = match show.format {
         Format::Json => json::write_report(&mut out, report, told),
         Format::Table => {
-            let theme = out.theme_of_report(global, show);
+            let theme = Theme {
+                price: price.cloned(),
+                ..out.theme_of_report(global, show)
+            };
             decisions::report(&mut out, report, kind, &theme)
         }
     };

@@ -44,6 +44,7 @@ pub fn status(out: &mut dyn Write, status: &Status, zone: Zone, theme: &Theme) -
     goes_next(out, status, zone, theme)?;
     holds(out, status, zone, theme)?;
     storage(out, status, theme)?;
+    members(out, status, theme)?;
     if !status.notices.is_empty() {
         heading(out, theme, "Notices")?;
         let notices = status.notices.iter().take(MOST_LINES);
@@ -108,6 +109,38 @@ fn freezes(out: &mut dyn Write, status: &Status, zone: Zone, theme: &Theme) -> i
             configured: place.clone(),
         };
         draw_remedy(out, &end_freeze(&sources, &theme.program), theme)?;
+    }
+    Ok(())
+}
+
+fn members(out: &mut dyn Write, status: &Status, theme: &Theme) -> io::Result<()> {
+    let Some(shared) = &status.shared else { return Ok(()) };
+    heading(out, theme, "Members")?;
+    if shared.members.is_empty() {
+        line(out, theme, "none: no daemon is running on this state")?;
+    }
+    for member in &shared.members {
+        let differs = member
+            .differs_in
+            .as_ref()
+            .map_or_else(String::new, |parts| format!(", different {parts}"));
+        let text = format!(
+            "{} {}, seen {} s ago{differs}",
+            member.host, member.version, member.seen_seconds_ago
+        );
+        line(out, theme, &text)?;
+    }
+    for lease in &shared.leases {
+        let holder = if lease.is_held {
+            format!("held by {}", lease.host)
+        } else {
+            "free".to_owned()
+        };
+        let text = format!(
+            "lease on {}: {holder}, taken over {} times",
+            lease.project, lease.takeovers
+        );
+        line(out, theme, &text)?;
     }
     Ok(())
 }

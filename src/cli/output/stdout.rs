@@ -94,6 +94,7 @@ impl Out {
             width,
             colour: self.choice != ColorChoice::Never,
             all: false,
+            price: None,
             program: global.invocation(),
         }
     }

@@ -2,6 +2,8 @@
 
 use anstyle::Style;
 
+use crate::wording::money::Price;
+
 pub(in crate::cli) const BOLD: Style = Style::new().bold();
 pub(in crate::cli) const DIM: Style = Style::new().dimmed();
 
@@ -14,6 +16,8 @@ pub struct Theme {
     pub colour: bool,
     /// List everything, however much.
     pub all: bool,
+    /// What storage costs, where money stands beside bytes.
+    pub price: Option<Price>,
     /// How to call this program again, for the commands that are proposed.
     pub program: String,
 }

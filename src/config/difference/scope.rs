@@ -41,6 +41,7 @@ impl Scope {
 pub(super) fn instances(old: &Selector, new: &Selector) -> Scope {
     [
         limit(old.projects.as_deref(), new.projects.as_deref()),
+        set(&old.engines, &new.engines),
         limit(old.instance_names.as_deref(), new.instance_names.as_deref()),
         limit(old.instance_ids.as_deref(), new.instance_ids.as_deref()),
         limit(old.enterprise_projects.as_deref(), new.enterprise_projects.as_deref()),

@@ -63,7 +63,7 @@ pub struct TestEntry {
     /// The type; `manual` where it is left out.
     #[serde(rename = "type")]
     pub kind: Option<String>,
-    /// The engine, as `{type: SQLServer}`, which it is where it is left out.
+    /// The engine, as `{type: MySQL}`; the first that the policy selects where it is left out.
     pub datastore: Option<Value>,
     /// The databases of a partial backup, by name or as `{name: …}`.
     pub databases: Option<Value>,

@@ -6,7 +6,8 @@ use tokio::time::Instant;
 use super::super::ledger_probe::{Probe, ProbeRequest};
 use super::MainLoop;
 use crate::ledger::{Error, LastBegun};
-use crate::retention::{PolicyName, Refusal};
+use crate::retention::PolicyName;
+use crate::run;
 use crate::status::warn_if_new;
 
 impl MainLoop {
@@ -58,9 +59,7 @@ impl MainLoop {
     pub(super) fn ledger_failed(&mut self, error: &Error) {
         self.metrics.ledger_error();
         let is_news = self.status.state().state_problem.replace(error.to_string()) != Some(error.to_string());
-        self.ledger_refusal = error.is_lost().then(|| Refusal::Ledger {
-            message: error.to_string(),
-        });
+        self.ledger_refusal = run::refusal_of(error);
         self.metrics.ledger_rewound(self.ledger_refusal.is_some());
         let error: &(dyn std::error::Error + 'static) = error;
         if is_news || self.ledger_refusal.is_none() {

@@ -4,6 +4,7 @@ use chrono::{DateTime, Utc};
 
 use super::MainLoop;
 use crate::retention::PolicyName;
+use crate::status::UnreadProject;
 
 impl MainLoop {
     pub(super) fn publish(&mut self) {
@@ -36,6 +37,8 @@ impl MainLoop {
             status = format!("{status}; the new configuration is refused: {problem}");
         } else if let Some(waiting) = &state.config_waiting {
             status = format!("{status}; {waiting}");
+        } else if let Some(UnreadProject { why, .. }) = state.unread_projects.values().next() {
+            status = format!("{status}; {why}");
         }
         drop(state);
         self.systemd.status(status);

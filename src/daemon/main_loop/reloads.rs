@@ -82,6 +82,8 @@ impl MainLoop {
         let now = (self.clock)();
         if by_sighup {
             blocking(|| self.projects.renew_connections());
+            // Their credentials may have been mended.
+            self.looks.request(&self.projects);
         }
         match found {
             Found::Bad(problems) => self.reject_edit(problems, by_sighup),
@@ -142,7 +144,10 @@ impl MainLoop {
         if old.projects != new.projects {
             match Projects::connect(new, &self.key_lockout, &self.observer) {
                 // A run in progress keeps its own.
-                Ok(projects) => self.projects = Arc::new(projects),
+                Ok(projects) => {
+                    self.projects = Arc::new(projects);
+                    self.looks.request(&self.projects);
+                }
                 Err(error) => return self.reject_edit(vec![error.chain()], by_sighup),
             }
         }
@@ -195,5 +200,6 @@ impl MainLoop {
         state.guard_open.retain(|name, _| configured.contains(name));
         let is_configured = |name: &ProjectName| config.projects.iter().any(|project| project.name == *name);
         state.instances.retain(|name, _| is_configured(name));
+        state.unread_projects.retain(|name, _| is_configured(name));
     }
 }

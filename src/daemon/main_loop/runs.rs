@@ -141,6 +141,9 @@ impl MainLoop {
             .state()
             .running
             .retain(|policy, _| !run_task.run.policies.contains(policy));
+        for project in self.deletion_lock.drain_taken_over() {
+            self.metrics.taken_over(&project);
+        }
         let took = run_task.started.elapsed();
         let now = (self.clock)();
         let policies = run_task.names();
@@ -205,6 +208,10 @@ impl MainLoop {
         self.notifier.run_ended(&report, &frozen_before, whole.err().flatten());
         let config = self.live.borrow().clone();
         let known = |name: &PolicyName| config.policies.iter().any(|entry| entry.policy.name == *name);
+        // Their instances were listed.
+        state
+            .unread_projects
+            .retain(|project, _| !report.instances.contains_key(project));
         state.instances.extend(report.instances.clone());
         state.unconfirmed.clone_from(&report.unconfirmed);
         if is_whole {
@@ -231,6 +238,7 @@ impl MainLoop {
             if policy.result != RunResult::Skipped {
                 let mut last = LastRun::of(&report, policy);
                 if !is_whole {
+                    last.error = whole.err().flatten().map(str::to_owned);
                     last.summary = None;
                 }
                 state.last.insert(name, last);

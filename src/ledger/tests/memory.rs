@@ -365,6 +365,7 @@ fn what_is_accepted_of_a_listing_is_what_was_seen_and_nothing_else() {
 
 fn instance(id: &str, name: &str) -> Instance {
     Instance {
+        engine: Engine::SqlServer,
         project: project(),
         id: id.into(),
         name: name.into(),
@@ -380,7 +381,10 @@ fn an_instance_is_long_missed_after_three_listings_over_a_day() {
     let (a, b) = (instance("ain04", "a"), instance("bin04", "b"));
     let listing = |listed: &[Instance], hours| {
         let at = noon() + TimeDelta::hours(hours);
-        state.ledger.remember_instances(&project(), listed, at).unwrap();
+        state
+            .ledger
+            .remember_instances(&project(), &[Engine::SqlServer], listed, at)
+            .unwrap();
         let seen = state.ledger.seen_instances(&project()).unwrap();
         let mut seen = seen.into_iter();
         seen.find(|seen| seen.instance.id.as_str() == "ain04").unwrap()
@@ -578,8 +582,10 @@ fn runs_are_listed_newest_first_with_their_numbers_and_gauges_find_the_last() {
     let state = State::new();
     let policies = [(policy(), Mode::Enforce), ("dev".into(), Mode::DryRun)];
     for (number, result) in ["success", "failed", "killed"].into_iter().enumerate() {
-        let run = format!("run-{number}");
-        let at = noon() + TimeDelta::days(i64::try_from(number).unwrap());
+        let (run, at) = (
+            format!("run-{number}"),
+            noon() + TimeDelta::days(i64::try_from(number).unwrap()),
+        );
         let new = NewRun {
             id: &run,
             policies: &policies,
@@ -642,8 +648,7 @@ fn runs_are_listed_newest_first_with_their_numbers_and_gauges_find_the_last() {
         Some(TimeDelta::days(1)),
         "one dated ahead of now says nothing"
     );
-    let last = &state.ledger.last_runs(noon()).unwrap()[&policy()];
-    assert_eq!(last.finished.run, "run-0");
+    assert_eq!(state.ledger.last_runs(noon()).unwrap()[&policy()].finished.run, "run-0");
 }
 
 #[test]
@@ -724,11 +729,13 @@ fn what_is_dated_ahead_of_now_is_not_believed_longer_than_it_lasts() {
     }
     // An instance that is missed.
     let missed = |at| {
-        ledger.remember_instances(&project(), &[], at).unwrap();
+        ledger
+            .remember_instances(&project(), &[Engine::SqlServer], &[], at)
+            .unwrap();
         ledger.seen_instances(&project()).unwrap().remove(0)
     };
     ledger
-        .remember_instances(&project(), &[instance("ain04", "a")], now)
+        .remember_instances(&project(), &[Engine::SqlServer], &[instance("ain04", "a")], now)
         .unwrap();
     missed(now);
     missed(now);
@@ -737,7 +744,7 @@ fn what_is_dated_ahead_of_now_is_not_believed_longer_than_it_lasts() {
         "only by the wrong clock"
     );
     ledger
-        .remember_instances(&project(), &[instance("ain04", "a")], now)
+        .remember_instances(&project(), &[Engine::SqlServer], &[instance("ain04", "a")], now)
         .unwrap();
     missed(then);
     missed(now);

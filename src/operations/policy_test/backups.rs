@@ -13,7 +13,7 @@ use crate::config::policy_test::{BackupSize, TestBackups, TestCase, TestEntry, T
 use crate::config::{Config, Problem};
 use crate::rds::{backups_from_json, wire};
 use crate::retention::policy::Knowledge;
-use crate::retention::{Instance, InstanceId, InstanceLife, Policy, ProjectName};
+use crate::retention::{Engine, Instance, InstanceId, InstanceLife, Policy, ProjectName};
 use crate::run::{OfflineInstance, instances_of_file};
 
 /// The size of a backup of which the test says none, in KB: 1 GiB.
@@ -45,7 +45,7 @@ pub(super) fn fleet(
             for (nth, entry) in entries.iter().enumerate() {
                 let made = match entry.value.every {
                     Some(_) => made(&entry.value, nth + 1, case.at, policy),
-                    None => listed(&entry.value, nth + 1).map(|backup| vec![backup]),
+                    None => listed(&entry.value, nth + 1, policy).map(|backup| vec![backup]),
                 };
                 all.extend(made.map_err(|why| file.problem(entry, &why, ""))?);
             }
@@ -54,7 +54,7 @@ pub(super) fn fleet(
                 .map_err(|why| file.problem(&case.name, &why, "give each backup an `id` of its own"))?
         }
     };
-    let (project, instances) = instances_of_file(config, backups);
+    let (project, instances) = instances_of_file(config, &policy.select.engines, backups);
     let fleet = TestFleet {
         project,
         instances,
@@ -97,6 +97,7 @@ fn of_one(fleet: TestFleet, described: &TestInstance, policy: &Policy) -> Result
     let instance = Instance {
         project: project.clone(),
         name: described.name.as_deref().unwrap_or(id.as_str()).into(),
+        engine: (fleet.instances.first()).map_or_else(|| Engine::parse(""), |(instance, _)| instance.engine.clone()),
         id,
         tags: described.tags.clone().into_iter().collect(),
         enterprise_project: described.enterprise_project.clone(),
@@ -111,7 +112,7 @@ fn of_one(fleet: TestFleet, described: &TestInstance, policy: &Policy) -> Result
 }
 
 /// One backup that the test lists.
-fn listed(entry: &TestEntry, number: usize) -> Result<Value, String> {
+fn listed(entry: &TestEntry, number: usize, policy: &Policy) -> Result<Value, String> {
     if entry.at.is_some() || entry.reach.is_some() || entry.until.is_some() {
         return Err("`at`, `for` and `until` belong to a made series, which needs `every`".to_owned());
     }
@@ -130,7 +131,7 @@ fn listed(entry: &TestEntry, number: usize) -> Result<Value, String> {
     let made_up = || format!("listed{number}");
     let id = entry.id.clone().unwrap_or_else(made_up);
     let name = entry.name.clone().unwrap_or_else(|| id.clone());
-    Ok(api_shape(entry, &id, &name, begin, end))
+    Ok(api_shape(entry, policy, &id, &name, begin, end))
 }
 
 /// The backups of a series, in the API's shape.
@@ -147,12 +148,13 @@ fn made(entry: &TestEntry, number: usize, now: DateTime<Utc>, policy: &Policy) -
             let id = format!("made{number}-{}", member.wall.format("%Y%m%dT%H%M%S"));
             let name = series::name(template, &member, nth + 1)?;
             let begin = member.begin.to_rfc3339_opts(SecondsFormat::AutoSi, true);
-            Ok(api_shape(entry, &id, &name, &begin, &begin))
+            Ok(api_shape(entry, policy, &id, &name, &begin, &begin))
         })
         .collect()
 }
 
-fn api_shape(entry: &TestEntry, id: &str, name: &str, begin: &str, end: &str) -> Value {
+fn api_shape(entry: &TestEntry, policy: &Policy, id: &str, name: &str, begin: &str, end: &str) -> Value {
+    let engine = policy.select.engines.first().map_or("", Engine::as_str);
     let BackupSize(kilobytes) = entry.size.unwrap_or(BackupSize(USUAL_SIZE));
     json!({
         "id": id,
@@ -163,7 +165,7 @@ fn api_shape(entry: &TestEntry, id: &str, name: &str, begin: &str, end: &str) ->
         "begin_time": begin,
         "end_time": end,
         "size": kilobytes,
-        "datastore": entry.datastore.clone().unwrap_or_else(|| json!({"type": "SQLServer"})),
+        "datastore": entry.datastore.clone().unwrap_or_else(|| json!({"type": engine})),
         "databases": entry.databases.clone().unwrap_or_else(|| json!([])),
     })
 }

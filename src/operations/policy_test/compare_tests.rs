@@ -17,6 +17,7 @@ fn row(day: u32, is_kept: bool) -> Row {
     };
     Row {
         instance: Arc::new(Instance {
+            engine: Engine::SqlServer,
             project: "p".into(),
             id: "i".into(),
             name: "i".into(),

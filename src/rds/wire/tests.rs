@@ -164,7 +164,7 @@ fn retained_backups_are_complete_only_with_both_times() {
             panic!("no items")
         };
         assert_eq!(page.total.whole(), Some(1));
-        items[0].retained().unwrap()
+        items[0].retained(&Engine::SqlServer).unwrap()
     };
     let manual = retained(
         r#"{"total": 1, "backups": {"id": "m", "name": "kept", "type": "Snapshot", "size": "12", "begin_time": "2026-01-02T03:04:05+0000",
@@ -180,10 +180,7 @@ fn retained_backups_are_complete_only_with_both_times() {
     );
     assert_eq!(unfinished.status, BackupStatus::Other("".into()));
     let auto = retained(r#"{"total": 1, "backups": [{"id": "d", "type": "Db", "datastore": {"type": "MySQL"}}]}"#);
-    assert_eq!(
-        (auto.kind, auto.engine),
-        (BackupKind::Auto, Engine::Other("MySQL".into()))
-    );
+    assert_eq!((auto.kind, auto.engine), (BackupKind::Auto, Engine::MySql));
 }
 
 #[test]
@@ -256,14 +253,11 @@ fn instances_keep_what_policies_select_by() {
         ("mssql-1", Some("0"))
     );
     assert_eq!(
-        (first.is_replica, first.engine, first.instance.life),
+        (first.is_replica, first.instance.engine, first.instance.life),
         (false, Engine::SqlServer, InstanceLife::Listed)
     );
     let second = items[1].listed(&project).unwrap();
-    assert_eq!(
-        (second.is_replica, second.engine),
-        (true, Engine::Other("MySQL".into()))
-    );
+    assert_eq!((second.is_replica, second.instance.engine), (true, Engine::MySql));
     assert_eq!(items[2].listed(&project), None);
 }
 
@@ -278,7 +272,10 @@ fn a_page_without_its_list_and_ids_that_differ_in_case_are_not_believed() {
     for list in ["", r#""backups": null, "instances": null, "#] {
         let body = format!("{{{list}\"total_count\": 0}}");
         assert!(backups(&body).is_err(), "{body}");
-        assert!(retained_page(body.as_bytes(), &instance).is_err(), "{body}");
+        assert!(
+            retained_page(body.as_bytes(), &instance, &Engine::SqlServer).is_err(),
+            "{body}"
+        );
         assert!(instance_page(body.as_bytes(), &project).is_err(), "{body}");
     }
     let read = |pages: &[&[&str]], totals: &[usize]| {

@@ -1,9 +1,9 @@
 //! What needs an operator, as cards.
 
-use std::fmt::Write as _;
+use maud::{Markup, html};
 
-use super::html::{clip, text};
-use super::layout::MAX_ENTRIES;
+use super::html::clip;
+use super::layout::{MAX_ENTRIES, section};
 use crate::status::Alert;
 use crate::wording::remedies::Remedy;
 
@@ -12,36 +12,34 @@ const LONGEST_MESSAGE: usize = 600;
 /// Messages on one card.
 const MOST_LINES: usize = 8;
 
-pub(super) fn draw(out: &mut String, alerts: &[Alert]) {
+pub(super) fn draw(alerts: &[Alert]) -> Markup {
     if alerts.is_empty() {
-        return;
+        return Markup::default();
     }
-    out.push_str("<section aria-labelledby=\"look\"><h2 id=\"look\">Needs a look</h2><ul class=\"look\">");
-    for alert in alerts.iter().take(MAX_ENTRIES) {
-        draw_one(out, alert);
-    }
-    if alerts.len() > MAX_ENTRIES {
-        let _ = write!(
-            out,
-            "<li class=\"card\">and {} more; <a href=\"/api/v1/status\">the JSON</a> and the log have them all</li>",
-            alerts.len() - MAX_ENTRIES
-        );
-    }
-    out.push_str("</ul></section>");
+    let cards = html! {
+        ul.look {
+            @for alert in alerts.iter().take(MAX_ENTRIES) { (draw_one(alert)) }
+            @if alerts.len() > MAX_ENTRIES {
+                li.card {
+                    "and " (alerts.len() - MAX_ENTRIES) " more; " a href="/api/v1/status" { "the JSON" } " and the log have them all"
+                }
+            }
+        }
+    };
+    section("look", "Needs a look", &cards)
 }
 
-fn draw_one(out: &mut String, alert: &Alert) {
-    let _ = write!(out, "<li class=\"card\"><h3>{}</h3>", text(&alert.title));
-    for line in alert.lines.iter().take(MOST_LINES) {
-        let _ = write!(out, "<p>{}</p>", text(clip(line, LONGEST_MESSAGE)));
+fn draw_one(alert: &Alert) -> Markup {
+    html! {
+        li.card {
+            h3 { (alert.title) }
+            @for line in alert.lines.iter().take(MOST_LINES) { p { (clip(line, LONGEST_MESSAGE)) } }
+            @if alert.lines.len() > MOST_LINES { p.d { "and " (alert.lines.len() - MOST_LINES) " more" } }
+            @match &alert.remedy {
+                Some(Remedy::Command(command)) => { pre { (command) } }
+                Some(Remedy::Words(words)) => { p { "To let it pass: " (words) "." } }
+                None => {}
+            }
+        }
     }
-    if alert.lines.len() > MOST_LINES {
-        let _ = write!(out, "<p class=\"d\">and {} more</p>", alert.lines.len() - MOST_LINES);
-    }
-    let _ = match &alert.remedy {
-        Some(Remedy::Command(command)) => write!(out, "<pre>{}</pre>", text(command)),
-        Some(Remedy::Words(words)) => write!(out, "<p>To let it pass: {}.</p>", text(words)),
-        None => Ok(()),
-    };
-    out.push_str("</li>");
 }

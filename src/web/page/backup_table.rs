@@ -1,51 +1,51 @@
 //! The table of an instance's backups.
 
-use std::fmt::Write as _;
+use maud::{Markup, html};
 
-use super::html::{clip, text, why};
-use super::layout::{LONGEST_NAME, table};
+use super::html::{clip, encoded, instant, why};
+use super::layout::{LONGEST_NAME, row, table};
 use super::timeline::{self, Kind};
 use crate::retention::Zone;
 use crate::retention::report::{Action, Row};
 use crate::wording::numbers::size;
-use crate::wording::times::moment;
 
-/// The head of a table of backups; `name` is escaped.
-pub(super) fn open_table(out: &mut String, name: &str) {
-    let columns = [
-        ("Backup", false),
-        ("Begun (UTC)", false),
-        ("Size", true),
-        ("Decision", false),
-        ("Why", false),
-        ("Until (UTC)", false),
-    ];
-    table(out, "", &format!("Backups of {name}"), &columns);
+const COLUMNS: [(&str, bool); 6] = [
+    ("Backup", false),
+    ("Begun", false),
+    ("Size", true),
+    ("Decision", false),
+    ("Why", false),
+    ("Until", false),
+];
+
+/// The table around its rows.
+pub(super) fn draw_table(name: &str, rows: &Markup) -> Markup {
+    table(&format!("Backups of {name}"), &COLUMNS, rows)
 }
 
 /// One backup.
-pub(super) fn draw_row(out: &mut String, row: &Row) {
-    let backup = &row.backup;
-    let until = match &row.action {
-        _ if row.fate.is_some() => None,
-        Action::Keep(_) => row.expires_at,
+pub(super) fn draw_row(of: &Row, zone: Zone) -> Markup {
+    let backup = &of.backup;
+    let until = match &of.action {
+        _ if of.fate.is_some() => None,
+        Action::Keep(_) => of.expires_at,
         Action::Wait { due_at, .. } => *due_at,
         Action::Delete(_) => None,
     };
-    let (decision, why) = match &row.fate {
-        Some(fate) => (timeline::outcome(fate), why(&row.action, true)),
-        None => (Kind::of(row).word(), why(&row.action, true)),
+    let decision = match &of.fate {
+        Some(fate) => timeline::outcome(fate),
+        None => Kind::of(of).word(),
     };
-    let begun = backup
-        .begin
-        .map_or_else(|| "?".to_owned(), |begin| moment(begin, Zone::UTC));
-    let _ = write!(
-        out,
-        "<tr><th scope=\"row\"><bdi>{}</bdi><br><code class=\"d\">{}</code><td class=\"t\">{begun}<td class=\"n\">{}<td>{}<td>{why}<td class=\"t\">{}",
-        text(clip(&backup.name, LONGEST_NAME)),
-        text(backup.id.as_str()),
-        size(backup.size_bytes),
-        decision,
-        until.map_or_else(|| "-".to_owned(), |until| moment(until, Zone::UTC))
-    );
+    let cells = [
+        html! {
+            a href={ "/why/" (encoded(backup.id.as_str())) } { bdi { (clip(&backup.name, LONGEST_NAME)) } }
+            br; code.d { (backup.id.as_str()) }
+        },
+        html! { @match backup.begin { Some(begin) => (instant(begin, zone)), None => "?" } },
+        html! { (size(backup.size_bytes)) },
+        html! { (decision) },
+        html! { (why(&of.action, true, zone)) },
+        html! { @match until { Some(until) => (instant(until, zone)), None => "-" } },
+    ];
+    row(&COLUMNS, &cells)
 }

@@ -1,30 +1,23 @@
-//! Texts as the page's elements: escaped, clipped, with a machine's form beside the reader's.
+//! Texts as the page's elements: clipped, with a machine's form beside the reader's.
 //!
-//! Names come from the cloud, where strangers choose them. All that is not a constant passes [`text`].
+//! Names come from the cloud, where strangers choose them. `html!` escapes markup in whatever it is given, and [`cleaned`] spells out what
+//! steers, hides or turns text: nothing here has to remember it.
 
 use chrono::{DateTime, Utc};
+use maud::{Markup, PreEscaped, html};
 
 use crate::retention::Zone;
 use crate::retention::report::Action;
 use crate::wording::reasons::{action, action_briefly};
-use crate::wording::sanitize::is_unsafe;
+use crate::wording::sanitize::clean;
 use crate::wording::times::{distance, moment, timestamp};
 
-/// Text for an element or a quoted attribute: markup is escaped; what steers, hides or turns text is spelled out.
-pub(super) fn text(raw: &str) -> String {
-    let mut out = String::with_capacity(raw.len());
-    for c in raw.chars() {
-        match c {
-            '&' => out.push_str("&amp;"),
-            '<' => out.push_str("&lt;"),
-            '>' => out.push_str("&gt;"),
-            '"' => out.push_str("&quot;"),
-            '\'' => out.push_str("&#39;"),
-            c if is_unsafe(c) => out.extend(c.escape_default()),
-            c => out.push(c),
-        }
+/// The same with everything unsafe spelled out.
+pub(super) fn cleaned(markup: Markup) -> Markup {
+    match clean(&markup.0) {
+        std::borrow::Cow::Borrowed(_) => markup,
+        std::borrow::Cow::Owned(cleaned) => PreEscaped(cleaned),
     }
-    out
 }
 
 /// Its beginning, where it is longer than anybody reads; whole characters.
@@ -32,27 +25,31 @@ pub(super) fn clip(raw: &str, most: usize) -> &str {
     raw.char_indices().nth(most).map_or(raw, |(end, _)| &raw[..end])
 }
 
-/// A moment as an element: to the minute, in UTC, with how far it is from now.
-pub(super) fn time(at: DateTime<Utc>, now: DateTime<Utc>) -> String {
-    format!(
-        "<time datetime=\"{}\">{}</time> <span class=\"d\">({})</span>",
-        timestamp(at),
-        moment(at, Zone::UTC),
-        distance(at, now)
-    )
+/// A moment as an element: to the minute, on a zone's wall clock.
+pub(super) fn instant(at: DateTime<Utc>, zone: Zone) -> Markup {
+    html! { time datetime=(timestamp(at)) { (moment(at, zone)) } }
 }
 
-/// Why it stays, waits or goes, and from when on; escaped. Without slots, equal reasons read equally, so that marks can
-/// be drawn together.
-pub(super) fn why(of: &Action, slots: bool) -> String {
+/// The same with how far it is from now.
+pub(super) fn time(at: DateTime<Utc>, now: DateTime<Utc>, zone: Zone) -> Markup {
+    html! { (instant(at, zone)) " " span.d { "(" (distance(at, now)) ")" } }
+}
+
+/// Why it stays, waits or goes, and from when on. Without slots, equal reasons read equally, so that marks can be drawn together.
+pub(super) fn why(of: &Action, slots: bool, zone: Zone) -> String {
     if !slots {
-        return text(&action_briefly(of));
+        return action_briefly(of);
     }
     let due = match of {
-        Action::Wait { due_at: Some(due), .. } => format!(", due {}", moment(*due, Zone::UTC)),
+        Action::Wait { due_at: Some(due), .. } => format!(", due {}", moment(*due, zone)),
         Action::Wait { .. } | Action::Keep(_) | Action::Delete(_) => String::new(),
     };
-    text(&(action(of, None) + &due))
+    action(of, None) + &due
+}
+
+/// A name or id as a part of an address.
+pub(super) fn encoded(raw: &str) -> String {
+    url::form_urlencoded::byte_serialize(raw.as_bytes()).collect()
 }
 
 #[cfg(test)]
@@ -61,12 +58,17 @@ mod tests {
 
     #[test]
     fn hostile_names_are_text_and_visible() {
+        let shown = |raw: &str| cleaned(html! { (raw) }).0;
         assert_eq!(
-            text("<script>alert('x')</script>&\""),
-            "&lt;script&gt;alert(&#39;x&#39;)&lt;/script&gt;&amp;&quot;"
+            shown("<script>alert('x')</script>&\""),
+            "&lt;script&gt;alert('x')&lt;/script&gt;&amp;&quot;"
         );
-        assert_eq!(text("a\u{202e}b\u{0}c\n"), "a\\u{202e}b\\u{0}c\\n");
-        assert_eq!(text("夜間 nightly"), "夜間 nightly");
+        assert_eq!(shown("a\u{202e}b\u{0}c\n"), "a\\u{202e}b\\u{0}c\\n");
+        assert_eq!(shown("夜間 nightly"), "夜間 nightly");
+        assert_eq!(
+            cleaned(html! { p title=("\"\u{202e}>") {} }).0,
+            "<p title=\"&quot;\\u{202e}&gt;\"></p>"
+        );
     }
 
     #[test]

@@ -1,150 +1,146 @@
-//! The policies: when each runs, how its last run went, and what it keeps, lets wait and lets go.
+//! The policies: when each runs, how its last runs went, and what it keeps, lets wait and lets go.
 
-use std::fmt::Write as _;
+use maud::{Markup, html};
 
-use super::html::text;
-use super::layout::MAX_ENTRIES;
+use super::html::{encoded, instant};
+use super::layout::{MAX_ENTRIES, money};
+use super::strip;
 use super::timeline::{Kind, mark};
-use crate::retention::Zone;
+use crate::retention::report::Tally;
 use crate::status::{Counts, LastRun, PolicyStatus, Status};
 use crate::wording::numbers::{self, count, number, size};
-use crate::wording::times::{distance, moment};
+use crate::wording::times::distance;
 
-pub(super) fn draw(out: &mut String, status: &Status) {
-    out.push_str("<ul class=\"pol\">");
-    for policy in status.policies.iter().take(MAX_ENTRIES) {
-        draw_one(out, policy, status);
-    }
-    out.push_str("</ul>");
-    if status.policies.len() > MAX_ENTRIES {
-        let _ = write!(
-            out,
-            "<p class=\"d\">and {} more: <a href=\"/api/v1/status\">the JSON</a> has them all</p>",
-            count((status.policies.len() - MAX_ENTRIES) as u64, "policy")
-        );
-    }
-    if let Some(unmanaged) = status.unmanaged.filter(|unmanaged| *unmanaged > 0) {
-        let _ = write!(
-            out,
-            "<p class=\"d\">No policy selects {} of the instances; nothing of theirs is ever deleted.</p>",
-            number(unmanaged)
-        );
+/// With more policies than this, the runs of a strip share elements.
+const EACH: usize = 6;
+
+pub(super) fn draw(status: &Status) -> Markup {
+    html! {
+        ul.pol { @for policy in status.policies.iter().take(MAX_ENTRIES) { (draw_one(policy, status)) } }
+        @if status.policies.len() > MAX_ENTRIES {
+            p.d {
+                "and " (count((status.policies.len() - MAX_ENTRIES) as u64, "policy")) " more: "
+                a href="/api/v1/status" { "the JSON" } " has them all"
+            }
+        }
     }
 }
 
-fn draw_one(out: &mut String, policy: &PolicyStatus, status: &Status) {
-    let schedule = policy.schedule.as_deref().map_or_else(
-        || "no schedule".to_owned(),
-        |schedule| format!("<code>{}</code>", text(schedule)),
-    );
+fn draw_one(policy: &PolicyStatus, status: &Status) -> Markup {
+    let name = encoded(policy.policy.as_str());
     let class = if policy.mode == "enforce" { "cold" } else { "flat" };
-    let _ = write!(
-        out,
-        "<li class=\"card\"><div class=\"who\"><h3>{} <span class=\"chip {class}\">{}</span></h3><p class=\"d\">{schedule} {}</p></div><dl>",
-        text(policy.policy.as_str()),
-        policy.mode,
-        text(policy.timezone),
-    );
-    let _ = write!(out, "<div><dt>Last run<dd>{}</div>", last_run(policy, status));
-    let _ = write!(out, "<div><dt>Next run<dd>{}</div></dl>", next_run(policy, status));
-    out.push_str("<div class=\"share\">");
-    match policy.last_run.as_ref().and_then(|run| run.summary) {
-        Some(counts) => share(out, policy.policy.as_str(), counts),
-        None => out.push_str("<p class=\"d\">What it keeps is shown after its first run.</p>"),
+    let runs = status.recent.runs.get(&policy.policy).filter(|runs| !runs.is_empty());
+    html! {
+        li.card {
+            div.who {
+                h3 { a href={ "/policy/" (name) } { (policy.policy.as_str()) } " " span class={ "chip " (class) } { (policy.mode) } }
+                p.d {
+                    @match &policy.schedule { Some(schedule) => code { (schedule) }, None => "no schedule" }
+                    " " (policy.zone.name())
+                }
+            }
+            dl {
+                div { dt { "Last run" } dd { (last_run(policy, status)) } }
+                div { dt { "Next run" } dd { (next_run(policy, status)) } }
+            }
+            div.share {
+                @match policy.last_run.as_ref().and_then(|run| run.summary) {
+                    Some(counts) => (share(policy, counts, status)),
+                    None => { p.d { "What it keeps is shown after its first run." } }
+                }
+                @if let Some(sent) = policy.last_run.as_ref().and_then(sent) { p.d { (sent) } }
+            }
+            @if let Some(runs) = runs {
+                div.runs {
+                    (strip::draw(runs, status.policies.len() <= EACH, policy.zone))
+                    p { a href={ "/history?policy=" (name) } { "All its runs" } }
+                }
+            }
+        }
     }
-    if let Some(sent) = policy.last_run.as_ref().and_then(sent) {
-        let _ = write!(out, "<p class=\"d\">{sent}</p>");
-    }
-    out.push_str("</div></li>");
 }
 
-fn last_run(policy: &PolicyStatus, status: &Status) -> String {
+fn last_run(policy: &PolicyStatus, status: &Status) -> Markup {
     let Some(run) = &policy.last_run else {
-        return "none yet".to_owned();
+        return html! { "none yet" };
     };
     let (class, result) = match (run.result.as_str(), &run.refusal) {
         ("success", None) => ("good", "success".to_owned()),
         ("failed", _) => ("bad", "failed".to_owned()),
-        (_, Some(refusal)) => ("bad", format!("refused: {}", text(&refusal.limit))),
-        (other, None) => ("warn", text(other)),
+        (_, Some(refusal)) => ("bad", format!("refused: {}", refusal.limit)),
+        (other, None) => ("warn", other.to_owned()),
     };
-    let mut said = format!(
-        "<span class=\"chip {class}\">{result}</span> {}<br><time class=\"d\" datetime=\"{}\">{}</time>",
-        distance(run.finished_at, status.at),
-        run.finished_at.to_rfc3339_opts(chrono::SecondsFormat::Secs, true),
-        moment(run.finished_at, Zone::UTC),
-    );
-    if let (true, Some(at)) = (run.result != "success", policy.last_success) {
-        let _ = write!(
-            said,
-            "<br><span class=\"d\">last success {}</span>",
-            distance(at, status.at)
-        );
+    html! {
+        span class={ "chip " (class) } { (result) } " " (distance(run.finished_at, status.at))
+        br; span.d { (instant(run.finished_at, policy.zone)) }
+        @if run.result != "success" {
+            br;
+            span.d {
+                @match policy.last_success {
+                    Some(at) => { "last success " (distance(at, status.at)) }
+                    None => "no success yet"
+                }
+            }
+        }
     }
-    said
 }
 
-fn next_run(policy: &PolicyStatus, status: &Status) -> String {
+fn next_run(policy: &PolicyStatus, status: &Status) -> Markup {
     if let Some(since) = policy.running_since {
-        return format!(
-            "<span class=\"chip cold\">running</span> since {}",
-            since.format("%H:%M:%S")
-        );
+        return html! { span.chip.cold { "running" } " since " (instant(since, policy.zone)) };
     }
     match policy.next_run {
-        _ if policy.waiting => "due, waits for its turn".to_owned(),
-        None => "only by <code>apply</code>".to_owned(),
-        Some(at) => format!(
-            "{}<br><time class=\"d\" datetime=\"{}\">{}</time>",
-            distance(at, status.at),
-            at.to_rfc3339_opts(chrono::SecondsFormat::Secs, true),
-            moment(at, Zone::UTC),
-        ),
+        _ if policy.waiting => html! { "due, waits for its turn" },
+        None => html! { "only by " code { "apply" } },
+        Some(at) => html! { (distance(at, status.at)) br; span.d { (instant(at, policy.zone)) } },
     }
 }
 
 /// A bar of storage by decision, with its numbers below.
-fn share(out: &mut String, name: &str, counts: Counts) {
+fn share(policy: &PolicyStatus, counts: Counts, status: &Status) -> Markup {
     let parts = [
         (Kind::Keep, counts.keep, counts.bytes.keep),
         (Kind::Wait, counts.wait, counts.bytes.wait),
         (Kind::Delete, counts.delete, counts.bytes.delete),
     ];
     let all = parts.iter().fold(0u64, |sum, (.., bytes)| sum.saturating_add(*bytes));
-    let _ = write!(
-        out,
-        "<svg class=\"bar\" role=\"img\" viewBox=\"0 0 1000 12\" preserveAspectRatio=\"none\" aria-label=\"Storage of {} by decision\">",
-        text(name)
-    );
+    let mut rects = Vec::new();
     let mut x = 0;
     for (kind, count, bytes) in parts {
         let width = u128::from(bytes) * 1000 / u128::from(all.max(1));
         if width > 0 {
-            let _ = write!(
-                out,
-                "<rect class=\"{}\" x=\"{x}\" width=\"{}\" height=\"12\"><title>{}: {}, {}</title></rect>",
-                kind.class(),
-                // A gap, so that neighbours differ without their colours.
-                width.saturating_sub(3).max(1),
-                kind.word(),
-                numbers::count(count, "backup"),
-                size(bytes)
-            );
+            // A gap, so that neighbours differ without their colours.
+            rects.push((kind, x, width.saturating_sub(3).max(1), count, bytes));
         }
         x += width;
     }
-    out.push_str("</svg><ul class=\"nums\">");
-    for (kind, count, bytes) in parts {
-        let _ = write!(
-            out,
-            "<li>{}<strong>{}</strong> {} <span class=\"d\">{}</span>",
-            mark(kind),
-            number(count),
-            kind.word(),
-            size(bytes)
-        );
+    let held_back = policy.last_run.as_ref().map(|run| run.held_back);
+    html! {
+        svg.bar role="img" viewBox="0 0 1000 12" preserveAspectRatio="none"
+            aria-label={ "Storage of " (policy.policy.as_str()) " by decision" } {
+            @for (kind, x, width, count, bytes) in rects {
+                rect class=(kind.class()) x=(x) width=(width) height="12" {
+                    title { (kind.word()) ": " (numbers::count(count, "backup")) ", " (size(bytes)) }
+                }
+            }
+        }
+        ul.nums {
+            @for (kind, count, bytes) in parts {
+                li { (mark(kind)) strong { (number(count)) } " " (kind.word()) " " span.d { (size(bytes)) } }
+            }
+        }
+        @if let Some(held_back) = held_back.filter(|held_back| held_back.count > 0) { (held(held_back, status)) }
     }
-    out.push_str("</ul>");
+}
+
+fn held(held_back: Tally, status: &Status) -> Markup {
+    html! {
+        p {
+            (count(held_back.count, "backup")) " (" (size(held_back.bytes))
+            @if let Some(cost) = money(status, held_back.bytes) { ", " (cost) " a month" }
+            ") expired, and the guard or a freeze holds them back."
+        }
+    }
 }
 
 /// What became of what the last run sent.
@@ -169,7 +165,7 @@ fn sent(run: &LastRun) -> Option<String> {
         .map(String::as_str)
         .collect();
     if !codes.is_empty() {
-        parts.push(format!("codes {}", text(&codes.join(" "))));
+        parts.push(format!("codes {}", codes.join(" ")));
     }
     let freed = run
         .sent

@@ -2,10 +2,14 @@
 
 use std::fmt::Write as _;
 
+use chrono::Datelike;
+use maud::{Markup, html};
+
 use super::holds::{LONGEST_REASON, SOON_DAYS, ends_soon};
-use super::html::{clip, text, time};
-use crate::retention::FreezeSources;
+use super::html::{clip, time};
+use super::layout::money;
 use crate::retention::report::Tally;
+use crate::retention::{FreezeSources, Zone};
 use crate::status::{Counts, FreezeStatus, Health, Status, health};
 use crate::wording::numbers::{count, number, size};
 use crate::wording::remedies::{Remedy, end_freeze};
@@ -53,153 +57,159 @@ impl PageSummary {
     }
 
     /// The headline with what is next, and the numbers.
-    pub(super) fn draw(&self, out: &mut String, status: &Status) {
+    pub(super) fn draw(&self, status: &Status, zone: Zone) -> Markup {
         let class = match self.health {
             Health::Good => "good",
             Health::Bad => "bad",
             Health::Frozen => "cold",
             Health::New => "flat",
         };
-        let _ = write!(
-            out,
-            "<section class=\"hero\" aria-labelledby=\"state\"><div class=\"say {class}\">\
-             <svg viewBox=\"0 0 24 24\" aria-hidden=\"true\"><circle cx=\"12\" cy=\"12\" r=\"10.8\"/><path d=\"{}\"/></svg>\
-             <div role=\"status\"><h2 id=\"state\">{}</h2>",
-            self.sign(),
-            self.title
-        );
-        for line in lines(status) {
-            let _ = write!(out, "<p>{line}</p>");
+        html! {
+            section.hero aria-labelledby="state" {
+                div class={ "say " (class) } {
+                    svg viewBox="0 0 24 24" aria-hidden="true" { circle cx="12" cy="12" r="10.8" {} path d=(self.sign()) {} }
+                    div role="status" {
+                        h2 id="state" { (self.title) }
+                        @for freeze in status.freezes.iter().take(MOST_FREEZES) { (draw_freeze(freeze, status, zone)) }
+                        @if status.freezes.len() > MOST_FREEZES {
+                            p { "and " (count((status.freezes.len() - MOST_FREEZES) as u64, "freeze")) " more" }
+                        }
+                        p { (next(status)) }
+                        (ending(status))
+                    }
+                }
+                (tiles(status))
+            }
         }
-        out.push_str("</div></div>");
-        tiles(out, status);
-        out.push_str("</section>");
     }
 }
 
-/// What stands below the headline.
-fn lines(status: &Status) -> Vec<String> {
-    let mut lines = Vec::new();
-    for FreezeStatus { id, place, freeze } in status.freezes.iter().take(MOST_FREEZES) {
-        let until = freeze
-            .until
-            .map_or_else(String::new, |until| format!(" until {}", time(until, status.at)));
-        lines.push(format!(
-            "<strong>Frozen</strong>{until}: {}. Nothing is deleted.",
-            text(clip(&freeze.reason, LONGEST_REASON))
-        ));
-        let sources = FreezeSources {
-            placed: id.iter().cloned().collect(),
-            configured: place.clone(),
-        };
-        lines.push(match end_freeze(&sources, &status.program()) {
-            Remedy::Command(command) => format!("To end it: <code>{}</code>", text(&command)),
-            Remedy::Words(words) => format!("To end it: {}", text(&words)),
-        });
+fn draw_freeze(FreezeStatus { id, place, freeze }: &FreezeStatus, status: &Status, zone: Zone) -> Markup {
+    let sources = FreezeSources {
+        placed: id.iter().cloned().collect(),
+        configured: place.clone(),
+    };
+    html! {
+        p {
+            strong { "Frozen" }
+            @if let Some(until) = freeze.until { " until " (time(until, status.at, zone)) }
+            ": " (clip(&freeze.reason, LONGEST_REASON)) ". Nothing is deleted."
+        }
+        p {
+            "To end it: "
+            @match end_freeze(&sources, &status.program()) {
+                Remedy::Command(command) => code { (command) },
+                Remedy::Words(words) => (words),
+            }
+        }
     }
-    if status.freezes.len() > MOST_FREEZES {
-        let more = status.freezes.len() - MOST_FREEZES;
-        lines.push(format!("and {} more", count((more) as u64, "freeze")));
-    }
+}
+
+/// Which policies have run, and which is next.
+fn next(status: &Status) -> String {
     let policies = &status.policies;
     let ran = policies.iter().filter(|policy| policy.last_run.is_some()).count();
     let mut line = if ran == policies.len() {
         "Every policy has run.".to_owned()
     } else {
-        format!("{ran} of {} have run.", count((policies.len()) as u64, "policy"))
+        format!("{ran} of {} have run.", count(policies.len() as u64, "policy"))
     };
     if let Some(policy) = policies.iter().find(|policy| policy.running_since.is_some()) {
-        let _ = write!(line, " {} is running now.", text(policy.policy.as_str()));
+        let _ = write!(line, " {} is running now.", policy.policy);
     } else if let Some((at, policy)) = policies
         .iter()
         .filter_map(|policy| Some((policy.next_run?, policy)))
         .min_by_key(|(at, _)| *at)
     {
-        let _ = write!(
-            line,
-            " Next: {}, {}.",
-            text(policy.policy.as_str()),
-            distance(at, status.at)
-        );
+        let _ = write!(line, " Next: {}, {}.", policy.policy, distance(at, status.at));
     }
     if !policies.is_empty() && policies.iter().all(|policy| policy.mode == "dry-run") {
-        line.push_str(" All of them are dry runs: nothing is deleted.");
+        line += " All of them are dry runs: nothing is deleted.";
     }
-    lines.push(line);
-    let ending = status.holds.iter().filter(|hold| ends_soon(hold, status.at)).count();
-    if ending > 0 {
-        lines.push(format!(
-            "<a href=\"#holds\">{} within {SOON_DAYS} days.</a>",
-            if ending == 1 {
-                "1 hold ends".to_owned()
-            } else {
-                format!("{ending} holds end")
-            }
-        ));
-    }
-    lines
+    line
 }
 
-fn tiles(out: &mut String, status: &Status) {
+fn ending(status: &Status) -> Markup {
+    let ending = status.holds.iter().filter(|hold| ends_soon(hold, status.at)).count();
+    html! {
+        @if ending > 0 {
+            p {
+                a href="#holds" {
+                    @if ending == 1 { "1 hold ends" } @else { (ending) " holds end" }
+                    " within " (SOON_DAYS) " days."
+                }
+            }
+        }
+    }
+}
+
+fn tile(title: &str, value: &str, more: &str, cost: Option<String>) -> Markup {
+    html! {
+        div { dt { (title) } dd { (value) " " small { (more) @if let Some(cost) = cost { br; (cost) " a month" } } } }
+    }
+}
+
+/// What is held back has a tile of its own: it is there, and it costs.
+fn storage_tiles(status: &Status, known: &[Counts]) -> Markup {
+    let sum = |pick: fn(&Counts) -> u64| known.iter().map(pick).fold(0, u64::saturating_add);
+    let runs = status.policies.iter().filter_map(|policy| policy.last_run.as_ref());
+    let held_back = runs.fold(Tally::default(), |sum, run| sum.and(run.held_back));
+    let (keep, wait) = (sum(|it| it.bytes.keep), sum(|it| it.bytes.wait));
+    html! {
+        (tile("Backups kept", &number(sum(|it| it.keep)), &size(keep), money(status, keep)))
+        (tile("In the grace period", &number(sum(|it| it.wait)), &size(wait), money(status, wait)))
+        @if held_back.count > 0 {
+            (tile("Refused or frozen", &number(held_back.count), &format!("{} expired, still there", size(held_back.bytes)), money(status, held_back.bytes)))
+        }
+    }
+}
+
+fn tiles(status: &Status) -> Markup {
     let known: Vec<Counts> = status
         .policies
         .iter()
         .filter_map(|policy| policy.last_run.as_ref()?.summary)
         .collect();
     if known.is_empty() && status.instances.is_none() {
-        return;
-    }
-    let sum = |pick: fn(&Counts) -> u64| known.iter().map(pick).fold(0, u64::saturating_add);
-    out.push_str("<dl class=\"tiles\">");
-    let mut tile = |title: &str, value: &str, more: &str| {
-        let _ = write!(out, "<div><dt>{title}<dd>{value} <small>{more}</small></div>");
-    };
-    if let Some(instances) = status.instances {
-        let mut more = Vec::new();
-        if instances.failed > 0 {
-            more.push(format!("{} not read", number(instances.failed)));
-        }
-        if instances.unmanaged > 0 {
-            more.push(format!("{} without a policy", number(instances.unmanaged)));
-        }
-        if more.is_empty() {
-            more.push("every one has a policy".to_owned());
-        }
-        tile("Instances", &number(instances.managed), &more.join(", "));
-    }
-    tile(
-        "Backups kept",
-        &number(sum(|it| it.keep)),
-        &size(sum(|it| it.bytes.keep)),
-    );
-    tile(
-        "In their grace",
-        &number(sum(|it| it.wait)),
-        &size(sum(|it| it.bytes.wait)),
-    );
-    let runs = status.policies.iter().filter_map(|policy| policy.last_run.as_ref());
-    let held_back = runs.fold(Tally::default(), |sum, run| sum.and(run.held_back));
-    if held_back.count > 0 {
-        tile("Held back", &number(held_back.count), &size(held_back.bytes));
-    }
-    let freed = status
-        .storage
-        .iter()
-        .map(|day| day.freed_bytes)
-        .fold(0, u64::saturating_add);
-    if let Some(first) = status.storage.first() {
-        tile("Freed", &size(freed), &format!("since {}", first.day));
+        return Markup::default();
     }
     let unconfirmed = status
         .unconfirmed
         .values()
         .fold(0, |sum: u64, more| sum.saturating_add(*more));
-    if unconfirmed > 0 {
-        tile("Unconfirmed", &number(unconfirmed), "accepted, not seen to be gone yet");
+    html! {
+        dl.tiles {
+            @if let Some(instances) = status.instances {
+                @let parts = [(instances.failed, "not read"), (instances.unmanaged, "without a policy")];
+                @let more: Vec<String> = parts.iter().filter(|(of, _)| *of > 0).map(|(of, what)| format!("{} {what}", number(*of))).collect();
+                (tile("Instances", &number(instances.managed), &if more.is_empty() { "every one has a policy".to_owned() } else { more.join(", ") }, None))
+            }
+            (storage_tiles(status, &known))
+            (freed(status))
+            @if unconfirmed > 0 { (tile("Unconfirmed", &number(unconfirmed), "accepted, not seen to be gone yet", None)) }
+        }
+        @if status.instances.is_some_and(|instances| instances.overlapping > 0) {
+            // Said, not hidden: the sums are of policies.
+            p.one.d { "Backups that two policies select are counted by both." }
+        }
     }
-    out.push_str("</dl>");
-    if status.instances.is_some_and(|instances| instances.overlapping > 0) {
-        // Said, not hidden: the sums are of policies.
-        out.push_str("<p class=\"one d\">Backups that two policies select are counted by both.</p>");
+}
+
+/// What was freed, and saved this month where the price is known.
+fn freed(status: &Status) -> Markup {
+    let Some(first) = status.storage.first() else {
+        return Markup::default();
+    };
+    let sum = |days: &mut dyn Iterator<Item = u64>| days.fold(0, u64::saturating_add);
+    let freed = sum(&mut status.storage.iter().map(|day| day.freed_bytes));
+    let today = status.at.date_naive();
+    let is_this_month =
+        |day: &&crate::status::StorageDay| (day.day.year(), day.day.month()) == (today.year(), today.month());
+    let this_month = sum(&mut status.storage.iter().filter(is_this_month).map(|day| day.freed_bytes));
+    html! {
+        (tile("Freed", &size(freed), &format!("since {}", first.day), None))
+        @if let Some(saved) = money(status, this_month) {
+            (tile("Saved this month", &saved, &format!("a month, for {} freed", size(this_month)), None))
+        }
     }
 }

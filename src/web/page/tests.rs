@@ -12,7 +12,7 @@ use crate::retention::{
     Backup, BackupKind, BackupStatus, Count, Databases, Engine, ExpireReason, Freeze, Hold, HoldTarget, Instance,
     InstanceLife, KeepReason, KeepRule, KeptBy, Mode, Period, Refusal, RunReport, Series, Zone,
 };
-use crate::status::{ConfigStatus, FreezeStatus, LastRun, PolicyStatus, Problem, RefusalStatus};
+use crate::status::{ConfigStatus, FreezeStatus, LastRun, PolicyStatus, Problem, Recent, RefusalStatus};
 use crate::wording::remedies::{one_of_each, remedy};
 
 const HOSTILE: &str = "<script>alert(1)</script>\"'&\u{202e}";
@@ -55,6 +55,7 @@ fn rows(instances: u32, backups: u32) -> Vec<Row> {
     let mut rows = Vec::new();
     for nth in 0..instances {
         let instance = Arc::new(Instance {
+            engine: Engine::SqlServer,
             project: "prod".into(),
             id: format!("cd613e30d8f16adf91b7584a{nth:08}in04").into(),
             name: format!("mssql-{HOSTILE}-{nth}").into(),
@@ -100,6 +101,7 @@ fn status(instances: u32, backups: u32) -> Status {
         ..RunReport::new(now())
     };
     Status {
+        shared: None,
         version: "0.0.0",
         started_at: Some(now() - TimeDelta::days(3)),
         at: now(),
@@ -110,7 +112,7 @@ fn status(instances: u32, backups: u32) -> Status {
             policy: "production".into(),
             mode: "enforce",
             schedule: Some("0 3 * * *".to_owned()),
-            timezone: "UTC",
+            zone: Zone::UTC,
             next_run: Some(now() + TimeDelta::hours(15)),
             waiting: false,
             running_since: None,
@@ -135,12 +137,24 @@ fn status(instances: u32, backups: u32) -> Status {
                 freed_bytes: u64::from(day) << 38,
             })
             .collect(),
+        price: None,
+        recent: Recent::default(),
         reports: BTreeMap::from([("production".into(), Arc::new(report))]),
     }
 }
 
 fn first(status: &Status) -> String {
-    render(status, &View::FIRST)
+    view(status, "/", None)
+}
+
+/// The page at this address.
+fn view(status: &Status, path: &str, query: Option<&str>) -> String {
+    render(&PageData::of(status), &View::of(path, query).unwrap())
+}
+
+/// A text as the page has it.
+fn text(raw: &str) -> String {
+    cleaned(maud::html! { (raw) }).0
 }
 
 #[test]
@@ -170,7 +184,7 @@ fn hostile_names_are_text_everywhere() {
     assert!(!page.contains('\u{202e}'));
     // Every place that was made hostile is there, as text: seven and what the instances say.
     assert!(
-        page.matches("&lt;script&gt;alert(1)&lt;/script&gt;&quot;&#39;&amp;\\u{202e}")
+        page.matches("&lt;script&gt;alert(1)&lt;/script&gt;&quot;'&amp;\\u{202e}")
             .count()
             > 30
     );
@@ -185,7 +199,7 @@ fn two_hundred_instances_fit_a_page_and_the_rest_follows() {
     let mut shown = page.matches("<article>").count();
     let mut next = shown;
     while next < 200 {
-        let page = render(&status, &View::Overview(next));
+        let page = view(&status, "/", Some(&format!("from={next}")));
         assert!(page.len() < 200_000, "{}", page.len());
         let on_page = page.matches("<article>").count();
         assert!(
@@ -196,7 +210,7 @@ fn two_hundred_instances_fit_a_page_and_the_rest_follows() {
     }
     assert_eq!(shown, 200);
     // A number beyond the end is somebody's old bookmark.
-    assert!(render(&status, &View::Overview(usize::MAX)).contains("First page"));
+    assert!(view(&status, "/", Some(&format!("from={}", usize::MAX))).contains("First page"));
 }
 
 #[test]
@@ -204,7 +218,7 @@ fn small_fleets_show_every_backup_with_its_rule() {
     let page = first(&status(1, 9));
     assert_eq!(page.matches("<title>keep: ").count(), 7);
     assert!(page.contains("2026-11-23 05:00: daily 1</title>"), "{page}");
-    assert_eq!(page.matches("<th scope=\"row\"><bdi>").count(), 9);
+    assert_eq!(page.matches("<th scope=\"row\"><a href=\"/why/").count(), 9);
 }
 
 /// The guard refused this in the last run of the policy.
@@ -228,11 +242,7 @@ fn a_refusal_comes_with_the_command_that_lifts_it() {
     status.config.path = "/tmp/my config.yaml".into();
     let page = first(&status);
     assert!(page.contains("<h2 id=\"state\">1 thing needs a look</h2>"), "{page}");
-    assert!(
-        page.contains(
-            "<pre>rds-retentiond --config &#39;/tmp/my config.yaml&#39; approve production --plan c0ffee</pre>"
-        )
-    );
+    assert!(page.contains("<pre>rds-retentiond --config '/tmp/my config.yaml' approve production --plan c0ffee</pre>"));
     // After a restart there is no report; the command is said all the same.
     status.reports.clear();
     let page = first(&status);
@@ -393,15 +403,15 @@ fn an_instance_has_a_page_with_all_its_backups() {
     assert!(first(&status).contains(&format!("href=\"/?instance={id}\"")));
     let (mut shown, mut pages) = (0, 0);
     while shown < 3000 {
-        let page = render(&status, &View::of(Some(&format!("instance={id}&from={shown}"))));
+        let page = view(&status, "/", Some(&format!("instance={id}&from={shown}")));
         assert!(page.len() < 200_000, "{}", page.len());
-        let rows = page.matches("<tr><th scope=\"row\">").count();
+        let rows = page.matches("<tr><th scope=\"row\"><a href=\"/why/").count();
         assert!(rows > 0 && page.contains(&format!("{id}-{shown:04}br04")), "{shown}");
         (shown, pages) = (shown + rows, pages + 1);
     }
     assert_eq!(shown, 3000);
     assert!(pages > 1);
-    let unknown = render(&status, &View::of(Some("instance=%3Cscript%3E")));
+    let unknown = view(&status, "/", Some("instance=%3Cscript%3Enot-there"));
     assert!(
         unknown.contains("Not known") && !unknown.contains("<script"),
         "{unknown}"
@@ -440,13 +450,41 @@ fn a_page_stays_small_whatever_there_is() {
 
 #[test]
 fn old_addresses_lead_somewhere() {
-    assert_eq!(View::of(None), View::FIRST);
-    assert_eq!(View::of(Some("from=x")), View::FIRST);
-    assert_eq!(View::of(Some("from=40")), View::Overview(40));
+    let overview = |from, instance: Option<&str>, is_still| {
+        Some(View::Overview(Overview {
+            from,
+            instance: instance.map(str::to_owned),
+            is_still,
+        }))
+    };
+    assert_eq!(View::of("/", None), overview(0, None, false));
+    assert_eq!(View::of("/", Some("from=x&instance=%20")), overview(0, None, false));
+    assert_eq!(View::of("/", Some("from=40&refresh=off")), overview(40, None, true));
     assert_eq!(
-        View::of(Some("a=b&instance=x%26y&from=7")),
-        View::Instance("x&y".to_owned(), 7)
+        View::of("/", Some("a=b&instance=x%26y&from=7")),
+        overview(7, Some("x&y"), false)
     );
+    for name in ["production", "a/b&c=d+e f%", "=", "k=v"] {
+        let encoded = html::encoded(name).replace('+', "%20");
+        assert_eq!(
+            View::of(&format!("/why/{encoded}"), None),
+            Some(View::Why(name.into())),
+            "{name}"
+        );
+        assert_eq!(
+            View::of(&format!("/policy/{encoded}"), None),
+            Some(View::Policy(name.into())),
+            "{name}"
+        );
+    }
+    assert_eq!(
+        View::of("/history", Some("policy=p")),
+        Some(View::History(Some("p".into())))
+    );
+    for none in ["/why/", "/policy/", "/nowhere", "/history/", "/why"] {
+        assert_eq!(View::of(none, None), None, "{none}");
+    }
+    assert_eq!(View::of(&format!("/why/{}", "x".repeat(201)), None), None);
 }
 
 #[test]
@@ -459,6 +497,169 @@ fn the_style_is_allowed_by_its_hash() {
     let (style, _) = rest.split_once("</style>").unwrap();
     assert_eq!(style, STYLE);
     assert_eq!(page.matches("<style").count(), 1);
-    assert!(!page.contains(" style=") && !page.contains("http-equiv"));
+    assert!(!page.contains(" style="));
     assert_eq!(style_source().len(), "'sha256-'".len() + 44);
+}
+
+#[test]
+fn the_first_page_loads_itself_again_without_script_until_that_is_switched_off() {
+    let status = status(1, 3);
+    let refresh = "<meta http-equiv=\"refresh\" content=\"60\">";
+    assert!(first(&status).contains(refresh));
+    assert!(first(&status).contains("href=\"/?refresh=off\""));
+    let still = view(&status, "/", Some("refresh=off"));
+    assert!(!still.contains(refresh) && still.contains("Load it again every minute"));
+    for (path, query) in [
+        ("/history", None),
+        ("/why/x", None),
+        ("/policy/production", None),
+        ("/", Some("instance=cd613e30d8f16adf91b7584a00000000in04")),
+    ] {
+        assert!(!view(&status, path, query).contains(refresh), "{path}");
+    }
+}
+
+#[test]
+fn what_expired_and_is_refused_or_frozen_counts_as_storage_with_a_tile_and_a_place_in_the_chart() {
+    let mut status = status(1, 9);
+    let chart = |page: &str| page.matches("<rect class=\"x\"").count();
+    let page = first(&status);
+    assert!(!page.contains("Refused or frozen"), "nothing is held back");
+    let without = chart(&page);
+    let last = status.policies[0].last_run.as_mut().unwrap();
+    last.held_back = crate::retention::report::Tally {
+        count: 37,
+        bytes: 37 << 40,
+    };
+    status.storage[2].held_back_bytes = 1 << 40;
+    let page = first(&status);
+    assert!(
+        page.contains("<dt>Refused or frozen</dt><dd>37 <small>37.0 TiB expired, still there"),
+        "{page}"
+    );
+    assert_eq!(chart(&page), without + 1);
+    assert!(page.contains("3.0 TiB there, 1.0 TiB of it held back"), "{page}");
+}
+
+#[test]
+fn money_stands_beside_bytes_where_a_price_is_set_and_nowhere_else() {
+    let mut status = status(1, 9);
+    assert!(!first(&status).contains("USD"));
+    status.price = crate::wording::money::Price::new("0.02", "USD");
+    let page = first(&status);
+    assert!(
+        page.contains("<dt>Saved this month</dt><dd>30.72 USD"),
+        "1.5 TiB were freed: {page}"
+    );
+    assert!(page.contains("61.44 USD"), "3 TiB are there: {page}");
+}
+
+#[test]
+fn times_are_in_the_zone_of_the_policies_and_say_so() {
+    let mut status = status(1, 9);
+    status.policies[0].zone = Zone::of("Asia/Singapore");
+    let page = first(&status);
+    assert!(page.contains("times in Asia/Singapore"), "{page}");
+    assert!(page.contains("2026-11-23 13:00: daily 1</title>"), "05:00 UTC: {page}");
+    let mut other = status.policies[0].clone();
+    (other.policy, other.zone) = ("other".into(), Zone::of("Europe/Berlin"));
+    status.policies.push(other);
+    let page = first(&status);
+    assert!(page.contains("times in UTC"), "no zone is common: {page}");
+}
+
+#[test]
+fn instances_are_found_by_a_part_of_their_name() {
+    let status = status(12, 2);
+    let found = view(&status, "/", Some("instance=-11"));
+    assert_eq!(found.matches("<article>").count(), 1, "{found}");
+    assert!(found.contains("value=\"-11\"") && found.contains("12 instances with 24 backups"));
+    assert_eq!(
+        view(&status, "/", Some("instance=mssql")).matches("<article>").count(),
+        12
+    );
+    let none = view(&status, "/", Some("instance=%22%3E%3Cscript%3E"));
+    assert!(!none.contains("<script") && none.contains("Not known"), "{none}");
+}
+
+#[test]
+fn instances_without_a_policy_are_named_and_backups_out_of_every_scope_counted() {
+    let mut status = status(1, 9);
+    assert!(!first(&status).contains("No policy selects"));
+    let mut report = RunReport::clone(&status.reports["production"]);
+    let mut free = Instance::clone(&report.policies[0].rows[0].instance);
+    free.name = "forgotten-1".into();
+    report.unmanaged.push(Arc::new(free));
+    report
+        .instances
+        .insert("prod".into(), crate::retention::report::InstanceCounts::default());
+    report.policies[0].unselected.insert("prod".into(), 4);
+    status.policies[0].last_run = Some(LastRun::of(&report, &report.policies[0]));
+    status.reports.insert("production".into(), Arc::new(report));
+    let page = first(&status);
+    assert!(
+        page.contains("No policy selects 1 instance") && page.contains("<bdi>forgotten-1</bdi>"),
+        "{page}"
+    );
+    assert!(
+        page.contains("no policy has 4 backups of its managed instances in scope"),
+        "{page}"
+    );
+}
+
+#[test]
+fn a_strip_shows_the_last_runs_of_a_policy_in_words_and_marks() {
+    let mut status = status(1, 9);
+    let mark = |nth: i64, result| crate::ledger::RunMark {
+        run: format!("run-{nth}"),
+        started_at: now() - TimeDelta::days(30 - nth),
+        result,
+    };
+    let results = [
+        Some(RunResult::Success),
+        Some(RunResult::Failed),
+        Some(RunResult::Refused),
+        None,
+    ];
+    let marks = results
+        .into_iter()
+        .zip(0..)
+        .map(|(result, nth)| mark(nth, result))
+        .collect();
+    status.recent.runs.insert("production".into(), marks);
+    let page = first(&status);
+    assert!(
+        page.contains("Last 4 runs: 1 failed, 1 not finished, 1 refused, 1 success"),
+        "{page}"
+    );
+    assert!(page.contains("2026-10-25 12:00: failed</title>") && page.contains("href=\"/history?policy=production\""));
+}
+
+#[test]
+fn a_new_state_shows_what_to_type() {
+    let mut status = status(1, 9);
+    assert!(!first(&status).contains("First steps"));
+    status.policies[0].last_run = None;
+    status.reports.clear();
+    let page = first(&status);
+    for command in ["check --online", "plan", "forecast", "apply"] {
+        assert!(
+            page.contains(&format!("<code>rds-retentiond {command}</code>")),
+            "{command}: {page}"
+        );
+    }
+    assert!(page.contains("First steps"));
+}
+
+#[test]
+fn the_page_of_a_backup_shows_its_decisions_and_hostile_ids_as_text() {
+    let status = status(2, 9);
+    let page = view(&status, "/why/cd613e30d8f16adf91b7584a00000001in04-0003br04", None);
+    assert!(page.contains("<h3>Policy production: delete</h3>"), "{page}");
+    assert!(
+        page.contains(" why cd613e30d8f16adf91b7584a00000001in04-0003br04</pre>"),
+        "{page}"
+    );
+    let unknown = view(&status, "/why/%3Cscript%3E%E2%80%AE", None);
+    assert!(unknown.contains("Not known") && !unknown.contains("<script") && !unknown.contains('\u{202e}'));
 }

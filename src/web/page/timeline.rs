@@ -3,17 +3,18 @@
 //! The recent past is drawn wider, on a scale that is the same for all instances of a page: the days of this week and the
 //! years of the archive are both to be seen. The picture is stretched to the width it finds, so marks are strokes that no
 //! stretching turns into something else: dots, squares, and upright lines. Marks of one kind and reason share a path where
-//! there are many, so that a page of two hundred instances stays small. Not for the table behind it: that is `one`.
+//! there are many, so that a page of two hundred instances stays small. Not for the table behind it: that is `backup_table`.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use chrono::{DateTime, TimeDelta, Utc};
+use maud::{Markup, PreEscaped, html};
 
-use super::html::{text, why};
+use super::html::why;
 use crate::retention::report::{Action, Row};
 use crate::retention::{BackupStatus, Fate, KeptBy, Outcome, Zone};
-use crate::wording::times::moment;
+use crate::wording::times::{day, moment};
 
 /// What a mark says, in the order of the legend.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -71,7 +72,7 @@ impl Kind {
             Self::Wait => "wait",
             Self::Delete => "delete",
             Self::Failed => "failed",
-            Self::Other => "in progress or not understood",
+            Self::Other => "in progress or unknown",
         }
     }
 
@@ -169,35 +170,37 @@ impl Axis {
     }
 
     /// What every picture of the page begins with, drawn once.
-    pub(super) fn symbol(&self) -> String {
+    pub(super) fn symbol(&self) -> Markup {
         let mut lines = String::new();
         for (x, _) in self.ticks() {
             let _ = write!(lines, "M{x}-12v24");
         }
-        format!(
-            "<svg width=\"0\" height=\"0\" aria-hidden=\"true\"><defs><path id=\"t\" class=\"a\" d=\"M0 0H1000{lines}\"/></defs></svg>"
-        )
+        html! {
+            svg width="0" height="0" aria-hidden="true" { defs { path id="t" class="a" d={ "M0 0H1000" (lines) } {} } }
+        }
     }
 
     /// The names of the lines, once above all pictures.
-    pub(super) fn scale(&self) -> String {
-        let mut out = "<div class=\"axis\"><svg aria-hidden=\"true\">".to_owned();
+    pub(super) fn scale(&self, class: &str) -> Markup {
+        let mut names = Vec::new();
         let mut before = None;
         for (x, name) in self.ticks() {
             if x + APART > 1000 || before.is_some_and(|before| x < before + APART) {
                 continue;
             }
             before = Some(x);
-            let anchor = if x < APART / 2 { "start" } else { "middle" };
-            let _ = write!(
-                out,
-                "<text x=\"{}.{}%\" y=\"12\" text-anchor=\"{anchor}\">{name}</text>",
-                x / 10,
-                x % 10
-            );
+            names.push((x, if x < APART / 2 { "start" } else { "middle" }, name));
         }
-        out.push_str("<text x=\"100%\" y=\"12\" text-anchor=\"end\">now</text></svg></div>");
-        out
+        html! {
+            div class=(class) {
+                svg aria-hidden="true" {
+                    @for (x, anchor, name) in names {
+                        text x={ (x / 10) "." (x % 10) "%" } y="12" text-anchor=(anchor) { (name) }
+                    }
+                    text x="100%" y="12" text-anchor="end" { "now" }
+                }
+            }
+        }
     }
 }
 
@@ -209,7 +212,7 @@ fn days(span: TimeDelta) -> f64 {
 }
 
 /// One picture. With `each`, every mark is an element with its own title; else marks of one reason share one.
-pub(super) fn draw(out: &mut String, rows: &[&Row], axis: &Axis, each: bool) {
+pub(super) fn draw(rows: &[&Row], axis: &Axis, each: bool, zone: Zone) -> Markup {
     // By kind, and within it by reason: the places of its marks. Many share few reasons, so that sorting is cheap.
     let mut groups: BTreeMap<(Kind, String), Vec<u32>> = BTreeMap::new();
     for row in rows {
@@ -218,34 +221,33 @@ pub(super) fn draw(out: &mut String, rows: &[&Row], axis: &Axis, each: bool) {
         let mut reason = row
             .fate
             .as_deref()
-            .map_or_else(|| why(&row.action, each), |fate| outcome(fate).to_owned());
+            .map_or_else(|| why(&row.action, each, zone), |fate| outcome(fate).to_owned());
         if each {
-            reason = format!("{}, {}: {reason}", text(&row.backup.name), moment(begin, Zone::UTC));
+            reason = format!("{}, {}: {reason}", row.backup.name, moment(begin, zone));
         }
         let places = groups.entry((kind, reason)).or_default();
         places.push(axis.place(days(axis.now - begin)));
     }
     let mut begun = rows.iter().filter_map(|row| row.backup.begin);
     let newest = begun.next();
-    let _ = write!(
-        out,
-        "<svg role=\"img\" viewBox=\"0 -12 1000 24\" preserveAspectRatio=\"none\" aria-label=\"Timeline{}\"><use href=\"#t\"/>",
-        match (begun.next_back().or(newest), newest) {
-            (Some(oldest), Some(newest)) => format!(", {} to {}", oldest.date_naive(), newest.date_naive()),
-            _ => String::new(),
+    let span = match (begun.next_back().or(newest), newest) {
+        (Some(oldest), Some(newest)) => format!(", {} to {}", day(oldest, zone), day(newest, zone)),
+        _ => String::new(),
+    };
+    html! {
+        svg role="img" viewBox="0 -12 1000 24" preserveAspectRatio="none" aria-label={ "Timeline" (span) } {
+            (PreEscaped("<use href=\"#t\"></use>"))
+            // What is kept lies on top.
+            @for ((kind, reason), places) in groups.iter().rev() {
+                path class=(kind.class()) d=(marks(*kind, places)) { title { (kind.word()) ": " (reason) } }
+            }
         }
-    );
-    // What is kept lies on top.
-    for ((kind, reason), places) in groups.iter().rev() {
-        let _ = write!(out, "<path class={} d=\"", kind.class());
-        draw_marks(out, *kind, places);
-        let _ = write!(out, "\"><title>{}: {reason}</title></path>", kind.word());
     }
-    out.push_str("</svg>");
 }
 
 /// Newest first, hence from right to left; at one place one mark is enough. Relative, because that is shorter.
-fn draw_marks(out: &mut String, kind: Kind, places: &[u32]) {
+fn marks(kind: Kind, places: &[u32]) -> String {
+    let mut out = String::new();
     let (above, stroke, below) = kind.stroke();
     let mut pen: Option<u32> = None;
     for &place in places {
@@ -259,23 +261,20 @@ fn draw_marks(out: &mut String, kind: Kind, places: &[u32]) {
         let blank = if y < 0 { "" } else { " " };
         let _ = write!(out, "{to}{x}{blank}{y}{stroke}");
     }
+    out
 }
 
 /// A mark by itself, before a word.
-pub(super) fn mark(kind: Kind) -> String {
+pub(super) fn mark(kind: Kind) -> Markup {
     let (above, stroke, _) = kind.stroke();
-    format!(
-        "<svg viewBox=\"0 0 16 16\" aria-hidden=\"true\"><path class=\"{}\" d=\"M8 {}{stroke}\"/></svg>",
-        kind.class(),
-        above + 8
-    )
+    html! {
+        svg viewBox="0 0 16 16" aria-hidden="true" { path class=(kind.class()) d={ "M8 " (above + 8) (stroke) } {} }
+    }
 }
 
 /// The legend: every kind with its mark.
-pub(super) fn legend(out: &mut String) {
-    out.push_str("<ul class=\"key\" aria-label=\"Legend\">");
-    for kind in Kind::ALL {
-        let _ = write!(out, "<li>{} {}</li>", mark(kind), kind.word());
+pub(super) fn legend() -> Markup {
+    html! {
+        ul.key aria-label="Legend" { @for kind in Kind::ALL { li { (mark(kind)) " " (kind.word()) } } }
     }
-    out.push_str("</ul>");
 }

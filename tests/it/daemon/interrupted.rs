@@ -86,7 +86,10 @@ async fn where_that_is_not_wanted_it_is_shown_and_not_made_up_for() {
         );
         let status = daemon.status().await;
         assert_eq!(status["policies"][0]["last_run"]["result"], "failed", "{signal}");
-        assert_eq!(status["problems"][0]["message"], "its last run failed", "{signal}");
+        let message = status["problems"][0]["message"].as_str().unwrap();
+        let by = if signal == "KILL" { "killed" } else { "stopped" };
+        let why = format!("failed: interrupted ({by}); no run has succeeded yet");
+        assert!(message.ends_with(&why), "{signal}: {message}");
         assert!(daemon.stop().await.success());
         assert_eq!(causes_and_results(&lab), [pair("cron", "failed")], "{signal}");
         assert!(runs(&lab)[0].is_interrupted(), "{signal}");

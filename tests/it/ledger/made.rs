@@ -50,6 +50,7 @@ pub fn batches(backups: Range<usize>) -> (Vec<Batch>, HashMap<InstanceId, Listin
             },
         );
         let instance = Arc::new(Instance {
+            engine: rds_retentiond::retention::Engine::SqlServer,
             project: "prod".into(),
             id,
             name: format!("mssql-prod-{number}").into(),

@@ -11,8 +11,8 @@ use rds_retentiond::rds::credentials::{CredentialSource, Env};
 use rds_retentiond::rds::{Client, Error, KeyLockout, Listed, Observer, Settings, Tuning};
 use rds_retentiond::retention::plan::{ClockCheck, Conditions, InstanceDue};
 use rds_retentiond::retention::{
-    ApprovedPlan, Backup, BackupStatus, Batch, Candidate, Count, ExpireReason, Instance, InstanceLife, KeepRule,
-    KeepRules, Limits, Mode, Plan, Policy, Selector, Span, Zone,
+    ApprovedPlan, Backup, BackupStatus, Batch, Candidate, Count, Engine, ExpireReason, Instance, InstanceLife,
+    KeepRule, KeepRules, Limits, Mode, Plan, Policy, Selector, Span, Zone,
 };
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
@@ -293,6 +293,11 @@ pub async fn manual(client: &Client) -> Result<Vec<String>, Error> {
 }
 
 pub fn batch(ids: &[&str]) -> Batch {
+    batch_of(Engine::SqlServer, ids)
+}
+
+/// The oldest of these, where the engine has no deletion in batches.
+pub fn batch_of(engine: Engine, ids: &[&str]) -> Batch {
     let policy = Policy {
         name: "daily".into(),
         mode: Mode::Enforce,
@@ -310,6 +315,7 @@ pub fn batch(ids: &[&str]) -> Batch {
         },
     };
     let instance = Arc::new(Instance {
+        engine,
         project: "prod".into(),
         id: INSTANCE.into(),
         name: "mssql-1".into(),

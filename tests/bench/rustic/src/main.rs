@@ -81,6 +81,7 @@ fn main() {
         limits: Limits::default(),
     })];
     let instance = Instance {
+        engine: rds_retentiond::retention::Engine::SqlServer,
         project: "p".into(),
         id: "i".into(),
         name: "i".into(),
