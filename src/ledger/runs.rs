@@ -133,6 +133,9 @@ pub struct LastRuns {
     pub read: Option<RunRow>,
 }
 
+/// The deleted instances whose backups remain, in a run's summary.
+pub const ORPHANS: &str = "orphans";
+
 impl Ledger {
     /// Records that a run begins. Also a test, before anything is listed, that the state can be written, and that its holds,
     /// freeze and approvals are what the chain says.

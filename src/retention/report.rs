@@ -10,6 +10,7 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize, Serializer};
 
+use super::orphan::Orphan;
 use super::{
     Backup, BackupId, ExpireReason, Instance, InstanceId, KeepReason, KeepRule, Mode, Policy, PolicyName, ProjectName,
     Refusal, Zone,
@@ -545,6 +546,8 @@ pub struct RunReport {
     pub settled_earlier: Vec<Settled>,
     /// The names of the instances that were left alone, where their list was believed.
     pub names: HashMap<InstanceId, Arc<str>>,
+    /// Deleted instances whose backups remain.
+    pub orphans: Vec<Orphan>,
     /// Holds and name patterns that cover nothing, by the last believed listings. In words: they are for people alone.
     pub notices: Vec<String>,
     /// What became of the ids that were sent, where single decisions are wanted and the report holds no rows of them.
@@ -568,6 +571,7 @@ impl RunReport {
             ledger_head: None,
             settled_earlier: Vec::new(),
             names: HashMap::new(),
+            orphans: Vec::new(),
             notices: Vec::new(),
             fates: HashMap::new(),
         }

@@ -28,6 +28,7 @@ mod ledger_writer;
 mod list_backups;
 mod notices;
 mod offline;
+mod orphans;
 mod policy_run;
 mod policy_runs;
 mod projects;
@@ -92,10 +93,12 @@ pub async fn run(request: &RunRequest, context: &RunContext) -> Result<RunReport
         scan::persist_scan(request, context, run_id, &scan, &conflicts, &policy_runs)?;
     }
     let mut notices = match &context.ledger {
-        Some(ledger) => blocking(|| notices(&context.live.borrow().clone(), ledger, request.now))?,
+        Some(ledger) => blocking(|| notices::of_config(&context.live.borrow().clone(), ledger, request.now))?,
         None => Vec::new(),
     };
     notices.extend(single_deletions::notices(&context.config, &policy_runs));
+    let orphans = orphans::read(context, &policy_runs, &scan, (deadline, request.now)).await;
+    notices.extend(orphans::notices(&orphans));
     if run_id.is_some() {
         for notice in &notices {
             tracing::info!("{notice}");
@@ -111,6 +114,7 @@ pub async fn run(request: &RunRequest, context: &RunContext) -> Result<RunReport
         skipped: scan.skipped,
         instances: scan.counts,
         settled_earlier: scan.settled,
+        orphans,
         notices,
         ..RunReport::new(request.now)
     };
@@ -396,6 +400,10 @@ fn summary_of(report: &RunReport, policy: &PolicyReport, is_interrupted: bool) -
     });
     if !policy.unselected.is_empty() {
         summary["unselected"] = serde_json::json!(policy.unselected);
+    }
+    if !report.orphans.is_empty() {
+        let some = report.orphans.iter().take(MOST_SKIPS);
+        summary[ledger::runs::ORPHANS] = serde_json::json!(some.collect::<Vec<_>>());
     }
     if policy.held_back.count > 0 {
         summary["held_back"] = serde_json::json!(policy.held_back);

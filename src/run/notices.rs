@@ -35,8 +35,15 @@ enum LooksFor<'a> {
     InstanceId(&'a InstanceId, &'a Selector),
 }
 
-/// The notices about a configuration and about the holds placed by command.
+/// The notices about a configuration, about the holds placed by command, and about what the last runs found.
 pub fn notices(config: &Config, ledger: &Ledger, now: DateTime<Utc>) -> Result<Vec<String>, ledger::Error> {
+    let mut found = of_config(config, ledger, now)?;
+    found.extend(super::orphans::notices_of_last_runs(ledger, now)?);
+    Ok(found)
+}
+
+/// The notices about a configuration and about the holds placed by command.
+pub(super) fn of_config(config: &Config, ledger: &Ledger, now: DateTime<Utc>) -> Result<Vec<String>, ledger::Error> {
     let placed = ledger.active_holds(now)?;
     let of_config = |(nth, hold)| (hold, config.hold_places.get(nth).map(ToString::to_string));
     let configured = config.holds.iter().enumerate().map(of_config);

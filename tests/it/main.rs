@@ -35,6 +35,7 @@ mod notifications;
 mod odd_ids;
 mod offline;
 mod operators;
+mod orphans;
 mod outlooks;
 mod ownership;
 mod pass;
