@@ -78,14 +78,14 @@ impl Default for HttpLimits {
 
 /// What a service makes of a request.
 #[derive(Debug)]
-pub enum Answer {
+pub enum ServiceAnswer {
     /// This answer.
     Send(Response<Body>),
     /// Not one byte: the connection is closed.
     HangUp,
 }
 
-impl From<Response<Body>> for Answer {
+impl From<Response<Body>> for ServiceAnswer {
     fn from(response: Response<Body>) -> Self {
         Self::Send(response)
     }
@@ -118,7 +118,7 @@ pub async fn serve<S, F>(
 ) -> ServerEnded
 where
     S: Fn(Request<Bytes>) -> F + Send + Sync + 'static,
-    F: Future<Output = Answer> + Send + 'static,
+    F: Future<Output = ServiceAnswer> + Send + 'static,
 {
     let limits = Arc::new(limits);
     let service = Arc::new(service);
@@ -200,7 +200,7 @@ async fn connection<S, F>(
     slot: Arc<ConnectionSlot>,
 ) where
     S: Fn(Request<Bytes>) -> F + Send + Sync + 'static,
-    F: Future<Output = Answer> + Send + 'static,
+    F: Future<Output = ServiceAnswer> + Send + 'static,
 {
     // Small answers must not wait for the peer's acknowledgement; a failure costs time only.
     let _ = stream.set_nodelay(true);
@@ -247,7 +247,7 @@ async fn answer<S, F>(
 ) -> Result<Response<Body>, io::Error>
 where
     S: Fn(Request<Bytes>) -> F + Send + Sync + 'static,
-    F: Future<Output = Answer> + Send + 'static,
+    F: Future<Output = ServiceAnswer> + Send + 'static,
 {
     let (head, body) = request.into_parts();
     if let Some(allowed) = limits.methods
@@ -270,8 +270,8 @@ where
     let answered = timeout(limits.answer_timeout, service(Request::from_parts(head, body))).await;
     slot.answers(false);
     match answered {
-        Ok(Answer::Send(response)) => Ok(response),
-        Ok(Answer::HangUp) => Err(io::Error::other("closed without an answer on purpose")),
+        Ok(ServiceAnswer::Send(response)) => Ok(response),
+        Ok(ServiceAnswer::HangUp) => Err(io::Error::other("closed without an answer on purpose")),
         Err(_) => Ok(refusal(StatusCode::SERVICE_UNAVAILABLE)),
     }
 }

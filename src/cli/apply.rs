@@ -11,7 +11,7 @@ use super::args::{ApplyArgs, Format, Global};
 use super::failure::{CommandResult, Failure};
 use super::operator::Typist;
 use super::output::progress::ProgressLine;
-use super::output::report::Kind;
+use super::output::report::ReportKind;
 use super::output::row_buffer::BufferedRows;
 use super::output::show_report::show_report;
 use super::{context, follow, metrics_file, plan};
@@ -50,8 +50,15 @@ pub(super) fn apply(args: &ApplyArgs, global: &Global) -> CommandResult {
         let mut notifier = Notifier::new(&config.notify, global.invocation());
         let ran = run_once(args, &config, &told, stop.clone(), &mut notifier).await;
         // Shown first: no result waits for a message.
-        let shown = ran
-            .and_then(|report| show_report(&report, &told, Kind::Apply, (&args.show, config.price.as_ref()), global));
+        let shown = ran.and_then(|report| {
+            show_report(
+                &report,
+                &told,
+                ReportKind::Apply,
+                (&args.show, config.price.as_ref()),
+                global,
+            )
+        });
         let is_stopped = *stop.borrow();
         tokio::select! {
             () = notifier.close(if is_stopped { NOTIFY_ON_STOP } else { NOTIFY }) => {}
@@ -110,9 +117,9 @@ async fn run_once(
         Err(error) => {
             let report = failed_report(&policies, request.now, config, &error);
             notifier.run_ended(&report, &|_| None, Some(&error_chain(&error)));
-            if let (true, Some(file)) = (refusal_of(&error).is_some(), &args.metrics_file) {
+            if let (Some(refusal), Some(file)) = (refusal_of(&error), &args.metrics_file) {
                 metrics.observe_run(&report, begun.elapsed());
-                metrics.ledger_rewound(true);
+                metrics.ledger_rewound(matches!(refusal, Refusal::Ledger { .. }));
                 metrics_file::write(&metrics, file)?;
             }
             return Err(error.into());

@@ -135,6 +135,12 @@ fn instances() -> Vec<CompletionCandidate> {
     let found = of_state(|ledger, config| {
         let of = |name| ledger.seen_instances(name).ok();
         let seen = config.projects.iter().filter_map(|project| of(&project.name)).flatten();
+        // A shell puts what is offered on its command line as it is, and the cloud chose it.
+        let is_plain = |id: &str| {
+            id.bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
+        };
+        let seen = seen.filter(|seen| is_plain(seen.instance.id.as_str()));
         let one = |seen: crate::ledger::SeenInstance| offered(seen.instance.id.as_str(), &seen.instance.name);
         Some(seen.take(MOST).map(one).collect())
     });

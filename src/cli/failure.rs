@@ -141,6 +141,7 @@ impl From<operations::Error> for Failure {
             | Error::SeveralBackups { .. }
             | Error::NeverSeen { .. }
             | Error::EndsInThePast { .. }
+            | Error::EmptyTime { .. }
             | Error::NoSuchRun(_)
             | Error::SeveralRuns(_)
             | Error::NoSuchListing(_) => exit::USAGE,

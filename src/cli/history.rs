@@ -3,12 +3,14 @@
 use std::collections::BTreeMap;
 use std::io::{ErrorKind, Write};
 
-use super::args::{AuditArgs, AuditWhat, Format, Global, HistoryArgs};
+use super::args::{AuditArgs, AuditWhat, Format, Global, HistoryArgs, ReportFormat};
 use super::failure::{CommandResult, Failure};
+use super::operator::Typist;
 use super::output::stdout::{Out, finish};
-use super::output::{history as output, json, lists};
+use super::output::{audit_csv, audit_html, history as output, json, lists};
 use super::{context, exit};
 use crate::ledger::{Fault, Verification};
+use crate::operations::audit_report::audit_report;
 use crate::operations::{Error, audit, history as operation, past_run};
 use crate::retention::PolicyName;
 use crate::wording::times::common_zone;
@@ -67,6 +69,23 @@ pub(super) fn audit(args: &AuditArgs, global: &Global) -> CommandResult {
                 Err(Failure::new(exit::UNDONE, message))
             }
         },
+        AuditWhat::Report { from, to, format } => {
+            let report = audit_report(
+                &config,
+                (*from, to.unwrap_or(now)),
+                Typist::of(Some(&config)).into_person(),
+                now,
+            )?;
+            let mut out = Out::raw();
+            let written = match format {
+                ReportFormat::Html => audit_html::write(&mut out, &report),
+                ReportFormat::Csv => audit_csv::write(&mut out, &report),
+                ReportFormat::Json => json::write(&mut out, &report),
+            };
+            // A report on a ledger that was changed is written, and is no success.
+            let is_intact = matches!(report.verification, Verification::Intact { .. });
+            finish(out, written, if is_intact { exit::DONE } else { exit::UNDONE })
+        }
         AuditWhat::Export => {
             let mut out = Out::raw();
             match operation::export(&config, &mut out, now) {

@@ -4,7 +4,7 @@ use super::args::{Format, Global, PlanArgs, ShowArgs};
 use super::context;
 use super::failure::CommandResult;
 use super::output::decisions::MOST_ROWS;
-use super::output::report::Kind;
+use super::output::report::ReportKind;
 use super::output::row_buffer::BufferedRows;
 use super::output::show_report::show_report;
 use crate::operations::plan::{self, PlanRequest};
@@ -33,8 +33,8 @@ pub(super) fn plan(args: &PlanArgs, global: &Global) -> CommandResult {
         },
     };
     let kind = match &args.backups {
-        Some(_) => Kind::Offline,
-        None => Kind::Plan,
+        Some(_) => ReportKind::Offline,
+        None => ReportKind::Plan,
     };
     let report = context::with_backups(args.backups.as_deref(), |source| plan::plan(&config, request, source))?;
     let shown = show_report(&report, &told, kind, (&show, config.price.as_ref()), global);

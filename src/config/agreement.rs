@@ -63,10 +63,23 @@ fn texts<T: ToString>(list: impl IntoIterator<Item = T>) -> Value {
     sorted(list.into_iter().map(|item| json!(item.to_string())))
 }
 
+// Taken apart whole, so that no key that comes later is left out.
 fn policy(policy: &Policy) -> Value {
+    let Policy {
+        name,
+        mode,
+        zone,
+        select: selector,
+        keep,
+        max_age,
+        failed_after,
+        min_backups,
+        grace,
+        require_backup_within,
+        limits,
+    } = policy;
     let span = |span: Span| json!(span.to_string());
-    let keep: Map<String, Value> = policy
-        .keep
+    let rules: Map<String, Value> = keep
         .rules()
         .iter()
         .map(|rule| (rule.key().to_owned(), json!(rule.value())))
@@ -76,7 +89,7 @@ fn policy(policy: &Policy) -> Value {
         max_percent,
         over_limit,
         approvals,
-    } = policy.limits;
+    } = *limits;
     let usual = Limits::default();
     let limits = object([
         (
@@ -94,60 +107,95 @@ fn policy(policy: &Policy) -> Value {
         ("approvals", unless(approvals, &usual.approvals, |people| json!(people))),
     ]);
     object([
-        ("name", json!(policy.name)),
-        ("mode", json!(policy.mode.as_str())),
-        ("timezone", unless(policy.zone, &Zone::UTC, |zone| json!(zone.name()))),
-        ("select", select(&policy.select)),
-        ("keep", Value::Object(keep)),
-        ("keep_names", texts(policy.keep.names().iter().map(Pattern::as_str))),
-        ("max_age", json!(policy.max_age.map(|span| span.to_string()))),
-        ("failed_after", span(policy.failed_after)),
-        ("min_backups", json!(policy.min_backups)),
-        ("grace", span(policy.grace)),
+        ("name", json!(name)),
+        ("mode", json!(mode.as_str())),
+        ("timezone", unless(*zone, &Zone::UTC, |zone| json!(zone.name()))),
+        ("select", select(selector)),
+        ("keep", Value::Object(rules)),
+        ("keep_names", texts(keep.names().iter().map(Pattern::as_str))),
+        ("max_age", json!(max_age.map(|span| span.to_string()))),
+        ("failed_after", span(*failed_after)),
+        ("min_backups", json!(min_backups)),
+        ("grace", span(*grace)),
         (
             "require_backup_within",
-            json!(policy.require_backup_within.map(|span| span.to_string())),
+            json!(require_backup_within.map(|span| span.to_string())),
         ),
         ("limits", limits),
     ])
 }
 
 fn select(select: &Selector) -> Value {
+    let Selector {
+        projects,
+        engines,
+        instance_names,
+        instance_ids,
+        tags,
+        enterprise_projects,
+        exclude_instance_names,
+        exclude_instance_ids,
+        backup_names,
+        exclude_backup_names,
+        deleted_instances,
+    } = select;
     // An empty list is an error of the configuration, so it never means the same as none.
     let patterns = |list: &Option<Vec<Pattern>>| list.as_ref().map(|list| texts(list.iter().map(Pattern::as_str)));
     let tag = |tag: &crate::retention::policy::TagFilter| json!([tag.key, tag.value]);
     object([
-        ("projects", json!(select.projects.as_ref().map(texts))),
+        ("projects", json!(projects.as_ref().map(texts))),
         (
             "engines",
-            unless(select.engines.clone(), &Selector::default().engines, |engines| {
+            unless(engines.clone(), &Selector::default().engines, |engines| {
                 texts(engines.iter().map(Engine::as_str))
             }),
         ),
-        ("names", json!(patterns(&select.instance_names))),
-        ("ids", json!(select.instance_ids.as_ref().map(texts))),
-        ("tags", sorted(select.tags.iter().map(tag))),
-        (
-            "enterprise_projects",
-            json!(select.enterprise_projects.as_ref().map(texts)),
-        ),
+        ("names", json!(patterns(instance_names))),
+        ("ids", json!(instance_ids.as_ref().map(texts))),
+        ("tags", sorted(tags.iter().map(tag))),
+        ("enterprise_projects", json!(enterprise_projects.as_ref().map(texts))),
         (
             "exclude_names",
-            texts(select.exclude_instance_names.iter().map(Pattern::as_str)),
+            texts(exclude_instance_names.iter().map(Pattern::as_str)),
         ),
-        ("exclude_ids", texts(&select.exclude_instance_ids)),
-        ("backup_names", json!(patterns(&select.backup_names))),
+        ("exclude_ids", texts(exclude_instance_ids)),
+        ("backup_names", json!(patterns(backup_names))),
         (
             "exclude_backup_names",
-            texts(select.exclude_backup_names.iter().map(Pattern::as_str)),
+            texts(exclude_backup_names.iter().map(Pattern::as_str)),
         ),
         (
             "deleted_instances",
-            match select.deleted_instances {
+            match deleted_instances {
                 DeletedInstances::Ignore => Value::Null,
                 DeletedInstances::Include => json!("include"),
                 DeletedInstances::ExpireAfter(span) => json!({"expire_after": span.to_string()}),
             },
         ),
     ])
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::config::{Environment, load};
+
+    fn agreement(select: &str, approvals: &str) -> String {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("config.yaml");
+        let text = format!(
+            "version: 1\nprojects: [{{name: prod, region: ap-southeast-3}}]\npolicies: [{{name: p, mode: dry-run{select}{approvals}, keep: {{last: 3}}}}]\n"
+        );
+        std::fs::write(&file, text).unwrap();
+        load(&file, &Environment::default()).unwrap().agreement()
+    }
+
+    #[test]
+    fn what_is_left_out_is_its_default_and_what_decides_differs() {
+        let usual = agreement("", "");
+        assert_eq!(agreement(", select: {engines: [sqlserver]}", ", approvals: 1"), usual);
+        let both = agreement(", select: {engines: [sqlserver, mysql]}", "");
+        assert_ne!(both, usual);
+        assert_eq!(agreement(", select: {engines: [mysql, sqlserver]}", ""), both);
+        assert_ne!(agreement("", ", approvals: 2"), usual);
+    }
 }

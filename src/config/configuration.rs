@@ -56,11 +56,11 @@ pub struct Config {
     /// The holds of the configuration.
     pub holds: Vec<Hold>,
     /// Where each of them stands.
-    pub hold_places: Vec<Place>,
+    pub hold_places: Vec<FilePosition>,
     /// The freeze of the configuration.
     pub freeze: Option<Freeze>,
     /// Where it stands.
-    pub freeze_place: Option<Place>,
+    pub freeze_place: Option<FilePosition>,
     /// Where messages about runs go.
     pub notify: Vec<NotifyTarget>,
     /// Names under which page and API may be asked for, beside addresses, `localhost` and this host's name.
@@ -109,7 +109,7 @@ impl Config {
 
 /// A line of a configuration file.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Place {
+pub struct FilePosition {
     /// The file, as it was named.
     pub file: PathBuf,
     /// The line, from 1.
@@ -118,7 +118,7 @@ pub struct Place {
     pub column: usize,
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for FilePosition {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}", self.file.display(), self.line)
     }
@@ -138,7 +138,7 @@ pub struct Project {
     /// The IAM service: scheme, host and port.
     pub iam_endpoint: Url,
     /// Where its credentials come from.
-    pub credentials: Credentials,
+    pub credentials: CredentialsSetting,
     /// Ceiling of the request rate.
     pub requests_per_second: NonZeroU32,
     /// Concurrent requests.
@@ -147,7 +147,7 @@ pub struct Project {
 
 /// Where an access key comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Credentials {
+pub enum CredentialsSetting {
     /// The first that has one: environment, systemd credentials, profile, ECS agency.
     Chain,
     /// `HUAWEICLOUD_SDK_AK`, `_SK`, `_SECURITY_TOKEN`.

@@ -9,7 +9,7 @@ use std::path::{Component, Path, PathBuf};
 use sha2::{Digest, Sha256};
 
 use super::audit::AnchorAt;
-use super::configuration::{Config, Environment, Place, PolicyEntry};
+use super::configuration::{Config, Environment, FilePosition, PolicyEntry};
 use super::diagnostics::{Problem, Problems, Source, sort};
 use super::files::{self, Loaded};
 use super::notify::{self, NotifyTarget};
@@ -42,8 +42,8 @@ struct Draft {
     listen: Option<SocketAddr>,
     projects: CompiledProjects,
     policies: Vec<PolicyEntry>,
-    holds: Vec<(Hold, Place)>,
-    freeze: Option<(Freeze, Place)>,
+    holds: Vec<(Hold, FilePosition)>,
+    freeze: Option<(Freeze, FilePosition)>,
     notify: Vec<NotifyTarget>,
     allowed_hosts: Vec<String>,
     price: Option<Price>,
@@ -348,8 +348,8 @@ fn notify_targets(fields: &Fields<'_>) -> Vec<NotifyTarget> {
     items.unwrap_or_default().iter().filter_map(notify::target).collect()
 }
 
-fn place(at: &Cursor<'_>) -> Place {
-    Place {
+fn place(at: &Cursor<'_>) -> FilePosition {
+    FilePosition {
         file: at.source.file.clone(),
         line: at.node.spot.line,
         column: at.node.spot.column,
@@ -435,7 +435,7 @@ fn policies<'t>(
         }
     }
     let list = fields.get("policies");
-    let is_list = |at: &Cursor<'_>| matches!(at.node.kind, yaml::Kind::List(_));
+    let is_list = |at: &Cursor<'_>| matches!(at.node.kind, yaml::NodeKind::List(_));
     if count == 0 && list.is_none_or(is_list) {
         list.unwrap_or(&fields.own).fail(
             "there is no policy, neither here nor in an included file",
@@ -443,7 +443,7 @@ fn policies<'t>(
         );
     }
     let placed: Vec<(Cursor<'_>, &PolicyEntry)> = good.iter().map(|(at, entry)| (at.clone(), entry)).collect();
-    let nothing = |at: &Cursor<'_>| matches!(&at.node.kind, yaml::Kind::Scalar { text, .. } if text == "none");
+    let nothing = |at: &Cursor<'_>| matches!(&at.node.kind, yaml::NodeKind::Scalar { text, .. } if text == "none");
     let is_for_apply = fields.get("listen").is_some_and(nothing);
     lint::policies(&placed, is_for_apply);
     good.into_iter().map(|(_, entry)| entry).collect()
@@ -469,7 +469,7 @@ fn policies_of<'t>(
     for item in &items {
         // The name of a policy is unique even among those with other mistakes.
         if let Some(at) = name_of(item)
-            && let yaml::Kind::Scalar { text, .. } = &at.node.kind
+            && let yaml::NodeKind::Scalar { text, .. } = &at.node.kind
         {
             let place = format!("{}:{}", at.source.file.display(), at.node.spot.line);
             match seen.get(text) {
@@ -488,12 +488,12 @@ fn policies_of<'t>(
 }
 
 fn name_of<'t>(item: &Cursor<'t>) -> Option<Cursor<'t>> {
-    let yaml::Kind::Map(pairs) = &item.node.kind else {
+    let yaml::NodeKind::Map(pairs) = &item.node.kind else {
         return None;
     };
     let (_, value) = pairs
         .iter()
-        .find(|(key, _)| matches!(&key.kind, yaml::Kind::Scalar { text, .. } if text == "name"))?;
+        .find(|(key, _)| matches!(&key.kind, yaml::NodeKind::Scalar { text, .. } if text == "name"))?;
     Some(Cursor {
         node: value,
         path: format!("{}.name", item.path),

@@ -38,7 +38,7 @@ pub mod fuzz;
 pub use audit::AnchorAt;
 #[cfg(test)]
 pub(crate) use configuration::delay;
-pub use configuration::{Config, Credentials, Environment, Place, PolicyEntry, Project};
+pub use configuration::{Config, CredentialsSetting, Environment, FilePosition, PolicyEntry, Project};
 pub use diagnostics::{Problem, Problems};
 pub use fingerprint::{file_fingerprints, fingerprint};
 pub use load::load;

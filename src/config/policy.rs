@@ -10,7 +10,7 @@ use super::lint;
 use super::reader::{Cursor, Fields};
 use super::spec::{DELETED_INSTANCES, ENGINES, KEEP, LIMITS, POLICY, SELECT, SELECT_BACKUPS, SELECT_INSTANCES};
 use super::values::Zero;
-use super::yaml::{Kind, clip};
+use super::yaml::{NodeKind, clip};
 use super::zones::Zones;
 use crate::retention::{
     DeletedInstances, Engine, InstanceId, KeepRule, KeepRules, Limits, Mode, OverLimit, Pattern, People, Period,
@@ -170,7 +170,7 @@ fn keep(at: &Cursor<'_>) -> Option<KeepRules> {
     }
     let names = or_default(&fields, "names", Vec::new(), globs);
     let has_rule = fields.present().any(|(key, _)| key != "names");
-    let has_unknown = matches!(&at.node.kind, Kind::Map(pairs) if pairs.len() > fields.present().count());
+    let has_unknown = matches!(&at.node.kind, NodeKind::Map(pairs) if pairs.len() > fields.present().count());
     if !has_rule && !has_unknown {
         let message = if fields.get("names").is_some() {
             "the keep section has names alone, and `names` is no rule: everything else would expire"
@@ -331,7 +331,7 @@ fn tags(at: &Cursor<'_>) -> Option<Vec<TagFilter>> {
             return None;
         }
         // An empty value is a value: instances have such tags.
-        let is_empty_text = matches!(&at.node.kind, Kind::Scalar { text, quoted: true } if text.is_empty());
+        let is_empty_text = matches!(&at.node.kind, NodeKind::Scalar { text, quoted: true } if text.is_empty());
         let value = if is_empty_text { "" } else { at.text()? };
         Some(TagFilter {
             key: key.clone(),
@@ -343,7 +343,7 @@ fn tags(at: &Cursor<'_>) -> Option<Vec<TagFilter>> {
 }
 
 fn deleted_instances(at: &Cursor<'_>) -> Option<DeletedInstances> {
-    if let Kind::Map(_) = &at.node.kind {
+    if let NodeKind::Map(_) = &at.node.kind {
         let fields = at.section(&DELETED_INSTANCES)?;
         let span = fields
             .get("expire_after")?

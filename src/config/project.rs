@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use url::Url;
 
-use super::configuration::{Credentials, Project};
+use super::configuration::{CredentialsSetting, Project};
 use super::files;
 use super::reader::{Cursor, Fields};
 use super::spec::{CREDENTIALS, PROJECT, SOURCES};
@@ -106,7 +106,9 @@ fn project(fields: &Fields<'_>, name: Option<String>) -> Option<Project> {
     let requests_per_second = limit("requests_per_second", 1_000, REQUESTS_PER_SECOND);
     let concurrency = limit("concurrency", 64, CONCURRENCY);
     let project_id = fields.get("project_id").map(project_id);
-    let credentials = fields.get("credentials").map_or(Some(Credentials::Chain), credentials);
+    let credentials = fields
+        .get("credentials")
+        .map_or(Some(CredentialsSetting::Chain), credentials);
     Some(Project {
         name: ProjectName::from(name?),
         region: region?,
@@ -192,8 +194,8 @@ fn default_iam_endpoint(region: &str) -> Option<Url> {
     Url::parse(&format!("https://{host}")).ok()
 }
 
-fn credentials(at: &Cursor<'_>) -> Option<Credentials> {
-    if let super::yaml::Kind::Scalar { text, quoted: false } = &at.node.kind
+fn credentials(at: &Cursor<'_>) -> Option<CredentialsSetting> {
+    if let super::yaml::NodeKind::Scalar { text, quoted: false } = &at.node.kind
         && SOURCES.contains(&text.as_str())
     {
         at.mismatch("a mapping", &format!("write {{source: {text}}}"));
@@ -222,11 +224,11 @@ fn credentials(at: &Cursor<'_>) -> Option<Credentials> {
         );
     }
     match source {
-        "environment" => Some(Credentials::Environment),
+        "environment" => Some(CredentialsSetting::Environment),
         "profile" => {
             let path = fields.get("path").map(secret_file);
             let profile = fields.get("profile").map(|at| at.text().map(str::to_owned));
-            Some(Credentials::Profile {
+            Some(CredentialsSetting::Profile {
                 path: path.map_or(Some(None), |path| path.map(Some))?,
                 profile: profile.map_or(Some(None), |profile| profile.map(Some))?,
             })
@@ -243,7 +245,7 @@ fn credentials(at: &Cursor<'_>) -> Option<Credentials> {
             let access_key_file = fields.get("access_key_file").and_then(secret_file);
             let secret_key_file = fields.get("secret_key_file").and_then(secret_file);
             let token = fields.get("security_token_file").map(secret_file);
-            Some(Credentials::Files {
+            Some(CredentialsSetting::Files {
                 access_key_file: access_key_file?,
                 secret_key_file: secret_key_file?,
                 security_token_file: token.map_or(Some(None), |file| file.map(Some))?,
@@ -254,9 +256,9 @@ fn credentials(at: &Cursor<'_>) -> Option<Credentials> {
                 Some(at) => at.endpoint(PlainHttp::Metadata),
                 None => Url::parse(METADATA).ok(),
             };
-            Some(Credentials::EcsAgency { endpoint: endpoint? })
+            Some(CredentialsSetting::EcsAgency { endpoint: endpoint? })
         }
-        _ => Some(Credentials::Chain),
+        _ => Some(CredentialsSetting::Chain),
     }
 }
 

@@ -9,7 +9,7 @@ use std::rc::Rc;
 
 use super::diagnostics::{Problem, Source, nearest, one_of};
 use super::spec::{SECTIONS, Section};
-use super::yaml::{Kind, Node, Position, clip};
+use super::yaml::{Node, NodeKind, Position, clip};
 
 /// So many problems are kept at most; a file of junk must not answer with forty megabytes.
 const MAX_PROBLEMS: usize = 1_000;
@@ -95,7 +95,7 @@ impl<'t> Cursor<'t> {
 
     /// "expected a boolean, found the text `yes`".
     pub fn mismatch(&self, expected: &str, hint: &str) {
-        if matches!(self.node.kind, Kind::Broken) {
+        if matches!(self.node.kind, NodeKind::Broken) {
             return;
         }
         let hint = if self.node.is_nothing() {
@@ -118,8 +118,10 @@ impl<'t> Cursor<'t> {
     /// after everything was read.
     pub fn below_keys(&self, keys: &[&str]) -> Option<Cursor<'t>> {
         keys.iter().try_fold(self.clone(), |at, wanted| {
-            let Kind::Map(pairs) = &at.node.kind else { return None };
-            let is_wanted = |key: &Node| matches!(&key.kind, Kind::Scalar { text, .. } if text == wanted);
+            let NodeKind::Map(pairs) = &at.node.kind else {
+                return None;
+            };
+            let is_wanted = |key: &Node| matches!(&key.kind, NodeKind::Scalar { text, .. } if text == wanted);
             let (_, value) = pairs.iter().find(|(key, _)| is_wanted(key))?;
             Some(at.below(value, at.path_of(wanted)))
         })
@@ -127,17 +129,17 @@ impl<'t> Cursor<'t> {
 
     /// Whether it is a list with this text among its entries. Notes nothing.
     pub fn has_item(&self, wanted: &str) -> bool {
-        let Kind::List(items) = &self.node.kind else {
+        let NodeKind::List(items) = &self.node.kind else {
             return false;
         };
         items
             .iter()
-            .any(|item| matches!(&item.kind, Kind::Scalar { text, .. } if text == wanted))
+            .any(|item| matches!(&item.kind, NodeKind::Scalar { text, .. } if text == wanted))
     }
 
     /// A mapping with the keys of `section`; unknown, duplicate and missing ones are noted.
     pub fn section(&self, section: &'static Section) -> Option<Fields<'t>> {
-        let Kind::Map(pairs) = &self.node.kind else {
+        let NodeKind::Map(pairs) = &self.node.kind else {
             let example: Vec<&str> = section.keys.iter().take(3).map(|key| key.name).collect();
             let hint = format!("it is a mapping with keys such as {}", one_of(example));
             self.mismatch("a mapping", &hint);
@@ -167,7 +169,7 @@ impl<'t> Cursor<'t> {
         let mut seen: HashMap<&str, Position> = HashMap::new();
         let mut entries = Vec::new();
         for (key, value) in pairs {
-            let Kind::Scalar { text, .. } = &key.kind else {
+            let NodeKind::Scalar { text, .. } = &key.kind else {
                 self.below(key, self.path.clone())
                     .mismatch("a text as key", "keys are plain words");
                 continue;
@@ -211,18 +213,18 @@ impl<'t> Cursor<'t> {
     }
 
     fn key_position(&self, wanted: &str) -> Option<Position> {
-        let Kind::Map(pairs) = &self.node.kind else {
+        let NodeKind::Map(pairs) = &self.node.kind else {
             return None;
         };
         pairs
             .iter()
-            .find(|(key, _)| matches!(&key.kind, Kind::Scalar { text, .. } if text == wanted))
+            .find(|(key, _)| matches!(&key.kind, NodeKind::Scalar { text, .. } if text == wanted))
             .map(|(key, _)| key.spot)
     }
 
     /// A mapping of free keys, in the order of the file.
     pub fn entries(&self, what: &str, hint: &str) -> Option<Vec<(String, Cursor<'t>)>> {
-        let Kind::Map(pairs) = &self.node.kind else {
+        let NodeKind::Map(pairs) = &self.node.kind else {
             self.mismatch(what, hint);
             return None;
         };
@@ -231,9 +233,9 @@ impl<'t> Cursor<'t> {
 
     /// The entries of a list, which may be empty.
     pub fn items_or_none(&self, what: &str) -> Option<Vec<Cursor<'t>>> {
-        let Kind::List(items) = &self.node.kind else {
+        let NodeKind::List(items) = &self.node.kind else {
             let hint = match &self.node.kind {
-                Kind::Scalar { text, .. } => format!("put it in brackets: [{}]", quoted_if_odd(text)),
+                NodeKind::Scalar { text, .. } => format!("put it in brackets: [{}]", quoted_if_odd(text)),
                 _ => "begin each entry with `- `".to_owned(),
             };
             self.mismatch(what, &hint);
@@ -259,7 +261,7 @@ impl<'t> Cursor<'t> {
     /// A scalar's text, whatever it reads as; not nothing.
     pub fn scalar(&self, expected: &str) -> Option<&'t str> {
         match &self.node.kind {
-            Kind::Scalar { text, .. } if !self.node.is_nothing() => Some(text),
+            NodeKind::Scalar { text, .. } if !self.node.is_nothing() => Some(text),
             _ => {
                 self.mismatch(expected, "");
                 None
@@ -291,9 +293,9 @@ impl<'t> Cursor<'t> {
     /// `true` or `false`, nothing else.
     pub fn boolean(&self) -> Option<bool> {
         match &self.node.kind {
-            Kind::Scalar { text, quoted: false } if text == "true" => Some(true),
-            Kind::Scalar { text, quoted: false } if text == "false" => Some(false),
-            Kind::Scalar { text, .. } => {
+            NodeKind::Scalar { text, quoted: false } if text == "true" => Some(true),
+            NodeKind::Scalar { text, quoted: false } if text == "false" => Some(false),
+            NodeKind::Scalar { text, .. } => {
                 let hint = match text.to_ascii_lowercase().as_str() {
                     "yes" | "on" | "y" | "1" | "true" => "write `true`, without quotes",
                     "no" | "off" | "n" | "0" | "false" => "write `false`, without quotes",
@@ -312,15 +314,15 @@ impl<'t> Cursor<'t> {
     /// A whole number from `least` to `most`.
     pub fn integer(&self, least: u32, most: u32) -> Option<u32> {
         let is_large =
-            matches!(&self.node.kind, Kind::Scalar { text, .. } if is_digits(text) && text.parse::<u32>().is_err());
+            matches!(&self.node.kind, NodeKind::Scalar { text, .. } if is_digits(text) && text.parse::<u32>().is_err());
         let expected = if most == u32::MAX && !is_large {
             format!("a whole number of at least {least}")
         } else {
             format!("a whole number from {least} to {most}")
         };
         let text = match &self.node.kind {
-            Kind::Scalar { text, quoted: false } => text.as_str(),
-            Kind::Scalar { text, .. } if is_digits(text) => {
+            NodeKind::Scalar { text, quoted: false } => text.as_str(),
+            NodeKind::Scalar { text, .. } if is_digits(text) => {
                 self.mismatch(&expected, "remove the quotes");
                 return None;
             }
@@ -389,13 +391,13 @@ impl<'t> Fields<'t> {
 fn describe(node: &Node) -> String {
     match &node.kind {
         _ if node.is_nothing() => "nothing".to_owned(),
-        Kind::Scalar { text, quoted: true } => format!("the text \"{}\"", clip(text)),
-        Kind::Scalar { text, .. } if is_boolean(text) => format!("the boolean `{text}`"),
-        Kind::Scalar { text, .. } if text.parse::<f64>().is_ok() => format!("the number `{}`", clip(text)),
-        Kind::Scalar { text, .. } => format!("`{}`", clip(text)),
-        Kind::List(_) => "a list".to_owned(),
-        Kind::Map(_) => "a mapping".to_owned(),
-        Kind::Broken => "a mistake".to_owned(),
+        NodeKind::Scalar { text, quoted: true } => format!("the text \"{}\"", clip(text)),
+        NodeKind::Scalar { text, .. } if is_boolean(text) => format!("the boolean `{text}`"),
+        NodeKind::Scalar { text, .. } if text.parse::<f64>().is_ok() => format!("the number `{}`", clip(text)),
+        NodeKind::Scalar { text, .. } => format!("`{}`", clip(text)),
+        NodeKind::List(_) => "a list".to_owned(),
+        NodeKind::Map(_) => "a mapping".to_owned(),
+        NodeKind::Broken => "a mistake".to_owned(),
     }
 }
 
@@ -456,7 +458,7 @@ fn hint_for_key(section: &'static Section, key: &str) -> String {
 }
 
 fn is_plain(node: &Node) -> bool {
-    matches!(node.kind, Kind::Scalar { quoted: false, .. })
+    matches!(node.kind, NodeKind::Scalar { quoted: false, .. })
 }
 
 fn is_boolean(text: &str) -> bool {

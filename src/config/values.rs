@@ -9,7 +9,7 @@ use url::{Host, Url};
 use super::diagnostics::nearest;
 use super::reader::{Cursor, is_digits};
 use super::schedule::Schedule;
-use super::yaml::{Kind, clip};
+use super::yaml::{NodeKind, clip};
 use super::zones::Zones;
 use crate::retention::{Count, Pattern, Span, Zone};
 
@@ -63,23 +63,23 @@ impl Cursor<'_> {
     pub fn count(&self) -> Option<Count> {
         const EXPECTED: &str = "a whole number of at least 1, or `all`";
         match &self.node.kind {
-            Kind::Scalar { text, .. } if text == "all" => Some(Count::All),
-            Kind::Scalar { text, quoted: false } if is_digits(text) && text.trim_start_matches('0').is_empty() => {
+            NodeKind::Scalar { text, .. } if text == "all" => Some(Count::All),
+            NodeKind::Scalar { text, quoted: false } if is_digits(text) && text.trim_start_matches('0').is_empty() => {
                 self.fail(
                     format!("expected {EXPECTED}, found zero"),
                     "a rule that keeps nothing is no rule: leave the key out",
                 );
                 None
             }
-            Kind::Scalar { text, quoted: false } if is_digits(text) => {
+            NodeKind::Scalar { text, quoted: false } if is_digits(text) => {
                 let number = self.integer(1, u32::MAX)?;
                 NonZeroU32::new(number).map(Count::AtMost)
             }
-            Kind::Scalar { text, .. } if is_digits(text) => {
+            NodeKind::Scalar { text, .. } if is_digits(text) => {
                 self.mismatch(EXPECTED, "remove the quotes");
                 None
             }
-            Kind::Scalar { text, .. } if Span::parse(text).is_ok() => {
+            NodeKind::Scalar { text, .. } if Span::parse(text).is_ok() => {
                 self.mismatch(EXPECTED, "for a duration use the `within` keys");
                 None
             }

@@ -37,7 +37,7 @@ pub(super) struct SyntaxError {
 #[derive(Debug)]
 pub(super) struct Node {
     pub spot: Position,
-    pub kind: Kind,
+    pub kind: NodeKind,
     /// Nodes below it and itself, aliases expanded.
     size: usize,
     depth: usize,
@@ -45,7 +45,7 @@ pub(super) struct Node {
 
 /// What a value is, before anybody asks for a type.
 #[derive(Debug)]
-pub(super) enum Kind {
+pub(super) enum NodeKind {
     Scalar {
         text: String,
         /// Quoted or block text: never a number, a boolean or nothing.
@@ -109,12 +109,12 @@ pub(super) fn parse(text: &str) -> Result<Document, SyntaxError> {
 impl Node {
     /// Whether it is written as nothing: `~`, `null` or blank.
     pub fn is_nothing(&self) -> bool {
-        matches!(&self.kind, Kind::Scalar { text, quoted: false }
+        matches!(&self.kind, NodeKind::Scalar { text, quoted: false }
             if matches!(text.as_str(), "" | "~" | "null" | "Null" | "NULL"))
     }
 
     fn is_blank_document(&self) -> bool {
-        matches!(&self.kind, Kind::Scalar { text, quoted: false } if text.is_empty())
+        matches!(&self.kind, NodeKind::Scalar { text, quoted: false } if text.is_empty())
     }
 }
 
@@ -134,7 +134,7 @@ impl Builder {
             }
             Event::Scalar(text, style, anchor, tag) => {
                 self.refuse_tag(tag.as_deref(), spot);
-                let kind = Kind::Scalar {
+                let kind = NodeKind::Scalar {
                     text: text.into_owned(),
                     quoted: style != ScalarStyle::Plain,
                 };
@@ -150,9 +150,9 @@ impl Builder {
                         while let (Some(key), Some(value)) = (items.next(), items.next()) {
                             pairs.push((key, value));
                         }
-                        Kind::Map(pairs)
+                        NodeKind::Map(pairs)
                     } else {
-                        Kind::List(open.items)
+                        NodeKind::List(open.items)
                     };
                     self.place(open.anchor, open.spot, kind)
                 }
@@ -178,7 +178,7 @@ impl Builder {
                     ),
                     "a text that begins with `*` must be quoted, for example \"*-scratch\"",
                 ));
-                self.place(0, spot, Kind::Broken)
+                self.place(0, spot, NodeKind::Broken)
             }
             // Stream marks, document ends, and whatever a later parser adds beside the nodes.
             _ => Ok(()),
@@ -210,11 +210,11 @@ impl Builder {
         }
     }
 
-    fn place(&mut self, anchor: usize, spot: Position, kind: Kind) -> Result<(), SyntaxError> {
+    fn place(&mut self, anchor: usize, spot: Position, kind: NodeKind) -> Result<(), SyntaxError> {
         let (below, deepest) = match &kind {
-            Kind::List(items) => measure(items.iter()),
-            Kind::Map(pairs) => measure(pairs.iter().flat_map(|(key, value)| [key, value])),
-            Kind::Scalar { .. } | Kind::Broken => (0, 0),
+            NodeKind::List(items) => measure(items.iter()),
+            NodeKind::Map(pairs) => measure(pairs.iter().flat_map(|(key, value)| [key, value])),
+            NodeKind::Scalar { .. } | NodeKind::Broken => (0, 0),
         };
         let node = Rc::new(Node {
             spot,
@@ -230,7 +230,7 @@ impl Builder {
 
     fn put(&mut self, node: Rc<Node>) -> Result<(), SyntaxError> {
         // Only leaves and aliases are new: a collection's own nodes were counted when they came.
-        let is_collection = matches!(node.kind, Kind::List(_) | Kind::Map(_));
+        let is_collection = matches!(node.kind, NodeKind::List(_) | NodeKind::Map(_));
         self.nodes = self.nodes.saturating_add(1);
         if self.nodes > MAX_NODES || node.size > MAX_NODES {
             return Err(SyntaxError::new(
@@ -372,7 +372,7 @@ mod tests {
     #[test]
     fn an_alias_is_the_value_it_names() {
         let document = parse("a: &x [1, 2]\nb: *x\n").unwrap();
-        let Kind::Map(pairs) = &document.root.unwrap().kind else {
+        let NodeKind::Map(pairs) = &document.root.unwrap().kind else {
             panic!("a mapping");
         };
         assert!(Rc::ptr_eq(&pairs[0].1, &pairs[1].1));

@@ -10,6 +10,7 @@ use super::chain::{Kind, read_time};
 use super::records::{IntendedItem, IntentBody, OutcomeBody};
 use super::rows::{Chunks, time_of};
 use super::sql::Tx;
+use super::sql_value::{Parameters, Stamp};
 use super::{DeletionState, Error, Ledger, Listing, RequestKey, archive, request_state, rows};
 use crate::retention::{BackupId, InstanceId, Outcome, PolicyName, ProjectName};
 
@@ -107,19 +108,22 @@ impl Ledger {
 
     /// Every deletion that a run requested, oldest first; from the chain's rows.
     pub fn deletions_of_run(&self, run: &str) -> Result<Vec<PastDeletion>, Error> {
+        self.deletions("run = ?1", [run])
+    }
+
+    /// Every deletion that was requested from one time to before another, oldest first; from the chain's rows.
+    pub fn deletions_between(&self, from: DateTime<Utc>, to: DateTime<Utc>) -> Result<Vec<PastDeletion>, Error> {
+        self.deletions("at >= ?1 AND at < ?2", (Stamp(from), Stamp(to)))
+    }
+
+    fn deletions(&self, which: &str, values: impl Parameters) -> Result<Vec<PastDeletion>, Error> {
         self.read(|tx| {
             let pieces = Chunks::default();
-            let requests: Vec<i64> = tx.all("SELECT seq FROM request WHERE run = ?1 ORDER BY seq", [run], |row| {
-                row.get(0)
-            })?;
+            let sql = format!("SELECT seq FROM request WHERE {which} ORDER BY seq");
+            let requests: Vec<i64> = tx.all(&sql, values, |row| row.get(0))?;
             let mut deletions = Vec::new();
             for seq in requests {
-                let request = PastRequest::load(tx, &pieces, seq)?;
-                let (answered_at, body) = request.answer(tx, &pieces)?;
-                for (place, item) in request.intent.items.iter().enumerate() {
-                    let answer = PastAnswer::of(&item.backup, answered_at, body.as_ref());
-                    deletions.push(past(tx, &pieces, &request, place, answer)?);
-                }
+                deletions.extend(deletions_of_request(tx, &pieces, seq)?);
             }
             Ok(deletions)
         })
@@ -135,12 +139,7 @@ impl Ledger {
             let requests: Vec<i64> = tx.all(sql, [i64::from(limit)], |row| row.get(0))?;
             let mut deletions = Vec::new();
             for seq in requests {
-                let request = PastRequest::load(tx, &pieces, seq)?;
-                let (answered_at, body) = request.answer(tx, &pieces)?;
-                for (place, item) in request.intent.items.iter().enumerate() {
-                    let answer = PastAnswer::of(&item.backup, answered_at, body.as_ref());
-                    deletions.push(past(tx, &pieces, &request, place, answer)?);
-                }
+                deletions.extend(deletions_of_request(tx, &pieces, seq)?);
                 deletions.retain(PastDeletion::was_sent);
                 if deletions.len() >= most {
                     break;
@@ -264,6 +263,17 @@ fn past(
         settled_at,
         state,
     })
+}
+
+/// The deletions that a request asked for.
+fn deletions_of_request(tx: &Tx<'_>, pieces: &Chunks, seq: i64) -> Result<Vec<PastDeletion>, Error> {
+    let request = PastRequest::load(tx, pieces, seq)?;
+    let (answered_at, body) = request.answer(tx, pieces)?;
+    let deletion = |(place, item): (usize, &IntendedItem)| {
+        let answer = PastAnswer::of(&item.backup, answered_at, body.as_ref());
+        past(tx, pieces, &request, place, answer)
+    };
+    request.intent.items.iter().enumerate().map(deletion).collect()
 }
 
 /// The deletions that a row of outcomes is about.

@@ -133,7 +133,7 @@ pub struct LastRuns {
     pub read: Option<RunRow>,
 }
 
-/// The deleted instances whose backups remain, in a run's summary.
+/// What there is to say of deleted instances whose backups remain, by project, in a run's summary.
 pub const ORPHANS: &str = "orphans";
 
 impl Ledger {

@@ -10,7 +10,7 @@ use crate::config::{Config, PolicyEntry};
 use crate::ledger::{DeletionState, KnownBackup, PastDeletion};
 use crate::retention::forecast::Expiry;
 use crate::retention::policy::selected_engines;
-use crate::retention::view::{Reasons, Stamp, stamp};
+use crate::retention::view::{JsonTime, Reasons, stamp};
 use crate::retention::what_if::{Bound, EditedValue};
 use crate::retention::{Backup, BackupId, Freezes, Instance, InstanceId, Mode, Policy, PolicyName, Verdict};
 use crate::wording::times::interval;
@@ -148,11 +148,11 @@ impl Serialize for Present {
             instance_id: &'a str,
             instance_name: &'a str,
             backup_name: &'a str,
-            begin_time: Option<Stamp>,
+            begin_time: Option<JsonTime>,
             size_bytes: u64,
             status: &'a str,
             fate: &'static str,
-            expires_at: Option<Stamp>,
+            expires_at: Option<JsonTime>,
             at_this_pace: &'a Option<BackupInterval>,
             policies: &'a [PolicyAnswer],
         }
@@ -162,7 +162,7 @@ impl Serialize for Present {
             instance_id: instance.id.as_str(),
             instance_name: &instance.name,
             backup_name: &backup.name,
-            begin_time: backup.begin.map(Stamp),
+            begin_time: backup.begin.map(JsonTime),
             size_bytes: backup.size_bytes,
             status: backup.status.as_str(),
             fate: match (self.policies.is_empty(), self.is_kept()) {
@@ -170,7 +170,7 @@ impl Serialize for Present {
                 (false, true) => "keep",
                 (false, false) => "expired",
             },
-            expires_at: self.expires_at.map(Stamp),
+            expires_at: self.expires_at.map(JsonTime),
             at_this_pace: &self.at_this_pace,
             policies: &self.policies,
         };
@@ -194,13 +194,13 @@ impl Serialize for BackupInterval {
         #[derive(Serialize)]
         struct View {
             backup_every: String,
-            goes_at: Option<Stamp>,
-            looked_until: Stamp,
+            goes_at: Option<JsonTime>,
+            looked_until: JsonTime,
         }
         let view = View {
             backup_every: interval(self.every),
-            goes_at: self.departure.as_ref().map(|departure| Stamp(departure.at)),
-            looked_until: Stamp(self.until),
+            goes_at: self.departure.as_ref().map(|departure| JsonTime(departure.at)),
+            looked_until: JsonTime(self.until),
         };
         view.serialize(serializer)
     }
@@ -241,9 +241,9 @@ impl Serialize for PolicyAnswer {
             mode: Mode,
             decision: &'static str,
             reasons: Reasons<'a>,
-            expired_since: Option<Stamp>,
-            due_at: Option<Stamp>,
-            next_run: Option<Stamp>,
+            expired_since: Option<JsonTime>,
+            due_at: Option<JsonTime>,
+            next_run: Option<JsonTime>,
             would_go: Option<&'a EditedValue>,
             would_stay: &'a [EditedValue],
         }
@@ -255,9 +255,9 @@ impl Serialize for PolicyAnswer {
                 Verdict::Expire(_) => "expired",
             },
             reasons: Reasons::of_verdict(&self.verdict),
-            expired_since: self.since.map(Stamp),
-            due_at: self.due_at.filter(|_| self.is_enforced()).map(Stamp),
-            next_run: self.next_run.map(Stamp),
+            expired_since: self.since.map(JsonTime),
+            due_at: self.due_at.filter(|_| self.is_enforced()).map(JsonTime),
+            next_run: self.next_run.map(JsonTime),
             would_go: self.would_go.as_ref().and_then(|change| change.as_ref().ok()),
             would_stay: &self.would_stay,
         };

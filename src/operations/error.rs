@@ -74,6 +74,18 @@ pub enum Error {
         /// `hold` or `freeze`.
         what: &'static str,
     },
+    /// A report of no time at all.
+    #[error(
+        "--to ({}) is not after --from ({}), so the report would be empty",
+        .to.to_rfc3339_opts(SecondsFormat::Secs, true),
+        .from.to_rfc3339_opts(SecondsFormat::Secs, true)
+    )]
+    EmptyTime {
+        /// The first moment.
+        from: DateTime<Utc>,
+        /// The first moment after it.
+        to: DateTime<Utc>,
+    },
     /// A listing that runs believe.
     #[error(
         "nothing was accepted: no run has recorded anything about the listing of {} that can be accepted. A run (`apply`, or the daemon) \

@@ -14,7 +14,7 @@ use crate::config::{Config, PolicyEntry};
 use crate::retention::forecast::{Expiry, ForecastInput, Future, Week, Weeks, forecast as simulate};
 use crate::retention::report::{Skip, Tally};
 use crate::retention::streams::is_in_scope;
-use crate::retention::view::{BackupView, Stamp, stamp};
+use crate::retention::view::{BackupView, JsonTime, stamp};
 use crate::retention::{Hold, Instance, Mode, Policy, PolicyName};
 use crate::run::{self, GracePeriods};
 use crate::wording::Natural;
@@ -125,8 +125,8 @@ fn real_backups<S: Serializer>(instances: &[InstanceFutures], serializer: S) -> 
         #[serde(flatten)]
         backup: BackupView<'a>,
         /// `null`: not before the forecast ends.
-        goes_at: Option<Stamp>,
-        expired_at: Option<Stamp>,
+        goes_at: Option<JsonTime>,
+        expired_at: Option<JsonTime>,
         policy: Option<&'a PolicyName>,
         rule: Option<&'static str>,
     }
@@ -134,8 +134,8 @@ fn real_backups<S: Serializer>(instances: &[InstanceFutures], serializer: S) -> 
         let departure = future.departure.as_ref();
         View {
             backup: BackupView::of(instance, &future.backup),
-            goes_at: departure.map(|departure| Stamp(departure.at)),
-            expired_at: departure.map(|departure| Stamp(departure.expired_at)),
+            goes_at: departure.map(|departure| JsonTime(departure.at)),
+            expired_at: departure.map(|departure| JsonTime(departure.expired_at)),
             policy: departure.map(|departure| &departure.policy),
             rule: departure.map(|departure| departure.reason.key()),
         }

@@ -13,7 +13,7 @@ use super::source::BackupSource;
 use crate::config::{Config, PolicyEntry};
 use crate::ledger::Ledger;
 use crate::retention::policy::{Count, Knowledge, Limits, Mode, selected_engines};
-use crate::retention::report::{Row, Skip, SkipReason};
+use crate::retention::report::{BackupRow, Skip, SkipReason};
 use crate::retention::{
     Backup, BackupId, DeletedInstances, Engine, Fate, Hold, Instance, InstanceId, KeepRule, KeepRules, Outcome, Policy,
     PolicyName, ProjectName, RunReport, Selector, Span, Zone,
@@ -109,7 +109,7 @@ impl Inventory {
             let own = report.policies.iter().filter(move |part| part.policy == *name);
             own.flat_map(|part| &part.rows)
         });
-        let is_gone = |row: &&Row| {
+        let is_gone = |row: &&BackupRow| {
             let fate = row.fate.as_deref();
             matches!(fate, Some(Fate::Confirmed | Fate::Answered(Outcome::Accepted)))
         };

@@ -7,6 +7,7 @@ pub mod answer;
 pub mod apply;
 pub mod approve;
 pub mod audit;
+pub mod audit_report;
 pub mod check;
 pub mod context;
 pub mod diff;

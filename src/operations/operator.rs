@@ -13,7 +13,7 @@ use crate::config::Config;
 use crate::ledger::{
     self, Access, Actor, EndResult, Ledger, OperatorAct, PastDeletion, Person, PlacedFreeze, StatePlace, Thaw,
 };
-use crate::retention::view::Stamp;
+use crate::retention::view::JsonTime;
 use crate::retention::{BackupId, Freeze, Hold, HoldTarget, Pattern, ProjectName};
 use crate::run;
 
@@ -249,9 +249,9 @@ impl Serialize for HoldEntry {
             name: Option<&'a str>,
             reason: &'a str,
             owner: Option<&'a str>,
-            until: Option<Stamp>,
-            placed_at: Option<Stamp>,
-            released_at: Option<Stamp>,
+            until: Option<JsonTime>,
+            placed_at: Option<JsonTime>,
+            released_at: Option<JsonTime>,
             compliance: bool,
             placed_by: Option<&'a str>,
             #[serde(skip_serializing_if = "Option::is_none")]
@@ -271,9 +271,9 @@ impl Serialize for HoldEntry {
             name: name.map(Pattern::as_str),
             reason: &self.hold.reason,
             owner: self.hold.owner.as_deref(),
-            until: self.hold.until.map(Stamp),
-            placed_at: self.placed_at.map(Stamp),
-            released_at: self.released_at.map(Stamp),
+            until: self.hold.until.map(JsonTime),
+            placed_at: self.placed_at.map(JsonTime),
+            released_at: self.released_at.map(JsonTime),
             compliance: self.compliance,
             placed_by: self.placed_by.as_deref(),
             person: self.person.as_ref(),

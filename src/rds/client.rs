@@ -13,8 +13,8 @@ use super::back_off::back_off;
 use super::credential_cache::CredentialCache;
 use super::credential_sources::Reader;
 use super::credentials::{Env, process_env};
-use super::error::{Error, Place};
-use super::failure::{Failure, Kind};
+use super::error::{CallPlace, Error};
+use super::failure::{FailureKind, TransportFailure};
 use super::key_lockout::KeyLockout;
 use super::lenient_json::Many;
 use super::observer::Observer;
@@ -65,6 +65,8 @@ struct Inner {
     project_id: OnceCell<String>,
     /// Reads in a row that were not answered in time.
     silent: AtomicU32,
+    /// The API refused to name deleted instances.
+    is_naming_refused: AtomicBool,
 }
 
 /// After so many reads in a row that were not answered in time, a run asks no more: a server that sends a byte now and then would
@@ -122,6 +124,7 @@ impl Client {
             exchange,
             project_id,
             silent: AtomicU32::new(0),
+            is_naming_refused: AtomicBool::new(false),
         })))
     }
 
@@ -220,6 +223,11 @@ impl Client {
         })
     }
 
+    /// Whether the API refused to name deleted instances; it is not asked again in this process.
+    pub(super) fn is_naming_refused(&self) -> &AtomicBool {
+        &self.0.is_naming_refused
+    }
+
     pub(super) fn exchange(&self) -> &Exchange {
         &self.0.exchange
     }
@@ -275,8 +283,8 @@ impl Client {
                 ),
                 Ok(reply) => return Err(refusal(&ask.place, &reply)),
                 Err(failure) => {
-                    at_once = failure.kind == Kind::Broke;
-                    lasts = matches!(failure.kind, Kind::Certificate | Kind::Final);
+                    at_once = failure.kind == FailureKind::Broke;
+                    lasts = matches!(failure.kind, FailureKind::Certificate | FailureKind::Final);
                     (failure.why, failure.source, None)
                 }
             };
@@ -295,9 +303,9 @@ impl Client {
         }
     }
 
-    fn note_silence(&self, sent: &Result<Response, Failure>) {
+    fn note_silence(&self, sent: &Result<Response, TransportFailure>) {
         match sent {
-            Err(failure) if failure.kind == Kind::TimeOut => {
+            Err(failure) if failure.kind == FailureKind::TimeOut => {
                 self.0.silent.fetch_add(1, Ordering::Relaxed);
             }
             _ => self.0.silent.store(0, Ordering::Relaxed),
@@ -324,8 +332,8 @@ impl Client {
         })
     }
 
-    fn place(&self, operation: Operation, instance: Option<&InstanceId>) -> Place {
-        Place {
+    fn place(&self, operation: Operation, instance: Option<&InstanceId>) -> CallPlace {
+        CallPlace {
             project: self.project().clone(),
             operation,
             instance: instance.cloned(),

@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 
 use super::answer::DeletionAnswer;
-use super::error::{Error, Place};
+use super::error::{CallPlace, Error};
 use super::lenient_json::{Many, Scalar};
 use super::operation::Operation;
 use super::refusal::refusal;
@@ -18,7 +18,7 @@ use crate::retention::{BackupId, Outcome};
 const MISSING_OR_NOT_ALLOWED: [&str; 3] = ["DBS.200044", "DBS.201003", "DBS.280015"];
 
 /// What a reply other than 401 means for the batch.
-pub(super) fn answer(place: &Place, asked: &[BackupId], reply: &Response) -> Result<DeletionAnswer, Error> {
+pub(super) fn answer(place: &CallPlace, asked: &[BackupId], reply: &Response) -> Result<DeletionAnswer, Error> {
     // Of what went well the body is read once: a large run has a thousand of them.
     let read = match reply.status {
         200..=299 => match asked {

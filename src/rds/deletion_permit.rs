@@ -17,8 +17,8 @@ use super::answer::{Delay, DeletionAnswer};
 use super::client::Client;
 use super::credentials::Fingerprint;
 use super::delete;
-use super::error::{Error, Place};
-use super::failure::Failure;
+use super::error::{CallPlace, Error};
+use super::failure::TransportFailure;
 use super::operation::Operation;
 use super::request::{Admission, ApiRequest, Exchange};
 use super::response::Response;
@@ -234,7 +234,7 @@ async fn send(
     admission: &Admission,
     gate: &Gate,
     withdrawn: impl Future<Output = ()>,
-) -> Result<Result<Result<Response, Failure>, Delay>, Error> {
+) -> Result<Result<Result<Response, TransportFailure>, Delay>, Error> {
     // Signed with the same bytes.
     let data = ask.body.clone().map(Bytes::from);
     let (request, generation) = exchange.request(ask, &admission.credentials)?;
@@ -258,7 +258,7 @@ async fn send(
 }
 
 /// What it means that there was no answer.
-fn lost(place: Place, failure: Failure, gate: &Gate) -> Result<DeletionAnswer, Error> {
+fn lost(place: CallPlace, failure: TransportFailure, gate: &Gate) -> Result<DeletionAnswer, Error> {
     let has_not_begun = gate.withdraw();
     if has_not_begun && gate.intended.is_over() {
         return Ok(DeletionAnswer::Late { by: Delay::Connection });
@@ -301,6 +301,37 @@ mod tests {
             withdrawn.withdraw() && !withdrawn.begins(),
             "what was withdrawn never begins"
         );
+    }
+
+    /// By the HTTP client itself, on a connection that it has: what may not begin sends no byte of its head, with a body or without.
+    #[tokio::test]
+    async fn a_connection_that_comes_too_late_carries_no_byte() {
+        use tokio::io::AsyncReadExt;
+        for (method, data) in [("POST", Some(Bytes::from_static(b"{}"))), ("DELETE", None)] {
+            for begins in [false, true] {
+                let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+                let url = url::Url::parse(&format!("http://{}/", listener.local_addr().unwrap())).unwrap();
+                let http = crate::rds::transport::client(&url, Duration::from_secs(5), true).unwrap();
+                let gate = gate(IntendedAt::now());
+                assert!(begins || gate.withdraw());
+                let body = GatedBody {
+                    gate: gate.clone(),
+                    data: data.clone(),
+                };
+                let request = http
+                    .request(method.parse().unwrap(), url)
+                    .body(reqwest::Body::wrap(body));
+                let (sent, heard) = tokio::join!(request.send(), async {
+                    let (mut stream, _) = listener.accept().await.unwrap();
+                    let mut heard = [0; 4096];
+                    let read = stream.read(&mut heard).await.unwrap_or(0);
+                    String::from_utf8_lossy(&heard[..read]).into_owned()
+                });
+                assert!(sent.is_err(), "nobody answers");
+                assert_eq!(heard.starts_with(method), begins, "{method}: {heard}");
+                assert!(begins || heard.is_empty(), "{method}: {heard}");
+            }
+        }
     }
 
     /// A suspended machine stops one clock, and anybody can set the other.

@@ -13,7 +13,7 @@ use crate::retention::{InstanceId, ProjectName};
 
 /// Where it happened.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Place {
+pub struct CallPlace {
     /// The project.
     pub project: ProjectName,
     /// What was asked.
@@ -22,7 +22,7 @@ pub struct Place {
     pub instance: Option<InstanceId>,
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for CallPlace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "project {}, {}", self.project, self.operation.as_str())?;
         self.instance
@@ -108,7 +108,7 @@ pub enum Error {
     )]
     KeyBlocked {
         /// Where.
-        place: Place,
+        place: CallPlace,
         /// The beginning of the access key.
         key: String,
         /// Until when.
@@ -118,7 +118,7 @@ pub enum Error {
     #[error("{place}: not allowed (HTTP {status}, {said}); {hint}")]
     NotAllowed {
         /// Where.
-        place: Place,
+        place: CallPlace,
         /// 401 or 403.
         status: u16,
         /// The API's words.
@@ -130,7 +130,7 @@ pub enum Error {
     #[error("{place}: not found (HTTP {status}, {said})")]
     NotFound {
         /// Where.
-        place: Place,
+        place: CallPlace,
         /// The status, mostly 404.
         status: u16,
         /// The API's words.
@@ -140,7 +140,7 @@ pub enum Error {
     #[error("{place}: refused (HTTP {status}, {said})")]
     Refused {
         /// Where.
-        place: Place,
+        place: CallPlace,
         /// The status.
         status: u16,
         /// The API's words.
@@ -150,7 +150,7 @@ pub enum Error {
     #[error("{place}: throttled {attempts} times in a row ({said}); lower requests_per_second, or run at another time")]
     Throttled {
         /// Where.
-        place: Place,
+        place: CallPlace,
         /// How often it was tried.
         attempts: u32,
         /// The API's words.
@@ -160,7 +160,7 @@ pub enum Error {
     #[error("{place}: {why} (attempts: {attempts}); check the endpoint, the network and the API's state")]
     Unreachable {
         /// Where.
-        place: Place,
+        place: CallPlace,
         /// What happened.
         why: String,
         /// How often it was tried.
@@ -173,7 +173,7 @@ pub enum Error {
     #[error("{place}: the listing is not complete after {reads} readings: {why}")]
     Disagreement {
         /// Where.
-        place: Place,
+        place: CallPlace,
         /// How often the whole listing was read.
         reads: u32,
         /// What disagreed in the last reading.

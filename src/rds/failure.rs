@@ -7,16 +7,16 @@ pub type Cause = Box<dyn std::error::Error + Send + Sync>;
 
 /// There was no answer, or none that could be read to its end.
 #[derive(Debug)]
-pub(super) struct Failure {
+pub(super) struct TransportFailure {
     /// What a read may do next.
-    pub(super) kind: Kind,
+    pub(super) kind: FailureKind,
     pub(super) why: String,
     pub(super) source: Option<Cause>,
 }
 
 /// What a read may do next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum FailureKind {
     /// Try again after a pause.
     Passing,
     /// The same; the answer was not there, or not whole, in time.
@@ -29,25 +29,25 @@ pub(super) enum Kind {
     Final,
 }
 
-impl Failure {
+impl TransportFailure {
     /// Of an HTTP client; `proxy` is the variable that names the proxy on the way.
     pub(super) fn of(error: reqwest::Error, proxy: Option<&'static str>) -> Self {
         let not_sent = error.is_connect() || error.is_builder();
         let (kind, why) = if error.is_timeout() {
             (
-                Kind::TimeOut,
+                FailureKind::TimeOut,
                 if not_sent { "no connection in time" } else { "time-out" }.to_owned(),
             )
         } else if let Some(found) = not_sent.then(|| lasting(&error, proxy)).flatten() {
             found
         } else if not_sent {
-            (Kind::Passing, "no connection".to_owned())
+            (FailureKind::Passing, "no connection".to_owned())
         } else if error.is_decode() {
-            (Kind::Passing, "the answer cannot be decoded".to_owned())
+            (FailureKind::Passing, "the answer cannot be decoded".to_owned())
         } else if error.is_request() {
-            (Kind::Broke, "the connection broke".to_owned())
+            (FailureKind::Broke, "the connection broke".to_owned())
         } else {
-            (Kind::Passing, "the connection broke".to_owned())
+            (FailureKind::Passing, "the connection broke".to_owned())
         };
         // The place says what was asked; the URL would only repeat it.
         Self {
@@ -60,7 +60,7 @@ impl Failure {
     /// The answer is longer than any answer to this can be.
     pub(super) fn too_long(most: usize) -> Self {
         Self {
-            kind: Kind::Passing,
+            kind: FailureKind::Passing,
             why: format!(
                 "the answer is larger than {} KiB, which no answer to this needs",
                 most >> 10
@@ -71,19 +71,19 @@ impl Failure {
 }
 
 /// What keeps a connection from being made and does not pass by itself: TLS, or the proxy.
-fn lasting(error: &reqwest::Error, proxy: Option<&'static str>) -> Option<(Kind, String)> {
+fn lasting(error: &reqwest::Error, proxy: Option<&'static str>) -> Option<(FailureKind, String)> {
     let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
     while let Some(error) = cause {
         if let Some(tls) = tls_error(error) {
             return Some(match tls {
                 rustls::Error::InvalidCertificate(_) => (
-                    Kind::Certificate,
+                    FailureKind::Certificate,
                     "the server's certificate is not accepted; if a CA of your own signed it, or a proxy that looks into TLS, put that CA's \
                      certificate into the host's CA store, or name a PEM file with all CAs in SSL_CERT_FILE"
                         .to_owned(),
                 ),
                 _ => (
-                    Kind::Final,
+                    FailureKind::Final,
                     "TLS with the server failed; check that the endpoint is an HTTPS service, and SSL_CERT_FILE where it is set".to_owned(),
                 ),
             });
@@ -96,14 +96,14 @@ fn lasting(error: &reqwest::Error, proxy: Option<&'static str>) -> Option<(Kind,
                         "the proxy that {variable} names wants a user name and a password (407): write http://USER:PASSWORD@HOST:PORT, or \
                          correct them"
                     );
-                    return Some((Kind::Final, why));
+                    return Some((FailureKind::Final, why));
                 }
                 "unsuccessful" => {
                     let why = format!(
                         "the proxy that {variable} names refused to connect to the endpoint: let it through there, or add the host to \
                          NO_PROXY"
                     );
-                    return Some((Kind::Final, why));
+                    return Some((FailureKind::Final, why));
                 }
                 _ => {}
             }

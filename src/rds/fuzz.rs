@@ -17,7 +17,7 @@ use serde_json::Value;
 
 use super::answer::DeletionAnswer;
 use super::delete;
-use super::error::{Error, Place};
+use super::error::{CallPlace, Error};
 use super::lenient_json::LONGEST_TEXT;
 use super::listings::{instance_page, listed_page, retained_page};
 use super::operation::Operation;
@@ -236,8 +236,8 @@ fn only_understood_ones_go(backups: &[Backup]) {
     }
 }
 
-fn place(operation: Operation) -> Place {
-    Place {
+fn place(operation: Operation) -> CallPlace {
+    CallPlace {
         project: "prod".into(),
         operation,
         instance: None,

@@ -14,8 +14,8 @@ use tokio::time::Instant;
 use super::api_clock::ApiClock;
 use super::credential_cache::CredentialCache;
 use super::credentials::{Credentials, Fingerprint};
-use super::error::{Error, Place};
-use super::failure::{Failure, Kind};
+use super::error::{CallPlace, Error};
+use super::failure::{FailureKind, TransportFailure};
 use super::key_lockout::{KeyLockout, KeyPermit};
 use super::observer::{Event, Observer};
 use super::operation::Operation;
@@ -31,7 +31,7 @@ const LARGEST_ERROR: usize = 64 * 1024;
 /// What is asked.
 #[derive(Clone, Debug)]
 pub(super) struct ApiRequest {
-    pub(super) place: Place,
+    pub(super) place: CallPlace,
     /// Path segments, not encoded.
     pub(super) segments: Vec<String>,
     /// The query, not encoded.
@@ -74,7 +74,7 @@ pub(super) struct Exchange {
 
 impl Exchange {
     /// Reads: sends and reads one answer; the inner `Err` when there was none. A 401 is an [`Error`], all other statuses are answers.
-    pub(super) async fn send(&self, ask: &ApiRequest) -> Result<Result<Response, Failure>, Error> {
+    pub(super) async fn send(&self, ask: &ApiRequest) -> Result<Result<Response, TransportFailure>, Error> {
         let mut refused: Option<Fingerprint> = None;
         loop {
             let admission = self.admission(&ask.place).await?;
@@ -92,7 +92,7 @@ impl Exchange {
     }
 
     /// Waits for everything that a request waits for before it is sent: a slot, the rate's turn, credentials, the key.
-    pub(super) async fn admission(&self, place: &Place) -> Result<Admission, Error> {
+    pub(super) async fn admission(&self, place: &CallPlace) -> Result<Admission, Error> {
         let slot = self.throttle.slot().await;
         // Held until the key lets this one go, so that those behind are paced from then on.
         let turn = self.throttle.turn().await;
@@ -109,7 +109,7 @@ impl Exchange {
     /// after a first 401: the same request once more, with renewed credentials.
     pub(super) fn settle_key(
         &self,
-        place: &Place,
+        place: &CallPlace,
         admission: Admission,
         refused: Option<&Fingerprint>,
         reply: &Response,
@@ -137,7 +137,7 @@ impl Exchange {
     }
 
     /// Credentials, and the right to use them now.
-    async fn admit(&self, place: &Place) -> Result<(Arc<Credentials>, KeyPermit), Error> {
+    async fn admit(&self, place: &CallPlace) -> Result<(Arc<Credentials>, KeyPermit), Error> {
         loop {
             let credentials = self.credentials.current().await;
             let credentials = credentials.map_err(|source| Error::Credentials {
@@ -245,14 +245,16 @@ impl Exchange {
         ask: &ApiRequest,
         request: reqwest::RequestBuilder,
         generation: u64,
-    ) -> Result<Response, Failure> {
+    ) -> Result<Response, TransportFailure> {
         self.calls.fetch_add(1, Ordering::Relaxed);
         let sent = Instant::now();
         let mut reply = self.answer(ask, request).await;
         if let Err(failure) = &mut reply {
             match failure.kind {
-                Kind::Broke => self.http(ask).broke(generation),
-                Kind::Certificate if self.http(ask).renew_after(generation) => failure.kind = Kind::Passing,
+                FailureKind::Broke => self.http(ask).broke(generation),
+                FailureKind::Certificate if self.http(ask).renew_after(generation) => {
+                    failure.kind = FailureKind::Passing;
+                }
                 _ => {}
             }
         }
@@ -273,8 +275,8 @@ impl Exchange {
         reply
     }
 
-    async fn answer(&self, ask: &ApiRequest, request: reqwest::RequestBuilder) -> Result<Response, Failure> {
-        let failure = |error| Failure::of(error, self.http(ask).proxy);
+    async fn answer(&self, ask: &ApiRequest, request: reqwest::RequestBuilder) -> Result<Response, TransportFailure> {
+        let failure = |error| TransportFailure::of(error, self.http(ask).proxy);
         let mut answer = request.send().await.map_err(failure)?;
         let now = clock::now();
         let status = answer.status().as_u16();
@@ -292,7 +294,7 @@ impl Exchange {
         };
         let body = match body(&mut answer, most).await {
             Ok((body, whole)) if whole || !success => body,
-            Ok(_) => return Err(Failure::too_long(most)),
+            Ok(_) => return Err(TransportFailure::too_long(most)),
             Err(error) if success => return Err(failure(error)),
             // The status alone says enough: a 401 must count although its text broke off.
             Err(_) => Vec::new(),
@@ -307,7 +309,7 @@ impl Exchange {
 }
 
 fn not_authenticated(
-    place: &Place,
+    place: &CallPlace,
     credentials: &Credentials,
     blocked_until: Option<DateTime<Utc>>,
     reply: &Response,

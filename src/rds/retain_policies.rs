@@ -2,6 +2,8 @@
 //!
 //! For people to look at: whatever is no answer counts as none. Not for what is retained: that is `listings`.
 
+use std::sync::atomic::Ordering;
+
 use super::client::Client;
 use super::lenient_json::{Many, Scalar, lenient_object};
 use super::operation::Operation;
@@ -13,7 +15,7 @@ const MOST_PAGES: usize = 50;
 
 lenient_object! {
     /// What is retained of one instance.
-    RetainPolicy { id: Scalar<'a> = "instance_id", name: Scalar<'a> = "name" | "instance_name", engine: Scalar<'a> = "engine_name" }
+    RetainPolicy { id: Scalar<'a> = "instance_id", name: Scalar<'a> = "name" | "instance_name", engine: Scalar<'a> = "engine_name", manual: Scalar<'a> = "manual" }
 }
 lenient_object! {
     /// A page; the SDK has one object where a list is expected.
@@ -31,7 +33,7 @@ pub struct DeletedInstance {
     pub engine: Engine,
 }
 
-/// The instances of a page, and how many entries it has.
+/// The instances of a page of which manual backups may be retained, and how many entries it has.
 fn page(body: &[u8]) -> Option<(Vec<DeletedInstance>, usize)> {
     let page: RetainPolicies<'_> = serde_json::from_slice(body).ok()?;
     let Many::Items(items) = page.items else { return None };
@@ -41,7 +43,7 @@ fn page(body: &[u8]) -> Option<(Vec<DeletedInstance>, usize)> {
             id: policy
                 .id
                 .word()
-                .filter(|_| !policy.id.is_odd_id())
+                .filter(|_| !policy.id.is_odd_id() && policy.manual.word() != Some("NONE"))
                 .map(InstanceId::from)?,
             name: policy.name.text().unwrap_or_default().to_owned(),
             engine: Engine::parse(policy.engine.word().unwrap_or_default()),
@@ -51,8 +53,12 @@ fn page(body: &[u8]) -> Option<(Vec<DeletedInstance>, usize)> {
 }
 
 impl Client {
-    /// The deleted instances of which backups are retained; `None` where the API does not say.
+    /// The deleted instances of which backups may be retained, each once; `None` where the API does not say. Where it refuses to, it is
+    /// not asked again in this process.
     pub async fn deleted_instances(&self) -> Option<Vec<DeletedInstance>> {
+        if self.is_naming_refused().load(Ordering::Relaxed) {
+            return None;
+        }
         let segments = ["backup-retain-policy"];
         let ask = self
             .ask(Operation::ListRetainPolicies, None, &segments, Vec::new())
@@ -63,6 +69,9 @@ impl Client {
             let body = serde_json::json!({"instance_status": "deleted", "offset": received, "limit": LIMIT});
             ask.body = Some(body.to_string().into_bytes());
             let reply = self.exchange().send(&ask).await.ok()?.ok()?;
+            if matches!(reply.status, 400 | 403..=405 | 501) {
+                self.is_naming_refused().store(true, Ordering::Relaxed);
+            }
             let (mut found, entries) = (reply.status == 200).then(|| page(&reply.body)).flatten()?;
             all.append(&mut found);
             received += entries;
@@ -70,6 +79,8 @@ impl Client {
                 break;
             }
         }
+        all.sort_by(|a, b| a.id.cmp(&b.id));
+        all.dedup_by(|a, b| a.id == b.id);
         Some(all)
     }
 }
@@ -92,8 +103,8 @@ mod tests {
         ] {
             assert_eq!(page(body.as_bytes()), Some((vec![wanted.clone()], 1)), "{body}");
         }
-        let odd = br#"{"backup_retain_policies": [null, 7, {"name": "x"}, {"instance_id": "../x"}]}"#;
-        assert_eq!(page(odd), Some((Vec::new(), 4)));
+        let odd = br#"{"backup_retain_policies": [null, 7, {"name": "x"}, {"instance_id": "../x"}, {"instance_id": "bin04", "manual": "NONE"}]}"#;
+        assert_eq!(page(odd), Some((Vec::new(), 5)));
         for no_answer in ["", "[]", "{}", r#"{"backup_retain_policies": 7}"#] {
             assert_eq!(page(no_answer.as_bytes()), None, "{no_answer}");
         }

@@ -242,8 +242,8 @@ fn fates(instance: &Instance, backups: &[Backup], side: Side<'_>, at: DateTime<U
 mod tests {
     use super::super::policy::{Count, Limits, Selector};
     use super::super::{
-        BackupKind, BackupStatus, Databases, DeletedInstances, Engine, InstanceId, InstanceLife, KeepRule, KeepRules,
-        ProjectName, Span, Zone,
+        BackupKind, BackupStatus, Databases, Engine, InstanceId, InstanceLife, KeepRule, KeepRules, ProjectName, Span,
+        Zone,
     };
     use super::*;
     use std::num::NonZeroU32;
@@ -253,19 +253,7 @@ mod tests {
             name: name.into(),
             mode,
             zone: Zone::UTC,
-            select: Selector {
-                projects: None,
-                engines: vec![Engine::SqlServer],
-                instance_names: None,
-                instance_ids: None,
-                tags: Vec::new(),
-                enterprise_projects: None,
-                exclude_instance_names: Vec::new(),
-                exclude_instance_ids: Vec::new(),
-                backup_names: None,
-                exclude_backup_names: Vec::new(),
-                deleted_instances: DeletedInstances::Ignore,
-            },
+            select: Selector::default(),
             keep: KeepRules::new(
                 vec![KeepRule::Last(Count::AtMost(NonZeroU32::new(last).unwrap()))],
                 Vec::new(),

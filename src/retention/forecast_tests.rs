@@ -7,9 +7,7 @@ use proptest::prelude::*;
 
 use super::super::Zone;
 use super::super::policy::{Count, Limits, Mode, Selector};
-use super::super::{
-    DeletedInstances, HoldTarget, InstanceId, InstanceLife, KeepRule, KeepRules, Pattern, Period, ProjectName, Span,
-};
+use super::super::{HoldTarget, InstanceId, InstanceLife, KeepRule, KeepRules, Pattern, Period, ProjectName, Span};
 use super::*;
 
 fn utc(text: &str) -> DateTime<Utc> {
@@ -52,19 +50,7 @@ fn policy(name: &str, rules: &[KeepRule], grace: &str) -> Policy {
         name: name.into(),
         mode: Mode::Enforce,
         zone: Zone::of("Europe/Berlin"),
-        select: Selector {
-            projects: None,
-            engines: vec![Engine::SqlServer],
-            instance_names: None,
-            instance_ids: None,
-            tags: Vec::new(),
-            enterprise_projects: None,
-            exclude_instance_names: Vec::new(),
-            exclude_instance_ids: Vec::new(),
-            backup_names: None,
-            exclude_backup_names: Vec::new(),
-            deleted_instances: DeletedInstances::Ignore,
-        },
+        select: Selector::default(),
         keep: KeepRules::new(rules.to_vec(), Vec::new()).unwrap(),
         max_age: None,
         failed_after: Span::days(7),

@@ -15,22 +15,22 @@ use super::{
 
 /// An instant to the second, with `Z`.
 #[derive(Clone, Copy, Debug)]
-pub struct Stamp(pub DateTime<Utc>);
+pub struct JsonTime(pub DateTime<Utc>);
 
-impl Serialize for Stamp {
+impl Serialize for JsonTime {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(&self.0.to_rfc3339_opts(SecondsFormat::Secs, true))
     }
 }
 
-/// For `serialize_with`: a [`Stamp`].
+/// For `serialize_with`: a [`JsonTime`].
 pub fn stamp<S: Serializer>(at: &DateTime<Utc>, serializer: S) -> Result<S::Ok, S::Error> {
-    Stamp(*at).serialize(serializer)
+    JsonTime(*at).serialize(serializer)
 }
 
-/// For `serialize_with`: a [`Stamp`] or `null`.
+/// For `serialize_with`: a [`JsonTime`] or `null`.
 pub fn stamp_or_null<S: Serializer>(at: &Option<DateTime<Utc>>, serializer: S) -> Result<S::Ok, S::Error> {
-    at.map(Stamp).serialize(serializer)
+    at.map(JsonTime).serialize(serializer)
 }
 
 impl Serialize for Mode {
@@ -47,7 +47,7 @@ pub struct BackupView<'a> {
     instance_name: &'a str,
     backup_id: &'a BackupId,
     backup_name: &'a str,
-    begin_time: Option<Stamp>,
+    begin_time: Option<JsonTime>,
     size_bytes: u64,
     status: &'a str,
 }
@@ -61,7 +61,7 @@ impl<'a> BackupView<'a> {
             instance_name: &instance.name,
             backup_id: &backup.id,
             backup_name: &backup.name,
-            begin_time: backup.begin.map(Stamp),
+            begin_time: backup.begin.map(JsonTime),
             size_bytes: backup.size_bytes,
             status: backup.status.as_str(),
         }
@@ -243,7 +243,7 @@ impl Serialize for HoldReason<'_> {
         hold.serialize_field("id", &self.0.id)?;
         hold.serialize_field("reason", &self.0.reason)?;
         hold.serialize_field("owner", &self.0.owner)?;
-        hold.serialize_field("until", &self.0.until.map(Stamp))?;
+        hold.serialize_field("until", &self.0.until.map(JsonTime))?;
         hold.end()
     }
 }

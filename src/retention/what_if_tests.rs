@@ -4,8 +4,7 @@ use super::super::Zone;
 
 use super::super::policy::{Limits, Mode, Selector};
 use super::super::{
-    BackupKind, Databases, DeletedInstances, Engine, HoldTarget, InstanceId, InstanceLife, Period, PolicyName,
-    ProjectName,
+    BackupKind, Databases, Engine, HoldTarget, InstanceId, InstanceLife, Period, PolicyName, ProjectName,
 };
 use super::*;
 
@@ -37,19 +36,7 @@ fn policy(rules: &[KeepRule]) -> Arc<Policy> {
         name: PolicyName::from("p"),
         mode: Mode::Enforce,
         zone: Zone::UTC,
-        select: Selector {
-            projects: None,
-            engines: vec![Engine::SqlServer],
-            instance_names: None,
-            instance_ids: None,
-            tags: Vec::new(),
-            enterprise_projects: None,
-            exclude_instance_names: Vec::new(),
-            exclude_instance_ids: Vec::new(),
-            backup_names: None,
-            exclude_backup_names: Vec::new(),
-            deleted_instances: DeletedInstances::Ignore,
-        },
+        select: Selector::default(),
         keep: KeepRules::new(rules.to_vec(), Vec::new()).unwrap(),
         max_age: None,
         failed_after: Span::days(7),

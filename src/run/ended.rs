@@ -3,7 +3,7 @@
 
 use chrono::{DateTime, SecondsFormat, Utc};
 
-use crate::config::{Config, Place, Problem};
+use crate::config::{Config, FilePosition, Problem};
 use crate::ledger::{self, Access, Ledger};
 
 /// What is found.
@@ -77,7 +77,7 @@ pub fn ended(config: &Config, is_new: bool, now: DateTime<Utc>) -> Result<Ended,
     Ok(found)
 }
 
-fn problem(path: String, place: &Place, until: DateTime<Utc>, what: &str, hint: &str) -> Problem {
+fn problem(path: String, place: &FilePosition, until: DateTime<Utc>, what: &str, hint: &str) -> Problem {
     let until = until.to_rfc3339_opts(SecondsFormat::Secs, true);
     Problem {
         file: place.file.clone(),

@@ -55,6 +55,7 @@ pub use error::Error;
 pub use grace::{DueCounts, GracePeriods, OfInstance};
 pub use key_refusals::{LedgerKeyTrials, refusal_to_keep, refusals_kept};
 pub use notices::{notice_of_hold, notices};
+use notices::{notices_of_coverage, notices_of_plan};
 pub use offline::{BackupsOfFile, OfflineInstance, decide_file, decide_offline, instances_of_file};
 pub use policy_run::Grace;
 pub use projects::Projects;
@@ -86,24 +87,16 @@ pub async fn run(request: &RunRequest, context: &RunContext) -> Result<RunReport
     let calls = || asked.iter().map(Client::calls).sum::<u64>();
     let calls_before = calls();
     asked.iter().for_each(Client::begin_run);
-    let run_id = begin(request, context, &running).await?;
+    let (run_id, of_anchor) = begin(request, context, &running).await?.unzip();
     let (mut scan, conflicts, mut policy_runs) = decide(request, context, &running, deadline, clock_jump).await?;
     conflicts::leave_backups_alone(&mut scan, &conflicts, &mut policy_runs);
     if let Some(run_id) = &run_id {
         scan::persist_scan(request, context, run_id, &scan, &conflicts, &policy_runs)?;
     }
-    let mut notices = match &context.ledger {
-        Some(ledger) => blocking(|| notices::of_config(&context.live.borrow().clone(), ledger, request.now))?,
-        None => Vec::new(),
-    };
-    notices.extend(single_deletions::notices(&context.config, &policy_runs));
-    let orphans = orphans::read(context, &policy_runs, &scan, (deadline, request.now)).await;
-    notices.extend(orphans::notices(&orphans));
-    if run_id.is_some() {
-        for notice in &notices {
-            tracing::info!("{notice}");
-        }
-    }
+    let (orphans, of_orphans) = orphans::read(context, &policy_runs, &scan, (deadline, request.now)).await;
+    let of_deletions = single_deletions::notices(&context.config, &policy_runs);
+    let found = of_anchor.flatten().into_iter().chain(of_deletions).chain(of_orphans);
+    let notices = noticed(request, context, run_id.is_some(), found)?;
     let (reports, approved) = guard(request, context, run_id.as_deref(), &mut scan, policy_runs)?;
     let mut report = RunReport {
         run_id: run_id.clone(),
@@ -215,8 +208,37 @@ fn places_of(wanted: Option<&[PolicyName]>, config: &Config) -> Result<Vec<usize
         .collect())
 }
 
-/// Records the run's beginning and closes what a killed process left open; nothing of that for a plan.
-async fn begin(request: &RunRequest, context: &RunContext, running: &[usize]) -> Result<Option<String>, Error> {
+/// The notices of a run, which logs them, or of a plan: those about the configuration, and what the run found.
+fn noticed(
+    request: &RunRequest,
+    context: &RunContext,
+    is_run: bool,
+    of_run: impl Iterator<Item = String>,
+) -> Result<Vec<String>, Error> {
+    let mut found = match &context.ledger {
+        Some(ledger) => {
+            let config = context.live.borrow().clone();
+            let of = if is_run { notices_of_coverage } else { notices_of_plan };
+            blocking(|| of(&config, ledger, request.now))?
+        }
+        None => Vec::new(),
+    };
+    found.extend(of_run);
+    if is_run {
+        for notice in &found {
+            tracing::info!("{notice}");
+        }
+    }
+    Ok(found)
+}
+
+/// Records the run's beginning and closes what a killed process left open; nothing of that for a plan. The run's id, and what there is to
+/// say of the anchor.
+async fn begin(
+    request: &RunRequest,
+    context: &RunContext,
+    running: &[usize],
+) -> Result<Option<(String, Option<String>)>, Error> {
     if request.purpose == Purpose::Plan {
         return Ok(None);
     }
@@ -229,8 +251,8 @@ async fn begin(request: &RunRequest, context: &RunContext, running: &[usize]) ->
     let policy = |place: &usize| &context.config.policies[*place].policy;
     let policies: Vec<(PolicyName, Mode)> = running.iter().map(policy).map(|p| (p.name.clone(), p.mode)).collect();
     let is_drained = drain(ledger, lock, context).await?;
-    blocking(|| {
-        check_anchor(&context.config, ledger)?;
+    let of_anchor = blocking(|| {
+        let of_anchor = check_anchor(&context.config, ledger)?;
         ledger.remember_configured(&context.config.holds, context.config.freeze.as_ref(), request.now)?;
         for left in ledger.close_interrupted_runs(lock, request.now)? {
             log_interrupted(&left);
@@ -247,9 +269,10 @@ async fn begin(request: &RunRequest, context: &RunContext, running: &[usize]) ->
             started_at: request.now,
             cause: request.trigger,
             person: request.person.as_deref(),
-        })
+        })?;
+        Ok::<_, ledger::Error>(of_anchor)
     })?;
-    Ok(Some(id))
+    Ok(Some((id, of_anchor)))
 }
 
 /// Waits for requests of a process whose lock file was removed or replaced under it, so that none of its ids is sent beside
@@ -366,12 +389,13 @@ fn finish(context: &RunContext, report: &mut RunReport, hit: &CoverageByPolicy) 
         *report.unconfirmed.entry(row.project).or_default() += 1;
     }
     if let Some(run_id) = &report.run_id {
+        let orphans = orphans::sentences(&report.orphans, context.config.price.as_ref());
         let policies = report.policies.iter().zip(&interrupted);
         let finished: Vec<ledger::FinishedPolicy> = policies
             .map(|(policy, is_interrupted)| ledger::FinishedPolicy {
                 policy: policy.policy.clone(),
                 result: policy.result.as_str().to_owned(),
-                summary: summary_of(report, policy, *is_interrupted),
+                summary: summary_of(report, policy, &orphans, *is_interrupted),
             })
             .collect();
         report.ledger_head = Some(blocking(|| ledger.finish_run(run_id, report.finished_at, &finished))?);
@@ -388,7 +412,12 @@ fn finish(context: &RunContext, report: &mut RunReport, hit: &CoverageByPolicy) 
 const MOST_SKIPS: usize = 20;
 
 /// The numbers of a policy's run, as the ledger keeps them, with what a person asks of a past run.
-fn summary_of(report: &RunReport, policy: &PolicyReport, is_interrupted: bool) -> serde_json::Value {
+fn summary_of(
+    report: &RunReport,
+    policy: &PolicyReport,
+    orphans: &BTreeMap<ProjectName, String>,
+    is_interrupted: bool,
+) -> serde_json::Value {
     let mut summary = serde_json::json!({
         "mode": policy.mode.as_str(),
         "summary": policy.summary,
@@ -401,9 +430,8 @@ fn summary_of(report: &RunReport, policy: &PolicyReport, is_interrupted: bool) -
     if !policy.unselected.is_empty() {
         summary["unselected"] = serde_json::json!(policy.unselected);
     }
-    if !report.orphans.is_empty() {
-        let some = report.orphans.iter().take(MOST_SKIPS);
-        summary[ledger::runs::ORPHANS] = serde_json::json!(some.collect::<Vec<_>>());
+    if !orphans.is_empty() {
+        summary[ledger::runs::ORPHANS] = serde_json::json!(orphans);
     }
     if policy.held_back.count > 0 {
         summary["held_back"] = serde_json::json!(policy.held_back);
@@ -417,10 +445,7 @@ fn summary_of(report: &RunReport, policy: &PolicyReport, is_interrupted: bool) -
         .skipped
         .iter()
         .filter(|skip| !matches!(skip.reason, SkipReason::Guard(_)));
-    let skipped: Vec<SkipRecord> = skipped
-        .take(MOST_SKIPS)
-        .map(|skip| SkipRecord::of(report, skip))
-        .collect();
+    let skipped: Vec<SkipRecord> = skipped.take(MOST_SKIPS).map(|skip| report.record_of(skip)).collect();
     if !skipped.is_empty() {
         summary["skipped"] = serde_json::json!(skipped);
     }

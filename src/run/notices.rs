@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use chrono::{DateTime, Utc};
 
 use super::anchor::check_anchor;
+use super::orphans;
 use crate::config::Config;
 use crate::ledger::{self, Ledger, SeenBackup};
 use crate::retention::{Hold, HoldTarget, Instance, InstanceId, Knowledge, Pattern, Policy, ProjectName, Selector};
@@ -35,15 +36,33 @@ enum LooksFor<'a> {
     InstanceId(&'a InstanceId, &'a Selector),
 }
 
-/// The notices about a configuration, about the holds placed by command, and about what the last runs found.
+/// The notices about a configuration, the holds placed by command, the anchor of the state's heads, and what the last runs found.
 pub fn notices(config: &Config, ledger: &Ledger, now: DateTime<Utc>) -> Result<Vec<String>, ledger::Error> {
-    let mut found = of_config(config, ledger, now)?;
-    found.extend(super::orphans::notices_of_last_runs(ledger, now)?);
+    let mut found = notices_of_plan(config, ledger, now)?;
+    found.extend(orphans::notices_of_last_runs(ledger, now)?);
     Ok(found)
 }
 
-/// The notices about a configuration and about the holds placed by command.
-pub(super) fn of_config(config: &Config, ledger: &Ledger, now: DateTime<Utc>) -> Result<Vec<String>, ledger::Error> {
+/// The same without what the last runs found, which a plan reads itself.
+pub(super) fn notices_of_plan(
+    config: &Config,
+    ledger: &Ledger,
+    now: DateTime<Utc>,
+) -> Result<Vec<String>, ledger::Error> {
+    let mut found = notices_of_coverage(config, ledger, now)?;
+    match check_anchor(config, ledger) {
+        Err(error) if error.is_lost() => found.push(error.to_string()),
+        checked => found.extend(checked?),
+    }
+    Ok(found)
+}
+
+/// The same without the anchor, too, which a run has read when it began.
+pub(super) fn notices_of_coverage(
+    config: &Config,
+    ledger: &Ledger,
+    now: DateTime<Utc>,
+) -> Result<Vec<String>, ledger::Error> {
     let placed = ledger.active_holds(now)?;
     let of_config = |(nth, hold)| (hold, config.hold_places.get(nth).map(ToString::to_string));
     let configured = config.holds.iter().enumerate().map(of_config);
@@ -61,10 +80,6 @@ pub(super) fn of_config(config: &Config, ledger: &Ledger, now: DateTime<Utc>) ->
     let mut found = odd_names(config, &placed, now);
     let projects: Vec<ProjectName> = config.projects.iter().map(|project| project.name.clone()).collect();
     found.extend(uncovered(entries, &projects, ledger)?);
-    match check_anchor(config, ledger) {
-        Err(error) if error.is_lost() => found.push(error.to_string()),
-        checked => found.extend(checked?),
-    }
     Ok(found)
 }
 

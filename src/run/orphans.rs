@@ -18,20 +18,21 @@ use crate::rds::{Client, DeletedInstance};
 use crate::retention::orphan::Orphan;
 use crate::retention::policy::Knowledge;
 use crate::retention::{BackupKind, Instance, InstanceId, InstanceLife, ProjectName};
+use crate::wording::money::Price;
 use crate::wording::numbers::{count, size};
 
-/// Of more deleted instances in a project the rest is left out: each takes a call.
-const MOST: usize = 100;
+/// Of more deleted instances in a project the rest is not asked about: each takes a call.
+const MOST: usize = 500;
 /// So many are named in one sentence.
 const NAMED: usize = 10;
 
-/// What remains in the projects whose lists of instances were believed.
+/// What remains in the projects whose lists of instances were believed, and what there is to say of it.
 pub(super) async fn read(
     context: &RunContext,
     policy_runs: &PolicyRuns,
     scan: &Scan,
     (deadline, now): (Instant, DateTime<Utc>),
-) -> Vec<Orphan> {
+) -> (Vec<Orphan>, Vec<String>) {
     let mut projects = JoinSet::new();
     for (project, instances) in &scan.listed {
         let Some(client) = context.projects.get(project).cloned() else {
@@ -44,10 +45,11 @@ pub(super) async fn read(
             or_cancelled(&context, deadline, reading).await
         });
     }
-    let mut orphans = Vec::new();
+    let (mut orphans, mut unread) = (Vec::new(), Vec::new());
     while let Some(joined) = projects.join_next().await {
-        if let Ok(Some(Ok(found))) = joined {
+        if let Ok(Some(Ok((found, more)))) = joined {
             orphans.extend(found);
+            unread.extend(more);
         }
     }
     for orphan in &mut orphans {
@@ -59,7 +61,9 @@ pub(super) async fn read(
         orphan.is_selected = !policy_runs.claims(&instance, Knowledge::IdsOnly).is_empty();
     }
     orphans.sort_by(|a, b| (&a.project, &a.instance_id).cmp(&(&b.project, &b.instance_id)));
-    orphans
+    let said = sentences(&orphans, context.config.price.as_ref()).into_values();
+    let said = said.chain(unread).collect();
+    (orphans, said)
 }
 
 fn instance_of(orphan: &Orphan) -> Instance {
@@ -74,86 +78,94 @@ fn instance_of(orphan: &Orphan) -> Instance {
     }
 }
 
-async fn of_project(client: &Client, listed: &HashSet<InstanceId>) -> Vec<Orphan> {
+/// What remains in one project; and a sentence where not all could be asked about.
+async fn of_project(client: &Client, listed: &HashSet<InstanceId>) -> (Vec<Orphan>, Option<String>) {
     let mut deleted = client.deleted_instances().await.unwrap_or_default();
     // One that is listed is there, whatever this call says.
     deleted.retain(|instance| !listed.contains(&instance.id));
-    let mut orphans = Vec::new();
-    for DeletedInstance { id, name, engine } in deleted.into_iter().take(MOST) {
-        let Ok(mut backups) = client.retained_backups(&id, &engine).await else {
+    let (mut orphans, mut read) = (Vec::new(), 0);
+    for instance in deleted.iter().take(MOST) {
+        let Ok(mut backups) = client.retained_backups(&instance.id, &instance.engine).await else {
             break;
         };
+        read += 1;
         backups.retain(|backup| backup.kind == BackupKind::Manual);
         if !backups.is_empty() {
             orphans.push(Orphan {
                 project: client.project().clone(),
-                instance_id: id,
-                instance_name: name,
-                engine: engine.as_str().to_owned(),
+                instance_id: instance.id.clone(),
+                instance_name: instance.name.clone(),
+                engine: instance.engine.as_str().to_owned(),
                 backups: backups.len() as u64,
                 bytes: backups.iter().map(|backup| backup.size_bytes).sum(),
                 is_selected: false,
             });
         }
     }
-    orphans
+    let unread = (deleted.len() - read) as u64;
+    let sentence = || {
+        let unread = count(unread, "deleted instance");
+        format!(
+            "project {}: what remains of {unread} more was not read; `retain-backups` of the API says it",
+            client.project()
+        )
+    };
+    (orphans, (unread > 0).then(sentence))
 }
 
 /// One sentence a project.
-pub(super) fn notices(orphans: &[Orphan]) -> Vec<String> {
+pub(super) fn sentences(orphans: &[Orphan], price: Option<&Price>) -> BTreeMap<ProjectName, String> {
     let mut projects: BTreeMap<&ProjectName, Vec<&Orphan>> = BTreeMap::new();
     for orphan in orphans {
         projects.entry(&orphan.project).or_default().push(orphan);
     }
     let sentence = |(project, of): (&ProjectName, Vec<&Orphan>)| {
-        let named = |orphan: &&Orphan| {
-            let unselected = if orphan.is_selected {
-                ""
-            } else {
-                ", selected by no policy"
-            };
-            format!(
-                "{} ({}: {}, {}{unselected})",
-                orphan.instance_name,
-                orphan.instance_id,
-                count(orphan.backups, "backup"),
-                size(orphan.bytes)
-            )
+        let some: Vec<String> = of.iter().take(NAMED).map(|orphan| named(orphan)).collect();
+        let more = match of.len().saturating_sub(NAMED) {
+            0 => String::new(),
+            more => format!(" and {more} more"),
         };
-        let more = of.len().saturating_sub(NAMED);
-        let some: Vec<String> = of.iter().take(NAMED).map(named).collect();
-        format!(
-            "project {project}: backups of {} remain, {} in all: {}{}; `deleted_instances` says what a policy does with them",
+        let bytes = of.iter().map(|orphan| orphan.bytes).sum();
+        let cost = price.map(|price| format!(" ({} a month)", price.of(bytes)));
+        let sentence = format!(
+            "project {project}: backups of {} remain, {} in all{}: {}{more}; `deleted_instances` says what a policy does with them",
             count(of.len() as u64, "deleted instance"),
-            size(of.iter().map(|orphan| orphan.bytes).sum()),
+            size(bytes),
+            cost.unwrap_or_default(),
             some.join(", "),
-            if more > 0 {
-                format!(" and {more} more")
-            } else {
-                String::new()
-            }
-        )
+        );
+        (project.clone(), sentence)
     };
     projects.into_iter().map(sentence).collect()
 }
 
-/// The same of the last runs that could read the projects.
+fn named(orphan: &Orphan) -> String {
+    let (backups, bytes) = (count(orphan.backups, "backup"), size(orphan.bytes));
+    let unselected = if orphan.is_selected {
+        ""
+    } else {
+        ", selected by no policy"
+    };
+    format!(
+        "{} ({}: {backups}, {bytes}{unselected})",
+        orphan.instance_name, orphan.instance_id
+    )
+}
+
+/// What the last run of each project said.
 pub(super) fn notices_of_last_runs(ledger: &Ledger, now: DateTime<Utc>) -> Result<Vec<String>, ledger::Error> {
-    let mut newest: BTreeMap<(ProjectName, InstanceId), Orphan> = BTreeMap::new();
     let mut last: Vec<_> = ledger.last_runs(now)?.into_values().filter_map(|of| of.read).collect();
-    // All policies that run at once say the same; of several runs the newest knows best what a project has.
     last.sort_by_key(|run| std::cmp::Reverse(run.started_at));
-    let mut asked: HashSet<ProjectName> = HashSet::new();
-    for run in last {
-        let Some(summary) = run.summary else { continue };
+    let mut newest: BTreeMap<ProjectName, Option<String>> = BTreeMap::new();
+    for summary in last.into_iter().filter_map(|run| run.summary) {
         let part = |key: &str| summary.get(key).cloned().unwrap_or_default();
-        let projects: BTreeMap<ProjectName, serde_json::Value> =
+        let read: BTreeMap<ProjectName, serde_json::Value> =
             serde_json::from_value(part("instances")).unwrap_or_default();
-        let orphans: Vec<Orphan> = serde_json::from_value(part(runs::ORPHANS)).unwrap_or_default();
-        for orphan in orphans.into_iter().filter(|orphan| !asked.contains(&orphan.project)) {
-            newest.insert((orphan.project.clone(), orphan.instance_id.clone()), orphan);
+        let mut said: BTreeMap<ProjectName, String> = serde_json::from_value(part(runs::ORPHANS)).unwrap_or_default();
+        for project in read.into_keys() {
+            let sentence = said.remove(&project);
+            newest.entry(project).or_insert(sentence);
         }
-        asked.extend(projects.into_keys());
     }
-    Ok(notices(&newest.into_values().collect::<Vec<_>>()))
+    Ok(newest.into_values().flatten().collect())
 }

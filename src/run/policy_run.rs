@@ -10,7 +10,7 @@ use chrono::{DateTime, Utc};
 use super::grace::{GracePeriods, OfInstance};
 use super::request::{ReportDetail, RowSink};
 use crate::retention::plan::InstanceDue;
-use crate::retention::report::{Action, InstanceSummary, PolicyReport, Restart, Row, RunResult, Summary};
+use crate::retention::report::{Action, BackupRow, InstanceSummary, PolicyReport, Restart, RunResult, Summary};
 use crate::retention::{
     Backup, BackupId, Candidate, Decision, ExpireReason, Instance, InstanceId, Mode, Plan, Policy, ProjectName, Verdict,
 };
@@ -36,7 +36,7 @@ pub(super) struct PolicyRun {
     summary: Summary,
     instances: Vec<InstanceSummary>,
     unselected: BTreeMap<ProjectName, u64>,
-    rows: Vec<Row>,
+    rows: Vec<BackupRow>,
     plan: Plan,
     /// Of a dry-run policy: the plan as if it were enforced and every grace period were over.
     if_enforced: Plan,
@@ -139,7 +139,7 @@ impl PolicyRun {
             self.summary.of(&action).add(backup.size_bytes);
             of_instance.add(&action, backup);
             if self.is_wanted(&action) {
-                self.show(Row {
+                self.show(BackupRow {
                     instance: Arc::clone(instance),
                     backup: backup.clone(),
                     action,
@@ -218,7 +218,7 @@ impl PolicyRun {
     }
 
     fn drop_kept_rows_of_large_reports(&mut self) {
-        let is_kept = |row: &Row| matches!(row.action, Action::Keep(_));
+        let is_kept = |row: &BackupRow| matches!(row.action, Action::Keep(_));
         if matches!(self.wanted, ReportDetail::Going)
             && !self.is_large
             && self
@@ -246,7 +246,7 @@ impl PolicyRun {
     }
 
     /// Tells a decision, or holds it for the report.
-    fn show(&mut self, row: Row) {
+    fn show(&mut self, row: BackupRow) {
         if let ReportDetail::Streamed(RowSink { add, .. }) = &self.wanted {
             return add(&self.policy.name, &row);
         }

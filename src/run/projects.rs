@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::config::{Config, Credentials, Project};
+use crate::config::{Config, CredentialsSetting, Project};
 use crate::rds::{self, Client, KeyLockout, Observer, Tuning, credentials};
 use crate::retention::ProjectName;
 
@@ -90,13 +90,13 @@ impl Projects {
 
 fn settings(project: &Project) -> rds::Settings {
     let source = match &project.credentials {
-        Credentials::Chain => credentials::CredentialSource::Chain,
-        Credentials::Environment => credentials::CredentialSource::Environment,
-        Credentials::Profile { path, profile } => credentials::CredentialSource::Profile {
+        CredentialsSetting::Chain => credentials::CredentialSource::Chain,
+        CredentialsSetting::Environment => credentials::CredentialSource::Environment,
+        CredentialsSetting::Profile { path, profile } => credentials::CredentialSource::Profile {
             path: path.clone(),
             profile: profile.clone(),
         },
-        Credentials::Files {
+        CredentialsSetting::Files {
             access_key_file,
             secret_key_file,
             security_token_file,
@@ -105,7 +105,7 @@ fn settings(project: &Project) -> rds::Settings {
             secret_key_file: secret_key_file.clone(),
             security_token_file: security_token_file.clone(),
         },
-        Credentials::EcsAgency { endpoint } => credentials::CredentialSource::EcsAgency {
+        CredentialsSetting::EcsAgency { endpoint } => credentials::CredentialSource::EcsAgency {
             endpoint: endpoint.clone(),
         },
     };

@@ -7,7 +7,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 
 use crate::ledger::Person;
-use crate::retention::report::Row;
+use crate::retention::report::BackupRow;
 use crate::retention::{InstanceId, PolicyName};
 
 /// What a run is for.
@@ -58,12 +58,12 @@ pub struct RowSink {
     forget: Arc<dyn Fn() + Send + Sync>,
 }
 
-type OnRow = dyn Fn(&PolicyName, &Row) + Send + Sync;
+type OnRow = dyn Fn(&PolicyName, &BackupRow) + Send + Sync;
 
 impl RowSink {
     /// `add` gets each row; `forget` drops those before, where a run decides everything once more.
     pub fn new(
-        add: impl Fn(&PolicyName, &Row) + Send + Sync + 'static,
+        add: impl Fn(&PolicyName, &BackupRow) + Send + Sync + 'static,
         forget: impl Fn() + Send + Sync + 'static,
     ) -> Self {
         Self {

@@ -12,10 +12,10 @@ use super::request::IncomingRequest;
 use super::state::Shared;
 use super::work::{Reply, Work};
 use super::{auth, console, iam, metadata, rds, wire};
-use crate::http::{Answer, Bytes, Request, Response, StatusCode};
+use crate::http::{Bytes, Request, Response, ServiceAnswer, StatusCode};
 
 /// Answers one request.
-pub(super) async fn answer(shared: Arc<Shared>, request: Request<Bytes>) -> Answer {
+pub(super) async fn answer(shared: Arc<Shared>, request: Request<Bytes>) -> ServiceAnswer {
     let asked = IncomingRequest::read(request);
     let trouble = ActiveFaults(
         shared
@@ -28,7 +28,7 @@ pub(super) async fn answer(shared: Arc<Shared>, request: Request<Bytes>) -> Answ
         sleep(wait).await;
     }
     if trouble.resets(false) {
-        return Answer::HangUp;
+        return ServiceAnswer::HangUp;
     }
     let request_id = format!("{:032x}", shared.rng(number).u128(..));
     let reply = if let Some(fault) = trouble.status(false) {
@@ -45,7 +45,7 @@ pub(super) async fn answer(shared: Arc<Shared>, request: Request<Bytes>) -> Answ
         sleep(wait).await;
     }
     if trouble.resets(true) {
-        return Answer::HangUp;
+        return ServiceAnswer::HangUp;
     }
     let mut reply = match trouble.status(true) {
         Some(fault) if trouble.status(false).is_none() => faulty(&fault, &asked, &request_id),
@@ -83,7 +83,7 @@ fn send(
     trouble: &ActiveFaults,
     mut reply: Reply,
     request_id: &str,
-) -> Answer {
+) -> ServiceAnswer {
     if matches!(reply.status, 204 | 304) {
         reply.body.clear();
     }
@@ -111,9 +111,9 @@ fn send(
         response = response.header("X-IAM-Trace-Id", request_id);
     }
     match response.body(trouble.send(reply.body)) {
-        Ok(response) => Answer::Send(response),
+        Ok(response) => ServiceAnswer::Send(response),
         // Only a `Retry-After` with a line break in it leads here.
-        Err(_) => Answer::HangUp,
+        Err(_) => ServiceAnswer::HangUp,
     }
 }
 
@@ -166,10 +166,11 @@ impl Shared {
                     .extend(limit.retry_after.map(|seconds| ("Retry-After", seconds.to_string())));
                 return reply;
             }
-            match state.auth.check(&asked.parts(), now) {
+            // Whoever asks for a token has nothing yet to sign with.
+            match state.auth.admit(operation, &asked.parts(), now) {
                 Ok(access) => {
                     if let Some(call) = state.calls.get_mut(number) {
-                        call.access = Some(access);
+                        call.access = access;
                     }
                 }
                 Err(why) => {
@@ -206,8 +207,11 @@ impl Shared {
             Op::ListRetainPolicies => console::list_retain_policies(&work),
             Op::ListTasks => console::list_tasks(&work),
             Op::ShowQuotas => Ok(console::show_quotas(&work)),
+            Op::ShowBackupPolicy => console::show_backup_policy(&work),
+            Op::SetBackupPolicy => console::set_backup_policy(&mut work),
             Op::ListProjects => Ok(iam::list_projects(&work)),
             Op::ListDomains => Ok(iam::list_domains(&work)),
+            Op::IssueToken => iam::issue_token(&mut work),
             Op::MetadataToken => metadata::token(&mut work),
             Op::SecurityKey => metadata::security_key(&mut work),
             Op::Metadata => metadata::metadata(&work),

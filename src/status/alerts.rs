@@ -3,7 +3,7 @@
 
 use std::collections::HashSet;
 
-use super::snapshot::{PolicyStatus, Problem, RefusalStatus, Status};
+use super::snapshot::{PolicyStatus, RefusalStatus, Status, StatusProblem};
 use crate::retention::PolicyName;
 use crate::wording::numbers::count;
 use crate::wording::remedies::{Remedy, remedy_of_record};
@@ -136,7 +136,7 @@ fn refusals(status: &Status, alerts: &mut Vec<Alert>) {
 
 /// Whether a problem of the guard is on an alert, is the freeze's, or was approved. A refused plan may wait still although the last run failed:
 /// then it is not.
-fn is_told(status: &Status, problem: &Problem, alerts: &[Alert]) -> bool {
+fn is_told(status: &Status, problem: &StatusProblem, alerts: &[Alert]) -> bool {
     let Some(policy) = &problem.policy else { return false };
     let end = format!(", policy {policy}");
     let last = status.policies.iter().find(|it| it.policy == *policy);

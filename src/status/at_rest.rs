@@ -8,7 +8,7 @@ use super::assemble::{Configured, LedgerView, assemble, last_run, storage};
 use super::daemon_state::DaemonState;
 use super::process_metrics::{PastRuns, waiting_plans};
 use super::recent::Recent;
-use super::snapshot::{ConfigStatus, PolicyStatus, Problem, Status};
+use super::snapshot::{ConfigStatus, PolicyStatus, Status, StatusProblem};
 use crate::config::{Config, PolicyEntry, Problems};
 use crate::ledger::{self, Access, Ledger, RunFilter, StatePlace};
 use crate::retention::{Hold, Mode, People, PolicyName, Zone};
@@ -175,7 +175,7 @@ fn overdue(
     entry: &PolicyEntry,
     host: &str,
     now: DateTime<Utc>,
-) -> Result<Option<Problem>, ledger::Error> {
+) -> Result<Option<StatusProblem>, ledger::Error> {
     let Some(schedule) = &entry.schedule else {
         return Ok(None);
     };
@@ -186,7 +186,7 @@ fn overdue(
     let from = last.at.checked_sub_signed(delay).unwrap_or(last.at);
     let tick = schedule.next_after(from, entry.policy.zone);
     let fires_at = tick.and_then(|tick| tick.checked_add_signed(delay));
-    Ok(fires_at.filter(|at| now - *at > OVERDUE).map(|at| Problem {
+    Ok(fires_at.filter(|at| now - *at > OVERDUE).map(|at| StatusProblem {
         about: "run",
         policy: Some(entry.policy.name.clone()),
         message: format!(

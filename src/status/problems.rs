@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, HashSet};
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::daemon_state::{DaemonState, UnreadProject};
-use super::snapshot::{LastRun, PolicyStatus, Problem};
+use super::snapshot::{LastRun, PolicyStatus, StatusProblem};
 use crate::ledger::{LiveMember, SharedState};
 use crate::retention::Zone;
 use crate::retention::report::SkipRecord;
@@ -23,7 +23,7 @@ const MAX_CAUSES: usize = 3;
 pub(super) fn skipped(state: &DaemonState) -> Vec<SkipRecord> {
     let reported = state.reports.values().flat_map(|report| {
         let skipped = report.skipped.iter();
-        skipped.map(|skip| SkipRecord::of(report, skip))
+        skipped.map(|skip| report.record_of(skip))
     });
     let others = state
         .last
@@ -36,8 +36,8 @@ pub(super) fn skipped(state: &DaemonState) -> Vec<SkipRecord> {
 }
 
 /// What prevents the daemon from doing its work.
-pub(super) fn obstacles(state: &DaemonState) -> Vec<Problem> {
-    let problem = |about, message: &str| Problem {
+pub(super) fn obstacles(state: &DaemonState) -> Vec<StatusProblem> {
+    let problem = |about, message: &str| StatusProblem {
         about,
         policy: None,
         message: message.to_owned(),
@@ -56,10 +56,10 @@ pub(super) fn obstacles(state: &DaemonState) -> Vec<Problem> {
 }
 
 /// The ledger has not been read for a while, although a reading was just requested.
-pub(super) fn stale_ledger(read_at: Option<DateTime<Utc>>, now: DateTime<Utc>) -> Option<Problem> {
+pub(super) fn stale_ledger(read_at: Option<DateTime<Utc>>, now: DateTime<Utc>) -> Option<StatusProblem> {
     let at = read_at.filter(|at| now - *at > STALE)?;
     let at = at.to_rfc3339_opts(chrono::SecondsFormat::Secs, true);
-    Some(Problem {
+    Some(StatusProblem {
         about: "state",
         policy: None,
         message: format!("the ledger does not answer: holds, freeze and past runs are shown as of {at}"),
@@ -67,11 +67,11 @@ pub(super) fn stale_ledger(read_at: Option<DateTime<Utc>>, now: DateTime<Utc>) -
 }
 
 /// Daemons that differ delete nothing.
-pub(super) fn members_that_differ(shared: Option<&SharedState>) -> Option<Problem> {
+pub(super) fn members_that_differ(shared: Option<&SharedState>) -> Option<StatusProblem> {
     let shared = shared.filter(|shared| !shared.is_agreed)?;
     let other = |member: &LiveMember| Some(format!("{} ({})", member.host, member.differs_in.as_ref()?));
     let others: Vec<String> = shared.members.iter().filter_map(other).collect();
-    Some(Problem {
+    Some(StatusProblem {
         about: "state",
         policy: None,
         message: format!(
@@ -82,26 +82,31 @@ pub(super) fn members_that_differ(shared: Option<&SharedState>) -> Option<Proble
 }
 
 /// What else an operator should look at.
-pub(super) fn problems(state: &DaemonState, policies: &[PolicyStatus]) -> Vec<Problem> {
-    let mut found: Vec<Problem> = state
+pub(super) fn problems(state: &DaemonState, policies: &[PolicyStatus]) -> Vec<StatusProblem> {
+    let mut found: Vec<StatusProblem> = state
         .config_problems
         .iter()
         .chain(&state.config_waiting)
-        .map(|message| Problem {
+        .map(|message| StatusProblem {
             about: "configuration",
             policy: None,
             message: message.clone(),
         })
         .collect();
-    found.extend(state.unread_projects.values().map(|UnreadProject { why, .. }| Problem {
-        about: "project",
-        policy: None,
-        message: why.clone(),
-    }));
+    found.extend(
+        state
+            .unread_projects
+            .values()
+            .map(|UnreadProject { why, .. }| StatusProblem {
+                about: "project",
+                policy: None,
+                message: why.clone(),
+            }),
+    );
     for PolicyStatus { policy: name, zone, .. } in policies {
         let Some(last) = state.last.get(name) else { continue };
         let mut add = |about, message| {
-            found.push(Problem {
+            found.push(StatusProblem {
                 about,
                 policy: Some(name.clone()),
                 message,
@@ -154,12 +159,12 @@ fn failed(last: &LastRun, last_success: Option<DateTime<Utc>>, zone: Zone) -> St
 }
 
 /// Instances left alone, each once; beyond a number only how many more.
-fn skipped_instances(state: &DaemonState) -> impl Iterator<Item = Problem> {
+fn skipped_instances(state: &DaemonState) -> impl Iterator<Item = StatusProblem> {
     let skipped: BTreeSet<String> = skipped(state).iter().map(SkipRecord::to_string).collect();
     let more = skipped.len().saturating_sub(MAX_SKIPS);
     let skips = skipped.into_iter().take(MAX_SKIPS);
     let rest = (more > 0).then(|| format!("and {more} more left alone"));
-    skips.chain(rest).map(|message| Problem {
+    skips.chain(rest).map(|message| StatusProblem {
         about: "instance",
         policy: None,
         message,

@@ -21,7 +21,7 @@ use super::problems::obstacles;
 use super::process_metrics::{self, PastRuns};
 use super::recent::Recent;
 use super::shared_ledger::SharedLedger;
-use super::snapshot::{Problem, Status};
+use super::snapshot::{Status, StatusProblem};
 use crate::clock::now;
 use crate::config::Config;
 use crate::ledger::{self, Ledger, PlacedFreeze};
@@ -118,7 +118,7 @@ impl SharedStatus {
     }
 
     /// What prevents the daemon from doing its work; empty when nothing does.
-    pub fn obstacles(&self) -> Vec<Problem> {
+    pub fn obstacles(&self) -> Vec<StatusProblem> {
         self.note_reach();
         obstacles(&self.state())
     }

@@ -33,7 +33,7 @@ pub struct Status {
     /// Whether it can do its work: `/readyz`.
     pub ready: bool,
     /// What an operator should look at, the gravest first.
-    pub problems: Vec<Problem>,
+    pub problems: Vec<StatusProblem>,
     /// The configuration in force.
     pub config: ConfigStatus,
     /// The policies, in the configuration's order.
@@ -140,7 +140,7 @@ impl StorageDay {
 
 /// Something that an operator should look at.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Problem {
+pub struct StatusProblem {
     /// `state`, `configuration`, `project`, `run`, `guard`, `instance` or `stopping`.
     pub about: &'static str,
     /// The policy it concerns, if one.
@@ -330,7 +330,7 @@ impl LastRun {
             unselected: policy.unselected.clone(),
             error: None,
             refusals: refusals::records(report, policy),
-            skipped: report.skipped.iter().map(|skip| SkipRecord::of(report, skip)).collect(),
+            skipped: report.skipped.iter().map(|skip| report.record_of(skip)).collect(),
         }
     }
 

@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 
 use serde_json::{Map, Value, json};
 
-use crate::retention::report::{InstanceCounts, Outcome, PolicyReport, RunResult, Sent, Skip, SkipRecord, Summary};
+use crate::retention::report::{InstanceCounts, Outcome, PolicyReport, RunResult, Sent, Skip, Summary};
 use crate::retention::{BackupId, Fate, InstanceId, PolicyName, ProjectName, Refusal, RunReport};
 use crate::wording::numbers::count as count_of;
 use crate::wording::refusals::by_limit;
@@ -162,7 +162,7 @@ fn policy_line(report: &RunReport, policy: &PolicyReport, program: &str) {
 
 fn skip_line(report: &RunReport, skip: &Skip) {
     tracing::info!(
-        people = format!("left alone: {}", SkipRecord::of(report, skip)),
+        people = format!("left alone: {}", report.record_of(skip)),
         run_id = report.run_id.as_deref(),
         project = skip.project.as_str(),
         instance_id = skip.instance.as_ref().map(InstanceId::as_str),

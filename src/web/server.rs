@@ -14,7 +14,7 @@ use super::page::{self, PageData, View};
 use super::{encoding, host};
 use crate::blocking::blocking;
 use crate::http::header::HeaderValue;
-use crate::http::{self, Answer, Body, Bytes, HttpLimits, Request, Response, StatusCode, header};
+use crate::http::{self, Body, Bytes, HttpLimits, Request, Response, ServiceAnswer, StatusCode, header};
 use crate::ledger::{Ledger, RunFilter};
 use crate::operations::history::past_runs;
 use crate::status::SharedStatus;
@@ -121,7 +121,7 @@ pub async fn serve(listener: Listener, status: Arc<SharedStatus>, stop: impl Fut
     let places = max_clients(&status);
     let service = move |request: Request<Bytes>| {
         let (status, pages) = (Arc::clone(&status), Arc::clone(&pages));
-        async move { Answer::from(answer(&request, &status, &pages).await) }
+        async move { ServiceAnswer::from(answer(&request, &status, &pages).await) }
     };
     http::serve(listener, limits(places), service, stop).await;
 }

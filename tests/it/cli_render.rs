@@ -8,7 +8,7 @@ use std::process::{Command, Output, Stdio};
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use rds_retentiond::cli::output::report::Kind;
+use rds_retentiond::cli::output::report::ReportKind;
 use rds_retentiond::cli::output::row_buffer::BufferedRows;
 use rds_retentiond::cli::output::theme::Theme;
 use rds_retentiond::cli::output::{decisions, json, lists};
@@ -16,8 +16,8 @@ use rds_retentiond::operations::history::HistoryEntry;
 use rds_retentiond::operations::operator::HoldEntry;
 use rds_retentiond::retention::plan::ClockCheck;
 use rds_retentiond::retention::report::{
-    Action, InstanceCounts, InstanceSummary, Overlap, PolicyReport, Row, RunResult, Sent, Skip, SkipReason, Summary,
-    Tally,
+    Action, BackupRow, InstanceCounts, InstanceSummary, Overlap, PolicyReport, RunResult, Sent, Skip, SkipReason,
+    Summary, Tally,
 };
 use rds_retentiond::retention::{
     Backup, BackupKind, BackupStatus, Count, Databases, Engine, ExpireReason, Fate, Hold, HoldTarget, Instance,
@@ -40,8 +40,15 @@ fn instance(project: &str, id: &str, name: &str, life: InstanceLife) -> Arc<Inst
     })
 }
 
-fn row(instance: &Arc<Instance>, id: &str, name: &str, begin: Option<&str>, size_bytes: u64, action: Action) -> Row {
-    Row {
+fn row(
+    instance: &Arc<Instance>,
+    id: &str,
+    name: &str,
+    begin: Option<&str>,
+    size_bytes: u64,
+    action: Action,
+) -> BackupRow {
+    BackupRow {
         instance: Arc::clone(instance),
         backup: Backup {
             id: id.into(),
@@ -89,7 +96,7 @@ fn hold() -> Hold {
     }
 }
 
-fn kept_rows(one: &Arc<Instance>, two: &Arc<Instance>) -> Vec<Row> {
+fn kept_rows(one: &Arc<Instance>, two: &Arc<Instance>) -> Vec<BackupRow> {
     let database = Some(Series::Database(Arc::from("crm")));
     let within = KeptBy::Rule(KeepRule::Within(Span::days(3)));
     let mut oldest = counted(Period::Month, 6);
@@ -154,7 +161,7 @@ fn kept_rows(one: &Arc<Instance>, two: &Arc<Instance>) -> Vec<Row> {
     rows
 }
 
-fn expired_rows(one: &Arc<Instance>) -> Vec<Row> {
+fn expired_rows(one: &Arc<Instance>) -> Vec<BackupRow> {
     let wait = |reason, since| Action::Wait {
         reason,
         since,
@@ -212,7 +219,7 @@ fn policy(name: &str, mode: Mode, zone: Zone) -> PolicyReport {
 }
 
 /// The numbers of each instance, as a run makes them.
-fn summaries(rows: &[Row]) -> Vec<InstanceSummary> {
+fn summaries(rows: &[BackupRow]) -> Vec<InstanceSummary> {
     let mut instances: Vec<InstanceSummary> = Vec::new();
     for row in rows {
         let place = instances.iter().position(|of| of.instance.id == row.instance.id);
@@ -346,7 +353,7 @@ fn look(width: Option<usize>) -> Theme {
     }
 }
 
-fn draw(report: &RunReport, kind: Kind, look: &Theme) -> String {
+fn draw(report: &RunReport, kind: ReportKind, look: &Theme) -> String {
     let mut drawn = Vec::new();
     decisions::report(&mut drawn, report, kind, look).unwrap();
     String::from_utf8(drawn).unwrap()
@@ -370,16 +377,16 @@ fn golden(name: &str, actual: &str) {
 
 #[test]
 fn a_plan_on_a_terminal() {
-    let drawn = draw(&plan(), Kind::Plan, &look(Some(120)));
+    let drawn = draw(&plan(), ReportKind::Plan, &look(Some(120)));
     fits(&drawn, 120);
     golden("plan-120.txt", &drawn);
 }
 
 #[test]
 fn a_plan_on_a_narrow_terminal() {
-    let drawn = draw(&plan(), Kind::Plan, &look(Some(80)));
+    let drawn = draw(&plan(), ReportKind::Plan, &look(Some(80)));
     fits(&drawn, 80);
-    fits(&draw(&apply(), Kind::Apply, &look(Some(80))), 80);
+    fits(&draw(&apply(), ReportKind::Apply, &look(Some(80))), 80);
     golden("plan-80.txt", &drawn);
 }
 
@@ -400,7 +407,7 @@ fn fits(drawn: &str, width: usize) {
 
 #[test]
 fn a_run_into_a_pipe() {
-    golden("apply-wide.txt", &draw(&apply(), Kind::Apply, &look(None)));
+    golden("apply-wide.txt", &draw(&apply(), ReportKind::Apply, &look(None)));
 }
 
 #[test]
@@ -409,8 +416,8 @@ fn a_run_in_colour() {
         colour: true,
         ..look(Some(140))
     };
-    let drawn = draw(&apply(), Kind::Apply, &coloured);
-    let plain = draw(&apply(), Kind::Apply, &look(Some(140)));
+    let drawn = draw(&apply(), ReportKind::Apply, &coloured);
+    let plain = draw(&apply(), ReportKind::Apply, &look(Some(140)));
     assert_eq!(
         anstream::adapter::strip_str(&drawn).to_string(),
         plain,
@@ -421,7 +428,11 @@ fn a_run_in_colour() {
 
 #[test]
 fn names_from_the_cloud_reach_no_terminal_as_they_are() {
-    for (report, kind) in [(plan(), Kind::Plan), (apply(), Kind::Apply), (plan(), Kind::Offline)] {
+    for (report, kind) in [
+        (plan(), ReportKind::Plan),
+        (apply(), ReportKind::Apply),
+        (plan(), ReportKind::Offline),
+    ] {
         let drawn = draw(&report, kind, &look(Some(200)));
         let hostile = |c: char| (c.is_control() && c != '\n') || c == '\u{202e}';
         assert!(!drawn.contains(hostile), "{drawn}");
@@ -456,9 +467,9 @@ fn a_large_report_has_a_line_an_instance_unless_all_is_asked_for() {
         ..report.skipped[0].clone()
     });
     report.skipped = skips.collect();
-    let narrow = draw(&report, Kind::Plan, &look(Some(80)));
+    let narrow = draw(&report, ReportKind::Plan, &look(Some(80)));
     assert!(!narrow.contains("inst-12"), "ids whole or not at all: {narrow}");
-    let brief = draw(&report, Kind::Plan, &look(Some(200)));
+    let brief = draw(&report, ReportKind::Plan, &look(Some(200)));
     assert!(!brief.contains("many-1 ") && !brief.contains("nightly_1"), "{brief}");
     // In the order of their numbers, with what each keeps, what is freed now and later, and what holds it back.
     let lines: Vec<&str> = brief.lines().filter(|line| line.starts_with("  mssql-prod-")).collect();
@@ -492,7 +503,7 @@ fn a_large_report_has_a_line_an_instance_unless_all_is_asked_for() {
         all: true,
         ..look(Some(120))
     };
-    let all = draw(&report, Kind::Plan, &all);
+    let all = draw(&report, ReportKind::Plan, &all);
     assert!(
         all.contains("many-299 ") && all.contains("many-skips-24") && !all.contains("--all"),
         "{all}"

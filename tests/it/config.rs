@@ -10,7 +10,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use rds_retentiond::config::{Config, Credentials, Environment, Problem, Problems, StateAt, load};
+use rds_retentiond::config::{Config, CredentialsSetting, Environment, Problem, Problems, StateAt, load};
 use rds_retentiond::retention::{Count, DeletedInstances, HoldTarget, KeepRule, Mode, OverLimit, Period, Span, Zone};
 use tempfile::TempDir;
 
@@ -175,7 +175,7 @@ fn what_is_left_out_has_the_documented_default() {
         project.iam_endpoint.as_str(),
         "https://iam.ap-southeast-3.myhuaweicloud.com/"
     );
-    assert_eq!(project.credentials, Credentials::Chain);
+    assert_eq!(project.credentials, CredentialsSetting::Chain);
     assert_eq!((project.requests_per_second.get(), project.concurrency.get()), (20, 8));
     let entry = &config.policies[0];
     assert_eq!((entry.jitter, entry.catch_up), (Span::ZERO, true));
@@ -209,24 +209,24 @@ fn every_key_of_the_top_and_of_projects_arrives() {
     assert_eq!(prod.endpoint.as_str(), "https://rds.example.com:8443/");
     assert_eq!(prod.iam_endpoint.as_str(), "http://localhost:8081/");
     assert_eq!((prod.requests_per_second.get(), prod.concurrency.get()), (21, 9));
-    let profile = Credentials::Profile {
+    let profile = CredentialsSetting::Profile {
         path: Some("relative.ini".into()),
         profile: Some("work".into()),
     };
     assert_eq!(prod.credentials, profile);
     assert_eq!(eu.endpoint.as_str(), "https://rds.eu-west-101.myhuaweicloud.eu/");
-    let files = Credentials::Files {
+    let files = CredentialsSetting::Files {
         access_key_file: "ak".into(),
         secret_key_file: "sk".into(),
         security_token_file: Some("token".into()),
     };
     assert_eq!(eu.credentials, files);
     assert_eq!(otc.iam_endpoint.as_str(), "https://iam.eu-de.otc.t-systems.com/");
-    let agency = Credentials::EcsAgency {
+    let agency = CredentialsSetting::EcsAgency {
         endpoint: "http://169.254.169.254".parse().unwrap(),
     };
     assert_eq!(otc.credentials, agency);
-    assert_eq!(config.projects[3].credentials, Credentials::Environment);
+    assert_eq!(config.projects[3].credentials, CredentialsSetting::Environment);
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rds_retentiond::http::{Answer, Body, Bytes, HttpLimits, Request, Response, ServerEnded, serve};
+use rds_retentiond::http::{Body, Bytes, HttpLimits, Request, Response, ServerEnded, ServiceAnswer, serve};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, oneshot};
@@ -40,7 +40,7 @@ impl Server {
                     }
                     "/never" => pending::<()>().await,
                     "/panic" => panic!("on purpose"),
-                    "/nothing" => return Answer::HangUp,
+                    "/nothing" => return ServiceAnswer::HangUp,
                     "/cut" => return Response::new(Body::truncated("0123456789", 4)).into(),
                     "/drip" => return Response::new(Body::dripping("0123456789", 3, Duration::from_millis(1))).into(),
                     _ => {}

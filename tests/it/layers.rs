@@ -29,6 +29,8 @@ type Module = Vec<String>;
 struct Source {
     file: String,
     code: String,
+    /// Its lines, comments included and tests left out.
+    lines: Vec<String>,
     is_entry: bool,
 }
 
@@ -60,6 +62,7 @@ fn sources() -> BTreeMap<Module, Source> {
         }
         let text = fs::read_to_string(&path).unwrap();
         let text = text.split("#[cfg(test)]\nmod tests {").next().unwrap();
+        let lines = text.lines().map(str::to_owned).collect();
         let code = text.lines().map(|line| line.split("//").next().unwrap());
         let code = code.collect::<Vec<_>>().join("\n");
         let mut module: Module = file.trim_end_matches(".rs").split('/').map(str::to_owned).collect();
@@ -67,7 +70,15 @@ fn sources() -> BTreeMap<Module, Source> {
         if is_entry {
             module.pop();
         }
-        sources.insert(module, Source { file, code, is_entry });
+        sources.insert(
+            module,
+            Source {
+                file,
+                code,
+                lines,
+                is_entry,
+            },
+        );
     }
     assert!(sources.len() > 100, "the walk found the sources");
     sources
@@ -321,19 +332,51 @@ fn a_type_name_is_used_once() {
             }
         }
     }
-    let doubled: BTreeSet<String> = places
-        .iter()
-        .filter(|(_, files)| files.len() > 1)
-        .map(|(name, _)| name.clone())
-        .collect();
     let twice: Vec<String> = places
         .into_iter()
-        .filter(|(name, files)| files.len() > 1 && !name.ends_with("Error") && !TWICE.contains(&name.as_str()))
+        .filter(|(name, files)| files.len() > 1 && !name.ends_with("Error"))
         .map(|(name, files)| format!("{name}: {}", files.join(", ")))
         .collect();
-    let cured: Vec<&&str> = TWICE.iter().filter(|name| !doubled.contains(**name)).collect();
-    assert!(cured.is_empty(), "take out of TWICE: {cured:?}");
     assert!(twice.is_empty(), "names of two types:\n{}", twice.join("\n"));
+}
+
+/// The functions of a file that are longer than [`LONGEST_FUNCTION`].
+fn long_functions(source: &Source) -> Vec<String> {
+    let (mut found, mut open) = (Vec::new(), None::<(usize, String, String)>);
+    for (number, line) in source.lines.iter().enumerate() {
+        if let Some((start, _, name)) = open.take_if(|(_, end, _)| line == end) {
+            if number - start >= LONGEST_FUNCTION {
+                found.push(name);
+            }
+            continue;
+        }
+        let text = line.trim_start();
+        let before = text.split("fn ").next().unwrap();
+        let begins = text.contains("fn ") && before.split_whitespace().all(|word| MODIFIERS.contains(&word));
+        if let (None, true) = (&open, begins) {
+            let indent = &line[..line.len() - text.len()];
+            let name = text.split("fn ").nth(1).unwrap();
+            let name = name.split(|c: char| !(c.is_alphanumeric() || c == '_')).next().unwrap();
+            open = Some((number, format!("{indent}}}"), format!("{}: {name}", source.file)));
+        }
+    }
+    found
+}
+
+#[test]
+fn no_file_and_no_function_is_too_long() {
+    let sources = sources();
+    let files = sources.values().filter(|source| source.lines.len() > LONGEST_FILE);
+    let mut long: BTreeSet<String> = files.map(|source| source.file.clone()).collect();
+    long.extend(sources.values().flat_map(long_functions));
+    let known: BTreeSet<String> = LONG.iter().map(|name| (*name).to_owned()).collect();
+    let new: Vec<&String> = long.difference(&known).collect();
+    let cured: Vec<&String> = known.difference(&long).collect();
+    assert!(
+        new.is_empty(),
+        "more than {LONGEST_FILE} lines, or {LONGEST_FUNCTION} in a function; take apart by subject: {new:#?}"
+    );
+    assert!(cured.is_empty(), "take out of LONG: {cured:#?}");
 }
 
 #[test]
@@ -372,17 +415,72 @@ fn only_run_deletes() {
     assert_eq!(callers, ["run/send/delivery.rs"]);
 }
 
-/// Names that two types still have.
-const TWICE: [&str; 9] = [
-    "Answer",
-    "Credentials",
-    "Failure",
-    "Kind",
-    "Line",
-    "Place",
-    "Problem",
-    "Row",
-    "Stamp",
+/// A clock that is ahead makes backups expire that have not.
+#[test]
+fn only_the_demo_s_time_lapse_sets_the_clock_forward() {
+    let sources = sources();
+    let callers = sources.values().filter(|source| source.code.contains("set_forward"));
+    let callers: BTreeSet<&str> = callers.map(|source| source.file.as_str()).collect();
+    assert_eq!(callers, BTreeSet::from(["clock.rs", "cli/time_lapse.rs"]));
+}
+
+/// A file of `src` is at most this long, comments included and tests left out.
+const LONGEST_FILE: usize = 450;
+/// And a function.
+const LONGEST_FUNCTION: usize = 60;
+/// What may stand before `fn`.
+const MODIFIERS: [&str; 8] = [
+    "pub",
+    "pub(super)",
+    "pub(crate)",
+    "pub(in",
+    "crate::cli)",
+    "crate::run)",
+    "const",
+    "async",
+];
+/// What is still longer. It may only become shorter.
+const LONG: &[&str] = &[
+    "cli/apply.rs: run_once",
+    "cli/args/commands.rs",
+    "cli/output/lists.rs: history",
+    "cli/output/why.rs: draw_present",
+    "config/files.rs: read",
+    "config/files.rs: resolve",
+    "config/load.rs",
+    "config/load.rs: load",
+    "config/project.rs: credentials",
+    "config/reader.rs",
+    "config/schedule.rs: parse",
+    "config/schema.rs: examples",
+    "config/spec.rs",
+    "config/yaml.rs: take",
+    "daemon/main_loop.rs: with_runner",
+    "daemon/main_loop/runs.rs: run_ended",
+    "http.rs: serve",
+    "ledger/holds.rs: release",
+    "ledger/lease.rs: take_on",
+    "ledger/observed_backups.rs: remember_backups",
+    "ledger/operator_events.rs: event",
+    "ledger/requests.rs",
+    "ledger/verify.rs: take",
+    "rds/client.rs: read",
+    "retention/forecast.rs",
+    "retention/oracle.rs: kept_alone",
+    "retention/plan/refusal.rs: fmt",
+    "run/guard.rs: ask_of_all",
+    "run/instances.rs",
+    "run/mod.rs: run",
+    "run/scan.rs",
+    "run/scan.rs: list_backups",
+    "run/scan.rs: persist_scan",
+    "run/scan.rs: process_listing",
+    "telemetry/events.rs: deletion_line",
+    "telemetry/events.rs: run_line",
+    "telemetry/metrics.rs",
+    "web/page/summary.rs: lines",
+    "web/page/summary.rs: tiles",
+    "web/server.rs: answer",
 ];
 /// Words that this code once had in place of the standard terms (`docs/adr/README.md`).
 const RETIRED: [&str; 15] = [

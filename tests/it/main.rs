@@ -2,6 +2,7 @@
 
 mod accepted_listings;
 mod anchors;
+mod audit_reports;
 mod cli_render;
 mod clocks;
 mod config;

@@ -28,6 +28,9 @@ async fn plan_and_status_name_a_deleted_instance_whose_backups_remain_although_t
     assert_eq!(orphan["is_selected"], json!(false));
     let said = "backups of 1 deleted instance remain, 6.0 GiB in all";
     assert!(plan["notices"].to_string().contains(said), "{}", plan["notices"]);
+    world.policies_and(KEEP_3, "price: {per_gib_month: 0.02, currency: USD}");
+    let priced = world.plan().await.exits(0).json()["notices"].to_string();
+    assert!(priced.contains("6.0 GiB in all (0.12 USD a month)"), "{priced}");
     let status = async || world.run(&["status"]).await.stdout.replace('\n', " ");
     world.apply().await.exits(0);
     assert!(status().await.contains("1 deleted instance"), "{}", status().await);

@@ -95,9 +95,17 @@ async fn a_member_with_another_configuration_stops_deletions_until_it_is_gone() 
         &database,
         "INSERT INTO member VALUES ('other', 'db-host-2', 'another digest', now() + interval '1 hour')",
     );
-    let ran = world.apply().await;
-    assert_eq!(ran.code, 3, "{}\n{}", ran.stdout, ran.stderr);
-    ran.says("db-host-2");
+    let metrics = world.dir().join("metrics.prom");
+    let args = ["apply", "--metrics-file", metrics.to_str().unwrap()];
+    world.run(&args).await.exits(3).says("db-host-2");
+    // The state is as it was: only the members differ.
+    let metrics = std::fs::read_to_string(metrics).unwrap();
+    let is_counted = |line: &str| line.contains("limit=\"members\"") && line.ends_with(" 1");
+    assert!(metrics.lines().any(is_counted), "{metrics}");
+    assert!(
+        metrics.lines().any(|line| line == "rds_retention_ledger_rewound 0"),
+        "{metrics}"
+    );
     assert_eq!(world.simulator.calls_of(Op::DeleteBatch).len(), 0);
     let shown = world.run(&["status", "--format", "json"]).await.exits(0).json();
     assert_eq!(shown["shared"]["members"][0]["host"], "db-host-2");

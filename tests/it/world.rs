@@ -182,6 +182,13 @@ impl World {
         self.dir.path()
     }
 
+    /// Runs a command of the shell in the directory of the configuration.
+    pub fn shell(&self, command: &str) {
+        let mut shell = Command::new("sh");
+        let done = shell.args(["-ec", command]).current_dir(self.dir()).status().unwrap();
+        assert!(done.success(), "{command}");
+    }
+
     pub fn state(&self) -> PathBuf {
         self.dir().join("state")
     }

@@ -2,8 +2,8 @@
 
 use serde::Serialize;
 
-use crate::retention::report::{Action, Outcome, Row};
-use crate::retention::view::{Reasons, Stamp};
+use crate::retention::report::{Action, BackupRow, Outcome};
+use crate::retention::view::{JsonTime, Reasons};
 use crate::retention::{BackupId, Fate, InstanceId, ProjectName};
 
 /// One decision. What became of the backup comes last, so that it can be added to one that was written before ([`FateJson`]).
@@ -14,17 +14,17 @@ pub(in crate::cli) struct DecisionJson<'a> {
     instance_name: &'a str,
     backup_id: &'a BackupId,
     backup_name: &'a str,
-    begin_time: Option<Stamp>,
+    begin_time: Option<JsonTime>,
     size_bytes: u64,
     status: &'a str,
     decision: &'static str,
     reasons: Reasons<'a>,
-    expires_at: Option<Stamp>,
+    expires_at: Option<JsonTime>,
     // Beyond the contract: of a waiting one, when its grace began and when it will be over.
     #[serde(skip_serializing_if = "Option::is_none")]
-    grace_since: Option<Stamp>,
+    grace_since: Option<JsonTime>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    due_at: Option<Stamp>,
+    due_at: Option<JsonTime>,
     #[serde(skip_serializing_if = "Option::is_none")]
     outcome: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -32,7 +32,7 @@ pub(in crate::cli) struct DecisionJson<'a> {
 }
 
 impl<'a> DecisionJson<'a> {
-    pub(in crate::cli) fn of(row: &'a Row) -> Self {
+    pub(in crate::cli) fn of(row: &'a BackupRow) -> Self {
         let (grace_since, due_at) = match &row.action {
             Action::Wait { since, due_at, .. } => (*since, *due_at),
             Action::Keep(_) | Action::Delete(_) => (None, None),
@@ -43,14 +43,14 @@ impl<'a> DecisionJson<'a> {
             instance_name: &row.instance.name,
             backup_id: &row.backup.id,
             backup_name: &row.backup.name,
-            begin_time: row.backup.begin.map(Stamp),
+            begin_time: row.backup.begin.map(JsonTime),
             size_bytes: row.backup.size_bytes,
             status: row.backup.status.as_str(),
             decision: row.action.key(),
             reasons: Reasons::of_action(&row.action),
-            expires_at: row.expires_at.map(Stamp),
-            grace_since: grace_since.map(Stamp),
-            due_at: due_at.map(Stamp),
+            expires_at: row.expires_at.map(JsonTime),
+            grace_since: grace_since.map(JsonTime),
+            due_at: due_at.map(JsonTime),
             outcome: row.fate.as_deref().map(Fate::key),
             error: row.fate.as_deref().and_then(ErrorJson::of),
         }

@@ -11,10 +11,10 @@ use chrono::{DateTime, Utc};
 
 use super::instance_table;
 use super::not_kept::Reach;
-use super::report::{self, Kind};
+use super::report::{self, ReportKind};
 use super::table::{Cell, Column, Grid};
 use super::theme::{BOLD, DIM, Theme};
-use crate::retention::report::{Action, PolicyReport, Row};
+use crate::retention::report::{Action, BackupRow, PolicyReport};
 use crate::retention::{ExpireReason, Fate, Instance, InstanceLife, Outcome, RunReport};
 use crate::wording::Natural;
 use crate::wording::numbers::{number, size};
@@ -26,7 +26,7 @@ use crate::wording::times::{age, day, moment, zoned};
 pub const MOST_ROWS: usize = 100;
 
 /// Draws a report.
-pub fn report(out: &mut dyn Write, report: &RunReport, kind: Kind, theme: &Theme) -> io::Result<()> {
+pub fn report(out: &mut dyn Write, report: &RunReport, kind: ReportKind, theme: &Theme) -> io::Result<()> {
     report::head(out, report, theme)?;
     let rows: usize = report.policies.iter().map(decided).sum();
     let is_large = rows > MOST_ROWS && !theme.all;
@@ -55,7 +55,7 @@ fn draw_policy(
     if decided(policy) == 0 {
         return writeln!(out, "  no backup in its scope\n");
     }
-    let mut rows: Vec<&Row> = policy.rows.iter().collect();
+    let mut rows: Vec<&BackupRow> = policy.rows.iter().collect();
     rows.sort_by(|a, b| order(a).cmp(&order(b)));
     if is_large {
         instance_table::draw(out, policy, theme)?;
@@ -73,7 +73,7 @@ fn draw_policy(
 fn draw_backups(
     out: &mut dyn Write,
     policy: &PolicyReport,
-    rows: &[&Row],
+    rows: &[&BackupRow],
     now: DateTime<Utc>,
     theme: &Theme,
 ) -> io::Result<()> {
@@ -83,7 +83,8 @@ fn draw_backups(
         room: Room::of(theme),
         sent: rows.iter().any(|row| row.fate.is_some()),
     };
-    let same = |a: &&Row, b: &&Row| a.instance.project == b.instance.project && a.instance.id == b.instance.id;
+    let same =
+        |a: &&BackupRow, b: &&BackupRow| a.instance.project == b.instance.project && a.instance.id == b.instance.id;
     let mut grid = Grid::new(table.columns(), 4);
     // Cells are made twice, to be measured and to be drawn, and never all at once.
     for group in rows.chunk_by(same) {
@@ -105,8 +106,8 @@ fn draw_backups(
 }
 
 /// Instances by name, their backups newest first; a backup without a time stands at the top, where it is seen.
-fn order(row: &Row) -> impl Ord + '_ {
-    let Row { instance, backup, .. } = row;
+fn order(row: &BackupRow) -> impl Ord + '_ {
+    let BackupRow { instance, backup, .. } = row;
     let newest_first = backup.begin.map(std::cmp::Reverse);
     (
         &instance.project,
@@ -118,7 +119,7 @@ fn order(row: &Row) -> impl Ord + '_ {
 }
 
 /// An instance, and how many of the backups below stay and go.
-fn draw_heading(out: &mut dyn Write, group: &[&Row], policy: &PolicyReport, theme: &Theme) -> io::Result<()> {
+fn draw_heading(out: &mut dyn Write, group: &[&BackupRow], policy: &PolicyReport, theme: &Theme) -> io::Result<()> {
     let Some(first) = group.first() else { return Ok(()) };
     let Instance {
         project,
@@ -207,8 +208,8 @@ impl Table<'_> {
         columns
     }
 
-    fn cells<'a>(&self, row: &'a Row, reach: &Reach<'_>) -> Vec<Cell<'a>> {
-        let Row {
+    fn cells<'a>(&self, row: &'a BackupRow, reach: &Reach<'_>) -> Vec<Cell<'a>> {
+        let BackupRow {
             backup, action: what, ..
         } = row;
         let zone = self.policy.zone;
@@ -244,7 +245,7 @@ impl Table<'_> {
 }
 
 /// Why a backup is kept, waits or goes; of one that no rule keeps, what it lacks.
-pub(super) fn why(row: &Row, reach: &Reach<'_>) -> String {
+pub(super) fn why(row: &BackupRow, reach: &Reach<'_>) -> String {
     let lacks = match &row.action {
         Action::Wait { reason, .. } | Action::Delete(reason) if *reason == ExpireReason::NotKept => {
             reach.lacks(&row.backup)

@@ -135,7 +135,7 @@ pub fn events(out: &mut dyn Write, events: &[OperatorEvent], zone: Zone, theme: 
 }
 
 /// Who it was, where, and whom they claim to be where that is somebody else.
-fn by(event: &OperatorEvent) -> String {
+pub(super) fn by(event: &OperatorEvent) -> String {
     let mut text = clean(&event.by).into_owned();
     let Some(person) = &event.person else { return text };
     if let Some(role) = &person.role {
@@ -154,7 +154,8 @@ fn by(event: &OperatorEvent) -> String {
     text
 }
 
-fn act(act: &OperatorAct, zone: Zone) -> (&'static str, String) {
+/// What a person did, and to what.
+pub(super) fn act(act: &OperatorAct, zone: Zone) -> (&'static str, String) {
     let end = |at: &Option<_>| at.map_or_else(String::new, |at| format!(", {}", until(at, zone)));
     match act {
         OperatorAct::Hold {

@@ -13,7 +13,7 @@ use super::decision_json::DecisionJson;
 use super::row_buffer::{BufferedRows, Fates};
 use crate::retention::orphan::Orphan;
 use crate::retention::report::{GuardVerdict, InstanceCounts, Overlap, PolicyReport, Restart, Sent, Skip};
-use crate::retention::view::{Stamp, SummaryView};
+use crate::retention::view::{JsonTime, SummaryView};
 use crate::retention::{Instance, InstanceId, PolicyName, ProjectName, Refusal, RunReport};
 use crate::wording::sanitize;
 
@@ -117,7 +117,7 @@ impl<T, J: Serialize> Serialize for Each<'_, T, J> {
 struct Report<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     run_id: Option<&'a str>,
-    at: Stamp,
+    at: JsonTime,
     policies: Policies<'a>,
     unmanaged: Each<'a, std::sync::Arc<Instance>, InstanceJson<'a>>,
     overlaps: &'a [Overlap],
@@ -125,7 +125,7 @@ struct Report<'a> {
     // Beyond the contract.
     #[serde(skip_serializing_if = "<[Orphan]>::is_empty")]
     orphans: &'a [Orphan],
-    finished_at: Stamp,
+    finished_at: JsonTime,
     instances: InstanceCounts,
     calls: u64,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
@@ -140,7 +140,7 @@ impl<'a> Report<'a> {
     fn of(report: &'a RunReport, told: &'a BufferedRows) -> Self {
         Self {
             run_id: report.run_id.as_deref(),
-            at: Stamp(report.at),
+            at: JsonTime(report.at),
             policies: Policies { report, told },
             unmanaged: Each(&report.unmanaged, |instance| InstanceJson {
                 project: &instance.project,
@@ -150,7 +150,7 @@ impl<'a> Report<'a> {
             overlaps: &report.overlaps,
             skipped: &report.skipped,
             orphans: &report.orphans,
-            finished_at: Stamp(report.finished_at),
+            finished_at: JsonTime(report.finished_at),
             instances: report.instances.values().sum(),
             calls: report.calls,
             unconfirmed: &report.unconfirmed,

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use super::policy_test::{MOST_BACKUPS, Reaches, begun, difference, reaches, reason};
 use crate::operations::policy_test::{Mismatch, TestOutcome};
 use crate::retention::Zone;
-use crate::retention::report::Row;
+use crate::retention::report::BackupRow;
 use crate::wording::sanitize::clean;
 
 /// Writes one suite for each file.
@@ -52,7 +52,7 @@ fn write_case(out: &mut dyn Write, outcome: &TestOutcome) -> io::Result<()> {
 
 fn escaped_lines(mismatch: &Mismatch, zone: Zone, reaches: &Reaches<'_>) -> String {
     let rows = mismatch.backups.iter().take(MOST_BACKUPS);
-    let line = |row: &Row| {
+    let line = |row: &BackupRow| {
         escaped(&format!(
             "{} {}: {}",
             begun(row, zone),

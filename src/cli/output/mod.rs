@@ -2,6 +2,8 @@
 //!
 //! Takes values and writes them to stdout through [`stdout::Out`]; decides nothing.
 
+pub(in crate::cli) mod audit_csv;
+pub(in crate::cli) mod audit_html;
 pub(in crate::cli) mod check;
 mod decision_json;
 pub mod decisions;

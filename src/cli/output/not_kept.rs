@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use chrono::{DateTime, Utc};
 
 use crate::retention::policy::{Count, Period};
-use crate::retention::report::{Action, Row};
+use crate::retention::report::{Action, BackupRow};
 use crate::retention::{Backup, BackupStatus, Databases, KeepRule, KeptBy, Series, Zone};
 
 /// How far the rules of a policy reach on one instance.
@@ -23,7 +23,7 @@ pub(super) struct Reach<'a> {
 
 impl<'a> Reach<'a> {
     /// On the instance of these rows.
-    pub(super) fn of(rules: &'a [KeepRule], zone: Zone, rows: &[&Row]) -> Self {
+    pub(super) fn of(rules: &'a [KeepRule], zone: Zone, rows: &[&BackupRow]) -> Self {
         let (mut slots, mut newest) = (HashMap::new(), HashMap::new());
         for row in rows {
             let Action::Keep(reasons) = &row.action else { continue };

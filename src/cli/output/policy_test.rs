@@ -14,7 +14,7 @@ use super::table::{Cell, Column, Grid};
 use super::theme::{BOLD, DIM, Theme};
 use super::wrap::paragraph;
 use crate::operations::policy_test::{Mismatch, TestOutcome};
-use crate::retention::report::{Action, Row};
+use crate::retention::report::{Action, BackupRow};
 use crate::retention::{InstanceId, Zone};
 use crate::wording::numbers::{count, number};
 use crate::wording::reasons;
@@ -84,7 +84,7 @@ fn draw_backups(
         Column::wrapping("", 16),
     ];
     let mut grid = Grid::new(columns, 8);
-    let cells = |row: &Row| -> Vec<Cell<'static>> {
+    let cells = |row: &BackupRow| -> Vec<Cell<'static>> {
         let (word, colour) = match row.action {
             Action::Keep(_) => ("stays", AnsiColor::Green),
             Action::Wait { .. } | Action::Delete(_) => ("goes", AnsiColor::Red),
@@ -116,22 +116,22 @@ pub(super) type Reaches<'a> = HashMap<&'a InstanceId, Reach<'a>>;
 
 /// Of all decisions of a test.
 pub(super) fn reaches(outcome: &TestOutcome) -> Reaches<'_> {
-    let mut rows: HashMap<&InstanceId, Vec<&Row>> = HashMap::new();
+    let mut rows: HashMap<&InstanceId, Vec<&BackupRow>> = HashMap::new();
     for row in &outcome.rows {
         rows.entry(&row.instance.id).or_default().push(row);
     }
-    let of = |rows: Vec<&Row>| Reach::of(&outcome.rules, outcome.zone, &rows);
+    let of = |rows: Vec<&BackupRow>| Reach::of(&outcome.rules, outcome.zone, &rows);
     rows.into_iter().map(|(id, rows)| (id, of(rows))).collect()
 }
 
 /// Why a backup stays or goes.
-pub(super) fn reason(row: &Row, reaches: &Reaches<'_>) -> String {
+pub(super) fn reason(row: &BackupRow, reaches: &Reaches<'_>) -> String {
     let reach = reaches.get(&row.instance.id);
     reach.map_or_else(|| reasons::action(&row.action, None), |reach| why(row, reach))
 }
 
 /// When a backup was begun, in the policy's zone.
-pub(super) fn begun(row: &Row, zone: Zone) -> String {
+pub(super) fn begun(row: &BackupRow, zone: Zone) -> String {
     row.backup
         .begin
         .map_or_else(|| "?".to_owned(), |begin| moment(begin, zone))

@@ -19,10 +19,10 @@ const WIPE: &str = "\r\x1b[K";
 
 /// The line. May be updated from any thread.
 pub struct ProgressLine<W: Write = Stderr> {
-    line: Option<Mutex<Line<W>>>,
+    line: Option<Mutex<DrawnLine<W>>>,
 }
 
-struct Line<W> {
+struct DrawnLine<W> {
     out: W,
     started: Instant,
     /// When it was last written; `None` while nothing stands there.
@@ -47,7 +47,7 @@ impl ProgressLine {
 
 impl<W: Write> ProgressLine<W> {
     fn on(out: Option<W>, started: Instant) -> Self {
-        let line = out.map(|out| Line {
+        let line = out.map(|out| DrawnLine {
             out,
             started,
             written: None,
@@ -83,7 +83,7 @@ impl<W: Write> ProgressLine<W> {
         });
     }
 
-    fn with(&self, act: impl FnOnce(&mut Line<W>)) {
+    fn with(&self, act: impl FnOnce(&mut DrawnLine<W>)) {
         if let Some(line) = &self.line {
             act(&mut line.lock().unwrap_or_else(PoisonError::into_inner));
         }

@@ -30,7 +30,7 @@ const MOST_LINES: usize = 20;
 
 /// What kind of report it is; decides the closing words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum ReportKind {
     /// `plan`
     Plan,
     /// `plan --backups FILE`
@@ -58,7 +58,7 @@ pub(in crate::cli) fn head(out: &mut dyn Write, report: &RunReport, theme: &Them
 pub(in crate::cli) fn tail(
     out: &mut dyn Write,
     report: &RunReport,
-    (kind, is_large): (Kind, bool),
+    (kind, is_large): (ReportKind, bool),
     theme: &Theme,
 ) -> io::Result<()> {
     section(out, theme, "Instances that no policy selects", unmanaged_lines(report))?;
@@ -68,8 +68,10 @@ pub(in crate::cli) fn tail(
     closing(out, report, kind, theme)?;
     if is_large {
         let more = match kind {
-            Kind::Plan | Kind::Offline => "A line an instance: --all lists every backup, --instance NAME those of one.",
-            Kind::Apply => "A line an instance: --all lists every backup.",
+            ReportKind::Plan | ReportKind::Offline => {
+                "A line an instance: --all lists every backup, --instance NAME those of one."
+            }
+            ReportKind::Apply => "A line an instance: --all lists every backup.",
         };
         paragraph(out, theme, 0, 0, DIM, more)?;
     }
@@ -144,18 +146,18 @@ fn verdict(policy: &PolicyReport) -> Cell<'static> {
 }
 
 /// A sentence of a section, and what to type next.
-struct Line {
+struct ReportLine {
     text: String,
     next: Option<String>,
 }
 
-impl From<String> for Line {
+impl From<String> for ReportLine {
     fn from(text: String) -> Self {
         Self { text, next: None }
     }
 }
 
-fn section(out: &mut dyn Write, theme: &Theme, title: &str, lines: Vec<Line>) -> io::Result<()> {
+fn section(out: &mut dyn Write, theme: &Theme, title: &str, lines: Vec<ReportLine>) -> io::Result<()> {
     if lines.is_empty() {
         return Ok(());
     }
@@ -164,7 +166,7 @@ fn section(out: &mut dyn Write, theme: &Theme, title: &str, lines: Vec<Line>) ->
     let more = lines.len().saturating_sub(most);
     // What is cut may say at its end what to type; so many lines of one kind end in one command.
     let last = lines.iter().skip(most).rev().find_map(|line| line.next.clone());
-    for Line { text, next } in lines.into_iter().take(most) {
+    for ReportLine { text, next } in lines.into_iter().take(most) {
         paragraph(out, theme, 2, 2, Style::new(), &text)?;
         draw_next(out, theme, next.as_deref())?;
     }
@@ -181,7 +183,7 @@ fn draw_next(out: &mut dyn Write, theme: &Theme, next: Option<&str>) -> io::Resu
     })
 }
 
-fn restart_lines(policy: &PolicyReport) -> Vec<Line> {
+fn restart_lines(policy: &PolicyReport) -> Vec<ReportLine> {
     let name = clean(policy.policy.as_str());
     let line = |(why, times): (&Restart, &u64)| {
         let why = match why {
@@ -194,7 +196,7 @@ fn restart_lines(policy: &PolicyReport) -> Vec<Line> {
     policy.restarted.iter().map(line).collect()
 }
 
-fn sent_lines(policy: &PolicyReport) -> Vec<Line> {
+fn sent_lines(policy: &PolicyReport) -> Vec<ReportLine> {
     let name = clean(policy.policy.as_str());
     let of_project = |(project, sent): (&crate::retention::ProjectName, &Sent)| {
         let fates: Vec<String> = Fate::KEYS
@@ -228,19 +230,25 @@ fn sent_lines(policy: &PolicyReport) -> Vec<Line> {
             count(policy.left, "backup")
         )
     });
-    policy.sent.iter().map(of_project).chain(left).map(Line::from).collect()
+    policy
+        .sent
+        .iter()
+        .map(of_project)
+        .chain(left)
+        .map(ReportLine::from)
+        .collect()
 }
 
-fn refusal_lines(report: &RunReport, policy: &PolicyReport, theme: &Theme) -> Vec<Line> {
+fn refusal_lines(report: &RunReport, policy: &PolicyReport, theme: &Theme) -> Vec<ReportLine> {
     let name = policy.policy.as_str();
-    let mut lines: Vec<Line> = Vec::with_capacity(policy.refusals.len());
+    let mut lines: Vec<ReportLine> = Vec::with_capacity(policy.refusals.len());
     for refused in by_limit(&policy.refusals, &|id| report.name_of(id).to_string()) {
         let remedy = Some(remedy(refused.refusal, name, policy.digest.as_deref(), &theme.program).to_string());
         // One command lifts many refusals: it is named once, behind the last of a row of them.
         if let Some(previous) = lines.last_mut().filter(|previous| previous.next == remedy) {
             previous.next = None;
         }
-        lines.push(Line {
+        lines.push(ReportLine {
             text: format!("{}: {}", clean(name), clean(&refused.text)),
             next: remedy,
         });
@@ -249,7 +257,7 @@ fn refusal_lines(report: &RunReport, policy: &PolicyReport, theme: &Theme) -> Ve
 }
 
 /// What a dry run does not show by itself: what the guard would refuse if the policy were enforced and every grace period over.
-fn when_enforced_lines(report: &RunReport, policy: &PolicyReport) -> Vec<Line> {
+fn when_enforced_lines(report: &RunReport, policy: &PolicyReport) -> Vec<ReportLine> {
     let refusals = policy.when_enforced.as_deref().unwrap_or_default();
     let new: Vec<Refusal> = refusals
         .iter()
@@ -269,10 +277,14 @@ fn when_enforced_lines(report: &RunReport, policy: &PolicyReport) -> Vec<Line> {
         format!("{name}: {limit} would refuse {scope}: {}", clean(&refused.text))
     };
     let name_of = |id: &InstanceId| report.name_of(id).to_string();
-    by_limit(&new, &name_of).into_iter().map(line).map(Line::from).collect()
+    by_limit(&new, &name_of)
+        .into_iter()
+        .map(line)
+        .map(ReportLine::from)
+        .collect()
 }
 
-fn skip_line(report: &RunReport, skip: &Skip, theme: &Theme) -> Line {
+fn skip_line(report: &RunReport, skip: &Skip, theme: &Theme) -> ReportLine {
     let project = clean(skip.project.as_str());
     let what = match &skip.instance {
         Some(instance) => {
@@ -302,14 +314,14 @@ fn skip_line(report: &RunReport, skip: &Skip, theme: &Theme) -> Line {
         // No policy's alone, and none of those that wait for an approval: the guard refuses these while batches are sent.
         SkipReason::Guard(refusal) => Some(remedy(refusal, "", None, &theme.program).to_string()),
     };
-    Line {
+    ReportLine {
         text: format!("{what}: {}: {}", skip.reason.key(), clean(&skip.message)),
         next,
     }
 }
 
 /// What was left alone, but for what the guard said of it a few lines above.
-fn skip_lines(report: &RunReport, theme: &Theme) -> Vec<Line> {
+fn skip_lines(report: &RunReport, theme: &Theme) -> Vec<ReportLine> {
     let refusals = report.policies.iter().flat_map(|policy| &policy.refusals);
     let said: HashSet<String> = refusals.map(Refusal::to_string).collect();
     let told = |skip: &&Skip| matches!(skip.reason, SkipReason::Guard(_)) && said.contains(&skip.message);
@@ -317,17 +329,17 @@ fn skip_lines(report: &RunReport, theme: &Theme) -> Vec<Line> {
     others.map(|skip| skip_line(report, skip, theme)).collect()
 }
 
-fn unmanaged_lines(report: &RunReport) -> Vec<Line> {
+fn unmanaged_lines(report: &RunReport) -> Vec<ReportLine> {
     let line = |instance: &std::sync::Arc<crate::retention::Instance>| {
         let (project, id) = (clean(instance.project.as_str()), clean(instance.id.as_str()));
         format!("{} ({project}, {id})", clean(&instance.name))
     };
     let mut unmanaged: Vec<_> = report.unmanaged.iter().collect();
     unmanaged.sort_by_key(|instance| (&instance.project, Natural(&instance.name), &instance.id));
-    unmanaged.into_iter().map(line).map(Line::from).collect()
+    unmanaged.into_iter().map(line).map(ReportLine::from).collect()
 }
 
-fn overlap_lines(report: &RunReport) -> Vec<Line> {
+fn overlap_lines(report: &RunReport) -> Vec<ReportLine> {
     let line = |overlap: &crate::retention::report::Overlap| {
         let names: Vec<_> = overlap.policies.iter().map(|name| clean(name.as_str())).collect();
         format!(
@@ -336,10 +348,10 @@ fn overlap_lines(report: &RunReport) -> Vec<Line> {
             count(overlap.instances, "instance")
         )
     };
-    report.overlaps.iter().map(line).map(Line::from).collect()
+    report.overlaps.iter().map(line).map(ReportLine::from).collect()
 }
 
-fn closing(out: &mut dyn Write, report: &RunReport, kind: Kind, theme: &Theme) -> io::Result<()> {
+fn closing(out: &mut dyn Write, report: &RunReport, kind: ReportKind, theme: &Theme) -> io::Result<()> {
     for (project, unconfirmed) in report.unconfirmed.iter().filter(|(_, unconfirmed)| **unconfirmed > 0) {
         let deletions = count(*unconfirmed, "deletion");
         writeln!(
@@ -351,13 +363,13 @@ fn closing(out: &mut dyn Write, report: &RunReport, kind: Kind, theme: &Theme) -
     let calls = count(report.calls, "API call");
     let say = |out: &mut dyn Write, text: &str| paragraph(out, theme, 0, 0, Style::new(), text);
     match kind {
-        Kind::Plan => say(out, &format!("Nothing was deleted: this is a plan. {calls}.")),
-        Kind::Offline => say(
+        ReportKind::Plan => say(out, &format!("Nothing was deleted: this is a plan. {calls}.")),
+        ReportKind::Offline => say(
             out,
             "Nothing was deleted: this is a plan of a file. Grace counts as over, and selectors on instance names, tags and \
              projects match everything.",
         ),
-        Kind::Apply => {
+        ReportKind::Apply => {
             if report.policies.iter().all(|policy| policy.mode == Mode::DryRun) {
                 say(out, "Nothing was deleted: every policy is in dry-run.")?;
             }

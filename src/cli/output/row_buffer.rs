@@ -15,7 +15,7 @@ use serde::ser::{Error, SerializeSeq, Serializer};
 use serde_json::value::RawValue;
 
 use super::decision_json::{DecisionJson, FateJson};
-use crate::retention::report::{Action, Row};
+use crate::retention::report::{Action, BackupRow};
 use crate::retention::{BackupId, Fate, PolicyName};
 use crate::run::{ReportDetail, RowSink};
 
@@ -37,7 +37,7 @@ impl BufferedRows {
     }
 
     /// Writes one decision down.
-    pub fn tell(&self, policy: &PolicyName, row: &Row) {
+    pub fn tell(&self, policy: &PolicyName, row: &BackupRow) {
         let mut policies = self.open();
         if let Some(text) = policies.get_mut(policy) {
             text.write(row);
@@ -80,7 +80,7 @@ impl Text {
     /// A piece is packed when it has so many bytes: twice what the packing looks back.
     const PIECE: usize = 64 * 1024;
 
-    fn write(&mut self, row: &Row) {
+    fn write(&mut self, row: &BackupRow) {
         if let Err(error) = Entry::write(row, &mut self.open).and_then(|()| self.pack()) {
             self.failed.get_or_insert(error);
         }
@@ -121,7 +121,7 @@ struct Entry<'a> {
 }
 
 impl<'a> Entry<'a> {
-    fn write(row: &Row, text: &mut Vec<u8>) -> io::Result<()> {
+    fn write(row: &BackupRow, text: &mut Vec<u8>) -> io::Result<()> {
         let id = match row.action {
             Action::Keep(_) => "",
             Action::Wait { .. } | Action::Delete(_) => row.backup.id.as_str(),

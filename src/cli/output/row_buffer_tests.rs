@@ -6,8 +6,8 @@ use crate::retention::{
     Outcome,
 };
 
-fn row(number: usize, action: Action) -> Row {
-    Row {
+fn row(number: usize, action: Action) -> BackupRow {
+    BackupRow {
         instance: Arc::new(Instance {
             engine: Engine::SqlServer,
             project: "prod".into(),
@@ -38,7 +38,7 @@ fn row(number: usize, action: Action) -> Row {
 }
 
 /// Of three, one is kept, one waits and one is due.
-fn rows(count: usize) -> Vec<Row> {
+fn rows(count: usize) -> Vec<BackupRow> {
     let action = |number| match number % 3 {
         0 => Action::Keep(vec![KeepReason {
             keeper: KeptBy::Floor,
@@ -73,7 +73,7 @@ fn what_was_told_comes_back_whole_and_in_order_through_many_pieces() {
             told.tell(&"b".into(), row);
         }
     }
-    let as_values = |rows: &mut dyn Iterator<Item = &Row>| -> Value {
+    let as_values = |rows: &mut dyn Iterator<Item = &BackupRow>| -> Value {
         rows.map(|row| serde_json::to_value(DecisionJson::of(row)).unwrap())
             .collect()
     };

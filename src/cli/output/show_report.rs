@@ -3,7 +3,7 @@
 use super::super::args::{Format, Global, ShowArgs};
 use super::super::exit;
 use super::super::failure::CommandResult;
-use super::report::Kind;
+use super::report::ReportKind;
 use super::row_buffer::BufferedRows;
 use super::stdout::{Out, finish};
 use super::theme::Theme;
@@ -15,13 +15,13 @@ use crate::wording::money::Price;
 pub fn show_report(
     report: &RunReport,
     told: &BufferedRows,
-    kind: Kind,
+    kind: ReportKind,
     (show, price): (&ShowArgs, Option<&Price>),
     global: &Global,
 ) -> CommandResult {
     let code = match kind {
-        Kind::Plan | Kind::Offline => exit::of_plan(report),
-        Kind::Apply => exit::of_run(report),
+        ReportKind::Plan | ReportKind::Offline => exit::of_plan(report),
+        ReportKind::Apply => exit::of_run(report),
     };
     let mut out = Out::of(show.format, global.color);
     let written = match show.format {

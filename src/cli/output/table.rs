@@ -233,7 +233,7 @@ impl Grid {
 
     /// Draws a row, over several lines where a cell wraps.
     pub fn row(&self, out: &mut dyn Write, theme: &Theme, cells: &[Cell<'_>]) -> io::Result<()> {
-        let mut line = Line {
+        let mut line = TableLine {
             columns: &self.columns,
             widths: &self.widths,
             text: String::with_capacity(256),
@@ -277,7 +277,7 @@ impl Grid {
 }
 
 /// A line as far as it is drawn.
-struct Line<'a> {
+struct TableLine<'a> {
     columns: &'a [Column],
     widths: &'a [usize],
     text: String,
@@ -285,7 +285,7 @@ struct Line<'a> {
     owed: usize,
 }
 
-impl Line<'_> {
+impl TableLine<'_> {
     fn add(&mut self, place: usize, text: &str, style: Style, theme: &Theme) {
         let padding = self.widths[place].saturating_sub(columns_of(text));
         let (before, after) = if self.columns[place].right {

@@ -9,7 +9,7 @@ use serde_yaml::Spanned;
 use super::super::diagnostics::{Problem, Source, nearest, one_of};
 use super::super::files;
 use super::super::reader::Diagnostics;
-use super::super::yaml::{self, Kind, Node, Position};
+use super::super::yaml::{self, Node, NodeKind, Position};
 use super::case::TestCase;
 
 /// A file of policy tests that was read.
@@ -108,8 +108,8 @@ fn path_at(node: &Node, spot: Position, path: &str) -> Option<(String, Position)
         return Some((path.to_owned(), node.spot));
     }
     match &node.kind {
-        Kind::Map(pairs) => pairs.iter().find_map(|(key, value)| {
-            let Kind::Scalar { text, .. } = &key.kind else {
+        NodeKind::Map(pairs) => pairs.iter().find_map(|(key, value)| {
+            let NodeKind::Scalar { text, .. } = &key.kind else {
                 return None;
             };
             let dot = if path.is_empty() { "" } else { "." };
@@ -119,11 +119,11 @@ fn path_at(node: &Node, spot: Position, path: &str) -> Option<(String, Position)
             }
             path_at(value, spot, &path)
         }),
-        Kind::List(items) => {
+        NodeKind::List(items) => {
             let mut items = items.iter().enumerate();
             items.find_map(|(nth, item)| path_at(item, spot, &format!("{path}[{nth}]")))
         }
-        Kind::Scalar { .. } | Kind::Broken => None,
+        NodeKind::Scalar { .. } | NodeKind::Broken => None,
     }
 }
 

@@ -60,7 +60,7 @@ impl MainLoop {
         self.metrics.ledger_error();
         let is_news = self.status.state().state_problem.replace(error.to_string()) != Some(error.to_string());
         self.ledger_refusal = run::refusal_of(error);
-        self.metrics.ledger_rewound(self.ledger_refusal.is_some());
+        self.metrics.ledger_rewound(error.is_lost());
         let error: &(dyn std::error::Error + 'static) = error;
         if is_news || self.ledger_refusal.is_none() {
             tracing::error!(

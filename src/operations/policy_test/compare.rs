@@ -6,7 +6,7 @@ use std::fmt;
 use chrono::{DateTime, Utc};
 
 use crate::config::policy_test::{DayOrMoment, Expectations};
-use crate::retention::report::{Action, Row};
+use crate::retention::report::{Action, BackupRow};
 use crate::retention::view;
 use crate::retention::{Backup, Zone};
 
@@ -20,7 +20,7 @@ pub struct Mismatch {
     /// What came out.
     pub got: String,
     /// The backups that make the difference, the newest first.
-    pub backups: Vec<Row>,
+    pub backups: Vec<BackupRow>,
 }
 
 /// What came out of a comparison.
@@ -28,11 +28,11 @@ pub(super) struct Compared {
     pub(super) kept: u64,
     pub(super) expired: u64,
     pub(super) mismatches: Vec<Mismatch>,
-    pub(super) rows: Vec<Row>,
+    pub(super) rows: Vec<BackupRow>,
 }
 
 /// Compares the decisions of a policy in its zone.
-pub(super) fn compare(expected: &Expectations, mut rows: Vec<Row>, zone: Zone) -> Compared {
+pub(super) fn compare(expected: &Expectations, mut rows: Vec<BackupRow>, zone: Zone) -> Compared {
     rows.sort_by(|a, b| (b.backup.begin, &a.backup.id).cmp(&(a.backup.begin, &b.backup.id)));
     let decisions = DecidedRows { rows, zone };
     let (kept, expired) = (decisions.count(is_kept), decisions.count(|row| !is_kept(row)));
@@ -63,7 +63,7 @@ pub(super) fn compare(expected: &Expectations, mut rows: Vec<Row>, zone: Zone) -
             .and_then(|wanted| decisions.date("newest_expired", wanted, newest_expired)),
     );
     for (rule, wanted) in &expected.rules {
-        let has = |row: &Row| reasons(row).iter().any(|reason| reason == rule.as_str());
+        let has = |row: &BackupRow| reasons(row).iter().any(|reason| reason == rule.as_str());
         let what = format!("rules.{}", rule.as_str());
         mismatches.extend(decisions.number(&what, *wanted, decisions.count(has), has));
     }
@@ -87,12 +87,12 @@ pub(super) fn compare(expected: &Expectations, mut rows: Vec<Row>, zone: Zone) -
     }
 }
 
-fn is_kept(row: &Row) -> bool {
+fn is_kept(row: &BackupRow) -> bool {
     matches!(row.action, Action::Keep(_))
 }
 
 /// The names of a backup's reasons, each once.
-fn reasons(row: &Row) -> Vec<String> {
+fn reasons(row: &BackupRow) -> Vec<String> {
     let mut names: Vec<String> = match &row.action {
         Action::Keep(reasons) => reasons
             .iter()
@@ -107,21 +107,21 @@ fn reasons(row: &Row) -> Vec<String> {
 
 /// Every decision of the policy, the newest backup first.
 struct DecidedRows {
-    rows: Vec<Row>,
+    rows: Vec<BackupRow>,
     zone: Zone,
 }
 
 impl DecidedRows {
-    fn count(&self, is_one: impl Fn(&Row) -> bool) -> u64 {
+    fn count(&self, is_one: impl Fn(&BackupRow) -> bool) -> u64 {
         self.rows.iter().filter(|row| is_one(row)).count() as u64
     }
 
-    fn taken(&self, is_one: impl Fn(&Row) -> bool) -> Vec<Row> {
+    fn taken(&self, is_one: impl Fn(&BackupRow) -> bool) -> Vec<BackupRow> {
         self.rows.iter().filter(|row| is_one(row)).cloned().collect()
     }
 
     /// A number that is another, with what it is made of.
-    fn number(&self, what: &str, wanted: u64, got: u64, is_one: impl Fn(&Row) -> bool) -> Option<Mismatch> {
+    fn number(&self, what: &str, wanted: u64, got: u64, is_one: impl Fn(&BackupRow) -> bool) -> Option<Mismatch> {
         if wanted == got {
             return None;
         }
@@ -149,13 +149,13 @@ impl DecidedRows {
     }
 
     /// The age of an outermost backup that is another: the backup itself, and those of the expected day.
-    fn date(&self, what: &str, wanted: DayOrMoment, got: Option<&Row>) -> Option<Mismatch> {
-        let is_wanted = |row: &Row| row.backup.begin.is_some_and(|begin| self.is_at(begin, wanted));
+    fn date(&self, what: &str, wanted: DayOrMoment, got: Option<&BackupRow>) -> Option<Mismatch> {
+        let is_wanted = |row: &BackupRow| row.backup.begin.is_some_and(|begin| self.is_at(begin, wanted));
         if got.is_some_and(is_wanted) {
             return None;
         }
         let begin = got.and_then(|row| row.backup.begin);
-        let is_concerned = |row: &Row| is_wanted(row) || got.is_some_and(|got| got.backup.id == row.backup.id);
+        let is_concerned = |row: &BackupRow| is_wanted(row) || got.is_some_and(|got| got.backup.id == row.backup.id);
         Some(Mismatch {
             expectation: what.to_owned(),
             expected: match wanted {
@@ -168,13 +168,13 @@ impl DecidedRows {
     }
 
     /// Backups of which one does not have the fate it should have.
-    fn named(&self, what: &str, wanted: &str, is_good: impl Fn(&Row) -> bool) -> Option<Mismatch> {
-        let of: Vec<&Row> = self
+    fn named(&self, what: &str, wanted: &str, is_good: impl Fn(&BackupRow) -> bool) -> Option<Mismatch> {
+        let of: Vec<&BackupRow> = self
             .rows
             .iter()
             .filter(|row| self.is_called(&row.backup, wanted))
             .collect();
-        let bad: Vec<Row> = of
+        let bad: Vec<BackupRow> = of
             .iter()
             .filter(|row| !is_good(row))
             .map(|row| (*row).clone())

@@ -7,7 +7,7 @@ use crate::retention::{
 };
 
 /// A backup of a day of June 2026, kept by `last` or not kept.
-fn row(day: u32, is_kept: bool) -> Row {
+fn row(day: u32, is_kept: bool) -> BackupRow {
     let begin: DateTime<Utc> = format!("2026-06-{day:02}T19:00:00Z").parse().unwrap();
     let kept = KeepReason {
         keeper: KeptBy::Rule(KeepRule::Last(Count::All)),
@@ -15,7 +15,7 @@ fn row(day: u32, is_kept: bool) -> Row {
         series: None,
         oldest: false,
     };
-    Row {
+    BackupRow {
         instance: Arc::new(Instance {
             engine: Engine::SqlServer,
             project: "p".into(),

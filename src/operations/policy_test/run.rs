@@ -10,7 +10,7 @@ use super::backups::{TestFleet, fleet};
 use super::compare::{Mismatch, compare};
 use crate::config::policy_test::{TestCase, TestFile};
 use crate::config::{Config, Problem};
-use crate::retention::report::Row;
+use crate::retention::report::BackupRow;
 use crate::retention::{Hold, KeepRule, Policy, PolicyName, Zone};
 use crate::run::{self, ReportDetail};
 
@@ -34,7 +34,7 @@ pub struct TestOutcome {
     /// The policy's rules.
     pub rules: Vec<KeepRule>,
     /// Every decision, the newest backup first.
-    pub rows: Vec<Row>,
+    pub rows: Vec<BackupRow>,
     /// What is not as expected; empty for a test that passes.
     pub mismatches: Vec<Mismatch>,
 }

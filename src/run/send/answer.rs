@@ -25,7 +25,10 @@ pub(super) enum Step {
     /// The request did not begin in time: the same batch again.
     Late(Delay),
     /// Refused as a whole: look for the id that spoils it.
-    Split,
+    Split {
+        /// The code says that it is one of another engine.
+        by_engine: bool,
+    },
     /// Nothing was sent, and nothing will be.
     Left,
 }
@@ -71,13 +74,18 @@ impl ProjectSender {
                 request_id,
             }) => {
                 let code = if code.is_empty() { status.to_string() } else { code };
+                let by_engine = crate::rds::is_of_engine(&code);
                 if crate::rds::refuses_the_call(status, &code) {
                     let why = format!("the API refuses this call for the engine ({code})");
                     self.refuse(batch.engine(), &why);
                     return (Step::Done, request_id, all(Outcome::Rejected { code, message }));
                 }
                 // Whatever it was about, one id may be the cause; if none is, `Delivery::run` notices and sends nothing more.
-                let step = if batch.len() > 1 { Step::Split } else { Step::Done };
+                let step = if batch.len() > 1 {
+                    Step::Split { by_engine }
+                } else {
+                    Step::Done
+                };
                 (step, request_id, all(Outcome::Rejected { code, message }))
             }
             Ok(DeletionAnswer::Unanswered { why, request_id }) => {

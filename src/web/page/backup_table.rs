@@ -4,9 +4,9 @@ use maud::{Markup, html};
 
 use super::html::{clip, encoded, instant, why};
 use super::layout::{LONGEST_NAME, row, table};
-use super::timeline::{self, Kind};
+use super::timeline::{self, MarkKind};
 use crate::retention::Zone;
-use crate::retention::report::{Action, Row};
+use crate::retention::report::{Action, BackupRow};
 use crate::wording::numbers::size;
 
 const COLUMNS: [(&str, bool); 6] = [
@@ -24,7 +24,7 @@ pub(super) fn draw_table(name: &str, rows: &Markup) -> Markup {
 }
 
 /// One backup.
-pub(super) fn draw_row(of: &Row, zone: Zone) -> Markup {
+pub(super) fn draw_row(of: &BackupRow, zone: Zone) -> Markup {
     let backup = &of.backup;
     let until = match &of.action {
         _ if of.fate.is_some() => None,
@@ -34,7 +34,7 @@ pub(super) fn draw_row(of: &Row, zone: Zone) -> Markup {
     };
     let decision = match &of.fate {
         Some(fate) => timeline::outcome(fate),
-        None => Kind::of(of).word(),
+        None => MarkKind::of(of).word(),
     };
     let cells = [
         html! {

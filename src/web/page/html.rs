@@ -49,7 +49,9 @@ pub(super) fn why(of: &Action, slots: bool, zone: Zone) -> String {
 
 /// A name or id as a part of an address.
 pub(super) fn encoded(raw: &str) -> String {
-    url::form_urlencoded::byte_serialize(raw.as_bytes()).collect()
+    let form: String = url::form_urlencoded::byte_serialize(raw.as_bytes()).collect();
+    // A form writes a blank as `+`, which in a path is a plus.
+    form.replace('+', "%20")
 }
 
 #[cfg(test)]
@@ -69,6 +71,11 @@ mod tests {
             cleaned(html! { p title=("\"\u{202e}>") {} }).0,
             "<p title=\"&quot;\\u{202e}&gt;\"></p>"
         );
+    }
+
+    #[test]
+    fn an_address_says_what_it_was_made_of() {
+        assert_eq!(encoded("a b+c/d&e"), "a%20b%2Bc%2Fd%26e");
     }
 
     #[test]

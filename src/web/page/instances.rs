@@ -9,8 +9,8 @@ use maud::{Markup, PreEscaped, html};
 use super::backup_table;
 use super::html::{cleaned, clip, encoded};
 use super::layout::{LONGEST_NAME, MAX_LENGTH};
-use super::timeline::{self, Axis, Kind};
-use crate::retention::report::{Action, PolicyReport, Row};
+use super::timeline::{self, Axis, MarkKind};
+use crate::retention::report::{Action, BackupRow, PolicyReport};
 use crate::retention::{BackupId, Instance, InstanceId, InstanceLife, KeptBy, ProjectName, RunReport, Zone};
 use crate::status::Status;
 use crate::wording::Natural;
@@ -26,7 +26,7 @@ pub(super) struct ShownInstance<'a> {
     pub(super) instance: &'a Arc<Instance>,
     pub(super) policies: Vec<&'a str>,
     /// Every row of every policy.
-    said: Vec<&'a Row>,
+    said: Vec<&'a BackupRow>,
 }
 
 type Key<'a> = (&'a ProjectName, Natural<'a>, &'a InstanceId);
@@ -66,8 +66,8 @@ pub(super) fn gather<'a>(status: &'a Status, id: Option<&str>) -> Vec<ShownInsta
 
 impl<'a> ShownInstance<'a> {
     /// One row a backup, newest first.
-    pub(super) fn rows(&self) -> Vec<&'a Row> {
-        let mut by_id: BTreeMap<&BackupId, &Row> = BTreeMap::new();
+    pub(super) fn rows(&self) -> Vec<&'a BackupRow> {
+        let mut by_id: BTreeMap<&BackupId, &BackupRow> = BTreeMap::new();
         for row in &self.said {
             let known = by_id.entry(&row.backup.id).or_insert(row);
             // Of a backup in two scopes, the row that says more: what is sent, else what a rule of its own keeps.
@@ -75,7 +75,7 @@ impl<'a> ShownInstance<'a> {
                 *known = row;
             }
         }
-        let mut rows: Vec<&Row> = by_id.into_values().collect();
+        let mut rows: Vec<&BackupRow> = by_id.into_values().collect();
         rows.sort_by(|a, b| {
             let (a, b) = (&a.backup, &b.backup);
             b.begin.cmp(&a.begin).then_with(|| a.id.cmp(&b.id))
@@ -96,18 +96,18 @@ impl<'a> ShownInstance<'a> {
     }
 }
 
-fn only_by_others(row: &Row) -> bool {
+fn only_by_others(row: &BackupRow) -> bool {
     matches!(&row.action, Action::Keep(reasons)
         if reasons.iter().all(|reason| matches!(reason.keeper, KeptBy::Policy(_))))
 }
 
 /// `11 keep · 29 deleted`
-pub(super) fn totals(rows: &[&Row]) -> String {
-    let mut kinds: BTreeMap<Kind, u64> = BTreeMap::new();
+pub(super) fn totals(rows: &[&BackupRow]) -> String {
+    let mut kinds: BTreeMap<MarkKind, u64> = BTreeMap::new();
     let mut fates: BTreeMap<&str, u64> = BTreeMap::new();
     for row in rows {
         match &row.fate {
-            None => *kinds.entry(Kind::of(row)).or_default() += 1,
+            None => *kinds.entry(MarkKind::of(row)).or_default() += 1,
             Some(fate) => *fates.entry(timeline::outcome(fate)).or_default() += 1,
         }
     }

@@ -5,7 +5,7 @@ use maud::{Markup, html};
 use super::html::{encoded, instant};
 use super::layout::{MAX_ENTRIES, money};
 use super::strip;
-use super::timeline::{Kind, mark};
+use super::timeline::{MarkKind, mark};
 use crate::retention::report::Tally;
 use crate::status::{Counts, LastRun, PolicyStatus, Status};
 use crate::wording::numbers::{self, count, number, size};
@@ -99,9 +99,9 @@ fn next_run(policy: &PolicyStatus, status: &Status) -> Markup {
 /// A bar of storage by decision, with its numbers below.
 fn share(policy: &PolicyStatus, counts: Counts, status: &Status) -> Markup {
     let parts = [
-        (Kind::Keep, counts.keep, counts.bytes.keep),
-        (Kind::Wait, counts.wait, counts.bytes.wait),
-        (Kind::Delete, counts.delete, counts.bytes.delete),
+        (MarkKind::Keep, counts.keep, counts.bytes.keep),
+        (MarkKind::Wait, counts.wait, counts.bytes.wait),
+        (MarkKind::Delete, counts.delete, counts.bytes.delete),
     ];
     let all = parts.iter().fold(0u64, |sum, (.., bytes)| sum.saturating_add(*bytes));
     let mut rects = Vec::new();

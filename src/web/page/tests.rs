@@ -7,12 +7,12 @@ use std::sync::Arc;
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::*;
-use crate::retention::report::{Action, PolicyReport, Row, RunResult, SkipRecord};
+use crate::retention::report::{Action, BackupRow, PolicyReport, RunResult, SkipRecord};
 use crate::retention::{
     Backup, BackupKind, BackupStatus, Count, Databases, Engine, ExpireReason, Freeze, Hold, HoldTarget, Instance,
     InstanceLife, KeepReason, KeepRule, KeptBy, Mode, Period, Refusal, RunReport, Series, Zone,
 };
-use crate::status::{ConfigStatus, FreezeStatus, LastRun, PolicyStatus, Problem, Recent, RefusalStatus};
+use crate::status::{ConfigStatus, FreezeStatus, LastRun, PolicyStatus, Recent, RefusalStatus, StatusProblem};
 use crate::wording::remedies::{one_of_each, remedy};
 
 const HOSTILE: &str = "<script>alert(1)</script>\"'&\u{202e}";
@@ -21,8 +21,8 @@ fn now() -> DateTime<Utc> {
     "2026-11-23T12:00:00Z".parse().unwrap()
 }
 
-fn row(instance: &Arc<Instance>, nth: u32, action: Action) -> Row {
-    Row {
+fn row(instance: &Arc<Instance>, nth: u32, action: Action) -> BackupRow {
+    BackupRow {
         instance: Arc::clone(instance),
         backup: Backup {
             id: format!("{}-{nth:04}br04", instance.id).into(),
@@ -51,7 +51,7 @@ fn daily(slot: u32) -> Action {
     }])
 }
 
-fn rows(instances: u32, backups: u32) -> Vec<Row> {
+fn rows(instances: u32, backups: u32) -> Vec<BackupRow> {
     let mut rows = Vec::new();
     for nth in 0..instances {
         let instance = Arc::new(Instance {
@@ -171,7 +171,7 @@ fn hostile_names_are_text_everywhere() {
         reason: HOSTILE.to_owned(),
         until: None,
     });
-    status.problems.push(Problem {
+    status.problems.push(StatusProblem {
         about: "run",
         policy: Some(HOSTILE.into()),
         message: HOSTILE.to_owned(),
@@ -286,7 +286,7 @@ fn a_hundred_instances_over_max_percent_are_one_thing_with_one_command() {
 #[test]
 fn a_refused_plan_that_waits_is_said_although_the_last_run_failed() {
     let mut status = status(1, 9);
-    status.problems.push(Problem {
+    status.problems.push(StatusProblem {
         about: "guard",
         policy: Some("production".into()),
         message: "its plan was refused and waits".to_owned(),
@@ -321,7 +321,7 @@ fn the_headline_tells_the_four_moods_apart() {
         waits: false,
         digest: None,
     });
-    status.problems.push(Problem {
+    status.problems.push(StatusProblem {
         about: "guard",
         policy: Some("production".into()),
         message: "freeze: frozen".to_owned(),
@@ -423,7 +423,7 @@ fn a_page_stays_small_whatever_there_is() {
     let mut status = status(200, 40);
     let long = "x".repeat(100_000);
     for nth in 0..3000 {
-        status.problems.push(Problem {
+        status.problems.push(StatusProblem {
             about: "instance",
             policy: None,
             message: long.clone(),

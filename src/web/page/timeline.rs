@@ -12,13 +12,13 @@ use chrono::{DateTime, TimeDelta, Utc};
 use maud::{Markup, PreEscaped, html};
 
 use super::html::why;
-use crate::retention::report::{Action, Row};
+use crate::retention::report::{Action, BackupRow};
 use crate::retention::{BackupStatus, Fate, KeptBy, Outcome, Zone};
 use crate::wording::times::{day, moment};
 
 /// What a mark says, in the order of the legend.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Kind {
+pub(super) enum MarkKind {
     Keep,
     Held,
     Wait,
@@ -27,7 +27,7 @@ pub(super) enum Kind {
     Other,
 }
 
-impl Kind {
+impl MarkKind {
     pub(super) const ALL: [Self; 6] = [
         Self::Keep,
         Self::Held,
@@ -37,7 +37,7 @@ impl Kind {
         Self::Other,
     ];
 
-    pub(super) fn of(row: &Row) -> Self {
+    pub(super) fn of(row: &BackupRow) -> Self {
         if row.fate.is_some() {
             return Self::Delete;
         }
@@ -213,12 +213,12 @@ fn days(span: TimeDelta) -> f64 {
 }
 
 /// One picture. With `each`, every mark is an element with its own title; else marks of one reason share one.
-pub(super) fn draw(rows: &[&Row], axis: &Axis, each: bool, zone: Zone) -> Markup {
+pub(super) fn draw(rows: &[&BackupRow], axis: &Axis, each: bool, zone: Zone) -> Markup {
     // By kind, and within it by reason: the places of its marks. Many share few reasons, so that sorting is cheap.
-    let mut groups: BTreeMap<(Kind, String), Vec<u32>> = BTreeMap::new();
+    let mut groups: BTreeMap<(MarkKind, String), Vec<u32>> = BTreeMap::new();
     for row in rows {
         let Some(begin) = row.backup.begin else { continue };
-        let kind = Kind::of(row);
+        let kind = MarkKind::of(row);
         let mut reason = row
             .fate
             .as_deref()
@@ -247,7 +247,7 @@ pub(super) fn draw(rows: &[&Row], axis: &Axis, each: bool, zone: Zone) -> Markup
 }
 
 /// Newest first, hence from right to left; at one place one mark is enough. Relative, because that is shorter.
-fn marks(kind: Kind, places: &[u32]) -> String {
+fn marks(kind: MarkKind, places: &[u32]) -> String {
     let mut out = String::new();
     let (above, stroke, below) = kind.stroke();
     let mut pen: Option<u32> = None;
@@ -266,7 +266,7 @@ fn marks(kind: Kind, places: &[u32]) -> String {
 }
 
 /// A mark by itself, before a word.
-pub(super) fn mark(kind: Kind) -> Markup {
+pub(super) fn mark(kind: MarkKind) -> Markup {
     let (above, stroke, _) = kind.stroke();
     html! {
         svg viewBox="0 0 16 16" aria-hidden="true" { path class=(kind.class()) d={ "M8 " (above + 8) (stroke) } {} }
@@ -276,6 +276,6 @@ pub(super) fn mark(kind: Kind) -> Markup {
 /// The legend: every kind with its mark.
 pub(super) fn legend() -> Markup {
     html! {
-        ul.key aria-label="Legend" { @for kind in Kind::ALL { li { (mark(kind)) " " (kind.word()) } } }
+        ul.key aria-label="Legend" { @for kind in MarkKind::ALL { li { (mark(kind)) " " (kind.word()) } } }
     }
 }

@@ -6,10 +6,10 @@ use super::deletions::rule;
 use super::html::{clip, instant, time, why};
 use super::instances::{address, parts};
 use super::layout::{LONGEST_NAME, section};
-use super::timeline::{self, Kind};
+use super::timeline::{self, MarkKind};
 use crate::ledger::PastDeletion;
 use crate::operations::answer::became;
-use crate::retention::report::{Action, Row};
+use crate::retention::report::{Action, BackupRow};
 use crate::retention::{BackupId, Outcome, PolicyName, Zone};
 use crate::status::Status;
 use crate::wording::numbers::{count, size};
@@ -21,7 +21,7 @@ const LONGEST_ANSWER: usize = 400;
 const MOST_REQUESTS: usize = 20;
 
 pub(super) fn draw(status: &Status, id: &BackupId, past: &[PastDeletion], zone: Zone) -> Markup {
-    let rows: Vec<(&PolicyName, &Row)> = parts(status)
+    let rows: Vec<(&PolicyName, &BackupRow)> = parts(status)
         .flat_map(|part| {
             let own = part.rows.iter().filter(|row| row.backup.id == *id);
             own.map(|row| (&part.policy, row))
@@ -51,7 +51,7 @@ fn fact(name: &str, value: &Markup) -> Markup {
     html! { div { dt { (name) } dd { (value) } } }
 }
 
-fn facts(status: &Status, row: &Row, zone: Zone) -> Markup {
+fn facts(status: &Status, row: &BackupRow, zone: Zone) -> Markup {
     let (instance, backup) = (&row.instance, &row.backup);
     html! {
         dl.facts {
@@ -65,8 +65,8 @@ fn facts(status: &Status, row: &Row, zone: Zone) -> Markup {
     }
 }
 
-fn decision(policy: &PolicyName, row: &Row, zone: Zone) -> Markup {
-    let word = row.fate.as_deref().map_or(Kind::of(row).word(), timeline::outcome);
+fn decision(policy: &PolicyName, row: &BackupRow, zone: Zone) -> Markup {
+    let word = row.fate.as_deref().map_or(MarkKind::of(row).word(), timeline::outcome);
     let until = match &row.action {
         Action::Keep(_) => row.expires_at,
         Action::Wait { .. } | Action::Delete(_) => None,

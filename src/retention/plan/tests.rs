@@ -1,8 +1,12 @@
 //! The guard, limit by limit and at each limit's edge.
 
+use std::collections::{BTreeMap, HashSet};
 use std::num::NonZeroU32;
+use std::sync::Arc;
 
-use super::super::{Count, Freeze, InstanceLife, KeepRule, KeepRules, Mode, Selector, Span, Zone};
+use chrono::{DateTime, TimeDelta, Utc};
+
+use super::super::*;
 use super::*;
 
 fn now() -> DateTime<Utc> {
@@ -448,10 +452,13 @@ fn what_was_cut_off_is_counted_and_its_room_given_back() {
     for cut in 1..=200 {
         assert_eq!(batches.next().map(|batch| batch.len()), Some(50));
         assert_eq!(batches.ids(), 10_000 - 50 * cut);
-        assert!(batches.left.capacity() - batches.left.len() <= SPARE, "after {cut}");
+        assert!(
+            batches.left.capacity() - batches.left.len() <= batch::SPARE,
+            "after {cut}"
+        );
         // Not each time: that would be a copy for each batch.
         let is_given_back = batches.left.capacity() < room;
-        assert_eq!(is_given_back, room - batches.left.len() > SPARE, "after {cut}");
+        assert_eq!(is_given_back, room - batches.left.len() > batch::SPARE, "after {cut}");
     }
     assert!(batches.next().is_none());
 }

@@ -1,7 +1,11 @@
 //! The words of reports are a contract, and numbers are sums.
 
-use super::super::evaluate::ExpireReason;
-use super::super::{BackupKind, BackupStatus, Databases, Engine, InstanceLife};
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use chrono::DateTime;
+
+use super::super::*;
 use super::*;
 
 #[test]
@@ -96,8 +100,8 @@ fn what_the_api_writes_is_read_and_written_as_it_is() {
     assert_eq!(Engine::parse("MongoDB"), Engine::Other("MongoDB".into()));
 }
 
-fn row(id: &str) -> Row {
-    Row {
+fn row(id: &str) -> BackupRow {
+    BackupRow {
         instance: Arc::new(Instance {
             engine: Engine::SqlServer,
             project: "prod".into(),
@@ -125,7 +129,7 @@ fn row(id: &str) -> Row {
     }
 }
 
-fn policy(sent: [(&str, &[(&str, u64)]); 2], rows: Vec<Row>) -> PolicyReport {
+fn policy(sent: [(&str, &[(&str, u64)]); 2], rows: Vec<BackupRow>) -> PolicyReport {
     let fates = |fates: &[(&str, u64)]| Sent {
         fates: fates.iter().map(|(fate, count)| ((*fate).to_owned(), *count)).collect(),
         ..Sent::default()

@@ -8,7 +8,7 @@ use chrono::{Datelike, TimeDelta, Timelike};
 use proptest::prelude::*;
 
 use super::super::oracle::{label, minus, oracle};
-use super::super::{HoldTarget, KeepRules, Period, Span};
+use super::super::*;
 use super::tests::{backup, count, fates, instance, kept, partial, policy, span, utc};
 use super::*;
 
