@@ -106,16 +106,16 @@ impl Auth {
         None
     }
 
-    /// Checks a request by its token or its signature: the access key that it is of, none for those who ask for a token. The error is the
+    /// Checks a request by its token or its signature: the access key that it is of. Whoever asks for a token has none yet. The error is the
     /// message of the 401.
     pub(super) fn admit(
         &mut self,
-        operation: Op,
+        operation: Option<Op>,
         parts: &Parts<'_>,
         now: DateTime<Utc>,
     ) -> Result<Option<String>, String> {
         match parts.header("x-auth-token") {
-            _ if operation == Op::IssueToken => Ok(None),
+            _ if operation == Some(Op::IssueToken) => Ok(None),
             None => self.check(parts, now).map(Some),
             Some(token) => match self.tokens.get(token) {
                 Some((access, until)) if now < *until => Ok(Some(access.clone())),
