@@ -14,7 +14,7 @@ use std::sync::LazyLock;
 use clap::{ArgAction, Args, Parser, Subcommand};
 
 pub use self::commands::*;
-pub use self::values::{Color, ForecastFormat, Format, LogFormat, LogLevel, ReportFormat, TestFormat};
+pub use self::values::{Color, ForecastFormat, Format, LogFormat, LogLevel, ReportFormat, TestFormat, TimeLapse};
 use crate::config::zones::ZoneSource;
 
 /// The configuration's default path.

@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::Notify;
+
 use super::args::{DemoArgs, Format, Global, ShowArgs};
 use super::failure::{CommandResult, Failure};
 use super::output::progress::ProgressLine;
@@ -16,7 +18,7 @@ use super::output::row_buffer::BufferedRows;
 use super::output::show_report::show_report;
 use super::output::stdout::{Out, finish};
 use super::run::Service;
-use super::{context, exit, signals};
+use super::{context, exit, signals, time_lapse};
 use crate::config::{Config, Environment};
 use crate::daemon::Options;
 use crate::ledger::{Access, Ledger};
@@ -52,6 +54,13 @@ policies:
     limits: {max_deletions: 1000, max_percent: 95}
 ";
 
+/// As the policies have it.
+const EVERY_MINUTE: &str = "*/1 * * * *";
+
+fn policies(schedule: &str) -> String {
+    POLICIES.replace(EVERY_MINUTE, schedule)
+}
+
 /// A hold that ends soon, so that it is seen how one looks.
 fn holds() -> String {
     let until = (crate::clock::now() + chrono::TimeDelta::days(5)).date_naive();
@@ -68,60 +77,89 @@ pub(super) fn demo(args: &DemoArgs, global: &Global) -> CommandResult {
     context::log(global)?;
     let place = DemoPlace::make()?;
     context::block_on(2, async {
-        let simulator = super::simulator::start(super::simulator::options(&args.fleet)).await?;
+        let (options, faults) = super::simulator::options(&args.fleet)?;
+        let simulator = super::simulator::start(options).await?;
+        for fault in faults {
+            simulator.faults().add(fault);
+        }
         let code = if args.once {
-            once(&place.configure(&simulator, "none")?, &simulator, global).await
-        } else {
-            stay(
-                place.configure(&simulator, &args.listen.to_string())?,
+            once(
+                &place.configure(&simulator, "none", schedule(args))?,
                 &simulator,
+                args,
                 global,
             )
             .await
+        } else {
+            let config = place.configure(&simulator, &args.listen.to_string(), schedule(args))?;
+            stay(config, &simulator, args, global).await
         };
         simulator.stop().await;
         code
     })
 }
 
+/// When both policies run: often, so that one need not wait; in a time-lapse once a day, as they would.
+fn schedule(args: &DemoArgs) -> &'static str {
+    if args.watch { "0 3 * * *" } else { EVERY_MINUTE }
+}
+
 /// The daemon as `run` starts it, until Ctrl-C.
-async fn stay(config: Arc<Config>, simulator: &Simulator, global: &Global) -> CommandResult {
-    introduce(simulator, global)?;
+async fn stay(config: Arc<Config>, simulator: &Simulator, args: &DemoArgs, global: &Global) -> CommandResult {
+    introduce(simulator, schedule(args), global)?;
     // Made here: the daemon would warn of a state that may have been lost, and this one never was.
     drop(Ledger::open(
         run::state_of(&config),
         Access::Create,
         crate::clock::now(),
     )?);
+    let clock_set = Arc::new(Notify::new());
     let service = Service::bind(Options {
         config,
         environment: Environment::default(),
         stop: context::stop_signal()?,
         hangups: signals::hangups(),
         clock: Arc::new(crate::clock::now),
+        clock_set: Arc::clone(&clock_set),
         host: String::new(),
         demo: true,
     })
     .await?;
     if let Some(address) = service.address() {
         let mut out = Out::table(global.color);
+        let pace = if args.watch {
+            format!(
+                "and then every night. Time passes at {}, each night with its backups; the page loads itself every two seconds",
+                args.live
+            )
+        } else {
+            "and then every minute".to_owned()
+        };
         let written = writeln!(
             out,
-            "\nThe daemon runs both policies now, and then every minute.\n\n  \
+            "\nThe daemon runs both policies now, {pace}.\n\n  \
              status page  http://{address}/\n  metrics      http://{address}/metrics\n\nCtrl-C ends it; nothing is left behind. Next: `rds-retentiond init` \
              writes a dry-run configuration for your own fleet."
         );
         finish(out, written, exit::DONE)?;
     }
-    service.run().await?;
+    if args.watch {
+        let status = service.status();
+        tokio::select! {
+            ended = service.run() => ended?,
+            () = time_lapse::pass(args.live, simulator, &status, &clock_set) => {}
+        }
+    } else {
+        service.run().await?;
+    }
     Ok(exit::DONE)
 }
 
 /// One plan's worth of looking and one run, shown as one report.
-async fn once(config: &Arc<Config>, simulator: &Simulator, global: &Global) -> CommandResult {
+async fn once(config: &Arc<Config>, simulator: &Simulator, args: &DemoArgs, global: &Global) -> CommandResult {
     let now = crate::clock::now();
     signals::end_on_hangup();
-    introduce(simulator, global)?;
+    introduce(simulator, schedule(args), global)?;
     let mut stop = context::stop_signal()?;
     let state = ApplyState::open(config, None, false, &mut stop, now).await?;
     let (progress, on_progress) = ProgressLine::of_run();
@@ -160,7 +198,7 @@ async fn once(config: &Arc<Config>, simulator: &Simulator, global: &Global) -> C
     )
 }
 
-fn introduce(simulator: &Simulator, global: &Global) -> Result<(), Failure> {
+fn introduce(simulator: &Simulator, schedule: &str, global: &Global) -> Result<(), Failure> {
     let backups = simulator
         .backups()
         .iter()
@@ -170,9 +208,10 @@ fn introduce(simulator: &Simulator, global: &Global) -> Result<(), Failure> {
     let written = writeln!(
         out,
         "An RDS API with {} instances and {backups} manual backups listens on {}, in this process.\n\
-         Two policies run on it, over real HTTP with signed requests; nothing leaves this machine.\n{POLICIES}{}",
+         Two policies run on it, over real HTTP with signed requests; nothing leaves this machine.\n{}{}",
         simulator.instances().len(),
         simulator.url(),
+        policies(schedule),
         holds(),
     );
     finish(out, written, exit::DONE).map(drop)
@@ -196,7 +235,7 @@ impl DemoPlace {
     }
 
     /// Writes the configuration and its keys, and loads it as any other.
-    fn configure(&self, simulator: &Simulator, listen: &str) -> Result<Arc<Config>, Failure> {
+    fn configure(&self, simulator: &Simulator, listen: &str, schedule: &str) -> Result<Arc<Config>, Failure> {
         let credentials = format!(
             "credentials: {{source: files, access_key_file: {}, secret_key_file: {}}}",
             self.write("access_key", simulator.access_key())?.display(),
@@ -207,8 +246,9 @@ impl DemoPlace {
             .replace("credentials: {source: environment}", &credentials);
         let state = self.0.join("state");
         let text = format!(
-            "version: 1\nstate_dir: {}\nlisten: {listen}\n{projects}{POLICIES}{}",
+            "version: 1\nstate_dir: {}\nlisten: {listen}\n{projects}{}{}",
             state.display(),
+            policies(schedule),
             holds()
         );
         context::load_other(&self.write("config.yaml", &text)?)

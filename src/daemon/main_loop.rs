@@ -66,6 +66,7 @@ enum LoopEvent {
 /// The daemon: it runs policies by their schedules until it has to stop.
 pub struct MainLoop {
     clock: Clock,
+    clock_set: Arc<Notify>,
     environment: Environment,
     stop: watch::Receiver<bool>,
     hangups: Arc<Notify>,
@@ -157,6 +158,7 @@ impl MainLoop {
             next_watchdog: systemd.watchdog().map(|_| start),
             ticker: Ticker::new(Arc::clone(&options.clock)),
             clock: options.clock,
+            clock_set: options.clock_set,
             environment: options.environment,
             stop: options.stop,
             hangups: options.hangups,
@@ -286,6 +288,7 @@ impl MainLoop {
             () = self.hangups.notified() => LoopEvent::Sighup,
             () = self.files_changed.notified() => LoopEvent::FilesChanged,
             () = self.ticker.due() => LoopEvent::TickDue,
+            () = self.clock_set.notified() => LoopEvent::TickDue,
             () = sleep_until(wake) => LoopEvent::Timer,
         }
     }

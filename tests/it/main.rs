@@ -36,6 +36,7 @@ mod notifications;
 mod odd_ids;
 mod offline;
 mod operators;
+mod orphans;
 mod ownership;
 mod page_forecasts;
 mod pass;

@@ -10,10 +10,10 @@ use clap::{ArgAction, ArgGroup, Args, Subcommand, ValueHint};
 use clap_complete::Shell;
 
 use super::parse::{
-    parse_digest, parse_hash, parse_id, parse_id_pattern, parse_loopback, parse_pace, parse_pattern, parse_short,
-    parse_span, parse_text, parse_time, parse_until,
+    parse_digest, parse_hash, parse_id, parse_id_pattern, parse_lapse, parse_loopback, parse_pace, parse_pattern,
+    parse_short, parse_span, parse_text, parse_time, parse_until,
 };
-use super::values::{ForecastFormat, Format, ReportFormat, TestFormat};
+use super::values::{ForecastFormat, Format, ReportFormat, TestFormat, TimeLapse};
 use crate::retention::{Pattern, Span};
 use crate::simulator::Fault;
 
@@ -468,7 +468,7 @@ pub struct SimulatorArgs {
 }
 
 /// The made-up fleet of `simulator` and `demo`.
-#[derive(Clone, Copy, Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub struct FleetArgs {
     /// The same seed makes the same fleet.
     #[arg(long, value_name = "N", default_value_t = 1)]
@@ -482,6 +482,9 @@ pub struct FleetArgs {
     /// No surprises, for measurements: SQL Server instances only, exactly so many COMPLETED manual backups, six hours apart.
     #[arg(long)]
     pub regular: bool,
+    /// Instances, backups and faults from a YAML file instead, see `docs/examples/scenario.yaml`.
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, conflicts_with = "regular")]
+    pub scenario: Option<PathBuf>,
     /// How long an accepted deletion takes, as in `5s` or `200ms`.
     #[arg(long, value_name = "DURATION", default_value = "2s", value_parser = parse_short)]
     pub deletion_takes: Duration,
@@ -491,12 +494,23 @@ pub struct FleetArgs {
 #[derive(Clone, Debug, Args)]
 #[command(
     after_help = "Examples:\n  rds-retentiond demo             open the address that it prints\n  \
-                  rds-retentiond demo --once      a plan, a run and its result, then exit"
+                  rds-retentiond demo --once      a plan, a run and its result, then exit\n  \
+                  rds-retentiond demo --watch     a year of two policies in a minute, on the page"
 )]
 pub struct DemoArgs {
     /// One plan and one run, then exit.
     #[arg(long)]
     pub once: bool,
+    /// Let time pass faster: each night brings backups and a run, and the page shows what becomes of them.
+    #[arg(long, conflicts_with = "once")]
+    pub watch: bool,
+    /// How fast time passes with `--watch`: so much in so short a time, as in `24h=1min`.
+    #[arg(
+        long,
+        value_name = "SPAN=DURATION",
+        default_value = "1y=1min", value_parser = parse_lapse, conflicts_with = "once"
+    )]
+    pub live: TimeLapse,
     /// How the fleet is made.
     #[command(flatten)]
     pub fleet: FleetArgs,
