@@ -179,9 +179,9 @@ pub(super) fn append(tx: &Tx<'_>, at: DateTime<Utc>, kind: Kind, body: &impl Ser
         "INSERT INTO chain (seq, at, kind, body, prev, hash) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
         (seq, at, kind, body, prev, &hash),
     )?;
-    tx.execute_each(
-        "UPDATE meta SET value = ?2 WHERE key = ?1",
-        [("rows", seq.to_string()), ("head", hash)],
+    tx.execute(
+        "UPDATE meta SET value = CASE key WHEN 'rows' THEN ?1 ELSE ?2 END WHERE key IN ('rows', 'head')",
+        (seq.to_string(), hash),
     )?;
     Ok(seq)
 }

@@ -97,6 +97,7 @@ pub use deletion_lock::DeletionLock;
 pub use error::{Error, Fault};
 pub use grace::{GraceKey, GracePeriod, GraceSeen, GraceStart, GraceUpdate};
 pub use history::PastDeletion;
+pub use holder::LockSeeker;
 pub use holds::{PlacedHold, Thaw};
 pub use key_refusals::{KeyRefusal, KeyTrial, SharedRefusal};
 pub use lease::DRAIN;

@@ -55,10 +55,10 @@ impl Ledger {
     /// Fails where another process has the state of that directory open.
     pub fn must_be_alone(dir: &Path) -> Result<(), Error> {
         let path = dir.join(LEDGER);
-        match connection::is_alone(&path).map_err(|error| error.at(&path))? {
-            true => Ok(()),
-            false => Err(Error::storage(&path, Fault::InUse("another process".to_owned()))),
+        if connection::is_alone(&path).map_err(|error| error.at(&path))? {
+            return Ok(());
         }
+        Err(Error::storage(&path, Fault::InUse("another process".to_owned())))
     }
 
     /// The projects of which there ever was a lease, and an error where somebody lives on a shared state.
@@ -229,8 +229,8 @@ fn tables() -> Result<Vec<(String, Vec<String>)>, Error> {
     let sql = "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite%' AND name <> 'meta' ORDER BY name";
     let names: Vec<String> = tx.all(sql, (), |row| row.get(0))?;
     let columns = |table: String| {
-        let columns = tx.all("SELECT name FROM pragma_table_info(?1)", [&table], |row| row.get(0))?;
-        Ok((table, columns))
+        let columns: Vec<String> = tx.all("SELECT name FROM pragma_table_info(?1)", [&table], |row| row.get(0))?;
+        Ok::<_, Error>((table, columns))
     };
     names.into_iter().map(columns).collect()
 }

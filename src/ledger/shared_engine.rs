@@ -103,7 +103,7 @@ impl SharedEngine {
             known.learn(seen);
             Ok((value, session))
         });
-        let (value, session) = done.map_err(|error| self.tell_others(known, error).at(&self.name))?;
+        let (value, session) = done.map_err(|error: Error| self.tell_others(known, error).at(&self.name))?;
         *kept = Some(session);
         Ok(value)
     }
