@@ -316,11 +316,14 @@ pub enum Command {
                   recomputes the chain, `export` writes it out."
     )]
     Audit(AuditArgs),
-    /// Go on with a state that was set back
-    #[command(long_about = "Goes on with a state that was set back.\n\n\
+    /// Move the state, or go on with one that was set back
+    #[command(
+        long_about = "Moves the state to another place, or goes on with one that was set back.\n\n\
+                  `state move` takes the whole ledger from a directory into a database or the other way.\n\n\
                   Each run's head of the audit chain is written down outside the state (`audit` in the configuration). While the state does \
                   not contain one of them, it is an older copy, another one, or new, and nothing is deleted. `state accept-rewind` \
-                  records that a person has looked at it: check `holds` and the freeze first, for those placed since are gone.")]
+                  records that a person has looked at it: check `holds` and the freeze first, for those placed since are gone."
+    )]
     State(StateArgs),
     /// Serve an RDS API on loopback with a made-up fleet.
     #[command(

@@ -49,4 +49,5 @@ pub use load::load;
 pub use notify::{NotifyFormat, NotifyOn, NotifyTarget, NotifyUrl, notify_url};
 pub use schedule::{Schedule, ScheduleError};
 pub use schema::{included_schema, schema};
+pub use state::parse_postgres_url;
 pub use state_at::{PostgresState, StateAt};

@@ -39,10 +39,12 @@ pub(super) enum Kind {
     Propose,
     /// A person goes on although heads that were anchored are missing.
     AcceptRewind,
+    /// A person moves the state elsewhere.
+    Move,
 }
 
 impl Kind {
-    pub(super) const ALL: [Self; 16] = [
+    pub(super) const ALL: [Self; 17] = [
         Self::Created,
         Self::RunBegun,
         Self::Intent,
@@ -59,6 +61,7 @@ impl Kind {
         Self::ApproveListing,
         Self::Propose,
         Self::AcceptRewind,
+        Self::Move,
     ];
 
     pub(super) fn as_str(self) -> &'static str {
@@ -79,6 +82,7 @@ impl Kind {
             Self::ApproveListing => "approve_listing",
             Self::Propose => "propose",
             Self::AcceptRewind => "accept_rewind",
+            Self::Move => "move",
         }
     }
 
@@ -130,17 +134,25 @@ pub(super) fn tail(tx: &Tx<'_>) -> Result<(i64, String), Error> {
 
 /// The number and hash of the row that was written last, by the note beside the chain.
 pub(super) fn noted(tx: &Tx<'_>) -> Result<(i64, String), Error> {
-    let rows = note(tx, "rows")?.and_then(|rows| rows.parse().ok()).unwrap_or(-1);
-    Ok((rows, note(tx, "head")?.unwrap_or_default()))
-}
-
-fn note(tx: &Tx<'_>, key: &str) -> Result<Option<String>, Error> {
-    tx.value("SELECT value FROM meta WHERE key = ?1", [key])
+    let (mut rows, mut head) = (-1, String::new());
+    let noted: Vec<(String, String)> =
+        tx.all("SELECT key, value FROM meta WHERE key IN ('rows', 'head')", (), |row| {
+            Ok((row.get(0)?, row.get(1)?))
+        })?;
+    for (key, value) in noted {
+        if key == "rows" {
+            rows = value.parse().unwrap_or(-1);
+        } else {
+            head = value;
+        }
+    }
+    Ok((rows, head))
 }
 
 /// When the ledger was made, as its first row says it.
 pub(super) fn created_at(tx: &Tx<'_>) -> Result<String, Error> {
-    note(tx, "created_at")?.ok_or_else(|| Error::corrupt("created_at is missing"))
+    tx.value("SELECT value FROM meta WHERE key = 'created_at'", ())?
+        .ok_or_else(|| Error::corrupt("created_at is missing"))
 }
 
 /// The first row of a new ledger, whose tables are empty.
@@ -167,9 +179,9 @@ pub(super) fn append(tx: &Tx<'_>, at: DateTime<Utc>, kind: Kind, body: &impl Ser
         "INSERT INTO chain (seq, at, kind, body, prev, hash) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
         (seq, at, kind, body, prev, &hash),
     )?;
-    tx.execute_each(
-        "UPDATE meta SET value = ?2 WHERE key = ?1",
-        [("rows", seq.to_string()), ("head", hash)],
+    tx.execute(
+        "UPDATE meta SET value = CASE key WHEN 'rows' THEN ?1 ELSE ?2 END WHERE key IN ('rows', 'head')",
+        (seq.to_string(), hash),
     )?;
     Ok(seq)
 }
@@ -214,7 +226,7 @@ macro_rules! operator_rows {
     ($before:literal, $after:literal) => {
         concat!(
             $before,
-            "kind IN ('hold', 'release', 'freeze', 'thaw', 'approve', 'approve_listing', 'propose', 'accept_rewind')",
+            "kind IN ('hold', 'release', 'freeze', 'thaw', 'approve', 'approve_listing', 'propose', 'accept_rewind', 'move')",
             $after
         )
     };

@@ -16,7 +16,7 @@ use super::rows::Chunks;
 use super::sql::Tx;
 use super::state_file::{beside, identity};
 use super::wal::Log;
-use super::{Error, Fault, chain, rows};
+use super::{Error, Fault, chain, rows, set_back};
 
 /// The last head of a state's chain that this process committed or read. Clones share it: give it to every opening of the
 /// same state.
@@ -37,6 +37,11 @@ impl KnownHead {
         self.lock().is_some()
     }
 
+    /// Its row and hash.
+    pub(super) fn row_and_hash(&self) -> Option<(i64, String)> {
+        self.lock().as_ref().map(|head| (head.seq, head.hash.clone()))
+    }
+
     fn lock(&self) -> MutexGuard<'_, Option<Head>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -50,13 +55,17 @@ impl KnownHead {
         };
         let rewound = || Err(Error::of_file(Fault::Rewound { row: known.seq }));
         let (rows, head) = chain::noted(tx)?;
-        if rows < known.seq {
-            return rewound();
-        }
-        if (rows, &head) != (known.seq, &known.hash)
-            && rows::row_if_any(tx, &Chunks::default(), known.seq)?.is_none_or(|row| row.hash != known.hash)
-        {
-            return rewound();
+        let is_in_it = || {
+            let row = rows::row_if_any(tx, &Chunks::default(), known.seq)?;
+            Ok::<_, Error>(row.is_some_and(|row| row.hash == known.hash))
+        };
+        if rows < known.seq || ((rows, &head) != (known.seq, &known.hash) && !is_in_it()?) {
+            if !set_back::is_accepted(tx, known.seq, &known.hash)? {
+                return rewound();
+            }
+            // A person goes on without it: what is there now is the state.
+            *self.lock() = None;
+            return Ok(());
         }
         if let Some(check_operator_rows) = touched {
             if count_operator_rows(tx, 0, known.seq)? != known.operator_rows {

@@ -200,6 +200,45 @@ pub enum Fault {
         /// Where they are.
         place: String,
     },
+    /// It was moved elsewhere.
+    #[error(
+        "the state was moved to {to} at {at}, so nothing here is read or written any more: name that in the configuration (`state_dir`, or \
+         `state`), in place of this"
+    )]
+    Moved {
+        /// Where it is.
+        to: String,
+        /// When it was moved.
+        at: String,
+    },
+    /// A copy that a move began.
+    #[error(
+        "this is a copy of the state in {0}, made by a `state move` that has not ended, and it is not used: run `state move` there again; \
+         until then the state is there"
+    )]
+    Unfinished(String),
+    /// Something is where a state is to be moved.
+    #[error(
+        "there is a state already, and no other one is put in its place: name an empty directory or database, or move it aside"
+    )]
+    NotEmpty,
+    /// Other processes use it.
+    #[error(
+        "{0} has the state open: stop it (`systemctl stop rds-retentiond`; a daemon on a database does not count 30 s later), then try again"
+    )]
+    InUse(String),
+    /// A daemon on a shared state knows a head that is not in it.
+    #[error(
+        "the state was set back: row {row} of the audit chain, which the daemon on {host} has seen, is not in it, so the database is an older \
+         copy (after a failover, perhaps). No daemon deletes anything. Put the newest database back: they then go on by themselves. To go on \
+         with what is there now, check `holds` and the freeze first, then type `state accept-rewind`"
+    )]
+    SetBackFor {
+        /// Its host.
+        host: String,
+        /// The head's row.
+        row: i64,
+    },
     /// Written by an older program, and opened for reading only.
     #[error("written by an older version of this program (format {0}): start the daemon once, which converts it")]
     Older(i64),
@@ -327,7 +366,13 @@ impl Error {
         matches!(self, Self::WrongLock { .. })
             || matches!(
                 self.fault(),
-                Some(Fault::Gone | Fault::Replaced | Fault::Rewound { .. } | Fault::SetBack { .. })
+                Some(
+                    Fault::Gone
+                        | Fault::Replaced
+                        | Fault::Rewound { .. }
+                        | Fault::SetBack { .. }
+                        | Fault::SetBackFor { .. }
+                )
             )
     }
 

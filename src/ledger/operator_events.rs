@@ -3,12 +3,13 @@
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
-use super::anchors::AcceptRewindBody;
 use super::approvals::ApproveBody;
 use super::chain::{Kind, LAST_OPERATOR_ROWS, read_time};
 use super::listing_doubts::ApproveListingBody;
+use super::moved::MoveBody;
 use super::operator_records::{FreezeBody, HoldBody, ReleaseBody, ThawBody, freeze_id, id_of};
 use super::protection::ProposeBody;
+use super::set_back::AcceptRewindBody;
 use super::{Error, Ledger, Person};
 use crate::retention::{HoldTarget, PolicyName};
 
@@ -75,6 +76,13 @@ pub enum OperatorAct {
     AcceptRewind {
         /// How many anchored heads are not in it.
         missing: usize,
+    },
+    /// The state was moved here.
+    Move {
+        /// From where.
+        from: String,
+        /// Here.
+        to: String,
     },
     /// A refused plan was approved.
     Approve {
@@ -148,6 +156,16 @@ fn event(at: &str, kind: &str, body: &str) -> Result<OperatorEvent, Error> {
             let body: AcceptRewindBody = serde_json::from_str(body)?;
             let missing = body.missing.len();
             (OperatorAct::AcceptRewind { missing }, body.by, body.reason, body.person)
+        }
+        Some(Kind::Move) => {
+            let MoveBody {
+                from,
+                to,
+                by,
+                reason,
+                person,
+            } = serde_json::from_str(body)?;
+            (OperatorAct::Move { from, to }, by, reason, person)
         }
         Some(Kind::Approve) => {
             let body: ApproveBody = serde_json::from_str(body)?;

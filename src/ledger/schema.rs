@@ -215,7 +215,7 @@ CREATE TABLE notified (what TEXT PRIMARY KEY, at INTEGER NOT NULL) STRICT, WITHO
 ALTER TABLE hold ADD COLUMN compliance INTEGER NOT NULL DEFAULT 0;
 DROP INDEX chain_words;
 CREATE INDEX chain_words ON chain (seq)
-WHERE kind IN ('hold', 'release', 'freeze', 'thaw', 'approve', 'approve_listing', 'propose', 'accept_rewind');
+WHERE kind IN ('hold', 'release', 'freeze', 'thaw', 'approve', 'approve_listing', 'propose', 'accept_rewind', 'move');
 ";
 
 /// The tables of the newest format, as PostgreSQL has them.

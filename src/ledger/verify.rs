@@ -23,10 +23,10 @@ use crate::retention::{BackupId, PolicyName};
 
 /// The hashes of rows, added up.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Sum(u128);
+pub(super) struct Sum(u128);
 
 impl Sum {
-    fn add(&mut self, row: &[&dyn Field]) {
+    pub(super) fn add(&mut self, row: &[&dyn Field]) {
         self.0 = self.0.wrapping_add(mark(row));
     }
 
@@ -49,7 +49,7 @@ impl Sum {
 }
 
 /// A column's value, as bytes that no other type of value has.
-trait Field {
+pub(super) trait Field {
     fn take_into(&self, digest: &mut Sha256);
 }
 
@@ -73,8 +73,12 @@ impl Field for SqlValue<'_> {
         match self {
             Self::Number(number) => number.take_into(digest),
             Self::Text(text) => (&**text).take_into(digest),
-            // No column that is compared has one; a row that does is not what was written.
-            Self::Null | Self::Bytes(_) => digest.update(b"?"),
+            Self::Null => digest.update(b"n"),
+            Self::Bytes(bytes) => {
+                digest.update(b"b");
+                digest.update((bytes.len() as u64).to_be_bytes());
+                digest.update(bytes);
+            }
         }
     }
 }
@@ -185,7 +189,7 @@ impl Replay {
                 None => self.freezes.clear(),
             },
             // What it leads to is a row of its own.
-            Kind::Propose | Kind::AcceptRewind => {}
+            Kind::Propose | Kind::AcceptRewind | Kind::Move => {}
             Kind::Approve => {
                 let body: ApproveBody = serde_json::from_str(body)?;
                 self.approvals.retain(|_, until| *until > when.timestamp_micros());

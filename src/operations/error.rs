@@ -106,6 +106,14 @@ pub enum Error {
         /// Why.
         error: std::io::Error,
     },
+    /// What was moved there earlier is damaged.
+    #[error("the state was moved there earlier, and is damaged there: row {row}: {what}; `audit verify` says more")]
+    MovedStateBroken {
+        /// The first row that is not as it was written.
+        row: u64,
+        /// What is wrong with it.
+        what: String,
+    },
     /// No run has this id.
     #[error("no run has the id {}, or one that begins so; `history` lists them", clean(.0))]
     NoSuchRun(String),

@@ -23,6 +23,7 @@ pub mod past_run;
 pub mod plan;
 pub mod policy_test;
 pub mod source;
+pub mod state_move;
 mod typed_id;
 pub mod under_way;
 pub mod why;

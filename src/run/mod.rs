@@ -44,7 +44,7 @@ mod single_deletions;
 mod skip;
 mod state;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -77,7 +77,6 @@ use clock_jump::ClockJumpDetector;
 use context::stop_requested;
 use guard::guard;
 use ledger_snapshot::may_select;
-use policy_runs::PolicyRuns;
 use scan_result::{Coverage, CoverageByPolicy};
 
 /// Walks one run.

@@ -422,7 +422,9 @@ pub enum AuditWhat {
 
 /// `state`
 #[derive(Clone, Debug, Args)]
-#[command(after_help = "Example:\n  rds-retentiond state accept-rewind --reason 'case 4711'")]
+#[command(
+    after_help = "Examples:\n  rds-retentiond state accept-rewind --reason 'case 4711'\n  rds-retentiond state move --to postgres://retention@db1,db2/retention"
+)]
 pub struct StateArgs {
     /// What to do with it.
     #[command(subcommand)]
@@ -434,6 +436,25 @@ pub struct StateArgs {
 pub enum StateWhat {
     /// Go on with a state that lacks heads which earlier runs anchored outside of it.
     AcceptRewind {
+        /// Why; kept in the ledger.
+        #[arg(long, value_name = "TEXT", value_parser = parse_text)]
+        reason: Option<String>,
+    },
+    /// Move the state into another directory or database.
+    ///
+    /// The whole ledger, holds, freezes, history and proof, with the same hashes. It is read again and compared before the old place says
+    /// where it went; from then on nothing is read or written there. Stop every daemon first. Killed at any moment, it leaves one state
+    /// that is used; type the same again.
+    Move {
+        /// An empty directory, or `postgres://USER@HOST/DATABASE`.
+        #[arg(long, value_name = "DIR-or-URL", value_parser = parse_text)]
+        to: String,
+        /// With a database: the file with the password; default PGPASSWORD.
+        #[arg(long, value_name = "FILE")]
+        password_file: Option<PathBuf>,
+        /// With a database: the certificates of the authorities that are trusted; default the host's.
+        #[arg(long, value_name = "FILE")]
+        ca: Option<PathBuf>,
         /// Why; kept in the ledger.
         #[arg(long, value_name = "TEXT", value_parser = parse_text)]
         reason: Option<String>,

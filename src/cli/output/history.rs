@@ -175,6 +175,7 @@ pub(super) fn act(act: &OperatorAct, zone: Zone) -> (&'static str, String) {
         OperatorAct::Freeze { id, until: at } => ("freeze", format!("{id}{}", end(at))),
         OperatorAct::Thaw { id } => ("thaw", id.clone()),
         OperatorAct::Propose { id, until: at } => ("asked to end", format!("{id}, {}", until(*at, zone))),
+        OperatorAct::Move { from, to } => ("move", format!("{from} to {to}")),
         OperatorAct::AcceptRewind { missing } => ("accept rewind", count(*missing as u64, "missing head")),
         OperatorAct::Approve {
             policy,
