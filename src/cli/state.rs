@@ -23,7 +23,7 @@ pub(super) fn state(args: &StateArgs, global: &Global) -> CommandResult {
             ca,
             reason,
         } => {
-            let to = place(to, password_file.clone(), ca.clone())?;
+            let to = place(to, password_file.clone(), ca.as_deref())?;
             let actor = operator.actor(reason.as_deref());
             let outcome = move_state(&config, &to, actor, crate::clock::now())?;
             moved(&config, &to, outcome)
@@ -45,7 +45,7 @@ fn accept_rewind(config: &Config, operator: &Operator, reason: Option<&str>) -> 
 }
 
 /// Where the state is to go.
-fn place(typed: &str, password_file: Option<PathBuf>, ca: Option<PathBuf>) -> Result<StatePlace, Failure> {
+fn place(typed: &str, password_file: Option<PathBuf>, ca: Option<&Path>) -> Result<StatePlace, Failure> {
     let usage = |message: String| Failure::new(exit::USAGE, format!("--to {message}"));
     let absolute =
         |path: &Path| std::path::absolute(path).map_err(|error| usage(format!("{}: {error}", path.display())));
@@ -54,7 +54,7 @@ fn place(typed: &str, password_file: Option<PathBuf>, ca: Option<PathBuf>) -> Re
             target: parse_postgres_url(typed).map_err(usage)?,
             // A relative name may be that of a credential of systemd's.
             password_file,
-            ca: ca.as_deref().map(absolute).transpose()?,
+            ca: ca.map(absolute).transpose()?,
         }));
     }
     if password_file.is_some() || ca.is_some() {

@@ -259,13 +259,13 @@ fn copy_all(from: &Tx<'_>, to: &Tx<'_>) -> Result<(), Error> {
         let insert = format!("INSERT INTO {table} ({names}) VALUES ({})", values.join(", "));
         let (mut read, mut written) = (Sum::default(), Sum::default());
         each_chunk(from, &select, |rows| {
-            for row in rows.iter() {
+            for row in &rows {
                 add(&mut read, row);
             }
             to.execute_each(&insert, rows)
         })?;
         each_chunk(to, &select, |rows| {
-            for row in rows.iter() {
+            for row in &rows {
                 add(&mut written, row);
             }
             Ok(())

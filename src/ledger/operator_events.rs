@@ -133,10 +133,8 @@ fn event(at: &str, kind: &str, body: &str) -> Result<OperatorEvent, Error> {
         }
         Some(Kind::Freeze) => {
             let body: FreezeBody = serde_json::from_str(body)?;
-            let act = OperatorAct::Freeze {
-                id: freeze_id(body.number.unwrap_or(1)),
-                until: body.freeze.until,
-            };
+            let (id, until) = (freeze_id(body.number.unwrap_or(1)), body.freeze.until);
+            let act = OperatorAct::Freeze { id, until };
             (act, body.by, Some(body.freeze.reason), body.person)
         }
         Some(Kind::Thaw) => {
@@ -146,11 +144,8 @@ fn event(at: &str, kind: &str, body: &str) -> Result<OperatorEvent, Error> {
         }
         Some(Kind::Propose) => {
             let body: ProposeBody = serde_json::from_str(body)?;
-            let act = OperatorAct::Propose {
-                id: body.end.id(),
-                until: body.until,
-            };
-            (act, body.by, body.reason, body.person)
+            let (id, until) = (body.end.id(), body.until);
+            (OperatorAct::Propose { id, until }, body.by, body.reason, body.person)
         }
         Some(Kind::AcceptRewind) => {
             let body: AcceptRewindBody = serde_json::from_str(body)?;
@@ -158,14 +153,9 @@ fn event(at: &str, kind: &str, body: &str) -> Result<OperatorEvent, Error> {
             (OperatorAct::AcceptRewind { missing }, body.by, body.reason, body.person)
         }
         Some(Kind::Move) => {
-            let MoveBody {
-                from,
-                to,
-                by,
-                reason,
-                person,
-            } = serde_json::from_str(body)?;
-            (OperatorAct::Move { from, to }, by, reason, person)
+            let body: MoveBody = serde_json::from_str(body)?;
+            let (from, to) = (body.from, body.to);
+            (OperatorAct::Move { from, to }, body.by, body.reason, body.person)
         }
         Some(Kind::Approve) => {
             let body: ApproveBody = serde_json::from_str(body)?;

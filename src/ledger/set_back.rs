@@ -71,7 +71,7 @@ pub(super) fn note(tx: &Tx<'_>, row: i64, hash: &str, host: &str) -> Result<(), 
 /// The heads that were written down so, each with the host.
 pub(super) fn noted(tx: &Tx<'_>) -> Result<Vec<(AnchoredHead, String)>, Error> {
     let sql = "SELECT key, value FROM meta WHERE key LIKE 'known:%' ORDER BY key";
-    let found = tx.all(sql, (), |row| {
+    tx.all(sql, (), |row| {
         let (key, host): (String, String) = (row.get(0)?, row.get(1)?);
         let of = key.strip_prefix(NOTE).and_then(|key| key.split_once(':'));
         let head = of.and_then(|(row, head)| {
@@ -82,8 +82,7 @@ pub(super) fn noted(tx: &Tx<'_>) -> Result<Vec<(AnchoredHead, String)>, Error> {
             })
         });
         Ok((head.ok_or_else(|| Error::corrupt("a known head cannot be read"))?, host))
-    });
-    found
+    })
 }
 
 /// Fails where a head that was written down so is missing.

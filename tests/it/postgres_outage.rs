@@ -173,23 +173,23 @@ async fn a_lease_that_is_taken_over_is_counted_and_one_that_is_given_back_is_not
             .lines()
             .find(|line| line.starts_with("rds_retention_takeovers_total{"));
         line.and_then(|line| line.rsplit(' ').next())
-            .and_then(|count| count.parse::<f64>().ok())
+            .and_then(|count| count.parse::<u64>().ok())
     };
     let first = Daemon::start(&world, "first");
     until_sending(&world).await;
     let second = Daemon::start(&world, "second");
     let text = second.until("/metrics", "counted", |text| total(text).is_some()).await;
-    assert_eq!(total(&text), Some(0.0), "at zero from the start");
+    assert_eq!(total(&text), Some(0), "at zero from the start");
     drop(first);
     second
-        .until("/metrics", "counts it", |text| total(text) == Some(1.0))
+        .until("/metrics", "counts it", |text| total(text) == Some(1))
         .await;
     all_deleted(&world, 1003).await;
     let leases = "SELECT SUM(takeovers) FROM lease";
     assert_eq!(server.psql(&database, leases), "1");
     // Each run since has taken the lease and given it back.
     let text = tokio::task::block_in_place(|| second.get("/metrics")).unwrap();
-    assert_eq!(total(&text), Some(1.0));
+    assert_eq!(total(&text), Some(1));
 }
 
 /// With a real standby.
