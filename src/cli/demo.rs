@@ -35,7 +35,7 @@ policies:
     schedule: \"*/1 * * * *\"
     timezone: Asia/Singapore
     select: {instances: {tags: {env: prod}}}
-    keep: {last: 3, daily: 7, weekly: 4, monthly: 6, yearly: all, names: [\"release-*\", \"golden-*\"]}
+    keep: {last: 3, daily: 7, weekly: 4, monthly: 6, yearly: all}
     failed_after: 3d
     min_backups: 2
     grace: 0s
@@ -51,6 +51,9 @@ policies:
     grace: 24h
     limits: {max_deletions: 1000, max_percent: 95}
 ";
+
+/// What to do after the demo.
+const NEXT: &str = "`rds-retentiond init` writes a dry-run configuration for your own fleet.";
 
 /// A hold that ends soon, so that it is seen how one looks.
 fn holds() -> String {
@@ -108,8 +111,7 @@ async fn stay(config: Arc<Config>, simulator: &Simulator, global: &Global) -> Co
         let written = writeln!(
             out,
             "\nThe daemon runs both policies now, and then every minute.\n\n  \
-             status page  http://{address}/\n  metrics      http://{address}/metrics\n\nCtrl-C ends it; nothing is left behind. Next: `rds-retentiond init` \
-             writes a dry-run configuration for your own fleet."
+             status page  http://{address}/\n  metrics      http://{address}/metrics\n\nPress Ctrl-C to end it; nothing is left behind. Next: {NEXT}"
         );
         finish(out, written, exit::DONE)?;
     }
@@ -151,13 +153,19 @@ async fn once(config: &Arc<Config>, simulator: &Simulator, global: &Global) -> C
         all: true,
         wide: false,
     };
-    show_report(
+    let code = show_report(
         &report?,
         &BufferedRows::default(),
         ReportKind::Apply,
         (&show, config.price.as_ref()),
         global,
-    )
+    )?;
+    let mut out = Out::table(global.color);
+    let written = writeln!(
+        out,
+        "\nNext: `rds-retentiond demo` serves a status page of such a fleet. {NEXT}"
+    );
+    finish(out, written, code)
 }
 
 fn introduce(simulator: &Simulator, global: &Global) -> Result<(), Failure> {

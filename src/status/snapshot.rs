@@ -233,6 +233,18 @@ pub struct LastRun {
     /// What it left alone; in the JSON it stands once for all policies.
     #[serde(skip)]
     pub skipped: Vec<SkipRecord>,
+    /// The backups that are there, by this run or, where it could not read them, by the last one that could.
+    #[serde(skip)]
+    pub known: Option<KnownBackups>,
+}
+
+/// The backups of a policy as a run read them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KnownBackups {
+    /// By decision.
+    pub counts: Counts,
+    /// Due, and held back by the guard or a freeze.
+    pub held_back: Tally,
 }
 
 /// Why the guard held something back.
@@ -311,7 +323,12 @@ impl LastRun {
     /// From the report of a run.
     pub fn of(report: &RunReport, policy: &PolicyReport) -> Self {
         let gravest = policy.refusals.first();
+        let counts = policy.has_read().then(|| Counts::from(policy.summary));
         Self {
+            known: counts.map(|counts| KnownBackups {
+                counts,
+                held_back: policy.held_back,
+            }),
             run_id: report.run_id.clone().filter(|id| !id.is_empty()),
             at: report.at,
             finished_at: report.finished_at,
@@ -323,7 +340,7 @@ impl LastRun {
                 waits: refusal.waits_for_approval(),
                 digest: policy.digest.clone().filter(|_| refusal.waits_for_approval()),
             }),
-            summary: policy.has_read().then(|| policy.summary.into()),
+            summary: counts,
             sent: policy.sent.clone(),
             left: policy.left,
             held_back: policy.held_back,
@@ -348,7 +365,10 @@ impl LastRun {
             .into_iter()
             .any(|result| result.has_read() && row.result.as_deref() == Some(result.as_str()));
         let summary: Option<Summary> = serde_json::from_value(numbers["summary"].clone()).ok();
+        let counts = summary.filter(|_| has_read).map(Counts::from);
+        let held_back = serde_json::from_value(numbers["held_back"].clone()).unwrap_or_default();
         Some(Self {
+            known: counts.map(|counts| KnownBackups { counts, held_back }),
             run_id: Some(row.run),
             at: row.started_at,
             finished_at: row.finished_at?,
@@ -361,10 +381,10 @@ impl LastRun {
                 digest: None,
             }),
             refusals,
-            summary: summary.filter(|_| has_read).map(Counts::from),
+            summary: counts,
             sent: serde_json::from_value(numbers["sent"].clone()).unwrap_or_default(),
             left: numbers["left"].as_u64().unwrap_or_default(),
-            held_back: serde_json::from_value(numbers["held_back"].clone()).unwrap_or_default(),
+            held_back,
             unselected: serde_json::from_value(numbers["unselected"].clone()).unwrap_or_default(),
             error: numbers[INTERRUPTED].as_str().map(|by| format!("interrupted ({by})")),
             skipped: serde_json::from_value(numbers["skipped"].clone()).unwrap_or_default(),

@@ -95,8 +95,8 @@ fn deletions(of: &[&PastDeletion]) -> Markup {
         "Size",
         "Why",
         "Listed",
-        "Asked for",
-        "Became",
+        "Requested",
+        "Outcome",
         "Evidence",
     ];
     html! {
