@@ -16,6 +16,7 @@ mod clock_jump;
 mod confirm;
 mod conflicts;
 mod context;
+mod decide;
 mod edits;
 mod ended;
 mod error;
@@ -44,7 +45,6 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
 use tokio::time::Instant;
 
 pub use anchor::{anchor, anchor_log, check_anchor};
@@ -66,14 +66,12 @@ use crate::config::Config;
 use crate::ledger::{self, DeletionLock, Ledger};
 use crate::rds::Client;
 use crate::retention::report::{PolicyReport, RunReport, RunResult, Sent, Skip, SkipReason, SkipRecord};
-use crate::retention::{BackupId, Fate, Hold, Instance, InstanceId, Mode, Policy, PolicyName, ProjectName, Refusal};
+use crate::retention::{BackupId, Fate, Instance, InstanceId, Mode, PolicyName, ProjectName, Refusal};
 use crate::wording::refusals;
 use clock_jump::ClockJumpDetector;
-use conflicts::Conflicts;
 use context::stop_requested;
 use guard::guard;
 use instances::may_select;
-use policy_run::PolicyRun;
 use policy_runs::PolicyRuns;
 use scan_result::{Coverage, CoverageByPolicy};
 
@@ -87,7 +85,8 @@ pub async fn run(request: &RunRequest, context: &RunContext) -> Result<RunReport
     let calls_before = calls();
     asked.iter().for_each(Client::begin_run);
     let (run_id, of_anchor) = begin(request, context, &running).await?.unzip();
-    let (mut scan, conflicts, mut policy_runs) = decide(request, context, &running, deadline, clock_jump).await?;
+    let (mut scan, conflicts, mut policy_runs) =
+        decide::decide(request, context, &running, deadline, clock_jump).await?;
     conflicts::leave_backups_alone(&mut scan, &conflicts, &mut policy_runs);
     if let Some(run_id) = &run_id {
         scan::persist_scan(request, context, run_id, &scan, &conflicts, &policy_runs)?;
@@ -127,35 +126,6 @@ pub async fn run(request: &RunRequest, context: &RunContext) -> Result<RunReport
     report.calls = calls() - calls_before;
     finish(context, &mut report, &scan.hit)?;
     Ok(report)
-}
-
-/// Lists and decides. Where it then comes out that listings contradict each other, or that what is due is in use, all of it is done
-/// again: that is rare; each time more is known, and at most until the run's time is over.
-async fn decide(
-    request: &RunRequest,
-    context: &RunContext,
-    running: &[usize],
-    deadline: Instant,
-    clock_jump: ClockJumpDetector,
-) -> Result<(scan_result::Scan, Conflicts, PolicyRuns), Error> {
-    let mut conflicts = Conflicts::default();
-    let mut are_tasks_read = false;
-    loop {
-        let mut policy_runs = open_policy_runs(request, context, running.to_vec())?;
-        let scan = scan::scan(request, context, &mut policy_runs, deadline, clock_jump, &mut conflicts).await?;
-        if let Some(known) = conflicts.once_more(request, context)? {
-            conflicts = known;
-        } else if std::mem::replace(&mut are_tasks_read, true) {
-            return Ok((scan, conflicts, policy_runs));
-        } else {
-            let in_use = in_use::read(context, &policy_runs, deadline).await;
-            if in_use.is_empty() {
-                return Ok((scan, conflicts, policy_runs));
-            }
-            conflicts = conflicts.with_in_use(in_use);
-        }
-        request.rows.forget();
-    }
 }
 
 /// The names of the instances that are left alone, which have no decisions that would name them.
@@ -290,38 +260,6 @@ async fn drain(ledger: &Ledger, lock: &DeletionLock, context: &RunContext) -> Re
         }
     }
     Ok(true)
-}
-
-/// The holds in force: the configuration's and those placed by command.
-fn holds(context: &RunContext, now: DateTime<Utc>) -> Result<Vec<Hold>, Error> {
-    let mut holds = context.config.holds.clone();
-    if let Some(ledger) = &context.ledger {
-        holds.extend(blocking(|| ledger.active_holds(now))?);
-    }
-    Ok(holds)
-}
-
-fn open_policy_runs(request: &RunRequest, context: &RunContext, running: Vec<usize>) -> Result<PolicyRuns, Error> {
-    let all: Vec<Arc<Policy>> = context.config.all_policies().cloned().collect();
-    let mut graces: HashMap<PolicyName, GracePeriods> = HashMap::new();
-    if let Some(ledger) = &context.ledger {
-        for place in &running {
-            let entry = &context.config.policies[*place];
-            let periods = blocking(|| GracePeriods::load(ledger, entry, &context.config.holds, request.now))?;
-            graces.insert(entry.policy.name.clone(), periods);
-        }
-    }
-    let open = |policy: &Arc<Policy>| {
-        let grace = Grace::Known(graces.remove(&policy.name).unwrap_or_default());
-        PolicyRun::new(Arc::clone(policy), grace, request.now, request.rows.clone())
-    };
-    Ok(PolicyRuns::new(
-        all,
-        running,
-        holds(context, request.now)?,
-        request,
-        open,
-    ))
 }
 
 /// Enters what became of the sent ids into the report.

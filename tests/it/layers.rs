@@ -461,7 +461,6 @@ const LONG: &[&str] = &[
     "retention/plan/refusal.rs: fmt",
     "run/guard.rs: ask_of_all",
     "run/instances.rs",
-    "run/mod.rs: run",
     "run/scan.rs",
     "run/scan.rs: list_backups",
     "run/scan.rs: persist_scan",
@@ -469,8 +468,6 @@ const LONG: &[&str] = &[
     "telemetry/events.rs: deletion_line",
     "telemetry/events.rs: run_line",
     "telemetry/metrics.rs",
-    "web/page/summary.rs: lines",
-    "web/page/summary.rs: tiles",
     "web/server.rs: answer",
 ];
 /// Words that this code once had in place of the standard terms (`docs/adr/README.md`).
