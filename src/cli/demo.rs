@@ -37,7 +37,7 @@ policies:
     schedule: \"*/1 * * * *\"
     timezone: Asia/Singapore
     select: {instances: {tags: {env: prod}}}
-    keep: {last: 3, daily: 7, weekly: 4, monthly: 6, yearly: all, names: [\"release-*\", \"golden-*\"]}
+    keep: {last: 3, daily: 7, weekly: 4, monthly: 6, yearly: all}
     failed_after: 3d
     min_backups: 2
     grace: 0s
@@ -60,6 +60,9 @@ const EVERY_MINUTE: &str = "*/1 * * * *";
 fn policies(schedule: &str) -> String {
     POLICIES.replace(EVERY_MINUTE, schedule)
 }
+
+/// What to do after the demo.
+const NEXT: &str = "`rds-retentiond init` writes a dry-run configuration for your own fleet.";
 
 /// A hold that ends soon, so that it is seen how one looks.
 fn holds() -> String {
@@ -138,8 +141,7 @@ async fn stay(config: Arc<Config>, simulator: &Simulator, args: &DemoArgs, globa
         let written = writeln!(
             out,
             "\nThe daemon runs both policies now, {pace}.\n\n  \
-             status page  http://{address}/\n  metrics      http://{address}/metrics\n\nCtrl-C ends it; nothing is left behind. Next: `rds-retentiond init` \
-             writes a dry-run configuration for your own fleet."
+             status page  http://{address}/\n  metrics      http://{address}/metrics\n\nPress Ctrl-C to end it; nothing is left behind. Next: {NEXT}"
         );
         finish(out, written, exit::DONE)?;
     }
@@ -189,13 +191,19 @@ async fn once(config: &Arc<Config>, simulator: &Simulator, args: &DemoArgs, glob
         all: true,
         wide: false,
     };
-    show_report(
+    let code = show_report(
         &report?,
         &BufferedRows::default(),
         ReportKind::Apply,
         (&show, config.price.as_ref()),
         global,
-    )
+    )?;
+    let mut out = Out::table(global.color);
+    let written = writeln!(
+        out,
+        "\nNext: `rds-retentiond demo` serves a status page of such a fleet. {NEXT}"
+    );
+    finish(out, written, code)
 }
 
 fn introduce(simulator: &Simulator, schedule: &str, global: &Global) -> Result<(), Failure> {
