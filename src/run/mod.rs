@@ -73,7 +73,6 @@ use clock_jump::ClockJumpDetector;
 use context::stop_requested;
 use guard::guard;
 use instances::may_select;
-use policy_runs::PolicyRuns;
 use scan_result::{Coverage, CoverageByPolicy};
 
 /// Walks one run.

@@ -14,7 +14,7 @@ use super::context::RunContext;
 use super::policy_runs::PolicyRuns;
 use super::scan_result::Scan;
 use crate::ledger::{self, Ledger, runs};
-use crate::rds::{Client, DeletedInstance};
+use crate::rds::Client;
 use crate::retention::orphan::Orphan;
 use crate::retention::policy::Knowledge;
 use crate::retention::{BackupKind, Instance, InstanceId, InstanceLife, ProjectName};

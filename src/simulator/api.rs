@@ -204,7 +204,7 @@ impl Shared {
                 .extend(limit.retry_after.map(|seconds| ("Retry-After", seconds.to_string())));
             return Some(reply);
         }
-        match state.auth.check(&asked.parts(), (self.clock)()) {
+        match state.auth.admit(asked.operation, &asked.parts(), (self.clock)()) {
             Ok(access) => {
                 if let Some(call) = state.calls.get_mut(number) {
                     call.access = access;

@@ -119,7 +119,7 @@ pub(super) fn instance(instance: &model::Instance, region: &str) -> Value {
         .collect();
     let node = instance.id.replacen("in", "no", 1);
     let created = time(instance.created);
-    json!({
+    let mut entry = json!({
         "id": instance.id, "name": instance.name, "alias": "", "status": instance.status,
         "type": instance.kind.name(), "region": region, "created": created, "updated": created,
         "datastore": {"type": instance.engine.name(), "version": instance.version, "complete_version": instance.version},
@@ -132,10 +132,18 @@ pub(super) fn instance(instance: &model::Instance, region: &str) -> Value {
         "public_ips": [], "db_user_name": "rdsuser", "collation": "SQL_Latin1_General_CP1_CI_AS",
         "vpc_id": VPC, "subnet_id": SUBNET, "security_group_id": "23fd0cd4-15dc-4d65-bdb3-8844cc291be0", "switch_strategy": "",
         "maintenance_window": "18:00-22:00", "enable_ssl": false, "associated_with_ddm": false, "expiration_time": null,
-        "max_iops": 10_000, "private_dns_names": [format!("{}.internal.example.com", instance.id)], "public_dns_names": [],
+        "max_iops": 10_000,
+    });
+    // What few read.
+    let more = json!({
+        "private_dns_names": [format!("{}.internal.example.com", instance.id)], "public_dns_names": [],
         "read_only_by_user": false, "ha": {"replication_mode": "sync"}, "disk_encryption_id": "", "backup_used_space": 0.0,
         "storage_used_space": 12.5, "order_id": null, "serverless_info": null,
-    })
+    });
+    if let (Some(entry), Value::Object(more)) = (entry.as_object_mut(), more) {
+        entry.extend(more);
+    }
+    entry
 }
 
 /// An entry of the batch's `delete_results`.

@@ -177,7 +177,7 @@ pub fn render(data: &PageData<'_>, view: &View) -> String {
     let head = html! {
         @if is_refreshed && is_first {
             // In the demo's time-lapse a minute is a year.
-            meta http-equiv="refresh" content=(if crate::clock::is_ahead() { "2" } else { REFRESH });
+            meta http-equiv="refresh" content=(if crate::clock::is_ahead() { 2 } else { REFRESH });
         }
         title { (title) " - rds-retentiond" }
         link rel="icon" href=(summary.icon());
