@@ -151,9 +151,8 @@ impl MainLoop {
         let (live, in_force) = watch::channel(options.config);
         let status = Arc::new(SharedStatus::new(metrics.clone(), ledger.clone(), in_force, now));
         status.state().loaded_at = Some(now);
-        let files_changed = Arc::new(Notify::new());
         let notifier = Notifier::new(&applied.notify, program(&applied.path));
-        let (systemd, start) = (Systemd::new(), Instant::now());
+        let (systemd, start, files_changed) = (Systemd::new(), Instant::now(), Arc::new(Notify::new()));
         Ok(Self {
             next_watchdog: systemd.watchdog().map(|_| start),
             ticker: Ticker::new(Arc::clone(&options.clock)),

@@ -28,7 +28,10 @@ pub(super) struct AcceptRewindBody {
 fn accepted(tx: &Tx<'_>) -> Result<Vec<(i64, String)>, Error> {
     let operator_rows: Vec<(String, String)> = tx.all(OPERATOR_ROWS, (), |row| Ok((row.get(2)?, row.get(3)?)))?;
     let mut accepted = Vec::new();
-    for (_, body) in operator_rows.iter().filter(|(kind, _)| kind == Kind::AcceptRewind.as_str()) {
+    for (_, body) in operator_rows
+        .iter()
+        .filter(|(kind, _)| kind == Kind::AcceptRewind.as_str())
+    {
         accepted.extend(serde_json::from_str::<AcceptRewindBody>(body)?.missing);
     }
     Ok(accepted)

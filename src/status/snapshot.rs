@@ -357,7 +357,10 @@ impl LastRun {
         let RunSummary { interrupted, numbers } = row.summary.unwrap_or_default();
         let refusals = numbers.as_ref().map(refusals::remembered).unwrap_or_default();
         let has_read = result.has_read();
-        let counts = numbers.as_ref().filter(|_| has_read).map(|numbers| numbers.summary.into());
+        let counts = numbers
+            .as_ref()
+            .filter(|_| has_read)
+            .map(|numbers| numbers.summary.into());
         let held_back = numbers.as_ref().map(|numbers| numbers.held_back).unwrap_or_default();
         Some(Self {
             known: counts.map(|counts| KnownBackups { counts, held_back }),

@@ -99,8 +99,8 @@ fn is_of_one_kind(a: &Refusal, b: &Refusal) -> bool {
 
 fn words(group: &[&Refusal], name: &dyn Fn(&InstanceId) -> String, named: usize) -> String {
     let mut by_name: Vec<(Natural<'_>, String)> = Vec::with_capacity(group.len());
-    let names: Vec<Option<String>> = group.iter().map(|refusal| refusal.instance().map(name)).collect();
-    for (refusal, name) in group.iter().zip(&names) {
+    let of_each: Vec<Option<String>> = group.iter().map(|refusal| refusal.instance().map(name)).collect();
+    for (refusal, name) in group.iter().zip(&of_each) {
         let Some(name) = name else { continue };
         let detail = match refusal {
             Refusal::MaxPercent { planned, of, .. } => format!("{planned} of {of}"),

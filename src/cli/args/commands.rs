@@ -517,7 +517,7 @@ pub struct FleetArgs {
 #[command(
     after_help = "Examples:\n  rds-retentiond demo             open the address that it prints\n  \
                   rds-retentiond demo --once      a plan, a run and its result, then exit\n  \
-                  rds-retentiond demo --watch     a year of two policies in a minute, on the page"
+                  rds-retentiond demo --watch     a year in a minute, on the page"
 )]
 pub struct DemoArgs {
     /// One plan and one run, then exit.

@@ -324,6 +324,11 @@ fn storage(out: &mut dyn Write, status: &Status, theme: &Theme) -> io::Result<()
         ));
     }
     line(out, theme, &format!("{}.", parts.join(", ")))?;
+    instances(out, status, theme)
+}
+
+/// How many instances have a policy.
+fn instances(out: &mut dyn Write, status: &Status, theme: &Theme) -> io::Result<()> {
     let Some(instances) = status.instances else {
         return Ok(());
     };
