@@ -138,7 +138,7 @@ fn words(group: &[&Refusal], name: &dyn Fn(&InstanceId) -> String, named: usize)
             ..
         } => format!(
             "{}: the listing fell from {expected} to {found} manual backups: it is left alone for 7 days, or until `approve --listing`",
-            names[0].as_deref().unwrap_or_default()
+            of_each[0].as_deref().unwrap_or_default()
         ),
         other => other.to_string(),
     }
