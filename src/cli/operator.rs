@@ -21,14 +21,14 @@ use crate::wording::sanitize::clean;
 use crate::wording::times::{self, zoned};
 use crate::{operations, retention, run};
 
-/// Who types, for the ledger.
-pub(super) struct Typist {
+/// The person who runs the command, for the ledger.
+pub(super) struct Operator {
     name: String,
     person: Person,
     protect: People,
 }
 
-impl Typist {
+impl Operator {
     /// As the system knows them; what the environment says is claimed. The configuration may be bad.
     pub(super) fn of(config: Option<&Config>) -> Self {
         let given = |name| std::env::var(name).ok().filter(|user| !user.is_empty());
@@ -62,10 +62,10 @@ impl Typist {
 }
 
 /// Who types, and the zone of the policies, where the configuration may be bad.
-fn typist_of_any(global: &Global) -> (Typist, Zone) {
+fn operator_of_any(global: &Global) -> (Operator, Zone) {
     let config = context::configuration(global).ok();
     let zone = config.as_deref().map_or(Zone::UTC, context::zone_of);
-    (Typist::of(config.as_deref()), zone)
+    (Operator::of(config.as_deref()), zone)
 }
 
 pub(super) fn say(global: &Global, text: &str, code: u8) -> CommandResult {
@@ -96,7 +96,7 @@ pub(super) fn hold(args: &HoldArgs, global: &Global) -> CommandResult {
         force: args.force,
         compliance: args.compliance,
     };
-    let (typist, zone) = typist_of_any(global);
+    let (operator, zone) = operator_of_any(global);
     if args.compliance {
         confirm_compliance(args.until, zone)?;
     }
@@ -105,7 +105,7 @@ pub(super) fn hold(args: &HoldArgs, global: &Global) -> CommandResult {
         let projects = config.iter().flat_map(|config| &config.projects);
         projects.map(|project| project.name.clone()).collect()
     };
-    match operation::hold(&state, request, typist.actor(None), crate::clock::now(), projects)
+    match operation::hold(&state, request, operator.actor(None), crate::clock::now(), projects)
         .map_err(|error| not_done("no hold was placed", error))?
     {
         HoldOutcome::Deleted(past) => Err(Failure::new(exit::UNDONE, words::cannot_be_held(&past))),
@@ -150,8 +150,8 @@ fn say_placed(placed: &HoldPlaced, compliance: bool, zone: Zone, global: &Global
 
 pub(super) fn release(args: &ReleaseArgs, global: &Global) -> CommandResult {
     let config = context::configuration(global)?;
-    let typist = Typist::of(Some(&config));
-    let actor = typist.actor(args.reason.as_deref());
+    let operator = Operator::of(Some(&config));
+    let actor = operator.actor(args.reason.as_deref());
     let released = operation::release(&config, &args.id, actor, crate::clock::now())?;
     let ended = &released.ended;
     let of = format!(
@@ -250,8 +250,8 @@ pub(super) fn freeze(args: &FreezeArgs, global: &Global) -> CommandResult {
         reason: args.reason.clone(),
         until: args.until,
     };
-    let (typist, zone) = typist_of_any(global);
-    let frozen = operation::freeze(&state, &freeze, typist.actor(None), crate::clock::now())
+    let (operator, zone) = operator_of_any(global);
+    let frozen = operation::freeze(&state, &freeze, operator.actor(None), crate::clock::now())
         .map_err(|error| not_done("NOT frozen", error))?;
     let id = &frozen.placed.id;
     let until = args
@@ -290,13 +290,13 @@ pub(super) fn thaw(args: &ThawArgs, global: &Global) -> CommandResult {
     let config = context::configuration(global)?;
     let now = crate::clock::now();
     let zone = context::zone_of(&config);
-    let typist = Typist::of(Some(&config));
+    let operator = Operator::of(Some(&config));
     let which = match &args.id {
         Some(id) => ledger::Thaw::Id(id),
         None if args.all => ledger::Thaw::All,
         None => ledger::Thaw::Only,
     };
-    let thawed = operation::thaw(&config, which, typist.actor(args.reason.as_deref()), now)?;
+    let thawed = operation::thaw(&config, which, operator.actor(args.reason.as_deref()), now)?;
     let describe = |placed: &ledger::PlacedFreeze, by: Option<&str>| {
         let (reason, at) = (clean(&placed.freeze.reason), zoned(placed.placed_at, zone));
         format!(

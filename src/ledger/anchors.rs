@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::anchor_log::AnchoredHead;
-use super::chain::{self, Kind, WORDS};
+use super::chain::{self, Kind, OPERATOR_ROWS};
 use super::rows::{Chunks, row_if_any};
 use super::sql::Tx;
 use super::{Actor, Error, Fault, Ledger, Person};
@@ -23,8 +23,11 @@ pub(super) struct AcceptRewindBody {
 /// Those that the chain does not have, and that nobody has accepted to be missing.
 fn missing(tx: &Tx<'_>, heads: &[AnchoredHead]) -> Result<Vec<AnchoredHead>, Error> {
     let mut accepted = Vec::new();
-    let words: Vec<(String, String)> = tx.all(WORDS, (), |row| Ok((row.get(2)?, row.get(3)?)))?;
-    for (_, body) in words.iter().filter(|(kind, _)| kind == Kind::AcceptRewind.as_str()) {
+    let operator_rows: Vec<(String, String)> = tx.all(OPERATOR_ROWS, (), |row| Ok((row.get(2)?, row.get(3)?)))?;
+    for (_, body) in operator_rows
+        .iter()
+        .filter(|(kind, _)| kind == Kind::AcceptRewind.as_str())
+    {
         accepted.extend(serde_json::from_str::<AcceptRewindBody>(body)?.missing);
     }
     let chunks = Chunks::default();

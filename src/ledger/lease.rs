@@ -58,7 +58,7 @@ struct LeaseTerm {
 }
 
 impl Lease {
-    /// Takes the leases of these projects; `None` while somebody else has one of them.
+    /// Takes the leases of these projects; `None` while another member has one of them.
     pub(super) fn take(address: &PostgresAddress, projects: &[ProjectName]) -> Result<Option<Self>, Error> {
         let database = PathBuf::from(address.to_string());
         let taken = blocking(|| Self::take_on(address, &database, projects));
@@ -229,7 +229,7 @@ impl Renewer {
                 Ok(count) if count == self.count => {
                     self.held.until.lock().unwrap_or_else(PoisonError::into_inner).0 = asked + protocol_time(LASTS);
                 }
-                // Somebody else has one of them.
+                // Another member has one of them.
                 Ok(_) => {
                     self.held.until.lock().unwrap_or_else(PoisonError::into_inner).0 = asked;
                     tracing::warn!("the lease on {} is lost: nothing more is sent by its run", self.address);

@@ -100,7 +100,7 @@ impl Ledger {
                 dir,
                 path,
                 access == Access::ReadOnly,
-                Replay::check_words,
+                Replay::check_operator_rows,
             ))),
             known: known.clone(),
             is_new,

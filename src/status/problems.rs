@@ -7,7 +7,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use super::daemon_state::{DaemonState, UnreadProject};
 use super::snapshot::{LastRun, PolicyStatus, StatusProblem};
 use crate::ledger::{LiveMember, SharedState};
-use crate::retention::report::SkipRecord;
+use crate::retention::report::{RunResult, SkipRecord};
 use crate::retention::{PolicyName, Zone};
 use crate::wording::times::zoned;
 
@@ -128,9 +128,9 @@ pub(super) fn problems(state: &DaemonState, policies: &[PolicyStatus]) -> Vec<St
             };
             add("guard", format!("{}: {why}", refusal.limit));
         }
-        match last.result.as_str() {
-            "failed" => add("run", failed(last, state, name, *zone)),
-            "partial" => add("run", "its last run left something undone".to_owned()),
+        match last.result {
+            RunResult::Failed => add("run", failed(last, state, name, *zone)),
+            RunResult::Partial => add("run", "its last run left something undone".to_owned()),
             _ => {}
         }
     }

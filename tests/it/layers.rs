@@ -432,46 +432,13 @@ const MODIFIERS: [&str; 8] = [
 ];
 /// What is still longer. It may only become shorter.
 const LONG: &[&str] = &[
-    "cli/apply.rs: run_once",
     "cli/args/commands.rs",
-    "cli/output/lists.rs: history",
-    "cli/output/why.rs: draw_present",
-    "config/files.rs: read",
-    "config/files.rs: resolve",
-    "config/load.rs",
-    "config/load.rs: load",
-    "config/project.rs: credentials",
-    "config/reader.rs",
-    "config/schedule.rs: parse",
-    "config/schema.rs: examples",
-    "config/spec.rs",
-    "config/yaml.rs: take",
-    "daemon/main_loop.rs: with_runner",
-    "daemon/main_loop/runs.rs: run_ended",
-    "http.rs: serve",
-    "ledger/holds.rs: release",
     "ledger/lease.rs: take_on",
-    "ledger/observed_backups.rs: remember_backups",
     "ledger/operator_events.rs: event",
-    "ledger/requests.rs",
     "ledger/verify.rs: take",
-    "rds/client.rs: read",
-    "retention/forecast.rs",
-    "retention/oracle.rs: kept_alone",
-    "retention/plan/refusal.rs: fmt",
-    "run/guard.rs: ask_of_all",
-    "run/instances.rs",
-    "run/scan.rs",
-    "run/scan.rs: list_backups",
-    "run/scan.rs: persist_scan",
-    "run/scan.rs: process_listing",
-    "telemetry/events.rs: deletion_line",
-    "telemetry/events.rs: run_line",
-    "telemetry/metrics.rs",
-    "web/server.rs: answer",
 ];
 /// Words that this code once had in place of the standard terms (`docs/adr/README.md`).
-const RETIRED: [&str; 15] = [
+const RETIRED: [&str; 19] = [
     "desk", "clerk", "doomed", "wallet", "agenda", "teller", "prophecy", "foretell", "mangle", "knee", "fellows",
-    "lest", "lane", "lanes", "judges",
+    "lest", "lane", "lanes", "judges", "typist", "outlook", "outlooks", "anew",
 ];
