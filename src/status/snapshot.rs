@@ -363,10 +363,7 @@ impl LastRun {
             .map(|numbers| numbers.summary.into());
         let held_back = numbers.as_ref().map(|numbers| numbers.held_back).unwrap_or_default();
         Some(Self {
-            known: summary.map(|numbers| KnownBackups {
-                counts: numbers.summary.into(),
-                held_back: numbers.held_back,
-            }),
+            known: counts.map(|counts| KnownBackups { counts, held_back }),
             run_id: Some(row.run),
             at: row.started_at,
             finished_at,
