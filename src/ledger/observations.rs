@@ -166,8 +166,7 @@ impl Ledger {
         now: DateTime<Utc>,
     ) -> Result<(), Error> {
         self.write(|tx| {
-            let known = Engine::KNOWN;
-            let not_asked = known.iter().filter(|engine| !engines.contains(engine));
+            let not_asked = Engine::known().filter(|engine| !engines.contains(engine));
             // With none it is one comma: two would hold the empty engine, which is always asked for.
             let not_asked = not_asked.fold(",".to_owned(), |list, engine| list + engine.as_str() + ",");
             tx.execute(

@@ -797,7 +797,7 @@ fn only_instances_of_the_engines_that_were_asked_for_are_missed() {
         of("c", Engine::parse("")),
     ];
     ledger
-        .remember_instances(&project(), &Engine::KNOWN, &all, noon())
+        .remember_instances(&project(), &Engine::known().collect::<Vec<_>>(), &all, noon())
         .unwrap();
     let missed = || {
         let seen = ledger.seen_instances(&project()).unwrap();
@@ -808,7 +808,7 @@ fn only_instances_of_the_engines_that_were_asked_for_are_missed() {
         .unwrap();
     assert_eq!(missed(), [0, 1, 1]);
     ledger
-        .remember_instances(&project(), &Engine::KNOWN, &[], noon())
+        .remember_instances(&project(), &Engine::known().collect::<Vec<_>>(), &[], noon())
         .unwrap();
     assert_eq!(missed(), [1, 2, 2]);
 }
