@@ -18,6 +18,7 @@ use rds_retentiond::clock;
 use rds_retentiond::ledger::{
     Access, DeletionLock, FinishedPolicy, Ledger, Listing, NewRun, PostgresAddress, RunFilter, StatePlace, Verification,
 };
+use rds_retentiond::retention::report::{RunResult, RunSummary};
 use rds_retentiond::retention::{BackupId, Batch, InstanceId, Mode, PolicyName};
 
 fn main() {
@@ -96,6 +97,13 @@ fn a_run(place: &StatePlace) {
     }
 }
 
+/// What a run of 500 deletions came to.
+fn summary() -> RunSummary {
+    let tally = |count: u64| serde_json::json!({"count": count, "bytes": count << 30});
+    let summary = serde_json::json!({"keep": tally(61), "wait": tally(4), "delete": tally(500)});
+    serde_json::from_value(serde_json::json!({"mode": "enforce", "summary": summary})).unwrap()
+}
+
 /// 365 runs, 10 policies, 500 deletions each, and how long its history takes to open.
 fn a_year(deletions: usize) {
     println!("a year: 365 runs, 10 policies, {deletions} deletions a day");
@@ -129,8 +137,8 @@ fn a_year(deletions: usize) {
             .iter()
             .map(|(policy, _)| FinishedPolicy {
                 policy: policy.clone(),
-                result: "success".to_owned(),
-                summary: serde_json::json!({"keep": 61, "wait": 4, "delete": 500}),
+                result: RunResult::Success,
+                summary: summary(),
             })
             .collect();
         ledger.finish_run(&id, at, &finished).unwrap();

@@ -147,7 +147,9 @@ impl Writer {
                     .collect();
                 tokio::time::sleep(transaction).await;
                 *busy += transaction;
-                together.into_iter().for_each(|entry| drop(entry.send(())));
+                for entry in together {
+                    let _ = entry.send(());
+                }
             }
         });
         Self(entries)

@@ -5,7 +5,7 @@ use std::io::{self, IsTerminal};
 
 use super::args::{ApproveArgs, Global};
 use super::failure::{CommandResult, Failure};
-use super::operator::{Typist, say};
+use super::operator::{Operator, say};
 use super::{ask, context, exit};
 use crate::ledger::{ListingDoubt, ListingPart, RefusedPlan};
 use crate::operations::approve::{self as operation, AcceptedListing, RefusedPlans};
@@ -20,8 +20,8 @@ const SHOWN: usize = 20;
 pub(super) fn approve(args: &ApproveArgs, global: &Global) -> CommandResult {
     let config = context::configuration(global)?;
     let now = crate::clock::now();
-    let typist = Typist::of(Some(&config));
-    let actor = typist.actor(args.reason.as_deref());
+    let operator = Operator::of(Some(&config));
+    let actor = operator.actor(args.reason.as_deref());
     if let Some(target) = &args.listing {
         let accepted = operation::accept_listing(&config, target, actor, now)?;
         return say(global, &accepted_text(target, &accepted), exit::DONE);

@@ -73,7 +73,7 @@ fn a_hold_until_a_date_lasts_through_that_day() {
 }
 
 #[test]
-fn apply_waits_a_minute_unless_told_otherwise() {
+fn apply_waits_a_minute_by_default() {
     let Command::Apply(apply) = parse("apply").unwrap().command else {
         panic!()
     };

@@ -5,7 +5,7 @@ use std::io::{ErrorKind, Write};
 
 use super::args::{AuditArgs, AuditWhat, Format, Global, HistoryArgs, ReportFormat};
 use super::failure::{CommandResult, Failure};
-use super::operator::Typist;
+use super::operator::Operator;
 use super::output::stdout::{Out, finish};
 use super::output::{audit_csv, audit_html, history as output, json, lists};
 use super::{context, exit};
@@ -73,7 +73,7 @@ pub(super) fn audit(args: &AuditArgs, global: &Global) -> CommandResult {
             let report = audit_report(
                 &config,
                 (*from, to.unwrap_or(now)),
-                Typist::of(Some(&config)).into_person(),
+                Operator::of(Some(&config)).into_person(),
                 now,
             )?;
             let mut out = Out::raw();

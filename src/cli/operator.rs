@@ -19,14 +19,14 @@ use crate::wording::sanitize::clean;
 use crate::wording::times::timestamp;
 use crate::{operations, retention, run};
 
-/// Who types, for the ledger.
-pub(super) struct Typist {
+/// The person who runs the command, for the ledger.
+pub(super) struct Operator {
     name: String,
     person: Person,
     protect: People,
 }
 
-impl Typist {
+impl Operator {
     /// As the system knows them; what the environment says is claimed. The configuration may be bad.
     pub(super) fn of(config: Option<&Config>) -> Self {
         let given = |name| std::env::var(name).ok().filter(|user| !user.is_empty());
@@ -90,13 +90,13 @@ pub(super) fn hold(args: &HoldArgs, global: &Global) -> CommandResult {
     if args.compliance {
         confirm_compliance(args.until)?;
     }
-    let typist = Typist::of(context::configuration(global).ok().as_deref());
+    let operator = Operator::of(context::configuration(global).ok().as_deref());
     let projects = || {
         let config = context::configuration(global).ok();
         let projects = config.iter().flat_map(|config| &config.projects);
         projects.map(|project| project.name.clone()).collect()
     };
-    match operation::hold(&state, request, typist.actor(None), crate::clock::now(), projects)
+    match operation::hold(&state, request, operator.actor(None), crate::clock::now(), projects)
         .map_err(|error| not_done("no hold was placed", error))?
     {
         HoldOutcome::Deleted(past) => Err(Failure::new(exit::UNDONE, words::cannot_be_held(&past))),
@@ -138,11 +138,11 @@ fn say_placed(placed: &HoldPlaced, compliance: bool, global: &Global) -> Command
 
 pub(super) fn release(args: &ReleaseArgs, global: &Global) -> CommandResult {
     let config = context::configuration(global)?;
-    let typist = Typist::of(Some(&config));
+    let operator = Operator::of(Some(&config));
     let (ended, state) = operation::release(
         &config,
         &args.id,
-        typist.actor(args.reason.as_deref()),
+        operator.actor(args.reason.as_deref()),
         crate::clock::now(),
     )?;
     let of = format!(
@@ -220,8 +220,8 @@ pub(super) fn freeze(args: &FreezeArgs, global: &Global) -> CommandResult {
         reason: args.reason.clone(),
         until: args.until,
     };
-    let typist = Typist::of(context::configuration(global).ok().as_deref());
-    let frozen = operation::freeze(&state, &freeze, typist.actor(None), crate::clock::now())
+    let operator = Operator::of(context::configuration(global).ok().as_deref());
+    let frozen = operation::freeze(&state, &freeze, operator.actor(None), crate::clock::now())
         .map_err(|error| not_done("NOT frozen", error))?;
     let id = &frozen.placed.id;
     let until = args.until.map_or_else(|| format!("`thaw {id}`"), timestamp);
@@ -257,13 +257,13 @@ fn after_freeze(ledger: &Ledger, wait: bool) -> Result<String, Failure> {
 pub(super) fn thaw(args: &ThawArgs, global: &Global) -> CommandResult {
     let config = context::configuration(global)?;
     let now = crate::clock::now();
-    let typist = Typist::of(Some(&config));
+    let operator = Operator::of(Some(&config));
     let which = match &args.id {
         Some(id) => ledger::Thaw::Id(id),
         None if args.all => ledger::Thaw::All,
         None => ledger::Thaw::Only,
     };
-    let thawed = operation::thaw(&config, which, typist.actor(args.reason.as_deref()), now)?;
+    let thawed = operation::thaw(&config, which, operator.actor(args.reason.as_deref()), now)?;
     let describe = |placed: &ledger::PlacedFreeze, by: Option<&str>| {
         let (reason, at) = (clean(&placed.freeze.reason), timestamp(placed.placed_at));
         format!(

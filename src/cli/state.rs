@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::args::{Global, StateArgs, StateWhat};
 use super::failure::{CommandResult, Failure};
-use super::operator::{Typist, say};
+use super::operator::{Operator, say};
 use super::{context, exit};
 use crate::config::{Config, StateAt, parse_postgres_url};
 use crate::ledger::{PostgresAddress, StatePlace};
@@ -14,9 +14,9 @@ use crate::wording::numbers::count;
 
 pub(super) fn state(args: &StateArgs, global: &Global) -> CommandResult {
     let config = context::configuration(global)?;
-    let typist = Typist::of(Some(&config));
+    let operator = Operator::of(Some(&config));
     let text = match &args.what {
-        StateWhat::AcceptRewind { reason } => accept_rewind(&config, &typist, reason.as_deref())?,
+        StateWhat::AcceptRewind { reason } => accept_rewind(&config, &operator, reason.as_deref())?,
         StateWhat::Move {
             to,
             password_file,
@@ -24,7 +24,7 @@ pub(super) fn state(args: &StateArgs, global: &Global) -> CommandResult {
             reason,
         } => {
             let to = place(to, password_file.clone(), ca.as_deref())?;
-            let actor = typist.actor(reason.as_deref());
+            let actor = operator.actor(reason.as_deref());
             let outcome = move_state(&config, &to, actor, crate::clock::now())?;
             moved(&config, &to, outcome)
         }
@@ -32,8 +32,8 @@ pub(super) fn state(args: &StateArgs, global: &Global) -> CommandResult {
     say(global, &text, exit::DONE)
 }
 
-fn accept_rewind(config: &Config, typist: &Typist, reason: Option<&str>) -> Result<String, Failure> {
-    let (missing, state) = operation::accept_rewind(config, typist.actor(reason), crate::clock::now())?;
+fn accept_rewind(config: &Config, operator: &Operator, reason: Option<&str>) -> Result<String, Failure> {
+    let (missing, state) = operation::accept_rewind(config, operator.actor(reason), crate::clock::now())?;
     let state = state.display();
     Ok(match missing {
         0 => format!("{state} contains every anchored head: there is nothing to accept"),

@@ -221,8 +221,8 @@ impl Row {
 /// What is said of a row that was changed.
 pub(super) const NOT_SEALED: &str = "its content is not what was sealed";
 
-/// The kinds of what people said, which an index has.
-macro_rules! words {
+/// The kinds of operator rows, which an index has: what people did by command.
+macro_rules! operator_rows {
     ($before:literal, $after:literal) => {
         concat!(
             $before,
@@ -232,14 +232,16 @@ macro_rules! words {
     };
 }
 
-/// The rows of the chain about what people said.
-pub(super) const WORDS: &str = words!(
+/// The operator rows of the chain.
+pub(super) const OPERATOR_ROWS: &str = operator_rows!(
     "SELECT seq, at, kind, body, prev, hash FROM chain WHERE ",
     " ORDER BY seq"
 );
 
 /// The newest of them.
-pub(super) const LAST_WORDS: &str = words!("SELECT at, kind, body FROM chain WHERE ", " ORDER BY seq DESC LIMIT ?1");
+pub(super) const LAST_OPERATOR_ROWS: &str =
+    operator_rows!("SELECT at, kind, body FROM chain WHERE ", " ORDER BY seq DESC LIMIT ?1");
 
 /// How many of them there are after one row and up to another.
-pub(super) const COUNT_WORDS: &str = words!("SELECT COUNT(*) FROM chain WHERE ", " AND seq > ?1 AND seq <= ?2");
+pub(super) const COUNT_OPERATOR_ROWS: &str =
+    operator_rows!("SELECT COUNT(*) FROM chain WHERE ", " AND seq > ?1 AND seq <= ?2");

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rusqlite::Connection;
 
-use super::chain::COUNT_WORDS;
+use super::chain::COUNT_OPERATOR_ROWS;
 use super::rows::Chunks;
 use super::sql::Tx;
 use super::state_file::{beside, identity};
@@ -27,8 +27,8 @@ pub struct KnownHead(Arc<Mutex<Option<Head>>>);
 struct Head {
     seq: i64,
     hash: String,
-    /// How many rows of the chain up to this one are what people said: holds, freezes, approvals.
-    words: i64,
+    /// How many rows of the chain up to this one are operator rows: holds, freezes, approvals.
+    operator_rows: i64,
 }
 
 impl KnownHead {
@@ -48,8 +48,8 @@ impl KnownHead {
 
     /// Fails where the ledger was moved, or does not contain the known head. `touched`: something other than this process has written
     /// the file itself. That is mostly a checkpoint; but a copy written over the file beside a log that was left can mix old
-    /// pages with new ones, so then what people said is compared, too.
-    pub(super) fn check(&self, tx: &Tx<'_>, touched: Option<CheckWords>) -> Result<(), Error> {
+    /// pages with new ones, so then the operator rows are compared, too.
+    pub(super) fn check(&self, tx: &Tx<'_>, touched: Option<CheckOperatorRows>) -> Result<(), Error> {
         moved::check(tx)?;
         let Some(known) = self.lock().clone() else {
             return Ok(());
@@ -68,12 +68,12 @@ impl KnownHead {
             *self.lock() = None;
             return Ok(());
         }
-        if let Some(check_words) = touched {
-            if words(tx, 0, known.seq)? != known.words {
+        if let Some(check_operator_rows) = touched {
+            if count_operator_rows(tx, 0, known.seq)? != known.operator_rows {
                 return rewound();
             }
             chain::tail(tx)?;
-            check_words(tx)?;
+            check_operator_rows(tx)?;
         }
         Ok(())
     }
@@ -82,12 +82,16 @@ impl KnownHead {
     pub(super) fn seen(&self, tx: &Tx<'_>) -> Result<SeenHead, Error> {
         let known = self.lock().clone();
         let (seq, hash) = chain::noted(tx)?;
-        let words = match &known {
-            Some(known) if known.seq == seq => known.words,
-            Some(known) => known.words + words(tx, known.seq, seq)?,
-            None => words(tx, 0, seq)?,
+        let operator_rows = match &known {
+            Some(known) if known.seq == seq => known.operator_rows,
+            Some(known) => known.operator_rows + count_operator_rows(tx, known.seq, seq)?,
+            None => count_operator_rows(tx, 0, seq)?,
         };
-        Ok(SeenHead(Head { seq, hash, words }))
+        Ok(SeenHead(Head {
+            seq,
+            hash,
+            operator_rows,
+        }))
     }
 
     /// Keeps what a committed transaction saw, unless another one has seen more meanwhile.
@@ -99,15 +103,15 @@ impl KnownHead {
     }
 }
 
-/// Compares the tables of what people said with the chain ([`super::verify`]).
-pub(super) type CheckWords = fn(&Tx<'_>) -> Result<(), Error>;
+/// Compares the tables of holds, freezes and approvals with the chain ([`super::verify`]).
+pub(super) type CheckOperatorRows = fn(&Tx<'_>) -> Result<(), Error>;
 
 /// A head that a transaction saw.
 pub(super) struct SeenHead(Head);
 
-/// How many rows after the first and up to the second are what people said.
-fn words(tx: &Tx<'_>, after: i64, to: i64) -> Result<i64, Error> {
-    tx.number(COUNT_WORDS, [after, to])
+/// How many rows after the first and up to the second are operator rows.
+fn count_operator_rows(tx: &Tx<'_>, after: i64, to: i64) -> Result<i64, Error> {
+    tx.number(COUNT_OPERATOR_ROWS, [after, to])
 }
 
 /// What a transaction that has just been committed wrote.

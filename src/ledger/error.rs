@@ -25,7 +25,7 @@ pub enum Error {
     Storage {
         /// The file or directory.
         path: PathBuf,
-        /// What is the matter with it; told in the message, so no further source in the chain.
+        /// What is the matter with it; part of the message, so no further source in the chain.
         fault: Fault,
     },
     /// Outcomes that are not exactly one for each id of the intent.
@@ -72,7 +72,7 @@ pub enum Error {
     /// Nothing to release.
     #[error("no active hold is called {0} or holds exactly that backup; `holds` lists them")]
     NoSuchHold(String),
-    /// A hold that was released or has ended, by somebody else perhaps, since it was listed.
+    /// A hold that was released or has ended since, perhaps by another person, it was listed.
     #[error("hold {0} is not in force any more: it was released, or has ended; `holds --all` lists it")]
     HoldIsOver(String),
     /// A hold that lasts until its end.
@@ -100,7 +100,7 @@ pub enum Error {
     /// No freeze of that id.
     #[error("no freeze {0} is in force; `thaw` without an id names those that are")]
     NoSuchFreeze(String),
-    /// A freeze that was ended, by somebody else perhaps, or is past its end.
+    /// A freeze that was ended, perhaps by another person, or is past its end.
     #[error("freeze {0} is not in force any more: it was ended, or is past its end; `audit export` tells who ended it")]
     FreezeIsOver(String),
     /// More than one freeze, and none named.
@@ -126,10 +126,10 @@ fn listed(freezes: &[PlacedFreeze]) -> String {
 /// What is the matter with the file or its disk.
 #[derive(Debug, thiserror::Error)]
 pub enum Fault {
-    /// No room.
+    /// No space.
     #[error(
         "the disk is full, or a file may not grow (`ulimit -f`, systemd LimitFSIZE=), so no intent can be recorded and nothing \
-         is deleted: make room, then run again"
+         is deleted: free space, then run again"
     )]
     Full,
     /// It cannot be written.
@@ -445,7 +445,7 @@ impl From<rusqlite::Error> for Fault {
 mod tests {
     use super::*;
 
-    /// On a tmpfs without room it is the first thing that fails.
+    /// On a full tmpfs it is the first thing that fails.
     #[test]
     fn no_room_for_the_shared_memory_is_a_full_disk() {
         let error = rusqlite::ffi::Error::new(NO_ROOM_TO_SHARE);

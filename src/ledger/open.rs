@@ -105,7 +105,7 @@ impl Ledger {
                 dir,
                 path,
                 access == Access::ReadOnly,
-                Replay::check_words,
+                Replay::check_operator_rows,
             ))),
             known: known.clone(),
             is_new,
@@ -140,7 +140,7 @@ fn exists(path: &Path) -> std::io::Result<bool> {
 }
 
 /// Makes the file, complete; `false` when another process was faster.
-fn create(dir: &Path, path: &Path, fill: impl FnOnce(&Tx<'_>) -> Result<(), Error>) -> Result<bool, Error> {
+fn create(dir: &Path, path: &Path, put_in: impl FnOnce(&Tx<'_>) -> Result<(), Error>) -> Result<bool, Error> {
     let fail = |error: std::io::Error| Error::storage(path, io_fault(error));
     // The directory itself is the lock, so that two first starts make one ledger.
     let directory = File::open(dir).map_err(fail)?;
@@ -177,7 +177,7 @@ fn create(dir: &Path, path: &Path, fill: impl FnOnce(&Tx<'_>) -> Result<(), Erro
     let tx = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     schema::migrate(&tx, 0, schema::STEPS)?;
     let tx = Tx::Lite(tx);
-    fill(&tx)?;
+    put_in(&tx)?;
     tx.lite().map_or(Ok(()), Transaction::commit)?;
     // The last connection to close moves the log into the file and removes it.
     connection.close().map_err(|(_, error)| error)?;

@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 
 use super::approvals::ApproveBody;
-use super::chain::{Kind, LAST_WORDS, read_time};
+use super::chain::{Kind, LAST_OPERATOR_ROWS, read_time};
 use super::listing_doubts::ApproveListingBody;
 use super::moved::MoveBody;
 use super::operator_records::{FreezeBody, HoldBody, ReleaseBody, ThawBody, freeze_id, id_of};
@@ -106,7 +106,7 @@ impl Ledger {
     /// What people did, the newest first, at most so much.
     pub fn operator_events(&self, limit: u32) -> Result<Vec<OperatorEvent>, Error> {
         self.read(|tx| {
-            tx.all(LAST_WORDS, [i64::from(limit)], |row| {
+            tx.all(LAST_OPERATOR_ROWS, [i64::from(limit)], |row| {
                 event(&row.get::<String>(0)?, &row.get::<String>(1)?, &row.get::<String>(2)?)
             })
         })

@@ -83,7 +83,7 @@ const ANSWER: Duration = Duration::from_secs(15);
 /// So many statements are under way at once.
 const PIPELINED: usize = 256;
 
-/// An open connection, and a runtime that drives it while somebody waits for an answer.
+/// An open connection, and a runtime that drives it while a caller waits for an answer.
 #[derive(Debug)]
 pub(super) struct Session {
     runtime: Option<tokio::runtime::Runtime>,

@@ -8,7 +8,7 @@ use rusqlite::config::DbConfig;
 use rusqlite::{Connection, TransactionBehavior};
 
 use super::access::TxPurpose;
-use super::continuity::{CheckWords, Commit, Files};
+use super::continuity::{CheckOperatorRows, Commit, Files};
 use super::sql::Tx;
 use super::{Error, Fault, KnownHead, chain, connection};
 
@@ -16,7 +16,7 @@ use super::{Error, Fault, KnownHead, chain, connection};
 #[derive(Debug)]
 pub(super) struct FileEngine {
     pub(super) connection: Mutex<Connection>,
-    /// Whether each commit is on disk when it returns (1) or soon (0), as the connection was last told; changed with the
+    /// Whether each commit is on disk when it returns (1) or soon (0), as the connection was last set; changed with the
     /// connection locked. Saying it costs as much as a small transaction.
     is_full: AtomicU8,
     /// The state directory, canonical.
@@ -26,7 +26,7 @@ pub(super) struct FileEngine {
     files: Files,
     /// Opened for reading only.
     reads_only: bool,
-    check_words: CheckWords,
+    check_operator_rows: CheckOperatorRows,
 }
 
 impl FileEngine {
@@ -35,14 +35,14 @@ impl FileEngine {
         dir: PathBuf,
         path: PathBuf,
         reads_only: bool,
-        check_words: CheckWords,
+        check_operator_rows: CheckOperatorRows,
     ) -> Self {
         Self {
             connection: Mutex::new(connection),
             is_full: AtomicU8::new(UNKNOWN),
             files: Files::of(&path),
             reads_only,
-            check_words,
+            check_operator_rows,
             dir,
             path,
         }
@@ -75,7 +75,7 @@ impl FileEngine {
                 return Err(self.log_lost(known, &tx));
             }
             let (changes, rows) = (tx.changes(), chain::noted(&tx)?.0);
-            known.check(&tx, is_touched.then_some(self.check_words))?;
+            known.check(&tx, is_touched.then_some(self.check_operator_rows))?;
             let value = work(&tx)?;
             let seen = known.seen(&tx)?;
             let written = match (tx.changes() != changes, chain::noted(&tx)?.0 > rows) {
@@ -128,7 +128,10 @@ impl FileEngine {
             let _ = lite.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true);
         }
         // Beside a log that was emptied in order, it is the file that was set back.
-        let file = known.check(tx, Some(self.check_words)).err().filter(Error::is_lost);
+        let file = known
+            .check(tx, Some(self.check_operator_rows))
+            .err()
+            .filter(Error::is_lost);
         file.unwrap_or_else(|| Error::of_file(Fault::Replaced))
     }
 

@@ -240,14 +240,7 @@ impl Client {
         let (mut failed, mut throttled) = (0, 0);
         loop {
             let (mut at_once, mut lasts) = (false, false);
-            if self.0.silent.load(Ordering::Relaxed) >= MOST_SILENT {
-                return Err(Error::Unreachable {
-                    place: ask.place.clone(),
-                    why: format!("{MOST_SILENT} reads in a row were not answered in time, so this run asks no more"),
-                    attempts: failed,
-                    source: None,
-                });
-            }
+            self.refuse_if_silent(ask, failed)?;
             let sent = self.0.exchange.send(ask).await?;
             self.note_silence(&sent);
             let (why, source, wait) = match sent {
@@ -293,6 +286,18 @@ impl Client {
                 tokio::time::sleep(back_off(tuning.back_off, failed, wait)).await;
             }
         }
+    }
+
+    fn refuse_if_silent(&self, ask: &ApiRequest, attempts: u32) -> Result<(), Error> {
+        if self.0.silent.load(Ordering::Relaxed) < MOST_SILENT {
+            return Ok(());
+        }
+        Err(Error::Unreachable {
+            place: ask.place.clone(),
+            why: format!("{MOST_SILENT} reads in a row were not answered in time, so this run asks no more"),
+            attempts,
+            source: None,
+        })
     }
 
     fn note_silence(&self, sent: &Result<Response, TransportFailure>) {

@@ -22,6 +22,7 @@ pub mod span;
 pub mod streams;
 mod tzif;
 pub mod view;
+pub mod weeks;
 pub mod what_if;
 pub mod zone;
 

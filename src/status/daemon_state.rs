@@ -9,7 +9,7 @@ use super::snapshot::LastRun;
 use crate::retention::report::InstanceCounts;
 use crate::retention::{PolicyName, ProjectName, RunReport};
 
-/// A project that could not be read when it was looked at last.
+/// A project that could not be read when it was checked last.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UnreadProject {
     /// Why not.

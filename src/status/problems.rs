@@ -8,7 +8,7 @@ use super::daemon_state::{DaemonState, UnreadProject};
 use super::snapshot::{LastRun, PolicyStatus, StatusProblem};
 use crate::ledger::{LiveMember, SharedState};
 use crate::retention::Zone;
-use crate::retention::report::SkipRecord;
+use crate::retention::report::{RunResult, SkipRecord};
 use crate::wording::times::zoned;
 
 /// A ledger that was read longer ago, and could not be read since, is a problem.
@@ -128,9 +128,9 @@ pub(super) fn problems(state: &DaemonState, policies: &[PolicyStatus]) -> Vec<St
             };
             add("guard", format!("{}: {why}", refusal.limit));
         }
-        match last.result.as_str() {
-            "failed" => add("run", failed(last, state.last_success.get(name).copied(), *zone)),
-            "partial" => add("run", "its last run left something undone".to_owned()),
+        match last.result {
+            RunResult::Failed => add("run", failed(last, state.last_success.get(name).copied(), *zone)),
+            RunResult::Partial => add("run", "its last run left something undone".to_owned()),
             _ => {}
         }
     }

@@ -40,12 +40,7 @@ pub fn run_line(report: &RunReport, program: &str) {
     let instances: InstanceCounts = report.instances.values().sum();
     let seconds = report.finished_at.signed_duration_since(report.at).as_seconds_f64();
     let head = report.ledger_head.as_deref();
-    let people = format!(
-        "run ended after {seconds:.1} s: {}, {} confirmed gone{}",
-        count_of(report.calls, "API call"),
-        count_of(report.sent("confirmed"), "deletion"),
-        head.map_or_else(String::new, |head| format!(", ledger head {head}"))
-    );
+    let people = run_for_people(report, seconds);
     // tracing wants the level of an event as a constant.
     macro_rules! line {
         ($level:ident) => {
@@ -84,6 +79,16 @@ pub fn run_line(report: &RunReport, program: &str) {
     } else {
         line!(info);
     }
+}
+
+fn run_for_people(report: &RunReport, seconds: f64) -> String {
+    let head = report.ledger_head.as_ref();
+    format!(
+        "run ended after {seconds:.1} s: {}, {} confirmed gone{}",
+        count_of(report.calls, "API call"),
+        count_of(report.sent("confirmed"), "deletion"),
+        head.map_or_else(String::new, |head| format!(", ledger head {head}"))
+    )
 }
 
 fn sent(report: &RunReport) -> impl Iterator<Item = &Sent> {
@@ -206,20 +211,7 @@ pub fn deletion_line(run_id: &str, policy: &PolicyName, project: &ProjectName, o
         }
     }
     let (each, messages) = (Value::Object(each), Value::Object(messages));
-    let mut people = format!(
-        "deletion request of {policy} in {project}: {} accepted",
-        count("accepted")
-    );
-    for (why, ids) in not_accepted.iter().take(MOST_MESSAGES) {
-        let more = ids.len().saturating_sub(MOST_IDS);
-        let more = if more > 0 {
-            format!(" and {more} more")
-        } else {
-            String::new()
-        };
-        let named = &ids[..ids.len().min(MOST_IDS)];
-        let _ = write!(people, "; {why}: {}{more}", named.join(", "));
-    }
+    let people = deletion_for_people(policy, project, count("accepted"), &not_accepted);
     macro_rules! line {
         ($level:ident) => {
             tracing::$level!(
@@ -241,4 +233,22 @@ pub fn deletion_line(run_id: &str, policy: &PolicyName, project: &ProjectName, o
     } else {
         line!(warn);
     }
+}
+
+fn deletion_for_people(
+    policy: &PolicyName,
+    project: &ProjectName,
+    accepted: usize,
+    not_accepted: &BTreeMap<String, Vec<&str>>,
+) -> String {
+    let mut people = format!("deletion request of {policy} in {project}: {accepted} accepted");
+    for (why, ids) in not_accepted.iter().take(MOST_MESSAGES) {
+        let more = match ids.len().saturating_sub(MOST_IDS) {
+            0 => String::new(),
+            more => format!(" and {more} more"),
+        };
+        let named = &ids[..ids.len().min(MOST_IDS)];
+        let _ = write!(people, "; {why}: {}{more}", named.join(", "));
+    }
+    people
 }

@@ -2,10 +2,8 @@
 //!
 //! [`Refusal`]'s own words name one instance by its id, for machines; these are for people.
 
-use serde::{Deserialize, Serialize};
-
 use super::Natural;
-use crate::retention::report::PolicyReport;
+use crate::retention::report::{PolicyReport, RefusalRecord, RunNumbers};
 use crate::retention::{InstanceId, Refusal, RunReport};
 
 /// Instances that are named; the others are a number.
@@ -18,19 +16,6 @@ pub struct RefusalInWords<'a> {
     pub text: String,
     /// One of the refusals, for what lifts it ([`super::remedies::remedy`]).
     pub refusal: &'a Refusal,
-}
-
-/// What one limit held back, as the ledger keeps it and status shows it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RefusalRecord {
-    /// The limit's name.
-    pub limit: String,
-    /// In words; empty where only the limit is remembered.
-    #[serde(default)]
-    pub message: String,
-    /// What `approve --listing` takes, of a listing that shrank.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub listing: Option<String>,
 }
 
 /// Records that are kept of one policy's run.
@@ -55,18 +40,18 @@ pub fn records(report: &RunReport, policy: &PolicyReport) -> Vec<RefusalRecord> 
 }
 
 /// What the ledger remembers of what was held back; runs of older programs left no more than the limits.
-pub fn remembered(numbers: &serde_json::Value) -> Vec<RefusalRecord> {
-    let records: Option<Vec<RefusalRecord>> = serde_json::from_value(numbers["refusals"].clone()).ok();
-    records.unwrap_or_else(|| {
-        let mut limits: Vec<String> = serde_json::from_value(numbers["refused"].clone()).unwrap_or_default();
-        limits.dedup();
-        let record = |limit: String| RefusalRecord {
-            message: format!("refused by {limit}; the next run says more"),
-            limit,
-            listing: None,
-        };
-        limits.into_iter().map(record).collect()
-    })
+pub fn remembered(numbers: &RunNumbers) -> Vec<RefusalRecord> {
+    if !numbers.refusals.is_empty() {
+        return numbers.refusals.clone();
+    }
+    let mut limits = numbers.refused.clone();
+    limits.dedup();
+    let record = |limit: String| RefusalRecord {
+        message: format!("refused by {limit}; the next run says more"),
+        limit,
+        listing: None,
+    };
+    limits.into_iter().map(record).collect()
 }
 
 /// The refusals with those of one kind together, in the order in which each kind comes first. `name` gives an instance's name.

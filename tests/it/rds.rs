@@ -432,8 +432,8 @@ async fn two_401_block_the_key_for_everybody_and_are_reported() {
         )
     };
     let server = Server::new((0..20).map(|_| refusal())).await;
-    let told = Arc::new(Mutex::new(Vec::new()));
-    let ear = Arc::clone(&told);
+    let reported = Arc::new(Mutex::new(Vec::new()));
+    let ear = Arc::clone(&reported);
     let guard = KeyLockout::new(Arc::new(move |refusal| ear.lock().unwrap().push(refusal.clone())));
     let one = tuned(settings(&server), guard.clone(), Arc::new(|_| {}), keys());
     let other = tuned(
@@ -460,7 +460,7 @@ async fn two_401_block_the_key_for_everybody_and_are_reported() {
         2,
         "one attempt and one with renewed credentials, in the whole process"
     );
-    let refusals = told.lock().unwrap().clone();
+    let refusals = reported.lock().unwrap().clone();
     let known = fingerprint(AK, SK, None).access_key;
     assert!(refusals.iter().all(|refusal| refusal.key.access_key == known));
     let blocks: Vec<bool> = refusals.iter().map(|refusal| refusal.blocked_until.is_some()).collect();

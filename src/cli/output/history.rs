@@ -134,7 +134,7 @@ pub fn events(out: &mut dyn Write, events: &[OperatorEvent], zone: Zone, theme: 
     write_list(out, theme, 0, columns, events, cells)
 }
 
-/// Who it was, where, and whom they claim to be where that is somebody else.
+/// Who it was, where, and whom they claim to be where that differs.
 pub(super) fn by(event: &OperatorEvent) -> String {
     let mut text = clean(&event.by).into_owned();
     let Some(person) = &event.person else { return text };

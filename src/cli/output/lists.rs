@@ -94,38 +94,7 @@ pub fn history(out: &mut dyn Write, runs: &[HistoryEntry], theme: &Theme) -> io:
         Column::wrapping("SENT", 12),
         Column::left("RUN").or_none(),
     ];
-    let cells = |run: &HistoryEntry| -> Vec<Cell<'static>> {
-        let tally = |of: fn(&Summary) -> Tally| {
-            run.summary
-                .as_ref()
-                .map_or_else(|| "-".to_owned(), |summary| number(of(summary).count))
-        };
-        let mut sent: Vec<String> = run
-            .sent
-            .iter()
-            .map(|(fate, count)| format!("{} {}", number(*count), clean(fate)))
-            .collect();
-        if run.left > 0 {
-            sent.push(format!("{} left", number(run.left)));
-        }
-        sent.extend(run.message.as_deref().map(|message| clean(message).into_owned()));
-        vec![
-            moment(run.at, Zone::UTC).into(),
-            clean(run.policy.as_str()).into_owned().into(),
-            run.mode.as_str().into(),
-            match run.result {
-                Some(of) => result(of),
-                None if run.running => Cell::styled("running", AnsiColor::Cyan.on_default()),
-                None => Cell::styled("cut short", AnsiColor::Red.on_default()),
-            },
-            tally(|summary| summary.keep).into(),
-            tally(|summary| summary.wait).into(),
-            tally(|summary| summary.delete).into(),
-            sent.join(", ").into(),
-            clean(&run.run_id).into_owned().into(),
-        ]
-    };
-    write_list(out, theme, 0, columns, runs, cells)?;
+    write_list(out, theme, 0, columns, runs, run_cells)?;
     let results = RunResult::ALL.into_iter().filter_map(|result| {
         let of = runs.iter().filter(|run| run.result == Some(result)).count();
         (of > 0).then(|| format!("{} {}", number(of as u64), result.as_str()))
@@ -147,6 +116,38 @@ pub fn history(out: &mut dyn Write, runs: &[HistoryEntry], theme: &Theme) -> io:
     );
     writeln!(out)?;
     paragraph(out, theme, 0, 0, BOLD, &text)
+}
+
+fn run_cells(run: &HistoryEntry) -> Vec<Cell<'static>> {
+    let tally = |of: fn(&Summary) -> Tally| {
+        run.summary
+            .as_ref()
+            .map_or_else(|| "-".to_owned(), |summary| number(of(summary).count))
+    };
+    let mut sent: Vec<String> = run
+        .sent
+        .iter()
+        .map(|(fate, count)| format!("{} {}", number(*count), clean(fate)))
+        .collect();
+    if run.left > 0 {
+        sent.push(format!("{} left", number(run.left)));
+    }
+    sent.extend(run.message.as_deref().map(|message| clean(message).into_owned()));
+    vec![
+        moment(run.at, Zone::UTC).into(),
+        clean(run.policy.as_str()).into_owned().into(),
+        run.mode.as_str().into(),
+        match run.result {
+            Some(of) => result(of),
+            None if run.running => Cell::styled("running", AnsiColor::Cyan.on_default()),
+            None => Cell::styled("cut short", AnsiColor::Red.on_default()),
+        },
+        tally(|summary| summary.keep).into(),
+        tally(|summary| summary.wait).into(),
+        tally(|summary| summary.delete).into(),
+        sent.join(", ").into(),
+        clean(&run.run_id).into_owned().into(),
+    ]
 }
 
 /// Draws a small list behind so many blanks: what is listed here fits into memory twice.

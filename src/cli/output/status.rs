@@ -9,7 +9,7 @@ use super::lists::{tally, write_list};
 use super::table::{Cell, Column};
 use super::theme::{BOLD, DIM, Theme};
 use super::wrap::paragraph;
-use crate::retention::report::Tally;
+use crate::retention::report::{RunResult, Tally};
 use crate::retention::{FreezeSources, Hold, Zone};
 use crate::status::{Alert, FreezeStatus, Health, LastRun, PolicyStatus, Status, alerts, health};
 use crate::wording::numbers::{count, number, size};
@@ -183,11 +183,11 @@ fn policies(out: &mut dyn Write, status: &Status, zone: Zone, theme: &Theme) -> 
 }
 
 fn result(run: &LastRun) -> Cell<'static> {
-    let (text, colour) = match (run.result.as_str(), &run.refusal) {
-        ("success", _) => ("success".to_owned(), AnsiColor::Green),
-        ("failed", _) => ("failed".to_owned(), AnsiColor::Red),
+    let (text, colour) = match (run.result, &run.refusal) {
+        (RunResult::Success, _) => ("success".to_owned(), AnsiColor::Green),
+        (RunResult::Failed, _) => ("failed".to_owned(), AnsiColor::Red),
         (_, Some(refusal)) => (format!("refused: {}", clean(&refusal.limit)), AnsiColor::Red),
-        (other, None) => (clean(other).into_owned(), AnsiColor::Yellow),
+        (other, None) => (other.as_str().to_owned(), AnsiColor::Yellow),
     };
     Cell::styled(text, colour.on_default())
 }

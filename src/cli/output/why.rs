@@ -12,7 +12,7 @@ use super::theme::{BOLD, Theme};
 use crate::operations::answer::{Answer, BackupInterval, PolicyAnswer, Present};
 use crate::retention::policy::Count;
 use crate::retention::what_if::{Bound, Edit, EditedValue};
-use crate::retention::{Databases, Freezes, KeepReason, KeepRule, KeptBy, Series, Verdict, Zone};
+use crate::retention::{Backup, Databases, Freezes, KeepReason, KeepRule, KeptBy, Series, Verdict, Zone};
 use crate::wording::numbers::{count, size};
 use crate::wording::reasons::{databases, expired, keep};
 use crate::wording::remedies::end_freeze;
@@ -51,26 +51,7 @@ fn draw_present(out: &mut dyn Write, answer: &Answer, present: &Present, theme: 
             clean(instance.project.as_str())
         ),
     )?;
-    let begun = backup.begin.map_or_else(
-        || "begun at a time that cannot be read".to_owned(),
-        |begin| format!("begun {} ({})", timestamp(begin), distance(begin, answer.at)),
-    );
-    let holds = match &backup.databases {
-        Databases::All | Databases::Absent => "a full backup".to_owned(),
-        Databases::Named(names) => {
-            let names: Vec<_> = names.iter().map(|name| clean(name)).collect();
-            format!("a partial backup of {}", names.join(", "))
-        }
-        Databases::Unreadable | Databases::Unknown => "its databases are not known".to_owned(),
-    };
-    lines.say(
-        "backup",
-        &format!(
-            "{begun}, {}, {}, {holds}",
-            size(backup.size_bytes),
-            clean(backup.status.as_str())
-        ),
-    )?;
+    lines.say("backup", &in_short(backup, answer.at))?;
     if present.policies.is_empty() {
         return lines.say("policies", &unmanaged(present));
     }
@@ -97,6 +78,24 @@ fn draw_present(out: &mut dyn Write, answer: &Answer, present: &Present, theme: 
         draw_until(out, present, theme)?;
     }
     Ok(())
+}
+
+/// When it was begun, and what it is.
+fn in_short(backup: &Backup, now: DateTime<Utc>) -> String {
+    let begun = backup.begin.map_or_else(
+        || "begun at a time that cannot be read".to_owned(),
+        |begin| format!("begun {} ({})", timestamp(begin), distance(begin, now)),
+    );
+    let holds = match &backup.databases {
+        Databases::All | Databases::Absent => "a full backup".to_owned(),
+        Databases::Named(names) => {
+            let names: Vec<_> = names.iter().map(|name| clean(name)).collect();
+            format!("a partial backup of {}", names.join(", "))
+        }
+        Databases::Unreadable | Databases::Unknown => "its databases are not known".to_owned(),
+    };
+    let (size, status) = (size(backup.size_bytes), clean(backup.status.as_str()));
+    format!("{begun}, {size}, {status}, {holds}")
 }
 
 /// Why nothing deletes it.

@@ -11,8 +11,8 @@ use super::layout::{LONGEST_NAME, row, section, table};
 use super::storage::swatch;
 use crate::operations::forecast_picture::{ForecastPicture, GoingOnDay, PictureSide};
 use crate::retention::PolicyName;
-use crate::retention::forecast::Week;
 use crate::retention::report::Tally;
+use crate::retention::weeks::Week;
 use crate::wording::numbers::{count, number, size};
 use crate::wording::times::{day, interval};
 

@@ -6,7 +6,7 @@ use super::html::{encoded, instant};
 use super::layout::{MAX_ENTRIES, money};
 use super::strip;
 use super::timeline::{MarkKind, mark};
-use crate::retention::report::Tally;
+use crate::retention::report::{RunResult, Tally};
 use crate::status::{Counts, LastRun, PolicyStatus, Status};
 use crate::wording::numbers::{self, count, number, size};
 use crate::wording::times::distance;
@@ -64,16 +64,16 @@ fn last_run(policy: &PolicyStatus, status: &Status) -> Markup {
     let Some(run) = &policy.last_run else {
         return html! { "none yet" };
     };
-    let (class, result) = match (run.result.as_str(), &run.refusal) {
-        ("success", None) => ("good", "success".to_owned()),
-        ("failed", _) => ("bad", "failed".to_owned()),
+    let (class, result) = match (run.result, &run.refusal) {
+        (RunResult::Success, None) => ("good", "success".to_owned()),
+        (RunResult::Failed, _) => ("bad", "failed".to_owned()),
         (_, Some(refusal)) => ("bad", format!("refused: {}", refusal.limit)),
-        (other, None) => ("warn", other.to_owned()),
+        (other, None) => ("warn", other.as_str().to_owned()),
     };
     html! {
         span class={ "chip " (class) } { (result) } " " (distance(run.finished_at, status.at))
         br; span.d { (instant(run.finished_at, policy.zone)) }
-        @if run.result != "success" {
+        @if run.result != RunResult::Success {
             br;
             span.d {
                 @match policy.last_success {
