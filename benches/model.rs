@@ -148,6 +148,7 @@ impl Writer {
                 tokio::time::sleep(transaction).await;
                 *busy += transaction;
                 for entry in together {
+                    // Who waited no longer has nothing to be sent.
                     let _ = entry.send(());
                 }
             }

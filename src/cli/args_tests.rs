@@ -196,10 +196,28 @@ fn every_command_is_in_one_group_of_the_help() {
     all.sort_unstable();
     assert_eq!(grouped, all);
     let help = in_groups(command).render_long_help().to_string();
-    assert!(help.contains("\nProtect:\n  hold         Hold a backup"), "{help}");
+    assert!(
+        help.contains("\nProtect:\n  hold         Hold one backup, or many"),
+        "{help}"
+    );
     assert!(
         help.contains("Usage: rds-retentiond [OPTIONS] <COMMAND>") && help.contains("--config <FILE>"),
         "{help}"
     );
     assert!(help.contains("Exit codes: 0 done"), "{help}");
+}
+
+#[test]
+fn a_time_lapse_is_read_as_a_span_and_what_it_takes() {
+    use std::time::Duration;
+
+    let live = |text: &str| match parse(&format!("demo --watch --live {text}")).map(|cli| cli.command) {
+        Ok(Command::Demo(args)) => Ok(args.live),
+        _ => Err(()),
+    };
+    let lapse = live("24h=1min").unwrap();
+    assert_eq!(lapse.real(chrono::TimeDelta::hours(6)), Duration::from_secs(15));
+    for odd in ["24h", "=1min", "24h=", "1min=24h", "0s=0s", "24h=0s", "1m=1s"] {
+        assert!(live(odd).is_err(), "{odd}");
+    }
 }

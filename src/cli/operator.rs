@@ -1,6 +1,7 @@
 //! Commands that people type beside a running daemon: holds and freezes (approvals: `approve`). They write the state the
 //! daemon has, and say which one it is.
 
+use std::fmt::Write as _;
 use std::io::{self, IsTerminal as _, Write};
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -12,11 +13,12 @@ use super::output::{lists, under_way as words};
 use super::{context, exit};
 use crate::config::Config;
 use crate::ledger::{self, Actor, Ledger, Person, Proposed};
-use crate::operations::operator::{self as operation, Covered, HoldOutcome, HoldPlaced, HoldRequest};
+use crate::operations::operator::{self as operation, Covered, HoldOutcome, HoldPlaced, HoldRequest, Released};
 use crate::operations::under_way::{self, UnderWay};
-use crate::retention::People;
+use crate::retention::{People, Zone};
+use crate::wording::numbers::{count as count_of, number};
 use crate::wording::sanitize::clean;
-use crate::wording::times::timestamp;
+use crate::wording::times::{self, zoned};
 use crate::{operations, retention, run};
 
 /// The person who runs the command, for the ledger.
@@ -59,6 +61,13 @@ impl Operator {
     }
 }
 
+/// Who types, and the zone of the policies, where the configuration may be bad.
+fn operator_of_any(global: &Global) -> (Operator, Zone) {
+    let config = context::configuration(global).ok();
+    let zone = config.as_deref().map_or(Zone::UTC, context::zone_of);
+    (Operator::of(config.as_deref()), zone)
+}
+
 pub(super) fn say(global: &Global, text: &str, code: u8) -> CommandResult {
     let mut out = Out::table(global.color);
     let written = writeln!(out, "{text}");
@@ -87,10 +96,10 @@ pub(super) fn hold(args: &HoldArgs, global: &Global) -> CommandResult {
         force: args.force,
         compliance: args.compliance,
     };
+    let (operator, zone) = operator_of_any(global);
     if args.compliance {
-        confirm_compliance(args.until)?;
+        confirm_compliance(args.until, zone)?;
     }
-    let operator = Operator::of(context::configuration(global).ok().as_deref());
     let projects = || {
         let config = context::configuration(global).ok();
         let projects = config.iter().flat_map(|config| &config.projects);
@@ -100,13 +109,16 @@ pub(super) fn hold(args: &HoldArgs, global: &Global) -> CommandResult {
         .map_err(|error| not_done("no hold was placed", error))?
     {
         HoldOutcome::Deleted(past) => Err(Failure::new(exit::UNDONE, words::cannot_be_held(&past))),
-        HoldOutcome::Placed(placed) => say_placed(&placed, args.compliance, global),
+        HoldOutcome::Placed(placed) => say_placed(&placed, args.compliance, zone, global),
     }
 }
 
-fn say_placed(placed: &HoldPlaced, compliance: bool, global: &Global) -> CommandResult {
+fn say_placed(placed: &HoldPlaced, compliance: bool, zone: Zone, global: &Global) -> CommandResult {
     let id = placed.hold.id.as_deref().unwrap_or_default();
-    let until = placed.hold.until.map_or_else(|| format!("`release {id}`"), timestamp);
+    let until = placed
+        .hold
+        .until
+        .map_or_else(|| format!("until `release {id}`"), |until| times::until(until, zone));
     let until = if compliance {
         format!("{until}, and nobody can release it before")
     } else {
@@ -124,7 +136,7 @@ fn say_placed(placed: &HoldPlaced, compliance: bool, global: &Global) -> Command
             notice.as_deref().unwrap_or("there may be none yet")
         ),
     };
-    let mut text = format!("hold {id} is placed until {until}, in {state}{covers}");
+    let mut text = format!("hold {id} is placed {until}, in {state}{covers}");
     let code = match &placed.late {
         None => exit::DONE,
         Some(late) => {
@@ -139,24 +151,42 @@ fn say_placed(placed: &HoldPlaced, compliance: bool, global: &Global) -> Command
 pub(super) fn release(args: &ReleaseArgs, global: &Global) -> CommandResult {
     let config = context::configuration(global)?;
     let operator = Operator::of(Some(&config));
-    let (ended, state) = operation::release(
-        &config,
-        &args.id,
-        operator.actor(args.reason.as_deref()),
-        crate::clock::now(),
-    )?;
+    let actor = operator.actor(args.reason.as_deref());
+    let released = operation::release(&config, &args.id, actor, crate::clock::now())?;
+    let ended = &released.ended;
     let of = format!(
         "hold {} ({}{})",
         ended.what.id.as_deref().unwrap_or_default(),
         clean(&ended.what.reason),
         placed_by(ended.placed_by.as_deref())
     );
-    let state = state.display();
-    if let Some(proposed) = ended.awaits {
-        return Err(needs_second(&of, &proposed));
+    let state = released.state.display();
+    if let Some(proposed) = &ended.awaits {
+        return Err(needs_second(&of, proposed, context::zone_of(&config)));
     }
-    let text = format!("{of} is released, in {state}; a grace period that applies restarts");
+    let still = still_held(&released);
+    let text = format!("{of} is released, in {state}; a grace period that applies restarts{still}");
     say(global, &text, exit::DONE)
+}
+
+/// What the other holds still keep: a backup that one hold lets go may have another.
+fn still_held(released: &Released) -> String {
+    let mut text = String::new();
+    for (other, count) in &released.still_held {
+        let by = other.id.as_deref().map_or_else(
+            || "a hold of the configuration".to_owned(),
+            |id| format!("hold {}", clean(id)),
+        );
+        let what = match (count, released.backups) {
+            (_, 1) => "it is".to_owned(),
+            (count, all) => {
+                let is = if *count == 1 { "is" } else { "are" };
+                format!("{} of its {} {is}", number(*count), count_of(all, "backup"))
+            }
+        };
+        let _ = write!(text, "\nstill held: {what} kept by {by} ({})", clean(&other.reason));
+    }
+    text
 }
 
 fn placed_by(another: Option<&str>) -> String {
@@ -164,11 +194,11 @@ fn placed_by(another: Option<&str>) -> String {
 }
 
 /// What one person cannot end alone.
-fn needs_second(of: &str, proposed: &Proposed) -> Failure {
+fn needs_second(of: &str, proposed: &Proposed, zone: Zone) -> Failure {
     let message = format!(
         "{of} is still in force: `protect: two` takes a second person. What you asked for is recorded; another person has to type the \
          same until {}",
-        timestamp(proposed.until)
+        zoned(proposed.until, zone)
     );
     Failure::new(exit::UNDONE, message)
 }
@@ -177,7 +207,7 @@ fn needs_second(of: &str, proposed: &Proposed) -> Failure {
 const LONG: TimeDelta = TimeDelta::days(3653);
 
 /// Refuses a compliance hold without an end, and asks about one of more than ten years.
-fn confirm_compliance(until: Option<DateTime<Utc>>) -> Result<(), Failure> {
+fn confirm_compliance(until: Option<DateTime<Utc>>, zone: Zone) -> Result<(), Failure> {
     let Some(until) = until else {
         let message = "--compliance needs --until: nobody can release such a hold before its end; nothing was placed";
         return Err(Failure::new(exit::USAGE, message));
@@ -187,7 +217,7 @@ fn confirm_compliance(until: Option<DateTime<Utc>>) -> Result<(), Failure> {
     }
     let question = format!(
         "Hold until {}, more than ten years from now? Nobody can release it before. [y/N] ",
-        timestamp(until)
+        zoned(until, zone)
     );
     if !(io::stdin().is_terminal() && io::stderr().is_terminal()) {
         let message =
@@ -208,7 +238,7 @@ pub(super) fn holds(args: &HoldsArgs, global: &Global) -> CommandResult {
         Format::Json => lists::write_holds(&mut out, &entries),
         Format::Table => {
             let theme = out.theme(global);
-            lists::holds(&mut out, &entries, &theme)
+            lists::holds(&mut out, &entries, context::zone_of(&config), &theme)
         }
     };
     finish(out, written, exit::DONE)
@@ -220,18 +250,20 @@ pub(super) fn freeze(args: &FreezeArgs, global: &Global) -> CommandResult {
         reason: args.reason.clone(),
         until: args.until,
     };
-    let operator = Operator::of(context::configuration(global).ok().as_deref());
+    let (operator, zone) = operator_of_any(global);
     let frozen = operation::freeze(&state, &freeze, operator.actor(None), crate::clock::now())
         .map_err(|error| not_done("NOT frozen", error))?;
     let id = &frozen.placed.id;
-    let until = args.until.map_or_else(|| format!("`thaw {id}`"), timestamp);
+    let until = args
+        .until
+        .map_or_else(|| format!("until `thaw {id}`"), |until| times::until(until, zone));
     let beside = if frozen.beside.is_empty() {
         String::new()
     } else {
         format!("\nalso in force, and not changed by this: {}", frozen.beside.join(", "))
     };
     let text = format!(
-        "freeze {id} is in force until {until}: no batch is sent from now on, in {}{beside}\n{}",
+        "freeze {id} is in force {until}: no batch is sent from now on, in {}{beside}\n{}",
         frozen.ledger.path().display(),
         after_freeze(&frozen.ledger, !args.no_wait)?
     );
@@ -257,6 +289,7 @@ fn after_freeze(ledger: &Ledger, wait: bool) -> Result<String, Failure> {
 pub(super) fn thaw(args: &ThawArgs, global: &Global) -> CommandResult {
     let config = context::configuration(global)?;
     let now = crate::clock::now();
+    let zone = context::zone_of(&config);
     let operator = Operator::of(Some(&config));
     let which = match &args.id {
         Some(id) => ledger::Thaw::Id(id),
@@ -265,7 +298,7 @@ pub(super) fn thaw(args: &ThawArgs, global: &Global) -> CommandResult {
     };
     let thawed = operation::thaw(&config, which, operator.actor(args.reason.as_deref()), now)?;
     let describe = |placed: &ledger::PlacedFreeze, by: Option<&str>| {
-        let (reason, at) = (clean(&placed.freeze.reason), timestamp(placed.placed_at));
+        let (reason, at) = (clean(&placed.freeze.reason), zoned(placed.placed_at, zone));
         format!(
             "freeze {} ({reason}, placed {at}{})",
             placed.id,
@@ -278,7 +311,7 @@ pub(super) fn thaw(args: &ThawArgs, global: &Global) -> CommandResult {
             .iter()
             .map(|of| describe(&of.what, of.placed_by.as_deref()))
             .collect();
-        return Err(needs_second(&all.join(", "), proposed));
+        return Err(needs_second(&all.join(", "), proposed, zone));
     }
     let mut lines: Vec<String> = ended
         .into_iter()

@@ -17,6 +17,9 @@ use super::state_at::StateAt;
 use super::yaml::{self, Position, SyntaxError};
 use super::zones::{ZoneSource, Zones};
 
+/// What to do without a configuration.
+const NO_FILE: &str = "`--config FILE` names another, `init` writes one, and `demo` needs none";
+
 /// Reads the configuration file and all it includes.
 ///
 /// Never panics, whatever the files hold; reads at most 1 MiB of a file and 8 MiB of all.
@@ -24,9 +27,7 @@ pub fn load(path: &Path, environment: &Environment) -> Result<Config, Problems> 
     let findings = Diagnostics::default();
     let mut sum = 0;
     let base = path.parent().map(Path::to_owned).unwrap_or_default();
-    let mut loaded: Vec<Loaded> = files::read(path, "`--config FILE` names another", &findings, &mut sum)
-        .into_iter()
-        .collect();
+    let mut loaded: Vec<Loaded> = files::read(path, NO_FILE, &findings, &mut sum).into_iter().collect();
     let main = loaded.first().and_then(|main| parse(main, &findings));
     let fields = main.as_ref().and_then(|main| root(main, &MAIN, &findings));
     let here = base.as_os_str().is_empty().then(|| PathBuf::from("."));

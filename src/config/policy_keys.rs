@@ -47,7 +47,7 @@ pub static POLICY: Section = Section {
         key(
             "min_backups",
             Shape::Integer(1, u32::MAX),
-            "The newest so many always stay; default 1.",
+            "How many of the newest always stay; default 1.",
         ),
         key("grace", SPAN_OR_ZERO, "How long an expired backup waits; default 24h."),
         key(
@@ -131,13 +131,13 @@ pub static DELETED_INSTANCES: Section = Section {
 pub static KEEP: Section = Section {
     name: "keep",
     keys: &[
-        key("last", Shape::Count, "The newest so many."),
-        key("hourly", Shape::Count, "The newest of each of so many hours."),
-        key("daily", Shape::Count, "The newest of each of so many days."),
-        key("weekly", Shape::Count, "The newest of each of so many ISO weeks."),
-        key("monthly", Shape::Count, "The newest of each of so many months."),
-        key("quarterly", Shape::Count, "The newest of each of so many quarters."),
-        key("yearly", Shape::Count, "The newest of each of so many years."),
+        key("last", Shape::Count, "How many of the newest."),
+        key("hourly", Shape::Count, "The newest of each of this many hours."),
+        key("daily", Shape::Count, "The newest of each of this many days."),
+        key("weekly", Shape::Count, "The newest of each of this many ISO weeks."),
+        key("monthly", Shape::Count, "The newest of each of this many months."),
+        key("quarterly", Shape::Count, "The newest of each of this many quarters."),
+        key("yearly", Shape::Count, "The newest of each of this many years."),
         key("within", SPAN, "All within this long of the newest COMPLETED backup."),
         key("within_hourly", SPAN, "The newest of each hour within this long."),
         key("within_daily", SPAN, "The newest of each day within this long."),
@@ -160,12 +160,12 @@ pub static LIMITS: Section = Section {
         key(
             "max_deletions",
             Shape::Integer(1, u32::MAX),
-            "Deletions a run; default 500.",
+            "Deletions per run; default 500.",
         ),
         key(
             "max_percent",
             Shape::Integer(1, 100),
-            "Percent of one instance's backups a run; default 50.",
+            "Percent of one instance's backups per run; default 50.",
         ),
         key(
             "over_limit",

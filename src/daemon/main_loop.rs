@@ -66,6 +66,7 @@ enum LoopEvent {
 /// The daemon: it runs policies by their schedules until it has to stop.
 pub struct MainLoop {
     clock: Clock,
+    clock_set: Arc<Notify>,
     environment: Environment,
     stop: watch::Receiver<bool>,
     hangups: Arc<Notify>,
@@ -150,13 +151,13 @@ impl MainLoop {
         let (live, in_force) = watch::channel(options.config);
         let status = Arc::new(SharedStatus::new(metrics.clone(), ledger.clone(), in_force, now));
         status.state().loaded_at = Some(now);
-        let files_changed = Arc::new(Notify::new());
         let notifier = Notifier::new(&applied.notify, program(&applied.path));
-        let (systemd, start) = (Systemd::new(), Instant::now());
+        let (systemd, start, files_changed) = (Systemd::new(), Instant::now(), Arc::new(Notify::new()));
         Ok(Self {
             next_watchdog: systemd.watchdog().map(|_| start),
             ticker: Ticker::new(Arc::clone(&options.clock)),
             clock: options.clock,
+            clock_set: options.clock_set,
             environment: options.environment,
             stop: options.stop,
             hangups: options.hangups,
@@ -286,6 +287,7 @@ impl MainLoop {
             () = self.hangups.notified() => LoopEvent::Sighup,
             () = self.files_changed.notified() => LoopEvent::FilesChanged,
             () = self.ticker.due() => LoopEvent::TickDue,
+            () = self.clock_set.notified() => LoopEvent::TickDue,
             () = sleep_until(wake) => LoopEvent::Timer,
         }
     }

@@ -116,6 +116,7 @@ impl Lab {
             stop: stopped,
             hangups: Arc::new(Notify::new()),
             clock,
+            clock_set: Arc::new(Notify::new()),
             host: "host".to_owned(),
             demo: false,
         };

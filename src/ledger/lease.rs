@@ -58,7 +58,7 @@ struct LeaseTerm {
 }
 
 impl Lease {
-    /// Takes the leases of these projects; `None` while another member has one of them. Then the connection is kept for the next time.
+    /// Takes the leases of these projects; `None` while somebody else has one of them. Then the connection is kept for the next time.
     pub(super) fn take(
         address: &PostgresAddress,
         kept: &mut Option<Session>,
@@ -203,7 +203,7 @@ impl Lease {
     }
 }
 
-/// Whether one of these leases is held: asked without a lock, so that waiting for a lease delays nothing of its holder's.
+/// Whether one of these leases is somebody's: asked without a lock, so that who waits for a lease delays nothing of its holder's.
 fn are_held(session: &Session, projects: &[ProjectName]) -> Result<bool, Error> {
     let names: Vec<&str> = projects.iter().map(ProjectName::as_str).collect();
     let held = Tx::Shared(session).number(

@@ -1,7 +1,7 @@
 //! `state move`: the whole ledger in another place, with the same chain and the same tables, and the old one closed for good.
 //!
-//! All of it is one transaction of the original, so that nothing else is written there meanwhile. In it the copy is made, read again and compared; that
-//! transaction's commit decides (`moved`). A process that is killed before it leaves the original as it was, and perhaps a copy that nothing uses.
+//! All of it is one transaction of the original, so that nobody writes there meanwhile. In it the copy is made, read again and compared; that
+//! transaction's commit decides (`moved`). Whoever dies before it leaves the original as it was, and perhaps a copy that nothing uses.
 
 use std::fs;
 use std::ops::ControlFlow;
@@ -61,7 +61,7 @@ impl Ledger {
         Err(Error::storage(&path, Fault::InUse("another process".to_owned())))
     }
 
-    /// The projects of which there ever was a lease, and an error where a member of a shared state is alive.
+    /// The projects of which there ever was a lease, and an error where somebody lives on a shared state.
     pub fn leased_projects(&self) -> Result<Vec<ProjectName>, Error> {
         let Some(shared) = self.shared_state()? else {
             return Ok(Vec::new());
@@ -138,7 +138,7 @@ impl Ledger {
             })
         })?;
         after(MoveStep::Left)?;
-        // The next opening of the copy tries again.
+        // Whoever opens the copy next tries again.
         if !unfinished::finish(to) {
             return Err(Error::storage(&to_name, Fault::Unfinished(from.to_string())));
         }
@@ -220,7 +220,7 @@ fn put_into_database(
     Ok(true)
 }
 
-/// The tables and their columns. The file's: what only a database has is about members and leases, which end with it.
+/// The tables and their columns. The file's: what only a database has is about who works on it, and is nobody's once it is left.
 fn tables() -> Result<Vec<(String, Vec<String>)>, Error> {
     let mut connection = Connection::open_in_memory()?;
     let lite = connection.transaction()?;
@@ -259,11 +259,15 @@ fn copy_all(from: &Tx<'_>, to: &Tx<'_>) -> Result<(), Error> {
         let insert = format!("INSERT INTO {table} ({names}) VALUES ({})", values.join(", "));
         let (mut read, mut written) = (Sum::default(), Sum::default());
         each_chunk(from, &select, |rows| {
-            add(&mut read, &rows);
+            for row in &rows {
+                add(&mut read, row);
+            }
             to.execute_each(&insert, rows)
         })?;
         each_chunk(to, &select, |rows| {
-            add(&mut written, &rows);
+            for row in &rows {
+                add(&mut written, row);
+            }
             Ok(())
         })?;
         if read != written {
@@ -275,11 +279,9 @@ fn copy_all(from: &Tx<'_>, to: &Tx<'_>) -> Result<(), Error> {
     copy_numbers(from, to)
 }
 
-fn add(sum: &mut Sum, rows: &[Vec<SqlValue<'_>>]) {
-    for row in rows {
-        let fields: Vec<&dyn Field> = row.iter().map(|value| value as &dyn Field).collect();
-        sum.add(&fields);
-    }
+fn add(sum: &mut Sum, row: &[SqlValue<'_>]) {
+    let fields: Vec<&dyn Field> = row.iter().map(|value| value as &dyn Field).collect();
+    sum.add(&fields);
 }
 
 /// Numbers of holds and freezes are never used again, though the freezes are gone.
@@ -290,8 +292,10 @@ fn copy_numbers(from: &Tx<'_>, to: &Tx<'_>) -> Result<(), Error> {
         match Kind::parse(&kind) {
             Some(Kind::Hold) => hold = serde_json::from_str::<HoldBody>(&body)?.number.max(hold),
             Some(Kind::Freeze) => {
-                let body: FreezeBody = serde_json::from_str(&body)?;
-                freeze = body.number.unwrap_or(1).max(freeze);
+                freeze = serde_json::from_str::<FreezeBody>(&body)?
+                    .number
+                    .unwrap_or(1)
+                    .max(freeze);
             }
             _ => {}
         }

@@ -140,7 +140,7 @@ fn exists(path: &Path) -> std::io::Result<bool> {
 }
 
 /// Makes the file, complete; `false` when another process was faster.
-fn create(dir: &Path, path: &Path, put_in: impl FnOnce(&Tx<'_>) -> Result<(), Error>) -> Result<bool, Error> {
+fn create(dir: &Path, path: &Path, write_rows: impl FnOnce(&Tx<'_>) -> Result<(), Error>) -> Result<bool, Error> {
     let fail = |error: std::io::Error| Error::storage(path, io_fault(error));
     // The directory itself is the lock, so that two first starts make one ledger.
     let directory = File::open(dir).map_err(fail)?;
@@ -177,7 +177,7 @@ fn create(dir: &Path, path: &Path, put_in: impl FnOnce(&Tx<'_>) -> Result<(), Er
     let tx = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     schema::migrate(&tx, 0, schema::STEPS)?;
     let tx = Tx::Lite(tx);
-    put_in(&tx)?;
+    write_rows(&tx)?;
     tx.lite().map_or(Ok(()), Transaction::commit)?;
     // The last connection to close moves the log into the file and removes it.
     connection.close().map_err(|(_, error)| error)?;

@@ -1,4 +1,4 @@
-//! Heads of the chain that a process knows and the state does not contain: then it was set back.
+//! Heads of the chain that somebody knows and the state does not contain: then it was set back.
 //!
 //! On a shared state a daemon that finds out writes the head that it knows into the state itself, so that every other one stops, too.
 
@@ -10,7 +10,7 @@ use super::rows::{Chunks, row_if_any};
 use super::sql::Tx;
 use super::{Error, Fault, Person};
 
-/// What the keys in `meta` of known heads begin with; the row, the hash, and as their value the host of the daemon that knew it.
+/// What the keys in `meta` of known heads begin with; the row, the hash, and as their value the host of whoever knew it.
 const NOTE: &str = "known:";
 
 #[derive(Serialize, Deserialize)]
@@ -26,9 +26,12 @@ pub(super) struct AcceptRewindBody {
 
 /// The heads that people accepted to be missing.
 fn accepted(tx: &Tx<'_>) -> Result<Vec<(i64, String)>, Error> {
-    let rows: Vec<(String, String)> = tx.all(OPERATOR_ROWS, (), |row| Ok((row.get(2)?, row.get(3)?)))?;
+    let operator_rows: Vec<(String, String)> = tx.all(OPERATOR_ROWS, (), |row| Ok((row.get(2)?, row.get(3)?)))?;
     let mut accepted = Vec::new();
-    for (_, body) in rows.iter().filter(|(kind, _)| kind == Kind::AcceptRewind.as_str()) {
+    for (_, body) in operator_rows
+        .iter()
+        .filter(|(kind, _)| kind == Kind::AcceptRewind.as_str())
+    {
         accepted.extend(serde_json::from_str::<AcceptRewindBody>(body)?.missing);
     }
     Ok(accepted)
@@ -39,7 +42,7 @@ pub(super) fn is_accepted(tx: &Tx<'_>, row: i64, hash: &str) -> Result<bool, Err
     Ok(accepted(tx)?.iter().any(|(known, of)| *known == row && of == hash))
 }
 
-/// Those that the chain does not have, and that no person has accepted to be missing.
+/// Those that the chain does not have, and that nobody has accepted to be missing.
 pub(super) fn missing(tx: &Tx<'_>, heads: &[AnchoredHead]) -> Result<Vec<AnchoredHead>, Error> {
     let chunks = Chunks::default();
     let mut missing = Vec::new();

@@ -91,23 +91,26 @@ impl FileEngine {
             self.files.accept(&self.path, looked, writes);
             Ok(value)
         };
-        // Sure before each write and not put back after it: whatever became of the one before, an intent is on disk before its
-        // request.
-        let is_now = purpose != TxPurpose::WriteSoon;
-        let level = if is_now { "FULL" } else { "NORMAL" };
-        let set = || {
-            // Unknown until it is said again, should saying it fail.
-            let known = self.is_full.swap(UNKNOWN, Ordering::Relaxed);
-            if known != u8::from(is_now) {
-                connection.pragma_update(None, "synchronous", level)?;
-            }
-            self.is_full.store(u8::from(is_now), Ordering::Relaxed);
-            Ok::<(), Error>(())
+        let ready = if writes {
+            self.set_synchronous(&connection, purpose != TxPurpose::WriteSoon)
+        } else {
+            Ok(())
         };
-        let ready = if writes { set() } else { Ok(()) };
         ready
             .and_then(|()| attempt(&mut connection))
             .map_err(|error| error.at(&self.path))
+    }
+
+    /// Sure before each write and not put back after it: whatever became of the one before, an intent is on disk before its request.
+    fn set_synchronous(&self, connection: &Connection, is_now: bool) -> Result<(), Error> {
+        let level = if is_now { "FULL" } else { "NORMAL" };
+        // Unknown until it is said again, should saying it fail.
+        let known = self.is_full.swap(UNKNOWN, Ordering::Relaxed);
+        if known != u8::from(is_now) {
+            connection.pragma_update(None, "synchronous", level)?;
+        }
+        self.is_full.store(u8::from(is_now), Ordering::Relaxed);
+        Ok(())
     }
 
     /// Fails where what is committed would not outlast this process. In doubt it looks again while nobody else can write.

@@ -31,7 +31,7 @@ pub enum Error {
     #[error("another process runs on the state in {}; stop requested while waiting", .0.display())]
     StoppedWaiting(PathBuf),
     /// No instance has this id or name.
-    #[error("no instance has the id or name `{0}`, as far as the policies' projects go")]
+    #[error("no instance in the policies' projects has the id or name `{0}`; `plan` without --instance lists them")]
     NoSuchInstance(String),
     /// A forecast that ends beyond the calendar.
     #[error("--days reaches beyond the calendar")]

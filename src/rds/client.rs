@@ -65,6 +65,8 @@ struct Inner {
     project_id: OnceCell<String>,
     /// Reads in a row that were not answered in time.
     silent: AtomicU32,
+    /// The API refused to name deleted instances.
+    is_naming_refused: AtomicBool,
 }
 
 /// After so many reads in a row that were not answered in time, a run asks no more: a server that sends a byte now and then would
@@ -122,6 +124,7 @@ impl Client {
             exchange,
             project_id,
             silent: AtomicU32::new(0),
+            is_naming_refused: AtomicBool::new(false),
         })))
     }
 
@@ -218,6 +221,11 @@ impl Client {
             message,
             source: None,
         })
+    }
+
+    /// Whether the API refused to name deleted instances; it is not asked again in this process.
+    pub(super) fn is_naming_refused(&self) -> &AtomicBool {
+        &self.0.is_naming_refused
     }
 
     pub(super) fn exchange(&self) -> &Exchange {

@@ -14,6 +14,7 @@ pub mod evaluate;
 pub mod forecast;
 pub mod hold;
 pub mod kept;
+pub mod orphan;
 pub mod pattern;
 pub mod plan;
 pub mod policy;

@@ -30,6 +30,7 @@ mod ledger_writer;
 mod list_backups;
 mod notices;
 mod offline;
+mod orphans;
 mod persist;
 mod policy_run;
 mod policy_runs;
@@ -43,7 +44,7 @@ mod single_deletions;
 mod skip;
 mod state;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -55,8 +56,8 @@ pub use ended::{Ended, ended};
 pub use error::Error;
 pub use grace::{DueCounts, GracePeriods, OfInstance};
 pub use key_refusals::{LedgerKeyTrials, refusal_to_keep, refusals_kept};
-use notices::notices_of_coverage;
 pub use notices::{notice_of_hold, notices};
+use notices::{notices_of_coverage, notices_of_plan};
 pub use offline::{BackupsOfFile, OfflineInstance, decide_file, decide_offline, instances_of_file};
 pub use policy_run::Grace;
 pub use projects::Projects;
@@ -76,7 +77,6 @@ use clock_jump::ClockJumpDetector;
 use context::stop_requested;
 use guard::guard;
 use ledger_snapshot::may_select;
-use policy_runs::PolicyRuns;
 use scan_result::{Coverage, CoverageByPolicy};
 
 /// Walks one run.
@@ -95,7 +95,10 @@ pub async fn run(request: &RunRequest, context: &RunContext) -> Result<RunReport
     if let Some(run_id) = &run_id {
         persist::persist_scan(request, context, run_id, &scan, &conflicts, &policy_runs)?;
     }
-    let notices = noticed(request, context, run_id.is_some(), of_anchor.flatten(), &policy_runs)?;
+    let (orphans, of_orphans) = orphans::read(context, &policy_runs, &scan, (deadline, request.now)).await;
+    let of_deletions = single_deletions::notices(&context.config, &policy_runs);
+    let found = of_anchor.flatten().into_iter().chain(of_deletions).chain(of_orphans);
+    let notices = noticed(request, context, run_id.is_some(), found)?;
     let (reports, approved) = guard(request, context, run_id.as_deref(), &mut scan, policy_runs)?;
     let mut report = RunReport {
         run_id: run_id.clone(),
@@ -106,6 +109,7 @@ pub async fn run(request: &RunRequest, context: &RunContext) -> Result<RunReport
         skipped: scan.skipped,
         instances: scan.counts,
         settled_earlier: scan.settled,
+        orphans,
         notices,
         ..RunReport::new(request.now)
     };
@@ -166,24 +170,22 @@ fn places_of(wanted: Option<&[PolicyName]>, config: &Config) -> Result<Vec<usize
         .collect())
 }
 
-/// The notices of a run, which logs them, or of a plan.
+/// The notices of a run, which logs them, or of a plan: those about the configuration, and what the run found.
 fn noticed(
     request: &RunRequest,
     context: &RunContext,
     is_run: bool,
-    of_anchor: Option<String>,
-    policy_runs: &PolicyRuns,
+    of_run: impl Iterator<Item = String>,
 ) -> Result<Vec<String>, Error> {
     let mut found = match &context.ledger {
         Some(ledger) => {
             let config = context.live.borrow().clone();
-            let of = if is_run { notices_of_coverage } else { notices };
+            let of = if is_run { notices_of_coverage } else { notices_of_plan };
             blocking(|| of(&config, ledger, request.now))?
         }
         None => Vec::new(),
     };
-    found.extend(of_anchor);
-    found.extend(single_deletions::notices(&context.config, policy_runs));
+    found.extend(of_run);
     if is_run {
         for notice in &found {
             tracing::info!("{notice}");
@@ -317,12 +319,13 @@ fn finish(context: &RunContext, report: &mut RunReport, hit: &CoverageByPolicy) 
         *report.unconfirmed.entry(row.project).or_default() += 1;
     }
     if let Some(run_id) = &report.run_id {
+        let orphans = orphans::sentences(&report.orphans, context.config.price.as_ref());
         let policies = report.policies.iter().zip(&interrupted);
         let finished: Vec<ledger::FinishedPolicy> = policies
             .map(|(policy, is_interrupted)| ledger::FinishedPolicy {
                 policy: policy.policy.clone(),
                 result: policy.result,
-                summary: summary_of(report, policy, *is_interrupted),
+                summary: summary_of(report, policy, &orphans, *is_interrupted),
             })
             .collect();
         report.ledger_head = Some(blocking(|| ledger.finish_run(run_id, report.finished_at, &finished))?);
@@ -339,7 +342,12 @@ fn finish(context: &RunContext, report: &mut RunReport, hit: &CoverageByPolicy) 
 const MOST_SKIPS: usize = 20;
 
 /// The numbers of a policy's run, as the ledger keeps them, with what a person asks of a past run.
-fn summary_of(report: &RunReport, policy: &PolicyReport, is_interrupted: bool) -> RunSummary {
+fn summary_of(
+    report: &RunReport,
+    policy: &PolicyReport,
+    orphans: &BTreeMap<ProjectName, String>,
+    is_interrupted: bool,
+) -> RunSummary {
     // What the guard left alone is said by the refusals.
     let skipped = report
         .skipped
@@ -351,6 +359,7 @@ fn summary_of(report: &RunReport, policy: &PolicyReport, is_interrupted: bool) -
         instances: report.instances.clone(),
         left: policy.left,
         mode: policy.mode,
+        orphans: orphans.clone(),
         refusals: refusals::records(report, policy),
         refused: policy
             .refusals

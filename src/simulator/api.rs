@@ -182,8 +182,11 @@ impl Shared {
             Op::ListRetainPolicies => console::list_retain_policies(&work),
             Op::ListTasks => console::list_tasks(&work),
             Op::ShowQuotas => Ok(console::show_quotas(&work)),
+            Op::ShowBackupPolicy => console::show_backup_policy(&work),
+            Op::SetBackupPolicy => console::set_backup_policy(&mut work),
             Op::ListProjects => Ok(iam::list_projects(&work)),
             Op::ListDomains => Ok(iam::list_domains(&work)),
+            Op::IssueToken => iam::issue_token(&mut work),
             Op::MetadataToken => metadata::token(&mut work),
             Op::SecurityKey => metadata::security_key(&mut work),
             Op::Metadata => metadata::metadata(&work),
@@ -201,10 +204,10 @@ impl Shared {
                 .extend(limit.retry_after.map(|seconds| ("Retry-After", seconds.to_string())));
             return Some(reply);
         }
-        match state.auth.check(&asked.parts(), (self.clock)()) {
+        match state.auth.admit(asked.operation, &asked.parts(), (self.clock)()) {
             Ok(access) => {
                 if let Some(call) = state.calls.get_mut(number) {
-                    call.access = Some(access);
+                    call.access = access;
                 }
             }
             Err(why) => {

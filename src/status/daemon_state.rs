@@ -58,3 +58,12 @@ pub struct DaemonState {
     /// Policies whose refused plan waits for approval, with the digest by which it can be approved.
     pub guard_open: BTreeMap<PolicyName, Option<String>>,
 }
+
+impl DaemonState {
+    /// Shows a policy's last run. Backups are still there when a run could not read them: they are shown as the run before read them.
+    pub fn set_last(&mut self, policy: PolicyName, mut run: LastRun) {
+        let before = self.last.get(&policy).and_then(|before| before.known);
+        run.known = run.known.or(before);
+        self.last.insert(policy, run);
+    }
+}

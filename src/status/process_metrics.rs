@@ -112,8 +112,10 @@ impl PastRuns {
             if let Some(at) = last.success.and_then(|run| run.finished_at) {
                 state.last_success.insert(name.clone(), at);
             }
-            if let Some(run) = snapshot::LastRun::remembered(last.finished) {
-                state.last.insert(name, run);
+            if let Some(mut run) = snapshot::LastRun::remembered(last.finished) {
+                let read = last.read.and_then(snapshot::LastRun::remembered);
+                run.known = run.known.or_else(|| read?.known);
+                state.set_last(name, run);
             }
         }
     }

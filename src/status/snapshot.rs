@@ -227,6 +227,18 @@ pub struct LastRun {
     /// What it left alone; in the JSON it stands once for all policies.
     #[serde(skip)]
     pub skipped: Vec<SkipRecord>,
+    /// The backups that are there, by this run or, where it could not read them, by the last one that could.
+    #[serde(skip)]
+    pub known: Option<KnownBackups>,
+}
+
+/// The backups of a policy as a run read them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KnownBackups {
+    /// By decision.
+    pub counts: Counts,
+    /// Due, and held back by the guard or a freeze.
+    pub held_back: Tally,
 }
 
 /// Why the guard held something back.
@@ -305,7 +317,12 @@ impl LastRun {
     /// From the report of a run.
     pub fn of(report: &RunReport, policy: &PolicyReport) -> Self {
         let gravest = policy.refusals.first();
+        let counts = policy.has_read().then(|| Counts::from(policy.summary));
         Self {
+            known: counts.map(|counts| KnownBackups {
+                counts,
+                held_back: policy.held_back,
+            }),
             run_id: report.run_id.clone().filter(|id| !id.is_empty()),
             at: report.at,
             finished_at: report.finished_at,
@@ -317,7 +334,7 @@ impl LastRun {
                 waits: refusal.waits_for_approval(),
                 digest: policy.digest.clone().filter(|_| refusal.waits_for_approval()),
             }),
-            summary: policy.has_read().then(|| policy.summary.into()),
+            summary: counts,
             sent: policy.sent.clone(),
             left: policy.left,
             held_back: policy.held_back,
@@ -340,8 +357,13 @@ impl LastRun {
         let RunSummary { interrupted, numbers } = row.summary.unwrap_or_default();
         let refusals = numbers.as_ref().map(refusals::remembered).unwrap_or_default();
         let has_read = result.has_read();
-        let summary = numbers.as_ref().filter(|_| has_read);
+        let counts = numbers
+            .as_ref()
+            .filter(|_| has_read)
+            .map(|numbers| numbers.summary.into());
+        let held_back = numbers.as_ref().map(|numbers| numbers.held_back).unwrap_or_default();
         Some(Self {
+            known: counts.map(|counts| KnownBackups { counts, held_back }),
             run_id: Some(row.run),
             at: row.started_at,
             finished_at,
@@ -354,9 +376,9 @@ impl LastRun {
                 digest: None,
             }),
             refusals,
-            summary: summary.map(|numbers| numbers.summary.into()),
+            summary: counts,
             left: numbers.as_ref().map_or(0, |numbers| numbers.left),
-            held_back: numbers.as_ref().map(|numbers| numbers.held_back).unwrap_or_default(),
+            held_back,
             error: interrupted.map(|by| format!("interrupted ({by})")),
             sent: numbers.as_ref().map(|numbers| numbers.sent.clone()).unwrap_or_default(),
             unselected: numbers

@@ -7,10 +7,10 @@ use std::fmt::Write as _;
 
 use serde_json::{Map, Value, json};
 
-use crate::retention::report::{InstanceCounts, Outcome, PolicyReport, RunResult, Sent, Skip, Summary};
+use crate::retention::report::{InstanceCounts, Outcome, PolicyReport, RunResult, Sent, Skip, SkipReason, Summary};
 use crate::retention::{BackupId, Fate, InstanceId, PolicyName, ProjectName, Refusal, RunReport};
 use crate::wording::numbers::count as count_of;
-use crate::wording::refusals::by_limit;
+use crate::wording::refusals::{in_a_line, is_named_with_others};
 use crate::wording::remedies::remedy;
 use crate::wording::run_messages;
 
@@ -101,7 +101,7 @@ fn waits(policy: &PolicyReport) -> bool {
 
 /// `production: refused, …; to approve: …`
 fn policy_for_people(report: &RunReport, policy: &PolicyReport, program: &str) -> String {
-    let said = by_limit(&policy.refusals, &|id| report.name_of(id).to_string());
+    let said = in_a_line(&policy.refusals, &|id| report.name_of(id).to_string());
     let Some(gravest) = said.first().filter(|_| policy.result != RunResult::Failed) else {
         return run_messages::ended(report, policy, None);
     };
@@ -166,8 +166,15 @@ fn policy_line(report: &RunReport, policy: &PolicyReport, program: &str) {
 }
 
 fn skip_line(report: &RunReport, skip: &Skip) {
+    // The line of its policy says it of all instances together.
+    let is_said = matches!(&skip.reason, SkipReason::Guard(refusal) if is_named_with_others(refusal));
+    let people = if is_said {
+        String::new()
+    } else {
+        format!("left alone: {}", report.record_of(skip))
+    };
     tracing::info!(
-        people = format!("left alone: {}", report.record_of(skip)),
+        people,
         run_id = report.run_id.as_deref(),
         project = skip.project.as_str(),
         instance_id = skip.instance.as_ref().map(InstanceId::as_str),

@@ -651,7 +651,7 @@ fn hold_entries() -> Vec<HoldEntry> {
 #[test]
 fn holds_and_past_runs_are_listed() {
     let mut drawn = Vec::new();
-    lists::holds(&mut drawn, &hold_entries(), &look(Some(160))).unwrap();
+    lists::holds(&mut drawn, &hold_entries(), Zone::UTC, &look(Some(160))).unwrap();
     let summary = plan().policies[0].summary;
     let run = |id: &str, result| HistoryEntry {
         run_id: id.to_owned(),
@@ -672,7 +672,7 @@ fn holds_and_past_runs_are_listed() {
         run("0199-c", None),
     ];
     drawn.push(b'\n');
-    lists::history(&mut drawn, &runs, &look(Some(160))).unwrap();
+    lists::history(&mut drawn, &runs, Zone::UTC, &look(Some(160))).unwrap();
     drawn.push(b'\n');
     lists::write_holds(&mut drawn, &hold_entries()).unwrap();
     lists::write_history(&mut drawn, &runs).unwrap();

@@ -415,6 +415,15 @@ fn only_run_deletes() {
     assert_eq!(callers, ["run/send/delivery.rs"]);
 }
 
+/// A clock that is ahead makes backups expire that have not.
+#[test]
+fn only_the_demo_s_time_lapse_sets_the_clock_forward() {
+    let sources = sources();
+    let callers = sources.values().filter(|source| source.code.contains("set_forward"));
+    let callers: BTreeSet<&str> = callers.map(|source| source.file.as_str()).collect();
+    assert_eq!(callers, BTreeSet::from(["clock.rs", "cli/time_lapse.rs"]));
+}
+
 /// A file of `src` is at most this long, comments included and tests left out.
 const LONGEST_FILE: usize = 450;
 /// And a function.

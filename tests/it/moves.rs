@@ -51,8 +51,9 @@ async fn a_state_goes_into_a_database_and_back_with_its_holds_and_what_is_due_is
     let mut due = ids(1, 3..10);
     due.remove(&id);
     world.deleted_exactly(&due);
+    let old = world.dir().join("state");
     world
-        .run(&["state", "move", "--to", "state"])
+        .run(&["state", "move", "--to", old.to_str().unwrap()])
         .await
         .exits(78)
         .says("there is a state already");

@@ -96,8 +96,8 @@ fn deletions(of: &[&PastDeletion]) -> Markup {
         "Size",
         "Why",
         "Listed",
-        "Asked for",
-        "Became",
+        "Requested",
+        "Outcome",
         "Evidence",
     ];
     html! {

@@ -34,7 +34,7 @@ pub fn run(out: &mut dyn Write, run: &PastRun, zone: Zone, theme: &Theme) -> io:
     paragraph(out, theme, 0, 2, DIM, &format!("configuration {}", clean(sha256)))?;
     writeln!(out)?;
     let entries: Vec<_> = run.runs.iter().map(|of| of.entry.clone()).collect();
-    list_of_runs(out, &entries, theme)?;
+    list_of_runs(out, &entries, zone, theme)?;
     for of in &run.runs {
         let policy = &of.entry.policy;
         let refused = of
@@ -64,7 +64,7 @@ fn deletions(out: &mut dyn Write, deletions: &[PastDeletion], zone: Zone, theme:
         Column::left("BEGIN").or_none(),
         Column::right("SIZE").or_none(),
         Column::wrapping("WHY", 12),
-        Column::left("ASKED FOR"),
+        Column::left("REQUESTED"),
         Column::wrapping("OUTCOME", 12),
         Column::left("LISTED").or_none(),
         Column::left("ID").if_space(),

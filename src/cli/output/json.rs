@@ -11,6 +11,7 @@ use serde::ser::Serializer;
 
 use super::decision_json::DecisionJson;
 use super::row_buffer::{BufferedRows, Fates};
+use crate::retention::orphan::Orphan;
 use crate::retention::report::{GuardVerdict, InstanceCounts, Overlap, PolicyReport, Restart, Sent, Skip};
 use crate::retention::view::{JsonTime, SummaryView};
 use crate::retention::{Instance, InstanceId, PolicyName, ProjectName, Refusal, RunReport};
@@ -122,6 +123,8 @@ struct Report<'a> {
     overlaps: &'a [Overlap],
     skipped: &'a [Skip],
     // Beyond the contract.
+    #[serde(skip_serializing_if = "<[Orphan]>::is_empty")]
+    orphans: &'a [Orphan],
     finished_at: JsonTime,
     instances: InstanceCounts,
     calls: u64,
@@ -146,6 +149,7 @@ impl<'a> Report<'a> {
             }),
             overlaps: &report.overlaps,
             skipped: &report.skipped,
+            orphans: &report.orphans,
             finished_at: JsonTime(report.finished_at),
             instances: report.instances.values().sum(),
             calls: report.calls,

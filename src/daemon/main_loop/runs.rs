@@ -244,8 +244,9 @@ impl MainLoop {
                 if !is_whole {
                     last.error = whole.err().flatten().map(str::to_owned);
                     last.summary = None;
+                    last.known = None;
                 }
-                state.last.insert(name, last);
+                state.set_last(name, last);
             }
         }
     }

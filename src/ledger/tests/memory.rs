@@ -585,6 +585,7 @@ fn numbered(left: u64) -> RunSummary {
         instances: BTreeMap::new(),
         left,
         mode: Mode::Enforce,
+        orphans: BTreeMap::new(),
         refusals: Vec::new(),
         refused: Vec::new(),
         sent: BTreeMap::new(),

@@ -58,6 +58,9 @@ pub struct RunNumbers {
     pub left: u64,
     /// Whether the policy acted.
     pub mode: Mode,
+    /// What there is to say of deleted instances whose backups remain, by project.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub orphans: BTreeMap<ProjectName, String>,
     /// What was held back, in words.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub refusals: Vec<RefusalRecord>,

@@ -196,7 +196,7 @@ fn calendars(picture: &ForecastPicture) -> Markup {
         .map(|day| day.goes.count)
         .max();
     html! {
-        p.d { "Of the backups that are there today. The more go on a day, the darker it is; point at a day for its backups." }
+        p.d { "Of the backups that are there today. The more go on a day, the stronger its colour; point at a day for its backups." }
         @for side in &picture.sides {
             figure.card.fig {
                 @if picture.sides.len() > 1 { figcaption { strong { (clip(&side.file, LONGEST_NAME)) } } }
