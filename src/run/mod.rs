@@ -185,9 +185,12 @@ fn noticed(
     let mut found = match &context.ledger {
         Some(ledger) => {
             let config = context.live.borrow().clone();
-            blocking(|| match is_run {
-                true => notices_of_coverage(&config, ledger, request.now),
-                false => notices_of_plan(&config, ledger, request.now).map(Notices::into_all),
+            blocking(|| {
+                if is_run {
+                    notices_of_coverage(&config, ledger, request.now)
+                } else {
+                    notices_of_plan(&config, ledger, request.now).map(Notices::into_all)
+                }
             })?
         }
         None => Vec::new(),
