@@ -3,7 +3,7 @@
 //! Plain state, not in the chain. What a backup said first as COMPLETED or FAILED stays until a person accepts something else; a
 //! backup that is listed no more is remembered for seven days.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::ControlFlow;
 
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
@@ -225,12 +225,13 @@ impl Ledger {
             backups: mut gone,
             last,
         } = before;
-        let mut changed = Vec::new();
+        // By id: a listing may name one twice.
+        let mut changed = BTreeMap::new();
         for backup in listed {
             let before = gone.remove(&backup.id);
             let after = ObservedBackup::after(before.as_ref(), backup);
             if before.as_ref() != Some(&after) {
-                changed.push((&backup.id, after));
+                changed.insert(&backup.id, after);
             }
         }
         // What is gone is noted once, and forgotten in the end. A time ahead of now is no reason to remember it longer.
@@ -292,9 +293,9 @@ fn note_changed(
     tx: &Tx<'_>,
     project: &ProjectName,
     instance: &InstanceId,
-    changed: &[(&BackupId, ObservedBackup)],
+    changed: &BTreeMap<&BackupId, ObservedBackup>,
 ) -> Result<(), Error> {
-    let databases = changed.iter().map(|(_, said)| databases_column(&said.databases));
+    let databases = changed.values().map(|said| databases_column(&said.databases));
     let databases = databases.collect::<Result<Vec<_>, _>>()?;
     let rows = changed.iter().zip(&databases).map(|((backup, said), databases)| {
         (
@@ -309,7 +310,7 @@ fn note_changed(
             databases,
         )
     });
-    tx.execute_each(
+    tx.insert_each(
         "INSERT INTO seen_backup (instance, backup, project, name, status, begin, ended, engine, databases) \
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9) ON CONFLICT (instance, backup) DO UPDATE \
          SET project = excluded.project, name = excluded.name, status = excluded.status, begin = excluded.begin, \
@@ -324,7 +325,8 @@ fn note_listings<'a>(
     instances: impl IntoIterator<Item = &'a InstanceId>,
     now: DateTime<Utc>,
 ) -> Result<(), Error> {
-    tx.execute_each(
+    let instances: BTreeSet<_> = instances.into_iter().collect();
+    tx.insert_each(
         "INSERT INTO last_listing (instance, at) VALUES (?1, ?2) ON CONFLICT (instance) DO UPDATE SET at = excluded.at",
         instances.into_iter().map(|instance| (instance.as_str(), Stamp(now))),
     )

@@ -29,6 +29,8 @@ pub mod what_if;
 pub mod word;
 pub mod zone;
 
+#[cfg(test)]
+mod fixtures;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
 #[cfg(any(test, fuzzing))]

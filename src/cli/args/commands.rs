@@ -463,8 +463,8 @@ pub enum StateWhat {
 
 const SIMULATOR_EXAMPLES: &str = "Examples:\n  rds-retentiond simulator --instances 20 --backups 60\n  \
     rds-retentiond simulator --fault list_backups:status=503:times=2\n  \
-    rds-retentiond simulator --live 24h=1min        a day of the API passes each minute\n  \
-    rds-retentiond demo --watch --live 24h=1min     the same with a daemon whose clock runs along";
+    rds-retentiond simulator --live 24h=1min        a day passes each minute\n  \
+    rds-retentiond demo --watch --live 24h=1min     the same with a daemon";
 
 /// `simulator`
 #[derive(Clone, Debug, Args)]
