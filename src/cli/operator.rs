@@ -12,6 +12,7 @@ use super::output::{lists, under_way as words};
 use super::{context, exit};
 use crate::config::Config;
 use crate::ledger::{self, Actor, Ledger, Person, Proposed};
+use crate::operations::audit;
 use crate::operations::operator::{self as operation, Covered, HoldOutcome, HoldPlaced, HoldRequest};
 use crate::operations::under_way::{self, UnderWay};
 use crate::retention::People;
@@ -59,6 +60,13 @@ impl Typist {
     }
 }
 
+/// Anchors what was done, so that a state from before it is noticed. Where that fails it is said, and what was done stays.
+pub(super) fn anchor_act(config: Option<&Config>) {
+    if let Some(why) = config.and_then(|config| audit::anchor_act(config, crate::clock::now())) {
+        note(&format!("warning: {why}"));
+    }
+}
+
 pub(super) fn say(global: &Global, text: &str, code: u8) -> CommandResult {
     let mut out = Out::table(global.color);
     let written = writeln!(out, "{text}");
@@ -90,9 +98,9 @@ pub(super) fn hold(args: &HoldArgs, global: &Global) -> CommandResult {
     if args.compliance {
         confirm_compliance(args.until)?;
     }
-    let typist = Typist::of(context::configuration(global).ok().as_deref());
+    let config = context::configuration(global).ok();
+    let typist = Typist::of(config.as_deref());
     let projects = || {
-        let config = context::configuration(global).ok();
         let projects = config.iter().flat_map(|config| &config.projects);
         projects.map(|project| project.name.clone()).collect()
     };
@@ -100,7 +108,10 @@ pub(super) fn hold(args: &HoldArgs, global: &Global) -> CommandResult {
         .map_err(|error| not_done("no hold was placed", error))?
     {
         HoldOutcome::Deleted(past) => Err(Failure::new(exit::UNDONE, words::cannot_be_held(&past))),
-        HoldOutcome::Placed(placed) => say_placed(&placed, args.compliance, global),
+        HoldOutcome::Placed(placed) => {
+            anchor_act(config.as_deref());
+            say_placed(&placed, args.compliance, global)
+        }
     }
 }
 
@@ -145,6 +156,7 @@ pub(super) fn release(args: &ReleaseArgs, global: &Global) -> CommandResult {
         typist.actor(args.reason.as_deref()),
         crate::clock::now(),
     )?;
+    anchor_act(Some(&config));
     let of = format!(
         "hold {} ({}{})",
         ended.what.id.as_deref().unwrap_or_default(),
@@ -165,9 +177,13 @@ fn placed_by(another: Option<&str>) -> String {
 
 /// What one person cannot end alone.
 fn needs_second(of: &str, proposed: &Proposed) -> Failure {
+    let by = proposed.says_two.as_ref();
+    let by = by.map_or_else(String::new, |file| {
+        format!(" (in {}, by which runs began)", clean(file))
+    });
     let message = format!(
-        "{of} is still in force: `protect: two` takes a second person. What you asked for is recorded; another person has to type the \
-         same until {}",
+        "{of} is still in force: `protect: two`{by} takes a second person. What you asked for is recorded; another person has to type \
+         the same until {}",
         timestamp(proposed.until)
     );
     Failure::new(exit::UNDONE, message)
@@ -220,9 +236,11 @@ pub(super) fn freeze(args: &FreezeArgs, global: &Global) -> CommandResult {
         reason: args.reason.clone(),
         until: args.until,
     };
-    let typist = Typist::of(context::configuration(global).ok().as_deref());
+    let config = context::configuration(global).ok();
+    let typist = Typist::of(config.as_deref());
     let frozen = operation::freeze(&state, &freeze, typist.actor(None), crate::clock::now())
         .map_err(|error| not_done("NOT frozen", error))?;
+    anchor_act(config.as_deref());
     let id = &frozen.placed.id;
     let until = args.until.map_or_else(|| format!("`thaw {id}`"), timestamp);
     let beside = if frozen.beside.is_empty() {
@@ -264,6 +282,7 @@ pub(super) fn thaw(args: &ThawArgs, global: &Global) -> CommandResult {
         None => ledger::Thaw::Only,
     };
     let thawed = operation::thaw(&config, which, typist.actor(args.reason.as_deref()), now)?;
+    anchor_act(Some(&config));
     let describe = |placed: &ledger::PlacedFreeze, by: Option<&str>| {
         let (reason, at) = (clean(&placed.freeze.reason), timestamp(placed.placed_at));
         format!(

@@ -1,5 +1,7 @@
 //! Whether the state contains the heads that earlier runs anchored outside of it; where it does not, it was set back.
 
+use std::collections::HashMap;
+
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
@@ -27,9 +29,14 @@ fn missing(tx: &Tx<'_>, heads: &[AnchoredHead]) -> Result<Vec<AnchoredHead>, Err
     for (_, body) in words.iter().filter(|(kind, _)| kind == Kind::AcceptRewind.as_str()) {
         accepted.extend(serde_json::from_str::<AcceptRewindBody>(body)?.missing);
     }
+    let there = hashes_of(tx, heads)?;
     let chunks = Chunks::default();
     let mut missing = Vec::new();
     for head in heads {
+        if there.get(&head.row) == Some(&head.head) {
+            continue;
+        }
+        // Packed, perhaps: a person acted during a run.
         let row = row_if_any(tx, &chunks, head.row)?;
         let is_accepted = || {
             accepted
@@ -41,6 +48,19 @@ fn missing(tx: &Tx<'_>, heads: &[AnchoredHead]) -> Result<Vec<AnchoredHead>, Err
         }
     }
     Ok(missing)
+}
+
+/// The hashes of these rows, of those that are not packed.
+fn hashes_of(tx: &Tx<'_>, heads: &[AnchoredHead]) -> Result<HashMap<i64, String>, Error> {
+    if heads.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let rows: Vec<String> = heads.iter().map(|head| head.row.to_string()).collect();
+    let sql = format!("SELECT seq, hash FROM chain WHERE seq IN ({})", rows.join(", "));
+    Ok(tx
+        .all(&sql, (), |row| Ok((row.get(0)?, row.get(1)?)))?
+        .into_iter()
+        .collect())
 }
 
 impl Ledger {

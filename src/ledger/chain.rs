@@ -39,10 +39,16 @@ pub(super) enum Kind {
     Propose,
     /// A person goes on although heads that were anchored are missing.
     AcceptRewind,
+    /// A configuration that runs begin with from here on.
+    Configuration,
+    /// What became of grace periods.
+    Grace,
+    /// What a run decided on.
+    Decided,
 }
 
 impl Kind {
-    pub(super) const ALL: [Self; 16] = [
+    pub(super) const ALL: [Self; 19] = [
         Self::Created,
         Self::RunBegun,
         Self::Intent,
@@ -59,6 +65,9 @@ impl Kind {
         Self::ApproveListing,
         Self::Propose,
         Self::AcceptRewind,
+        Self::Configuration,
+        Self::Grace,
+        Self::Decided,
     ];
 
     pub(super) fn as_str(self) -> &'static str {
@@ -79,6 +88,9 @@ impl Kind {
             Self::ApproveListing => "approve_listing",
             Self::Propose => "propose",
             Self::AcceptRewind => "accept_rewind",
+            Self::Configuration => "configuration",
+            Self::Grace => "grace",
+            Self::Decided => "decided",
         }
     }
 
@@ -88,7 +100,10 @@ impl Kind {
 
     /// About single backups: by far the most of a ledger, and packed when old.
     pub(super) fn is_detail(self) -> bool {
-        matches!(self, Self::Intent | Self::Outcome | Self::Confirmed | Self::Returned)
+        matches!(
+            self,
+            Self::Intent | Self::Outcome | Self::Confirmed | Self::Returned | Self::Grace | Self::Decided
+        )
     }
 }
 

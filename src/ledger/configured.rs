@@ -3,6 +3,7 @@
 
 use chrono::{DateTime, Utc};
 
+use super::grace_chain;
 use super::grace_restart::periods;
 use super::sql::Tx;
 use super::sql_value::Stamp;
@@ -71,17 +72,20 @@ impl Ledger {
 
     /// Takes in the holds of the configuration, whenever one is read to act by it. Every grace period that they or the
     /// ones before them have covered restarts: a hold may come and go between two runs.
-    pub fn note_configured_holds(&self, holds: &[Hold]) -> Result<(), Error> {
+    pub fn note_configured_holds(&self, holds: &[Hold], now: DateTime<Utc>) -> Result<(), Error> {
         let before = self.configured_holds()?;
         if before.is_empty() && holds.is_empty() {
             return Ok(());
         }
         self.write(|tx| {
-            for period in periods(tx)? {
-                if before.iter().chain(holds).any(|hold| period.restarts_by(hold)) {
-                    period.restart(tx)?;
+            grace_chain::change_to_keep(tx, now, || {
+                for period in periods(tx)? {
+                    if before.iter().chain(holds).any(|hold| period.restarts_by(hold)) {
+                        period.restart(tx)?;
+                    }
                 }
-            }
+                Ok(())
+            })?;
             tx.execute("DELETE FROM configured_hold", ())?;
             let targets = holds.iter().map(|hold| serde_json::to_string(&hold.target));
             let targets = targets.collect::<Result<Vec<_>, _>>()?;

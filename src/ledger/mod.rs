@@ -11,9 +11,10 @@
 //! Three tiers; a file imports from its own and from those before it, and no two files import each other:
 //!
 //! 1. a database and the chain in it: `sql`, `sql_value`, `connection`, `sqlite`, `wal`, `continuity`, `postgres`, `shared_engine`, `lease`,
-//!    `member`, `schema`, `chain`, `rows`, `archive`, `records`, `request_state`; on top of them `store`, an open [`Ledger`], and `open`.
-//! 2. one subject a file: requests, settlements, runs, person, protection, holds, approvals, grace, observations, …
-//! 3. readers of all that: `history`, `verify`, `chain_check`, `export`, `operator_events`, `shared_state`.
+//!    `member`, `schema`, `chain`, `rows`, `archive`, `records`, `request_state`,
+//!    `table_sum`; on top of them `store`, an open [`Ledger`], and `open`.
+//! 2. one subject a file: requests, settlements, runs, person, configurations, protection, holds, approvals, grace, observations, …
+//! 3. readers of all that: `history`, `recorded_decisions`, `verify`, `chain_check`, `export`, `operator_events`, `shared_state`.
 //!
 //! The API blocks; callers in async code wrap it (`block_in_place`). One SQLite connection behind a mutex: WAL,
 //! `synchronous=FULL`, immediate transactions, so that `hold` or `freeze` in another process can write beside a daemon.
@@ -27,13 +28,16 @@ pub mod approvals;
 mod archive;
 pub mod chain;
 mod chain_check;
+mod configurations;
 pub mod configured;
 mod connection;
 mod continuity;
+mod decided;
 mod deletion_lock;
 mod error;
 mod export;
 pub mod grace;
+mod grace_chain;
 mod grace_restart;
 pub mod history;
 mod holder;
@@ -51,6 +55,7 @@ mod operator_records;
 mod person;
 mod postgres;
 mod protection;
+mod recorded_decisions;
 mod records;
 mod request_state;
 pub mod requests;
@@ -67,6 +72,7 @@ mod sqlite;
 mod state_file;
 mod state_place;
 mod store;
+mod table_sum;
 mod ticks;
 mod verify;
 mod wal;
@@ -86,8 +92,10 @@ pub use actor::Actor;
 pub use anchor_log::{AnchorLog, AnchoredHead, Journal};
 pub use approvals::{APPROVABLE_FOR, RefusedPlan};
 pub use chain_check::Verification;
+pub use configurations::{RecordedFile, RunConfiguration};
 pub use configured::{freeze_key, hold_key};
 pub use continuity::KnownHead;
+pub use decided::DecidedOn;
 pub use deletion_lock::DeletionLock;
 pub use error::{Error, Fault};
 pub use grace::{GraceKey, GracePeriod, GraceSeen, GraceStart, GraceUpdate};
@@ -103,6 +111,7 @@ pub use operator_events::{OperatorAct, OperatorEvent};
 pub use person::Person;
 pub use postgres::PostgresAddress;
 pub use protection::{EndResult, Proposed};
+pub use recorded_decisions::{IntendedDeletion, RecordedStep};
 pub use records::{DeletionState, FinishedPolicy, Listing, PlacedFreeze, RequestKey};
 pub use requests::{Intent, IntentResult, LedgerWrite, OpenItem, OpenRequest, Written};
 pub use runs::{LastBegun, LastRuns, LeftOpen, NewRun, RunFilter, RunMark, RunRow};

@@ -7,10 +7,12 @@ CREATE TABLE chain (
 );
 CREATE INDEX chain_words ON chain (seq)
 WHERE kind IN ('hold', 'release', 'freeze', 'thaw', 'approve', 'approve_listing', 'propose', 'accept_rewind');
+CREATE INDEX chain_configurations ON chain (seq) WHERE kind = 'configuration';
+CREATE INDEX chain_grace ON chain (seq) WHERE kind = 'grace';
 CREATE TABLE packed (first BIGINT PRIMARY KEY, last BIGINT NOT NULL, ids BYTEA NOT NULL, rows BYTEA NOT NULL);
 CREATE FUNCTION chain_is_append_only() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-    IF TG_OP = 'DELETE' AND OLD.kind IN ('intent', 'outcome', 'confirmed', 'returned')
+    IF TG_OP = 'DELETE' AND OLD.kind IN ('intent', 'outcome', 'confirmed', 'returned', 'grace', 'decided')
         AND EXISTS (SELECT 1 FROM packed WHERE OLD.seq BETWEEN first AND last) THEN
         RETURN OLD;
     END IF;
@@ -64,6 +66,11 @@ CREATE TABLE grace (
     PRIMARY KEY (policy, project, instance, backup)
 );
 CREATE INDEX grace_by_backup ON grace (backup);
+
+CREATE TABLE decided (
+    project TEXT COLLATE "C" NOT NULL, instance TEXT COLLATE "C" NOT NULL, seq BIGINT NOT NULL, facts TEXT NOT NULL,
+    PRIMARY KEY (project, instance)
+);
 
 CREATE TABLE seen_instance (
     project TEXT COLLATE "C" NOT NULL, instance TEXT COLLATE "C" NOT NULL, name TEXT NOT NULL, tags TEXT NOT NULL, enterprise_project TEXT,

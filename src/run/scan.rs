@@ -23,7 +23,7 @@ use super::request::{Purpose, RunRequest};
 use super::scan_result::Scan;
 use crate::blocking::blocking;
 use crate::ledger::{
-    GraceKey, GraceSeen, GraceStart, GraceUpdate, Ledger, Listing, ListingDoubt, ListingDoubts, ListingPart,
+    DecidedOn, GraceKey, GraceSeen, GraceStart, GraceUpdate, Ledger, Listing, ListingDoubt, ListingDoubts, ListingPart,
     ObservedBackup, Pending, Remembered, Unconfirmed,
 };
 use crate::rds::{Client, Listed};
@@ -210,12 +210,14 @@ fn process_listing(
     );
     let backups = &*being_deleted(&backups, &pending);
     let mut recency = Vec::new();
+    let mut is_any_sent = false;
     for (nth, mut due) in policy_runs.enter(&instance, backups, &claiming, &pending) {
         scan.hit.read(nth);
         let Some(policy) = policy_runs.running().nth(nth) else {
             continue;
         };
         due.newest_recovery_point = newest_recovery_point(&instance, backups, request.now);
+        is_any_sent |= policy.mode == Mode::Enforce && !due.due.is_empty();
         let is_any_due = !due.due.is_empty() || policy_runs.would_be_due(nth, &due.instance.id);
         if is_any_due && wants_automated(policy, &due, request.now) {
             recency.push(RecencyCheck {
@@ -226,6 +228,9 @@ fn process_listing(
         } else {
             policy_runs.add(nth, due);
         }
+    }
+    if is_any_sent && matches!(request.purpose, Purpose::Apply { .. }) {
+        scan.decided.push(DecidedOn::new(&instance, backups));
     }
     Ok(recency)
 }
@@ -530,7 +535,7 @@ pub(super) fn persist_scan(
                 let found = there.get(of).copied().or_else(|| elsewhere.get(of));
                 !may_select(policy, &of.0) || found.is_some_and(unselected)
             });
-            ledger.clear_grace_of(&policy.name, &graced)?;
+            ledger.clear_grace_of(&policy.name, &graced, request.now)?;
         }
         // Before the counts: what these listings show to be gone is not in them, and must not be subtracted from them again.
         ledger.settle(run_id, request.now, &scan.gone, &scan.returned)?;
@@ -559,6 +564,7 @@ pub(super) fn persist_scan(
         }
         let (doubts, settled) = doubts_to_record(scan, &ledger.listing_doubts()?, &good);
         ledger.record_doubts(&doubts, &settled)?;
+        ledger.record_decided(run_id, &scan.decided, request.now)?;
         for (project, instance) in &scan.emptied {
             ledger.forget_instances(project, std::slice::from_ref(instance))?;
         }

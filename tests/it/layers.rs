@@ -439,7 +439,7 @@ const LONG: &[&str] = &[
     "config/files.rs: read",
     "config/files.rs: resolve",
     "config/load.rs",
-    "config/load.rs: load",
+    "config/load.rs: load_files",
     "config/project.rs: credentials",
     "config/reader.rs",
     "config/schedule.rs: parse",

@@ -2,6 +2,7 @@
 
 mod accepted_listings;
 mod anchors;
+mod archives;
 mod audit_reports;
 mod cli_render;
 mod clocks;
@@ -32,6 +33,7 @@ mod lints;
 mod lost_state;
 mod matrix;
 mod metrics_file;
+mod moved_grace;
 mod notifications;
 mod odd_ids;
 mod offline;
@@ -50,6 +52,7 @@ mod postgres_keys;
 mod postgres_server;
 mod rds;
 mod receiver;
+mod recomputed;
 mod reference;
 mod remedies;
 mod replaced_lock;

@@ -110,7 +110,7 @@ fn holds_of_the_configuration_before_restart_what_they_covered() {
         until,
         ..hold_on(HoldTarget::Backup(id(number)))
     };
-    let note = |holds: &[Hold]| state.ledger.note_configured_holds(holds).unwrap();
+    let note = |holds: &[Hold]| state.ledger.note_configured_holds(holds, noon()).unwrap();
     note(&[on(1, Some(noon())), on(2, None)]);
     assert_eq!(
         grace_of(&state.ledger).len(),
@@ -140,10 +140,10 @@ fn the_graces_of_an_instance_are_forgotten_for_one_policy_and_project() {
     let of = state.ledger.graced_instances(&policy()).unwrap();
     assert_eq!(of.len(), 1, "both are of one instance");
     let elsewhere = [("other".into(), of[0].1.clone())];
-    state.ledger.clear_grace_of(&policy(), &elsewhere).unwrap();
-    state.ledger.clear_grace_of(&"other".into(), &of).unwrap();
+    state.ledger.clear_grace_of(&policy(), &elsewhere, noon()).unwrap();
+    state.ledger.clear_grace_of(&"other".into(), &of, noon()).unwrap();
     assert_eq!(grace_of(&state.ledger).len(), 2);
-    state.ledger.clear_grace_of(&policy(), &of).unwrap();
+    state.ledger.clear_grace_of(&policy(), &of, noon()).unwrap();
     assert!(state.ledger.grace(&policy()).unwrap().is_empty());
 }
 

@@ -6,6 +6,7 @@ mod files;
 mod memory;
 mod packed;
 mod proof;
+mod record;
 mod shared;
 mod together;
 mod withdrawn;
