@@ -101,7 +101,7 @@ fn a_run_does_not_begin_on_grace_periods_that_something_else_changed() {
             Verification::Intact { .. }
         ));
         state.tamper(change);
-        assert!(begin(&state.again(Access::Existing), "run-2").is_err(), "{change}");
+        assert!(begin(&state, "run-2").is_err(), "{change}");
         assert!(grace(&state, "p", &[3], 2).is_err(), "{change}");
         assert!(matches!(
             state.ledger.verify(None).unwrap(),
