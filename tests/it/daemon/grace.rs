@@ -1,25 +1,25 @@
 //! Holds of the configuration that come and go while the daemon waits for its next run.
 
-use rds_retentiond::ledger::{Access, GraceKey, GracePeriod, GraceStart, GraceUpdate, Ledger};
+use rds_retentiond::ledger::{Access, GraceKey, GraceStart, GraceUpdate, Ledger};
 
 use super::*;
 
 /// For the grace periods that have started.
 fn a_day_passes(lab: &Lab) {
-    let now = rds_retentiond::clock::now();
+    let now = clock::now();
     let ledger = Ledger::open(&lab.state(), Access::Existing, now).unwrap();
     let policy = "p".into();
     let periods = ledger.grace(&policy).unwrap();
-    let start = |period: &'_ GracePeriod| GraceStart {
+    let started = periods.iter().map(|period| GraceStart {
         key: GraceKey {
             project: &period.project,
             instance: &period.instance,
             backup: &period.backup,
         },
         name: &period.name,
-    };
+    });
     let update = GraceUpdate {
-        started: periods.iter().map(start).collect(),
+        started: started.collect(),
         ..GraceUpdate::default()
     };
     ledger.update_grace(&policy, &update, now - TimeDelta::days(1)).unwrap();
