@@ -1,6 +1,7 @@
 //! What the ledger costs: a run of 100,000 deletions, and the history of a year. Prints a table.
 //!
-//! `cargo bench --bench ledger`, or with fewer deletions a day than 5,000: `cargo bench --bench ledger -- 500`.
+//! `cargo bench --bench ledger`, or with fewer deletions a day than 5,000: `cargo bench --bench ledger -- 500`. With the address of an empty
+//! database, `-- postgres://USER@HOST/DATABASE`, the run is made in a directory and in that.
 
 #![expect(clippy::print_stdout, reason = "a program that prints a table")]
 
@@ -14,7 +15,10 @@ use std::time::{Duration, Instant};
 use chrono::{DateTime, TimeDelta, Utc};
 use made::{TOGETHER, accepted, batches, enter, intent};
 use rds_retentiond::clock;
-use rds_retentiond::ledger::{Access, DeletionLock, FinishedPolicy, Ledger, Listing, NewRun, RunFilter, Verification};
+use rds_retentiond::ledger::{
+    Access, DeletionLock, FinishedPolicy, Ledger, Listing, NewRun, PostgresAddress, RunFilter, StatePlace, Verification,
+};
+use rds_retentiond::retention::report::{RunResult, RunSummary};
 use rds_retentiond::retention::{BackupId, Batch, InstanceId, Mode, PolicyName};
 
 fn main() {
@@ -23,7 +27,16 @@ fn main() {
         return;
     }
     let deletions = std::env::args().skip(1).find_map(|argument| argument.parse().ok());
-    a_run();
+    let dir = tempfile::tempdir().unwrap();
+    a_run(&StatePlace::from(dir.path()));
+    if let Some(url) = std::env::args().find(|argument| argument.starts_with("postgres://")) {
+        a_run(&StatePlace::Postgres(PostgresAddress {
+            target: Box::new(url.parse().unwrap()),
+            password_file: None,
+            ca: None,
+        }));
+        return;
+    }
     a_year(deletions.unwrap_or(5_000));
 }
 
@@ -49,11 +62,13 @@ fn send(
 }
 
 /// What the ledger adds to a run of 100,000 deletions.
-fn a_run() {
-    println!("a run of 100,000 deletions");
-    let dir = tempfile::tempdir().unwrap();
-    let ledger = Ledger::open(dir.path(), Access::Create, clock::now()).unwrap();
-    let lock = Ledger::lock_deletions(dir.path(), &[]).unwrap().unwrap();
+fn a_run(place: &StatePlace) {
+    println!("a run of 100,000 deletions in {place}");
+    let ledger = Ledger::open(place.clone(), Access::Create, clock::now()).unwrap();
+    ledger.join("here", "c0ffee").unwrap();
+    let lock = Ledger::lock_deletions(place.clone(), &["prod".into()])
+        .unwrap()
+        .unwrap();
     let mut took = Duration::ZERO;
     for plan in 0..20 {
         let (batches, listings) = batches(plan * 5_000..(plan + 1) * 5_000);
@@ -76,8 +91,17 @@ fn a_run() {
     ledger.export(&mut std::io::sink()).unwrap();
     say("export", start.elapsed());
     drop(ledger);
-    let size = fs::metadata(dir.path().join("ledger.sqlite3")).unwrap().len();
-    println!("  {:44}{:>9} MB", "size of the file", size / 1_000_000);
+    if let StatePlace::Directory(dir) = place {
+        let size = fs::metadata(dir.join("ledger.sqlite3")).unwrap().len();
+        println!("  {:44}{:>9} MB", "size of the file", size / 1_000_000);
+    }
+}
+
+/// What a run of 500 deletions came to.
+fn summary() -> RunSummary {
+    let tally = |count: u64| serde_json::json!({"count": count, "bytes": count << 30});
+    let summary = serde_json::json!({"keep": tally(61), "wait": tally(4), "delete": tally(500)});
+    serde_json::from_value(serde_json::json!({"mode": "enforce", "summary": summary})).unwrap()
 }
 
 /// 365 runs, 10 policies, 500 deletions each, and how long its history takes to open.
@@ -113,8 +137,8 @@ fn a_year(deletions: usize) {
             .iter()
             .map(|(policy, _)| FinishedPolicy {
                 policy: policy.clone(),
-                result: "success".to_owned(),
-                summary: serde_json::json!({"keep": 61, "wait": 4, "delete": 500}),
+                result: RunResult::Success,
+                summary: summary(),
             })
             .collect();
         ledger.finish_run(&id, at, &finished).unwrap();

@@ -3,6 +3,9 @@
 //! `cargo bench --bench model`, or with another fleet: `-- INSTANCES BACKUPS PROJECTS RATE`. The calls are those of a run, in its order
 //! and with its numbers at once; the pace is the program's own ([`Throttle`]), the API a made-up one: 20 to 80 ms an answer, and 429
 //! beyond the rate in any second. Nothing waits in earnest, so hours take seconds.
+//!
+//! `-- INSTANCES BACKUPS PROJECTS RATE DAEMONS MILLISECONDS` has the projects on several daemons, each project with a run of its own, and one
+//! database that takes so long for a transaction and makes one at a time: `-- 10000 1000 100 10 5 10`.
 
 #![expect(clippy::print_stdout, reason = "a program that prints a table")]
 
@@ -11,6 +14,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use rds_retentiond::rds::rate::Throttle;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
@@ -100,16 +104,22 @@ impl Api {
     }
 
     /// So many chains of so many calls one after another, some chains at once.
-    async fn chains(self: &Arc<Self>, chains: usize, calls: usize, at_once: usize) {
+    async fn chains(self: &Arc<Self>, chains: usize, calls: usize, at_once: usize, ledger: Option<&Writer>) {
         let mut under_way = JoinSet::new();
         for _ in 0..chains {
             if under_way.len() >= at_once {
                 under_way.join_next().await;
             }
-            let api = Arc::clone(self);
+            let (api, ledger) = (Arc::clone(self), ledger.cloned());
             under_way.spawn(async move {
                 for _ in 0..calls {
+                    let Some(ledger) = &ledger else {
+                        api.call().await;
+                        continue;
+                    };
+                    ledger.write().await;
                     api.call().await;
+                    ledger.write().await;
                 }
             });
         }
@@ -117,8 +127,69 @@ impl Api {
     }
 }
 
+/// What writes a run's intents and answers: all that wait go into one transaction.
+#[derive(Clone)]
+struct Writer(mpsc::UnboundedSender<oneshot::Sender<()>>);
+
+/// The one head of the chain, and how long transactions have had it.
+type Head = Arc<tokio::sync::Mutex<Duration>>;
+
+impl Writer {
+    /// `connection`: a daemon has one.
+    fn new(connection: Arc<tokio::sync::Mutex<()>>, head: Head, transaction: Duration) -> Self {
+        let (entries, mut waiting) = mpsc::unbounded_channel::<oneshot::Sender<()>>();
+        tokio::spawn(async move {
+            while let Some(first) = waiting.recv().await {
+                let _connection = connection.lock().await;
+                let mut busy = head.lock().await;
+                let together: Vec<_> = std::iter::once(first)
+                    .chain(std::iter::from_fn(|| waiting.try_recv().ok()))
+                    .collect();
+                tokio::time::sleep(transaction).await;
+                *busy += transaction;
+                for entry in together {
+                    // Who waited no longer has nothing to be sent.
+                    let _ = entry.send(());
+                }
+            }
+        });
+        Self(entries)
+    }
+
+    async fn write(&self) {
+        let (done, written) = oneshot::channel();
+        self.0.send(done).unwrap();
+        written.await.unwrap();
+    }
+}
+
+/// All projects on several daemons and one database: calls, throttled ones, how long it took, and how long the database was busy.
+async fn shared(
+    fleet: Fleet,
+    limit: usize,
+    projects: usize,
+    daemons: usize,
+    transaction: Duration,
+) -> (usize, usize, Duration, Duration) {
+    let head = Head::default();
+    let connections: Vec<_> = (0..daemons).map(|_| Arc::default()).collect();
+    let mut runs = JoinSet::new();
+    for number in 0..projects {
+        let connection = Arc::clone(&connections[number % daemons]);
+        let writer = Writer::new(connection, Arc::clone(&head), transaction);
+        runs.spawn(async move { project(fleet, limit, Some(writer)).await });
+    }
+    let (mut made, mut refused, mut took) = (0, 0, Duration::ZERO);
+    while let Some(run) = runs.join_next().await {
+        let run = run.unwrap();
+        (made, refused, took) = (made + run.0, refused + run.1, took.max(run.2));
+    }
+    let busy = *head.lock().await;
+    (made, refused, took, busy)
+}
+
 /// Walks the calls of one project; calls, throttled ones, and how long it took.
-async fn project(fleet: Fleet, limit: usize) -> (usize, usize, Duration) {
+async fn project(fleet: Fleet, limit: usize, ledger: Option<Writer>) -> (usize, usize, Duration) {
     let calls = Calls::of(fleet);
     let api = Arc::new(Api {
         throttle: Throttle::new(1_000, AT_ONCE),
@@ -127,11 +198,12 @@ async fn project(fleet: Fleet, limit: usize) -> (usize, usize, Duration) {
         counted: Mutex::default(),
     });
     let begun = Instant::now();
-    api.chains(1, calls.instances, 1).await;
-    api.chains(fleet.instances, calls.backups / fleet.instances, AT_ONCE + 4)
+    api.chains(1, calls.instances, 1, None).await;
+    api.chains(fleet.instances, calls.backups / fleet.instances, AT_ONCE + 4, None)
         .await;
-    api.chains(calls.deletions, 1, AT_ONCE + AT_ONCE / 4).await;
-    api.chains(fleet.instances, calls.confirming / fleet.instances, AT_ONCE + 1)
+    api.chains(calls.deletions, 1, AT_ONCE + AT_ONCE / 4, ledger.as_ref())
+        .await;
+    api.chains(fleet.instances, calls.confirming / fleet.instances, AT_ONCE + 1, None)
         .await;
     let (made, refused) = *api.counted.lock().unwrap();
     (made, refused, begun.elapsed())
@@ -157,7 +229,12 @@ fn main() {
         .collect();
     let number = |place: usize, usual: usize| numbers.get(place).copied().unwrap_or(usual);
     let (instances, backups, projects, rate) = (number(0, 10_000), number(1, 1_000), number(2, 20), number(3, 10));
-    println!("{instances} instances x {backups} backups in {projects} projects, {rate} requests a second each\n");
+    println!("{instances} instances x {backups} backups in {projects} projects, {rate} requests a second each");
+    let shared_by = numbers.get(4).map(|daemons| (*daemons, number(5, 10)));
+    if let Some((daemons, milliseconds)) = shared_by {
+        println!("on {daemons} daemons and one database that makes a transaction in {milliseconds} ms");
+    }
+    println!();
     println!(
         "{:34}{:>10}{:>12}{:>11}{:>11}{:>12}{:>8}",
         "", "calls", "of the run", "model", "run", "throttled", "of model"
@@ -179,9 +256,19 @@ fn main() {
             .start_paused(true)
             .build()
             .unwrap();
-        // The projects run side by side and know nothing of each other: one stands for all, the slowest of three for the worst.
-        let runs = (0..3).map(|_| runtime.block_on(project(fleet, rate)));
-        let (made, refused, took) = runs.max_by_key(|(_, _, took)| *took).unwrap();
+        let (made, refused, took) = if let Some((daemons, milliseconds)) = shared_by {
+            let transaction = Duration::from_millis(milliseconds as u64);
+            let (made, refused, took, busy) = runtime.block_on(shared(fleet, rate, projects, daemons, transaction));
+            println!(
+                "{:>94.1} % of the time the database is busy",
+                100.0 * busy.as_secs_f64() / took.as_secs_f64()
+            );
+            (made / projects, refused / projects, took)
+        } else {
+            // The projects run side by side and know nothing of each other: one stands for all, the slowest of three for the worst.
+            let runs = (0..3).map(|_| runtime.block_on(project(fleet, rate, None)));
+            runs.max_by_key(|(_, _, took)| *took).unwrap()
+        };
         #[expect(clippy::cast_precision_loss, reason = "calls are far fewer than 2^52")]
         let (least_s, share) = (least as f64 / rate as f64, refused as f64 / made as f64);
         println!(

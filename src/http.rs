@@ -164,7 +164,12 @@ where
     // Closed first, so that a client connecting now is refused rather than left waiting.
     drop(listener);
     let _ = stopping.send(true);
-    let drained = timeout(limits.drain, async {
+    drain(connections, limits.drain).await
+}
+
+/// Waits for the answers under way; what takes longer is cut.
+async fn drain(mut connections: JoinSet<()>, within: Duration) -> ServerEnded {
+    let drained = timeout(within, async {
         while let Some(ended) = connections.join_next_with_id().await {
             report(ended);
         }

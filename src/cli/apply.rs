@@ -9,7 +9,7 @@ use tokio::sync::watch;
 
 use super::args::{ApplyArgs, Format, Global};
 use super::failure::{CommandResult, Failure};
-use super::operator::Typist;
+use super::operator::Operator;
 use super::output::progress::ProgressLine;
 use super::output::report::ReportKind;
 use super::output::row_buffer::BufferedRows;
@@ -44,16 +44,16 @@ pub(super) fn apply(args: &ApplyArgs, global: &Global) -> CommandResult {
     // Before anything is made on disk: a misspelt name leaves no state behind.
     args.metrics_file.as_deref().map_or(Ok(()), metrics_file::check)?;
     run::check_policy_names(plan::policies(&args.policies).as_deref(), &config)?;
-    let told = BufferedRows::default();
+    let buffered = BufferedRows::default();
     context::block_on(1, async {
         let mut stop = context::stop_signal()?;
         let mut notifier = Notifier::new(&config.notify, global.invocation());
-        let ran = run_once(args, &config, &told, stop.clone(), &mut notifier).await;
+        let ran = run_once(args, &config, &buffered, stop.clone(), &mut notifier).await;
         // Shown first: no result waits for a message.
         let shown = ran.and_then(|report| {
             show_report(
                 &report,
-                &told,
+                &buffered,
                 ReportKind::Apply,
                 (&args.show, config.price.as_ref()),
                 global,
@@ -71,7 +71,7 @@ pub(super) fn apply(args: &ApplyArgs, global: &Global) -> CommandResult {
 async fn run_once(
     args: &ApplyArgs,
     config: &Arc<Config>,
-    told: &BufferedRows,
+    buffered: &BufferedRows,
     mut stop: watch::Receiver<bool>,
     notifier: &mut Notifier,
 ) -> Result<RunReport, Failure> {
@@ -89,22 +89,7 @@ async fn run_once(
     };
     let mut context = state.run_context(config, process)?;
     context.live = follow::follow(config);
-    let request = RunRequest {
-        purpose: Purpose::Apply {
-            confirm_for: Duration::from_secs(args.confirm_for.approximate_seconds()),
-        },
-        policies: plan::policies(&args.policies),
-        instance: None,
-        now: crate::clock::now(),
-        rows: match args.show.format {
-            Format::Table if !args.show.all => run::ReportDetail::Going,
-            Format::Table => run::ReportDetail::All,
-            Format::Json => told.rows(),
-        },
-        trigger: "apply",
-        person: Some(Arc::new(Typist::of(Some(config)).into_person())),
-        budget: BUDGET,
-    };
+    let request = run_request(args, config, buffered);
     let policies = request.policies.clone();
     let policies = policies.unwrap_or_else(|| config.policies.iter().map(|entry| entry.policy.name.clone()).collect());
     let frozen = frozen_before(config, &ledger, request.now);
@@ -139,6 +124,25 @@ async fn run_once(
         metrics_file::write(&metrics, file)?;
     }
     Ok(report)
+}
+
+fn run_request(args: &ApplyArgs, config: &Config, buffered: &BufferedRows) -> RunRequest {
+    RunRequest {
+        purpose: Purpose::Apply {
+            confirm_for: Duration::from_secs(args.confirm_for.approximate_seconds()),
+        },
+        policies: plan::policies(&args.policies),
+        instance: None,
+        now: crate::clock::now(),
+        rows: match args.show.format {
+            Format::Table if !args.show.all => run::ReportDetail::Going,
+            Format::Table => run::ReportDetail::All,
+            Format::Json => buffered.rows(),
+        },
+        trigger: "apply",
+        person: Some(Arc::new(Operator::of(Some(config)).into_person())),
+        budget: BUDGET,
+    }
 }
 
 /// When the last run of each policy was, where a freeze held it back.

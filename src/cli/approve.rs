@@ -1,18 +1,23 @@
 //! `approve`: what the guard refused is let run, exactly as it was shown.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::io::{self, IsTerminal};
 
 use super::args::{ApproveArgs, Global};
 use super::failure::{CommandResult, Failure};
-use super::operator::{Typist, anchor_act, say};
+use super::operator::{Operator, anchor_act, say};
+use super::output::lists::write_list;
+use super::output::table::{Cell, Column};
+use super::output::theme::Theme;
 use super::{ask, context, exit};
+use crate::config::Config;
 use crate::ledger::{ListingDoubt, ListingPart, RefusedPlan};
-use crate::operations::approve::{self as operation, AcceptedListing, RefusedPlans};
-use crate::retention::PolicyName;
+use crate::operations::approve::{self as operation, AcceptedListing, PlannedBackup, RefusedPlans};
+use crate::retention::{PolicyName, Zone};
 use crate::wording::numbers::count;
 use crate::wording::sanitize::clean;
-use crate::wording::times::timestamp;
+use crate::wording::times::{moment, zoned};
 
 /// How many backups of a plan are shown before it is asked for.
 const SHOWN: usize = 20;
@@ -20,8 +25,8 @@ const SHOWN: usize = 20;
 pub(super) fn approve(args: &ApproveArgs, global: &Global) -> CommandResult {
     let config = context::configuration(global)?;
     let now = crate::clock::now();
-    let typist = Typist::of(Some(&config));
-    let actor = typist.actor(args.reason.as_deref());
+    let operator = Operator::of(Some(&config));
+    let actor = operator.actor(args.reason.as_deref());
     if let Some(target) = &args.listing {
         let accepted = operation::accept_listing(&config, target, actor, now)?;
         anchor_act(Some(&config));
@@ -30,7 +35,15 @@ pub(super) fn approve(args: &ApproveArgs, global: &Global) -> CommandResult {
     let name = PolicyName::from(args.policy.as_deref().unwrap_or_default());
     let refused = operation::refused_plans(&config, &name, now)?;
     let command = format!("{} approve {name}", global.invocation());
-    let Some(plan) = chosen(args.plan.as_deref(), &name, &refused, &command)? else {
+    let zone = context::zone_of_policy(&config, &name);
+    let asked = Asked {
+        name: &name,
+        config: &config,
+        refused: &refused,
+        zone,
+        command: &command,
+    };
+    let Some(plan) = asked.chosen(args.plan.as_deref())? else {
         let text = format!(
             "policy {name} has nothing awaiting approval, in {}",
             refused.ledger.path().display()
@@ -43,7 +56,7 @@ pub(super) fn approve(args: &ApproveArgs, global: &Global) -> CommandResult {
         let message = format!(
             "your approval is recorded until {}, and does not count alone: policy {name} takes two people (`approvals: 2`). Another person \
              has to type:\n  {command} --plan {}",
-            timestamp(until),
+            zoned(until, zone),
             plan.digest
         );
         return Err(Failure::new(exit::UNDONE, message));
@@ -52,9 +65,9 @@ pub(super) fn approve(args: &ApproveArgs, global: &Global) -> CommandResult {
         "{} of {name}, refused by {} at {}, {} exempt from max_deletions and max_percent until {}, in {}",
         count(plan.backups.len() as u64, "backup"),
         plan.limits.join(" and "),
-        timestamp(plan.at),
+        zoned(plan.at, zone),
         if plan.backups.len() == 1 { "is" } else { "are" },
-        timestamp(until),
+        zoned(until, zone),
         refused.ledger.path().display()
     );
     say(global, &text, exit::DONE)
@@ -105,77 +118,116 @@ fn push_more(text: &mut String, indent: &str, all: usize) {
     }
 }
 
-/// The plan with this digest, else the one that a person at the terminal confirms; `None` where there is none.
-fn chosen<'r>(
-    digest: Option<&str>,
-    name: &PolicyName,
-    refused: &'r RefusedPlans,
-    command: &str,
-) -> Result<Option<&'r RefusedPlan>, Failure> {
-    let choices = || choices(name, &refused.plans, command);
-    if let Some(digest) = digest {
-        let unknown = || {
-            let message = format!(
-                "no run of {name} was refused a plan with the digest {digest} within the last 48 hours, so nothing was approved{}",
-                choices()
-            );
-            Failure::new(exit::USAGE, message)
-        };
-        return refused.of_digest(digest).ok_or_else(unknown).map(Some);
-    }
-    if !(io::stdin().is_terminal() && io::stderr().is_terminal()) {
-        let message = format!(
-            "--plan is missing: what is approved is exactly one plan, by the digest of its ids{}",
-            choices()
-        );
-        return Err(Failure::new(exit::USAGE, message));
-    }
-    match refused.latest() {
-        Some(plan) if !is_confirmed(name, plan, refused)? => {
-            Err(Failure::new(exit::UNDONE, "not confirmed, so nothing was approved"))
+/// A policy of which a refused plan is to be approved.
+struct Asked<'a> {
+    name: &'a PolicyName,
+    config: &'a Config,
+    refused: &'a RefusedPlans,
+    zone: Zone,
+    command: &'a str,
+}
+
+impl Asked<'_> {
+    /// The plan with this digest, else the one that a person at the terminal confirms; `None` where there is none.
+    fn chosen(&self, digest: Option<&str>) -> Result<Option<&RefusedPlan>, Failure> {
+        let Self { name, refused, .. } = self;
+        if let Some(digest) = digest {
+            let unknown = || {
+                let message = format!(
+                    "no run of {name} was refused a plan with the digest {digest} within the last 48 hours, so nothing was approved{}",
+                    self.choices()
+                );
+                Failure::new(exit::USAGE, message)
+            };
+            return refused.of_digest(digest).ok_or_else(unknown).map(Some);
         }
-        latest => Ok(latest),
+        if !(io::stdin().is_terminal() && io::stderr().is_terminal()) {
+            let message = format!(
+                "--plan is missing: what is approved is exactly one plan, by the digest of its ids{}",
+                self.choices()
+            );
+            return Err(Failure::new(exit::USAGE, message));
+        }
+        match refused.latest() {
+            Some(plan) if !self.is_confirmed(plan)? => {
+                Err(Failure::new(exit::UNDONE, "not confirmed, so nothing was approved"))
+            }
+            latest => Ok(latest),
+        }
     }
-}
 
-/// The plans that can be approved, the latest first, each with its command.
-fn choices(name: &PolicyName, plans: &[RefusedPlan], command: &str) -> String {
-    if plans.is_empty() {
-        return format!("; policy {name} has nothing awaiting approval");
+    /// The plans that can be approved, the latest first, each with its command.
+    fn choices(&self) -> String {
+        let Self { name, command, .. } = self;
+        if self.refused.plans.is_empty() {
+            return format!("; policy {name} has nothing awaiting approval");
+        }
+        let line = |plan: &RefusedPlan| {
+            let backups = count(plan.backups.len() as u64, "backup");
+            let digest = &plan.digest;
+            let at = zoned(plan.at, self.zone);
+            format!("\n  {command} --plan {digest}   # {backups}, refused at {at}")
+        };
+        self.refused.plans.iter().rev().map(line).collect()
     }
-    let line = |plan: &RefusedPlan| {
-        let backups = count(plan.backups.len() as u64, "backup");
-        let digest = &plan.digest;
-        format!(
-            "\n  {command} --plan {digest}   # {backups}, refused at {}",
-            timestamp(plan.at)
+
+    /// Shows the plan on the terminal, as `plan` does, and asks.
+    fn is_confirmed(&self, plan: &RefusedPlan) -> Result<bool, Failure> {
+        let planned = self.refused.backups_of(plan, self.config)?;
+        let shown = planned.get(..SHOWN).unwrap_or(&planned);
+        let mut text = format!(
+            "Run {} of policy {} was refused by {} at {}. Its plan, oldest first, times in {}:\n",
+            clean(&plan.run),
+            self.name,
+            plan.limits.join(" and "),
+            zoned(plan.at, self.zone),
+            self.zone.name()
         )
-    };
-    plans.iter().rev().map(line).collect()
-}
-
-/// Shows the plan on the terminal and asks.
-fn is_confirmed(name: &PolicyName, plan: &RefusedPlan, refused: &RefusedPlans) -> Result<bool, Failure> {
-    let mut text = format!(
-        "Run {} of policy {name} was refused by {} at {}:\n",
-        clean(&plan.run),
-        plan.limits.join(" and "),
-        timestamp(plan.at)
-    );
-    for (id, seen) in refused.backups_of(plan, SHOWN)? {
-        let what = seen.map_or_else(
-            || "no longer listed".to_owned(),
-            |seen| format!("{} of instance {}", clean(&seen.name), clean(seen.instance.as_str())),
+        .into_bytes();
+        let theme = Theme {
+            width: terminal_size::terminal_size().map(|(width, _)| usize::from(width.0)),
+            ..Theme::default()
+        };
+        let columns = vec![
+            Column::wrapping("BACKUP", 12),
+            Column::left("BEGIN"),
+            Column::wrapping("INSTANCE", 12),
+            Column::left("ID"),
+        ];
+        let cells = |of: &PlannedBackup| self.cells(of);
+        // Into memory, so it cannot fail.
+        let _ = write_list(&mut text, &theme, 2, columns, shown, cells);
+        let mut text = String::from_utf8_lossy(&text).into_owned();
+        if planned.len() > SHOWN {
+            let instances: BTreeSet<_> = planned
+                .iter()
+                .filter_map(|of| Some(&of.seen.as_ref()?.instance))
+                .collect();
+            let _ = writeln!(
+                text,
+                "  and {} more; {} in all; `plan --all` shows every backup",
+                planned.len() - SHOWN,
+                count(instances.len() as u64, "instance")
+            );
+        }
+        let backups = count(planned.len() as u64, "backup");
+        let _ = write!(
+            text,
+            "Approve the deletion of {backups}? They cannot be restored. [y/N] "
         );
-        let _ = writeln!(text, "  {}  {what}", clean(id.as_str()));
+        ask::is_confirmed(&text)
     }
-    if let Some(more) = plan.backups.len().checked_sub(SHOWN).filter(|more| *more > 0) {
-        let _ = writeln!(text, "  and {more} more; `plan --all` shows every backup");
+
+    fn cells(&self, of: &PlannedBackup) -> Vec<Cell<'static>> {
+        let seen = of.seen.as_ref();
+        let instance = of.instance.as_deref().or(seen.map(|seen| seen.instance.as_str()));
+        let begin = seen.and_then(|seen| seen.begin);
+        vec![
+            seen.map_or("no longer listed".into(), |seen| clean(&seen.name).into_owned())
+                .into(),
+            begin.map_or("?".to_owned(), |begin| moment(begin, self.zone)).into(),
+            clean(instance.unwrap_or("-")).into_owned().into(),
+            clean(of.id.as_str()).into_owned().into(),
+        ]
     }
-    let backups = count(plan.backups.len() as u64, "backup");
-    let _ = write!(
-        text,
-        "Approve the deletion of {backups}? They cannot be restored. [y/N] "
-    );
-    ask::is_confirmed(&text)
 }

@@ -14,7 +14,7 @@ use std::sync::LazyLock;
 use clap::{ArgAction, Args, Parser, Subcommand};
 
 pub use self::commands::*;
-pub use self::values::{Color, ForecastFormat, Format, LogFormat, LogLevel, ReportFormat, TestFormat};
+pub use self::values::{Color, ForecastFormat, Format, LogFormat, LogLevel, ReportFormat, TestFormat, TimeLapse};
 use crate::config::zones::ZoneSource;
 
 /// The configuration's default path.
@@ -78,8 +78,8 @@ pub fn in_groups(command: clap::Command) -> clap::Command {
     about = "Expires manual backups of Huawei Cloud RDS for SQL Server by policy; in doubt it keeps",
     long_about = "Expires manual backups of Huawei Cloud RDS for SQL Server by policy.\n\n\
                   Policies in a YAML file say which backups of which instances are kept (daily, weekly, within 30d, ...). \
-                  What no rule keeps waits for a grace, passes a guard that limits what one run may delete, and is then \
-                  deleted in batches. Whatever is doubtful is kept.",
+                  What no rule keeps waits for a grace period, must pass a guard that limits what one run may delete, and is then \
+                  deleted in batches. In doubt, a backup is kept.",
     after_help = AFTER_HELP,
     subcommand_required = true,
     arg_required_else_help = false,
@@ -152,7 +152,7 @@ pub struct Global {
     )]
     pub verbose: u8,
 
-    /// How log lines look: `text` for people, `json` for machines (one object a line).
+    /// How log lines look: `text` for people, `json` for machines (one object per line).
     #[arg(
         long,
         global = true,
@@ -188,11 +188,11 @@ impl Global {
 /// The commands.
 #[derive(Clone, Debug, Subcommand)]
 pub enum Command {
-    /// The daemon: runs every policy by its schedule, until a stop is requested.
+    /// Run the daemon: every policy on its schedule, until it is stopped.
     #[command(
-        long_about = "The daemon: runs every policy by its schedule, serves metrics and a status page on `listen`, and takes a \
-                  changed configuration into force without a restart (SIGHUP does the same at once). A bad one changes nothing.\n\n\
-                  SIGTERM finishes the batch under way and ends within 30 s."
+        long_about = "Run the daemon: it runs every policy on its schedule, serves metrics and a status page on `listen`, and applies a \
+                  changed configuration without a restart (on SIGHUP at once). A bad configuration changes nothing.\n\n\
+                  On SIGTERM it finishes the current batch and exits within 30 s."
     )]
     Run(RunArgs),
     /// Write a configuration to begin with; its policy is a dry run.
@@ -206,7 +206,7 @@ pub enum Command {
     #[command(
         long_about = "Show what the status page says, in the terminal: what needs attention and the command that helps, the last and the \
                   next run of each policy, what goes next, holds, freezes and storage. It reads the configuration and the \
-                  ledger; neither the network nor a daemon is asked, and it works beside a configuration with errors.\n\n\
+                  ledger; it asks neither the network nor a daemon, and it works even if the configuration has errors.\n\n\
                   It exits 0 whatever it shows: it is no health check. Use `/healthz`, `/readyz` or the metrics for that."
     )]
     Status(StatusArgs),
@@ -220,36 +220,36 @@ pub enum Command {
     /// Show what would happen now, with reasons; never deletes.
     #[command(
         long_about = "Show what would happen now to every backup, and why: which rule and slot keeps it, until when, or why it \
-                  may go. Nothing is deleted and no grace begins.\n\n\
-                  It exits 0 whenever it could compute, refused by the guard or not."
+                  may go. Nothing is deleted and no grace period starts.\n\n\
+                  It exits 0 whenever it could compute a plan, even one that the guard refuses."
     )]
     Plan(PlanArgs),
     /// Check policies against examples: which backups must stay, which must go.
     #[command(
         long_about = "Check policies against examples in YAML files: backups that are listed or made (one every 24h at 19:00 for 400 \
-                  days), a moment, and how many must stay and go, by which rule. The decision is that of `plan --backups`: no \
+                  days), a moment, and how many must stay and go, and by which rule. The decision is that of `plan --backups`: no \
                   network, credentials or state are used, and grace counts as over.\n\n\
                   It exits 0 when all tests pass, 1 when some fail, 64 when there are none, and 78 when a file is wrong."
     )]
     Test(TestArgs),
-    /// One run now, as the daemon would.
+    /// Run once, now, as the daemon would.
     #[command(
-        long_about = "One run now, as the daemon would do it: with grace, guard and ledger. For cron jobs and hands.\n\n\
-                  A backup is deleted only after it has been seen expired for its whole grace, so the first run on a new \
-                  state deletes nothing."
+        long_about = "Run once, now, as the daemon would: with grace period, guard and ledger. For cron or manual use.\n\n\
+                  A backup is deleted only after it has been seen expired for its whole grace period, so the first run on a \
+                  new state deletes nothing."
     )]
     Apply(ApplyArgs),
-    /// Say what happens to one backup, and why.
+    /// Explain what happens to one backup, and why.
     #[command(
-        long_about = "Say what happens to one backup: which rule and slot keeps it, until when, and what edit would let it go; or \
-                  since when it has been expired, when it is due, and what edit would keep it; or, for one that is deleted \
-                  already: when, by which policy, run and rule, on whose listing.\n\n\
-                  Every edit that is proposed was decided with, on the backups as they are now."
+        long_about = "Explain what happens to one backup: which rule and slot keep it, until when, and what edit would let it go; or \
+                  since when it has been expired, when it is due, and what edit would keep it; or, for one that is already \
+                  deleted, when, by which policy, run and rule, and on which listing.\n\n\
+                  Every proposed edit has been tried on the backups as they are now."
     )]
     Why(WhyArgs),
     /// Show when each backup goes, and how much stays.
     #[command(
-        long_about = "Show when each backup goes, and how many and how much is left week by week, by playing the runs to come. \
+        long_about = "Show when each backup goes, and how many backups and how much storage are left week by week, by simulating the runs to come. \
                   Nothing is deleted and nothing is written."
     )]
     Forecast(ForecastArgs),
@@ -260,7 +260,7 @@ pub enum Command {
                   It exits 0 when no backup changes fate and 1 when some do."
     )]
     Diff(DiffArgs),
-    /// Hold a backup, or many: they are kept whatever a policy says.
+    /// Hold one backup, or many: they are kept whatever a policy says.
     #[command(
         long_about = "Hold a backup: it is kept whatever a policy says, and no rule counts it, until the hold ends or is released. \
                   With --instance or --name one hold covers many backups, also ones not made yet.\n\n\
@@ -270,8 +270,8 @@ pub enum Command {
     /// End a hold.
     #[command(
         long_about = "End a hold that was placed by command. Holds of the configuration are ended there.\n\n\
-                  Name the backup, or the hold by its own id, which `holds` shows; with several holds on one backup only \
-                  the latter is clear enough."
+                  Name the backup, or the hold by its own id, which `holds` shows; with several holds on one backup \
+                  the hold's id is needed."
     )]
     Release(ReleaseArgs),
     /// List the holds.
@@ -294,7 +294,7 @@ pub enum Command {
     /// Stop all deletions, everywhere.
     #[command(
         long_about = "Stop all deletions, of all policies and projects, from the next batch on. Runs still look, decide and report.\n\n\
-                  A freeze ends no other one: several stand side by side."
+                  A new freeze does not end an earlier one: several can be in force at once."
     )]
     Freeze(FreezeArgs),
     /// End a freeze.
@@ -316,11 +316,14 @@ pub enum Command {
                   recomputes the chain, `export` writes it out."
     )]
     Audit(AuditArgs),
-    /// Go on with a state that was set back
-    #[command(long_about = "Goes on with a state that was set back.\n\n\
+    /// Move the state, or continue with one that was set back.
+    #[command(
+        long_about = "Moves the state to another place, or continues with one that was set back.\n\n\
+                  `state move` takes the whole ledger from a directory into a database or the other way.\n\n\
                   Each run's head of the audit chain is written down outside the state (`audit` in the configuration). While the state does \
                   not contain one of them, it is an older copy, another one, or new, and nothing is deleted. `state accept-rewind` \
-                  records that a person has looked at it: check `holds` and the freeze first, for those placed since are gone.")]
+                  records that a person has looked at it: check `holds` and the freeze first, for those placed since are gone."
+    )]
     State(StateArgs),
     /// Serve an RDS API on loopback with a made-up fleet.
     #[command(
@@ -344,7 +347,9 @@ pub enum Command {
     #[command(long_about = "Print a completion script for a shell.")]
     Completions(CompletionsArgs),
     /// Print the man page.
-    #[command(long_about = "Print the man page, all commands in one; or write a page a command into a directory.")]
+    #[command(
+        long_about = "Print the man page, with all commands in it, or write one page per command into a directory."
+    )]
     Man(ManArgs),
 }
 

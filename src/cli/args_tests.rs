@@ -73,7 +73,7 @@ fn a_hold_until_a_date_lasts_through_that_day() {
 }
 
 #[test]
-fn apply_waits_a_minute_unless_told_otherwise() {
+fn apply_waits_a_minute_by_default() {
     let Command::Apply(apply) = parse("apply").unwrap().command else {
         panic!()
     };
@@ -202,4 +202,19 @@ fn every_command_is_in_one_group_of_the_help() {
         "{help}"
     );
     assert!(help.contains("Exit codes: 0 done"), "{help}");
+}
+
+#[test]
+fn a_time_lapse_is_read_as_a_span_and_what_it_takes() {
+    use std::time::Duration;
+
+    let live = |text: &str| match parse(&format!("demo --watch --live {text}")).map(|cli| cli.command) {
+        Ok(Command::Demo(args)) => Ok(args.live),
+        _ => Err(()),
+    };
+    let lapse = live("24h=1min").unwrap();
+    assert_eq!(lapse.real(chrono::TimeDelta::hours(6)), Duration::from_secs(15));
+    for odd in ["24h", "=1min", "24h=", "1min=24h", "0s=0s", "24h=0s", "1m=1s"] {
+        assert!(live(odd).is_err(), "{odd}");
+    }
 }

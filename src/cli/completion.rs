@@ -18,6 +18,7 @@ use super::args::{Cli, DEFAULT_CONFIG, in_groups};
 use super::context::environment;
 use crate::config::{self, Config};
 use crate::ledger::{Access, Ledger, RunFilter};
+use crate::retention::report::RunResult;
 use crate::run;
 use crate::wording::numbers::count;
 use crate::wording::sanitize::clean;
@@ -205,7 +206,7 @@ fn runs() -> Vec<CompletionCandidate> {
     };
     let found = of_state(|ledger, _| {
         let one = |run: crate::ledger::RunRow| {
-            let result = run.result.unwrap_or_default();
+            let result = run.result.map_or("", RunResult::as_str);
             offered(
                 &run.run,
                 &format!("{} {} {result}", run.started_at.format("%Y-%m-%d %H:%M"), run.policy),

@@ -2,7 +2,7 @@
 //!
 //! Errors become a [`Failure`] here: the exit code is decided once.
 
-use std::io::Read as _;
+use std::io::{ErrorKind, Read as _};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -18,6 +18,8 @@ use crate::ledger::StatePlace;
 use crate::operations::context::no_observer;
 use crate::operations::{self, BackupSource, ProcessContext};
 use crate::rds;
+use crate::retention::{PolicyName, Zone};
+use crate::wording::times::common_zone;
 use crate::{run, telemetry};
 
 /// Loads and compiles the configuration that the flags name, for a command that deletes nothing: files that others may
@@ -52,6 +54,17 @@ pub fn refuse_ended(config: &Config) -> Result<(), Failure> {
     })
 }
 
+/// The zone in which a command about several policies shows times.
+pub fn zone_of(config: &Config) -> Zone {
+    common_zone(config.policies.iter().map(|entry| entry.policy.zone))
+}
+
+/// The zone of one policy.
+pub fn zone_of_policy(config: &Config, name: &PolicyName) -> Zone {
+    let of_name = config.policies.iter().find(|entry| entry.policy.name == *name);
+    of_name.map_or_else(|| zone_of(config), |entry| entry.policy.zone)
+}
+
 /// What spreads the jitter of this configuration's policies: the host's name; on a shared state all daemons fire together, and one
 /// of them runs.
 pub fn host_of(config: &Config) -> String {
@@ -78,7 +91,7 @@ pub fn load_other(path: &Path) -> Result<Arc<Config>, Failure> {
         state_directory: None,
         ..environment(false)
     };
-    let missing = std::fs::metadata(path).is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound);
+    let missing = std::fs::metadata(path).is_err_and(|error| error.kind() == ErrorKind::NotFound);
     if missing {
         let message = format!(
             "--against {}: file not found; it names the other configuration",
@@ -98,11 +111,14 @@ pub fn backups_of_file(file: &Path) -> Result<Vec<rds::BackupsOfInstance>, Failu
     } else {
         std::fs::read(file).map(|read| bytes = read)
     };
-    read.map_err(|error| unreadable(error.to_string()))?;
+    read.map_err(|error| match error.kind() {
+        ErrorKind::NotFound => unreadable("file not found".to_owned()),
+        _ => unreadable(error.to_string()),
+    })?;
     rds::backups_from_json(&bytes).map_err(|why| {
         unreadable(format!(
             "{why}\n  expected a JSON array of backups as the API lists them, `{{\"backups\": [...]}}`, such pages one after another or joined \
-             by `jq -s`, or a backup a line (NDJSON)"
+             by `jq -s`, or one backup per line (NDJSON)"
         ))
     })
 }

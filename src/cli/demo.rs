@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::Notify;
+
 use super::args::{DemoArgs, Format, Global, ShowArgs};
 use super::failure::{CommandResult, Failure};
 use super::output::progress::ProgressLine;
@@ -16,7 +18,7 @@ use super::output::row_buffer::BufferedRows;
 use super::output::show_report::show_report;
 use super::output::stdout::{Out, finish};
 use super::run::Service;
-use super::{context, exit, signals};
+use super::{context, exit, signals, time_lapse};
 use crate::config::{Config, Environment};
 use crate::daemon::Options;
 use crate::ledger::{Access, Ledger};
@@ -35,7 +37,7 @@ policies:
     schedule: \"*/1 * * * *\"
     timezone: Asia/Singapore
     select: {instances: {tags: {env: prod}}}
-    keep: {last: 3, daily: 7, weekly: 4, monthly: 6, yearly: all, names: [\"release-*\", \"golden-*\"]}
+    keep: {last: 3, daily: 7, weekly: 4, monthly: 6, yearly: all}
     failed_after: 3d
     min_backups: 2
     grace: 0s
@@ -51,6 +53,16 @@ policies:
     grace: 24h
     limits: {max_deletions: 1000, max_percent: 95}
 ";
+
+/// As the policies have it.
+const EVERY_MINUTE: &str = "*/1 * * * *";
+
+fn policies(schedule: &str) -> String {
+    POLICIES.replace(EVERY_MINUTE, schedule)
+}
+
+/// What to do after the demo.
+const NEXT: &str = "`rds-retentiond init` writes a dry-run configuration for your own fleet.";
 
 /// A hold that ends soon, so that it is seen how one looks.
 fn holds() -> String {
@@ -68,60 +80,88 @@ pub(super) fn demo(args: &DemoArgs, global: &Global) -> CommandResult {
     context::log(global)?;
     let place = DemoPlace::make()?;
     context::block_on(2, async {
-        let simulator = super::simulator::start(super::simulator::options(&args.fleet)).await?;
+        let (options, faults) = super::simulator::options(&args.fleet)?;
+        let simulator = super::simulator::start(options).await?;
+        for fault in faults {
+            simulator.faults().add(fault);
+        }
         let code = if args.once {
-            once(&place.configure(&simulator, "none")?, &simulator, global).await
-        } else {
-            stay(
-                place.configure(&simulator, &args.listen.to_string())?,
+            once(
+                &place.configure(&simulator, "none", schedule(args))?,
                 &simulator,
+                args,
                 global,
             )
             .await
+        } else {
+            let config = place.configure(&simulator, &args.listen.to_string(), schedule(args))?;
+            stay(config, &simulator, args, global).await
         };
         simulator.stop().await;
         code
     })
 }
 
+/// When both policies run: often, so that one need not wait; in a time-lapse once a day, as they would.
+fn schedule(args: &DemoArgs) -> &'static str {
+    if args.watch { "0 3 * * *" } else { EVERY_MINUTE }
+}
+
 /// The daemon as `run` starts it, until Ctrl-C.
-async fn stay(config: Arc<Config>, simulator: &Simulator, global: &Global) -> CommandResult {
-    introduce(simulator, global)?;
+async fn stay(config: Arc<Config>, simulator: &Simulator, args: &DemoArgs, global: &Global) -> CommandResult {
+    introduce(simulator, schedule(args), global)?;
     // Made here: the daemon would warn of a state that may have been lost, and this one never was.
     drop(Ledger::open(
         run::state_of(&config),
         Access::Create,
         crate::clock::now(),
     )?);
+    let clock_set = Arc::new(Notify::new());
     let service = Service::bind(Options {
         config,
         environment: Environment::default(),
         stop: context::stop_signal()?,
         hangups: signals::hangups(),
         clock: Arc::new(crate::clock::now),
+        clock_set: Arc::clone(&clock_set),
         host: String::new(),
         demo: true,
     })
     .await?;
     if let Some(address) = service.address() {
         let mut out = Out::table(global.color);
+        let pace = if args.watch {
+            format!(
+                "and then every night. Time passes at {}, each night with its backups; the page loads itself every two seconds",
+                args.live
+            )
+        } else {
+            "and then every minute".to_owned()
+        };
         let written = writeln!(
             out,
-            "\nThe daemon runs both policies now, and then every minute.\n\n  \
-             status page  http://{address}/\n  metrics      http://{address}/metrics\n\nCtrl-C ends it; nothing is left behind. Next: `rds-retentiond init` \
-             writes a dry-run configuration for your own fleet."
+            "\nThe daemon runs both policies now, {pace}.\n\n  \
+             status page  http://{address}/\n  metrics      http://{address}/metrics\n\nPress Ctrl-C to end it; nothing is left behind. Next: {NEXT}"
         );
         finish(out, written, exit::DONE)?;
     }
-    service.run().await?;
+    if args.watch {
+        let status = service.status();
+        tokio::select! {
+            ended = service.run() => ended?,
+            () = time_lapse::pass(args.live, simulator, &status, &clock_set) => {}
+        }
+    } else {
+        service.run().await?;
+    }
     Ok(exit::DONE)
 }
 
 /// One plan's worth of looking and one run, shown as one report.
-async fn once(config: &Arc<Config>, simulator: &Simulator, global: &Global) -> CommandResult {
+async fn once(config: &Arc<Config>, simulator: &Simulator, args: &DemoArgs, global: &Global) -> CommandResult {
     let now = crate::clock::now();
     signals::end_on_hangup();
-    introduce(simulator, global)?;
+    introduce(simulator, schedule(args), global)?;
     let mut stop = context::stop_signal()?;
     let state = ApplyState::open(config, None, false, &mut stop, now).await?;
     let (progress, on_progress) = ProgressLine::of_run();
@@ -151,16 +191,22 @@ async fn once(config: &Arc<Config>, simulator: &Simulator, global: &Global) -> C
         all: true,
         wide: false,
     };
-    show_report(
+    let code = show_report(
         &report?,
         &BufferedRows::default(),
         ReportKind::Apply,
         (&show, config.price.as_ref()),
         global,
-    )
+    )?;
+    let mut out = Out::table(global.color);
+    let written = writeln!(
+        out,
+        "\nNext: `rds-retentiond demo` serves a status page of such a fleet. {NEXT}"
+    );
+    finish(out, written, code)
 }
 
-fn introduce(simulator: &Simulator, global: &Global) -> Result<(), Failure> {
+fn introduce(simulator: &Simulator, schedule: &str, global: &Global) -> Result<(), Failure> {
     let backups = simulator
         .backups()
         .iter()
@@ -170,9 +216,10 @@ fn introduce(simulator: &Simulator, global: &Global) -> Result<(), Failure> {
     let written = writeln!(
         out,
         "An RDS API with {} instances and {backups} manual backups listens on {}, in this process.\n\
-         Two policies run on it, over real HTTP with signed requests; nothing leaves this machine.\n{POLICIES}{}",
+         Two policies run on it, over real HTTP with signed requests; nothing leaves this machine.\n{}{}",
         simulator.instances().len(),
         simulator.url(),
+        policies(schedule),
         holds(),
     );
     finish(out, written, exit::DONE).map(drop)
@@ -196,7 +243,7 @@ impl DemoPlace {
     }
 
     /// Writes the configuration and its keys, and loads it as any other.
-    fn configure(&self, simulator: &Simulator, listen: &str) -> Result<Arc<Config>, Failure> {
+    fn configure(&self, simulator: &Simulator, listen: &str, schedule: &str) -> Result<Arc<Config>, Failure> {
         let credentials = format!(
             "credentials: {{source: files, access_key_file: {}, secret_key_file: {}}}",
             self.write("access_key", simulator.access_key())?.display(),
@@ -207,8 +254,9 @@ impl DemoPlace {
             .replace("credentials: {source: environment}", &credentials);
         let state = self.0.join("state");
         let text = format!(
-            "version: 1\nstate_dir: {}\nlisten: {listen}\n{projects}{POLICIES}{}",
+            "version: 1\nstate_dir: {}\nlisten: {listen}\n{projects}{}{}",
             state.display(),
+            policies(schedule),
             holds()
         );
         context::load_other(&self.write("config.yaml", &text)?)

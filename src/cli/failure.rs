@@ -82,7 +82,15 @@ fn code_of_ledger(error: &ledger::Error) -> u8 {
             Some(Fault::Unreachable(_) | Fault::Tls(_) | Fault::OnlyLocal) => exit::UNAVAILABLE,
             Some(Fault::ReadOnly | Fault::Full | Fault::Busy) if error.is_shared() => exit::UNAVAILABLE,
             Some(Fault::Credentials(_) | Fault::Privileges(_)) => exit::NOT_ALLOWED,
-            Some(Fault::NoDatabase(_) | Fault::OldServer | Fault::Foreign) => exit::CONFIGURATION,
+            Some(
+                Fault::NoDatabase(_)
+                | Fault::OldServer
+                | Fault::Foreign
+                | Fault::Moved { .. }
+                | Fault::Unfinished(_)
+                | Fault::NotEmpty,
+            ) => exit::CONFIGURATION,
+            Some(Fault::InUse(_)) => exit::BUSY,
             Some(Fault::Newer { .. }) if error.is_shared() => exit::CONFIGURATION,
             _ => exit::UNDONE,
         },
@@ -135,6 +143,7 @@ impl From<operations::Error> for Failure {
             Error::ForecastPanicked
             | Error::NotListedAnyMore { .. }
             | Error::NothingInDoubt(_)
+            | Error::MovedStateBroken { .. }
             | Error::AnchorUnreadable { .. } => exit::UNDONE,
             Error::NoSuchInstance(_)
             | Error::BeyondCalendar

@@ -22,7 +22,7 @@ pub(super) fn follow(config: &Arc<Config>) -> watch::Receiver<Arc<Config>> {
         began: Arc::clone(config),
         // They may have changed after they were read.
         fingerprint: None,
-        is_told_bad: false,
+        is_logged_bad: false,
     };
     tokio::spawn(async move {
         while !sender.is_closed() {
@@ -42,7 +42,7 @@ pub(super) fn follow(config: &Arc<Config>) -> watch::Receiver<Arc<Config>> {
 struct File {
     began: Arc<Config>,
     fingerprint: Option<u64>,
-    is_told_bad: bool,
+    is_logged_bad: bool,
 }
 
 impl File {
@@ -56,7 +56,7 @@ impl File {
         match config::load(&self.began.path, &context::environment(true)) {
             Ok(new) => Some(new),
             Err(problems) => {
-                if !std::mem::replace(&mut self.is_told_bad, true) {
+                if !std::mem::replace(&mut self.is_logged_bad, true) {
                     let first = problems.iter().next().map(Problem::one_line).unwrap_or_default();
                     tracing::warn!("the configuration was edited during the run, is bad, and changes nothing: {first}");
                 }

@@ -5,7 +5,7 @@ use std::io::{ErrorKind, Write};
 
 use super::args::{AuditArgs, AuditWhat, Format, Global, HistoryArgs, ReportFormat};
 use super::failure::{CommandResult, Failure};
-use super::operator::Typist;
+use super::operator::Operator;
 use super::output::stdout::{Out, finish};
 use super::output::{audit_csv, audit_html, history as output, json, lists};
 use super::{context, exit};
@@ -13,13 +13,12 @@ use crate::ledger::{Fault, Verification};
 use crate::operations::audit_report::audit_report;
 use crate::operations::{Error, audit, history as operation, past_run};
 use crate::retention::PolicyName;
-use crate::wording::times::common_zone;
 
 pub(super) fn history(args: &HistoryArgs, global: &Global) -> CommandResult {
     let config = context::configuration(global)?;
     let mut out = Out::of(args.format, global.color);
     let (now, theme) = (crate::clock::now(), out.theme(global));
-    let zone = common_zone(config.policies.iter().map(|entry| entry.policy.zone));
+    let zone = context::zone_of(&config);
     if let Some(run) = &args.run {
         let run = past_run::past_run(&config, run, now)?;
         let written = match args.format {
@@ -40,7 +39,7 @@ pub(super) fn history(args: &HistoryArgs, global: &Global) -> CommandResult {
     let entries = operation::history(&config, policy, args.limit, now)?;
     let written = match args.format {
         Format::Json => lists::write_history(&mut out, &entries),
-        Format::Table => lists::history(&mut out, &entries, &theme),
+        Format::Table => lists::history(&mut out, &entries, zone, &theme),
     };
     finish(out, written, exit::DONE)
 }
@@ -78,7 +77,7 @@ pub(super) fn audit(args: &AuditArgs, global: &Global) -> CommandResult {
             let report = audit_report(
                 &config,
                 (*from, to.unwrap_or(now)),
-                Typist::of(Some(&config)).into_person(),
+                Operator::of(Some(&config)).into_person(),
                 *recompute,
                 now,
             )?;

@@ -25,12 +25,14 @@ mod operator;
 pub mod output;
 mod plan;
 mod run;
+mod scenario;
 mod schema;
 mod signals;
 mod simulator;
 mod state;
 mod status;
 mod test;
+mod time_lapse;
 mod why;
 
 pub use self::main::main;

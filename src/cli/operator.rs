@@ -1,7 +1,9 @@
 //! Commands that people type beside a running daemon: holds and freezes (approvals: `approve`). They write the state the
 //! daemon has, and say which one it is.
 
+use std::fmt::Write as _;
 use std::io::{self, IsTerminal as _, Write};
+use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
@@ -13,21 +15,22 @@ use super::{context, exit};
 use crate::config::Config;
 use crate::ledger::{self, Actor, Ledger, Person, Proposed};
 use crate::operations::audit;
-use crate::operations::operator::{self as operation, Covered, HoldOutcome, HoldPlaced, HoldRequest};
+use crate::operations::operator::{self as operation, Covered, HoldOutcome, HoldPlaced, HoldRequest, Released};
 use crate::operations::under_way::{self, UnderWay};
-use crate::retention::People;
+use crate::retention::{People, Zone};
+use crate::wording::numbers::{count as count_of, number};
 use crate::wording::sanitize::clean;
-use crate::wording::times::timestamp;
+use crate::wording::times::{self, zoned};
 use crate::{operations, retention, run};
 
-/// Who types, for the ledger.
-pub(super) struct Typist {
+/// The person who runs the command, for the ledger.
+pub(super) struct Operator {
     name: String,
     person: Person,
     protect: People,
 }
 
-impl Typist {
+impl Operator {
     /// As the system knows them; what the environment says is claimed. The configuration may be bad.
     pub(super) fn of(config: Option<&Config>) -> Self {
         let given = |name| std::env::var(name).ok().filter(|user| !user.is_empty());
@@ -67,6 +70,14 @@ pub(super) fn anchor_act(config: Option<&Config>) {
     }
 }
 
+/// The configuration, which may be bad, who types, and the zone of the policies.
+fn operator_of_any(global: &Global) -> (Option<Arc<Config>>, Operator, Zone) {
+    let config = context::configuration(global).ok();
+    let zone = config.as_deref().map_or(Zone::UTC, context::zone_of);
+    let operator = Operator::of(config.as_deref());
+    (config, operator, zone)
+}
+
 pub(super) fn say(global: &Global, text: &str, code: u8) -> CommandResult {
     let mut out = Out::table(global.color);
     let written = writeln!(out, "{text}");
@@ -95,29 +106,31 @@ pub(super) fn hold(args: &HoldArgs, global: &Global) -> CommandResult {
         force: args.force,
         compliance: args.compliance,
     };
+    let (config, operator, zone) = operator_of_any(global);
     if args.compliance {
-        confirm_compliance(args.until)?;
+        confirm_compliance(args.until, zone)?;
     }
-    let config = context::configuration(global).ok();
-    let typist = Typist::of(config.as_deref());
     let projects = || {
         let projects = config.iter().flat_map(|config| &config.projects);
         projects.map(|project| project.name.clone()).collect()
     };
-    match operation::hold(&state, request, typist.actor(None), crate::clock::now(), projects)
+    match operation::hold(&state, request, operator.actor(None), crate::clock::now(), projects)
         .map_err(|error| not_done("no hold was placed", error))?
     {
         HoldOutcome::Deleted(past) => Err(Failure::new(exit::UNDONE, words::cannot_be_held(&past))),
         HoldOutcome::Placed(placed) => {
             anchor_act(config.as_deref());
-            say_placed(&placed, args.compliance, global)
+            say_placed(&placed, args.compliance, zone, global)
         }
     }
 }
 
-fn say_placed(placed: &HoldPlaced, compliance: bool, global: &Global) -> CommandResult {
+fn say_placed(placed: &HoldPlaced, compliance: bool, zone: Zone, global: &Global) -> CommandResult {
     let id = placed.hold.id.as_deref().unwrap_or_default();
-    let until = placed.hold.until.map_or_else(|| format!("`release {id}`"), timestamp);
+    let until = placed
+        .hold
+        .until
+        .map_or_else(|| format!("until `release {id}`"), |until| times::until(until, zone));
     let until = if compliance {
         format!("{until}, and nobody can release it before")
     } else {
@@ -135,7 +148,7 @@ fn say_placed(placed: &HoldPlaced, compliance: bool, global: &Global) -> Command
             notice.as_deref().unwrap_or("there may be none yet")
         ),
     };
-    let mut text = format!("hold {id} is placed until {until}, in {state}{covers}");
+    let mut text = format!("hold {id} is placed {until}, in {state}{covers}");
     let code = match &placed.late {
         None => exit::DONE,
         Some(late) => {
@@ -149,26 +162,44 @@ fn say_placed(placed: &HoldPlaced, compliance: bool, global: &Global) -> Command
 
 pub(super) fn release(args: &ReleaseArgs, global: &Global) -> CommandResult {
     let config = context::configuration(global)?;
-    let typist = Typist::of(Some(&config));
-    let (ended, state) = operation::release(
-        &config,
-        &args.id,
-        typist.actor(args.reason.as_deref()),
-        crate::clock::now(),
-    )?;
+    let operator = Operator::of(Some(&config));
+    let actor = operator.actor(args.reason.as_deref());
+    let released = operation::release(&config, &args.id, actor, crate::clock::now())?;
     anchor_act(Some(&config));
+    let ended = &released.ended;
     let of = format!(
         "hold {} ({}{})",
         ended.what.id.as_deref().unwrap_or_default(),
         clean(&ended.what.reason),
         placed_by(ended.placed_by.as_deref())
     );
-    let state = state.display();
-    if let Some(proposed) = ended.awaits {
-        return Err(needs_second(&of, &proposed));
+    let state = released.state.display();
+    if let Some(proposed) = &ended.awaits {
+        return Err(needs_second(&of, proposed, context::zone_of(&config)));
     }
-    let text = format!("{of} is released, in {state}; a grace period that applies restarts");
+    let still = still_held(&released);
+    let text = format!("{of} is released, in {state}; a grace period that applies restarts{still}");
     say(global, &text, exit::DONE)
+}
+
+/// What the other holds still keep: a backup that one hold lets go may have another.
+fn still_held(released: &Released) -> String {
+    let mut text = String::new();
+    for (other, count) in &released.still_held {
+        let by = other.id.as_deref().map_or_else(
+            || "a hold of the configuration".to_owned(),
+            |id| format!("hold {}", clean(id)),
+        );
+        let what = match (count, released.backups) {
+            (_, 1) => "it is".to_owned(),
+            (count, all) => {
+                let is = if *count == 1 { "is" } else { "are" };
+                format!("{} of its {} {is}", number(*count), count_of(all, "backup"))
+            }
+        };
+        let _ = write!(text, "\nstill held: {what} kept by {by} ({})", clean(&other.reason));
+    }
+    text
 }
 
 fn placed_by(another: Option<&str>) -> String {
@@ -176,7 +207,7 @@ fn placed_by(another: Option<&str>) -> String {
 }
 
 /// What one person cannot end alone.
-fn needs_second(of: &str, proposed: &Proposed) -> Failure {
+fn needs_second(of: &str, proposed: &Proposed, zone: Zone) -> Failure {
     let by = proposed.says_two.as_ref();
     let by = by.map_or_else(String::new, |file| {
         format!(" (in {}, by which runs began)", clean(file))
@@ -184,7 +215,7 @@ fn needs_second(of: &str, proposed: &Proposed) -> Failure {
     let message = format!(
         "{of} is still in force: `protect: two`{by} takes a second person. What you asked for is recorded; another person has to type \
          the same until {}",
-        timestamp(proposed.until)
+        zoned(proposed.until, zone)
     );
     Failure::new(exit::UNDONE, message)
 }
@@ -193,7 +224,7 @@ fn needs_second(of: &str, proposed: &Proposed) -> Failure {
 const LONG: TimeDelta = TimeDelta::days(3653);
 
 /// Refuses a compliance hold without an end, and asks about one of more than ten years.
-fn confirm_compliance(until: Option<DateTime<Utc>>) -> Result<(), Failure> {
+fn confirm_compliance(until: Option<DateTime<Utc>>, zone: Zone) -> Result<(), Failure> {
     let Some(until) = until else {
         let message = "--compliance needs --until: nobody can release such a hold before its end; nothing was placed";
         return Err(Failure::new(exit::USAGE, message));
@@ -203,7 +234,7 @@ fn confirm_compliance(until: Option<DateTime<Utc>>) -> Result<(), Failure> {
     }
     let question = format!(
         "Hold until {}, more than ten years from now? Nobody can release it before. [y/N] ",
-        timestamp(until)
+        zoned(until, zone)
     );
     if !(io::stdin().is_terminal() && io::stderr().is_terminal()) {
         let message =
@@ -224,7 +255,7 @@ pub(super) fn holds(args: &HoldsArgs, global: &Global) -> CommandResult {
         Format::Json => lists::write_holds(&mut out, &entries),
         Format::Table => {
             let theme = out.theme(global);
-            lists::holds(&mut out, &entries, &theme)
+            lists::holds(&mut out, &entries, context::zone_of(&config), &theme)
         }
     };
     finish(out, written, exit::DONE)
@@ -236,20 +267,21 @@ pub(super) fn freeze(args: &FreezeArgs, global: &Global) -> CommandResult {
         reason: args.reason.clone(),
         until: args.until,
     };
-    let config = context::configuration(global).ok();
-    let typist = Typist::of(config.as_deref());
-    let frozen = operation::freeze(&state, &freeze, typist.actor(None), crate::clock::now())
+    let (config, operator, zone) = operator_of_any(global);
+    let frozen = operation::freeze(&state, &freeze, operator.actor(None), crate::clock::now())
         .map_err(|error| not_done("NOT frozen", error))?;
     anchor_act(config.as_deref());
     let id = &frozen.placed.id;
-    let until = args.until.map_or_else(|| format!("`thaw {id}`"), timestamp);
+    let until = args
+        .until
+        .map_or_else(|| format!("until `thaw {id}`"), |until| times::until(until, zone));
     let beside = if frozen.beside.is_empty() {
         String::new()
     } else {
         format!("\nalso in force, and not changed by this: {}", frozen.beside.join(", "))
     };
     let text = format!(
-        "freeze {id} is in force until {until}: no batch is sent from now on, in {}{beside}\n{}",
+        "freeze {id} is in force {until}: no batch is sent from now on, in {}{beside}\n{}",
         frozen.ledger.path().display(),
         after_freeze(&frozen.ledger, !args.no_wait)?
     );
@@ -275,16 +307,17 @@ fn after_freeze(ledger: &Ledger, wait: bool) -> Result<String, Failure> {
 pub(super) fn thaw(args: &ThawArgs, global: &Global) -> CommandResult {
     let config = context::configuration(global)?;
     let now = crate::clock::now();
-    let typist = Typist::of(Some(&config));
+    let zone = context::zone_of(&config);
+    let operator = Operator::of(Some(&config));
     let which = match &args.id {
         Some(id) => ledger::Thaw::Id(id),
         None if args.all => ledger::Thaw::All,
         None => ledger::Thaw::Only,
     };
-    let thawed = operation::thaw(&config, which, typist.actor(args.reason.as_deref()), now)?;
+    let thawed = operation::thaw(&config, which, operator.actor(args.reason.as_deref()), now)?;
     anchor_act(Some(&config));
     let describe = |placed: &ledger::PlacedFreeze, by: Option<&str>| {
-        let (reason, at) = (clean(&placed.freeze.reason), timestamp(placed.placed_at));
+        let (reason, at) = (clean(&placed.freeze.reason), zoned(placed.placed_at, zone));
         format!(
             "freeze {} ({reason}, placed {at}{})",
             placed.id,
@@ -297,7 +330,7 @@ pub(super) fn thaw(args: &ThawArgs, global: &Global) -> CommandResult {
             .iter()
             .map(|of| describe(&of.what, of.placed_by.as_deref()))
             .collect();
-        return Err(needs_second(&all.join(", "), proposed));
+        return Err(needs_second(&all.join(", "), proposed, zone));
     }
     let mut lines: Vec<String> = ended
         .into_iter()

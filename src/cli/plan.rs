@@ -14,7 +14,7 @@ use crate::run::ReportDetail;
 pub(super) fn plan(args: &PlanArgs, global: &Global) -> CommandResult {
     let config = context::configuration(global)?;
     context::log(global)?;
-    let told = BufferedRows::default();
+    let buffered = BufferedRows::default();
     // Of one instance every backup is shown.
     let show = ShowArgs {
         all: args.show.all || args.instance.is_some(),
@@ -25,7 +25,7 @@ pub(super) fn plan(args: &PlanArgs, global: &Global) -> CommandResult {
         instance: args.instance.as_deref().map(InstanceId::from),
         at: args.at.unwrap_or_else(crate::clock::now),
         rows: match (show.format, &args.backups) {
-            (Format::Json, None) => told.rows(),
+            (Format::Json, None) => buffered.rows(),
             // Of a large fleet the table has a line an instance.
             (Format::Table, _) if !show.all => ReportDetail::UpTo(MOST_ROWS),
             // A table is sorted; and a file's backups are in memory already, so that packing their decisions saves nothing but takes time.
@@ -37,9 +37,9 @@ pub(super) fn plan(args: &PlanArgs, global: &Global) -> CommandResult {
         None => ReportKind::Plan,
     };
     let report = context::with_backups(args.backups.as_deref(), |source| plan::plan(&config, request, source))?;
-    let shown = show_report(&report, &told, kind, (&show, config.price.as_ref()), global);
+    let shown = show_report(&report, &buffered, kind, (&show, config.price.as_ref()), global);
     // The process ends now: giving back the memory of a million rows one by one would only take time.
-    std::mem::forget((report, told));
+    std::mem::forget((report, buffered));
     shown
 }
 

@@ -9,6 +9,7 @@ use super::args::{Global, LogFormat, LogLevel};
 use super::failure::{CommandResult, Failure};
 use super::{context, exit, signals};
 use crate::daemon::{MainLoop, Options};
+use crate::status::SharedStatus;
 use crate::telemetry;
 use crate::web::{self, Listener};
 
@@ -33,6 +34,11 @@ impl Service {
     /// Where metrics and page are served; `None` for nowhere, or nowhere yet.
     pub(super) fn address(&self) -> Option<SocketAddr> {
         self.listener.as_ref()?.address()
+    }
+
+    /// What the daemon knows.
+    pub(super) fn status(&self) -> Arc<SharedStatus> {
+        self.main_loop.status()
     }
 
     /// Runs until a stop is requested and the current batches are finished; the server answers until then.
@@ -73,6 +79,7 @@ pub(super) fn run(global: &Global) -> CommandResult {
             stop,
             hangups,
             clock: Arc::new(crate::clock::now),
+            clock_set: Arc::default(),
             host,
             demo: false,
         })

@@ -51,17 +51,17 @@ fn begin() -> io::Result<Arc<Listeners>> {
         in_order: AtomicUsize::new(0),
         hangup: watch::channel(None).0,
     });
-    let (told, ready) = mpsc::channel();
+    let (listening, ready) = mpsc::channel();
     let ours = Arc::clone(&listeners);
     std::thread::Builder::new().name("signals".to_owned()).spawn(move || {
         runtime.block_on(async {
             match Heard::listen() {
                 Ok(heard) => {
                     // Who began this thread waits for the word.
-                    let _ = told.send(Ok(()));
+                    let _ = listening.send(Ok(()));
                     heard.tell(&ours).await;
                 }
-                Err(error) => drop(told.send(Err(error))),
+                Err(error) => drop(listening.send(Err(error))),
             }
         });
     })?;
@@ -154,11 +154,11 @@ pub(super) fn end_on_hangup() {
 
 /// SIGHUP tells the daemon: one that came before is a permit already.
 pub(super) fn hangups() -> Arc<Notify> {
-    let told = Arc::new(Notify::new());
+    let hangup = Arc::new(Notify::new());
     if let Ok(listeners) = listeners() {
-        listeners.hangup.send_replace(Some(Hangup::Tells(Arc::clone(&told))));
+        listeners.hangup.send_replace(Some(Hangup::Tells(Arc::clone(&hangup))));
     }
-    told
+    hangup
 }
 
 /// Becomes true on SIGTERM or SIGINT, which no longer end the process until [`end_at_once_again`].

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::args::{FleetArgs, Global, SimulatorArgs};
 use super::failure::{CommandResult, Failure};
 use super::output::stdout::{Out, finish};
-use super::{context, exit};
+use super::{context, exit, scenario};
 use crate::simulator::{self, Fault, Options, RateLimit, Settings};
 
 pub(super) fn simulator(args: &SimulatorArgs, global: &Global) -> CommandResult {
@@ -21,17 +21,18 @@ pub(super) fn simulator(args: &SimulatorArgs, global: &Global) -> CommandResult 
         .collect::<Result<Vec<_>, _>>()?;
     context::block_on(2, async {
         let mut stop = context::stop_signal()?;
+        let (options, of_scenario) = options(&args.fleet)?;
         let options = Options {
             listen: args.listen,
             rate_limit: args.rate_limit.map(|per_second| RateLimit {
                 per_second: usize::try_from(per_second).unwrap_or(usize::MAX),
                 retry_after: None,
             }),
-            ..options(&args.fleet)
+            ..options
         };
         let simulator = start(options).await?;
         simulator.set(|settings| settings.latency = args.latency);
-        for fault in faults {
+        for fault in faults.into_iter().chain(of_scenario) {
             simulator.faults().add(fault);
         }
         let mut out = Out::raw();
@@ -44,14 +45,21 @@ pub(super) fn simulator(args: &SimulatorArgs, global: &Global) -> CommandResult 
     })
 }
 
-/// Options for a fleet as the flags describe it.
-pub(super) fn options(fleet: &FleetArgs) -> Options {
+/// Options for a fleet as the flags describe it, and the faults of its scenario.
+pub(super) fn options(fleet: &FleetArgs) -> Result<(Options, Vec<Fault>), Failure> {
+    let scenario = fleet
+        .scenario
+        .as_deref()
+        .map(|path| scenario::read(path, crate::clock::now()));
+    let (given, faults) = scenario.transpose()?.unzip();
     let defaults = Options::new(Arc::new(crate::clock::now));
     let instances = usize::try_from(fleet.instances).unwrap_or(usize::MAX);
     let backups_per_instance = usize::try_from(fleet.backups).unwrap_or(usize::MAX);
-    Options {
+    let options = Options {
         seed: fleet.seed,
-        fleet: if fleet.regular {
+        fleet: if let Some(given) = given {
+            given
+        } else if fleet.regular {
             simulator::Fleet::Regular {
                 instances,
                 backups_per_instance,
@@ -68,7 +76,8 @@ pub(super) fn options(fleet: &FleetArgs) -> Options {
             ..defaults.settings
         },
         ..defaults
-    }
+    };
+    Ok((options, faults.unwrap_or_default()))
 }
 
 pub(super) async fn start(options: Options) -> Result<simulator::Simulator, Failure> {

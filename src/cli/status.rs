@@ -9,14 +9,13 @@ use crate::config;
 use crate::retention::Zone;
 use crate::run::state_place;
 use crate::status;
-use crate::wording::times::common_zone;
 
 pub(super) fn status(args: StatusArgs, global: &Global) -> CommandResult {
     context::log(global)?;
     let now = crate::clock::now();
     let (status, zone) = match config::load(&global.config, &context::environment(false)) {
         Ok(config) => {
-            let zone = common_zone(config.policies.iter().map(|entry| entry.policy.zone));
+            let zone = context::zone_of(&config);
             (status::at_rest(&config, &context::host_of(&config), now)?, zone)
         }
         Err(problems) => {

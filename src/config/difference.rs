@@ -82,7 +82,7 @@ impl fmt::Display for Keeps {
             Self::Less => "less will be kept",
             Self::Both => "more will be kept by one rule and less by another",
             Self::Same => "as much will be kept as before",
-            Self::Unclear => "whether more or less will be kept cannot be told from the rules alone; `diff` tells",
+            Self::Unclear => "whether more or less will be kept is not clear from the rules alone; `diff` shows it",
         })
     }
 }

@@ -29,37 +29,9 @@ pub(super) struct Loaded {
 /// Reads a file, or notes why not. `origin` says where the name comes from.
 pub(super) fn read(file: &Path, origin: &str, findings: &Diagnostics, sum: &mut u64) -> Option<Loaded> {
     let fail = |message: String, hint: &str| findings.problem(Problem::with_file(file, message, Some(hint)));
-    // Looked at before it is opened, for opening a pipe waits for a writer; and again after it.
-    let opened = fs::metadata(file).and_then(|metadata| {
-        if !may_be_opened(file, &metadata) {
-            return Ok((None, metadata));
-        }
-        let opened = File::open(file)?;
-        let metadata = opened.metadata()?;
-        Ok((Some(opened).filter(|_| may_be_opened(file, &metadata)), metadata))
-    });
-    let (opened, metadata) = match opened {
-        Ok((Some(opened), metadata)) => (opened, metadata),
-        Ok((None, metadata)) => {
-            let (what, hint) = match metadata.file_type() {
-                kind if kind.is_dir() => ("is a directory", "name a file in it"),
-                kind if kind.is_fifo() => ("is a pipe", "name a regular file"),
-                kind if kind.is_socket() => ("is a socket", "name a regular file"),
-                _ => ("is a device", "name a regular file"),
-            };
-            fail(what.to_owned(), &format!("{hint}; {origin}"));
-            return None;
-        }
-        Err(error) => {
-            let hint = match error.kind() {
-                std::io::ErrorKind::NotFound => &format!("check the name; {origin}"),
-                std::io::ErrorKind::PermissionDenied => "the user of this process must be able to read it",
-                _ => "the file must be readable",
-            };
-            fail(format!("cannot be read: {}", plain_words(&error)), hint);
-            return None;
-        }
-    };
+    let (opened, metadata) = open(file, origin)
+        .map_err(|(message, hint)| fail(message, &hint))
+        .ok()?;
     let mut bytes = Vec::new();
     if let Err(error) = opened.take(MAX_FILE + 1).read_to_end(&mut bytes) {
         fail(
@@ -92,6 +64,39 @@ pub(super) fn read(file: &Path, origin: &str, findings: &Diagnostics, sum: &mut 
     })
 }
 
+/// Opens a file that may be read; else what is wrong with it, and what to do.
+fn open(file: &Path, origin: &str) -> Result<(File, Metadata), (String, String)> {
+    // Looked at before it is opened, for opening a pipe waits for a writer; and again after it.
+    let opened = fs::metadata(file).and_then(|metadata| {
+        if !may_be_opened(file, &metadata) {
+            return Ok((None, metadata));
+        }
+        let opened = File::open(file)?;
+        let metadata = opened.metadata()?;
+        Ok((Some(opened).filter(|_| may_be_opened(file, &metadata)), metadata))
+    });
+    match opened {
+        Ok((Some(opened), metadata)) => Ok((opened, metadata)),
+        Ok((None, metadata)) => {
+            let (what, hint) = match metadata.file_type() {
+                kind if kind.is_dir() => ("is a directory", "name a file in it"),
+                kind if kind.is_fifo() => ("is a pipe", "name a regular file"),
+                kind if kind.is_socket() => ("is a socket", "name a regular file"),
+                _ => ("is a device", "name a regular file"),
+            };
+            Err((what.to_owned(), format!("{hint}; {origin}")))
+        }
+        Err(error) => {
+            let hint = match error.kind() {
+                std::io::ErrorKind::NotFound => format!("check the name; {origin}"),
+                std::io::ErrorKind::PermissionDenied => "the user of this process must be able to read it".to_owned(),
+                _ => "the file must be readable".to_owned(),
+            };
+            Err((format!("cannot be read: {}", plain_words(&error)), hint))
+        }
+    }
+}
+
 /// A regular file, or a pipe that the caller of this process opened and handed over.
 fn may_be_opened(file: &Path, metadata: &Metadata) -> bool {
     let is_handed_over =
@@ -101,7 +106,7 @@ fn may_be_opened(file: &Path, metadata: &Metadata) -> bool {
 
 fn plain_words(error: &std::io::Error) -> String {
     match error.kind() {
-        std::io::ErrorKind::NotFound => "there is no such file".to_owned(),
+        std::io::ErrorKind::NotFound => "file not found".to_owned(),
         std::io::ErrorKind::PermissionDenied => "permission denied".to_owned(),
         _ => error.to_string(),
     }
@@ -190,7 +195,17 @@ pub(super) fn resolve(at: &Cursor<'_>, base: &Path) -> Option<Included> {
             return None;
         }
     };
-    let mut files = match list(&directory, &pattern) {
+    let files = matching(at, &directory, &pattern)?;
+    Some(Included {
+        directory,
+        files,
+        is_named: false,
+    })
+}
+
+/// The files that a pattern matches, sorted; none is a mistake.
+fn matching(at: &Cursor<'_>, directory: &Path, pattern: &Pattern) -> Option<Vec<PathBuf>> {
+    let mut files = match list(directory, pattern) {
         Ok(files) => files,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
         Err(error) => {
@@ -209,15 +224,11 @@ pub(super) fn resolve(at: &Cursor<'_>, base: &Path) -> Option<Included> {
     if files.is_empty() {
         // Their policies' protection would be gone without a word.
         at.fail(
-            format!("`{}` matches no file", clip(text)),
+            format!("`{}` matches no file", clip(at.text()?)),
             "check the name, put the files back, or remove the pattern",
         );
     }
-    Some(Included {
-        directory,
-        files,
-        is_named: false,
-    })
+    Some(files)
 }
 
 fn list(directory: &Path, pattern: &Pattern) -> std::io::Result<Vec<PathBuf>> {

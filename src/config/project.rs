@@ -203,26 +203,7 @@ fn credentials(at: &Cursor<'_>) -> Option<CredentialsSetting> {
     }
     let fields = at.section(&CREDENTIALS)?;
     let source = fields.get("source")?.choice(SOURCES)?;
-    let own: &[&str] = match source {
-        "profile" => &["path", "profile"],
-        "files" => &["access_key_file", "secret_key_file", "security_token_file"],
-        "ecs-agency" => &["endpoint"],
-        _ => &[],
-    };
-    for (key, at) in fields
-        .present()
-        .filter(|(key, _)| *key != "source" && !own.contains(key))
-    {
-        let home = match key {
-            "path" | "profile" => "profile",
-            "endpoint" => "ecs-agency",
-            _ => "files",
-        };
-        at.fail(
-            format!("`{key}` means nothing with `source: {source}`"),
-            format!("remove it, or write `source: {home}`"),
-        );
-    }
+    refuse_keys_of_others(&fields, source);
     match source {
         "environment" => Some(CredentialsSetting::Environment),
         "profile" => {
@@ -233,24 +214,7 @@ fn credentials(at: &Cursor<'_>) -> Option<CredentialsSetting> {
                 profile: profile.map_or(Some(None), |profile| profile.map(Some))?,
             })
         }
-        "files" => {
-            for key in ["access_key_file", "secret_key_file"] {
-                if fields.get(key).is_none() {
-                    at.fail(
-                        format!("`source: files` needs `{key}`"),
-                        "name the file; relative to $CREDENTIALS_DIRECTORY",
-                    );
-                }
-            }
-            let access_key_file = fields.get("access_key_file").and_then(secret_file);
-            let secret_key_file = fields.get("secret_key_file").and_then(secret_file);
-            let token = fields.get("security_token_file").map(secret_file);
-            Some(CredentialsSetting::Files {
-                access_key_file: access_key_file?,
-                secret_key_file: secret_key_file?,
-                security_token_file: token.map_or(Some(None), |file| file.map(Some))?,
-            })
-        }
+        "files" => secret_files(&fields),
         "ecs-agency" => {
             let endpoint = match fields.get("endpoint") {
                 Some(at) => at.endpoint(PlainHttp::Metadata),
@@ -260,6 +224,47 @@ fn credentials(at: &Cursor<'_>) -> Option<CredentialsSetting> {
         }
         _ => Some(CredentialsSetting::Chain),
     }
+}
+
+/// The keys of a source mean nothing with another one.
+fn refuse_keys_of_others(fields: &Fields<'_>, source: &str) {
+    let own: &[&str] = match source {
+        "profile" => &["path", "profile"],
+        "files" => &["access_key_file", "secret_key_file", "security_token_file"],
+        "ecs-agency" => &["endpoint"],
+        _ => &[],
+    };
+    let others = fields.present();
+    for (key, at) in others.filter(|(key, _)| *key != "source" && !own.contains(key)) {
+        let home = match key {
+            "path" | "profile" => "profile",
+            "endpoint" => "ecs-agency",
+            _ => "files",
+        };
+        at.fail(
+            format!("`{key}` means nothing with `source: {source}`"),
+            format!("remove it, or write `source: {home}`"),
+        );
+    }
+}
+
+fn secret_files(fields: &Fields<'_>) -> Option<CredentialsSetting> {
+    for key in ["access_key_file", "secret_key_file"] {
+        if fields.get(key).is_none() {
+            fields.own.fail(
+                format!("`source: files` needs `{key}`"),
+                "name the file; relative to $CREDENTIALS_DIRECTORY",
+            );
+        }
+    }
+    let access_key_file = fields.get("access_key_file").and_then(secret_file);
+    let secret_key_file = fields.get("secret_key_file").and_then(secret_file);
+    let token = fields.get("security_token_file").map(secret_file);
+    Some(CredentialsSetting::Files {
+        access_key_file: access_key_file?,
+        secret_key_file: secret_key_file?,
+        security_token_file: token.map_or(Some(None), |file| file.map(Some))?,
+    })
 }
 
 fn secret_file(at: &Cursor<'_>) -> Option<PathBuf> {

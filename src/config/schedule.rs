@@ -61,51 +61,18 @@ impl fmt::Display for ScheduleError {
 
 impl std::error::Error for ScheduleError {}
 
+fn unreadable<T>(message: String, hint: &str) -> Result<T, ScheduleError> {
+    Err(ScheduleError {
+        message,
+        hint: hint.to_owned(),
+    })
+}
+
 impl Schedule {
     /// Reads a schedule and makes sure that it ever comes due.
     pub fn parse(text: &str) -> Result<Self, ScheduleError> {
-        let error = |message: String, hint: &str| {
-            Err(ScheduleError {
-                message,
-                hint: hint.to_owned(),
-            })
-        };
         let text = text.trim();
-        if text.starts_with('@') && !NICKNAMES.contains(&text) {
-            let hint = match nearest(text, NICKNAMES) {
-                Some(near) => format!("did you mean `{near}`?"),
-                None => "or write five fields: minute hour day-of-month month day-of-week".to_owned(),
-            };
-            return error(
-                format!("`{}` is no nickname; known are {}", clip(text), one_of(NICKNAMES)),
-                &hint,
-            );
-        }
-        let fields = text.split_whitespace().count();
-        if !text.starts_with('@') && !(5..=6).contains(&fields) {
-            return error(
-                format!("a schedule has 5 fields, or 6 with seconds first; this one has {fields}"),
-                "minute hour day-of-month month day-of-week, as \"0 3 * * *\" for 03:00 every day",
-            );
-        }
-        // croner looks at letters, not at fields, for names of days and months: anything beyond ASCII is noise.
-        if !text.is_ascii() || text.len() > 256 {
-            return error(
-                format!("`{}` is not a cron schedule", clip(text)),
-                "minute hour day-of-month month day-of-week, as \"0 3 * * *\" for 03:00 every day",
-            );
-        }
-        // croner takes an empty item for no time at all: `0 , * * *` would never come due, and take seconds to find that out.
-        if text
-            .split_whitespace()
-            .flat_map(|field| field.split(','))
-            .any(str::is_empty)
-        {
-            return error(
-                format!("`{}` is not a cron schedule: a list has an empty item", clip(text)),
-                "write the items of a list with one comma between them, as \"0 3,15 * * *\"",
-            );
-        }
+        Self::check_fields(text)?;
         let parser = CronParser::builder()
             .seconds(Seconds::Optional)
             .year(Year::Disallowed)
@@ -114,7 +81,7 @@ impl Schedule {
         let cron = match parser.parse(text) {
             Ok(cron) => cron,
             Err(why) => {
-                return error(
+                return unreadable(
                     format!(
                         "`{}` is not a cron schedule: {}",
                         clip(text),
@@ -125,7 +92,7 @@ impl Schedule {
             }
         };
         if !is_ever_due(&cron) {
-            return error(
+            return unreadable(
                 format!("`{}` is a date that never comes", clip(text)),
                 "no such day exists in that month; for the last day of a month write `L`",
             );
@@ -136,6 +103,46 @@ impl Schedule {
             cron,
             every_hour,
         })
+    }
+
+    /// Refuses what croner takes for something else.
+    fn check_fields(text: &str) -> Result<(), ScheduleError> {
+        if text.starts_with('@') && !NICKNAMES.contains(&text) {
+            let hint = match nearest(text, NICKNAMES) {
+                Some(near) => format!("did you mean `{near}`?"),
+                None => "or write five fields: minute hour day-of-month month day-of-week".to_owned(),
+            };
+            return unreadable(
+                format!("`{}` is no nickname; known are {}", clip(text), one_of(NICKNAMES)),
+                &hint,
+            );
+        }
+        let fields = text.split_whitespace().count();
+        if !text.starts_with('@') && !(5..=6).contains(&fields) {
+            return unreadable(
+                format!("a schedule has 5 fields, or 6 with seconds first; this one has {fields}"),
+                "minute hour day-of-month month day-of-week, as \"0 3 * * *\" for 03:00 every day",
+            );
+        }
+        // croner looks at letters, not at fields, for names of days and months: anything beyond ASCII is noise.
+        if !text.is_ascii() || text.len() > 256 {
+            return unreadable(
+                format!("`{}` is not a cron schedule", clip(text)),
+                "minute hour day-of-month month day-of-week, as \"0 3 * * *\" for 03:00 every day",
+            );
+        }
+        // croner takes an empty item for no time at all: `0 , * * *` would never come due, and take seconds to find that out.
+        if text
+            .split_whitespace()
+            .flat_map(|field| field.split(','))
+            .any(str::is_empty)
+        {
+            return unreadable(
+                format!("`{}` is not a cron schedule: a list has an empty item", clip(text)),
+                "write the items of a list with one comma between them, as \"0 3,15 * * *\"",
+            );
+        }
+        Ok(())
     }
 
     /// As it was written.

@@ -108,6 +108,13 @@ fn examples(section: &str, key: &str) -> Option<Value> {
         (_, "grace") => json!(["24h", "0s"]),
         // The third form is an object, which editors offer as `[object Object]`; they know it from the shape.
         (_, "deleted_instances") => json!(["ignore", "include"]),
+        _ => return examples_of_policy(section, key),
+    })
+}
+
+/// Those of a policy, of its parts, and of what stands beside the policies.
+fn examples_of_policy(section: &str, key: &str) -> Option<Value> {
+    Some(match (section, key) {
         ("select.instances", "names") => json!([["mssql-prod-*"]]),
         ("select.instances", "exclude_names") => json!([["*-scratch"]]),
         ("select.backups", "names") => json!([["nightly-*"]]),

@@ -119,6 +119,22 @@ impl Node {
 }
 
 impl Builder {
+    /// A list or a mapping ends.
+    fn end(&mut self) -> Result<(), SyntaxError> {
+        let Some(open) = self.open.pop() else { return Ok(()) };
+        let kind = if open.is_map {
+            let mut items = open.items.into_iter();
+            let mut pairs = Vec::new();
+            while let (Some(key), Some(value)) = (items.next(), items.next()) {
+                pairs.push((key, value));
+            }
+            NodeKind::Map(pairs)
+        } else {
+            NodeKind::List(open.items)
+        };
+        self.place(open.anchor, open.spot, kind)
+    }
+
     fn take(&mut self, event: Event<'_>, spot: Position) -> Result<(), SyntaxError> {
         match event {
             Event::DocumentStart(..) => {
@@ -142,22 +158,7 @@ impl Builder {
             }
             Event::SequenceStart(_, anchor, tag) => self.begin(false, anchor, tag.as_deref(), spot),
             Event::MappingStart(_, anchor, tag) => self.begin(true, anchor, tag.as_deref(), spot),
-            Event::SequenceEnd | Event::MappingEnd => match self.open.pop() {
-                Some(open) => {
-                    let kind = if open.is_map {
-                        let mut items = open.items.into_iter();
-                        let mut pairs = Vec::new();
-                        while let (Some(key), Some(value)) = (items.next(), items.next()) {
-                            pairs.push((key, value));
-                        }
-                        NodeKind::Map(pairs)
-                    } else {
-                        NodeKind::List(open.items)
-                    };
-                    self.place(open.anchor, open.spot, kind)
-                }
-                None => Ok(()),
-            },
+            Event::SequenceEnd | Event::MappingEnd => self.end(),
             Event::Alias(anchor) => match self.anchors.get(&anchor) {
                 Some(target) => {
                     let target = Rc::clone(target);

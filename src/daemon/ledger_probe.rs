@@ -198,6 +198,7 @@ fn check(ledger: &Ledger, request: &ProbeRequest, write_test: bool, now: DateTim
         ledger.head()?;
     }
     run::join(ledger, &request.config)?;
+    ledger.must_contain_noted()?;
     if request.is_suspect && !request.during_runs {
         run::check_anchor(&request.config, ledger)?;
         close_interrupted(ledger, &request.config, now)?;

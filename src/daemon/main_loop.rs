@@ -7,7 +7,7 @@ mod drain;
 mod held_edits;
 mod holds;
 mod ledger;
-mod looks;
+mod project_checks;
 mod publish;
 mod reloads;
 mod runs;
@@ -27,7 +27,7 @@ use super::held_edit::HeldEdit;
 use super::key_refusals::key_lockout;
 use super::ledger_probe::{LedgerProbe, Probe};
 use super::options::{Clock, Error, LoopEnded, Options};
-use super::project_looks::{Looked, ProjectLooks};
+use super::project_checks::{ProjectChecked, ProjectChecks};
 use super::reload;
 use super::reload_request::{LoadedFiles, ReloadRequest, RunningReload};
 use super::run_task::{self, RunEnd, RunOutcome, RunTask, Runner, SharedLock};
@@ -56,7 +56,7 @@ enum LoopEvent {
     RunEnded(Box<RunEnd>),
     Reloaded(Result<LoadedFiles, JoinError>),
     LedgerProbed(Probe),
-    ProjectLooked(Looked),
+    ProjectChecked(ProjectChecked),
     Sighup,
     FilesChanged,
     TickDue,
@@ -66,6 +66,7 @@ enum LoopEvent {
 /// The daemon: it runs policies by their schedules until it has to stop.
 pub struct MainLoop {
     clock: Clock,
+    clock_set: Arc<Notify>,
     environment: Environment,
     stop: watch::Receiver<bool>,
     hangups: Arc<Notify>,
@@ -82,7 +83,7 @@ pub struct MainLoop {
     observer: Observer,
     key_lockout: KeyLockout,
     projects: Arc<Projects>,
-    looks: ProjectLooks,
+    project_checks: ProjectChecks,
     ledger_probe: LedgerProbe,
     /// The ledger did something unexpected: probe it now.
     ledger_suspect: bool,
@@ -150,14 +151,13 @@ impl MainLoop {
         let (live, in_force) = watch::channel(options.config);
         let status = Arc::new(SharedStatus::new(metrics.clone(), ledger.clone(), in_force, now));
         status.state().loaded_at = Some(now);
-        let files_changed = Arc::new(Notify::new());
         let notifier = Notifier::new(&applied.notify, program(&applied.path));
-        let systemd = Systemd::new();
-        let start = Instant::now();
+        let (systemd, start, files_changed) = (Systemd::new(), Instant::now(), Arc::new(Notify::new()));
         Ok(Self {
             next_watchdog: systemd.watchdog().map(|_| start),
             ticker: Ticker::new(Arc::clone(&options.clock)),
             clock: options.clock,
+            clock_set: options.clock_set,
             environment: options.environment,
             stop: options.stop,
             hangups: options.hangups,
@@ -173,7 +173,7 @@ impl MainLoop {
             observer,
             key_lockout,
             projects,
-            looks: ProjectLooks::default(),
+            project_checks: ProjectChecks::default(),
             ledger_probe: LedgerProbe::new(ledger),
             ledger_suspect: false,
             status_stale: false,
@@ -219,7 +219,7 @@ impl MainLoop {
                 LoopEvent::RunEnded(ended) => self.run_ended(*ended),
                 LoopEvent::Reloaded(loaded) => self.reload_finished(loaded),
                 LoopEvent::LedgerProbed(found) => self.ledger_probed(found),
-                LoopEvent::ProjectLooked(looked) => self.project_looked_at(looked),
+                LoopEvent::ProjectChecked(checked) => self.project_checked(checked),
                 LoopEvent::Sighup => {
                     tracing::info!("SIGHUP: looking at the configuration");
                     self.request_reload_now();
@@ -251,7 +251,7 @@ impl MainLoop {
         if self.demo {
             self.scheduler.start_all();
         }
-        self.looks.request(&self.projects);
+        self.project_checks.request(&self.projects);
         self.start_ledger_probe(now, Instant::now());
         // When READY is sent the ledger is open; but a slow disk does not prevent the start.
         if let Ok(found) = timeout(LedgerProbe::TIMEOUT, self.ledger_probe.finished()).await {
@@ -283,10 +283,11 @@ impl MainLoop {
             Some(ended) = self.tasks.join_next_with_id() => LoopEvent::RunEnded(Box::new(ended)),
             loaded = loaded => LoopEvent::Reloaded(loaded),
             found = self.ledger_probe.finished() => LoopEvent::LedgerProbed(found),
-            Some(looked) = self.looks.finished() => LoopEvent::ProjectLooked(looked),
+            Some(checked) = self.project_checks.finished() => LoopEvent::ProjectChecked(checked),
             () = self.hangups.notified() => LoopEvent::Sighup,
             () = self.files_changed.notified() => LoopEvent::FilesChanged,
             () = self.ticker.due() => LoopEvent::TickDue,
+            () = self.clock_set.notified() => LoopEvent::TickDue,
             () = sleep_until(wake) => LoopEvent::Timer,
         }
     }
@@ -305,7 +306,7 @@ impl MainLoop {
         self.start_reload(instant);
         self.start_ledger_probe(now, instant);
         self.start_runs();
-        self.start_looks(instant);
+        self.start_project_checks(instant);
         self.ticker.set(self.scheduler.next_fire());
         self.check_holds(now);
         self.publish();
@@ -327,7 +328,7 @@ impl MainLoop {
             healthy.map(|run_task| run_task.deadline).min(),
             self.ledger_probe.slow_at().filter(|at| *at > instant),
             self.next_watchdog,
-            self.looks.again_at().filter(|at| *at > instant),
+            self.project_checks.again_at().filter(|at| *at > instant),
         ];
         others.into_iter().flatten().fold(self.next_heartbeat, Instant::min)
     }

@@ -14,7 +14,7 @@ use super::*;
 use crate::config::load;
 use crate::ledger::Ledger;
 use crate::retention::RunReport;
-use crate::retention::report::{PolicyReport, RunResult};
+use crate::retention::report::{PolicyReport, RunResult, RunSummary};
 use crate::run::{RunContext, RunRequest};
 
 const START: i64 = 1_795_402_800;
@@ -116,6 +116,7 @@ impl Lab {
             stop: stopped,
             hangups: Arc::new(Notify::new()),
             clock,
+            clock_set: Arc::new(Notify::new()),
             host: "host".to_owned(),
             demo: false,
         };
@@ -192,7 +193,7 @@ async fn a_panic_fails_its_run_and_the_next_one_comes() {
     lab.expect("runs_total{policy=\"p\",result=\"success\"}", 2.0);
     lab.expect("runs_total{policy=\"p\",result=\"failed\"}", 1.0);
     let status = lab.status.status();
-    assert_eq!(status.policies[0].last_run.as_ref().unwrap().result, "success");
+    assert_eq!(status.policies[0].last_run.as_ref().unwrap().result, RunResult::Success);
     assert_eq!(lab.end().await, LoopEnded::Drained);
 }
 
@@ -216,8 +217,8 @@ async fn a_reload_does_not_bring_back_an_older_run_than_the_last() {
         ledger.begin_run(&run).unwrap();
         let finished = crate::ledger::FinishedPolicy {
             policy: PolicyName::from("p"),
-            result: "success".to_owned(),
-            summary: serde_json::json!({}),
+            result: RunResult::Success,
+            summary: RunSummary::default(),
         };
         ledger.finish_run("before", before, &[finished]).unwrap();
     }
@@ -229,7 +230,7 @@ async fn a_reload_does_not_bring_back_an_older_run_than_the_last() {
     assert_eq!(lab.value("last_success_timestamp_seconds{policy=\"p\"}"), None);
     assert_eq!(
         lab.status.status().policies[0].last_run.as_ref().unwrap().result,
-        "failed"
+        RunResult::Failed
     );
     lab.end().await;
 }

@@ -9,7 +9,7 @@
 //!                a file is still being written
 //! ledger_probe   opens the ledger, and finds out whether it still works
 //! key_refusals   refused access keys go into the ledger
-//! project_looks  one request to each project, so that missing keys show at once
+//! project_checks  one request to each project, so that missing keys show at once
 //! systemd        ready, reloading, stopping, watchdog
 //! ```
 //!
@@ -23,7 +23,7 @@ mod ledger_probe;
 mod main_loop;
 mod open_writers;
 mod options;
-mod project_looks;
+mod project_checks;
 mod reload;
 mod reload_request;
 mod run_task;

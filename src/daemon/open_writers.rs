@@ -118,7 +118,11 @@ mod tests {
         let file = dir.path().join("config.yaml");
         let mut writers = Writers::default();
         let needs = |writers: &Writers| writers.needs([&file].into_iter());
-        assert_eq!(needs(&writers), Needs::Quiet(QUIET_WITHOUT_EVENT), "nothing was told");
+        assert_eq!(
+            needs(&writers),
+            Needs::Quiet(QUIET_WITHOUT_EVENT),
+            "nothing was reported"
+        );
         for ending in [
             CLOSED,
             EventKind::Modify(ModifyKind::Name(RenameMode::To)),

@@ -25,6 +25,8 @@ pub struct Options {
     pub hangups: Arc<Notify>,
     /// The time.
     pub clock: Clock,
+    /// Notified when `clock` was set forward; for `demo --watch`.
+    pub clock_set: Arc<Notify>,
     /// This host's name: jitter depends on it.
     pub host: String,
     /// For `demo`: every policy runs at once, and reports keep every decision from the first run on.

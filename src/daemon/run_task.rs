@@ -14,7 +14,7 @@ use super::options::Clock;
 use super::scheduler::ScheduledRun;
 use crate::blocking::blocking;
 use crate::config::Config;
-use crate::ledger::{self, DeletionLock, Ledger, StatePlace};
+use crate::ledger::{self, DeletionLock, Ledger, LockSeeker, StatePlace};
 use crate::retention::{PolicyName, ProjectName, Refusal, RunReport};
 use crate::run::{self, Purpose, ReportDetail, RunContext, RunRequest};
 
@@ -140,17 +140,21 @@ impl SharedLock {
     }
 }
 
+/// How often a lease that another daemon has is asked for: when it is given back, the next one has it within this.
+const LEASE_ASKED_AGAIN: Duration = Duration::from_millis(500);
+
 /// Takes a run's own leases; waits while another run has one of them, here or elsewhere, and until nothing of theirs is on its way.
 async fn take_leases(place: &StatePlace, projects: &[ProjectName]) -> Result<DeletionLock, ledger::Error> {
+    let mut seeker = LockSeeker::new(place.clone());
     loop {
-        if let Some(lock) = blocking(|| Ledger::lock_deletions(place.clone(), projects))? {
+        if let Some(lock) = blocking(|| seeker.take(projects))? {
             for project in lock.taken_over() {
                 tracing::warn!(%project, drains_for = ?lock.drains_for(), "the lease of a daemon that did not give it back is taken over");
             }
             sleep(lock.drains_for()).await;
             return Ok(lock);
         }
-        sleep(retry_interval().max(Duration::from_secs(1))).await;
+        sleep(LEASE_ASKED_AGAIN).await;
     }
 }
 

@@ -6,7 +6,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::chain::{self, Kind, WORDS};
+use super::chain::{self, Kind, OPERATOR_ROWS};
 use super::sql::Tx;
 use super::sql_value::{Parameters, Stamp};
 use super::{Actor, Error, Ledger, Person};
@@ -85,7 +85,7 @@ pub(super) fn all(tx: &Tx<'_>) -> Result<BTreeMap<(PolicyName, BackupId), i64>, 
 
 /// What people approved of a policy that counts at `now`, from the chain.
 fn given(tx: &Tx<'_>, policy: &PolicyName, now: DateTime<Utc>) -> Result<Vec<ApproveBody>, Error> {
-    let rows: Vec<(String, String)> = tx.all(WORDS, (), |row| Ok((row.get(2)?, row.get(3)?)))?;
+    let rows: Vec<(String, String)> = tx.all(OPERATOR_ROWS, (), |row| Ok((row.get(2)?, row.get(3)?)))?;
     let mut given = Vec::new();
     for (_, body) in rows.iter().filter(|(kind, _)| kind == Kind::Approve.as_str()) {
         let body: ApproveBody = serde_json::from_str(body)?;

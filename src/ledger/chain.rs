@@ -39,6 +39,8 @@ pub(super) enum Kind {
     Propose,
     /// A person goes on although heads that were anchored are missing.
     AcceptRewind,
+    /// A person moves the state elsewhere.
+    Move,
     /// A configuration that runs begin with from here on.
     Configuration,
     /// What became of grace periods.
@@ -48,7 +50,7 @@ pub(super) enum Kind {
 }
 
 impl Kind {
-    pub(super) const ALL: [Self; 19] = [
+    pub(super) const ALL: [Self; 20] = [
         Self::Created,
         Self::RunBegun,
         Self::Intent,
@@ -65,6 +67,7 @@ impl Kind {
         Self::ApproveListing,
         Self::Propose,
         Self::AcceptRewind,
+        Self::Move,
         Self::Configuration,
         Self::Grace,
         Self::Decided,
@@ -88,6 +91,7 @@ impl Kind {
             Self::ApproveListing => "approve_listing",
             Self::Propose => "propose",
             Self::AcceptRewind => "accept_rewind",
+            Self::Move => "move",
             Self::Configuration => "configuration",
             Self::Grace => "grace",
             Self::Decided => "decided",
@@ -145,17 +149,25 @@ pub(super) fn tail(tx: &Tx<'_>) -> Result<(i64, String), Error> {
 
 /// The number and hash of the row that was written last, by the note beside the chain.
 pub(super) fn noted(tx: &Tx<'_>) -> Result<(i64, String), Error> {
-    let rows = note(tx, "rows")?.and_then(|rows| rows.parse().ok()).unwrap_or(-1);
-    Ok((rows, note(tx, "head")?.unwrap_or_default()))
-}
-
-fn note(tx: &Tx<'_>, key: &str) -> Result<Option<String>, Error> {
-    tx.value("SELECT value FROM meta WHERE key = ?1", [key])
+    let (mut rows, mut head) = (-1, String::new());
+    let noted: Vec<(String, String)> =
+        tx.all("SELECT key, value FROM meta WHERE key IN ('rows', 'head')", (), |row| {
+            Ok((row.get(0)?, row.get(1)?))
+        })?;
+    for (key, value) in noted {
+        if key == "rows" {
+            rows = value.parse().unwrap_or(-1);
+        } else {
+            head = value;
+        }
+    }
+    Ok((rows, head))
 }
 
 /// When the ledger was made, as its first row says it.
 pub(super) fn created_at(tx: &Tx<'_>) -> Result<String, Error> {
-    note(tx, "created_at")?.ok_or_else(|| Error::corrupt("created_at is missing"))
+    tx.value("SELECT value FROM meta WHERE key = 'created_at'", ())?
+        .ok_or_else(|| Error::corrupt("created_at is missing"))
 }
 
 /// The first row of a new ledger, whose tables are empty.
@@ -182,9 +194,9 @@ pub(super) fn append(tx: &Tx<'_>, at: DateTime<Utc>, kind: Kind, body: &impl Ser
         "INSERT INTO chain (seq, at, kind, body, prev, hash) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
         (seq, at, kind, body, prev, &hash),
     )?;
-    tx.execute_each(
-        "UPDATE meta SET value = ?2 WHERE key = ?1",
-        [("rows", seq.to_string()), ("head", hash)],
+    tx.execute(
+        "UPDATE meta SET value = CASE key WHEN 'rows' THEN ?1 ELSE ?2 END WHERE key IN ('rows', 'head')",
+        (seq.to_string(), hash),
     )?;
     Ok(seq)
 }
@@ -224,25 +236,27 @@ impl Row {
 /// What is said of a row that was changed.
 pub(super) const NOT_SEALED: &str = "its content is not what was sealed";
 
-/// The kinds of what people said, which an index has.
-macro_rules! words {
+/// The kinds of operator rows, which an index has: what people did by command.
+macro_rules! operator_rows {
     ($before:literal, $after:literal) => {
         concat!(
             $before,
-            "kind IN ('hold', 'release', 'freeze', 'thaw', 'approve', 'approve_listing', 'propose', 'accept_rewind')",
+            "kind IN ('hold', 'release', 'freeze', 'thaw', 'approve', 'approve_listing', 'propose', 'accept_rewind', 'move')",
             $after
         )
     };
 }
 
-/// The rows of the chain about what people said.
-pub(super) const WORDS: &str = words!(
+/// The operator rows of the chain.
+pub(super) const OPERATOR_ROWS: &str = operator_rows!(
     "SELECT seq, at, kind, body, prev, hash FROM chain WHERE ",
     " ORDER BY seq"
 );
 
 /// The newest of them.
-pub(super) const LAST_WORDS: &str = words!("SELECT at, kind, body FROM chain WHERE ", " ORDER BY seq DESC LIMIT ?1");
+pub(super) const LAST_OPERATOR_ROWS: &str =
+    operator_rows!("SELECT at, kind, body FROM chain WHERE ", " ORDER BY seq DESC LIMIT ?1");
 
 /// How many of them there are after one row and up to another.
-pub(super) const COUNT_WORDS: &str = words!("SELECT COUNT(*) FROM chain WHERE ", " AND seq > ?1 AND seq <= ?2");
+pub(super) const COUNT_OPERATOR_ROWS: &str =
+    operator_rows!("SELECT COUNT(*) FROM chain WHERE ", " AND seq > ?1 AND seq <= ?2");

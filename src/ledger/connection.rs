@@ -11,13 +11,14 @@ use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 use super::chain::read_time;
 use super::sql::Tx;
 use super::state_file::beside;
-use super::{Error, Fault, chain, schema};
+use super::{Error, Fault, chain, moved, schema};
 
 /// Longer than any transaction of this program takes; a command waits this long for a run's.
 const BUSY: Duration = Duration::from_secs(10);
 
 pub(super) fn open_to_write(path: &Path) -> Result<(Connection, DateTime<Utc>), Error> {
     let mut connection = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+    check_moved(&connection)?;
     if schema::version(&connection, schema::STEPS)? < i64::try_from(schema::STEPS.len()).unwrap_or(i64::MAX) {
         let tx = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         // Asked again: another process may have converted it meanwhile.
@@ -53,6 +54,7 @@ pub(super) fn open_immutable(path: &Path) -> Result<(Connection, DateTime<Utc>),
 }
 
 fn readable(path: &Path, connection: Connection) -> Result<(Connection, DateTime<Utc>), Error> {
+    check_moved(&connection)?;
     let found = schema::version(&connection, schema::STEPS)?;
     if found < i64::try_from(schema::STEPS.len()).unwrap_or(i64::MAX) {
         return Err(Error::storage(path, Fault::Older(found)));
@@ -102,6 +104,28 @@ fn set_up(connection: Connection, flags: OpenFlags) -> Result<Connection, Error>
         connection.pragma_update(None, "wal_autocheckpoint", 4_000)?;
     }
     Ok(connection)
+}
+
+/// Looked at before the format, which is an old one where the state was moved. What is no ledger at all is for that to find.
+fn check_moved(connection: &Connection) -> Result<(), Error> {
+    match moved::check(&Tx::Lite(connection.unchecked_transaction()?)) {
+        Err(error) if matches!(error.fault(), Some(Fault::Moved { .. } | Fault::Unfinished(_))) => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// Whether no other process has the file open. Leaves it as whoever opens it next expects it, and closes it.
+pub(super) fn is_alone(path: &Path) -> Result<bool, Error> {
+    let connection = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+    connection.busy_timeout(Duration::ZERO)?;
+    // Only who is alone can leave the mode in which several read and write.
+    match connection.query_row("PRAGMA journal_mode = DELETE", [], |row| row.get::<_, String>(0)) {
+        Ok(mode) => Ok(mode == "delete"),
+        Err(error) => match Fault::from(error) {
+            Fault::Busy => Ok(false),
+            fault => Err(Error::of_file(fault)),
+        },
+    }
 }
 
 /// What can be checked at every start, whatever the size: that the chain's end is the one last written. Reading all of

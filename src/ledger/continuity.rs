@@ -11,12 +11,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rusqlite::Connection;
 
-use super::chain::COUNT_WORDS;
+use super::chain::COUNT_OPERATOR_ROWS;
 use super::rows::Chunks;
 use super::sql::Tx;
 use super::state_file::{beside, identity};
 use super::wal::Log;
-use super::{Error, Fault, chain, rows};
+use super::{Error, Fault, chain, rows, set_back};
 
 /// The last head of a state's chain that this process committed or read. Clones share it: give it to every opening of the
 /// same state.
@@ -27,8 +27,8 @@ pub struct KnownHead(Arc<Mutex<Option<Head>>>);
 struct Head {
     seq: i64,
     hash: String,
-    /// How many rows of the chain up to this one are what people said: holds, freezes, approvals.
-    words: i64,
+    /// How many rows of the chain up to this one are operator rows: holds, freezes, approvals.
+    operator_rows: i64,
 }
 
 impl KnownHead {
@@ -37,33 +37,42 @@ impl KnownHead {
         self.lock().is_some()
     }
 
+    /// Its row and hash.
+    pub(super) fn row_and_hash(&self) -> Option<(i64, String)> {
+        self.lock().as_ref().map(|head| (head.seq, head.hash.clone()))
+    }
+
     fn lock(&self) -> MutexGuard<'_, Option<Head>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Fails where the ledger does not contain the known head. `touched`: something other than this process has written
     /// the file itself. That is mostly a checkpoint; but a copy written over the file beside a log that was left can mix old
-    /// pages with new ones, so then what people said is compared, too.
-    pub(super) fn check(&self, tx: &Tx<'_>, touched: Option<CheckWords>) -> Result<(), Error> {
+    /// pages with new ones, so then the operator rows are compared, too.
+    pub(super) fn check(&self, tx: &Tx<'_>, touched: Option<CheckOperatorRows>) -> Result<(), Error> {
         let Some(known) = self.lock().clone() else {
             return Ok(());
         };
         let rewound = || Err(Error::of_file(Fault::Rewound { row: known.seq }));
         let (rows, head) = chain::noted(tx)?;
-        if rows < known.seq {
-            return rewound();
+        let is_in_it = || {
+            let row = rows::row_if_any(tx, &Chunks::default(), known.seq)?;
+            Ok::<_, Error>(row.is_some_and(|row| row.hash == known.hash))
+        };
+        if rows < known.seq || ((rows, &head) != (known.seq, &known.hash) && !is_in_it()?) {
+            if !set_back::is_accepted(tx, known.seq, &known.hash)? {
+                return rewound();
+            }
+            // A person goes on without it: what is there now is the state.
+            *self.lock() = None;
+            return Ok(());
         }
-        if (rows, &head) != (known.seq, &known.hash)
-            && rows::row_if_any(tx, &Chunks::default(), known.seq)?.is_none_or(|row| row.hash != known.hash)
-        {
-            return rewound();
-        }
-        if let Some(check_words) = touched {
-            if words(tx, 0, known.seq)? != known.words {
+        if let Some(check_operator_rows) = touched {
+            if count_operator_rows(tx, 0, known.seq)? != known.operator_rows {
                 return rewound();
             }
             chain::tail(tx)?;
-            check_words(tx)?;
+            check_operator_rows(tx)?;
         }
         Ok(())
     }
@@ -72,12 +81,16 @@ impl KnownHead {
     pub(super) fn seen(&self, tx: &Tx<'_>) -> Result<SeenHead, Error> {
         let known = self.lock().clone();
         let (seq, hash) = chain::noted(tx)?;
-        let words = match &known {
-            Some(known) if known.seq == seq => known.words,
-            Some(known) => known.words + words(tx, known.seq, seq)?,
-            None => words(tx, 0, seq)?,
+        let operator_rows = match &known {
+            Some(known) if known.seq == seq => known.operator_rows,
+            Some(known) => known.operator_rows + count_operator_rows(tx, known.seq, seq)?,
+            None => count_operator_rows(tx, 0, seq)?,
         };
-        Ok(SeenHead(Head { seq, hash, words }))
+        Ok(SeenHead(Head {
+            seq,
+            hash,
+            operator_rows,
+        }))
     }
 
     /// Keeps what a committed transaction saw, unless another one has seen more meanwhile.
@@ -89,15 +102,15 @@ impl KnownHead {
     }
 }
 
-/// Compares the tables of what people said with the chain ([`super::verify`]).
-pub(super) type CheckWords = fn(&Tx<'_>) -> Result<(), Error>;
+/// Compares the tables of holds, freezes and approvals with the chain ([`super::verify`]).
+pub(super) type CheckOperatorRows = fn(&Tx<'_>) -> Result<(), Error>;
 
 /// A head that a transaction saw.
 pub(super) struct SeenHead(Head);
 
-/// How many rows after the first and up to the second are what people said.
-fn words(tx: &Tx<'_>, after: i64, to: i64) -> Result<i64, Error> {
-    tx.number(COUNT_WORDS, [after, to])
+/// How many rows after the first and up to the second are operator rows.
+fn count_operator_rows(tx: &Tx<'_>, after: i64, to: i64) -> Result<i64, Error> {
+    tx.number(COUNT_OPERATOR_ROWS, [after, to])
 }
 
 /// What a transaction that has just been committed wrote.

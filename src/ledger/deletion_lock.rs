@@ -14,7 +14,7 @@ use std::time::Duration;
 use rustix::fs::OFlags;
 
 use super::lease::Lease;
-use super::postgres::PostgresAddress;
+use super::postgres::{PostgresAddress, Session};
 use super::sql::Tx;
 use super::state_file::{check_file, flags, give_away, io_fault, is_at, objection};
 use super::{Error, Fault};
@@ -84,8 +84,12 @@ impl DeletionLock {
     }
 
     /// Takes these projects' leases, all of them or none.
-    pub(super) fn of_lease(address: &PostgresAddress, projects: &[ProjectName]) -> Result<Option<Self>, Error> {
-        let lease = Lease::take(address, projects)?;
+    pub(super) fn of_lease(
+        address: &PostgresAddress,
+        kept: &mut Option<Session>,
+        projects: &[ProjectName],
+    ) -> Result<Option<Self>, Error> {
+        let lease = Lease::take(address, kept, projects)?;
         Ok(lease.map(|lease| Self {
             right: Right::Lease(lease),
             settled: Mutex::new(false),

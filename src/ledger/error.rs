@@ -25,7 +25,7 @@ pub enum Error {
     Storage {
         /// The file or directory.
         path: PathBuf,
-        /// What is the matter with it; told in the message, so no further source in the chain.
+        /// What is the matter with it; part of the message, so no further source in the chain.
         fault: Fault,
     },
     /// Outcomes that are not exactly one for each id of the intent.
@@ -72,7 +72,7 @@ pub enum Error {
     /// Nothing to release.
     #[error("no active hold is called {0} or holds exactly that backup; `holds` lists them")]
     NoSuchHold(String),
-    /// A hold that was released or has ended, by somebody else perhaps, since it was listed.
+    /// A hold that was released or has ended since, perhaps by another person, it was listed.
     #[error("hold {0} is not in force any more: it was released, or has ended; `holds --all` lists it")]
     HoldIsOver(String),
     /// A hold that lasts until its end.
@@ -100,7 +100,7 @@ pub enum Error {
     /// No freeze of that id.
     #[error("no freeze {0} is in force; `thaw` without an id names those that are")]
     NoSuchFreeze(String),
-    /// A freeze that was ended, by somebody else perhaps, or is past its end.
+    /// A freeze that was ended, perhaps by another person, or is past its end.
     #[error("freeze {0} is not in force any more: it was ended, or is past its end; `audit export` tells who ended it")]
     FreezeIsOver(String),
     /// More than one freeze, and none named.
@@ -126,10 +126,10 @@ fn listed(freezes: &[PlacedFreeze]) -> String {
 /// What is the matter with the file or its disk.
 #[derive(Debug, thiserror::Error)]
 pub enum Fault {
-    /// No room.
+    /// No space.
     #[error(
         "the disk is full, or a file may not grow (`ulimit -f`, systemd LimitFSIZE=), so no intent can be recorded and nothing \
-         is deleted: make room, then run again"
+         is deleted: free space, then run again"
     )]
     Full,
     /// It cannot be written.
@@ -199,6 +199,45 @@ pub enum Fault {
         row: i64,
         /// Where they are.
         place: String,
+    },
+    /// It was moved elsewhere.
+    #[error(
+        "the state was moved to {to} at {at}, so nothing here is read or written any more: name that in the configuration (`state_dir`, or \
+         `state`), in place of this"
+    )]
+    Moved {
+        /// Where it is.
+        to: String,
+        /// When it was moved.
+        at: String,
+    },
+    /// A copy that a move began.
+    #[error(
+        "this is a copy of the state in {0}, made by a `state move` that has not ended, and it is not used: run `state move` there again; \
+         until then the state is there"
+    )]
+    Unfinished(String),
+    /// Something is where a state is to be moved.
+    #[error(
+        "there is a state already, and no other one is put in its place: name an empty directory or database, or move it aside"
+    )]
+    NotEmpty,
+    /// Other processes use it.
+    #[error(
+        "{0} has the state open: stop it (`systemctl stop rds-retentiond`; a daemon on a database does not count 30 s later), then try again"
+    )]
+    InUse(String),
+    /// A daemon on a shared state knows a head that is not in it.
+    #[error(
+        "the state was set back: row {row} of the audit chain, which the daemon on {host} has seen, is not in it, so the database is an older \
+         copy (after a failover, perhaps). No daemon deletes anything. Put the newest database back: they then go on by themselves. To go on \
+         with what is there now, check `holds` and the freeze first, then type `state accept-rewind`"
+    )]
+    SetBackFor {
+        /// Its host.
+        host: String,
+        /// The head's row.
+        row: i64,
     },
     /// Written by an older program, and opened for reading only.
     #[error("written by an older version of this program (format {0}): start the daemon once, which converts it")]
@@ -327,7 +366,13 @@ impl Error {
         matches!(self, Self::WrongLock { .. })
             || matches!(
                 self.fault(),
-                Some(Fault::Gone | Fault::Replaced | Fault::Rewound { .. } | Fault::SetBack { .. })
+                Some(
+                    Fault::Gone
+                        | Fault::Replaced
+                        | Fault::Rewound { .. }
+                        | Fault::SetBack { .. }
+                        | Fault::SetBackFor { .. }
+                )
             )
     }
 
@@ -400,7 +445,7 @@ impl From<rusqlite::Error> for Fault {
 mod tests {
     use super::*;
 
-    /// On a tmpfs without room it is the first thing that fails.
+    /// On a full tmpfs it is the first thing that fails.
     #[test]
     fn no_room_for_the_shared_memory_is_a_full_disk() {
         let error = rusqlite::ffi::Error::new(NO_ROOM_TO_SHARE);

@@ -19,6 +19,7 @@ use super::{
 };
 use crate::retention::fuzz::Tape;
 use crate::retention::plan::{ClockCheck, Conditions, InstanceDue};
+use crate::retention::report::{RunResult, RunSummary};
 use crate::retention::{
     ApprovedPlan, BackupId, BackupStatus, Batch, Candidate, Count, ExpireReason, Freeze, Hold, HoldTarget, Instance,
     InstanceId, InstanceLife, KeepRule, KeepRules, Limits, Mode, Outcome, Plan, Policy, Selector, Span, Zone,
@@ -374,8 +375,8 @@ fn fill(ledger: &Ledger, lock: &DeletionLock) {
     ledger.set_freeze(&freeze, "root", noon()).expect("written");
     let finished = FinishedPolicy {
         policy: "production".into(),
-        result: "success".to_owned(),
-        summary: serde_json::json!({"delete": 3}),
+        result: RunResult::Success,
+        summary: RunSummary::default(),
     };
     ledger.finish_run("run-1", noon(), &[finished]).expect("written");
 }

@@ -3,11 +3,37 @@
 use std::io::ErrorKind;
 
 use super::deletion_lock::{FILE, name_of, noted};
+use super::postgres::Session;
 use super::sql::Tx;
 use super::state_file::{identity, open_file};
 use super::store::StateStore;
 use super::{DeletionLock, Error, Fault, Ledger, StatePlace};
 use crate::retention::ProjectName;
+
+/// Asks for the right to delete again and again: of a database, on one connection.
+#[derive(Debug)]
+pub struct LockSeeker {
+    place: StatePlace,
+    session: Option<Session>,
+}
+
+impl LockSeeker {
+    /// Of that state.
+    pub fn new(place: impl Into<StatePlace>) -> Self {
+        Self {
+            place: place.into(),
+            session: None,
+        }
+    }
+
+    /// As [`Ledger::lock_deletions`].
+    pub fn take(&mut self, projects: &[ProjectName]) -> Result<Option<DeletionLock>, Error> {
+        match &self.place {
+            StatePlace::Directory(dir) => DeletionLock::of_file(dir),
+            StatePlace::Postgres(address) => DeletionLock::of_lease(address, &mut self.session, projects),
+        }
+    }
+}
 
 impl Ledger {
     /// Takes the right to delete; `None` while another process (or another part of this one) has it.
@@ -17,10 +43,7 @@ impl Ledger {
         place: impl Into<StatePlace>,
         projects: &[ProjectName],
     ) -> Result<Option<DeletionLock>, Error> {
-        match place.into() {
-            StatePlace::Directory(dir) => DeletionLock::of_file(&dir),
-            StatePlace::Postgres(address) => DeletionLock::of_lease(&address, projects),
-        }
+        LockSeeker::new(place).take(projects)
     }
 
     /// Whether some process has the right to delete at this moment; in doubt it has.

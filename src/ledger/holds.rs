@@ -115,6 +115,39 @@ pub(super) fn frozen(tx: &Tx<'_>, now: DateTime<Utc>) -> Result<Option<Freeze>, 
     Ok(Freeze::longest(placed.filter(|freeze| freeze.is_active(now))))
 }
 
+/// The active hold of this id, else the one on the backup of this id.
+fn named(tx: &Tx<'_>, name: &str, now: DateTime<Utc>) -> Result<(i64, PlacedHold), Error> {
+    let is_this = |id: &str| id.eq_ignore_ascii_case(name);
+    let of_backup = |hold: &Hold| matches!(&hold.target, HoldTarget::Backup(id) if is_this(id.as_str()));
+    let has_id = |hold: &Hold| hold.id.as_deref().is_some_and(is_this);
+    let (active, over): (Vec<_>, Vec<_>) = all(tx)?.into_iter().partition(|(_, placed)| placed.is_active(now));
+    let (by_id, others): (Vec<_>, Vec<_>) = active.into_iter().partition(|(_, placed)| has_id(&placed.hold));
+    let mut found = by_id;
+    if found.is_empty() {
+        found = others
+            .into_iter()
+            .filter(|(_, placed)| of_backup(&placed.hold))
+            .collect();
+    }
+    if found.len() > 1 {
+        return Err(Error::SeveralHolds {
+            backup: name.to_owned(),
+            holds: found.iter().map(|(number, _)| id_of(*number)).collect(),
+        });
+    }
+    found.pop().ok_or_else(|| {
+        let was_there = over
+            .iter()
+            .any(|(_, placed)| has_id(&placed.hold) || of_backup(&placed.hold));
+        let error = if was_there {
+            Error::HoldIsOver
+        } else {
+            Error::NoSuchHold
+        };
+        error(name.to_owned())
+    })
+}
+
 impl Ledger {
     /// Every hold that was ever placed by command, oldest first.
     pub fn holds(&self) -> Result<Vec<PlacedHold>, Error> {
@@ -187,35 +220,7 @@ impl Ledger {
     ) -> Result<EndResult<Hold>, Error> {
         let actor = actor.into();
         self.write(|tx| {
-            let is_this = |id: &str| id.eq_ignore_ascii_case(name);
-            let of_backup = |hold: &Hold| matches!(&hold.target, HoldTarget::Backup(id) if is_this(id.as_str()));
-            let has_id = |hold: &Hold| hold.id.as_deref().is_some_and(is_this);
-            let (active, over): (Vec<_>, Vec<_>) = all(tx)?.into_iter().partition(|(_, placed)| placed.is_active(now));
-            let (by_id, others): (Vec<_>, Vec<_>) = active.into_iter().partition(|(_, placed)| has_id(&placed.hold));
-            let mut found = by_id;
-            if found.is_empty() {
-                found = others
-                    .into_iter()
-                    .filter(|(_, placed)| of_backup(&placed.hold))
-                    .collect();
-            }
-            if found.len() > 1 {
-                return Err(Error::SeveralHolds {
-                    backup: name.to_owned(),
-                    holds: found.iter().map(|(number, _)| id_of(*number)).collect(),
-                });
-            }
-            let Some((number, placed)) = found.pop() else {
-                let was_there = over
-                    .iter()
-                    .any(|(_, placed)| has_id(&placed.hold) || of_backup(&placed.hold));
-                let error = if was_there {
-                    Error::HoldIsOver
-                } else {
-                    Error::NoSuchHold
-                };
-                return Err(error(name.to_owned()));
-            };
+            let (number, placed) = named(tx, name, now)?;
             if let (true, Some(until)) = (placed.compliance, placed.hold.until) {
                 return Err(Error::ComplianceHold {
                     hold: id_of(number),

@@ -58,20 +58,40 @@ struct LeaseTerm {
 }
 
 impl Lease {
-    /// Takes the leases of these projects; `None` while somebody else has one of them.
-    pub(super) fn take(address: &PostgresAddress, projects: &[ProjectName]) -> Result<Option<Self>, Error> {
+    /// Takes the leases of these projects; `None` while somebody else has one of them. Then the connection is kept for the next time.
+    pub(super) fn take(
+        address: &PostgresAddress,
+        kept: &mut Option<Session>,
+        projects: &[ProjectName],
+    ) -> Result<Option<Self>, Error> {
         let database = PathBuf::from(address.to_string());
-        let taken = blocking(|| Self::take_on(address, &database, projects));
-        taken.map_err(|error| error.at(&database))
-    }
-
-    fn take_on(address: &PostgresAddress, database: &Path, projects: &[ProjectName]) -> Result<Option<Self>, Error> {
         let mut projects = projects.to_vec();
         // In one order, so that no two wait for each other.
         projects.sort();
         projects.dedup();
+        let taken = blocking(|| {
+            let session = match kept.take().map(|session| (are_held(&session, &projects), session)) {
+                Some((Ok(true), session)) => {
+                    *kept = Some(session);
+                    return Ok(None);
+                }
+                Some((Ok(false), session)) => session,
+                // A server that was restarted closed it.
+                Some((Err(_), _)) | None => Session::connect(address)?,
+            };
+            Self::take_on(address, kept, session, &database, projects)
+        });
+        taken.map_err(|error| error.at(&database))
+    }
+
+    fn take_on(
+        address: &PostgresAddress,
+        kept: &mut Option<Session>,
+        session: Session,
+        database: &Path,
+        projects: Vec<ProjectName>,
+    ) -> Result<Option<Self>, Error> {
         let (holder, host) = (format!("{}:{}", process_id(), uuid::Uuid::now_v7()), host_name());
-        let session = Session::connect(address)?;
         let asked = Instant::now();
         session.batch(&format!("BEGIN; {LIMITS}"))?;
         // A failover may have lost the intents of a holder that did not give its lease back.
@@ -101,6 +121,7 @@ impl Lease {
             )?;
             if taken == 0 {
                 session.batch("ROLLBACK")?;
+                *kept = Some(session);
                 return Ok(None);
             }
         }
@@ -182,6 +203,16 @@ impl Lease {
     }
 }
 
+/// Whether one of these leases is somebody's: asked without a lock, so that who waits for a lease delays nothing of its holder's.
+fn are_held(session: &Session, projects: &[ProjectName]) -> Result<bool, Error> {
+    let names: Vec<&str> = projects.iter().map(ProjectName::as_str).collect();
+    let held = Tx::Shared(session).number(
+        "SELECT COUNT(*) FROM lease WHERE project = ANY(string_to_array(?1, ?2)) AND expires > clock_timestamp()",
+        [names.join("\u{1f}").as_str(), "\u{1f}"],
+    )?;
+    Ok(held > 0)
+}
+
 impl Drop for Lease {
     fn drop(&mut self) {
         self.held.until.lock().unwrap_or_else(PoisonError::into_inner).1 = true;
@@ -229,7 +260,7 @@ impl Renewer {
                 Ok(count) if count == self.count => {
                     self.held.until.lock().unwrap_or_else(PoisonError::into_inner).0 = asked + protocol_time(LASTS);
                 }
-                // Somebody else has one of them.
+                // Another member has one of them.
                 Ok(_) => {
                     self.held.until.lock().unwrap_or_else(PoisonError::into_inner).0 = asked;
                     tracing::warn!("the lease on {} is lost: nothing more is sent by its run", self.address);

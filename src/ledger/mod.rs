@@ -11,10 +11,10 @@
 //! Three tiers; a file imports from its own and from those before it, and no two files import each other:
 //!
 //! 1. a database and the chain in it: `sql`, `sql_value`, `connection`, `sqlite`, `wal`, `continuity`, `postgres`, `shared_engine`, `lease`,
-//!    `member`, `schema`, `chain`, `rows`, `archive`, `records`, `request_state`,
-//!    `table_sum`; on top of them `store`, an open [`Ledger`], and `open`.
+//!    `member`, `schema`, `chain`, `rows`, `archive`, `records`, `request_state`, `table_sum`, `set_back`, `moved`, `unfinished`; on top of them `store`, an open
+//!    [`Ledger`], and `open`.
 //! 2. one subject a file: requests, settlements, runs, person, configurations, protection, holds, approvals, grace, observations, …
-//! 3. readers of all that: `history`, `recorded_decisions`, `verify`, `chain_check`, `export`, `operator_events`, `shared_state`.
+//! 3. readers of all that: `history`, `recorded_decisions`, `verify`, `chain_check`, `export`, `operator_events`, `shared_state`, `moving`.
 //!
 //! The API blocks; callers in async code wrap it (`block_in_place`). One SQLite connection behind a mutex: WAL,
 //! `synchronous=FULL`, immediate transactions, so that `hold` or `freeze` in another process can write beside a daemon.
@@ -46,10 +46,13 @@ pub mod key_refusals;
 mod lease;
 pub mod listing_doubts;
 mod member;
+mod moved;
+mod moving;
 mod notified;
 pub mod observations;
 pub mod observed_backups;
 mod open;
+mod open_requests;
 mod operator_events;
 mod operator_records;
 mod person;
@@ -63,6 +66,7 @@ mod rows;
 pub mod runs;
 mod schema;
 mod server_check;
+mod set_back;
 pub mod settlements;
 mod shared_engine;
 mod shared_state;
@@ -74,6 +78,7 @@ mod state_place;
 mod store;
 mod table_sum;
 mod ticks;
+mod unfinished;
 mod verify;
 mod wal;
 
@@ -100,20 +105,23 @@ pub use deletion_lock::DeletionLock;
 pub use error::{Error, Fault};
 pub use grace::{GraceKey, GracePeriod, GraceSeen, GraceStart, GraceUpdate};
 pub use history::PastDeletion;
+pub use holder::LockSeeker;
 pub use holds::{PlacedHold, Thaw};
 pub use key_refusals::{KeyRefusal, KeyTrial, SharedRefusal};
 pub use lease::DRAIN;
 pub use listing_doubts::{ListingDoubt, ListingDoubts, ListingPart};
 pub use member::host_name;
+pub use moving::MovedState;
 pub use observations::{Believed, BelievedCounts, KnownBackup, SeenBackup, SeenInstance};
 pub use observed_backups::{ObservedBackup, REMEMBERED, Remembered};
+pub use open_requests::{OpenItem, OpenRequest};
 pub use operator_events::{OperatorAct, OperatorEvent};
 pub use person::Person;
 pub use postgres::PostgresAddress;
 pub use protection::{EndResult, Proposed};
 pub use recorded_decisions::{IntendedDeletion, RecordedStep};
 pub use records::{DeletionState, FinishedPolicy, Listing, PlacedFreeze, RequestKey};
-pub use requests::{Intent, IntentResult, LedgerWrite, OpenItem, OpenRequest, Written};
+pub use requests::{Intent, IntentResult, LedgerWrite, Written};
 pub use runs::{LastBegun, LastRuns, LeftOpen, NewRun, RunFilter, RunMark, RunRow};
 pub use server_check::ServerRisk;
 pub use settlements::{Pending, Unconfirmed};

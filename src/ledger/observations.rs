@@ -91,6 +91,8 @@ pub struct SeenBackup {
     pub backup: BackupId,
     /// Its name.
     pub name: String,
+    /// When it began; `None` before a believed time was seen.
+    pub begin: Option<DateTime<Utc>>,
 }
 
 impl SeenBackup {
@@ -99,6 +101,7 @@ impl SeenBackup {
             instance: InstanceId::from(row.get::<String>(0)?),
             backup: BackupId::from(row.get::<String>(1)?),
             name: row.get(2)?,
+            begin: row.get::<Option<Stamp>>(3)?.map(|at| at.0),
         })
     }
 }
@@ -108,7 +111,7 @@ impl Ledger {
     pub fn known_backups(&self) -> Result<Vec<SeenBackup>, Error> {
         self.read(|tx| {
             let sql =
-                "SELECT instance, backup, name FROM seen_backup WHERE gone_since IS NULL ORDER BY instance, backup";
+                "SELECT instance, backup, name, begin FROM seen_backup WHERE gone_since IS NULL ORDER BY instance, backup";
             tx.all(sql, (), SeenBackup::read)
         })
     }
@@ -116,7 +119,7 @@ impl Ledger {
     /// Visits every backup that the last listings showed, until the visitor has enough. Keeps nothing of it.
     pub fn each_known_backup(&self, mut visit: impl FnMut(&SeenBackup) -> bool) -> Result<(), Error> {
         self.read(|tx| {
-            let sql = "SELECT instance, backup, name FROM seen_backup WHERE gone_since IS NULL";
+            let sql = "SELECT instance, backup, name, begin FROM seen_backup WHERE gone_since IS NULL";
             tx.each(sql, (), |row| {
                 Ok(if visit(&SeenBackup::read(row)?) {
                     ControlFlow::Continue(())

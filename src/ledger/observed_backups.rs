@@ -1,6 +1,6 @@
 //! What believed listings said of each backup: later listings, and those of other instances, are compared with it.
 //!
-//! Plain state, not in the chain. What a backup said first as COMPLETED or FAILED stays until somebody accepts something else; a
+//! Plain state, not in the chain. What a backup said first as COMPLETED or FAILED stays until a person accepts something else; a
 //! backup that is listed no more is remembered for seven days.
 
 use std::collections::HashMap;
@@ -245,34 +245,11 @@ impl Ledger {
             return Ok(());
         }
         self.write_soon(|tx| {
-            let databases = changed.iter().map(|(_, said)| databases_column(&said.databases));
-            let databases = databases.collect::<Result<Vec<_>, _>>()?;
-            let rows = changed.iter().zip(&databases).map(|((backup, said), databases)| {
-                (
-                    instance.as_str(),
-                    backup.as_str(),
-                    project.as_str(),
-                    &said.name,
-                    said.status.as_ref().map(BackupStatus::as_str),
-                    said.begin.map(Stamp),
-                    said.end.map(Stamp),
-                    said.engine.as_ref().map(Engine::as_str),
-                    databases,
-                )
-            });
-            tx.execute_each(
-                "INSERT INTO seen_backup (instance, backup, project, name, status, begin, ended, engine, databases) \
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9) ON CONFLICT (instance, backup) DO UPDATE \
-                 SET project = excluded.project, name = excluded.name, status = excluded.status, begin = excluded.begin, \
-                 ended = excluded.ended, engine = excluded.engine, databases = excluded.databases, gone_since = NULL",
-                rows,
-            )?;
+            note_changed(tx, project, instance, &changed)?;
             let (forgotten, noted): (Vec<_>, Vec<_>) = gone.iter().partition(|(_, said)| is_due(said));
             tx.execute_each(
                 "DELETE FROM seen_backup WHERE instance = ?1 AND backup = ?2",
-                forgotten
-                    .iter()
-                    .map(|(backup, _)| (instance.as_str(), backup.as_str())),
+                forgotten.iter().map(|(backup, _)| (instance.as_str(), backup.as_str())),
             )?;
             let since = |said: &ObservedBackup| if is_ahead(said) { now } else { last.or(now) };
             tx.execute_each(
@@ -309,6 +286,37 @@ impl Ledger {
             .map(|(backup, said)| (backup, said.databases))
             .collect())
     }
+}
+
+fn note_changed(
+    tx: &Tx<'_>,
+    project: &ProjectName,
+    instance: &InstanceId,
+    changed: &[(&BackupId, ObservedBackup)],
+) -> Result<(), Error> {
+    let databases = changed.iter().map(|(_, said)| databases_column(&said.databases));
+    let databases = databases.collect::<Result<Vec<_>, _>>()?;
+    let rows = changed.iter().zip(&databases).map(|((backup, said), databases)| {
+        (
+            instance.as_str(),
+            backup.as_str(),
+            project.as_str(),
+            &said.name,
+            said.status.as_ref().map(BackupStatus::as_str),
+            said.begin.map(Stamp),
+            said.end.map(Stamp),
+            said.engine.as_ref().map(Engine::as_str),
+            databases,
+        )
+    });
+    tx.execute_each(
+        "INSERT INTO seen_backup (instance, backup, project, name, status, begin, ended, engine, databases) \
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9) ON CONFLICT (instance, backup) DO UPDATE \
+         SET project = excluded.project, name = excluded.name, status = excluded.status, begin = excluded.begin, \
+         ended = excluded.ended, engine = excluded.engine, databases = excluded.databases, gone_since = NULL",
+        rows,
+    )?;
+    Ok(())
 }
 
 fn note_listings<'a>(

@@ -18,12 +18,10 @@ use super::connection::{connect, open_to_read, open_to_write};
 use super::shared_engine::SharedEngine;
 use super::sql::Tx;
 use super::sqlite::FileEngine;
-use super::state_file::{ROOT, beside, check_file, flags, give_away, io_fault, objection};
+use super::state_file::{LEDGER as FILE, ROOT, beside, check_file, flags, give_away, io_fault, objection};
 use super::store::StateStore;
 use super::verify::Replay;
-use super::{Access, Error, Fault, KnownHead, Ledger, StatePlace, chain, schema};
-
-const FILE: &str = "ledger.sqlite3";
+use super::{Access, Error, Fault, KnownHead, Ledger, StatePlace, chain, schema, unfinished};
 
 impl Ledger {
     /// Opens the ledger of a state directory or of a database. `now` dates a ledger that is made.
@@ -39,10 +37,21 @@ impl Ledger {
         now: DateTime<Utc>,
         known: &KnownHead,
     ) -> Result<Self, Error> {
-        match place.into() {
-            StatePlace::Directory(dir) => Self::open_file(&dir, access, now, known),
+        let place = place.into();
+        match Self::open_place(&place, access, now, known) {
+            // Killed after the moment that decides, a move is finished here.
+            Err(error) if matches!(error.fault(), Some(Fault::Unfinished(_))) && unfinished::finish(&place) => {
+                Self::open_place(&place, access, now, known)
+            }
+            opened => opened,
+        }
+    }
+
+    fn open_place(place: &StatePlace, access: Access, now: DateTime<Utc>, known: &KnownHead) -> Result<Self, Error> {
+        match place {
+            StatePlace::Directory(dir) => Self::open_file(dir, access, now, known),
             StatePlace::Postgres(address) => {
-                let (engine, is_new, created_at) = SharedEngine::open(&address, access, known.is_known(), now)?;
+                let (engine, is_new, created_at) = SharedEngine::open(address, access, known.is_known(), now)?;
                 let ledger = Self {
                     under_way: Mutex::default(),
                     store: StateStore::Shared(Box::new(engine)),
@@ -67,11 +76,7 @@ impl Ledger {
         };
         let may_create = access == Access::Create && !known.is_known();
         if may_create {
-            DirBuilder::new()
-                .recursive(true)
-                .mode(0o700)
-                .create(dir)
-                .map_err(|error| Error::storage(dir, io_fault(error)))?;
+            make_directory(dir)?;
         }
         let dir = match fs::canonicalize(dir) {
             Ok(dir) => dir,
@@ -84,7 +89,7 @@ impl Ledger {
             if !may_create {
                 return Err(missing(path));
             }
-            is_new = create(&dir, &path, now).map_err(|error| error.at(&path))?;
+            is_new = create(&dir, &path, |tx| chain::begin(tx, now)).map_err(|error| error.at(&path))?;
         }
         check_files(&dir)?;
         let opened = match access {
@@ -100,7 +105,7 @@ impl Ledger {
                 dir,
                 path,
                 access == Access::ReadOnly,
-                Replay::check_words,
+                Replay::check_operator_rows,
             ))),
             known: known.clone(),
             is_new,
@@ -110,6 +115,19 @@ impl Ledger {
         ledger.read(|_| Ok(()))?;
         Ok(ledger)
     }
+}
+
+/// Makes a ledger with what `fill` puts into it; `false` where there is one.
+pub(super) fn create_filled(dir: &Path, fill: impl FnOnce(&Tx<'_>) -> Result<(), Error>) -> Result<bool, Error> {
+    make_directory(dir)?;
+    let dir = fs::canonicalize(dir).map_err(|error| Error::storage(dir, io_fault(error)))?;
+    let path = dir.join(FILE);
+    create(&dir, &path, fill).map_err(|error| error.at(&path))
+}
+
+fn make_directory(dir: &Path) -> Result<(), Error> {
+    let made = DirBuilder::new().recursive(true).mode(0o700).create(dir);
+    made.map_err(|error| Error::storage(dir, io_fault(error)))
 }
 
 /// Whether something has that name, be it a link to nowhere: its ledger is elsewhere, and only not there now.
@@ -122,7 +140,7 @@ fn exists(path: &Path) -> std::io::Result<bool> {
 }
 
 /// Makes the file, complete; `false` when another process was faster.
-fn create(dir: &Path, path: &Path, now: DateTime<Utc>) -> Result<bool, Error> {
+fn create(dir: &Path, path: &Path, write_rows: impl FnOnce(&Tx<'_>) -> Result<(), Error>) -> Result<bool, Error> {
     let fail = |error: std::io::Error| Error::storage(path, io_fault(error));
     // The directory itself is the lock, so that two first starts make one ledger.
     let directory = File::open(dir).map_err(fail)?;
@@ -159,7 +177,7 @@ fn create(dir: &Path, path: &Path, now: DateTime<Utc>) -> Result<bool, Error> {
     let tx = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     schema::migrate(&tx, 0, schema::STEPS)?;
     let tx = Tx::Lite(tx);
-    chain::begin(&tx, now)?;
+    write_rows(&tx)?;
     tx.lite().map_or(Ok(()), Transaction::commit)?;
     // The last connection to close moves the log into the file and removes it.
     connection.close().map_err(|(_, error)| error)?;

@@ -3,12 +3,13 @@
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
-use super::anchors::AcceptRewindBody;
 use super::approvals::ApproveBody;
-use super::chain::{Kind, LAST_WORDS, read_time};
+use super::chain::{Kind, LAST_OPERATOR_ROWS, read_time};
 use super::listing_doubts::ApproveListingBody;
+use super::moved::MoveBody;
 use super::operator_records::{FreezeBody, HoldBody, ReleaseBody, ThawBody, freeze_id, id_of};
 use super::protection::ProposeBody;
+use super::set_back::AcceptRewindBody;
 use super::{Error, Ledger, Person};
 use crate::retention::{HoldTarget, PolicyName};
 
@@ -76,6 +77,13 @@ pub enum OperatorAct {
         /// How many anchored heads are not in it.
         missing: usize,
     },
+    /// The state was moved here.
+    Move {
+        /// From where.
+        from: String,
+        /// Here.
+        to: String,
+    },
     /// A refused plan was approved.
     Approve {
         /// Whose.
@@ -98,7 +106,7 @@ impl Ledger {
     /// What people did, the newest first, at most so much.
     pub fn operator_events(&self, limit: u32) -> Result<Vec<OperatorEvent>, Error> {
         self.read(|tx| {
-            tx.all(LAST_WORDS, [i64::from(limit)], |row| {
+            tx.all(LAST_OPERATOR_ROWS, [i64::from(limit)], |row| {
                 event(&row.get::<String>(0)?, &row.get::<String>(1)?, &row.get::<String>(2)?)
             })
         })
@@ -125,10 +133,8 @@ fn event(at: &str, kind: &str, body: &str) -> Result<OperatorEvent, Error> {
         }
         Some(Kind::Freeze) => {
             let body: FreezeBody = serde_json::from_str(body)?;
-            let act = OperatorAct::Freeze {
-                id: freeze_id(body.number.unwrap_or(1)),
-                until: body.freeze.until,
-            };
+            let (id, until) = (freeze_id(body.number.unwrap_or(1)), body.freeze.until);
+            let act = OperatorAct::Freeze { id, until };
             (act, body.by, Some(body.freeze.reason), body.person)
         }
         Some(Kind::Thaw) => {
@@ -138,16 +144,18 @@ fn event(at: &str, kind: &str, body: &str) -> Result<OperatorEvent, Error> {
         }
         Some(Kind::Propose) => {
             let body: ProposeBody = serde_json::from_str(body)?;
-            let act = OperatorAct::Propose {
-                id: body.end.id(),
-                until: body.until,
-            };
-            (act, body.by, body.reason, body.person)
+            let (id, until) = (body.end.id(), body.until);
+            (OperatorAct::Propose { id, until }, body.by, body.reason, body.person)
         }
         Some(Kind::AcceptRewind) => {
             let body: AcceptRewindBody = serde_json::from_str(body)?;
             let missing = body.missing.len();
             (OperatorAct::AcceptRewind { missing }, body.by, body.reason, body.person)
+        }
+        Some(Kind::Move) => {
+            let body: MoveBody = serde_json::from_str(body)?;
+            let (from, to) = (body.from, body.to);
+            (OperatorAct::Move { from, to }, body.by, body.reason, body.person)
         }
         Some(Kind::Approve) => {
             let body: ApproveBody = serde_json::from_str(body)?;

@@ -48,6 +48,34 @@ impl fmt::Display for PostgresAddress {
     }
 }
 
+impl PostgresAddress {
+    /// As it can be parsed again.
+    pub(super) fn url(&self) -> String {
+        let ports = self.target.get_ports();
+        let port = |nth: usize| match ports {
+            [one] => format!(":{one}"),
+            several => several.get(nth).map(|port| format!(":{port}")).unwrap_or_default(),
+        };
+        let host = |(nth, host): (usize, &Host)| match host {
+            Host::Tcp(name) if name.contains(':') => format!("[{name}]{}", port(nth)),
+            Host::Tcp(name) => format!("{name}{}", port(nth)),
+            Host::Unix(path) => format!("{}{}", percent_encoded(&path.display().to_string()), port(nth)),
+        };
+        let hosts: Vec<String> = self.target.get_hosts().iter().enumerate().map(host).collect();
+        let [user, database] =
+            [self.target.get_user(), self.target.get_dbname()].map(|name| percent_encoded(name.unwrap_or_default()));
+        format!("postgres://{user}@{}/{database}", hosts.join(","))
+    }
+}
+
+fn percent_encoded(text: &str) -> String {
+    let encoded = |byte: u8| match byte {
+        b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' => char::from(byte).to_string(),
+        other => format!("%{other:02X}"),
+    };
+    text.bytes().map(encoded).collect()
+}
+
 /// A server that does not answer is given up after this.
 const CONNECT: Duration = Duration::from_secs(5);
 /// Longer than a statement may wait for a lock; a commit that waits for a standby longer has failed.
@@ -55,7 +83,7 @@ const ANSWER: Duration = Duration::from_secs(15);
 /// So many statements are under way at once.
 const PIPELINED: usize = 256;
 
-/// An open connection, and a runtime that drives it while somebody waits for an answer.
+/// An open connection, and a runtime that drives it while a caller waits for an answer.
 #[derive(Debug)]
 pub(super) struct Session {
     runtime: Option<tokio::runtime::Runtime>,

@@ -6,7 +6,7 @@ CREATE TABLE chain (
     prev TEXT NOT NULL, hash TEXT NOT NULL
 );
 CREATE INDEX chain_words ON chain (seq)
-WHERE kind IN ('hold', 'release', 'freeze', 'thaw', 'approve', 'approve_listing', 'propose', 'accept_rewind');
+WHERE kind IN ('hold', 'release', 'freeze', 'thaw', 'approve', 'approve_listing', 'propose', 'accept_rewind', 'move');
 CREATE INDEX chain_configurations ON chain (seq) WHERE kind = 'configuration';
 CREATE INDEX chain_grace ON chain (seq) WHERE kind = 'grace';
 CREATE TABLE packed (first BIGINT PRIMARY KEY, last BIGINT NOT NULL, ids BYTEA NOT NULL, rows BYTEA NOT NULL);

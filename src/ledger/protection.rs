@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::approvals::APPROVABLE_FOR;
-use super::chain::{self, Kind, WORDS, read_time};
+use super::chain::{self, Kind, OPERATOR_ROWS, read_time};
 use super::operator_records::{FreezeBody, HoldBody, freeze_id, id_of};
 use super::sql::Tx;
 use super::{Actor, Error, Person};
@@ -89,7 +89,8 @@ pub(super) struct Consent {
 
 /// Asks whether the actor alone may end it; if not, their word is written down for 48 hours.
 pub(super) fn consent(tx: &Tx<'_>, end: Proposal, actor: &Actor<'_>, now: DateTime<Utc>) -> Result<Consent, Error> {
-    let rows: Vec<(String, String, String)> = tx.all(WORDS, (), |row| Ok((row.get(1)?, row.get(2)?, row.get(3)?)))?;
+    let rows: Vec<(String, String, String)> =
+        tx.all(OPERATOR_ROWS, (), |row| Ok((row.get(1)?, row.get(2)?, row.get(3)?)))?;
     let person = actor.person(tx)?;
     let (placer, by) = placed_by(&rows, end)?;
     let is_own = person
@@ -144,7 +145,7 @@ fn placed_by(rows: &[(String, String, String)], end: Proposal) -> Result<(Option
     Ok(found)
 }
 
-/// Whether somebody else has proposed the same within the last 48 hours.
+/// Whether another person has proposed the same within the last 48 hours.
 fn agrees(
     rows: &[(String, String, String)],
     end: Proposal,

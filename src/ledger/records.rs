@@ -6,9 +6,8 @@ use std::fmt;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use serde_json::Value;
-
 use super::person::Person;
+use crate::retention::report::{RunResult, RunSummary};
 use crate::retention::{BackupId, Freeze, InstanceId, Outcome, PolicyName, ProjectName};
 
 /// Where a requested deletion stands.
@@ -169,10 +168,10 @@ pub(super) struct SettledItem {
 pub struct FinishedPolicy {
     /// The policy.
     pub policy: PolicyName,
-    /// `success`, `partial`, `failed`, `refused` or `skipped`.
-    pub result: String,
+    /// How.
+    pub result: RunResult,
     /// The report's numbers.
-    pub summary: Value,
+    pub summary: RunSummary,
 }
 
 #[derive(Serialize, Deserialize)]

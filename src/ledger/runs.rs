@@ -5,7 +5,6 @@ use std::sync::PoisonError;
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
-use serde_json::Value;
 
 use super::chain::Kind;
 use super::records::{IntentBody, RunBegunBody, RunFinishedBody};
@@ -14,7 +13,7 @@ use super::sql::Tx;
 use super::sql_value::{Parameters, Stamp};
 use super::verify::Replay;
 use super::{DeletionLock, DeletionState, Error, FinishedPolicy, Ledger, Person, chain, request_state, rows};
-use crate::retention::report::RunResult;
+use crate::retention::report::{Interruption, RunNumbers, RunResult, RunSummary};
 use crate::retention::{Mode, PolicyName};
 
 /// A run that begins.
@@ -41,8 +40,8 @@ pub struct RunRow {
     pub run: String,
     /// The policy.
     pub policy: PolicyName,
-    /// `enforce` or `dry-run`.
-    pub mode: String,
+    /// Whether it acted.
+    pub mode: Mode,
     /// What started it.
     pub cause: String,
     /// SHA-256 of the configuration.
@@ -52,17 +51,10 @@ pub struct RunRow {
     /// When it ended; `None` while it is under way, or when it was killed.
     pub finished_at: Option<DateTime<Utc>>,
     /// How it ended.
-    pub result: Option<String>,
+    pub result: Option<RunResult>,
     /// The report's numbers, as `finish_run` was given them.
-    pub summary: Option<Value>,
+    pub summary: Option<RunSummary>,
 }
-
-/// What a run that did not come to its end is marked with, in the summary of each policy that had work left.
-pub const INTERRUPTED: &str = "interrupted";
-/// Stop was requested.
-pub const STOPPED: &str = "stopped";
-/// Its process ended, or it was cut, and a later one closed it.
-pub const KILLED: &str = "killed";
 
 impl RunRow {
     /// Whether it did not come to its end.
@@ -72,11 +64,17 @@ impl RunRow {
 
     /// Whether its process ended before it wrote down how it ended.
     pub fn is_killed(&self) -> bool {
-        self.interrupted_by() == Some(KILLED)
+        self.interrupted_by() == Some(Interruption::Killed)
     }
 
-    fn interrupted_by(&self) -> Option<&str> {
-        self.summary.as_ref()?.get(INTERRUPTED)?.as_str()
+    /// Why it did not come to its end.
+    pub fn interrupted_by(&self) -> Option<Interruption> {
+        self.summary.as_ref()?.interrupted
+    }
+
+    /// What it came to, where it could say.
+    pub fn numbers(&self) -> Option<&RunNumbers> {
+        self.summary.as_ref()?.numbers.as_ref()
     }
 }
 
@@ -138,7 +136,7 @@ impl Ledger {
     /// freeze and approvals are what the chain says.
     pub fn begin_run(&self, run: &NewRun<'_>) -> Result<(), Error> {
         self.write(|tx| {
-            Replay::check_words(tx)?;
+            Replay::check_operator_rows(tx)?;
             super::key_refusals::date_back(tx, run.started_at)?;
             let policies = run.policies.iter();
             let body = RunBegunBody {
@@ -240,9 +238,7 @@ impl Ledger {
                 Ok(RunMark {
                     run: row.get(0)?,
                     started_at: row.get::<Stamp>(1)?.0,
-                    result: RunResult::ALL
-                        .into_iter()
-                        .find(|known| Some(known.as_str()) == result.as_deref()),
+                    result: result.as_deref().and_then(RunResult::named),
                 })
             })
         })
@@ -342,10 +338,10 @@ impl Ledger {
         let counts = |run: &&RunRow| !(run.is_interrupted() && run.cause == "apply");
         Ok(last.iter().find(counts).map(|run| LastBegun {
             at: run.started_at,
-            is_killed: run.interrupted_by() == Some(KILLED),
+            is_killed: run.interrupted_by() == Some(Interruption::Killed),
             // Once: what kills each run that makes up for it must not make the next.
             is_interrupted: run.is_interrupted()
-                && (run.cause.as_str(), run.interrupted_by()) != ("catch-up", Some(KILLED)),
+                && (run.cause.as_str(), run.interrupted_by()) != ("catch-up", Some(Interruption::Killed)),
         }))
     }
 }
@@ -364,7 +360,7 @@ fn finish(tx: &Tx<'_>, id: &str, finished_at: DateTime<Utc>, policies: Vec<Finis
     let update = "UPDATE run_policy SET result = ?3 WHERE run = ?1 AND policy = ?2";
     let mut known = changed == 1;
     for policy in &body.policies {
-        known &= tx.execute(update, (id, policy.policy.as_str(), &policy.result))? == 1;
+        known &= tx.execute(update, (id, policy.policy.as_str(), policy.result.as_str()))? == 1;
     }
     if !known {
         return Err(Error::NoSuchRun(id.to_owned()));
@@ -388,8 +384,11 @@ fn left_open(tx: &Tx<'_>) -> Result<Vec<LeftOpen>, Error> {
 fn close(tx: &Tx<'_>, run: &LeftOpen, now: DateTime<Utc>) -> Result<(), Error> {
     let failed = |policy: &PolicyName| FinishedPolicy {
         policy: policy.clone(),
-        result: RunResult::Failed.as_str().to_owned(),
-        summary: serde_json::json!({ INTERRUPTED: KILLED }),
+        result: RunResult::Failed,
+        summary: RunSummary {
+            interrupted: Some(Interruption::Killed),
+            numbers: None,
+        },
     };
     finish(tx, &run.run, now, run.policies.iter().map(failed).collect())?;
     Ok(())
@@ -402,6 +401,7 @@ fn select(tx: &Tx<'_>, what: &str, values: impl Parameters) -> Result<Vec<RunRow
     );
     tx.all(&sql, values, |row| {
         let policy = PolicyName::from(row.get::<String>(1)?);
+        let (mode, result): (String, Option<String>) = (row.get(2)?, row.get(7)?);
         // The numbers are read from the chain's own row, so no table beside it can say otherwise.
         let finished: Option<String> = row.get(8)?;
         let summary = match finished {
@@ -417,12 +417,12 @@ fn select(tx: &Tx<'_>, what: &str, values: impl Parameters) -> Result<Vec<RunRow
         Ok(RunRow {
             run: row.get(0)?,
             policy,
-            mode: row.get(2)?,
+            mode: Mode::named(&mode).unwrap_or(Mode::DryRun),
             cause: row.get(3)?,
             config_sha256: row.get(4)?,
             started_at: row.get::<Stamp>(5)?.0,
             finished_at: row.get::<Option<Stamp>>(6)?.map(|at| at.0),
-            result: row.get(7)?,
+            result: result.as_deref().and_then(RunResult::named),
             summary,
         })
     })

@@ -215,7 +215,7 @@ CREATE TABLE notified (what TEXT PRIMARY KEY, at INTEGER NOT NULL) STRICT, WITHO
 ALTER TABLE hold ADD COLUMN compliance INTEGER NOT NULL DEFAULT 0;
 DROP INDEX chain_words;
 CREATE INDEX chain_words ON chain (seq)
-WHERE kind IN ('hold', 'release', 'freeze', 'thaw', 'approve', 'approve_listing', 'propose', 'accept_rewind');
+WHERE kind IN ('hold', 'release', 'freeze', 'thaw', 'approve', 'approve_listing', 'propose', 'accept_rewind', 'move');
 -- Configurations that runs began with, and grace periods: each run looks for the last ones.
 CREATE INDEX chain_configurations ON chain (seq) WHERE kind = 'configuration';
 CREATE INDEX chain_grace ON chain (seq) WHERE kind = 'grace';

@@ -6,11 +6,11 @@ use std::sync::{Mutex, PoisonError};
 use chrono::{DateTime, Utc};
 
 use super::access::TxPurpose;
-use super::member::Membership;
+use super::member::{Membership, host_name};
 use super::postgres::{LIMITS, Session, column};
 use super::sql::Tx;
 use super::sql_value::SqlValue;
-use super::{Access, Error, Fault, KnownHead, PostgresAddress, chain, schema};
+use super::{Access, Error, Fault, KnownHead, PostgresAddress, chain, moved, schema, set_back};
 use crate::blocking::blocking;
 
 /// The oldest server that has all that is used here.
@@ -63,7 +63,7 @@ impl SharedEngine {
         } else if is_known {
             return Err(Error::of_file(Fault::Gone));
         } else if access == Access::Create {
-            create(session, now)?
+            create(session, |tx| chain::begin(tx, now))?
         } else {
             return Err(Error::Missing {
                 path: self.name.clone(),
@@ -72,6 +72,7 @@ impl SharedEngine {
         session.batch("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")?;
         session.batch(LIMITS)?;
         let tx = Tx::Shared(session);
+        moved::check(&tx)?;
         schema::check_shared(&tx)?;
         chain::tail(&tx)?;
         let created_at = chain::read_time(&chain::created_at(&tx)?)?;
@@ -93,6 +94,7 @@ impl SharedEngine {
             let session = begin(session, &self.address, purpose)?;
             let (value, seen) = {
                 let tx = Tx::Shared(&session);
+                moved::check(&tx)?;
                 known.check(&tx, None)?;
                 let value = work(&tx)?;
                 (value, known.seen(&tx)?)
@@ -101,9 +103,28 @@ impl SharedEngine {
             known.learn(seen);
             Ok((value, session))
         });
-        let (value, session) = done.map_err(|error: Error| error.at(&self.name))?;
+        let (value, session) = done.map_err(|error: Error| self.tell_others(known, error).at(&self.name))?;
         *kept = Some(session);
         Ok(value)
+    }
+}
+
+impl SharedEngine {
+    /// Where this process knows a head that the database lost, every other one is to stop, too.
+    fn tell_others(&self, known: &KnownHead, error: Error) -> Error {
+        let (Some(Fault::Rewound { .. }), Some((row, hash))) = (error.fault(), known.row_and_hash()) else {
+            return error;
+        };
+        let host = host_name();
+        let noted = blocking(|| {
+            let session = begin(None, &self.address, TxPurpose::Write)?;
+            set_back::note(&Tx::Shared(&session), row, &hash, &host)?;
+            session.commit()
+        });
+        if let Err(error) = noted {
+            tracing::warn!(%error, "the database was set back, and other daemons could not be stopped: this one deletes nothing");
+        }
+        Error::of_file(Fault::SetBackFor { host, row })
     }
 }
 
@@ -132,7 +153,7 @@ fn begin(session: Option<Session>, address: &PostgresAddress, purpose: TxPurpose
     Ok(session)
 }
 
-fn exists(session: &Session) -> Result<bool, Error> {
+pub(super) fn exists(session: &Session) -> Result<bool, Error> {
     // Not by `to_regclass`, which remembers from before a wait for a lock that there was none.
     let sql = "SELECT COUNT(*) FROM pg_catalog.pg_class \
          WHERE relname IN ('meta', 'chain') AND relkind = 'r' AND relnamespace = current_schema()::regnamespace";
@@ -143,8 +164,8 @@ fn exists(session: &Session) -> Result<bool, Error> {
     }
 }
 
-/// Makes the tables; `false` when another process was faster.
-fn create(session: &Session, now: DateTime<Utc>) -> Result<bool, Error> {
+/// Makes the tables, with what `fill` puts into them; `false` when another process was faster.
+pub(super) fn create(session: &Session, fill: impl FnOnce(&Tx<'_>) -> Result<(), Error>) -> Result<bool, Error> {
     session.batch(&format!(
         "BEGIN; {LIMITS}; SELECT pg_advisory_xact_lock({})",
         schema::APPLICATION_ID
@@ -153,7 +174,7 @@ fn create(session: &Session, now: DateTime<Utc>) -> Result<bool, Error> {
     if is_new {
         session.batch(schema::SHARED)?;
         let tx = Tx::Shared(session);
-        chain::begin(&tx, now)?;
+        fill(&tx)?;
         schema::mark_shared(&tx)?;
     }
     session.commit()?;

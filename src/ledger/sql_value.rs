@@ -13,6 +13,26 @@ pub(super) enum SqlValue<'v> {
     Bytes(Cow<'v, [u8]>),
 }
 
+impl SqlValue<'_> {
+    fn borrowed(&self) -> SqlValue<'_> {
+        match self {
+            Self::Null => SqlValue::Null,
+            Self::Number(number) => SqlValue::Number(*number),
+            Self::Text(text) => SqlValue::Text(Cow::Borrowed(text)),
+            Self::Bytes(bytes) => SqlValue::Bytes(Cow::Borrowed(bytes)),
+        }
+    }
+
+    pub(super) fn into_owned(self) -> SqlValue<'static> {
+        match self {
+            Self::Null => SqlValue::Null,
+            Self::Number(number) => SqlValue::Number(number),
+            Self::Text(text) => SqlValue::Text(Cow::Owned(text.into_owned())),
+            Self::Bytes(bytes) => SqlValue::Bytes(Cow::Owned(bytes.into_owned())),
+        }
+    }
+}
+
 /// What can be a parameter.
 pub(super) trait ToColumn {
     fn to_column(&self) -> SqlValue<'_>;
@@ -150,6 +170,12 @@ pub(super) trait Parameters {
 impl<T: ToColumn, const N: usize> Parameters for [T; N] {
     fn values(&self) -> Vec<SqlValue<'_>> {
         self.iter().map(T::to_column).collect()
+    }
+}
+
+impl Parameters for Vec<SqlValue<'_>> {
+    fn values(&self) -> Vec<SqlValue<'_>> {
+        self.iter().map(SqlValue::borrowed).collect()
     }
 }
 

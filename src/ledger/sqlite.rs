@@ -8,15 +8,15 @@ use rusqlite::config::DbConfig;
 use rusqlite::{Connection, TransactionBehavior};
 
 use super::access::TxPurpose;
-use super::continuity::{CheckWords, Commit, Files};
+use super::continuity::{CheckOperatorRows, Commit, Files};
 use super::sql::Tx;
-use super::{Error, Fault, KnownHead, chain, connection};
+use super::{Error, Fault, KnownHead, chain, connection, moved};
 
 /// An open file.
 #[derive(Debug)]
 pub(super) struct FileEngine {
     pub(super) connection: Mutex<Connection>,
-    /// Whether each commit is on disk when it returns (1) or soon (0), as the connection was last told; changed with the
+    /// Whether each commit is on disk when it returns (1) or soon (0), as the connection was last set; changed with the
     /// connection locked. Saying it costs as much as a small transaction.
     is_full: AtomicU8,
     /// The state directory, canonical.
@@ -26,7 +26,7 @@ pub(super) struct FileEngine {
     files: Files,
     /// Opened for reading only.
     reads_only: bool,
-    check_words: CheckWords,
+    check_operator_rows: CheckOperatorRows,
 }
 
 impl FileEngine {
@@ -35,14 +35,14 @@ impl FileEngine {
         dir: PathBuf,
         path: PathBuf,
         reads_only: bool,
-        check_words: CheckWords,
+        check_operator_rows: CheckOperatorRows,
     ) -> Self {
         Self {
             connection: Mutex::new(connection),
             is_full: AtomicU8::new(UNKNOWN),
             files: Files::of(&path),
             reads_only,
-            check_words,
+            check_operator_rows,
             dir,
             path,
         }
@@ -74,8 +74,9 @@ impl FileEngine {
             if writes && !self.is_log_good(known, Commit::Nothing)? {
                 return Err(self.log_lost(known, &tx));
             }
+            moved::check(&tx)?;
             let (changes, rows) = (tx.changes(), chain::noted(&tx)?.0);
-            known.check(&tx, is_touched.then_some(self.check_words))?;
+            known.check(&tx, is_touched.then_some(self.check_operator_rows))?;
             let value = work(&tx)?;
             let seen = known.seen(&tx)?;
             let written = match (tx.changes() != changes, chain::noted(&tx)?.0 > rows) {
@@ -91,23 +92,26 @@ impl FileEngine {
             self.files.accept(&self.path, looked, writes);
             Ok(value)
         };
-        // Sure before each write and not put back after it: whatever became of the one before, an intent is on disk before its
-        // request.
-        let is_now = purpose != TxPurpose::WriteSoon;
-        let level = if is_now { "FULL" } else { "NORMAL" };
-        let set = || {
-            // Unknown until it is said again, should saying it fail.
-            let known = self.is_full.swap(UNKNOWN, Ordering::Relaxed);
-            if known != u8::from(is_now) {
-                connection.pragma_update(None, "synchronous", level)?;
-            }
-            self.is_full.store(u8::from(is_now), Ordering::Relaxed);
-            Ok::<(), Error>(())
+        let ready = if writes {
+            self.set_synchronous(&connection, purpose != TxPurpose::WriteSoon)
+        } else {
+            Ok(())
         };
-        let ready = if writes { set() } else { Ok(()) };
         ready
             .and_then(|()| attempt(&mut connection))
             .map_err(|error| error.at(&self.path))
+    }
+
+    /// Sure before each write and not put back after it: whatever became of the one before, an intent is on disk before its request.
+    fn set_synchronous(&self, connection: &Connection, is_now: bool) -> Result<(), Error> {
+        let level = if is_now { "FULL" } else { "NORMAL" };
+        // Unknown until it is said again, should saying it fail.
+        let known = self.is_full.swap(UNKNOWN, Ordering::Relaxed);
+        if known != u8::from(is_now) {
+            connection.pragma_update(None, "synchronous", level)?;
+        }
+        self.is_full.store(u8::from(is_now), Ordering::Relaxed);
+        Ok(())
     }
 
     /// Fails where what is committed would not outlast this process. In doubt it looks again while nobody else can write.
@@ -128,7 +132,10 @@ impl FileEngine {
             let _ = lite.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true);
         }
         // Beside a log that was emptied in order, it is the file that was set back.
-        let file = known.check(tx, Some(self.check_words)).err().filter(Error::is_lost);
+        let file = known
+            .check(tx, Some(self.check_operator_rows))
+            .err()
+            .filter(Error::is_lost);
         file.unwrap_or_else(|| Error::of_file(Fault::Replaced))
     }
 

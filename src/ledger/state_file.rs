@@ -10,6 +10,9 @@ use rustix::fs::OFlags;
 
 use super::{Error, Fault};
 
+/// What the ledger's file is called.
+pub(super) const LEDGER: &str = "ledger.sqlite3";
+
 /// Device and inode of the file of that name.
 pub(super) fn identity(path: &Path) -> Option<(u64, u64)> {
     let found = fs::symlink_metadata(path).ok()?;

@@ -10,7 +10,7 @@ use super::request_state::OpenRequests;
 use super::shared_engine::SharedEngine;
 use super::sql::Tx;
 use super::sqlite::FileEngine;
-use super::{DeletionLock, Error, Fault, KnownHead, chain, deletion_lock, lease, member};
+use super::{DeletionLock, Error, Fault, KnownHead, chain, deletion_lock, lease, member, set_back};
 use crate::retention::ProjectName;
 
 /// An open ledger.
@@ -164,6 +164,7 @@ impl Ledger {
             return Ok(());
         };
         lock.check(tx, project)?;
+        set_back::check_noted(tx)?;
         match &*shared.member.lock().unwrap_or_else(PoisonError::into_inner) {
             Some(member) => member.check_agreement(tx),
             None => Err(Error::of_file(Fault::NoMember)),

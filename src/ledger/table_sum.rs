@@ -81,8 +81,12 @@ impl Field for SqlValue<'_> {
         match self {
             Self::Number(number) => number.take_into(digest),
             Self::Text(text) => (&**text).take_into(digest),
-            // No column that is compared has one; a row that does is not what was written.
-            Self::Null | Self::Bytes(_) => digest.update(b"?"),
+            Self::Null => digest.update(b"n"),
+            Self::Bytes(bytes) => {
+                digest.update(b"b");
+                digest.update((bytes.len() as u64).to_be_bytes());
+                digest.update(bytes);
+            }
         }
     }
 }

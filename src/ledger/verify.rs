@@ -11,7 +11,7 @@ use chrono::{DateTime, Utc};
 
 use super::approvals::ApproveBody;
 use super::chain::{Kind, Row, read_time};
-use super::chain::{NOT_SEALED, WORDS};
+use super::chain::{NOT_SEALED, OPERATOR_ROWS};
 use super::grace_chain::GraceReplay;
 use super::listing_doubts::ApproveListingBody;
 use super::operator_records::{FreezeBody, HoldBody, ReleaseBody, ThawBody, freeze_id};
@@ -51,9 +51,9 @@ pub(super) struct Replay {
 impl Replay {
     /// Fails unless holds, freeze, approvals and grace periods are what the chain says: a run deletes by these tables. Reads the rows
     /// about them alone, which are few and never packed; that none is gone is for `audit verify` to find.
-    pub(super) fn check_words(tx: &Tx<'_>) -> Result<(), Error> {
+    pub(super) fn check_operator_rows(tx: &Tx<'_>) -> Result<(), Error> {
         let mut replay = Self::default();
-        tx.each(WORDS, (), |row| {
+        tx.each(OPERATOR_ROWS, (), |row| {
             let row = Row::read(row)?;
             if !row.is_sealed() {
                 return Err(Error::corrupt(format!("row {}: {NOT_SEALED}", row.seq)));
@@ -61,7 +61,7 @@ impl Replay {
             replay.take(tx, row.seq, &row.at, &row.kind, &row.body)?;
             Ok(ControlFlow::Continue(()))
         })?;
-        match replay.difference_of_words(tx)? {
+        match replay.operator_difference(tx)? {
             Some(what) => Err(Error::corrupt(what)),
             None => super::grace_chain::check(tx),
         }
@@ -116,7 +116,7 @@ impl Replay {
                 None => self.freezes.clear(),
             },
             // What it leads to is a row of its own.
-            Kind::Propose | Kind::AcceptRewind | Kind::Configuration | Kind::Decided => {}
+            Kind::Propose | Kind::AcceptRewind | Kind::Move | Kind::Configuration | Kind::Decided => {}
             Kind::Grace => self.grace.take(serde_json::from_str(body)?),
             Kind::Approve => {
                 let body: ApproveBody = serde_json::from_str(body)?;
@@ -303,11 +303,11 @@ impl Replay {
         if chain::created_at(tx)? != self.created_at {
             return Ok(Some(differs("created_at")));
         }
-        self.difference_of_words(tx)
+        self.operator_difference(tx)
     }
 
     /// The same of what people said.
-    fn difference_of_words(&self, tx: &Tx<'_>) -> Result<Option<String>, Error> {
+    fn operator_difference(&self, tx: &Tx<'_>) -> Result<Option<String>, Error> {
         let holds: BTreeMap<i64, PlacedHold> = super::holds::all(tx)?.into_iter().collect();
         if holds != self.holds {
             return Ok(Some(differs("the table of holds")));

@@ -11,7 +11,7 @@ use super::context::ProcessContext;
 use super::error::Error;
 use crate::blocking::blocking;
 use crate::config::Config;
-use crate::ledger::{Access, DeletionLock, Ledger};
+use crate::ledger::{Access, DeletionLock, Ledger, LockSeeker};
 use crate::retention::PolicyName;
 use crate::run::{self, RunContext};
 
@@ -56,8 +56,9 @@ async fn deletion_lock(
     let (place, projects) = (run::state_of(config), run::projects_asked(config, policies));
     let named = || PathBuf::from(place.to_string());
     let mut is_said = false;
+    let mut seeker = LockSeeker::new(place.clone());
     loop {
-        if let Some(lock) = blocking(|| Ledger::lock_deletions(place.clone(), &projects))? {
+        if let Some(lock) = blocking(|| seeker.take(&projects))? {
             let drains = lock.drains_for();
             if !drains.is_zero() {
                 tracing::info!(

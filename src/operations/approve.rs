@@ -40,24 +40,22 @@ impl RefusedPlans {
         self.plans.iter().max_by_key(|plan| (plan.waits, plan.at))
     }
 
-    /// The first backups of a plan, each as the last listing showed it; `None` where it is no longer listed.
-    pub fn backups_of<'p>(
-        &self,
-        plan: &'p RefusedPlan,
-        most: usize,
-    ) -> Result<Vec<(&'p BackupId, Option<SeenBackup>)>, Error> {
-        let wanted = plan.backups.get(..most).unwrap_or(&plan.backups);
-        let mut known: HashMap<usize, SeenBackup> = HashMap::new();
+    /// The backups of a plan, each as the last listing showed it, the oldest first; those that are no longer listed last.
+    pub fn backups_of(&self, plan: &RefusedPlan, config: &Config) -> Result<Vec<PlannedBackup>, Error> {
+        let mut names = HashMap::new();
+        for project in &config.projects {
+            let seen = self.ledger.seen_instances(&project.name)?.into_iter();
+            names.extend(seen.map(|seen| (seen.instance.id, seen.instance.name)));
+        }
+        let mut planned: Vec<PlannedBackup> = plan.backups.iter().cloned().map(PlannedBackup::unlisted).collect();
         for seen in self.ledger.known_backups()? {
-            if let Ok(nth) = wanted.binary_search(&seen.backup) {
-                known.insert(nth, seen);
+            if let Ok(nth) = plan.backups.binary_search(&seen.backup) {
+                planned[nth].instance = names.get(&seen.instance).map(ToString::to_string);
+                planned[nth].seen = Some(seen);
             }
         }
-        Ok(wanted
-            .iter()
-            .enumerate()
-            .map(|(nth, id)| (id, known.remove(&nth)))
-            .collect())
+        planned.sort_by_key(|of| (of.seen.is_none(), of.seen.as_ref().and_then(|seen| seen.begin)));
+        Ok(planned)
     }
 
     /// Whether what was approved counts: always where one person is enough.
@@ -89,6 +87,27 @@ impl RefusedPlans {
         let until = now + APPROVABLE_FOR;
         self.ledger.approve_plan(policy, plan, until, actor, now)?;
         Ok(until)
+    }
+}
+
+/// A backup of a refused plan.
+#[derive(Clone, Debug)]
+pub struct PlannedBackup {
+    /// Its id.
+    pub id: BackupId,
+    /// As the last listing showed it; `None` where it is no longer listed.
+    pub seen: Option<SeenBackup>,
+    /// The name of its instance, where that is known.
+    pub instance: Option<String>,
+}
+
+impl PlannedBackup {
+    fn unlisted(id: BackupId) -> Self {
+        Self {
+            id,
+            seen: None,
+            instance: None,
+        }
     }
 }
 

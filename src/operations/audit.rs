@@ -36,7 +36,10 @@ pub fn anchors(config: &Config, now: DateTime<Utc>) -> Result<Anchors, Error> {
 /// Goes on with a state that was set back; how many heads are missing in it, and the state.
 pub fn accept_rewind(config: &Config, actor: Actor<'_>, now: DateTime<Utc>) -> Result<(usize, PathBuf), Error> {
     let ledger = open(config, now)?;
-    let (_, heads) = heads(config, &ledger)?;
+    let heads = match heads(config, &ledger) {
+        Err(Error::NoAnchor) if ledger.has_noted_heads()? => Vec::new(),
+        found => found?.1,
+    };
     let accepted = ledger.accept_rewind(&heads, actor, now)?;
     if accepted > 0 {
         // What was accepted counts all the same.

@@ -171,7 +171,7 @@ impl Checked {
     }
 }
 
-/// Where two people are needed and cannot be told apart.
+/// Where two people are needed and cannot be distinguished.
 fn one_for_two(config: &Config) -> Option<Problem> {
     let takes_two = |entry: &PolicyEntry| entry.policy.limits.approvals == People::Two;
     if config.protect == People::One && !config.policies.iter().any(takes_two) {

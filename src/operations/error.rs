@@ -31,7 +31,7 @@ pub enum Error {
     #[error("another process runs on the state in {}; stop requested while waiting", .0.display())]
     StoppedWaiting(PathBuf),
     /// No instance has this id or name.
-    #[error("no instance has the id or name `{0}`, as far as the policies' projects go")]
+    #[error("no instance in the policies' projects has the id or name `{0}`; `plan` without --instance lists them")]
     NoSuchInstance(String),
     /// A forecast that ends beyond the calendar.
     #[error("--days reaches beyond the calendar")]
@@ -105,6 +105,14 @@ pub enum Error {
         place: String,
         /// Why.
         error: std::io::Error,
+    },
+    /// What was moved there earlier is damaged.
+    #[error("the state was moved there earlier, and is damaged there: row {row}: {what}; `audit verify` says more")]
+    MovedStateBroken {
+        /// The first row that is not as it was written.
+        row: u64,
+        /// What is wrong with it.
+        what: String,
     },
     /// No run has this id.
     #[error("no run has the id {}, or one that begins so; `history` lists them", clean(.0))]

@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 
 use super::forecast::Forecast;
-use crate::retention::forecast::Week;
 use crate::retention::report::Tally;
+use crate::retention::weeks::Week;
 use crate::retention::{PolicyName, Zone};
 use crate::wording::money::Price;
 

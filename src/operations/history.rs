@@ -10,7 +10,7 @@ use serde::{Serialize, Serializer};
 use super::error::Error;
 use crate::config::Config;
 use crate::ledger::{Access, DeletionState, Ledger, OperatorEvent, RunFilter, RunRow, Verification};
-use crate::retention::report::{RunResult, Sent, Summary};
+use crate::retention::report::{RunResult, Summary};
 use crate::retention::view::{SummaryView, stamp, stamp_or_null};
 use crate::retention::{Mode, PolicyName};
 use crate::run;
@@ -89,36 +89,28 @@ pub(super) fn entry(row: RunRow, ledger: &Ledger) -> Result<HistoryEntry, Error>
         sent_by_summary(&row)
     };
     let running = is_open && ledger.is_running(&row.run)?;
-    let summary = row.summary.unwrap_or_default();
-    let part = |key: &str| summary.get(key).cloned().unwrap_or_default();
-    let refused: Vec<String> = serde_json::from_value(part("refused")).unwrap_or_default();
+    let numbers = row.numbers();
+    let refused = numbers.and_then(|numbers| refused_by(&numbers.refused));
     Ok(HistoryEntry {
+        running,
+        summary: numbers.map(|numbers| numbers.summary),
+        sent,
+        left: numbers.map_or(0, |numbers| numbers.left),
+        message: refused.or_else(|| is_killed.then(|| "cut short".to_owned())),
         run_id: row.run,
         policy: row.policy,
-        mode: if row.mode == Mode::Enforce.as_str() {
-            Mode::Enforce
-        } else {
-            Mode::DryRun
-        },
+        mode: row.mode,
         at: row.started_at,
         finished_at: row.finished_at,
-        running,
-        result: row
-            .result
-            .and_then(|name| RunResult::ALL.into_iter().find(|result| result.as_str() == name)),
-        summary: serde_json::from_value(part("summary")).ok(),
-        sent,
-        left: part("left").as_u64().unwrap_or(0),
-        message: refused_by(&refused).or_else(|| is_killed.then(|| "cut short".to_owned())),
+        result: row.result,
     })
 }
 
 fn sent_by_summary(row: &RunRow) -> BTreeMap<String, u64> {
-    let sent = row.summary.as_ref().and_then(|summary| summary.get("sent")).cloned();
-    let by_project: BTreeMap<String, Sent> = serde_json::from_value(sent.unwrap_or_default()).unwrap_or_default();
+    let by_project = row.numbers().into_iter().flat_map(|numbers| numbers.sent.values());
     let mut sent = BTreeMap::new();
-    for (fate, count) in by_project.into_values().flat_map(|of| of.fates) {
-        *sent.entry(fate).or_default() += count;
+    for (fate, count) in by_project.flat_map(|of| &of.fates) {
+        *sent.entry(fate.clone()).or_default() += count;
     }
     sent
 }

@@ -24,6 +24,7 @@ pub mod plan;
 pub mod policy_test;
 pub mod recompute;
 pub mod source;
+pub mod state_move;
 mod typed_id;
 pub mod under_way;
 pub mod why;

@@ -188,16 +188,60 @@ fn covered(
     Ok(Covered::Nothing(notice))
 }
 
-/// Ends a hold that was placed by command; the hold, and the state that was written.
-pub fn release(
-    config: &Config,
-    id: &str,
-    actor: Actor<'_>,
-    now: DateTime<Utc>,
-) -> Result<(EndResult<Hold>, PathBuf), Error> {
+/// What a `release` left.
+#[derive(Debug)]
+pub struct Released {
+    /// The hold that it ended, or would end with a second person.
+    pub ended: EndResult<Hold>,
+    /// How many backups are known that it held.
+    pub backups: u64,
+    /// The other holds in force that keep some of them, each with how many.
+    pub still_held: Vec<(Hold, u64)>,
+    /// The state that was written.
+    pub state: PathBuf,
+}
+
+/// Ends a hold that was placed by command.
+pub fn release(config: &Config, id: &str, actor: Actor<'_>, now: DateTime<Utc>) -> Result<Released, Error> {
     let ledger = open(config, now)?;
-    let released = ledger.release(id, actor, now)?;
-    Ok((released, ledger.path().to_owned()))
+    let ended = ledger.release(id, actor, now)?;
+    let placed = ledger.holds()?.into_iter().filter(|placed| placed.is_active(now));
+    let configured = config.holds.iter().filter(|hold| hold.is_active(now));
+    let others = configured.cloned().chain(placed.map(|placed| placed.hold));
+    let mut still_held: Vec<(Hold, u64)> = others
+        .filter(|other| other.id.is_none() || other.id != ended.what.id)
+        .map(|other| (other, 0))
+        .collect();
+    let mut backups = 0;
+    let mut meet = |instance: &str, backup: &BackupId, name: &str| {
+        backups += 1;
+        for (other, count) in &mut still_held {
+            *count += u64::from(other.covers_names(instance, backup, name));
+        }
+    };
+    ledger.each_known_backup(|known| {
+        let instance = known.instance.as_str();
+        if ended.what.covers_names(instance, &known.backup, &known.name) {
+            meet(instance, &known.backup, &known.name);
+        }
+        true
+    })?;
+    if let (0, HoldTarget::Backup(id)) = (backups, &ended.what.target) {
+        // Held before a run saw it: only a hold on its id is known to be about it.
+        for (other, count) in &mut still_held {
+            *count = u64::from(
+                matches!(&other.target, HoldTarget::Backup(of) if of.as_str().eq_ignore_ascii_case(id.as_str())),
+            );
+        }
+        backups = 1;
+    }
+    still_held.retain(|(_, count)| *count > 0);
+    Ok(Released {
+        ended,
+        backups,
+        still_held,
+        state: ledger.path().to_owned(),
+    })
 }
 
 /// The state to write to, which must exist.

@@ -7,8 +7,8 @@ use super::error::Error;
 use super::history::{HistoryEntry, entry, open};
 use crate::config::Config;
 use crate::ledger::{PastDeletion, RunRow};
-use crate::retention::report::SkipRecord;
-use crate::wording::refusals::{RefusalRecord, remembered};
+use crate::retention::report::{RefusalRecord, SkipRecord};
+use crate::wording::refusals::remembered;
 
 /// A past run.
 #[derive(Clone, Debug, Serialize)]
@@ -45,12 +45,12 @@ pub fn past_run(config: &Config, typed: &str, now: DateTime<Utc>) -> Result<Past
         _ => return Err(Error::SeveralRuns(typed.to_owned())),
     };
     let of_policy = |row: RunRow| -> Result<PastPolicyRun, Error> {
-        let numbers = row.summary.clone().unwrap_or_default();
+        let numbers = row.numbers();
         Ok(PastPolicyRun {
             cause: row.cause.clone(),
             config_sha256: row.config_sha256.clone(),
-            refusals: remembered(&numbers),
-            skipped: serde_json::from_value(numbers["skipped"].clone()).unwrap_or_default(),
+            refusals: numbers.map(remembered).unwrap_or_default(),
+            skipped: numbers.map(|numbers| numbers.skipped.clone()).unwrap_or_default(),
             entry: entry(row, &ledger)?,
         })
     };

@@ -65,6 +65,8 @@ struct Inner {
     project_id: OnceCell<String>,
     /// Reads in a row that were not answered in time.
     silent: AtomicU32,
+    /// The API refused to name deleted instances.
+    is_naming_refused: AtomicBool,
 }
 
 /// After so many reads in a row that were not answered in time, a run asks no more: a server that sends a byte now and then would
@@ -122,6 +124,7 @@ impl Client {
             exchange,
             project_id,
             silent: AtomicU32::new(0),
+            is_naming_refused: AtomicBool::new(false),
         })))
     }
 
@@ -220,6 +223,11 @@ impl Client {
         })
     }
 
+    /// Whether the API refused to name deleted instances; it is not asked again in this process.
+    pub(super) fn is_naming_refused(&self) -> &AtomicBool {
+        &self.0.is_naming_refused
+    }
+
     pub(super) fn exchange(&self) -> &Exchange {
         &self.0.exchange
     }
@@ -240,14 +248,7 @@ impl Client {
         let (mut failed, mut throttled) = (0, 0);
         loop {
             let (mut at_once, mut lasts) = (false, false);
-            if self.0.silent.load(Ordering::Relaxed) >= MOST_SILENT {
-                return Err(Error::Unreachable {
-                    place: ask.place.clone(),
-                    why: format!("{MOST_SILENT} reads in a row were not answered in time, so this run asks no more"),
-                    attempts: failed,
-                    source: None,
-                });
-            }
+            self.refuse_if_silent(ask, failed)?;
             let sent = self.0.exchange.send(ask).await?;
             self.note_silence(&sent);
             let (why, source, wait) = match sent {
@@ -293,6 +294,18 @@ impl Client {
                 tokio::time::sleep(back_off(tuning.back_off, failed, wait)).await;
             }
         }
+    }
+
+    fn refuse_if_silent(&self, ask: &ApiRequest, attempts: u32) -> Result<(), Error> {
+        if self.0.silent.load(Ordering::Relaxed) < MOST_SILENT {
+            return Ok(());
+        }
+        Err(Error::Unreachable {
+            place: ask.place.clone(),
+            why: format!("{MOST_SILENT} reads in a row were not answered in time, so this run asks no more"),
+            attempts,
+            source: None,
+        })
     }
 
     fn note_silence(&self, sent: &Result<Response, TransportFailure>) {

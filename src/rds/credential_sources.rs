@@ -90,13 +90,14 @@ impl Reader {
         }
         let endpoint = Url::parse(METADATA).map_err(|error| AuthError::Missing(error.to_string()))?;
         ecs(&endpoint).await.map_err(|error| {
-            let tried = "no credentials in the environment (HUAWEICLOUD_SDK_AK, _SK), in systemd credentials (access_key, secret_key), or \
-                         in the SDK's profile; and";
             match error {
-                AuthError::Metadata { endpoint, why, source } => {
-                    let why = format!("{why} ({tried} not here either)");
-                    AuthError::Metadata { endpoint, why, source }
-                }
+                AuthError::Metadata { endpoint, why, source, .. } => AuthError::Metadata {
+                    elsewhere: "none in the environment (HUAWEICLOUD_SDK_AK, HUAWEICLOUD_SDK_SK), in systemd credentials (access_key, \
+                                secret_key) or in the SDK's profile, and ",
+                    endpoint,
+                    why,
+                    source,
+                },
                 other => other,
             }
         })
@@ -282,6 +283,7 @@ type NoKeys = (bool, String, Option<reqwest::Error>);
 /// Keys of the agency. What passes (a reset, 429, 5xx, an answer that cannot be read) is tried again, as any read.
 async fn ecs(endpoint: &Url) -> Result<Credentials, AuthError> {
     let failed = |(_, why, source): NoKeys| AuthError::Metadata {
+        elsewhere: "",
         endpoint: endpoint.to_string(),
         why,
         source: source.map(|error| error.without_url().into()),

@@ -94,8 +94,10 @@ pub enum AuthError {
         mode: u32,
     },
     /// The metadata service gave no keys.
-    #[error("the ECS metadata service at {endpoint} gave no keys: {why}; is an agency bound to this ECS?")]
+    #[error("{elsewhere}the ECS metadata service at {endpoint} gave no keys: {why}; is an agency bound to this ECS?")]
     Metadata {
+        /// Where else there are none; empty, or a clause that ends in `and `.
+        elsewhere: &'static str,
         /// Its address.
         endpoint: String,
         /// What happened.

@@ -392,7 +392,7 @@ pub fn times(data: &[u8]) {
         return;
     };
     let local = at.with_timezone(&offset);
-    // Four digits of year are all there is room for.
+    // A year has four digits at most.
     if !(0..=9_999).contains(&chrono::Datelike::year(&local)) {
         return;
     }

@@ -18,7 +18,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::credentials::Fingerprint;
-use super::key_trial::{KeyClaim, KeyHistory, KeyTrials, LOOK, PATIENCE};
+use super::key_trial::{KeyClaim, KeyHistory, KeyTrials, PATIENCE, REREAD};
 use crate::blocking::blocking;
 
 /// A request that was answered 401.
@@ -58,7 +58,7 @@ struct KeyState {
     refusals: usize,
     blocked_until: Option<Instant>,
     /// When what other processes know of it was last read.
-    looked: Option<Instant>,
+    read_at: Option<Instant>,
 }
 
 /// A refusal, and when that was by the monotonic clock.
@@ -78,7 +78,7 @@ impl Default for KeyState {
             is_proven: false,
             refusals: 0,
             blocked_until: None,
-            looked: None,
+            read_at: None,
         }
     }
 }
@@ -167,7 +167,7 @@ impl Keys {
             .filter_map(|refusal| Some(before(refusal.age) + refusal.blocked_for?))
             .max();
         let state = self.of(key);
-        state.looked = Some(now);
+        state.read_at = Some(now);
         state.blocked_until = state.blocked_until.max(blocked);
         state.refusals = history.in_a_row;
         if history.in_a_row > 0 && !state.alone {
@@ -262,8 +262,12 @@ impl KeyLockout {
         let Some(trials) = &self.0.trials else {
             return self.enter_here(fingerprint).await;
         };
-        if self.lock().of(fingerprint).looked.is_none_or(|at| at.elapsed() >= LOOK)
-            && let Some(history) = blocking(|| trials.look(fingerprint))
+        if self
+            .lock()
+            .of(fingerprint)
+            .read_at
+            .is_none_or(|at| at.elapsed() >= REREAD)
+            && let Some(history) = blocking(|| trials.read(fingerprint))
         {
             self.lock().learn(fingerprint, history);
         }
@@ -430,12 +434,12 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn two_refusals_block_and_are_reported_before_any_other_request_starts() {
-        let told = Arc::new(Mutex::new(Vec::new()));
-        let ear = Arc::clone(&told);
-        let guard = KeyLockout::new(Arc::new(move |refusal| ear.lock().unwrap().push(refusal.clone())));
+        let reported = Arc::new(Mutex::new(Vec::new()));
+        let observed = Arc::clone(&reported);
+        let guard = KeyLockout::new(Arc::new(move |refusal| observed.lock().unwrap().push(refusal.clone())));
         let (now, k) = (crate::clock::now(), key("k"));
         assert_eq!(refused(&guard, &k, now).await, None);
-        assert_eq!(told.lock().unwrap().len(), 1);
+        assert_eq!(reported.lock().unwrap().len(), 1);
         let second = guard.enter(&k).await.unwrap();
         let waiting = tokio::spawn({
             let (guard, k) = (guard.clone(), k.clone());
@@ -444,11 +448,11 @@ mod tests {
         tokio::task::yield_now().await;
         let until = now + TimeDelta::minutes(15);
         assert_eq!(second.refused(true, now), Some(until));
-        assert_eq!(told.lock().unwrap()[1].blocked_until, Some(until));
+        assert_eq!(reported.lock().unwrap()[1].blocked_until, Some(until));
         drop(second);
         assert!(waiting.await.unwrap().is_err(), "what waited fails at once");
         let restarted = KeyLockout::default();
-        restarted.restore(told.lock().unwrap().clone(), now);
+        restarted.restore(reported.lock().unwrap().clone(), now);
         assert!(restarted.enter(&k).await.is_err());
         assert_eq!(restarted.blocked_until(&k, now), Some(until));
         assert!(

@@ -10,8 +10,8 @@ use chrono::{DateTime, Utc};
 
 use super::credentials::Fingerprint;
 
-/// How often a key that is in use is looked at again.
-pub(super) const LOOK: Duration = Duration::from_secs(1);
+/// How often the history of a key that is in use is read again.
+pub(super) const REREAD: Duration = Duration::from_secs(1);
 /// How long the shared state may be unreachable before a key counts as one that must not be used.
 pub(super) const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -55,7 +55,7 @@ pub trait KeyTrials: Send + Sync {
     /// Asks for the right to try a key.
     fn claim(&self, key: &Fingerprint) -> KeyClaim;
     /// What all know of a key; `None` where no other process shares the state, or it cannot be reached.
-    fn look(&self, key: &Fingerprint) -> Option<KeyHistory>;
+    fn read(&self, key: &Fingerprint) -> Option<KeyHistory>;
     /// Gives the right back.
     fn release(&self, key: &Fingerprint, is_proven: bool);
 }

@@ -34,6 +34,7 @@ pub mod rate;
 mod refusal;
 mod request;
 mod response;
+mod retain_policies;
 mod settings;
 pub mod sign;
 mod tasks;
@@ -54,7 +55,8 @@ pub use key_trial::{KeyClaim, KeyHistory, KeyTrials, KnownRefusal};
 pub use listed::{InstanceEntry, Listed};
 pub use observer::{Event, Observer};
 pub use operation::Operation;
-pub use refusal::refuses_the_call;
+pub use refusal::{is_of_engine, refuses_the_call};
+pub use retain_policies::DeletedInstance;
 pub use settings::Settings;
 pub use wire::LIMIT as PAGE;
 // What other requests of this program share with those to the API: TLS, proxy, waits, secret files.

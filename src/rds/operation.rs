@@ -13,6 +13,8 @@ pub enum Operation {
     ListBackups,
     /// `ListRetainBackups`.
     ListRetainedBackups,
+    /// The retain policies of deleted instances.
+    ListRetainPolicies,
     /// The tasks of an instance.
     ListTasks,
     /// `BatchDeleteManualBackup`.
@@ -23,11 +25,12 @@ pub enum Operation {
 
 impl Operation {
     /// All of them.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::ListProjects,
         Self::ListInstances,
         Self::ListBackups,
         Self::ListRetainedBackups,
+        Self::ListRetainPolicies,
         Self::ListTasks,
         Self::BatchDelete,
         Self::Delete,
@@ -40,6 +43,7 @@ impl Operation {
             Self::ListInstances => "list_instances",
             Self::ListBackups => "list_backups",
             Self::ListRetainedBackups => "list_retained_backups",
+            Self::ListRetainPolicies => "list_retain_policies",
             Self::ListTasks => "list_tasks",
             Self::BatchDelete => "batch_delete",
             Self::Delete => "delete",
@@ -50,7 +54,11 @@ impl Operation {
     /// own, a row has 300 to 3,000 bytes.)
     pub(crate) fn largest_answer(self) -> usize {
         match self {
-            Self::ListInstances | Self::ListBackups | Self::ListRetainedBackups | Self::ListTasks => 8 << 20,
+            Self::ListInstances
+            | Self::ListBackups
+            | Self::ListRetainedBackups
+            | Self::ListRetainPolicies
+            | Self::ListTasks => 8 << 20,
             Self::ListProjects => 1 << 20,
             Self::BatchDelete | Self::Delete => 512 << 10,
         }
@@ -61,7 +69,7 @@ impl Operation {
         match self {
             Self::ListProjects => "iam:projects:listProjects",
             Self::ListInstances => "rds:instance:list",
-            Self::ListBackups | Self::ListRetainedBackups => "rds:backup:list",
+            Self::ListBackups | Self::ListRetainedBackups | Self::ListRetainPolicies => "rds:backup:list",
             Self::ListTasks => "rds:task:list",
             Self::BatchDelete | Self::Delete => "rds:backup:delete",
         }
@@ -75,7 +83,7 @@ impl Operation {
             | Self::ListBackups
             | Self::ListRetainedBackups
             | Self::ListTasks => Method::GET,
-            Self::BatchDelete => Method::POST,
+            Self::ListRetainPolicies | Self::BatchDelete => Method::POST,
             Self::Delete => Method::DELETE,
         }
     }

@@ -15,9 +15,14 @@ pub(super) const UNKNOWN_INSTANCE: [&str; 7] = [
     "DBS.290011",
 ];
 
-/// Whether a refusal of a deletion is about the call and not about an id: the engine has no such call, or the gateway does not know it.
+/// Whether a refusal of a deletion is about the call and not about an id: the gateway does not know it.
 pub fn refuses_the_call(status: u16, code: &str) -> bool {
-    code == "DBS.201207" || status == 404 && code.starts_with("APIG")
+    status == 404 && code.starts_with("APIG")
+}
+
+/// Whether a refusal says that the engine of a backup has no such deletion: that of all, or of one that is not what it is listed as.
+pub fn is_of_engine(code: &str) -> bool {
+    code == "DBS.201207"
 }
 
 /// The error that a 4xx other than 401 and 429, or a redirect, means for a read.

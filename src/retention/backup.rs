@@ -83,7 +83,7 @@ name_type! {
     PolicyName
 }
 
-/// A word of the API's that this program does not know. One pointer wide: every backup has room for three, and hardly one
+/// A word of the API's that this program does not know. One pointer wide: every backup has three of them, and hardly one
 /// needs them.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Word(Arc<Box<str>>);

@@ -9,12 +9,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use serde::Serialize;
 
 use super::backup::FUTURE_TOLERANCE;
-use super::report::Tally;
 use super::streams::{is_in_scope, streams};
-use super::view::stamp;
 use super::{
     Backup, BackupId, BackupKind, BackupStatus, Databases, Decision, Engine, ExpireReason, Hold, Instance, Policy,
     PolicyName, Verdict, decide,
@@ -69,18 +66,18 @@ pub struct Future {
 }
 
 /// Simulates the runs over one instance. The real backups come first, in their order, then the assumed ones as they come.
-pub fn forecast(outlook: &ForecastInput<'_>) -> Vec<Future> {
-    let mut simulation = Simulation::new(outlook);
+pub fn forecast(input: &ForecastInput<'_>) -> Vec<Future> {
+    let mut simulation = Simulation::new(input);
     while let Some(at) = simulation.next_run() {
         simulation.run(at);
     }
     // What comes after the last run is there at the end all the same.
-    simulation.arrive(outlook.until);
+    simulation.arrive(input.until);
     simulation.futures
 }
 
 struct Simulation<'a> {
-    outlook: &'a ForecastInput<'a>,
+    input: &'a ForecastInput<'a>,
     futures: Vec<Future>,
     /// What is still there, and where it stands in `futures`.
     present: Vec<Backup>,
@@ -100,11 +97,11 @@ struct Simulation<'a> {
 }
 
 impl<'a> Simulation<'a> {
-    fn new(outlook: &'a ForecastInput<'a>) -> Self {
-        let real: Vec<&Backup> = outlook
+    fn new(input: &'a ForecastInput<'a>) -> Self {
+        let real: Vec<&Backup> = input
             .backups
             .iter()
-            .filter(|backup| is_in_scope(outlook.policies, backup))
+            .filter(|backup| is_in_scope(input.policies, backup))
             .collect();
         let future = |backup: &&Backup| Future {
             backup: (*backup).clone(),
@@ -114,20 +111,20 @@ impl<'a> Simulation<'a> {
         let begun = |known: &&HashMap<BackupId, DateTime<Utc>>| -> HashMap<usize, DateTime<Utc>> {
             let since = |(place, backup): (usize, &&Backup)| {
                 // A beginning in the future was written by a wrong clock and counts as none, as in a run.
-                let since = known.get(&backup.id).filter(|since| **since <= outlook.from)?;
+                let since = known.get(&backup.id).filter(|since| **since <= input.from)?;
                 Some((place, *since))
             };
             real.iter().enumerate().filter_map(since).collect()
         };
-        let policies = outlook.policies.len();
+        let policies = input.policies.len();
         Self {
-            outlook,
+            input,
             futures: real.iter().map(future).collect(),
             present: real.iter().map(|backup| (*backup).clone()).collect(),
             places: (0..real.len()).collect(),
-            arrivals: Arrivals::after(outlook),
+            arrivals: Arrivals::after(input),
             expired: vec![Vec::new(); policies],
-            grace: outlook.grace.iter().map(begun).collect(),
+            grace: input.grace.iter().map(begun).collect(),
             past: vec![0; policies],
             unseen: vec![true; policies],
             stands_until: None,
@@ -138,7 +135,7 @@ impl<'a> Simulation<'a> {
     /// The first run, of any policy, at which something may happen.
     fn next_run(&self) -> Option<DateTime<Utc>> {
         let next = |policy: usize| {
-            let runs = &self.outlook.runs[policy][self.past[policy]..];
+            let runs = &self.input.runs[policy][self.past[policy]..];
             let first = match self.wakes(policy) {
                 Wake::NextRun => 0,
                 Wake::From(at) => runs.partition_point(|run| *run < at),
@@ -146,15 +143,15 @@ impl<'a> Simulation<'a> {
             };
             runs.get(first).copied()
         };
-        let soonest = (0..self.outlook.policies.len()).filter_map(next).min();
-        soonest.filter(|at| *at <= self.outlook.until)
+        let soonest = (0..self.input.policies.len()).filter_map(next).min();
+        soonest.filter(|at| *at <= self.input.until)
     }
 
     fn wakes(&self, policy: usize) -> Wake {
         if self.stale || self.unseen[policy] {
             return Wake::NextRun;
         }
-        let Policy { grace, zone, .. } = &*self.outlook.policies[policy];
+        let Policy { grace, zone, .. } = &*self.input.policies[policy];
         let due = self.grace[policy]
             .values()
             .filter_map(|since| grace.boundary_after(*since, *zone))
@@ -183,8 +180,8 @@ impl<'a> Simulation<'a> {
             self.decide(at);
         }
         let mut going: Vec<usize> = Vec::new();
-        for policy in 0..self.outlook.policies.len() {
-            let runs = self.outlook.runs[policy];
+        for policy in 0..self.input.policies.len() {
+            let runs = self.input.runs[policy];
             let past = self.past[policy] + runs[self.past[policy]..].partition_point(|run| *run <= at);
             let rings = past.checked_sub(1).is_some_and(|last| runs[last] == at);
             self.past[policy] = past;
@@ -211,7 +208,7 @@ impl<'a> Simulation<'a> {
             holds,
             policies,
             ..
-        } = self.outlook;
+        } = self.input;
         let decided = decide(instance, &self.present, holds, policies, at);
         // `max_age` ends strictly after its boundary: a run on that very second keeps, and the next second does not.
         let next_second = at.checked_add_signed(TimeDelta::seconds(1)).unwrap_or(at);
@@ -236,7 +233,7 @@ impl<'a> Simulation<'a> {
 
     /// One policy's run: grace begins, goes on, ends or is cleared, exactly as `run` does it.
     fn act(&mut self, policy: usize, at: DateTime<Utc>, going: &mut Vec<usize>) {
-        let Policy { grace, zone, name, .. } = &*self.outlook.policies[policy];
+        let Policy { grace, zone, name, .. } = &*self.input.policies[policy];
         let known = std::mem::take(&mut self.grace[policy]);
         for &(place, reason) in &self.expired[policy] {
             let future = self.places[place];
@@ -279,24 +276,24 @@ struct Coming {
 
 impl Arrivals {
     /// The stream that is made most often comes at the assumed interval, the others at their own.
-    fn after(outlook: &ForecastInput<'_>) -> Self {
-        let Some(every) = outlook.every.filter(|every| *every > TimeDelta::zero()) else {
+    fn after(input: &ForecastInput<'_>) -> Self {
+        let Some(every) = input.every.filter(|every| *every > TimeDelta::zero()) else {
             return Self {
                 coming: Vec::new(),
                 made: 0,
             };
         };
-        let known = streams(outlook.policies, outlook.backups, outlook.from);
+        let known = streams(input.policies, input.backups, input.from);
         let mut coming: Vec<Coming> = known
             .into_iter()
             .enumerate()
             .filter_map(|(nth, stream)| {
                 let every = if nth == 0 { Some(every) } else { stream.interval };
-                every.map(|every| Coming::after(outlook.from, stream.newest, every))
+                every.map(|every| Coming::after(input.from, stream.newest, every))
             })
             .collect();
         if coming.is_empty() {
-            coming.push(Coming::after(outlook.from, unknown(), every));
+            coming.push(Coming::after(input.from, unknown(), every));
         }
         Self { coming, made: 0 }
     }
@@ -356,94 +353,6 @@ fn unknown() -> Backup {
         size_bytes: 0,
         databases: Databases::All,
         doubt: None,
-    }
-}
-
-/// One week of a forecast, of all instances together.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-pub struct Week {
-    /// Its first moment.
-    #[serde(serialize_with = "stamp")]
-    pub from: DateTime<Utc>,
-    /// The first moment after it.
-    #[serde(serialize_with = "stamp")]
-    pub until: DateTime<Utc>,
-    /// What came.
-    #[serde(rename = "new")]
-    pub came: Tally,
-    /// What went.
-    #[serde(rename = "go")]
-    pub went: Tally,
-    /// What is there at its end.
-    pub left: Tally,
-}
-
-/// Adds futures up by week.
-#[derive(Clone, Debug)]
-pub struct Weeks {
-    weeks: Vec<Week>,
-    now: Tally,
-}
-
-impl Weeks {
-    /// The weeks from `from` until `until`, the last one possibly shorter.
-    pub fn new(from: DateTime<Utc>, until: DateTime<Utc>) -> Self {
-        let mut weeks = Vec::new();
-        let mut at = from;
-        while at < until {
-            let end = at
-                .checked_add_signed(TimeDelta::days(7))
-                .map_or(until, |end| end.min(until));
-            weeks.push(Week {
-                from: at,
-                until: end,
-                came: Tally::default(),
-                went: Tally::default(),
-                left: Tally::default(),
-            });
-            at = end;
-        }
-        Self {
-            weeks,
-            now: Tally::default(),
-        }
-    }
-
-    /// Enters one backup.
-    pub fn add(&mut self, future: &Future) {
-        let bytes = future.backup.size_bytes;
-        let came = future.backup.begin.filter(|_| future.assumed);
-        match came {
-            None => self.now.add(bytes),
-            Some(at) => {
-                if let Some(week) = self.week_of(at) {
-                    week.came.add(bytes);
-                }
-            }
-        }
-        if let Some(departure) = &future.departure
-            && let Some(week) = self.week_of(departure.at)
-        {
-            week.went.add(bytes);
-        }
-    }
-
-    fn week_of(&mut self, at: DateTime<Utc>) -> Option<&mut Week> {
-        let place = self.weeks.partition_point(|week| week.until <= at);
-        // The horizon itself belongs to the last week.
-        let place = place.min(self.weeks.len().checked_sub(1)?);
-        self.weeks.get_mut(place)
-    }
-
-    /// What is there now, and the weeks with what is left at the end of each.
-    pub fn close(mut self) -> (Tally, Vec<Week>) {
-        let mut left = self.now;
-        for week in &mut self.weeks {
-            left.count = (left.count + week.came.count).saturating_sub(week.went.count);
-            left.bytes = (left.bytes + week.came.bytes).saturating_sub(week.went.bytes);
-            week.left = left;
-        }
-        (self.now, self.weeks)
     }
 }
 

@@ -7,6 +7,7 @@ use proptest::prelude::*;
 
 use super::super::Zone;
 use super::super::policy::{Count, Limits, Mode, Selector};
+use super::super::weeks::{Week, Weeks};
 use super::super::{HoldTarget, InstanceId, InstanceLife, KeepRule, KeepRules, Pattern, Period, ProjectName, Span};
 use super::*;
 
@@ -338,7 +339,7 @@ fn assumed_backups_are_like_the_newest_good_one() {
     world.every = Some(TimeDelta::zero());
     let instance = instance();
     let none = HashMap::new();
-    let outlook = ForecastInput {
+    let input = ForecastInput {
         instance: &instance,
         backups: &world.backups,
         holds: &[],
@@ -349,7 +350,7 @@ fn assumed_backups_are_like_the_newest_good_one() {
         until: world.until,
         every: world.every,
     };
-    assert_eq!(Arrivals::after(&outlook).next(), None);
+    assert_eq!(Arrivals::after(&input).next(), None);
 }
 
 /// Backups called `name-1`, `name-2`, … the newest of them so long ago, and so far apart.

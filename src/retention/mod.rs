@@ -14,6 +14,7 @@ pub mod evaluate;
 pub mod forecast;
 pub mod hold;
 pub mod kept;
+pub mod orphan;
 pub mod pattern;
 pub mod plan;
 pub mod policy;
@@ -22,6 +23,7 @@ pub mod span;
 pub mod streams;
 mod tzif;
 pub mod view;
+pub mod weeks;
 pub mod what_if;
 pub mod zone;
 

@@ -45,6 +45,22 @@ fn in_scope(policy: &Policy, backup: &Backup) -> bool {
     !automated.contains(&backup.kind) && policy.select.takes_backup(backup)
 }
 
+/// Whether the rules are about a backup at all.
+fn counts(policy: &Policy, instance: &Instance, backup: &Backup, holds: &[Hold], now: DateTime<Utc>) -> bool {
+    backup.kind == BackupKind::Manual
+        && backup.engine == instance.engine
+        && policy.select.engines.contains(&instance.engine)
+        && backup.databases.is_known()
+        && [BackupStatus::Completed, BackupStatus::Failed].contains(&backup.status)
+        && backup.doubt.is_none()
+        && is_plausible(backup)
+        && backup.begin.is_some_and(|begin| begin <= now + TimeDelta::minutes(5))
+        && !policy.keep.names().iter().any(|glob| glob.matches(&backup.name))
+        && !holds
+            .iter()
+            .any(|hold| hold.covers(instance, backup) && hold.until.is_none_or(|end| end > now))
+}
+
 /// The ids that one policy keeps, asked alone.
 fn kept_alone(
     policy: &Policy,
@@ -55,31 +71,14 @@ fn kept_alone(
 ) -> BTreeSet<String> {
     let zone = policy.zone;
     let scope: Vec<&Backup> = backups.iter().filter(|backup| in_scope(policy, backup)).collect();
-    let counts = |backup: &&Backup| {
-        backup.kind == BackupKind::Manual
-            && backup.engine == instance.engine
-            && policy.select.engines.contains(&instance.engine)
-            && backup.databases.is_known()
-            && [BackupStatus::Completed, BackupStatus::Failed].contains(&backup.status)
-            && backup.doubt.is_none()
-            && is_plausible(backup)
-            && backup.begin.is_some_and(|begin| begin <= now + TimeDelta::minutes(5))
-            && !policy.keep.names().iter().any(|glob| glob.matches(&backup.name))
-            && !holds
-                .iter()
-                .any(|hold| hold.covers(instance, backup) && hold.until.is_none_or(|end| end > now))
-    };
+    let counts = |backup: &&Backup| counts(policy, instance, backup, holds, now);
     let counted: Vec<&Backup> = scope.iter().copied().filter(counts).collect();
-    let completed: Vec<&Backup> = counted
+    let mut completed = counted.clone();
+    completed.retain(|backup| backup.status == BackupStatus::Completed);
+    let uncounted = scope
         .iter()
-        .copied()
-        .filter(|backup| backup.status == BackupStatus::Completed)
-        .collect();
-    let mut kept: BTreeSet<String> = scope
-        .iter()
-        .filter(|backup| !counted.iter().any(|other| other.id == backup.id))
-        .map(|backup| backup.id.as_str().to_owned())
-        .collect();
+        .filter(|backup| !counted.iter().any(|other| other.id == backup.id));
+    let mut kept: BTreeSet<String> = uncounted.map(|backup| backup.id.as_str().to_owned()).collect();
     if let (InstanceLife::Deleted { missed_since }, DeletedInstances::ExpireAfter(span)) =
         (instance.life, policy.select.deleted_instances)
     {

@@ -360,12 +360,12 @@ mod tests {
         assert!(matches("[ac]", "c") && !matches("[ac]", "b"));
         assert!(matches("[^a]", "b") && !matches("[^a]", "a") && !matches("[!a]", "a"));
         assert!(matches("[-a]", "-") && matches("[a-]", "-") && matches("[a-]", "a") && !matches("[a-]", "b"));
-        let told = [
+        let errors = [
             PatternError::Empty,
             PatternError::UnclosedClass,
             PatternError::EmptyClass,
         ];
-        assert!(told.iter().all(|why| !why.to_string().is_empty()));
+        assert!(errors.iter().all(|why| !why.to_string().is_empty()));
         assert_eq!(
             PatternError::BackwardRange('z', 'a').to_string(),
             "the range `z-a` runs backwards"

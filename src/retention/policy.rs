@@ -8,7 +8,8 @@ use std::num::NonZeroU32;
 use super::{Backup, Engine, Instance, InstanceId, InstanceLife, Pattern, PolicyName, ProjectName, Span, Zone};
 
 /// Whether a policy acts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Mode {
     /// Expired backups are deleted.
     Enforce,
@@ -23,6 +24,13 @@ impl Mode {
             Self::Enforce => "enforce",
             Self::DryRun => "dry-run",
         }
+    }
+
+    /// The mode of this name.
+    pub fn named(name: &str) -> Option<Self> {
+        [Self::Enforce, Self::DryRun]
+            .into_iter()
+            .find(|mode| mode.as_str() == name)
     }
 }
 

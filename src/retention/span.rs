@@ -397,13 +397,13 @@ mod tests {
         let now: DateTime<Utc> = "2026-11-23T03:00:00Z".parse().unwrap();
         // A grace of zero is over at once, also on a new state.
         assert_eq!(Span::ZERO.before(now, Zone::UTC), Some(now));
-        let told = [
+        let errors = [
             SpanError::Empty,
             SpanError::AmbiguousM,
             SpanError::TooLarge,
             SpanError::Order("y"),
         ];
-        assert!(told.iter().all(|why| !why.to_string().is_empty()));
+        assert!(errors.iter().all(|why| !why.to_string().is_empty()));
         assert_eq!(format!("{:>4}", Span::days(3)), "  3d");
     }
 

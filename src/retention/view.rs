@@ -10,7 +10,7 @@ use serde::ser::{SerializeStruct, Serializer};
 
 use super::report::{Action, Summary};
 use super::{
-    Backup, BackupId, ExpireReason, Hold, Instance, InstanceId, KeepReason, KeptBy, Mode, ProjectName, Series, Verdict,
+    Backup, BackupId, ExpireReason, Hold, Instance, InstanceId, KeepReason, KeptBy, ProjectName, Series, Verdict,
 };
 
 /// An instant to the second, with `Z`.
@@ -31,12 +31,6 @@ pub fn stamp<S: Serializer>(at: &DateTime<Utc>, serializer: S) -> Result<S::Ok, 
 /// For `serialize_with`: a [`JsonTime`] or `null`.
 pub fn stamp_or_null<S: Serializer>(at: &Option<DateTime<Utc>>, serializer: S) -> Result<S::Ok, S::Error> {
     at.map(JsonTime).serialize(serializer)
-}
-
-impl Serialize for Mode {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(self.as_str())
-    }
 }
 
 /// A backup and where it is.

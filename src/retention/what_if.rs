@@ -197,7 +197,7 @@ impl Trial {
         }
     }
 
-    /// Every rule that keeps it gets too little room for it.
+    /// Every rule that keeps it is made just too small for it.
     fn shrink(&mut self, case: &WhatIf<'_>, reasons: &[KeepReason]) -> Result<(), Bound> {
         let mut rules: Vec<KeepRule> = Vec::new();
         for rule in self.policy.keep.rules() {
@@ -342,7 +342,7 @@ impl WhatIf<'_> {
         Some(newest - self.begin()?)
     }
 
-    /// The rule with just too little room for it; `None` leaves the rule out.
+    /// The rule just too small for it; `None` leaves the rule out.
     fn shrunk(&self, rule: KeepRule, slot: u32, reason: &KeepReason) -> Option<KeepRule> {
         debug_assert!(matches!(reason.keeper, KeptBy::Rule(_)));
         let fewer = || NonZeroU32::new(slot.saturating_sub(1)).map(Count::AtMost);
@@ -367,7 +367,7 @@ impl WhatIf<'_> {
         days.filter(shorter).or_else(hours).filter(shorter)
     }
 
-    /// The rule with just enough room for it.
+    /// The rule just large enough for it.
     fn grown(&self, rule: KeepRule) -> Option<Edit> {
         let all = match rule {
             KeepRule::Last(Count::AtMost(_)) => KeepRule::Last(Count::All),

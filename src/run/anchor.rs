@@ -20,6 +20,7 @@ pub fn anchor_log(config: &Config) -> Option<AnchorLog> {
 /// Fails where the state was set back. What there is to say of an anchor that shows nothing: that it cannot be read, or knows no head
 /// of a state that has runs. That stops no run.
 pub fn check_anchor(config: &Config, ledger: &Ledger) -> Result<Option<String>, Error> {
+    ledger.must_contain_noted()?;
     let Some(log) = anchor_log(config) else { return Ok(None) };
     let heads = match log.read(&ledger.path().display().to_string()) {
         Ok(heads) => heads,

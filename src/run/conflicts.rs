@@ -11,7 +11,8 @@ use chrono::{DateTime, Utc};
 
 use super::context::RunContext;
 use super::error::Error;
-use super::instances::{InstanceJob, LedgerSnapshot, skip_job};
+use super::instances::{InstanceJob, skip_job};
+use super::ledger_snapshot::LedgerSnapshot;
 use super::policy_runs::PolicyRuns;
 use super::request::RunRequest;
 use super::scan_result::Scan;

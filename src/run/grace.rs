@@ -167,13 +167,8 @@ fn longest_unseen(ledger: &Ledger, entry: &PolicyEntry, now: DateTime<Utc>) -> R
         policy: Some(entry.policy.name.clone()),
         limit: Some(RUNS_READ),
     })?;
-    let has_seen = |result: &str| {
-        RunResult::ALL
-            .iter()
-            .any(|known| known.has_read() && known.as_str() == result)
-    };
     let enforced = runs.iter().filter(|run| {
-        run.started_at <= now && run.mode == Mode::Enforce.as_str() && run.result.as_deref().is_some_and(has_seen)
+        run.started_at <= now && run.mode == Mode::Enforce && run.result.is_some_and(RunResult::has_read)
     });
     let last: Vec<DateTime<Utc>> = enforced.map(|run| run.started_at).take(LAST_RUNS).collect();
     let distances = last.windows(2).map(|pair| pair[0] - pair[1]);

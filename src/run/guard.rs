@@ -66,15 +66,7 @@ pub(super) fn ask_of_all(
             Some(ledger) => blocking(|| ledger.approvals(&policy.name, policy.limits.approvals, request.now))?,
             None => HashSet::new(),
         };
-        let planned: HashMap<InstanceId, (ProjectName, Vec<BackupId>)> = policy_run
-            .plan()
-            .instances()
-            .iter()
-            .map(|of| {
-                let ids = of.due.iter().map(|due| due.id.clone()).collect();
-                (of.instance.id.clone(), (of.instance.project.clone(), ids))
-            })
-            .collect();
+        let planned = planned_by(&policy_run);
         let conditions = Conditions {
             now: request.now,
             freeze,
@@ -100,18 +92,35 @@ pub(super) fn ask_of_all(
             })?;
             approved.push(plan);
         }
-        // What no run was refused cannot be approved, so a plan names only what a run was refused before.
         if let (Some(waiting), Some(ledger)) = (&waiting, ledger) {
-            let known = blocking(|| ledger.refused_plan(&policy.name, &waiting.digest))?;
-            report.digest = known
-                .filter(|plan| plan.is_approvable(request.now))
-                .map(|plan| plan.digest);
+            report.digest = approvable(ledger, &report, waiting, request.now)?;
         }
         reports.push(report);
     }
     scan.skipped
         .sort_by(|a, b| (&a.project, &a.instance).cmp(&(&b.project, &b.instance)));
     Ok((reports, approved))
+}
+
+/// The ids of a policy's plan, by instance.
+fn planned_by(policy_run: &PolicyRun) -> HashMap<InstanceId, (ProjectName, Vec<BackupId>)> {
+    let instances = policy_run.plan().instances().iter();
+    let planned = instances.map(|of| {
+        let ids = of.due.iter().map(|due| due.id.clone()).collect();
+        (of.instance.id.clone(), (of.instance.project.clone(), ids))
+    });
+    planned.collect()
+}
+
+/// By which digest the plan can be approved. What no run was refused cannot be, so a plan names only what a run was refused before.
+fn approvable(
+    ledger: &Ledger,
+    report: &PolicyReport,
+    waiting: &RefusedPlan,
+    now: DateTime<Utc>,
+) -> Result<Option<String>, Error> {
+    let known = blocking(|| ledger.refused_plan(&report.policy, &waiting.digest))?;
+    Ok(known.filter(|plan| plan.is_approvable(now)).map(|plan| plan.digest))
 }
 
 /// Asks the guard about one policy's whole plan, and of a dry-run policy what it would say if the policy were enforced.

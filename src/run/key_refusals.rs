@@ -75,7 +75,7 @@ impl KeyTrials for LedgerKeyTrials {
         }
     }
 
-    fn look(&self, key: &Fingerprint) -> Option<KeyHistory> {
+    fn read(&self, key: &Fingerprint) -> Option<KeyHistory> {
         let refusals = (self.ledger)()?.shared_key_refusals(&key.access_key).ok()??;
         Some(history(key, refusals))
     }

@@ -16,6 +16,7 @@ mod clock_jump;
 mod confirm;
 mod conflicts;
 mod context;
+mod decide;
 mod edits;
 mod ended;
 mod error;
@@ -24,10 +25,13 @@ mod guard;
 mod in_use;
 mod instances;
 mod key_refusals;
+mod ledger_snapshot;
 mod ledger_writer;
 mod list_backups;
 mod notices;
 mod offline;
+mod orphans;
+mod persist;
 mod policy_run;
 mod policy_runs;
 mod projects;
@@ -44,7 +48,6 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
 use tokio::time::Instant;
 
 pub use anchor::{anchor, anchor_log, check_anchor};
@@ -53,8 +56,8 @@ pub use ended::{Ended, ended};
 pub use error::Error;
 pub use grace::{DueCounts, GracePeriods, OfInstance};
 pub use key_refusals::{LedgerKeyTrials, refusal_to_keep, refusals_kept};
-use notices::notices_of_coverage;
 pub use notices::{notice_of_hold, notices};
+use notices::{notices_of_coverage, notices_of_plan};
 pub use offline::{BackupsOfFile, OfflineInstance, decide_file, decide_offline, instances_of_file};
 pub use policy_run::Grace;
 pub use projects::Projects;
@@ -65,16 +68,15 @@ use crate::blocking::blocking;
 use crate::config::Config;
 use crate::ledger::{self, DeletionLock, Ledger};
 use crate::rds::Client;
-use crate::retention::report::{PolicyReport, RunReport, RunResult, Sent, Skip, SkipReason, SkipRecord};
-use crate::retention::{BackupId, Fate, Hold, Instance, InstanceId, Mode, Policy, PolicyName, ProjectName, Refusal};
+use crate::retention::report::{
+    Interruption, PolicyReport, RunNumbers, RunReport, RunResult, RunSummary, Sent, Skip, SkipReason,
+};
+use crate::retention::{BackupId, Fate, Instance, InstanceId, Mode, PolicyName, ProjectName};
 use crate::wording::refusals;
 use clock_jump::ClockJumpDetector;
-use conflicts::Conflicts;
 use context::stop_requested;
 use guard::guard;
-use instances::may_select;
-use policy_run::PolicyRun;
-use policy_runs::PolicyRuns;
+use ledger_snapshot::may_select;
 use scan_result::{Coverage, CoverageByPolicy};
 
 /// Walks one run.
@@ -87,12 +89,16 @@ pub async fn run(request: &RunRequest, context: &RunContext) -> Result<RunReport
     let calls_before = calls();
     asked.iter().for_each(Client::begin_run);
     let (run_id, of_anchor) = begin(request, context, &running).await?.unzip();
-    let (mut scan, conflicts, mut policy_runs) = decide(request, context, &running, deadline, clock_jump).await?;
+    let (mut scan, conflicts, mut policy_runs) =
+        decide::decide(request, context, &running, deadline, clock_jump).await?;
     conflicts::leave_backups_alone(&mut scan, &conflicts, &mut policy_runs);
     if let Some(run_id) = &run_id {
-        scan::persist_scan(request, context, run_id, &scan, &conflicts, &policy_runs)?;
+        persist::persist_scan(request, context, run_id, &scan, &conflicts, &policy_runs)?;
     }
-    let notices = noticed(request, context, run_id.is_some(), of_anchor.flatten(), &policy_runs)?;
+    let (orphans, of_orphans) = orphans::read(context, &policy_runs, &scan, (deadline, request.now)).await;
+    let of_deletions = single_deletions::notices(&context.config, &policy_runs);
+    let found = of_anchor.flatten().into_iter().chain(of_deletions).chain(of_orphans);
+    let notices = noticed(request, context, run_id.is_some(), found)?;
     let (reports, approved) = guard(request, context, run_id.as_deref(), &mut scan, policy_runs)?;
     let mut report = RunReport {
         run_id: run_id.clone(),
@@ -103,59 +109,20 @@ pub async fn run(request: &RunRequest, context: &RunContext) -> Result<RunReport
         skipped: scan.skipped,
         instances: scan.counts,
         settled_earlier: scan.settled,
+        orphans,
         notices,
         ..RunReport::new(request.now)
     };
     if let (Purpose::Apply { confirm_for }, Some(run_id)) = (request.purpose, &run_id) {
-        let listings = scan
-            .listings
-            .into_iter()
-            .map(|(instance, (_, listing))| (instance, listing));
-        let listings = Arc::new(listings.collect());
-        let sent = send::send(
-            approved,
-            context,
-            run_id,
-            (deadline, clock_jump),
-            Arc::clone(&listings),
-            scan.progress,
-        )
-        .await?;
+        let listings = scan.listings.into_iter().map(|(instance, (_, of))| (instance, of));
+        let (listings, limits) = (Arc::new(listings.collect()), (deadline, clock_jump));
+        let sent = send::send(approved, context, run_id, limits, Arc::clone(&listings), scan.progress).await?;
         let sent = confirm::confirm(sent, context, run_id, &listings, Instant::now() + confirm_for).await?;
         settle(&mut report, sent, &request.rows);
     }
     report.calls = calls() - calls_before;
     finish(context, &mut report, &scan.hit)?;
     Ok(report)
-}
-
-/// Lists and decides. Where it then comes out that listings contradict each other, or that what is due is in use, all of it is done
-/// again: that is rare; each time more is known, and at most until the run's time is over.
-async fn decide(
-    request: &RunRequest,
-    context: &RunContext,
-    running: &[usize],
-    deadline: Instant,
-    clock_jump: ClockJumpDetector,
-) -> Result<(scan_result::Scan, Conflicts, PolicyRuns), Error> {
-    let mut conflicts = Conflicts::default();
-    let mut are_tasks_read = false;
-    loop {
-        let mut policy_runs = open_policy_runs(request, context, running.to_vec())?;
-        let scan = scan::scan(request, context, &mut policy_runs, deadline, clock_jump, &mut conflicts).await?;
-        if let Some(known) = conflicts.once_more(request, context)? {
-            conflicts = known;
-        } else if std::mem::replace(&mut are_tasks_read, true) {
-            return Ok((scan, conflicts, policy_runs));
-        } else {
-            let in_use = in_use::read(context, &policy_runs, deadline).await;
-            if in_use.is_empty() {
-                return Ok((scan, conflicts, policy_runs));
-            }
-            conflicts = conflicts.with_in_use(in_use);
-        }
-        request.rows.forget();
-    }
 }
 
 /// The names of the instances that are left alone, which have no decisions that would name them.
@@ -203,24 +170,22 @@ fn places_of(wanted: Option<&[PolicyName]>, config: &Config) -> Result<Vec<usize
         .collect())
 }
 
-/// The notices of a run, which logs them, or of a plan.
+/// The notices of a run, which logs them, or of a plan: those about the configuration, and what the run found.
 fn noticed(
     request: &RunRequest,
     context: &RunContext,
     is_run: bool,
-    of_anchor: Option<String>,
-    policy_runs: &PolicyRuns,
+    of_run: impl Iterator<Item = String>,
 ) -> Result<Vec<String>, Error> {
     let mut found = match &context.ledger {
         Some(ledger) => {
             let config = context.live.borrow().clone();
-            let of = if is_run { notices_of_coverage } else { notices };
+            let of = if is_run { notices_of_coverage } else { notices_of_plan };
             blocking(|| of(&config, ledger, request.now))?
         }
         None => Vec::new(),
     };
-    found.extend(of_anchor);
-    found.extend(single_deletions::notices(&context.config, policy_runs));
+    found.extend(of_run);
     if is_run {
         for notice in &found {
             tracing::info!("{notice}");
@@ -293,38 +258,6 @@ async fn drain(ledger: &Ledger, lock: &DeletionLock, context: &RunContext) -> Re
     Ok(true)
 }
 
-/// The holds in force: the configuration's and those placed by command.
-fn holds(context: &RunContext, now: DateTime<Utc>) -> Result<Vec<Hold>, Error> {
-    let mut holds = context.config.holds.clone();
-    if let Some(ledger) = &context.ledger {
-        holds.extend(blocking(|| ledger.active_holds(now))?);
-    }
-    Ok(holds)
-}
-
-fn open_policy_runs(request: &RunRequest, context: &RunContext, running: Vec<usize>) -> Result<PolicyRuns, Error> {
-    let all: Vec<Arc<Policy>> = context.config.all_policies().cloned().collect();
-    let mut graces: HashMap<PolicyName, GracePeriods> = HashMap::new();
-    if let Some(ledger) = &context.ledger {
-        for place in &running {
-            let entry = &context.config.policies[*place];
-            let periods = blocking(|| GracePeriods::load(ledger, entry, &context.config.holds, request.now))?;
-            graces.insert(entry.policy.name.clone(), periods);
-        }
-    }
-    let open = |policy: &Arc<Policy>| {
-        let grace = Grace::Known(graces.remove(&policy.name).unwrap_or_default());
-        PolicyRun::new(Arc::clone(policy), grace, request.now, request.rows.clone())
-    };
-    Ok(PolicyRuns::new(
-        all,
-        running,
-        holds(context, request.now)?,
-        request,
-        open,
-    ))
-}
-
 /// Enters what became of the sent ids into the report.
 fn settle(report: &mut RunReport, sent: sent::SendResult, rows: &ReportDetail) {
     for item in &sent.items {
@@ -387,12 +320,13 @@ fn finish(context: &RunContext, report: &mut RunReport, hit: &CoverageByPolicy) 
         *report.unconfirmed.entry(row.project).or_default() += 1;
     }
     if let Some(run_id) = &report.run_id {
+        let orphans = orphans::sentences(&report.orphans, context.config.price.as_ref());
         let policies = report.policies.iter().zip(&interrupted);
         let finished: Vec<ledger::FinishedPolicy> = policies
             .map(|(policy, is_interrupted)| ledger::FinishedPolicy {
                 policy: policy.policy.clone(),
-                result: policy.result.as_str().to_owned(),
-                summary: summary_of(report, policy, *is_interrupted),
+                result: policy.result,
+                summary: summary_of(report, policy, &orphans, *is_interrupted),
             })
             .collect();
         report.ledger_head = Some(blocking(|| ledger.finish_run(run_id, report.finished_at, &finished))?);
@@ -411,39 +345,39 @@ fn finish(context: &RunContext, report: &mut RunReport, hit: &CoverageByPolicy) 
 const MOST_SKIPS: usize = 20;
 
 /// The numbers of a policy's run, as the ledger keeps them, with what a person asks of a past run.
-fn summary_of(report: &RunReport, policy: &PolicyReport, is_interrupted: bool) -> serde_json::Value {
-    let mut summary = serde_json::json!({
-        "mode": policy.mode.as_str(),
-        "summary": policy.summary,
-        "sent": policy.sent.iter().map(|(project, sent)| (project.as_str(), sent)).collect::<BTreeMap<_, _>>(),
-        "refused": policy.refusals.iter().map(Refusal::limit).collect::<Vec<_>>(),
-        "left": policy.left,
-        "instances": report.instances,
-        "calls": report.calls,
-    });
-    if !policy.unselected.is_empty() {
-        summary["unselected"] = serde_json::json!(policy.unselected);
-    }
-    if policy.held_back.count > 0 {
-        summary["held_back"] = serde_json::json!(policy.held_back);
-    }
-    let refusals = refusals::records(report, policy);
-    if !refusals.is_empty() {
-        summary["refusals"] = serde_json::json!(refusals);
-    }
+fn summary_of(
+    report: &RunReport,
+    policy: &PolicyReport,
+    orphans: &BTreeMap<ProjectName, String>,
+    is_interrupted: bool,
+) -> RunSummary {
     // What the guard left alone is said by the refusals.
     let skipped = report
         .skipped
         .iter()
         .filter(|skip| !matches!(skip.reason, SkipReason::Guard(_)));
-    let skipped: Vec<SkipRecord> = skipped.take(MOST_SKIPS).map(|skip| report.record_of(skip)).collect();
-    if !skipped.is_empty() {
-        summary["skipped"] = serde_json::json!(skipped);
+    let numbers = RunNumbers {
+        calls: report.calls,
+        held_back: policy.held_back,
+        instances: report.instances.clone(),
+        left: policy.left,
+        mode: policy.mode,
+        orphans: orphans.clone(),
+        refusals: refusals::records(report, policy),
+        refused: policy
+            .refusals
+            .iter()
+            .map(|refusal| refusal.limit().to_owned())
+            .collect(),
+        sent: policy.sent.clone(),
+        skipped: skipped.take(MOST_SKIPS).map(|skip| report.record_of(skip)).collect(),
+        summary: policy.summary,
+        unselected: policy.unselected.clone(),
+    };
+    RunSummary {
+        interrupted: is_interrupted.then_some(Interruption::Stopped),
+        numbers: Some(numbers),
     }
-    if is_interrupted {
-        summary[ledger::runs::INTERRUPTED] = ledger::runs::STOPPED.into();
-    }
-    summary
 }
 
 /// Says that a killed process left a run open, and that it counts as failed.

@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use chrono::{DateTime, Utc};
 
 use super::anchor::check_anchor;
+use super::orphans;
 use crate::config::Config;
 use crate::ledger::{self, Ledger, SeenBackup};
 use crate::retention::{Hold, HoldTarget, Instance, InstanceId, Knowledge, Pattern, Policy, ProjectName, Selector};
@@ -35,8 +36,19 @@ enum LooksFor<'a> {
     InstanceId(&'a InstanceId, &'a Selector),
 }
 
-/// The notices about a configuration, the holds placed by command, and the anchor of the state's heads.
+/// The notices about a configuration, the holds placed by command, the anchor of the state's heads, and what the last runs found.
 pub fn notices(config: &Config, ledger: &Ledger, now: DateTime<Utc>) -> Result<Vec<String>, ledger::Error> {
+    let mut found = notices_of_plan(config, ledger, now)?;
+    found.extend(orphans::notices_of_last_runs(ledger, now)?);
+    Ok(found)
+}
+
+/// The same without what the last runs found, which a plan reads itself.
+pub(super) fn notices_of_plan(
+    config: &Config,
+    ledger: &Ledger,
+    now: DateTime<Utc>,
+) -> Result<Vec<String>, ledger::Error> {
     let mut found = notices_of_coverage(config, ledger, now)?;
     match check_anchor(config, ledger) {
         Err(error) if error.is_lost() => found.push(error.to_string()),
@@ -45,7 +57,7 @@ pub fn notices(config: &Config, ledger: &Ledger, now: DateTime<Utc>) -> Result<V
     Ok(found)
 }
 
-/// The same without the anchor, which a run has read when it began.
+/// The same without the anchor, too, which a run has read when it began.
 pub(super) fn notices_of_coverage(
     config: &Config,
     ledger: &Ledger,

@@ -4,7 +4,6 @@
 use std::borrow::Cow;
 use std::cell::LazyCell;
 use std::collections::{BTreeSet, HashMap, HashSet};
-use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use tokio::task::JoinSet;
@@ -15,24 +14,18 @@ use super::clock_jump::ClockJumpDetector;
 use super::conflicts::{Conflicts, leave_instances_alone};
 use super::context::RunContext;
 use super::error::Error;
-use super::instances::{InstanceJob, LedgerSnapshot, engines_of, list_instances, may_select, shrink_skip, skip_job};
+use super::instances::{InstanceJob, list_instances, skip_job};
+use super::ledger_snapshot::LedgerSnapshot;
 use super::list_backups::backups_of;
-use super::policy_run::PolicyRun;
 use super::policy_runs::PolicyRuns;
 use super::request::{Purpose, RunRequest};
 use super::scan_result::Scan;
 use crate::blocking::blocking;
-use crate::ledger::{
-    DecidedOn, GraceKey, GraceSeen, GraceStart, GraceUpdate, Ledger, Listing, ListingDoubt, ListingDoubts, ListingPart,
-    ObservedBackup, Pending, Remembered, Unconfirmed,
-};
+use crate::ledger::{DecidedOn, Listing, ListingDoubt, ListingPart, ObservedBackup, Pending, Remembered, Unconfirmed};
 use crate::rds::{Client, Listed};
 use crate::retention::plan::{ClockCheck, InstanceDue};
-use crate::retention::policy::Knowledge;
 use crate::retention::report::{Settled, SkipReason};
-use crate::retention::{
-    Backup, BackupId, BackupStatus, Doubt, Fate, Instance, InstanceId, InstanceLife, Mode, Policy, ProjectName,
-};
+use crate::retention::{Backup, BackupId, BackupStatus, Doubt, Fate, Instance, InstanceLife, Policy};
 
 /// Accepted, and still COMPLETED so long after: it came back.
 pub(super) const RETURNED_AFTER: TimeDelta = TimeDelta::minutes(30);
@@ -101,12 +94,8 @@ async fn list_backups(
     jobs: Vec<InstanceJob>,
     deadline: Instant,
 ) -> Result<Vec<RecencyCheck>, Error> {
-    let at_once: usize = context
-        .projects
-        .iter()
-        .map(|(_, client)| client.concurrency())
-        .sum::<usize>()
-        + AHEAD;
+    let at_once = context.projects.iter().map(|(_, client)| client.concurrency());
+    let at_once = at_once.sum::<usize>() + AHEAD;
     let mut jobs = jobs.into_iter();
     let mut reading = JoinSet::new();
     let mut recency = Vec::new();
@@ -131,15 +120,8 @@ async fn list_backups(
         match listed {
             Some(Ok(backups)) => {
                 scan.progress.backups += backups.len();
-                recency.extend(process_listing(
-                    request,
-                    context,
-                    policy_runs,
-                    minds,
-                    scan,
-                    job,
-                    backups,
-                )?);
+                let checks = process_listing(request, context, policy_runs, minds, scan, job, backups)?;
+                recency.extend(checks);
             }
             missing => {
                 scan.counts.entry(job.instance.project.clone()).or_default().failed += 1;
@@ -170,19 +152,14 @@ fn process_listing(
         claiming,
         ..
     } = job;
-    let found = backups.len() as u64;
     let ids = backups.iter().map(|backup| backup.id.as_str());
     if let Some(refusal) = memory.check_shrink(scan, &instance.project, Some(&instance.id), ids, request.now) {
-        scan.skipped
-            .push(shrink_skip(&instance.project, Some(&instance.id), &refusal));
-        scan.shrunk
-            .extend(policy_runs.running_among(&claiming).map(|nth| (nth, refusal.clone())));
-        scan.shrunken_listings
-            .push((instance.project.clone(), Some(instance.id.clone())));
+        let of = policy_runs.running_among(&claiming);
+        scan.leave_shrunken(&instance.project, Some(&instance.id), &refusal, of);
         return Ok(Vec::new());
     }
     let listing = Listing {
-        count: found,
+        count: backups.len() as u64,
         read_at: crate::clock::now(),
     };
     scan.listings
@@ -209,15 +186,30 @@ fn process_listing(
         &backups,
     );
     let backups = &*being_deleted(&backups, &pending);
+    let due = policy_runs.enter(&instance, backups, &claiming, &pending);
+    if matches!(request.purpose, Purpose::Apply { .. }) && due.iter().any(|(nth, of)| policy_runs.sends(*nth, of)) {
+        scan.decided.push(DecidedOn::new(&instance, backups));
+    }
+    let newest = newest_recovery_point(&instance, backups, request.now);
+    Ok(enter_due(request, policy_runs, scan, &client, due, newest))
+}
+
+/// Adds what is due to the plans, but for what waits for a look at the automated backups, which is returned.
+fn enter_due(
+    request: &RunRequest,
+    policy_runs: &mut PolicyRuns,
+    scan: &mut Scan,
+    client: &Client,
+    due: Vec<(usize, InstanceDue)>,
+    newest_recovery_point: Option<DateTime<Utc>>,
+) -> Vec<RecencyCheck> {
     let mut recency = Vec::new();
-    let mut is_any_sent = false;
-    for (nth, mut due) in policy_runs.enter(&instance, backups, &claiming, &pending) {
+    for (nth, mut due) in due {
         scan.hit.read(nth);
         let Some(policy) = policy_runs.running().nth(nth) else {
             continue;
         };
-        due.newest_recovery_point = newest_recovery_point(&instance, backups, request.now);
-        is_any_sent |= policy.mode == Mode::Enforce && !due.due.is_empty();
+        due.newest_recovery_point = newest_recovery_point;
         let is_any_due = !due.due.is_empty() || policy_runs.would_be_due(nth, &due.instance.id);
         if is_any_due && wants_automated(policy, &due, request.now) {
             recency.push(RecencyCheck {
@@ -229,10 +221,7 @@ fn process_listing(
             policy_runs.add(nth, due);
         }
     }
-    if is_any_sent && matches!(request.purpose, Purpose::Apply { .. }) {
-        scan.decided.push(DecidedOn::new(&instance, backups));
-    }
-    Ok(recency)
+    recency
 }
 
 /// An id, however it is written.
@@ -404,170 +393,4 @@ async fn check_recency(
     }
     scan.progress.calls = context.projects.calls();
     Ok(())
-}
-
-/// What a policy's run changes of its grace periods. A dry run only clears: it starts none, and has seen none of them.
-fn grace_update<'a>(policy_run: &'a PolicyRun, good: &BTreeSet<&ProjectName>) -> GraceUpdate<'a> {
-    let key = |(instance, backup): (&'a Arc<Instance>, &'a BackupId)| GraceKey {
-        project: &instance.project,
-        instance: &instance.id,
-        backup,
-    };
-    let mut update = GraceUpdate {
-        cleared: policy_run
-            .cleared()
-            .iter()
-            .map(|(instance, backup)| key((instance, backup)))
-            .collect(),
-        ..GraceUpdate::default()
-    };
-    if policy_run.policy().mode == Mode::Enforce {
-        let started = policy_run
-            .started()
-            .iter()
-            .filter(|start| good.contains(&start.instance.project));
-        update.started.extend(started.map(|start| GraceStart {
-            key: key((&start.instance, &start.backup)),
-            name: &start.name,
-        }));
-        let seen = policy_run
-            .seen()
-            .iter()
-            .filter(|seen| good.contains(&seen.instance.project));
-        update.seen.extend(seen.map(|seen| GraceSeen {
-            project: &seen.instance.project,
-            instance: &seen.instance.id,
-            absent: &seen.absent,
-        }));
-    }
-    update
-}
-
-/// What is in doubt, and which parts of listings are that were in doubt and are not now. Of what was not read nothing is known.
-fn doubts_to_record(
-    scan: &Scan,
-    before: &ListingDoubts,
-    good: &BTreeSet<&ProjectName>,
-) -> (Vec<ListingDoubt>, Vec<(String, ListingPart)>) {
-    let doubts = scan.doubts.iter().filter(|(project, _)| good.contains(project));
-    let doubts: Vec<ListingDoubt> = doubts.map(|(_, doubt)| doubt.clone()).collect();
-    if before.is_empty() {
-        return (doubts, Vec::new());
-    }
-    let listed = scan.listed.iter().filter(|(project, _)| good.contains(project));
-    let projects = listed.clone().map(|(project, _)| (project.as_str(), true));
-    let instances = listed.flat_map(|(_, instances)| instances);
-    let instances = instances.map(|instance| (instance.id.as_str(), false));
-    let listed: HashSet<(&str, bool)> = projects.chain(instances).collect();
-    let doubted: HashSet<(&str, &ListingPart)> = doubts
-        .iter()
-        .map(|doubt| (doubt.target.as_str(), &doubt.part))
-        .collect();
-    let is_read = |target: &str, part: &ListingPart| match part {
-        ListingPart::Instance => listed.contains(&(target, false)),
-        ListingPart::Entries if listed.contains(&(target, true)) => true,
-        ListingPart::Entries | ListingPart::Backup(_) => {
-            let read = scan.listings.get(&InstanceId::from(target));
-            read.is_some_and(|(project, _)| good.contains(project))
-        }
-    };
-    let settled = before
-        .keys()
-        .filter(|(target, part)| is_read(target, part) && !doubted.contains(&(target.as_str(), part)));
-    let settled = settled.cloned().collect();
-    (doubts, settled)
-}
-
-/// The instances that have grace periods and are not listed, as they were last seen.
-fn remembered_of(
-    ledger: &Ledger,
-    graced: &[(ProjectName, InstanceId)],
-    there: &HashMap<(ProjectName, InstanceId), &Instance>,
-    now: DateTime<Utc>,
-) -> Result<HashMap<(ProjectName, InstanceId), Instance>, Error> {
-    let projects: BTreeSet<&ProjectName> = graced
-        .iter()
-        .filter(|of| !there.contains_key(of))
-        .map(|(project, _)| project)
-        .collect();
-    let mut all = HashMap::new();
-    for project in projects {
-        for seen in ledger.seen_instances(project)? {
-            let life = seen.life(now);
-            let instance = Instance { life, ..seen.instance };
-            all.insert((project.clone(), instance.id.clone()), instance);
-        }
-    }
-    Ok(all)
-}
-
-/// Writes down what a run learned before anything is sent: grace, believed counts, instances, settled deletions.
-pub(super) fn persist_scan(
-    request: &RunRequest,
-    context: &RunContext,
-    run_id: &str,
-    scan: &Scan,
-    conflicts: &Conflicts,
-    policy_runs: &PolicyRuns,
-) -> Result<(), Error> {
-    let Some(ledger) = &context.ledger else { return Ok(()) };
-    // A run by a wrong clock begins no grace: it would be over too early, or never.
-    let good: BTreeSet<&ProjectName> = scan
-        .clocks
-        .iter()
-        .filter(|(_, check)| check.is_good())
-        .map(|(project, _)| project)
-        .collect();
-    let listed = scan.listed.iter().flat_map(|(_, instances)| instances);
-    let there: HashMap<(ProjectName, InstanceId), &Instance> = listed
-        .map(|found| ((found.project.clone(), found.id.clone()), found))
-        .collect();
-    blocking(|| {
-        for policy_run in policy_runs.iter() {
-            let policy = policy_run.policy();
-            ledger.update_grace(&policy.name, &grace_update(policy_run, &good), request.now)?;
-            let mut graced = ledger.graced_instances(&policy.name)?;
-            let elsewhere = remembered_of(ledger, &graced, &there, request.now)?;
-            // An edit that no longer selects an instance lets nothing of it be expired: one that is listed, or one as it was last seen,
-            // whose engine is no longer asked for or which is deleted. What is merely not listed was not seen.
-            graced.retain(|of| {
-                let unselected = |found: &Instance| !policy.select.claims(found, Knowledge::Full);
-                let found = there.get(of).copied().or_else(|| elsewhere.get(of));
-                !may_select(policy, &of.0) || found.is_some_and(unselected)
-            });
-            ledger.clear_grace_of(&policy.name, &graced, request.now)?;
-        }
-        // Before the counts: what these listings show to be gone is not in them, and must not be subtracted from them again.
-        ledger.settle(run_id, request.now, &scan.gone, &scan.returned)?;
-        // Nor does it remember when something was listed, missed or doubted: seven days of doubt, or 24 hours of absence,
-        // would be over at once when the clock is right again.
-        for (project, instances) in scan.listed.iter().filter(|(project, _)| good.contains(project)) {
-            let engines = engines_of(policy_runs.all(), project);
-            ledger.remember_instances(project, &engines, instances, request.now)?;
-            let found = scan.found_unlisted.iter().filter(|(of, _)| of == project);
-            ledger.restart_absence(project, found.map(|(_, instance)| instance), request.now)?;
-            let of_project = |(id, (of, listing)): (&InstanceId, &(ProjectName, Listing))| {
-                (of == project).then(|| (id.clone(), listing.count))
-            };
-            let counts: Vec<(InstanceId, u64)> = scan.listings.iter().filter_map(of_project).collect();
-            // A run asked for one instance still listed all of the project's.
-            ledger.accept_count(project, Some(instances.len() as u64), &counts, request.now)?;
-        }
-        let decided = conflicts.decided().filter(|(_, project)| good.contains(project));
-        ledger.remember_listings(decided.map(|(instance, _)| instance), request.now)?;
-        for (project, instance) in scan
-            .shrunken_listings
-            .iter()
-            .filter(|(project, _)| good.contains(project))
-        {
-            ledger.mark_shrunk(project, instance.as_ref(), request.now)?;
-        }
-        let (doubts, settled) = doubts_to_record(scan, &ledger.listing_doubts()?, &good);
-        ledger.record_doubts(&doubts, &settled)?;
-        ledger.record_decided(run_id, &scan.decided, request.now)?;
-        for (project, instance) in &scan.emptied {
-            ledger.forget_instances(project, std::slice::from_ref(instance))?;
-        }
-        Ok(())
-    })
 }

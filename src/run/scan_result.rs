@@ -72,6 +72,24 @@ impl CoverageByPolicy {
 }
 
 impl Scan {
+    /// Leaves alone what a shrunken listing was read for; `running` are the policies that would have used it.
+    pub(super) fn leave_shrunken(
+        &mut self,
+        project: &ProjectName,
+        instance: Option<&InstanceId>,
+        refusal: &Refusal,
+        running: impl Iterator<Item = usize>,
+    ) {
+        self.skipped.push(Skip {
+            project: project.clone(),
+            instance: instance.cloned(),
+            reason: SkipReason::Shrink,
+            message: refusal.to_string(),
+        });
+        self.shrunk.extend(running.map(|nth| (nth, refusal.clone())));
+        self.shrunken_listings.push((project.clone(), instance.cloned()));
+    }
+
     /// One that has found nothing yet, of projects with these clocks.
     pub(super) fn with_clocks(clocks: BTreeMap<ProjectName, ClockCheck>) -> Self {
         Self {

@@ -9,7 +9,7 @@ use super::fault_effects::{self, ActiveFaults};
 use super::faults::{DateFault, Op};
 use super::journal::Call;
 use super::request::IncomingRequest;
-use super::state::Shared;
+use super::state::{Shared, State};
 use super::work::{Reply, Work};
 use super::{auth, console, iam, metadata, rds, wire};
 use crate::http::{Bytes, Request, Response, ServiceAnswer, StatusCode};
@@ -158,34 +158,10 @@ impl Shared {
         let Some(operation) = asked.operation else {
             return Reply::json(404, &wire::gateway_error("APIGW.0101", "API not found", request_id));
         };
-        if !operation.is_metadata() {
-            if let Some(limit) = state.auth.throttle() {
-                let mut reply = Reply::json(429, &fault_effects::error_body(429, None, false, request_id));
-                reply
-                    .headers
-                    .extend(limit.retry_after.map(|seconds| ("Retry-After", seconds.to_string())));
-                return reply;
-            }
-            match state.auth.check(&asked.parts(), now) {
-                Ok(access) => {
-                    if let Some(call) = state.calls.get_mut(number) {
-                        call.access = Some(access);
-                    }
-                }
-                Err(why) => {
-                    let message = format!("Incorrect IAM authentication information: {why}");
-                    return Reply::json(401, &wire::gateway_error("APIGW.0301", &message, request_id));
-                }
-            }
-            let header = asked.parts().header("x-project-id").map(str::to_owned);
-            let foreign = |project: &String| *project != self.project_id;
-            if asked
-                .project
-                .as_ref()
-                .is_some_and(|project| foreign(project) || header.as_ref().is_some_and(foreign))
-            {
-                return Reply::refused(403, "DBS.200010", "Unauthorized operation: project mismatch.");
-            }
+        if !operation.is_metadata()
+            && let Some(refusal) = self.refusal(asked, &mut state, number, request_id)
+        {
+            return refusal;
         }
         let mut work = Work {
             shared: self,
@@ -206,13 +182,48 @@ impl Shared {
             Op::ListRetainPolicies => console::list_retain_policies(&work),
             Op::ListTasks => console::list_tasks(&work),
             Op::ShowQuotas => Ok(console::show_quotas(&work)),
+            Op::ShowBackupPolicy => console::show_backup_policy(&work),
+            Op::SetBackupPolicy => console::set_backup_policy(&mut work),
             Op::ListProjects => Ok(iam::list_projects(&work)),
             Op::ListDomains => Ok(iam::list_domains(&work)),
+            Op::IssueToken => iam::issue_token(&mut work),
             Op::MetadataToken => metadata::token(&mut work),
             Op::SecurityKey => metadata::security_key(&mut work),
             Op::Metadata => metadata::metadata(&work),
         };
         state.world.settle(now, takes);
         reply.unwrap_or_else(|refusal| refusal)
+    }
+
+    /// What the gateway refuses before any service sees it: too many requests, a wrong signature, another project.
+    fn refusal(&self, asked: &IncomingRequest, state: &mut State, number: usize, request_id: &str) -> Option<Reply> {
+        if let Some(limit) = state.auth.throttle() {
+            let mut reply = Reply::json(429, &fault_effects::error_body(429, None, false, request_id));
+            reply
+                .headers
+                .extend(limit.retry_after.map(|seconds| ("Retry-After", seconds.to_string())));
+            return Some(reply);
+        }
+        match state.auth.admit(asked.operation, &asked.parts(), (self.clock)()) {
+            Ok(access) => {
+                if let Some(call) = state.calls.get_mut(number) {
+                    call.access = access;
+                }
+            }
+            Err(why) => {
+                let message = format!("Incorrect IAM authentication information: {why}");
+                return Some(Reply::json(
+                    401,
+                    &wire::gateway_error("APIGW.0301", &message, request_id),
+                ));
+            }
+        }
+        let header = asked.parts().header("x-project-id").map(str::to_owned);
+        let foreign = |project: &String| *project != self.project_id;
+        let is_foreign = asked
+            .project
+            .as_ref()
+            .is_some_and(|project| foreign(project) || header.as_ref().is_some_and(foreign));
+        is_foreign.then(|| Reply::refused(403, "DBS.200010", "Unauthorized operation: project mismatch."))
     }
 }

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant as Monotonic};
 
 use chrono::{DateTime, NaiveDateTime, TimeDelta, Utc};
 
+use super::faults::Op;
 use super::signature::{Claim, Parts};
 
 /// An access key the simulator knows.
@@ -71,6 +72,8 @@ pub(super) struct Auth {
     pub(super) lockouts: usize,
     pub(super) rate: Option<RateLimit>,
     recent: VecDeque<Monotonic>,
+    /// The tokens that IAM issued: of which access key, and until when they are good.
+    tokens: HashMap<String, (String, DateTime<Utc>)>,
 }
 
 impl Auth {
@@ -81,6 +84,7 @@ impl Auth {
             lockouts: 0,
             rate,
             recent: VecDeque::new(),
+            tokens: HashMap::new(),
         }
     }
 
@@ -102,8 +106,36 @@ impl Auth {
         None
     }
 
+    /// Checks a request by its token or its signature: the access key that it is of. Whoever asks for a token has none yet. The error is the
+    /// message of the 401.
+    pub(super) fn admit(
+        &mut self,
+        operation: Option<Op>,
+        parts: &Parts<'_>,
+        now: DateTime<Utc>,
+    ) -> Result<Option<String>, String> {
+        match parts.header("x-auth-token") {
+            _ if operation == Some(Op::IssueToken) => Ok(None),
+            None => self.check(parts, now).map(Some),
+            Some(token) => match self.tokens.get(token) {
+                Some((access, until)) if now < *until => Ok(Some(access.clone())),
+                _ => Err("the token is unknown or has expired".to_owned()),
+            },
+        }
+    }
+
+    /// A token for whoever knows the name of a permanent key and its secret, which stand for a user's name and password.
+    pub(super) fn issue(&mut self, name: &str, password: &str, token: String, until: DateTime<Utc>) -> bool {
+        let is_it = |key: &&Key| key.access == name && key.secret == password && key.security_token.is_none();
+        let Some(key) = self.keys.iter().find(is_it) else {
+            return false;
+        };
+        self.tokens.insert(token, (key.access.clone(), until));
+        true
+    }
+
     /// Checks a signed request; the error is the message of the 401.
-    pub(super) fn check(&mut self, parts: &Parts<'_>, now: DateTime<Utc>) -> Result<String, String> {
+    fn check(&mut self, parts: &Parts<'_>, now: DateTime<Utc>) -> Result<String, String> {
         let header = parts.header("authorization").ok_or("authorization header is missing")?;
         let claim = Claim::parse(header).ok_or("authorization header is malformed")?;
         let record = self.records.entry(claim.access.to_owned()).or_default();

@@ -1,4 +1,4 @@
-//! What people and consoles ask of RDS beside the daemon: create a backup, delete an instance, retain policies, tasks, quotas.
+//! What people and consoles ask of RDS beside the daemon: create a backup, delete an instance, backup and retain policies, tasks, quotas.
 //!
 //! Shapes are those of the SDK's models (`tests/sdk/check.py`); the SDK types the tasks and the retain policies as one object, and so
 //! reads nothing of a list of them.
@@ -148,6 +148,61 @@ pub(super) fn list_tasks(work: &Work<'_>) -> Answered {
     };
     let tasks: Vec<Value> = home.records.iter().filter_map(task).collect();
     Ok(work.list(&json!({"count": tasks.len(), "jobs": tasks})))
+}
+
+/// `GET /v3/{project_id}/instances/{instance_id}/backups/policy`
+pub(super) fn show_backup_policy(work: &Work<'_>) -> Answered {
+    let home = living(work)?;
+    let (days, start, period) = home.instance.backup_policy.clone();
+    Ok(Reply::value(
+        &json!({"backup_policy": {"keep_days": days, "start_time": start, "period": period}}),
+    ))
+}
+
+/// `PUT /v3/{project_id}/instances/{instance_id}/backups/policy`: of automated backups; zero days switches them off, but not where there is
+/// a standby.
+pub(super) fn set_backup_policy(work: &mut Work<'_>) -> Answered {
+    let body: Value = serde_json::from_slice(&work.asked.body).map_err(|_| invalid("body"))?;
+    let wanted = &body["backup_policy"];
+    let is_ha = living(work)?.instance.kind == super::model::InstanceKind::Ha;
+    let days = wanted["keep_days"].as_u64().and_then(|days| u16::try_from(days).ok());
+    let days = days.filter(|days| (u16::from(is_ha)..=732).contains(days));
+    let days = days.ok_or_else(|| invalid("keep_days"))?;
+    let text = |key: &'static str, is_good: fn(&str) -> bool| match wanted[key].as_str() {
+        Some(text) if is_good(text) => Ok(text.to_owned()),
+        None if days == 0 => Ok(String::new()),
+        _ => Err(invalid(key)),
+    };
+    let policy = (days, text("start_time", is_hour)?, text("period", is_week)?);
+    let instance = work.asked.instance.clone().unwrap_or_default();
+    if let Some(instance) = work.state.world.instance_mut(&instance) {
+        instance.backup_policy = policy;
+    }
+    Ok(Reply::value(&json!({})))
+}
+
+fn living<'a>(work: &'a Work<'_>) -> Result<&'a Home, Reply> {
+    let instance = work.asked.instance.as_deref().unwrap_or_default();
+    let home = work.state.world.home(instance).filter(|home| !home.instance.deleted);
+    home.ok_or_else(no_instance)
+}
+
+/// `19:00-20:00`: one hour, on a quarter of an hour.
+fn is_hour(text: &str) -> bool {
+    let minutes = |time: &str| {
+        let time = chrono::NaiveTime::parse_from_str(time, "%H:%M").ok()?;
+        Some(chrono::Timelike::num_seconds_from_midnight(&time) / 60)
+    };
+    let span = text
+        .split_once('-')
+        .and_then(|(from, to)| minutes(from).zip(minutes(to)));
+    span.is_some_and(|(from, to)| from % 15 == 0 && (from + 60) % (24 * 60) == to)
+}
+
+/// `1,3,7`: days of a week, Monday is 1.
+fn is_week(text: &str) -> bool {
+    text.split(',')
+        .all(|day| ["1", "2", "3", "4", "5", "6", "7"].contains(&day))
 }
 
 /// `GET /v3/{project_id}/quotas`: of instances alone; there is none of backups.

@@ -131,8 +131,9 @@ impl Fault {
     pub const GRAMMAR: &str = "\
 OPERATION:FAULT[:CONDITION]...
 
-OPERATION  * or list_instances, list_backups, list_retained, delete_batch, delete_one, list_projects, list_domains,
-           metadata_token, security_key, metadata
+OPERATION  * or list_instances, list_backups, list_retained, delete_batch, delete_one, create_backup, delete_instance,
+           list_retain_policies, list_tasks, show_quotas, show_backup_policy, set_backup_policy, list_projects,
+           list_domains, issue_token, metadata_token, security_key, metadata
 FAULT      status=503 [:retry_after=2] [:code=DBS.200002] [:body=html|empty|text|half] [:done]
            delay=200ms [:done]     late answer; done: only after the work
            reset [:done]           the connection is closed without an answer

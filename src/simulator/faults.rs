@@ -30,10 +30,16 @@ pub enum Op {
     ListTasks,
     /// `GET /v3/{project_id}/quotas`
     ShowQuotas,
+    /// `GET /v3/{project_id}/instances/{instance_id}/backups/policy`
+    ShowBackupPolicy,
+    /// `PUT /v3/{project_id}/instances/{instance_id}/backups/policy`
+    SetBackupPolicy,
     /// `GET /v3/projects`
     ListProjects,
     /// `GET /v3/auth/domains`
     ListDomains,
+    /// `POST /v3/auth/tokens`
+    IssueToken,
     /// `PUT /meta-data/latest/api/token`
     MetadataToken,
     /// `GET /openstack/latest/securitykey`
@@ -44,7 +50,7 @@ pub enum Op {
 
 impl Op {
     /// Every operation.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 18] = [
         Self::ListInstances,
         Self::ListBackups,
         Self::ListRetained,
@@ -55,8 +61,11 @@ impl Op {
         Self::ListRetainPolicies,
         Self::ListTasks,
         Self::ShowQuotas,
+        Self::ShowBackupPolicy,
+        Self::SetBackupPolicy,
         Self::ListProjects,
         Self::ListDomains,
+        Self::IssueToken,
         Self::MetadataToken,
         Self::SecurityKey,
         Self::Metadata,
@@ -75,8 +84,11 @@ impl Op {
             Self::ListRetainPolicies => "list_retain_policies",
             Self::ListTasks => "list_tasks",
             Self::ShowQuotas => "show_quotas",
+            Self::ShowBackupPolicy => "show_backup_policy",
+            Self::SetBackupPolicy => "set_backup_policy",
             Self::ListProjects => "list_projects",
             Self::ListDomains => "list_domains",
+            Self::IssueToken => "issue_token",
             Self::MetadataToken => "metadata_token",
             Self::SecurityKey => "security_key",
             Self::Metadata => "metadata",
@@ -85,10 +97,10 @@ impl Op {
 
     /// Whether IAM would answer it; its errors look different.
     pub(super) fn is_iam(self) -> bool {
-        matches!(self, Self::ListProjects | Self::ListDomains)
+        matches!(self, Self::ListProjects | Self::ListDomains | Self::IssueToken)
     }
 
-    /// Whether it is served without a signature.
+    /// Whether it is the metadata service's, which is served without a signature.
     pub(super) fn is_metadata(self) -> bool {
         matches!(self, Self::MetadataToken | Self::SecurityKey | Self::Metadata)
     }

@@ -163,6 +163,7 @@ impl Maker<'_> {
         let created = self.now - TimeDelta::days(self.rng.i64(400..1500));
         let mut instance = Instance::sql_server(&instance_id(&mut self.rng, engine), name, created);
         instance.engine = engine;
+        instance.every = Some(TimeDelta::days(1));
         instance.version = match engine {
             Engine::SqlServer => VERSIONS[self.rng.usize(..VERSIONS.len())].to_owned(),
             Engine::MySql => "8.0".to_owned(),

@@ -29,6 +29,7 @@ mod faults;
 mod fleet;
 mod iam;
 mod journal;
+mod live;
 mod metadata;
 mod model;
 mod options;

@@ -137,6 +137,10 @@ pub struct Instance {
     pub created: DateTime<Utc>,
     /// No longer listed; its manual backups are.
     pub deleted: bool,
+    /// How many days automated backups are kept, in which hour they begin, and on which days of a week (Monday is 1).
+    pub backup_policy: (u16, String, String),
+    /// How often somebody's schedule makes a manual backup as time passes, see [`make_due_backups`](super::Simulator::make_due_backups).
+    pub every: Option<chrono::TimeDelta>,
 }
 
 impl Instance {
@@ -153,6 +157,8 @@ impl Instance {
             enterprise_project: "0".to_owned(),
             created,
             deleted: false,
+            backup_policy: (7, "19:00-20:00".to_owned(), "1,2,3,4,5,6,7".to_owned()),
+            every: None,
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The simulated RDS: five operations, each with every limit its page documents.
+//! The simulated RDS as the daemon asks it: five operations, each with every limit its page documents.
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
@@ -103,8 +103,7 @@ impl<'a> InstanceFilter<'a> {
                 .is_none_or(|project| instance.enterprise_project == project)
             && self.vpc.is_none_or(|vpc| vpc == wire::VPC)
             && self.subnet.is_none_or(|subnet| subnet == wire::SUBNET)
-            // None of its flavours is of such a group.
-            && self.group.is_none()
+            && self.group.is_none_or(|group| group == wire::GROUP)
             && self.tags.iter().all(|(key, value)| {
                 instance
                     .tags

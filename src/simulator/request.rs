@@ -56,6 +56,7 @@ impl IncomingRequest {
         let (operation, project) = match (self.method.as_str(), steps.as_slice()) {
             ("GET", ["v3", "projects"]) => (Op::ListProjects, None),
             ("GET", ["v3", "auth", "domains"]) => (Op::ListDomains, None),
+            ("POST", ["v3", "auth", "tokens"]) => (Op::IssueToken, None),
             ("PUT", ["meta-data", "latest", "api", "token"]) => (Op::MetadataToken, None),
             ("GET", ["openstack", "latest", "securitykey"]) => (Op::SecurityKey, None),
             ("GET", ["openstack", "latest", "meta_data.json"]) => (Op::Metadata, None),
@@ -70,6 +71,16 @@ impl IncomingRequest {
             ("GET", ["v3", project, "instances", instance, "retain-backups"]) => {
                 self.instance = Some((*instance).to_owned());
                 (Op::ListRetained, Some(project))
+            }
+            (method @ ("GET" | "PUT"), ["v3", project, "instances", instance, "backups", "policy"]) => {
+                self.instance = Some((*instance).to_owned());
+                let is_shown = method == "GET";
+                let operation = if is_shown {
+                    Op::ShowBackupPolicy
+                } else {
+                    Op::SetBackupPolicy
+                };
+                (operation, Some(project))
             }
             ("POST", ["v3", project, "backups"]) => (Op::CreateBackup, Some(project)),
             ("DELETE", ["v3", project, "instances", instance]) => {

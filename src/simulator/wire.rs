@@ -107,7 +107,10 @@ pub(super) const VPC: &str = "6b6a1a4e-1d3f-4d0a-9d3a-0a1b2c3d4e5f";
 /// Its one subnet.
 pub(super) const SUBNET: &str = "0f3a9c1e-7b2d-4f6e-8a5c-1b2c3d4e5f60";
 
-/// An entry of `GET /v3/{project_id}/instances`.
+/// The group of all flavours.
+pub(super) const GROUP: &str = "normal2";
+
+/// An entry of `GET /v3/{project_id}/instances`, with all that typed SDKs read.
 pub(super) fn instance(instance: &model::Instance, region: &str) -> Value {
     let tags: Vec<Value> = instance
         .tags
@@ -116,21 +119,31 @@ pub(super) fn instance(instance: &model::Instance, region: &str) -> Value {
         .collect();
     let node = instance.id.replacen("in", "no", 1);
     let created = time(instance.created);
-    json!({
+    let mut entry = json!({
         "id": instance.id, "name": instance.name, "alias": "", "status": instance.status,
         "type": instance.kind.name(), "region": region, "created": created, "updated": created,
-        "datastore": {"type": instance.engine.name(), "version": instance.version},
+        "datastore": {"type": instance.engine.name(), "version": instance.version, "complete_version": instance.version},
         "port": 1433, "time_zone": "UTC", "tags": tags, "enterprise_project_id": instance.enterprise_project,
-        "backup_strategy": {"start_time": "19:00-20:00", "keep_days": 7},
+        "backup_strategy": {"start_time": instance.backup_policy.1, "keep_days": instance.backup_policy.0},
         "nodes": [{"id": node, "name": format!("{}_node0", instance.name), "role": "master", "status": "ACTIVE",
                    "availability_zone": format!("{region}a")}],
-        "related_instance": [], "volume": {"type": "CLOUDSSD", "size": 100}, "charge_info": {"charge_mode": "postPaid"},
+        "related_instance": [], "volume": {"type": "CLOUDSSD", "size": 100, "used": "12.5"}, "charge_info": {"charge_mode": "postPaid"},
         "flavor_ref": "rds.mssql.spec.se.s6.large.2", "cpu": "2", "mem": "4", "private_ips": ["192.168.0.10"],
         "public_ips": [], "db_user_name": "rdsuser", "collation": "SQL_Latin1_General_CP1_CI_AS",
         "vpc_id": VPC, "subnet_id": SUBNET, "security_group_id": "23fd0cd4-15dc-4d65-bdb3-8844cc291be0", "switch_strategy": "",
         "maintenance_window": "18:00-22:00", "enable_ssl": false, "associated_with_ddm": false, "expiration_time": null,
         "max_iops": 10_000,
-    })
+    });
+    // What few read.
+    let more = json!({
+        "private_dns_names": [format!("{}.internal.example.com", instance.id)], "public_dns_names": [],
+        "read_only_by_user": false, "ha": {"replication_mode": "sync"}, "disk_encryption_id": "", "backup_used_space": 0.0,
+        "storage_used_space": 12.5, "order_id": null, "serverless_info": null,
+    });
+    if let (Some(entry), Value::Object(more)) = (entry.as_object_mut(), more) {
+        entry.extend(more);
+    }
+    entry
 }
 
 /// An entry of the batch's `delete_results`.

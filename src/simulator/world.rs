@@ -136,7 +136,7 @@ pub(super) struct World {
     /// The hash of a backup's id leads to its instance.
     by_backup: HashMap<u64, u32>,
     under_way: VecDeque<UnderWay>,
-    /// Backups that are being made because somebody asked for them.
+    /// Backups that are being made because of a request.
     being_made: VecDeque<UnderWay>,
     /// Backups that a restore reads.
     pub(super) in_use: HashSet<String>,

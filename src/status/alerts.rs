@@ -5,6 +5,7 @@ use std::collections::HashSet;
 
 use super::snapshot::{PolicyStatus, RefusalStatus, Status, StatusProblem};
 use crate::retention::PolicyName;
+use crate::retention::report::SkipRecord;
 use crate::wording::numbers::count;
 use crate::wording::remedies::{Remedy, remedy_of_record};
 
@@ -66,12 +67,12 @@ pub fn alerts(status: &Status) -> Vec<Alert> {
             }),
         }
     }
-    alerts.extend(left_alone(status));
+    alerts.extend(left_alone(status, &alerts));
     alerts
 }
 
-/// What the last runs left alone for another reason than those that have alerts.
-fn left_alone(status: &Status) -> Option<Alert> {
+/// What the last runs left alone for another reason than those that have alerts, or than what a failed run's alert says.
+fn left_alone(status: &Status, alerts: &[Alert]) -> Option<Alert> {
     let policies = status.policies.iter();
     let refused = policies.flat_map(|policy| policy.last_run.iter().flat_map(|run| &run.refusals));
     let refused: HashSet<&str> = refused.map(|refusal| refusal.limit.as_str()).collect();
@@ -79,7 +80,21 @@ fn left_alone(status: &Status) -> Option<Alert> {
         .skipped
         .iter()
         .filter(|skip| !refused.contains(skip.reason.as_str()));
-    let lines: Vec<String> = others.map(ToString::to_string).collect();
+    // Of a whole project the message alone names it.
+    let text = |skip: &SkipRecord| match skip.instance_id {
+        None => skip.message.clone(),
+        Some(_) => skip.to_string(),
+    };
+    let said = |text: &str| {
+        alerts
+            .iter()
+            .flat_map(|alert| &alert.lines)
+            .any(|line| line.contains(text))
+    };
+    let lines: Vec<String> = others
+        .filter(|skip| !said(&text(skip)))
+        .map(ToString::to_string)
+        .collect();
     (!lines.is_empty()).then(|| Alert {
         title: "Left alone".to_owned(),
         lines,

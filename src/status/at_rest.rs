@@ -75,11 +75,7 @@ pub fn beside_problems(
         };
         let policy = |(name, last): (&PolicyName, &ledger::LastRuns)| PolicyStatus {
             policy: name.clone(),
-            mode: [Mode::Enforce, Mode::DryRun]
-                .map(Mode::as_str)
-                .into_iter()
-                .find(|mode| *mode == last.finished.mode)
-                .unwrap_or_default(),
+            mode: last.finished.mode.as_str(),
             schedule: None,
             zone: Zone::UTC,
             next_run: None,

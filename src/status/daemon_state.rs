@@ -9,7 +9,7 @@ use super::snapshot::LastRun;
 use crate::retention::report::InstanceCounts;
 use crate::retention::{PolicyName, ProjectName, RunReport};
 
-/// A project that could not be read when it was looked at last.
+/// A project that could not be read when it was checked last.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UnreadProject {
     /// Why not.
@@ -57,4 +57,13 @@ pub struct DaemonState {
     pub noticed: Option<String>,
     /// Policies whose refused plan waits for approval, with the digest by which it can be approved.
     pub guard_open: BTreeMap<PolicyName, Option<String>>,
+}
+
+impl DaemonState {
+    /// Shows a policy's last run. Backups are still there when a run could not read them: they are shown as the run before read them.
+    pub fn set_last(&mut self, policy: PolicyName, mut run: LastRun) {
+        let before = self.last.get(&policy).and_then(|before| before.known);
+        run.known = run.known.or(before);
+        self.last.insert(policy, run);
+    }
 }

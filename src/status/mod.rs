@@ -34,5 +34,6 @@ pub use recent::Recent;
 pub use shared_ledger::SharedLedger;
 pub use shared_status::SharedStatus;
 pub use snapshot::{
-    ConfigStatus, Counts, FreezeStatus, LastRun, PolicyStatus, RefusalStatus, Sizes, Status, StatusProblem, StorageDay,
+    ConfigStatus, Counts, FreezeStatus, KnownBackups, LastRun, PolicyStatus, RefusalStatus, Sizes, Status,
+    StatusProblem, StorageDay,
 };

@@ -7,8 +7,8 @@ use chrono::{DateTime, TimeDelta, Utc};
 use super::daemon_state::{DaemonState, UnreadProject};
 use super::snapshot::{LastRun, PolicyStatus, StatusProblem};
 use crate::ledger::{LiveMember, SharedState};
-use crate::retention::Zone;
-use crate::retention::report::SkipRecord;
+use crate::retention::report::{RunResult, SkipRecord};
+use crate::retention::{PolicyName, Zone};
 use crate::wording::times::zoned;
 
 /// A ledger that was read longer ago, and could not be read since, is a problem.
@@ -128,9 +128,9 @@ pub(super) fn problems(state: &DaemonState, policies: &[PolicyStatus]) -> Vec<St
             };
             add("guard", format!("{}: {why}", refusal.limit));
         }
-        match last.result.as_str() {
-            "failed" => add("run", failed(last, state.last_success.get(name).copied(), *zone)),
-            "partial" => add("run", "its last run left something undone".to_owned()),
+        match last.result {
+            RunResult::Failed => add("run", failed(last, state, name, *zone)),
+            RunResult::Partial => add("run", "its last run left something undone".to_owned()),
             _ => {}
         }
     }
@@ -139,13 +139,18 @@ pub(super) fn problems(state: &DaemonState, policies: &[PolicyStatus]) -> Vec<St
 }
 
 /// What failed and since when.
-fn failed(last: &LastRun, last_success: Option<DateTime<Utc>>, zone: Zone) -> String {
-    let causes: Vec<String> = last
-        .skipped
-        .iter()
-        .map(SkipRecord::to_string)
-        .take(MAX_CAUSES)
-        .collect();
+fn failed(last: &LastRun, state: &DaemonState, policy: &PolicyName, zone: Zone) -> String {
+    let last_success = state.last_success.get(policy);
+    let cause = |skip: &SkipRecord| {
+        // Why a project cannot be read has a problem of its own.
+        let is_known = skip.instance_id.is_none() && state.unread_projects.contains_key(&skip.project);
+        if is_known {
+            format!("project {} cannot be read", skip.project)
+        } else {
+            skip.to_string()
+        }
+    };
+    let causes: Vec<String> = last.skipped.iter().map(cause).take(MAX_CAUSES).collect();
     let why = match (&last.error, causes.as_slice()) {
         (Some(error), _) => format!(": {error}"),
         (None, []) => String::new(),
@@ -153,7 +158,7 @@ fn failed(last: &LastRun, last_success: Option<DateTime<Utc>>, zone: Zone) -> St
     };
     let since = last_success.map_or_else(
         || "no run has succeeded yet".to_owned(),
-        |at| format!("none has succeeded since {}", zoned(at, zone)),
+        |at| format!("none has succeeded since {}", zoned(*at, zone)),
     );
     format!("its run of {} failed{why}; {since}", zoned(last.at, zone))
 }

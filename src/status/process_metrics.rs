@@ -6,7 +6,6 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use serde::de::DeserializeOwned;
 
 use super::daemon_state::DaemonState;
 use super::snapshot;
@@ -82,9 +81,11 @@ impl PastRuns {
         read.sort_by_key(|run| run.finished_at);
         let (mut instances, mut listed_at) = (BTreeMap::new(), BTreeMap::new());
         for run in &read {
-            let counts: BTreeMap<ProjectName, InstanceCounts> = part(run, "instances").unwrap_or_default();
-            listed_at.extend(counts.keys().cloned().zip(std::iter::repeat(run.started_at)));
-            instances.extend(counts);
+            let counts = run.numbers().into_iter().flat_map(|numbers| &numbers.instances);
+            for (project, counts) in counts {
+                listed_at.insert(project.clone(), run.started_at);
+                instances.insert(project.clone(), *counts);
+            }
         }
         let mut unconfirmed = BTreeMap::new();
         for row in ledger.unconfirmed()? {
@@ -101,7 +102,7 @@ impl PastRuns {
     /// Fills in the last runs of these policies, and the rest.
     pub(super) fn fill(self, state: &mut DaemonState, of: impl Fn(&PolicyName) -> bool) {
         state.instances = self.instances;
-        // A run of another process has read what a look could not.
+        // A run of another process has read what a check could not.
         let is_read = |project: &ProjectName, since| self.listed_at.get(project).is_some_and(|at| *at > since);
         state
             .unread_projects
@@ -111,8 +112,10 @@ impl PastRuns {
             if let Some(at) = last.success.and_then(|run| run.finished_at) {
                 state.last_success.insert(name.clone(), at);
             }
-            if let Some(run) = snapshot::LastRun::remembered(last.finished) {
-                state.last.insert(name, run);
+            if let Some(mut run) = snapshot::LastRun::remembered(last.finished) {
+                let read = last.read.and_then(snapshot::LastRun::remembered);
+                run.known = run.known.or_else(|| read?.known);
+                state.set_last(name, run);
             }
         }
     }
@@ -120,21 +123,14 @@ impl PastRuns {
     /// Shows the last runs of these policies, and the rest.
     pub fn show(&self, metrics: &Metrics, of: impl Fn(&PolicyName) -> bool) {
         let shown = |(policy, last): (&PolicyName, &LastRuns)| {
+            let numbers = last.read.as_ref().and_then(RunRow::numbers);
             Some(LastRunSample {
                 policy: policy.clone(),
                 finished_at: last.finished.finished_at?,
                 last_success_at: last.success.as_ref().and_then(|run| run.finished_at),
-                summary: last.read.as_ref().and_then(|run| part(run, "summary")),
-                held_back: last
-                    .read
-                    .as_ref()
-                    .and_then(|run| part(run, "held_back"))
-                    .unwrap_or_default(),
-                unselected: last
-                    .read
-                    .as_ref()
-                    .and_then(|run| part(run, "unselected"))
-                    .unwrap_or_default(),
+                summary: numbers.map(|numbers| numbers.summary),
+                held_back: numbers.map(|numbers| numbers.held_back).unwrap_or_default(),
+                unselected: numbers.map(|numbers| numbers.unselected.clone()).unwrap_or_default(),
             })
         };
         let runs: Vec<LastRunSample> = self
@@ -145,11 +141,6 @@ impl PastRuns {
             .collect();
         metrics.restore(&runs, self.instances.clone(), &self.unconfirmed);
     }
-}
-
-/// A part of a run's numbers.
-fn part<T: DeserializeOwned>(run: &RunRow, key: &str) -> Option<T> {
-    serde_json::from_value(run.summary.as_ref()?.get(key)?.clone()).ok()
 }
 
 /// Shows what operators decide: holds and freezes, from configuration and ledger, and the policies whose refused plan waits

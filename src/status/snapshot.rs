@@ -10,15 +10,14 @@ use chrono::{DateTime, NaiveDate, Utc};
 use serde::{Serialize, Serializer};
 
 use super::recent::Recent;
-use crate::ledger::runs::INTERRUPTED;
 use crate::ledger::{RunRow, SharedState};
 use crate::retention::report::{
-    GuardVerdict, InstanceCounts, PolicyReport, RunResult, Sent, SkipRecord, Summary, Tally,
+    GuardVerdict, InstanceCounts, PolicyReport, RefusalRecord, RunResult, RunSummary, Sent, SkipRecord, Summary, Tally,
 };
 use crate::retention::{Freeze, Hold, PolicyName, ProjectName, RunReport, Zone};
 use crate::run::DueCounts;
 use crate::wording::money::Price;
-use crate::wording::refusals::{self, RefusalRecord};
+use crate::wording::refusals;
 use crate::wording::remedies;
 
 /// Everything that can be shown.
@@ -110,8 +109,7 @@ impl StorageDay {
         let mut days: BTreeMap<NaiveDate, Self> = BTreeMap::new();
         let mut counted: BTreeSet<(NaiveDate, &PolicyName)> = BTreeSet::new();
         for run in runs {
-            let summary = run.summary.as_ref().filter(|summary| summary["summary"].is_object());
-            let Some(summary) = summary else { continue };
+            let Some(numbers) = run.numbers() else { continue };
             let day = run.started_at.date_naive();
             let entry = days.entry(day).or_insert(Self {
                 day,
@@ -119,18 +117,14 @@ impl StorageDay {
                 held_back_bytes: 0,
                 freed_bytes: 0,
             });
-            let bytes = |decision: &str| summary["summary"][decision]["bytes"].as_u64().unwrap_or(0);
-            let sent = summary["sent"].as_object().into_iter().flatten();
-            let freed = sent
-                .filter_map(|(_, sent)| sent["confirmed_bytes"].as_u64())
-                .fold(0, u64::saturating_add);
+            let freed = numbers.sent.values().map(|sent| sent.confirmed_bytes);
+            let freed = freed.fold(0, u64::saturating_add);
             if counted.insert((day, &run.policy)) {
-                let stays = bytes("delete").saturating_sub(freed);
-                for bytes in [bytes("keep"), bytes("wait"), stays] {
+                let Summary { keep, wait, delete } = numbers.summary;
+                for bytes in [keep.bytes, wait.bytes, delete.bytes.saturating_sub(freed)] {
                     entry.kept_bytes = entry.kept_bytes.saturating_add(bytes);
                 }
-                let held_back = summary["held_back"]["bytes"].as_u64().unwrap_or(0);
-                entry.held_back_bytes = entry.held_back_bytes.saturating_add(held_back);
+                entry.held_back_bytes = entry.held_back_bytes.saturating_add(numbers.held_back.bytes);
             }
             entry.freed_bytes = entry.freed_bytes.saturating_add(freed);
         }
@@ -208,8 +202,8 @@ pub struct LastRun {
     pub at: DateTime<Utc>,
     /// When it ended.
     pub finished_at: DateTime<Utc>,
-    /// `success`, `partial`, `failed`, `refused` or `skipped`.
-    pub result: String,
+    /// How it ended.
+    pub result: RunResult,
     /// `approved`, `refused`, or `unknown` where nothing of the policy could be read.
     pub verdict: &'static str,
     /// The gravest refusal.
@@ -233,6 +227,18 @@ pub struct LastRun {
     /// What it left alone; in the JSON it stands once for all policies.
     #[serde(skip)]
     pub skipped: Vec<SkipRecord>,
+    /// The backups that are there, by this run or, where it could not read them, by the last one that could.
+    #[serde(skip)]
+    pub known: Option<KnownBackups>,
+}
+
+/// The backups of a policy as a run read them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KnownBackups {
+    /// By decision.
+    pub counts: Counts,
+    /// Due, and held back by the guard or a freeze.
+    pub held_back: Tally,
 }
 
 /// Why the guard held something back.
@@ -311,11 +317,16 @@ impl LastRun {
     /// From the report of a run.
     pub fn of(report: &RunReport, policy: &PolicyReport) -> Self {
         let gravest = policy.refusals.first();
+        let counts = policy.has_read().then(|| Counts::from(policy.summary));
         Self {
+            known: counts.map(|counts| KnownBackups {
+                counts,
+                held_back: policy.held_back,
+            }),
             run_id: report.run_id.clone().filter(|id| !id.is_empty()),
             at: report.at,
             finished_at: report.finished_at,
-            result: policy.result.as_str().to_owned(),
+            result: policy.result,
             verdict: policy.verdict().as_str(),
             refusal: gravest.map(|refusal| RefusalStatus {
                 limit: refusal.limit().to_owned(),
@@ -323,7 +334,7 @@ impl LastRun {
                 waits: refusal.waits_for_approval(),
                 digest: policy.digest.clone().filter(|_| refusal.waits_for_approval()),
             }),
-            summary: policy.has_read().then(|| policy.summary.into()),
+            summary: counts,
             sent: policy.sent.clone(),
             left: policy.left,
             held_back: policy.held_back,
@@ -342,17 +353,21 @@ impl LastRun {
 
     /// From what the ledger remembers; `None` for a run that did not finish.
     pub fn remembered(row: RunRow) -> Option<Self> {
-        let numbers = row.summary.unwrap_or_default();
-        let refusals = refusals::remembered(&numbers);
-        let has_read = RunResult::ALL
-            .into_iter()
-            .any(|result| result.has_read() && row.result.as_deref() == Some(result.as_str()));
-        let summary: Option<Summary> = serde_json::from_value(numbers["summary"].clone()).ok();
+        let (finished_at, result) = (row.finished_at?, row.result?);
+        let RunSummary { interrupted, numbers } = row.summary.unwrap_or_default();
+        let refusals = numbers.as_ref().map(refusals::remembered).unwrap_or_default();
+        let has_read = result.has_read();
+        let counts = numbers
+            .as_ref()
+            .filter(|_| has_read)
+            .map(|numbers| numbers.summary.into());
+        let held_back = numbers.as_ref().map(|numbers| numbers.held_back).unwrap_or_default();
         Some(Self {
+            known: counts.map(|counts| KnownBackups { counts, held_back }),
             run_id: Some(row.run),
             at: row.started_at,
-            finished_at: row.finished_at?,
-            result: row.result?,
+            finished_at,
+            result,
             verdict: GuardVerdict::of(!refusals.is_empty(), has_read).as_str(),
             refusal: refusals.first().map(|gravest| RefusalStatus {
                 limit: gravest.limit.clone(),
@@ -361,13 +376,16 @@ impl LastRun {
                 digest: None,
             }),
             refusals,
-            summary: summary.filter(|_| has_read).map(Counts::from),
-            sent: serde_json::from_value(numbers["sent"].clone()).unwrap_or_default(),
-            left: numbers["left"].as_u64().unwrap_or_default(),
-            held_back: serde_json::from_value(numbers["held_back"].clone()).unwrap_or_default(),
-            unselected: serde_json::from_value(numbers["unselected"].clone()).unwrap_or_default(),
-            error: numbers[INTERRUPTED].as_str().map(|by| format!("interrupted ({by})")),
-            skipped: serde_json::from_value(numbers["skipped"].clone()).unwrap_or_default(),
+            summary: counts,
+            left: numbers.as_ref().map_or(0, |numbers| numbers.left),
+            held_back,
+            error: interrupted.map(|by| format!("interrupted ({by})")),
+            sent: numbers.as_ref().map(|numbers| numbers.sent.clone()).unwrap_or_default(),
+            unselected: numbers
+                .as_ref()
+                .map(|numbers| numbers.unselected.clone())
+                .unwrap_or_default(),
+            skipped: numbers.map(|numbers| numbers.skipped).unwrap_or_default(),
         })
     }
 }
@@ -375,21 +393,35 @@ impl LastRun {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::retention::Mode;
 
     fn run(policy: &str, at: &str, keep: u64, wait: u64, freed: u64) -> RunRow {
         RunRow {
             run: format!("run-{at}"),
             policy: policy.into(),
-            mode: "enforce".to_owned(),
+            mode: Mode::Enforce,
             cause: "cron".to_owned(),
             config_sha256: "c0ffee".to_owned(),
             started_at: at.parse().unwrap(),
             finished_at: None,
             result: None,
-            summary: Some(serde_json::json!({
-                "summary": {"keep": {"bytes": keep}, "wait": {"bytes": wait}, "delete": {"bytes": 99}},
-                "sent": {"prod": {"confirmed_bytes": freed}, "test": {"confirmed_bytes": 1}},
-            })),
+            summary: serde_json::from_value(serde_json::json!({
+                "mode": "enforce",
+                "summary": {"keep": tally(keep), "wait": tally(wait), "delete": tally(99)},
+                "sent": {"prod": sent(freed), "test": sent(1)},
+            }))
+            .ok(),
+        }
+    }
+
+    fn tally(bytes: u64) -> Tally {
+        Tally { count: 1, bytes }
+    }
+
+    fn sent(confirmed_bytes: u64) -> Sent {
+        Sent {
+            confirmed_bytes,
+            ..Sent::default()
         }
     }
 

@@ -7,10 +7,10 @@ use std::fmt::Write as _;
 
 use serde_json::{Map, Value, json};
 
-use crate::retention::report::{InstanceCounts, Outcome, PolicyReport, RunResult, Sent, Skip, Summary};
+use crate::retention::report::{InstanceCounts, Outcome, PolicyReport, RunResult, Sent, Skip, SkipReason, Summary};
 use crate::retention::{BackupId, Fate, InstanceId, PolicyName, ProjectName, Refusal, RunReport};
 use crate::wording::numbers::count as count_of;
-use crate::wording::refusals::by_limit;
+use crate::wording::refusals::{in_a_line, is_named_with_others};
 use crate::wording::remedies::remedy;
 use crate::wording::run_messages;
 
@@ -40,12 +40,7 @@ pub fn run_line(report: &RunReport, program: &str) {
     let instances: InstanceCounts = report.instances.values().sum();
     let seconds = report.finished_at.signed_duration_since(report.at).as_seconds_f64();
     let head = report.ledger_head.as_deref();
-    let people = format!(
-        "run ended after {seconds:.1} s: {}, {} confirmed gone{}",
-        count_of(report.calls, "API call"),
-        count_of(report.sent("confirmed"), "deletion"),
-        head.map_or_else(String::new, |head| format!(", ledger head {head}"))
-    );
+    let people = run_for_people(report, seconds);
     // tracing wants the level of an event as a constant.
     macro_rules! line {
         ($level:ident) => {
@@ -86,6 +81,16 @@ pub fn run_line(report: &RunReport, program: &str) {
     }
 }
 
+fn run_for_people(report: &RunReport, seconds: f64) -> String {
+    let head = report.ledger_head.as_ref();
+    format!(
+        "run ended after {seconds:.1} s: {}, {} confirmed gone{}",
+        count_of(report.calls, "API call"),
+        count_of(report.sent("confirmed"), "deletion"),
+        head.map_or_else(String::new, |head| format!(", ledger head {head}"))
+    )
+}
+
 fn sent(report: &RunReport) -> impl Iterator<Item = &Sent> {
     report.policies.iter().flat_map(|policy| policy.sent.values())
 }
@@ -96,7 +101,7 @@ fn waits(policy: &PolicyReport) -> bool {
 
 /// `production: refused, …; to approve: …`
 fn policy_for_people(report: &RunReport, policy: &PolicyReport, program: &str) -> String {
-    let said = by_limit(&policy.refusals, &|id| report.name_of(id).to_string());
+    let said = in_a_line(&policy.refusals, &|id| report.name_of(id).to_string());
     let Some(gravest) = said.first().filter(|_| policy.result != RunResult::Failed) else {
         return run_messages::ended(report, policy, None);
     };
@@ -161,8 +166,15 @@ fn policy_line(report: &RunReport, policy: &PolicyReport, program: &str) {
 }
 
 fn skip_line(report: &RunReport, skip: &Skip) {
+    // The line of its policy says it of all instances together.
+    let is_said = matches!(&skip.reason, SkipReason::Guard(refusal) if is_named_with_others(refusal));
+    let people = if is_said {
+        String::new()
+    } else {
+        format!("left alone: {}", report.record_of(skip))
+    };
     tracing::info!(
-        people = format!("left alone: {}", report.record_of(skip)),
+        people,
         run_id = report.run_id.as_deref(),
         project = skip.project.as_str(),
         instance_id = skip.instance.as_ref().map(InstanceId::as_str),
@@ -206,20 +218,7 @@ pub fn deletion_line(run_id: &str, policy: &PolicyName, project: &ProjectName, o
         }
     }
     let (each, messages) = (Value::Object(each), Value::Object(messages));
-    let mut people = format!(
-        "deletion request of {policy} in {project}: {} accepted",
-        count("accepted")
-    );
-    for (why, ids) in not_accepted.iter().take(MOST_MESSAGES) {
-        let more = ids.len().saturating_sub(MOST_IDS);
-        let more = if more > 0 {
-            format!(" and {more} more")
-        } else {
-            String::new()
-        };
-        let named = &ids[..ids.len().min(MOST_IDS)];
-        let _ = write!(people, "; {why}: {}{more}", named.join(", "));
-    }
+    let people = deletion_for_people(policy, project, count("accepted"), &not_accepted);
     macro_rules! line {
         ($level:ident) => {
             tracing::$level!(
@@ -241,4 +240,22 @@ pub fn deletion_line(run_id: &str, policy: &PolicyName, project: &ProjectName, o
     } else {
         line!(warn);
     }
+}
+
+fn deletion_for_people(
+    policy: &PolicyName,
+    project: &ProjectName,
+    accepted: usize,
+    not_accepted: &BTreeMap<String, Vec<&str>>,
+) -> String {
+    let mut people = format!("deletion request of {policy} in {project}: {accepted} accepted");
+    for (why, ids) in not_accepted.iter().take(MOST_MESSAGES) {
+        let more = match ids.len().saturating_sub(MOST_IDS) {
+            0 => String::new(),
+            more => format!(" and {more} more"),
+        };
+        let named = &ids[..ids.len().min(MOST_IDS)];
+        let _ = write!(people, "; {why}: {}{more}", named.join(", "));
+    }
+    people
 }

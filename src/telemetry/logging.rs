@@ -5,7 +5,8 @@
 //! reach a terminal or a log as they are; secrets never get here, as their type does not print.
 //!
 //! A field whose name ends in `.json` holds JSON; the JSON format takes it in as such, under the name without the suffix. A field `people`
-//! is the whole line for people, unless debug lines are wanted; the JSON format leaves it out, for it has the fields.
+//! is the whole line for people, unless debug lines are wanted, and an empty one is no line; the JSON format leaves it out, for it has the
+//! fields.
 
 use std::fmt::{self, Write as _};
 use std::io::{IsTerminal, Write};
@@ -283,6 +284,9 @@ where
         }
         // The event's own fields last: the nearest says it best.
         event.record(&mut all);
+        if self.shape == LineShape::People && all.0.get(PEOPLE).is_some_and(|text| text == "") {
+            return;
+        }
         let meta = event.metadata();
         let line = self.line(*meta.level(), meta.target(), all.0);
         // One write a line, so that lines of two threads do not mix. A log that cannot be written cannot be logged.

@@ -383,7 +383,7 @@ fn people_get_one_line_a_policy_and_only_the_ids_that_were_not_accepted() {
     assert_eq!(lines[0], "<6>left alone: instance i1in04 (prod): shrink: from 40 to 3");
     assert_eq!(
         lines[1],
-        "<3>production: refused: more than max_percent 50 of an instance's backups would go; 2 instances are left alone: \
+        "<3>production: refused: deletions exceed max_percent 50; 2 instances are left alone: \
          i1in04 (9 of 10), i2in04 (9 of 10); to approve: rds-retentiond approve production --plan c0ffee"
     );
     assert!(
@@ -401,4 +401,40 @@ fn people_get_one_line_a_policy_and_only_the_ids_that_were_not_accepted() {
         "<4>deletion request of production in prod: 49 accepted; DBS.200011 (in use): b50br04"
     );
     assert_eq!(lines.len(), 4);
+}
+
+#[test]
+fn forty_refused_instances_are_one_line_for_people_of_at_most_300_characters() {
+    let over = |nth: usize| Refusal::MaxPercent {
+        instance: format!("{nth:032x}in04").as_str().into(),
+        planned: 28,
+        of: 40,
+        percent: 50,
+    };
+    let refusals: Vec<Refusal> = (0..40).map(over).collect();
+    let mut refused = report(RunResult::Refused, refusals.clone());
+    refused.policies[0].digest = Some("c0ffeec0ffeec0ffeec0ffeec0ffee00".to_owned());
+    refused.skipped = refusals
+        .into_iter()
+        .map(|refusal| Skip {
+            project: "prod".into(),
+            instance: refusal.instance().cloned(),
+            message: refusal.to_string(),
+            reason: SkipReason::Guard(Box::new(refusal)),
+        })
+        .collect();
+    let for_people = logged(false, true, || run_line(&refused, "rds-retentiond"));
+    assert_eq!(for_people.lines().count(), 2, "{for_people}");
+    assert!(for_people.lines().all(|line| line.len() <= 300), "{for_people}");
+    assert!(
+        for_people.contains("40 instances are left alone") && for_people.contains("and 38 more"),
+        "{for_people}"
+    );
+    // Machines get them all.
+    assert_eq!(
+        logged(true, true, || run_line(&refused, "rds-retentiond"))
+            .lines()
+            .count(),
+        42
+    );
 }

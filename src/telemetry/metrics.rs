@@ -1,8 +1,8 @@
 //! Values of the metrics: what was found and done, as numbers.
 //!
-//! Not for names (`families`) nor for the newer text format ([`super::openmetrics`]). Series follow the configuration:
+//! Not for names (`metric_families`) nor for the newer text format ([`super::openmetrics`]). Series follow the configuration:
 //! [`Metrics::set_policies`] makes those of every policy and project at zero and removes those of the gone, and what is
-//! told afterwards of a policy or project that is gone (a run under way keeps the policies it began with) is dropped,
+//! reported afterwards of a policy or project that is gone (a run under way keeps the policies it began with) is dropped,
 //! so that no series comes back from the dead to fire alerts for ever.
 
 use std::collections::BTreeMap;
@@ -11,31 +11,14 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use prometheus::proto::MetricFamily;
-use prometheus::{IntGaugeVec, Registry, TextEncoder};
+use prometheus::{Registry, TextEncoder};
 
-use super::known_labels::{KnownLabels, OTHER, code_label};
+use super::known_labels::{KnownLabels, OTHER};
 use super::metric_families::{MetricFamilies, retain};
 use super::openmetrics;
 use crate::retention::plan::ClockCheck;
-use crate::retention::report::{InstanceCounts, PolicyReport, RunResult, SkipReason, Summary, Tally};
-use crate::retention::{Fate, Mode, PolicyName, ProjectName, Refusal, RunReport};
-
-/// What the ledger remembers of a policy's last run, to show after a restart.
-#[derive(Clone, Debug)]
-pub struct LastRunSample {
-    /// The policy.
-    pub policy: PolicyName,
-    /// When its last run ended.
-    pub finished_at: DateTime<Utc>,
-    /// When its last successful run ended.
-    pub last_success_at: Option<DateTime<Utc>>,
-    /// Its decisions in numbers; `None` when the run could not read the world.
-    pub summary: Option<Summary>,
-    /// Due, and held back by the guard or a freeze.
-    pub held_back: Tally,
-    /// Backups that no policy has in scope, by project, as far as this policy counts them.
-    pub unselected: BTreeMap<ProjectName, u64>,
-}
+use crate::retention::report::{InstanceCounts, RunResult};
+use crate::retention::{Fate, PolicyName, ProjectName};
 
 /// All metrics of the process. A clone is another handle on the same numbers.
 #[derive(Clone)]
@@ -53,7 +36,7 @@ impl Metrics {
     /// closed set of that label. Policies and projects have no series before [`Self::set_policies`].
     #[expect(
         clippy::missing_panics_doc,
-        reason = "only a mistake in the constants of `families` could"
+        reason = "only a mistake in the constants of `metric_families` could"
     )]
     pub fn new(version: &str, revision: &str, started_at: DateTime<Utc>, operations: &[&'static str]) -> Self {
         // Two registries, because ours could carry a prefix or labels one day that `process_*` must not.
@@ -78,139 +61,6 @@ impl Metrics {
     pub(super) fn known(&self) -> MutexGuard<'_, KnownLabels> {
         // What it guards is whole after every statement, so a panic elsewhere does not spoil it.
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Shows what the ledger remembers: each policy's last run, the instances and the unconfirmed deletions as of the
-    /// last run of all. Counters are not restored; a counter that starts at zero is what Prometheus expects.
-    pub fn restore(
-        &self,
-        runs: &[LastRunSample],
-        instances: BTreeMap<ProjectName, InstanceCounts>,
-        unconfirmed: &BTreeMap<ProjectName, u64>,
-    ) {
-        let mut known = self.known();
-        let f = &self.families;
-        for run in runs {
-            if !known.policies.contains_key(&run.policy) {
-                continue;
-            }
-            let policy = run.policy.as_str();
-            f.last_run.with_label_values(&[policy]).set(seconds(run.finished_at));
-            if let Some(at) = run.last_success_at {
-                f.last_success.with_label_values(&[policy]).set(seconds(at));
-            }
-            if let Some(summary) = run.summary {
-                self.show_summary(policy, summary, run.held_back);
-                known.unselected.insert(run.policy.clone(), run.unselected.clone());
-            }
-        }
-        self.show_instances(&mut known, instances);
-        self.show_unselected(&known);
-        self.show_unconfirmed(&known, unconfirmed);
-    }
-
-    /// Counts a run that ended; `took` is measured on the monotonic clock. A report without a run id is a plan,
-    /// not a run, and is not counted.
-    ///
-    /// `deletions_total` counts events: an id that was accepted and then confirmed within the run counts under both.
-    pub fn observe_run(&self, report: &RunReport, took: Duration) {
-        if report.run_id.is_none() {
-            return;
-        }
-        let mut known = self.known();
-        for policy in &report.policies {
-            if known.policies.contains_key(&policy.policy) {
-                self.observe_policy(report, policy, took);
-                self.observe_sent(&mut known, policy);
-                self.observe_refusals(&known, report, policy);
-                if policy.has_read() {
-                    known
-                        .unselected
-                        .insert(policy.policy.clone(), policy.unselected.clone());
-                }
-            }
-        }
-        self.show_unselected(&known);
-        self.show_instances(&mut known, report.instances.clone());
-        self.show_unconfirmed(&known, &report.unconfirmed);
-        drop(known);
-        for settled in &report.settled_earlier {
-            self.settled(&settled.policy, &settled.project, &settled.fate, 1, settled.size_bytes);
-        }
-    }
-
-    fn observe_policy(&self, report: &RunReport, policy: &PolicyReport, took: Duration) {
-        let f = &self.families;
-        let name = policy.policy.as_str();
-        f.runs.with_label_values(&[name, policy.result.as_str()]).inc();
-        if policy.result == RunResult::Skipped {
-            return;
-        }
-        f.run_duration.with_label_values(&[name]).observe(took.as_secs_f64());
-        f.last_run.with_label_values(&[name]).set(seconds(report.finished_at));
-        if policy.result == RunResult::Success {
-            f.last_success
-                .with_label_values(&[name])
-                .set(seconds(report.finished_at));
-        }
-        if policy.has_read() {
-            self.show_summary(name, policy.summary, policy.held_back);
-        }
-    }
-
-    fn observe_sent(&self, known: &mut KnownLabels, policy: &PolicyReport) {
-        let name = policy.policy.as_str();
-        let KnownLabels { projects, codes, .. } = known;
-        for (project, sent) in policy.sent.iter().filter(|(project, _)| projects.contains(*project)) {
-            let project = project.as_str();
-            let count = |outcome: &str| sent.fates.get(outcome).copied().unwrap_or(0);
-            for outcome in Fate::KEYS {
-                // Only what was accepted can be confirmed or come back, so those were accepted first.
-                let times = match outcome {
-                    "accepted" => count("accepted") + count("confirmed") + count("returned"),
-                    other => count(other),
-                };
-                self.families
-                    .deletions
-                    .with_label_values(&[name, project, outcome])
-                    .inc_by(times);
-            }
-            for (code, times) in &sent.codes {
-                let code = code_label(codes, code);
-                self.families
-                    .deletion_errors
-                    .with_label_values(&[project, code])
-                    .inc_by(*times);
-            }
-            self.families
-                .deleted_bytes
-                .with_label_values(&[name, project])
-                .inc_by(sent.confirmed_bytes);
-        }
-    }
-
-    fn observe_refusals(&self, known: &KnownLabels, report: &RunReport, policy: &PolicyReport) {
-        let f = &self.families;
-        let name = policy.policy.as_str();
-        if policy.result == RunResult::Skipped {
-            return;
-        }
-        for refusal in &policy.refusals {
-            f.guard_refusals.with_label_values(&[name, refusal.limit()]).inc();
-        }
-        // A listing that was not believed is reported once, not for each policy: it held back every policy that may
-        // touch the project.
-        let may = &known.policies[&policy.policy];
-        let unbelieved = report
-            .skipped
-            .iter()
-            .filter(|skip| skip.reason == SkipReason::Listing && may.contains(&skip.project));
-        f.guard_refusals
-            .with_label_values(&[name, "listing"])
-            .inc_by(to_u64(unbelieved.count()));
-        // A dry-run sends nothing, so nothing of it waits for anybody.
-        let open = policy.mode == Mode::Enforce && policy.refusals.iter().any(Refusal::waits_for_approval);
-        f.guard_open.with_label_values(&[name]).set(i64::from(open));
     }
 
     /// Counts what a listing said, after their run, of deletions accepted in an earlier one: `confirmed` (with the
@@ -415,28 +265,6 @@ impl Metrics {
         self.ours.gather()
     }
 
-    fn show_summary(&self, policy: &str, summary: Summary, held_back: Tally) {
-        let f = &self.families;
-        f.expired_refused
-            .with_label_values(&[policy])
-            .set(to_i64(held_back.count));
-        f.expired_refused_bytes
-            .with_label_values(&[policy])
-            .set(to_i64(held_back.bytes));
-        let show = |vector: &IntGaugeVec, decision: &str, value: u64| {
-            vector.with_label_values(&[policy, decision]).set(to_i64(value));
-        };
-        let tallies: [(&str, Tally); 3] = [
-            ("keep", summary.keep),
-            ("wait", summary.wait),
-            ("delete", summary.delete),
-        ];
-        for (decision, tally) in tallies {
-            show(&self.families.backups, decision, tally.count);
-            show(&self.families.backup_bytes, decision, tally.bytes);
-        }
-    }
-
     /// A run that could not read a project knows nothing of its instances: what was known stays, for zeros would look
     /// like an empty world.
     pub(super) fn show_instances(&self, known: &mut KnownLabels, counts: BTreeMap<ProjectName, InstanceCounts>) {
@@ -475,7 +303,7 @@ impl Metrics {
         }
     }
 
-    fn show_unconfirmed(&self, known: &KnownLabels, counts: &BTreeMap<ProjectName, u64>) {
+    pub(super) fn show_unconfirmed(&self, known: &KnownLabels, counts: &BTreeMap<ProjectName, u64>) {
         for project in &known.projects {
             let count = counts.get(project).copied().unwrap_or(0);
             self.families
@@ -509,15 +337,15 @@ pub(super) fn with_start_time(mut families: Vec<MetricFamily>, started_at: DateT
     clippy::cast_precision_loss,
     reason = "microseconds since 1970 fit in 53 bits until the year 2255"
 )]
-fn seconds(at: DateTime<Utc>) -> f64 {
+pub(super) fn seconds(at: DateTime<Utc>) -> f64 {
     at.timestamp_micros() as f64 / 1e6
 }
 
 /// Beyond what a gauge holds, the most it holds.
-fn to_i64(count: u64) -> i64 {
+pub(super) fn to_i64(count: u64) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
 }
 
-fn to_u64(count: usize) -> u64 {
+pub(super) fn to_u64(count: usize) -> u64 {
     u64::try_from(count).unwrap_or(u64::MAX)
 }

@@ -53,7 +53,7 @@ const CONTRACT: [(&str, &str, &str); 37] = [
     ("process_start_time_seconds", "gauge", ""),
 ];
 
-/// Absent before the first run, or before they are told.
+/// Absent before the first run, or before they are reported.
 const LATER: [&str; 12] = [
     "members",
     "config_agreed",
@@ -246,9 +246,9 @@ fn at_the_start_all_is_zero_and_what_only_a_run_can_know_is_absent() {
         assert_eq!(found.contains_key(&full_name(name)), !LATER.contains(&name), "{name}");
     }
     for line in text.lines().filter(|line| !line.starts_with('#')) {
-        let told = ["build_info", "config_", "next_run"];
+        let of_status = ["build_info", "config_", "next_run"];
         if let Some(ours) = line.strip_prefix("rds_retention_")
-            && !told.iter().any(|name| ours.starts_with(name))
+            && !of_status.iter().any(|name| ours.starts_with(name))
         {
             assert!(line.ends_with(" 0"), "{line}");
         }

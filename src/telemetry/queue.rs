@@ -82,8 +82,8 @@ impl Queue {
         if dropped > 0 && !self.enqueue((self.note)(dropped).as_bytes()) {
             self.dropped.fetch_add(dropped, Ordering::Relaxed);
         }
-        let (done, told) = mpsc::channel();
-        self.messages.send(Message::Flush(done)).is_ok() && told.recv_timeout(within).is_ok()
+        let (done, flushed) = mpsc::channel();
+        self.messages.send(Message::Flush(done)).is_ok() && flushed.recv_timeout(within).is_ok()
     }
 }
 

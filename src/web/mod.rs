@@ -13,12 +13,12 @@
 //! time, each at most once a second.
 
 mod encoding;
+mod forecasts;
 mod host;
 mod listener;
-mod outlooks;
 pub mod page;
 mod server;
 
+pub use forecasts::DAYS;
 pub use listener::{ListenError, Listener};
-pub use outlooks::DAYS;
 pub use server::serve;

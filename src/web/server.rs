@@ -8,8 +8,8 @@ use tokio::sync::{Mutex, Semaphore};
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, timeout};
 
+use super::forecasts::ForecastCache;
 use super::listener::Listener;
-use super::outlooks::Outlooks;
 use super::page::{self, PageData, View};
 use super::{encoding, host};
 use crate::blocking::blocking;
@@ -102,7 +102,7 @@ struct CachedPage {
 struct PageCache {
     pages: Mutex<Vec<CachedPage>>,
     places: Semaphore,
-    outlooks: Arc<Outlooks>,
+    forecasts: Arc<ForecastCache>,
     /// Questions to the ledger that are under way.
     questions: Arc<Semaphore>,
 }
@@ -124,6 +124,17 @@ pub async fn serve(listener: Listener, status: Arc<SharedStatus>, stop: impl Fut
         async move { ServiceAnswer::from(answer(&request, &status, &pages).await) }
     };
     http::serve(listener, limits(places), service, stop).await;
+}
+
+fn metrics_for(request: &Request<Bytes>, status: &SharedStatus) -> Response<Body> {
+    let wanted = openmetrics::is_wanted(&header_value(request, &header::ACCEPT));
+    let kind = if wanted {
+        openmetrics::OPENMETRICS_TYPE
+    } else {
+        openmetrics::TEXT_TYPE
+    };
+    let is_gzipped = encoding::wants_gzip(&header_value(request, &header::ACCEPT_ENCODING));
+    metrics(kind, status.metrics(wanted), is_gzipped)
 }
 
 async fn answer(request: &Request<Bytes>, status: &Arc<SharedStatus>, pages: &PageCache) -> Response<Body> {
@@ -148,20 +159,7 @@ async fn answer(request: &Request<Bytes>, status: &Arc<SharedStatus>, pages: &Pa
         };
     }
     match path {
-        "/metrics" => {
-            let accept = header_value(request, &header::ACCEPT);
-            let wanted = openmetrics::is_wanted(&accept);
-            let kind = if wanted {
-                openmetrics::OPENMETRICS_TYPE
-            } else {
-                openmetrics::TEXT_TYPE
-            };
-            metrics(
-                kind,
-                status.metrics(wanted),
-                encoding::wants_gzip(&header_value(request, &header::ACCEPT_ENCODING)),
-            )
-        }
+        "/metrics" => metrics_for(request, status),
         "/healthz" => match status.stalled_for() {
             None => response(StatusCode::OK, TEXT, "ok\n"),
             Some(since) => {
@@ -200,11 +198,11 @@ async fn draw(view: View, shared: &Arc<SharedStatus>, pages: &PageCache) -> Opti
     let (mut picture, mut past, mut runs) = (None, Vec::new(), Vec::new());
     match view.clone() {
         View::Overview(_) => {
-            let (outlooks, status) = (Arc::clone(&pages.outlooks), Arc::clone(shared));
+            let (forecasts, status) = (Arc::clone(&pages.forecasts), Arc::clone(shared));
             // What is not made in time is there for the next reader.
-            let _ = pages.ask(move || outlooks.update_next_runs(&status)).await;
+            let _ = pages.ask(move || forecasts.update_next_runs(&status)).await;
         }
-        View::Policy(policy) => picture = pages.outlooks.picture(shared, &shared.status(), &policy).await,
+        View::Policy(policy) => picture = pages.forecasts.picture(shared, &shared.status(), &policy).await,
         View::Why(id) => {
             let ledger = shared.ledger();
             past = pages
@@ -222,7 +220,7 @@ async fn draw(view: View, shared: &Arc<SharedStatus>, pages: &PageCache) -> Opti
     let render = || {
         let status = shared.status();
         let data = PageData {
-            next_runs: pages.outlooks.next_runs(),
+            next_runs: pages.forecasts.next_runs(),
             picture,
             past,
             runs,
@@ -274,7 +272,7 @@ impl PageCache {
         Self {
             pages: Mutex::new(Vec::new()),
             places: Semaphore::new(MAX_WAITING),
-            outlooks: Arc::default(),
+            forecasts: Arc::default(),
             questions: Arc::new(Semaphore::new(MAX_QUESTIONS)),
         }
     }

@@ -2,14 +2,14 @@
 //!
 //! [`Refusal`]'s own words name one instance by its id, for machines; these are for people.
 
-use serde::{Deserialize, Serialize};
-
 use super::Natural;
-use crate::retention::report::PolicyReport;
+use crate::retention::report::{PolicyReport, RefusalRecord, RunNumbers};
 use crate::retention::{InstanceId, Refusal, RunReport};
 
 /// Instances that are named; the others are a number.
 const NAMED: usize = 8;
+/// The same in a log line, which holds a command, too.
+const NAMED_IN_A_LINE: usize = 2;
 
 /// What one limit holds back.
 #[derive(Clone, Debug)]
@@ -18,19 +18,6 @@ pub struct RefusalInWords<'a> {
     pub text: String,
     /// One of the refusals, for what lifts it ([`super::remedies::remedy`]).
     pub refusal: &'a Refusal,
-}
-
-/// What one limit held back, as the ledger keeps it and status shows it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RefusalRecord {
-    /// The limit's name.
-    pub limit: String,
-    /// In words; empty where only the limit is remembered.
-    #[serde(default)]
-    pub message: String,
-    /// What `approve --listing` takes, of a listing that shrank.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub listing: Option<String>,
 }
 
 /// Records that are kept of one policy's run.
@@ -55,22 +42,36 @@ pub fn records(report: &RunReport, policy: &PolicyReport) -> Vec<RefusalRecord> 
 }
 
 /// What the ledger remembers of what was held back; runs of older programs left no more than the limits.
-pub fn remembered(numbers: &serde_json::Value) -> Vec<RefusalRecord> {
-    let records: Option<Vec<RefusalRecord>> = serde_json::from_value(numbers["refusals"].clone()).ok();
-    records.unwrap_or_else(|| {
-        let mut limits: Vec<String> = serde_json::from_value(numbers["refused"].clone()).unwrap_or_default();
-        limits.dedup();
-        let record = |limit: String| RefusalRecord {
-            message: format!("refused by {limit}; the next run says more"),
-            limit,
-            listing: None,
-        };
-        limits.into_iter().map(record).collect()
-    })
+pub fn remembered(numbers: &RunNumbers) -> Vec<RefusalRecord> {
+    if !numbers.refusals.is_empty() {
+        return numbers.refusals.clone();
+    }
+    let mut limits = numbers.refused.clone();
+    limits.dedup();
+    let record = |limit: String| RefusalRecord {
+        message: format!("refused by {limit}; the next run says more"),
+        limit,
+        listing: None,
+    };
+    limits.into_iter().map(record).collect()
 }
 
 /// The refusals with those of one kind together, in the order in which each kind comes first. `name` gives an instance's name.
 pub fn by_limit<'a>(refusals: &'a [Refusal], name: &dyn Fn(&InstanceId) -> String) -> Vec<RefusalInWords<'a>> {
+    grouped(refusals, name, NAMED)
+}
+
+/// The same in few words, for the log.
+pub fn in_a_line<'a>(refusals: &'a [Refusal], name: &dyn Fn(&InstanceId) -> String) -> Vec<RefusalInWords<'a>> {
+    grouped(refusals, name, NAMED_IN_A_LINE)
+}
+
+/// Whether a policy's line names the instance that is refused, together with the others that the same limit holds back.
+pub fn is_named_with_others(refusal: &Refusal) -> bool {
+    is_of_one_kind(refusal, refusal)
+}
+
+fn grouped<'a>(refusals: &'a [Refusal], name: &dyn Fn(&InstanceId) -> String, named: usize) -> Vec<RefusalInWords<'a>> {
     let mut groups: Vec<Vec<&Refusal>> = Vec::new();
     for refusal in refusals {
         match groups.iter_mut().find(|group| is_of_one_kind(group[0], refusal)) {
@@ -81,7 +82,7 @@ pub fn by_limit<'a>(refusals: &'a [Refusal], name: &dyn Fn(&InstanceId) -> Strin
     groups
         .into_iter()
         .map(|group| RefusalInWords {
-            text: words(&group, name),
+            text: words(&group, name, named),
             refusal: group[0],
         })
         .collect()
@@ -96,10 +97,10 @@ fn is_of_one_kind(a: &Refusal, b: &Refusal) -> bool {
     }
 }
 
-fn words(group: &[&Refusal], name: &dyn Fn(&InstanceId) -> String) -> String {
+fn words(group: &[&Refusal], name: &dyn Fn(&InstanceId) -> String, named: usize) -> String {
     let mut by_name: Vec<(Natural<'_>, String)> = Vec::with_capacity(group.len());
-    let names: Vec<Option<String>> = group.iter().map(|refusal| refusal.instance().map(name)).collect();
-    for (refusal, name) in group.iter().zip(&names) {
+    let of_each: Vec<Option<String>> = group.iter().map(|refusal| refusal.instance().map(name)).collect();
+    for (refusal, name) in group.iter().zip(&of_each) {
         let Some(name) = name else { continue };
         let detail = match refusal {
             Refusal::MaxPercent { planned, of, .. } => format!("{planned} of {of}"),
@@ -114,16 +115,16 @@ fn words(group: &[&Refusal], name: &dyn Fn(&InstanceId) -> String) -> String {
     by_name.sort();
     let mut listed: Vec<String> = by_name
         .iter()
-        .take(NAMED)
+        .take(named)
         .map(|(name, detail)| format!("{} ({detail})", name.0))
         .collect();
-    if let Some(more) = by_name.len().checked_sub(NAMED).filter(|more| *more > 0) {
+    if let Some(more) = by_name.len().checked_sub(named).filter(|more| *more > 0) {
         listed.push(format!("and {more} more"));
     }
     let (listed, are) = (listed.join(", "), if group.len() == 1 { "is" } else { "are" });
     match group[0] {
         Refusal::MaxPercent { percent, .. } => format!(
-            "more than max_percent {percent} of an instance's backups would go; {} {are} left alone: {listed}",
+            "deletions exceed max_percent {percent}; {} {are} left alone: {listed}",
             instances(group.len())
         ),
         Refusal::RequireBackupWithin { within, .. } => format!(
@@ -137,7 +138,7 @@ fn words(group: &[&Refusal], name: &dyn Fn(&InstanceId) -> String) -> String {
             ..
         } => format!(
             "{}: the listing fell from {expected} to {found} manual backups: it is left alone for 7 days, or until `approve --listing`",
-            names[0].as_deref().unwrap_or_default()
+            of_each[0].as_deref().unwrap_or_default()
         ),
         other => other.to_string(),
     }

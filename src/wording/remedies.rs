@@ -4,8 +4,8 @@ use std::borrow::Cow;
 use std::fmt;
 use std::path::Path;
 
-use super::refusals::RefusalRecord;
 use super::sanitize::clean;
+use crate::retention::report::RefusalRecord;
 use crate::retention::{FreezeSources, Refusal};
 
 /// The configuration's usual place, which commands need not name.

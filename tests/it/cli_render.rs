@@ -510,18 +510,18 @@ fn a_large_report_has_a_line_an_instance_unless_all_is_asked_for() {
     );
 }
 
-/// As `apply` does it: each decision is told and none is held, and what became of the ids comes later.
-fn told_json_of(report: &RunReport) -> Vec<u8> {
-    let (told, mut report) = (BufferedRows::default(), report.clone());
+/// As `apply` does it: each decision is buffered and none is held, and what became of the ids comes later.
+fn buffered_json_of(report: &RunReport) -> Vec<u8> {
+    let (buffered, mut report) = (BufferedRows::default(), report.clone());
     for policy in &mut report.policies {
         for mut row in std::mem::take(&mut policy.rows) {
             let fate = row.fate.take().map(|fate| (row.backup.id.clone(), fate));
             report.fates.extend(fate);
-            told.tell(&policy.policy, &row);
+            buffered.tell(&policy.policy, &row);
         }
     }
     let mut written = Vec::new();
-    json::write_report(&mut written, &report, &told).unwrap();
+    json::write_report(&mut written, &report, &buffered).unwrap();
     written
 }
 
@@ -530,8 +530,8 @@ fn json_of(report: &RunReport) -> serde_json::Value {
     json::write_report(&mut written, report, &BufferedRows::default()).unwrap();
     assert!(written.ends_with(b"}\n"));
     assert!(
-        written == told_json_of(report),
-        "a report that was told is the same to the byte"
+        written == buffered_json_of(report),
+        "a buffered report is the same to the byte"
     );
     serde_json::from_slice(&written).unwrap()
 }
@@ -651,7 +651,7 @@ fn hold_entries() -> Vec<HoldEntry> {
 #[test]
 fn holds_and_past_runs_are_listed() {
     let mut drawn = Vec::new();
-    lists::holds(&mut drawn, &hold_entries(), &look(Some(160))).unwrap();
+    lists::holds(&mut drawn, &hold_entries(), Zone::UTC, &look(Some(160))).unwrap();
     let summary = plan().policies[0].summary;
     let run = |id: &str, result| HistoryEntry {
         run_id: id.to_owned(),
@@ -672,7 +672,7 @@ fn holds_and_past_runs_are_listed() {
         run("0199-c", None),
     ];
     drawn.push(b'\n');
-    lists::history(&mut drawn, &runs, &look(Some(160))).unwrap();
+    lists::history(&mut drawn, &runs, Zone::UTC, &look(Some(160))).unwrap();
     drawn.push(b'\n');
     lists::write_holds(&mut drawn, &hold_entries()).unwrap();
     lists::write_history(&mut drawn, &runs).unwrap();

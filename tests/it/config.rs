@@ -428,7 +428,7 @@ fn a_file_that_is_not_utf8_says_where() {
 fn what_cannot_be_read_is_a_problem() {
     let dir = directory(&[("sub/config.yaml/x", b"")]);
     let missing = load_in(&dir).unwrap_err();
-    assert!(one_lines(&dir, &missing)[0].starts_with("config.yaml: cannot be read: there is no such file; "));
+    assert!(one_lines(&dir, &missing)[0].starts_with("config.yaml: cannot be read: file not found; "));
     let problem = missing.iter().next().unwrap();
     assert_eq!((problem.line, problem.column), (0, 0));
     let directory = load(&dir.path().join("sub/config.yaml"), &Environment::default()).unwrap_err();

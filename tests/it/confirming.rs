@@ -35,8 +35,8 @@ async fn a_few_ids_of_a_large_instance_are_asked_for_one_by_one() {
     let sent: BTreeSet<_> = ids(1, 447..450).into_iter().map(Some).collect();
     assert_eq!(asked[5..].iter().cloned().collect::<BTreeSet<_>>(), sent);
     assert_eq!(asked.len(), 8, "{asked:?}");
-    // Instances, backups, tasks, the batch, and what went.
-    assert_eq!(report["calls"], 1 + 5 + 1 + 1 + 3);
+    // Instances, backups, tasks and retain policies, the batch, and what went.
+    assert_eq!(report["calls"], 1 + 5 + 2 + 1 + 3);
     assert_eq!(report["policies"][0]["sent"]["simulator"]["fates"]["confirmed"], 3);
     assert!(world.ledger().unconfirmed().unwrap().is_empty());
 }

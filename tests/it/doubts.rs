@@ -23,7 +23,7 @@ async fn run(world: &World, hours: i64) -> u8 {
 
 /// An edit that un-expires a backup ends its wait, also when it does so by no longer selecting it.
 #[tokio::test]
-async fn an_edit_that_takes_a_backup_out_of_scope_and_back_begins_its_wait_anew() {
+async fn an_edit_that_takes_a_backup_out_of_scope_and_back_restarts_its_grace_period() {
     for out_of_scope in [
         "{backups: {exclude_names: [\"nightly-*\"]}}",
         "{backups: {names: [\"weekly-*\"]}}",

@@ -354,20 +354,86 @@ async fn an_unanswered_single_deletion_is_listed_before_it_is_sent_again() {
     }
 }
 
+/// Several instances of one engine.
+async fn fleet_of(engine: Engine, instances: usize, backups: usize) -> World {
+    World::with(|options| {
+        let created = rds_retentiond::clock::now() - TimeDelta::days(2000);
+        let instance = |number| Instance {
+            engine,
+            ..Instance::sql_server(&of(engine, number), &format!("db-{number}"), created)
+        };
+        let backup = |number, nth| Backup {
+            id: id(engine, number, nth),
+            instance_id: of(engine, number),
+            ..backup(number, nth)
+        };
+        options.fleet = Fleet::Given {
+            instances: (1..=instances).map(instance).collect(),
+            backups: (1..=instances)
+                .flat_map(|number| (0..backups).map(move |nth| backup(number, nth)))
+                .collect(),
+        };
+    })
+    .await
+}
+
+/// One that is not what it is listed as, says the API, must neither go nor keep a fleet's retention from going on.
 #[tokio::test]
-async fn a_call_that_the_api_refuses_for_an_engine_is_not_tried_again_and_the_other_engines_go_on() {
-    let world = world(130).await;
+async fn a_backup_that_the_api_refuses_for_its_engine_keeps_its_instance_and_the_others_go_on() {
+    for (engine, operation) in [(Engine::SqlServer, "delete_batch"), (Engine::MySql, "delete_one")] {
+        let world = fleet_of(engine, 5, 23).await;
+        world.policies(&keep_3(EVERY));
+        // The oldest: it is in the first batch of every run.
+        let odd = id(engine, 2, 22);
+        world.fault(&format!("{operation}:status=400:code=DBS.201207:backup={odd}"));
+        let ran = world.apply().await.exits(1);
+        let deleted = world.deleted();
+        assert!(!deleted.contains(&odd));
+        for number in [1, 3, 4, 5] {
+            let wanted = ids(engine, number, 3..23);
+            assert!(deleted.is_superset(&wanted), "{number}: {}", ran.stdout);
+        }
+        let json = ran.json();
+        let left = json["skipped"].as_array().unwrap();
+        assert_eq!(left.len(), 1, "{left:?}");
+        assert_eq!(left[0]["instance_id"], json!(of(engine, 2)));
+        assert!(left[0]["message"].to_string().contains(&odd), "{left:?}");
+        // The twin.
+        world.simulator.faults().clear();
+        world.apply().await.exits(0);
+        world.deleted_exactly(&all((1..=5).map(|number| ids(engine, number, 3..23))));
+    }
+}
+
+#[tokio::test]
+async fn a_call_that_the_api_refuses_for_an_engine_ends_with_the_third_instance_and_the_other_engines_go_on() {
+    let world = fleet_of(Engine::SqlServer, 10, 23).await;
+    let mysql = of(Engine::MySql, 11);
+    let created = rds_retentiond::clock::now() - TimeDelta::days(2000);
+    world.simulator.add_instance(Instance {
+        engine: Engine::MySql,
+        ..Instance::sql_server(&mysql, "db-11", created)
+    });
+    for nth in 0..6 {
+        world.simulator.add_backup(Backup {
+            id: id(Engine::MySql, 11, nth),
+            instance_id: mysql.clone(),
+            ..backup(11, nth)
+        });
+    }
     world.policies(&keep_3("[sqlserver, mysql]"));
     world.fault("delete_batch:status=400:code=DBS.201207");
     let ran = world.apply().await.exits(1);
-    assert_eq!(world.deleted(), ids(Engine::MySql, 2, 3..130));
-    // At most as many as were under way when the first answer came.
-    assert!(world.simulator.calls_of(Op::DeleteBatch).len() <= 3, "{}", ran.stdout);
+    assert_eq!(world.deleted(), ids(Engine::MySql, 11, 3..6));
+    // Four batches, each halved until an id stands alone, while three instances are found.
+    let calls = world.simulator.calls_of(Op::DeleteBatch).len();
+    assert!(calls <= 80, "{calls}");
     assert!(ran.stdout.contains("no more backups of SQLServer"), "{}", ran.stdout);
     // The twin.
     world.simulator.faults().clear();
     world.apply().await.exits(0);
-    world.deleted_exactly(&all([ids(Engine::SqlServer, 1, 3..130), ids(Engine::MySql, 2, 3..130)]));
+    let sql_server = (1..=10).map(|number| ids(Engine::SqlServer, number, 3..23));
+    world.deleted_exactly(&all(sql_server.chain([ids(Engine::MySql, 11, 3..6)])));
 }
 
 /// The floor and `require_backup_within` look at the instance's own engine.

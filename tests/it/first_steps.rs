@@ -1,6 +1,7 @@
 //! What the README tells a newcomer to type: the demo, and the simulator with what it prints. Nothing is configured, and
 //! nothing is left behind.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
@@ -174,4 +175,87 @@ fn the_demo_that_stays_leaves_nothing_behind() {
     let mut said = String::new();
     child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
     assert!(!said.contains("the state is new"), "nobody lost one: {said}");
+}
+
+/// Many nights in a few seconds: backups are made, runs go by, and none finds a wrong clock.
+#[test]
+fn the_demo_that_is_watched_lets_nights_pass_with_their_backups_and_runs() {
+    let dir = tempfile::tempdir().unwrap();
+    let words = [
+        "demo",
+        "--watch",
+        "--live",
+        "1y=1s",
+        "--listen",
+        "127.0.0.1:0",
+        "--instances",
+        "2",
+        "--log-level",
+        "info",
+        "--log-format",
+        "json",
+    ];
+    let mut command = program(dir.path(), &words);
+    let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let (mut nights, mut deleted) = (BTreeSet::new(), 0);
+    for line in BufReader::new(child.stderr.take().unwrap()).lines() {
+        let line: Value = serde_json::from_str(&line.unwrap()).unwrap();
+        assert!(!line.to_string().contains("limit=clock"), "{line}");
+        if line["message"]
+            .as_str()
+            .is_some_and(|message| message.starts_with("run ended"))
+        {
+            let night = line["at"].as_str().unwrap()[..10].to_owned();
+            if nights.insert(night) && nights.len() > 2 {
+                deleted += line["confirmed"].as_u64().unwrap();
+            }
+        }
+        if nights.len() > 6 {
+            break;
+        }
+    }
+    assert!(nights.len() > 6 && deleted > 0, "{nights:?}: {deleted}");
+    let pid = child.id().to_string();
+    assert!(Command::new("kill").args(["-INT", &pid]).status().unwrap().success());
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+}
+
+#[test]
+fn a_scenario_file_describes_the_fleet_and_the_faults_of_a_simulator() {
+    let dir = tempfile::tempdir().unwrap();
+    let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/examples/scenario.yaml");
+    let demo = |file: &Path| {
+        let words = [
+            "demo",
+            "--once",
+            "--deletion-takes",
+            "10ms",
+            "--scenario",
+            file.to_str().unwrap(),
+        ];
+        Ran::of(&program(dir.path(), &words).output().unwrap())
+    };
+    let shown = demo(&example).exits(0);
+    for says in [
+        "with 6 instances and",
+        "mssql-prod-3",
+        "release-42",
+        "confirmed (",
+        "mssql-prod-old",
+    ] {
+        assert!(shown.stdout.contains(says), "no `{says}` in:\n{}", shown.stdout);
+    }
+    let text = fs::read_to_string(&example).unwrap();
+    for (right, wrong, says) in [
+        ("engine: mysql", "engine: oracle", "engine `oracle` is not known"),
+        ("kind: Ha", "kind: Cluster", "kind `Cluster` is not known"),
+        ("status: FAILED", "status: LOST", "status `LOST` is not known"),
+        ("times=2", "times=two", "list_backups:status=503:times=two"),
+        ("deleted: true", "gone: true", "gone"),
+    ] {
+        let file = dir.path().join("odd.yaml");
+        fs::write(&file, text.replace(right, wrong)).unwrap();
+        let said = demo(&file).exits(64).stderr;
+        assert!(said.contains("odd.yaml") && said.contains(says), "{said}");
+    }
 }

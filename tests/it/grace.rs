@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use chrono::{DateTime, TimeDelta, Utc};
 use rds_retentiond::clock::now;
 use rds_retentiond::ledger::{FinishedPolicy, NewRun};
-use rds_retentiond::retention::report::Restart;
+use rds_retentiond::retention::report::{Restart, RunResult, RunSummary};
 use rds_retentiond::retention::{Mode, RunReport};
 use rds_retentiond::run::Purpose;
 
@@ -274,8 +274,8 @@ async fn runs_that_saw_nothing_do_not_make_a_pause_shorter() {
         };
         let ended = FinishedPolicy {
             policy: "p".into(),
-            result: result.to_owned(),
-            summary: serde_json::json!({}),
+            result: RunResult::named(result).unwrap(),
+            summary: RunSummary::default(),
         };
         ledger.begin_run(&run_of_p).unwrap();
         ledger.finish_run("another", started_at, &[ended]).unwrap();

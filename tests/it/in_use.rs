@@ -34,7 +34,7 @@ async fn a_backup_that_a_restore_reads_is_kept_as_in_use_and_goes_when_the_resto
     world.deleted_exactly(&others.into_iter().chain([used]).collect());
 }
 
-/// Nothing waits for it: whoever may not ask is told by the refusal.
+/// Nothing waits for it: whoever may not ask learns it from the refusal.
 #[tokio::test]
 async fn without_an_answer_about_tasks_a_run_goes_on_and_asks_once() {
     for rule in ["status=403:code=DBS.200010", "status=404", "status=500", "reset"] {

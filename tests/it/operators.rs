@@ -208,7 +208,18 @@ async fn on_a_terminal_approve_shows_the_plan_and_asks() {
         ran.exits(code);
         world.apply().await.exits(if code == 0 { 0 } else { 3 });
     }
-    assert!(said.contains(&backup_id(1, 7)) && said.contains("nightly-7"), "{said}");
+    // As `plan` shows them: name, date, the instance's name, id; the oldest first.
+    let row = |number: usize| {
+        said.lines()
+            .position(|line| line.contains(&backup_id(1, number)))
+            .expect(&said)
+    };
+    assert!(row(7) < row(3), "{said}");
+    let line = said.lines().nth(row(7)).unwrap();
+    let date = super::world::begun(7).format("%Y-%m-%d ").to_string();
+    for part in ["nightly-7", &date, "mssql-1"] {
+        assert!(line.contains(part), "{part}: {said}");
+    }
     assert!(said.contains("Approve the deletion of 5 backups?"), "{said}");
     world.deleted_exactly(&ids(1, 3..8));
 }

@@ -239,7 +239,7 @@ fn why_says_that_a_policy_passes_it_by_and_that_all_is_frozen() {
     );
     let said = files.offline("why b0012br04", 0);
     assert!(
-        said.contains("frozen        nothing is deleted until 2027-01-01T00:00:00Z: audit"),
+        said.contains("frozen        nothing is deleted until 2027-01-01 08:00 Asia/Singapore: audit"),
         "{said}"
     );
     assert_eq!(files.json("why b0012br04", 0)["freeze"]["reason"], "audit");

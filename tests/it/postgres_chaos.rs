@@ -4,9 +4,9 @@
 //! chain: each id had an earlier intent, none was sent by two holders, none after a freeze. `tests/bench/chaos KIND N` runs many rounds.
 
 mod checker;
-mod node;
-mod pair;
-mod proxy;
+pub mod node;
+pub mod pair;
+pub mod proxy;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -432,8 +432,8 @@ async fn two_401_block_the_key_for_everybody_and_are_reported() {
         )
     };
     let server = Server::new((0..20).map(|_| refusal())).await;
-    let told = Arc::new(Mutex::new(Vec::new()));
-    let ear = Arc::clone(&told);
+    let reported = Arc::new(Mutex::new(Vec::new()));
+    let ear = Arc::clone(&reported);
     let guard = KeyLockout::new(Arc::new(move |refusal| ear.lock().unwrap().push(refusal.clone())));
     let one = tuned(settings(&server), guard.clone(), Arc::new(|_| {}), keys());
     let other = tuned(
@@ -460,7 +460,7 @@ async fn two_401_block_the_key_for_everybody_and_are_reported() {
         2,
         "one attempt and one with renewed credentials, in the whole process"
     );
-    let refusals = told.lock().unwrap().clone();
+    let refusals = reported.lock().unwrap().clone();
     let known = fingerprint(AK, SK, None).access_key;
     assert!(refusals.iter().all(|refusal| refusal.key.access_key == known));
     let blocks: Vec<bool> = refusals.iter().map(|refusal| refusal.blocked_until.is_some()).collect();
@@ -632,4 +632,26 @@ async fn every_request_is_observed() {
     ];
     assert_eq!(*events.lock().unwrap(), expected);
     assert_eq!(client.calls(), 4);
+}
+
+#[tokio::test]
+async fn deleted_instances_are_not_asked_for_again_once_the_api_has_refused_to_name_them() {
+    let refusals = [
+        (403, r#"{"error_code": "DBS.200010"}"#),
+        (404, r#"{"error_code": "APIGW.0101"}"#),
+    ];
+    for (code, body) in refusals {
+        let server = Server::new([status(code, body)]).await;
+        let client = client(&server);
+        for _ in 0..2 {
+            assert_eq!(client.deleted_instances().await, None);
+        }
+        assert_eq!(server.lines().len(), 1, "{code}");
+    }
+    // The twins: an answer is asked for by each run, and a server error is no refusal.
+    let named = r#"{"backup_retain_policies": [{"instance_id": "ain04"}, {"instance_id": "ain04"}]}"#;
+    let server = Server::new([status(503, ""), ok(named.to_owned())]).await;
+    let client = client(&server);
+    assert_eq!(client.deleted_instances().await, None);
+    assert_eq!(client.deleted_instances().await.map(|deleted| deleted.len()), Some(1));
 }

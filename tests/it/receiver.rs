@@ -1,4 +1,4 @@
-//! A webhook on loopback that notes what it is sent, and answers as badly as it is told to.
+//! A webhook on loopback that notes what it is sent, and answers as badly as it is set to.
 
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};

@@ -271,6 +271,6 @@ async fn what_is_typed_wrongly_leads_to_what_is_meant() {
         format!("{{\"backups\": [{{\"name\": \"n\"}}]}}\n{b}"),
     ] {
         std::fs::write(&file, &text).unwrap();
-        world.run(&plan).await.exits(64).says("or a backup a line (NDJSON)");
+        world.run(&plan).await.exits(64).says("or one backup per line (NDJSON)");
     }
 }

@@ -10,10 +10,10 @@ use clap::{ArgAction, ArgGroup, Args, Subcommand, ValueHint};
 use clap_complete::Shell;
 
 use super::parse::{
-    parse_digest, parse_hash, parse_id, parse_id_pattern, parse_loopback, parse_pace, parse_pattern, parse_short,
-    parse_span, parse_text, parse_time, parse_until,
+    parse_digest, parse_hash, parse_id, parse_id_pattern, parse_lapse, parse_loopback, parse_pace, parse_pattern,
+    parse_short, parse_span, parse_text, parse_time, parse_until,
 };
-use super::values::{ForecastFormat, Format, ReportFormat, TestFormat};
+use super::values::{ForecastFormat, Format, ReportFormat, TestFormat, TimeLapse};
 use crate::retention::{Pattern, Span};
 use crate::simulator::Fault;
 
@@ -64,13 +64,13 @@ pub struct TestArgs {
                   rds-retentiond check --format json | jq '.warnings[].message'"
 )]
 pub struct CheckArgs {
-    /// Also reach every project with its credentials, and say what it may do there.
+    /// Also reach every project with its credentials, and say what they allow.
     #[arg(long)]
     pub online: bool,
     /// Also send a test message to each target of `notify`, and say what it answered.
     #[arg(long)]
     pub notify_test: bool,
-    /// Warnings are errors.
+    /// Treat warnings as errors.
     #[arg(long)]
     pub strict: bool,
     /// How the result is written to stdout: `table` for people, or `json` for machines.
@@ -137,7 +137,7 @@ pub struct ApplyArgs {
     /// Only this policy; may be given several times. The others still keep what they keep.
     #[arg(long = "policy", value_name = "NAME", action = ArgAction::Append)]
     pub policies: Vec<String>,
-    /// Wait at most so long until accepted deletions are confirmed; the rest is left to the next run.
+    /// How long to wait for accepted deletions to be confirmed; the rest is left to the next run.
     #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = parse_span)]
     pub confirm_for: Span,
     /// Exit 75 at once when another process runs on this state, instead of waiting for it.
@@ -156,7 +156,7 @@ pub struct ApplyArgs {
 #[command(after_help = "Examples:\n  rds-retentiond why 63ad3439af9776054br04\n  \
                   rds-retentiond why 63ad3439af9776054br04 --format json | jq .backup.fate")]
 pub struct WhyArgs {
-    /// The backup: its id in any case, a unique start of it, or its unique name; a deleted one, too.
+    /// The backup: its id in any case, a unique start of it, or its unique name; also of a deleted one.
     #[arg(value_name = "BACKUP", value_parser = parse_id)]
     pub backup: String,
     /// Decide as of this moment: RFC 3339, or a date (midnight UTC).
@@ -185,14 +185,14 @@ pub struct ForecastArgs {
     /// How many days to look ahead; default 90, and two years for `html`.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=3660))]
     pub days: Option<u32>,
-    /// Assume one more COMPLETED full backup on each instance at this interval, named and as large as those made most often; default
-    /// none, and for `html` the interval of late.
+    /// Assume one new COMPLETED full backup per instance at this interval, with the usual name and size. By default none, and for
+    /// `html` at the recent interval.
     #[arg(long, value_name = "DURATION", value_parser = parse_pace)]
     pub backup_every: Option<Span>,
     /// Begin at this moment: RFC 3339, or a date (midnight UTC).
     #[arg(long, value_name = "TIME", value_parser = parse_time)]
     pub at: Option<DateTime<Utc>>,
-    /// Offline: the backups of this file, as for `plan`; graces begin with the first run.
+    /// Offline: the backups of this file, as for `plan`; grace periods start with the first run.
     #[arg(long, value_name = "FILE")]
     pub backups: Option<PathBuf>,
     /// With `--format html`: the same under this configuration file beside it.
@@ -267,10 +267,10 @@ pub struct HoldArgs {
     /// Who asked for it.
     #[arg(long, value_name = "NAME", value_parser = parse_text)]
     pub owner: Option<String>,
-    /// Nobody can release it before its end, which it must have; more than ten years asks on a terminal.
+    /// It cannot be released before its end (`--until` is required); more than ten years asks on a terminal.
     #[arg(long, requires = "until")]
     pub compliance: bool,
-    /// Also when no run has ever seen this backup id.
+    /// Hold it even if no run has ever seen this backup id.
     #[arg(long, conflicts_with_all = ["instance", "name"])]
     pub force: bool,
 }
@@ -365,13 +365,13 @@ pub struct HistoryArgs {
     /// One run, with every deletion and its evidence: its id, or a unique start of it.
     #[arg(value_name = "RUN", conflicts_with_all = ["policy", "events", "limit"])]
     pub run: Option<String>,
-    /// What people did instead of runs: holds, releases, freezes, thaws, approvals.
+    /// List what people did (holds, releases, freezes, thaws, approvals) instead of runs.
     #[arg(long, conflicts_with = "policy")]
     pub events: bool,
-    /// Only runs of this policy.
+    /// Show only runs of this policy.
     #[arg(long, value_name = "NAME")]
     pub policy: Option<String>,
-    /// At most so many.
+    /// Maximum number of entries.
     #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..))]
     pub limit: u32,
     /// How the result is written to stdout: `table` for people, or `json` for machines.
@@ -404,9 +404,9 @@ pub enum AuditWhat {
         #[arg(long)]
         anchors: bool,
     },
-    /// Write every row as a line of JSON to stdout.
+    /// Write every row to stdout, one JSON object per line.
     Export,
-    /// Write what was deleted in a time, on what evidence, and what people did, to stdout.
+    /// Write to stdout what was deleted in a period, on what evidence, and what people did.
     Report {
         /// From this moment on: RFC 3339, or a date (midnight UTC).
         #[arg(long, value_name = "TIME", value_parser = parse_time)]
@@ -425,7 +425,9 @@ pub enum AuditWhat {
 
 /// `state`
 #[derive(Clone, Debug, Args)]
-#[command(after_help = "Example:\n  rds-retentiond state accept-rewind --reason 'case 4711'")]
+#[command(
+    after_help = "Examples:\n  rds-retentiond state accept-rewind --reason 'case 4711'\n  rds-retentiond state move --to postgres://retention@db1,db2/retention"
+)]
 pub struct StateArgs {
     /// What to do with it.
     #[command(subcommand)]
@@ -435,8 +437,27 @@ pub struct StateArgs {
 /// What to do with the state.
 #[derive(Clone, Debug, Subcommand)]
 pub enum StateWhat {
-    /// Go on with a state that lacks heads which earlier runs anchored outside of it.
+    /// Continue with a state that lacks heads which earlier runs anchored outside it.
     AcceptRewind {
+        /// Why; kept in the ledger.
+        #[arg(long, value_name = "TEXT", value_parser = parse_text)]
+        reason: Option<String>,
+    },
+    /// Move the state into another directory or database.
+    ///
+    /// The whole ledger, holds, freezes, history and proof, with the same hashes. It is read again and compared before the old place says
+    /// where it went; from then on nothing is read or written there. Stop every daemon first. Killed at any moment, it leaves one state
+    /// that is used; type the same again.
+    Move {
+        /// An empty directory, or `postgres://USER@HOST/DATABASE`.
+        #[arg(long, value_name = "DIR-or-URL", value_parser = parse_text)]
+        to: String,
+        /// With a database: the file with the password; default PGPASSWORD.
+        #[arg(long, value_name = "FILE")]
+        password_file: Option<PathBuf>,
+        /// With a database: the certificates of the authorities that are trusted; default the host's.
+        #[arg(long, value_name = "FILE")]
+        ca: Option<PathBuf>,
         /// Why; kept in the ledger.
         #[arg(long, value_name = "TEXT", value_parser = parse_text)]
         reason: Option<String>,
@@ -459,32 +480,36 @@ pub struct SimulatorArgs {
     /// How the fleet and the faults are made.
     #[command(flatten)]
     pub fleet: FleetArgs,
-    /// A request takes at least so long, as in `50ms`.
+    /// Minimum duration of a request, as in `50ms`.
     #[arg(long, value_name = "DURATION", default_value = "0s", value_parser = parse_short)]
     pub latency: Duration,
-    /// Answer 429 to more requests than this a second.
+    /// Answer 429 to more requests per second than this.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub rate_limit: Option<u32>,
-    /// Make something go wrong, as `OPERATION:FAULT[:CONDITION]...` (all are listed below); may be given several times.
+    /// Make something go wrong, as `OPERATION:FAULT[:CONDITION]...` (listed below); may be given several times.
     #[arg(long = "fault", value_name = "FAULT", action = ArgAction::Append)]
     pub faults: Vec<String>,
 }
 
 /// The made-up fleet of `simulator` and `demo`.
-#[derive(Clone, Copy, Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub struct FleetArgs {
     /// The same seed makes the same fleet.
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub seed: u64,
-    /// How many instances.
+    /// Number of instances.
     #[arg(long, value_name = "N", default_value_t = 6, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     pub instances: u32,
-    /// How many backups an instance, about.
+    /// Approximate number of backups per instance.
     #[arg(long, value_name = "N", default_value_t = 40, value_parser = clap::value_parser!(u32).range(0..=100_000))]
     pub backups: u32,
-    /// No surprises, for measurements: SQL Server instances only, exactly so many COMPLETED manual backups, six hours apart.
+    /// No surprises, for measurements: SQL Server instances only, with exactly `--backups` COMPLETED manual backups each, six hours
+    /// apart.
     #[arg(long)]
     pub regular: bool,
+    /// Instances, backups and faults from a YAML file instead, see `docs/examples/scenario.yaml`.
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, conflicts_with = "regular")]
+    pub scenario: Option<PathBuf>,
     /// How long an accepted deletion takes, as in `5s` or `200ms`.
     #[arg(long, value_name = "DURATION", default_value = "2s", value_parser = parse_short)]
     pub deletion_takes: Duration,
@@ -494,12 +519,23 @@ pub struct FleetArgs {
 #[derive(Clone, Debug, Args)]
 #[command(
     after_help = "Examples:\n  rds-retentiond demo             open the address that it prints\n  \
-                  rds-retentiond demo --once      a plan, a run and its result, then exit"
+                  rds-retentiond demo --once      a plan, a run and its result, then exit\n  \
+                  rds-retentiond demo --watch     a year in a minute, on the page"
 )]
 pub struct DemoArgs {
     /// One plan and one run, then exit.
     #[arg(long)]
     pub once: bool,
+    /// Let time pass faster: each night brings backups and a run, and the page shows what becomes of them.
+    #[arg(long, conflicts_with = "once")]
+    pub watch: bool,
+    /// How fast time passes with `--watch`: so much in so short a time, as in `24h=1min`.
+    #[arg(
+        long,
+        value_name = "SPAN=DURATION",
+        default_value = "1y=1min", value_parser = parse_lapse, conflicts_with = "once"
+    )]
+    pub live: TimeLapse,
     /// How the fleet is made.
     #[command(flatten)]
     pub fleet: FleetArgs,
@@ -525,7 +561,7 @@ pub struct CompletionsArgs {
     after_help = "Examples:\n  rds-retentiond man | man -l -\n  rds-retentiond man --dir /usr/local/share/man/man1"
 )]
 pub struct ManArgs {
-    /// Write a page for every command into this directory.
+    /// Write one page per command into this directory, which is made if need be.
     #[arg(long, value_name = "DIR")]
     pub dir: Option<PathBuf>,
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Datelike, Days, NaiveDate, NaiveTime, Utc};
 
+use super::values::TimeLapse;
 use crate::retention::{Pattern, Span, Zone};
 
 /// Reads RFC 3339, the API's own form of it (`+0800`), or a date, which means its midnight in UTC.
@@ -78,6 +79,15 @@ pub(super) fn parse_short(text: &str) -> Result<Duration, String> {
         return Err("at most a day".to_owned());
     }
     Ok(duration)
+}
+
+pub(super) fn parse_lapse(text: &str) -> Result<TimeLapse, String> {
+    let (span, takes) = text.split_once('=').ok_or("expected SPAN=DURATION, as in 24h=1min")?;
+    let (span, takes) = (parse_span(span.trim())?, parse_short(takes.trim())?);
+    if takes.is_zero() || Duration::from_secs(span.approximate_seconds()) < takes {
+        return Err("time passes faster, not slower: the longer one comes first, as in 24h=1min".to_owned());
+    }
+    Ok(TimeLapse { span, takes })
 }
 
 /// An id, without the blanks that a terminal or a spreadsheet put around it.

@@ -1,6 +1,12 @@
-//! The values that flags choose among: colour, log level and format, format of a result.
+//! The values that flags choose among: colour, log level and format, format of a result; and how fast time passes.
 
+use std::fmt;
+use std::time::Duration;
+
+use chrono::TimeDelta;
 use clap::ValueEnum;
+
+use crate::retention::Span;
 
 /// When tables are coloured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -92,4 +98,28 @@ pub enum TestFormat {
     Json,
     /// XML for CI.
     Junit,
+}
+
+/// How fast time passes in a time-lapse: so much in so short a time, as in `24h=1min`.
+#[derive(Clone, Copy, Debug)]
+pub struct TimeLapse {
+    /// What passes.
+    pub span: Span,
+    /// What it takes.
+    pub takes: Duration,
+}
+
+impl TimeLapse {
+    /// How long it takes for so much time to pass.
+    pub(in crate::cli) fn real(&self, span: TimeDelta) -> Duration {
+        let share = Duration::from_secs(self.span.approximate_seconds().max(1));
+        let share = span.to_std().unwrap_or_default().div_duration_f64(share);
+        self.takes.mul_f64(share.min(1000.0))
+    }
+}
+
+impl fmt::Display for TimeLapse {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} in {} s", self.span, self.takes.as_secs_f64())
+    }
 }

@@ -10,6 +10,7 @@ use super::past_deletion::became;
 use crate::ledger::{OperatorEvent, PastDeletion, RunRow, Verification};
 use crate::operations::audit_report::AuditReport;
 use crate::operations::recompute::{Recomputed, RecomputedDifference};
+use crate::retention::report::RunResult;
 use crate::retention::{ExpireReason, Zone};
 use crate::wording::numbers::{count, number, size};
 use crate::wording::reasons::expired;
@@ -129,8 +130,8 @@ fn deletions(of: &[&PastDeletion]) -> Markup {
         "Size",
         "Why",
         "Listed",
-        "Asked for",
-        "Became",
+        "Requested",
+        "Outcome",
         "Evidence",
     ];
     html! {
@@ -180,9 +181,9 @@ fn run(run: &RunRow) -> Markup {
         tr {
             td { (timestamp(run.started_at)) }
             td { (clean(run.policy.as_str())) }
-            td { (run.mode) }
+            td { (run.mode.as_str()) }
             td { (run.cause) }
-            td { (run.result.as_deref().unwrap_or("not finished")) }
+            td { (run.result.map_or("not finished", RunResult::as_str)) }
             td { code { (clean(&run.run)) } }
             td { code { (short(&run.config_sha256)) } }
         }

@@ -12,6 +12,7 @@ use crate::operations::check::{Checked, ReachedProject};
 use crate::retention::PolicyName;
 use crate::wording::numbers::count;
 use crate::wording::sanitize::clean;
+use crate::wording::times::moment;
 
 /// Draws what was found; `strict`: warnings are errors.
 pub(in crate::cli) fn draw(out: &mut dyn Write, theme: &Theme, checked: &Checked, strict: bool) -> io::Result<()> {
@@ -62,7 +63,7 @@ fn draw_policies(out: &mut dyn Write, theme: &Theme, checked: &Checked) -> io::R
         out,
         "{}: {}: {}, {} (sha256 {})",
         clean(&checked.config),
-        theme.paint(AnsiColor::Green.on_default(), "good"),
+        theme.paint(AnsiColor::Green.on_default(), "OK"),
         counted(checked.policies.len(), "policy", "policies"),
         counted(projects, "project", "projects"),
         sha256.get(..12).unwrap_or(sha256),
@@ -72,7 +73,7 @@ fn draw_policies(out: &mut dyn Write, theme: &Theme, checked: &Checked) -> io::R
         let next = match (policy.has_schedule, policy.next_run) {
             (false, _) => "no schedule: runs by `apply` only".to_owned(),
             (true, None) => "next never".to_owned(),
-            (true, Some(at)) => format!("next {}", at.with_timezone(zone).to_rfc3339()),
+            (true, Some(at)) => format!("next {}", moment(at, *zone)),
         };
         let text = format!(
             "{}: {}, keeps by {}, grace {}, {next} ({zone})",
@@ -121,7 +122,7 @@ fn draw_project(out: &mut dyn Write, theme: &Theme, project: &ReachedProject) ->
         out,
         2,
         Style::new(),
-        "whether it may delete (rds:backup:delete) shows only when it does",
+        "delete permission (rds:backup:delete) cannot be tested in advance",
     )?;
     let warning =
         |out: &mut dyn Write, text: &str| say(out, 2, AnsiColor::Yellow.on_default(), &format!("warning: {text}"));

@@ -80,7 +80,7 @@ fn draw_backups(
     let table = Table {
         policy,
         now,
-        room: Room::of(theme),
+        width: TableWidth::of(theme),
         sent: rows.iter().any(|row| row.fate.is_some()),
     };
     let same =
@@ -158,14 +158,14 @@ fn draw_heading(out: &mut dyn Write, group: &[&BackupRow], policy: &PolicyReport
 
 /// How much fits beside each other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Room {
-    /// Less than [`Room::NARROW`] columns: no age, no size, days for times; an outcome stands in the place of the end.
+enum TableWidth {
+    /// Less than [`TableWidth::NARROW`] columns: no age, no size, days for times; an outcome stands in the place of the end.
     Narrow,
     /// More, or no limit at all.
     Usual,
 }
 
-impl Room {
+impl TableWidth {
     const NARROW: usize = 110;
 
     fn of(theme: &Theme) -> Self {
@@ -180,18 +180,18 @@ impl Room {
 struct Table<'a> {
     policy: &'a PolicyReport,
     now: DateTime<Utc>,
-    room: Room,
+    width: TableWidth,
     /// Whether something was sent, so that there are outcomes.
     sent: bool,
 }
 
 impl Table<'_> {
     fn shows_age(&self) -> bool {
-        self.room != Room::Narrow
+        self.width != TableWidth::Narrow
     }
 
     fn shows_end(&self) -> bool {
-        self.room != Room::Narrow || !self.sent
+        self.width != TableWidth::Narrow || !self.sent
     }
 
     fn columns(&self) -> Vec<Column> {
@@ -228,7 +228,7 @@ impl Table<'_> {
                 Action::Wait { due_at, .. } => *due_at,
                 Action::Delete(_) => None,
             };
-            let written = if self.room == Room::Narrow { day } else { moment };
+            let written = if self.width == TableWidth::Narrow { day } else { moment };
             cells.push(
                 until
                     .map_or(Cow::Borrowed("-"), |at| Cow::Owned(written(at, zone)))

@@ -10,8 +10,8 @@ use super::theme::{BOLD, DIM, Theme};
 use super::wrap::paragraph;
 use crate::operations::forecast::{Forecast, Going};
 use crate::retention::Zone;
-use crate::retention::forecast::Week;
 use crate::retention::report::Tally;
+use crate::retention::weeks::Week;
 use crate::wording::numbers::{count, number, size};
 use crate::wording::reasons::gone_by;
 use crate::wording::sanitize::clean;
@@ -47,7 +47,7 @@ fn draw_departures(out: &mut dyn Write, forecast: &Forecast, theme: &Theme) -> i
         Column::wrapping("BACKUP", 16),
     ];
     columns.extend(wide.then_some(Column::left("ID")));
-    // The names and the reason are what one looks for; the rest is there where there is room.
+    // The names and the reason are what one looks for; the rest is there where it fits.
     columns.extend([
         Column::left("BEGIN").or_none(),
         Column::right("SIZE").or_none(),
@@ -111,13 +111,13 @@ fn draw_weeks(out: &mut dyn Write, forecast: &Forecast, theme: &Theme, unicode: 
         grid.measure(row);
     }
     // The bars take what the numbers leave.
-    let room = theme
+    let columns = theme
         .width
         .map_or(BAR, |width| width.saturating_sub(grid.width()))
         .min(BAR);
     let most = rows.iter().map(|(left, _)| left.bytes).max().unwrap_or(0);
     for (left, row) in &mut rows {
-        let bar = bar(left.bytes, most, room, unicode);
+        let bar = bar(left.bytes, most, columns, unicode);
         row.push(Cell::styled(bar, AnsiColor::Cyan.on_default()));
         grid.measure(row);
     }
@@ -194,18 +194,18 @@ fn departure_cells((instance, future, departure): &Going<'_>, wide: bool) -> Vec
     cells
 }
 
-/// A bar as long as its share of the room: in eighths of a character, or in `#`.
-fn bar(value: u64, most: u64, room: usize, unicode: bool) -> String {
+/// A bar as long as its share of the width: in eighths of a character, or in `#`.
+fn bar(value: u64, most: u64, columns: usize, unicode: bool) -> String {
     const EIGHTHS: [&str; 8] = ["", "▏", "▎", "▍", "▌", "▋", "▊", "▉"];
     if most == 0 {
         return String::new();
     }
     let share = |steps: usize| usize::try_from(u128::from(value) * steps as u128 / u128::from(most)).unwrap_or(steps);
     if unicode {
-        let eighths = share(room * 8);
+        let eighths = share(columns * 8);
         format!("{}{}", "█".repeat(eighths / 8), EIGHTHS[eighths % 8])
     } else {
-        "#".repeat(share(room))
+        "#".repeat(share(columns))
     }
 }
 
@@ -235,6 +235,6 @@ mod tests {
             (bar(0, 100, 30, true), bar(0, 0, 30, false)),
             (String::new(), String::new())
         );
-        assert_eq!(bar(100, 100, 0, true), "", "no room");
+        assert_eq!(bar(100, 100, 0, true), "", "no columns");
     }
 }

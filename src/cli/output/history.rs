@@ -34,7 +34,7 @@ pub fn run(out: &mut dyn Write, run: &PastRun, zone: Zone, theme: &Theme) -> io:
     paragraph(out, theme, 0, 2, DIM, &format!("configuration {}", clean(sha256)))?;
     writeln!(out)?;
     let entries: Vec<_> = run.runs.iter().map(|of| of.entry.clone()).collect();
-    list_of_runs(out, &entries, theme)?;
+    list_of_runs(out, &entries, zone, theme)?;
     for of in &run.runs {
         let policy = &of.entry.policy;
         let refused = of
@@ -64,7 +64,7 @@ fn deletions(out: &mut dyn Write, deletions: &[PastDeletion], zone: Zone, theme:
         Column::left("BEGIN").or_none(),
         Column::right("SIZE").or_none(),
         Column::wrapping("WHY", 12),
-        Column::left("ASKED FOR"),
+        Column::left("REQUESTED"),
         Column::wrapping("OUTCOME", 12),
         Column::left("LISTED").or_none(),
         Column::left("ID").if_space(),
@@ -134,7 +134,7 @@ pub fn events(out: &mut dyn Write, events: &[OperatorEvent], zone: Zone, theme: 
     write_list(out, theme, 0, columns, events, cells)
 }
 
-/// Who it was, where, and whom they claim to be where that is somebody else.
+/// Who it was, where, and whom they claim to be where that differs.
 pub(super) fn by(event: &OperatorEvent) -> String {
     let mut text = clean(&event.by).into_owned();
     let Some(person) = &event.person else { return text };
@@ -175,6 +175,7 @@ pub(super) fn act(act: &OperatorAct, zone: Zone) -> (&'static str, String) {
         OperatorAct::Freeze { id, until: at } => ("freeze", format!("{id}{}", end(at))),
         OperatorAct::Thaw { id } => ("thaw", id.clone()),
         OperatorAct::Propose { id, until: at } => ("asked to end", format!("{id}, {}", until(*at, zone))),
+        OperatorAct::Move { from, to } => ("move", format!("{from} to {to}")),
         OperatorAct::AcceptRewind { missing } => ("accept rewind", count(*missing as u64, "missing head")),
         OperatorAct::Approve {
             policy,

@@ -1,6 +1,6 @@
 //! Reports as JSON, exactly as the contract names them (section 3).
 //!
-//! Everything is serialised by reference; what a run tells one by one is taken from `told`. Not for the API's JSON
+//! Everything is serialised by reference; what a run reports one by one is taken from `buffered`. Not for the API's JSON
 //! (`rds::wire`), the ledger's, or lists of other things (`listing`). Keys that the contract does not name are added only where absence says nothing.
 
 use std::collections::BTreeMap;
@@ -11,14 +11,15 @@ use serde::ser::Serializer;
 
 use super::decision_json::DecisionJson;
 use super::row_buffer::{BufferedRows, Fates};
+use crate::retention::orphan::Orphan;
 use crate::retention::report::{GuardVerdict, InstanceCounts, Overlap, PolicyReport, Restart, Sent, Skip};
 use crate::retention::view::{JsonTime, SummaryView};
 use crate::retention::{Instance, InstanceId, PolicyName, ProjectName, Refusal, RunReport};
 use crate::wording::sanitize;
 
-/// Writes a report and a line feed, with the decisions that its run told where it holds none itself.
-pub fn write_report(out: &mut dyn Write, report: &RunReport, told: &BufferedRows) -> io::Result<()> {
-    write(out, &Report::of(report, told))
+/// Writes a report and a line feed, with the decisions that its run buffered where it holds none itself.
+pub fn write_report(out: &mut dyn Write, report: &RunReport, buffered: &BufferedRows) -> io::Result<()> {
+    write(out, &Report::of(report, buffered))
 }
 
 /// Writes any value as one line.
@@ -71,32 +72,32 @@ impl Write for Pieces<'_> {
 /// What each policy found, one after another.
 struct Policies<'a> {
     report: &'a RunReport,
-    told: &'a BufferedRows,
+    buffered: &'a BufferedRows,
 }
 
 impl Serialize for Policies<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let Self { report, told } = self;
+        let Self { report, buffered } = self;
         serializer.collect_seq(
             report
                 .policies
                 .iter()
-                .map(|policy| PolicyJson::of(policy, &report.fates, told)),
+                .map(|policy| PolicyJson::of(policy, &report.fates, buffered)),
         )
     }
 }
 
-/// The decisions of one policy: those that the report holds, or those that its run told.
+/// The decisions of one policy: those that the report holds, or those that its run buffered.
 struct Decisions<'a> {
     policy: &'a PolicyReport,
     fates: &'a Fates,
-    told: &'a BufferedRows,
+    buffered: &'a BufferedRows,
 }
 
 impl Serialize for Decisions<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         if self.policy.rows.is_empty() {
-            self.told.serialize(&self.policy.policy, self.fates, serializer)
+            self.buffered.serialize(&self.policy.policy, self.fates, serializer)
         } else {
             Each(&self.policy.rows, DecisionJson::of).serialize(serializer)
         }
@@ -122,6 +123,8 @@ struct Report<'a> {
     overlaps: &'a [Overlap],
     skipped: &'a [Skip],
     // Beyond the contract.
+    #[serde(skip_serializing_if = "<[Orphan]>::is_empty")]
+    orphans: &'a [Orphan],
     finished_at: JsonTime,
     instances: InstanceCounts,
     calls: u64,
@@ -134,11 +137,11 @@ struct Report<'a> {
 }
 
 impl<'a> Report<'a> {
-    fn of(report: &'a RunReport, told: &'a BufferedRows) -> Self {
+    fn of(report: &'a RunReport, buffered: &'a BufferedRows) -> Self {
         Self {
             run_id: report.run_id.as_deref(),
             at: JsonTime(report.at),
-            policies: Policies { report, told },
+            policies: Policies { report, buffered },
             unmanaged: Each(&report.unmanaged, |instance| InstanceJson {
                 project: &instance.project,
                 instance_id: &instance.id,
@@ -146,6 +149,7 @@ impl<'a> Report<'a> {
             }),
             overlaps: &report.overlaps,
             skipped: &report.skipped,
+            orphans: &report.orphans,
             finished_at: JsonTime(report.finished_at),
             instances: report.instances.values().sum(),
             calls: report.calls,
@@ -185,7 +189,7 @@ struct PolicyJson<'a> {
 }
 
 impl<'a> PolicyJson<'a> {
-    fn of(report: &'a PolicyReport, fates: &'a Fates, told: &'a BufferedRows) -> Self {
+    fn of(report: &'a PolicyReport, fates: &'a Fates, buffered: &'a BufferedRows) -> Self {
         Self {
             policy: &report.policy,
             mode: report.mode.as_str(),
@@ -200,7 +204,7 @@ impl<'a> PolicyJson<'a> {
             decisions: Decisions {
                 policy: report,
                 fates,
-                told,
+                buffered,
             },
             refusals: report
                 .refusals

@@ -18,11 +18,11 @@ pub(super) struct Lines<'a> {
 
 impl Lines<'_> {
     pub(super) fn say(&mut self, label: &str, text: &str) -> io::Result<()> {
-        let room = self
+        let columns = self
             .theme
             .width
             .map_or(usize::MAX, |width| width.saturating_sub(LABEL + 2).max(30));
-        for (nth, line) in wrap(text, room).into_iter().enumerate() {
+        for (nth, line) in wrap(text, columns).into_iter().enumerate() {
             self.line(if nth == 0 { label } else { "" }, line)?;
         }
         Ok(())
@@ -50,8 +50,8 @@ pub(super) fn headline(
     colour: AnsiColor,
 ) -> io::Result<()> {
     let name = clean(name);
-    let room = theme.width.unwrap_or(usize::MAX);
-    if unicode_width::UnicodeWidthStr::width(&*name) + 2 + fate.len() <= room {
+    let columns = theme.width.unwrap_or(usize::MAX);
+    if unicode_width::UnicodeWidthStr::width(&*name) + 2 + fate.len() <= columns {
         let fate = theme.paint(colour.on_default().bold(), fate);
         writeln!(out, "{}: {fate}", theme.paint(BOLD, &name))?;
     } else {

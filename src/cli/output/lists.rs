@@ -16,10 +16,10 @@ use crate::retention::report::{RunResult, Summary, Tally};
 use crate::wording::numbers::{count, number, size};
 use crate::wording::reasons::target;
 use crate::wording::sanitize::clean;
-use crate::wording::times::{day, moment};
+use crate::wording::times::{day, moment, zoned};
 
 /// Draws the holds.
-pub fn holds(out: &mut dyn Write, holds: &[HoldEntry], theme: &Theme) -> io::Result<()> {
+pub fn holds(out: &mut dyn Write, holds: &[HoldEntry], zone: Zone, theme: &Theme) -> io::Result<()> {
     if holds.is_empty() {
         return writeln!(out, "No holds.");
     }
@@ -27,7 +27,7 @@ pub fn holds(out: &mut dyn Write, holds: &[HoldEntry], theme: &Theme) -> io::Res
         Column::left("HOLD"),
         Column::wrapping("HOLDS", 16),
         Column::wrapping("REASON", 12),
-        Column::left("UNTIL (UTC)"),
+        Column::left(format!("UNTIL ({})", zone.name())),
         Column::left("STATE"),
         Column::wrapping("OWNER", 5).or_none(),
         Column::wrapping("PLACED BY", 8).or_none(),
@@ -36,7 +36,7 @@ pub fn holds(out: &mut dyn Write, holds: &[HoldEntry], theme: &Theme) -> io::Res
         let state = match (entry.active, entry.released_at) {
             (true, _) if entry.compliance => Cell::styled("active (compliance)", AnsiColor::Green.on_default()),
             (true, _) => Cell::styled("active", AnsiColor::Green.on_default()),
-            (false, Some(at)) => Cell::styled(format!("released {}", day(at, Zone::UTC)), DIM),
+            (false, Some(at)) => Cell::styled(format!("released {}", day(at, zone)), DIM),
             (false, None) => Cell::styled("ended", DIM),
         };
         vec![
@@ -51,7 +51,7 @@ pub fn holds(out: &mut dyn Write, holds: &[HoldEntry], theme: &Theme) -> io::Res
             entry
                 .hold
                 .until
-                .map_or_else(|| "no end".to_owned(), |until| moment(until, Zone::UTC))
+                .map_or_else(|| "no end".to_owned(), |until| moment(until, zone))
                 .into(),
             state,
             entry
@@ -71,7 +71,7 @@ pub fn holds(out: &mut dyn Write, holds: &[HoldEntry], theme: &Theme) -> io::Res
     let active = || holds.iter().filter(|entry| entry.active);
     let next = active().filter_map(|entry| entry.hold.until).min();
     let next = next.map_or_else(String::new, |until| {
-        format!("; the next one ends at {} UTC", moment(until, Zone::UTC))
+        format!("; the next one ends at {}", zoned(until, zone))
     });
     let text = format!("{} in force{next}.", count(active().count() as u64, "hold"));
     writeln!(out)?;
@@ -79,12 +79,12 @@ pub fn holds(out: &mut dyn Write, holds: &[HoldEntry], theme: &Theme) -> io::Res
 }
 
 /// Draws past runs.
-pub fn history(out: &mut dyn Write, runs: &[HistoryEntry], theme: &Theme) -> io::Result<()> {
+pub fn history(out: &mut dyn Write, runs: &[HistoryEntry], zone: Zone, theme: &Theme) -> io::Result<()> {
     if runs.is_empty() {
         return writeln!(out, "No runs yet.");
     }
     let columns = vec![
-        Column::left("AT (UTC)"),
+        Column::left(format!("AT ({})", zone.name())),
         Column::wrapping("POLICY", 10),
         Column::left("MODE").or_none(),
         Column::left("RESULT"),
@@ -94,38 +94,7 @@ pub fn history(out: &mut dyn Write, runs: &[HistoryEntry], theme: &Theme) -> io:
         Column::wrapping("SENT", 12),
         Column::left("RUN").or_none(),
     ];
-    let cells = |run: &HistoryEntry| -> Vec<Cell<'static>> {
-        let tally = |of: fn(&Summary) -> Tally| {
-            run.summary
-                .as_ref()
-                .map_or_else(|| "-".to_owned(), |summary| number(of(summary).count))
-        };
-        let mut sent: Vec<String> = run
-            .sent
-            .iter()
-            .map(|(fate, count)| format!("{} {}", number(*count), clean(fate)))
-            .collect();
-        if run.left > 0 {
-            sent.push(format!("{} left", number(run.left)));
-        }
-        sent.extend(run.message.as_deref().map(|message| clean(message).into_owned()));
-        vec![
-            moment(run.at, Zone::UTC).into(),
-            clean(run.policy.as_str()).into_owned().into(),
-            run.mode.as_str().into(),
-            match run.result {
-                Some(of) => result(of),
-                None if run.running => Cell::styled("running", AnsiColor::Cyan.on_default()),
-                None => Cell::styled("cut short", AnsiColor::Red.on_default()),
-            },
-            tally(|summary| summary.keep).into(),
-            tally(|summary| summary.wait).into(),
-            tally(|summary| summary.delete).into(),
-            sent.join(", ").into(),
-            clean(&run.run_id).into_owned().into(),
-        ]
-    };
-    write_list(out, theme, 0, columns, runs, cells)?;
+    write_list(out, theme, 0, columns, runs, |run| run_cells(run, zone))?;
     let results = RunResult::ALL.into_iter().filter_map(|result| {
         let of = runs.iter().filter(|run| run.result == Some(result)).count();
         (of > 0).then(|| format!("{} {}", number(of as u64), result.as_str()))
@@ -149,8 +118,40 @@ pub fn history(out: &mut dyn Write, runs: &[HistoryEntry], theme: &Theme) -> io:
     paragraph(out, theme, 0, 0, BOLD, &text)
 }
 
+fn run_cells(run: &HistoryEntry, zone: Zone) -> Vec<Cell<'static>> {
+    let tally = |of: fn(&Summary) -> Tally| {
+        run.summary
+            .as_ref()
+            .map_or_else(|| "-".to_owned(), |summary| number(of(summary).count))
+    };
+    let mut sent: Vec<String> = run
+        .sent
+        .iter()
+        .map(|(fate, count)| format!("{} {}", number(*count), clean(fate)))
+        .collect();
+    if run.left > 0 {
+        sent.push(format!("{} left", number(run.left)));
+    }
+    sent.extend(run.message.as_deref().map(|message| clean(message).into_owned()));
+    vec![
+        moment(run.at, zone).into(),
+        clean(run.policy.as_str()).into_owned().into(),
+        run.mode.as_str().into(),
+        match run.result {
+            Some(of) => result(of),
+            None if run.running => Cell::styled("running", AnsiColor::Cyan.on_default()),
+            None => Cell::styled("cut short", AnsiColor::Red.on_default()),
+        },
+        tally(|summary| summary.keep).into(),
+        tally(|summary| summary.wait).into(),
+        tally(|summary| summary.delete).into(),
+        sent.join(", ").into(),
+        clean(&run.run_id).into_owned().into(),
+    ]
+}
+
 /// Draws a small list behind so many blanks: what is listed here fits into memory twice.
-pub(super) fn write_list<T>(
+pub(in crate::cli) fn write_list<T>(
     out: &mut dyn Write,
     theme: &Theme,
     indent: usize,

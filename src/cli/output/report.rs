@@ -324,8 +324,8 @@ fn skip_line(report: &RunReport, skip: &Skip, theme: &Theme) -> ReportLine {
 fn skip_lines(report: &RunReport, theme: &Theme) -> Vec<ReportLine> {
     let refusals = report.policies.iter().flat_map(|policy| &policy.refusals);
     let said: HashSet<String> = refusals.map(Refusal::to_string).collect();
-    let told = |skip: &&Skip| matches!(skip.reason, SkipReason::Guard(_)) && said.contains(&skip.message);
-    let others = report.skipped.iter().filter(|skip| !told(skip));
+    let is_said = |skip: &&Skip| matches!(skip.reason, SkipReason::Guard(_)) && said.contains(&skip.message);
+    let others = report.skipped.iter().filter(|skip| !is_said(skip));
     others.map(|skip| skip_line(report, skip, theme)).collect()
 }
 

@@ -29,9 +29,9 @@ pub struct BufferedRows(Arc<Mutex<HashMap<PolicyName, Text>>>);
 impl BufferedRows {
     /// What a run is to do with its decisions so that they arrive here.
     pub(in crate::cli) fn rows(&self) -> ReportDetail {
-        let (told, void) = (self.clone(), self.clone());
+        let (rows, void) = (self.clone(), self.clone());
         ReportDetail::Streamed(RowSink::new(
-            move |policy, row| told.tell(policy, row),
+            move |policy, row| rows.tell(policy, row),
             move || void.open().clear(),
         ))
     }

@@ -56,33 +56,33 @@ fn rows(count: usize) -> Vec<BackupRow> {
     (0..count).map(|number| row(number, action(number))).collect()
 }
 
-fn read(told: &BufferedRows, policy: &str, fates: &Fates) -> Value {
+fn read(buffered: &BufferedRows, policy: &str, fates: &Fates) -> Value {
     let mut out = Vec::new();
     let mut serializer = serde_json::Serializer::new(&mut out);
-    told.serialize(&policy.into(), fates, &mut serializer).unwrap();
+    buffered.serialize(&policy.into(), fates, &mut serializer).unwrap();
     serde_json::from_slice(&out).unwrap()
 }
 
 #[test]
-fn what_was_told_comes_back_whole_and_in_order_through_many_pieces() {
-    let (told, rows) = (BufferedRows::default(), rows(5_000));
+fn what_was_buffered_comes_back_whole_and_in_order_through_many_pieces() {
+    let (buffered, rows) = (BufferedRows::default(), rows(5_000));
     // Two policies tell in turns, as they do where both claim an instance.
     for row in &rows {
-        told.tell(&"a".into(), row);
+        buffered.tell(&"a".into(), row);
         if row.backup.size_bytes.is_multiple_of(7) {
-            told.tell(&"b".into(), row);
+            buffered.tell(&"b".into(), row);
         }
     }
     let as_values = |rows: &mut dyn Iterator<Item = &BackupRow>| -> Value {
         rows.map(|row| serde_json::to_value(DecisionJson::of(row)).unwrap())
             .collect()
     };
-    assert_eq!(read(&told, "a", &Fates::new()), as_values(&mut rows.iter()));
+    assert_eq!(read(&buffered, "a", &Fates::new()), as_values(&mut rows.iter()));
     let mut sevenths = rows.iter().filter(|row| row.backup.size_bytes.is_multiple_of(7));
-    assert_eq!(read(&told, "b", &Fates::new()), as_values(&mut sevenths));
-    assert_eq!(read(&told, "nobody told of it", &Fates::new()), json!([]));
+    assert_eq!(read(&buffered, "b", &Fates::new()), as_values(&mut sevenths));
+    assert_eq!(read(&buffered, "no such policy", &Fates::new()), json!([]));
 
-    let policies = told.open();
+    let policies = buffered.open();
     let text = &policies[&PolicyName::from("a")];
     assert!(text.packed.len() > 10 && text.failed.is_none(), "{}", text.packed.len());
     let held = text.open.capacity() + text.packed.iter().map(|piece| piece.len()).sum::<usize>();
@@ -90,10 +90,10 @@ fn what_was_told_comes_back_whole_and_in_order_through_many_pieces() {
 }
 
 #[test]
-fn what_became_of_an_id_is_told_of_every_decision_that_may_go_and_of_no_other() {
-    let (told, rows) = (BufferedRows::default(), rows(600));
+fn what_became_of_an_id_is_shown_for_every_decision_that_may_go_and_of_no_other() {
+    let (buffered, rows) = (BufferedRows::default(), rows(600));
     for row in &rows {
-        told.tell(&"a".into(), row);
+        buffered.tell(&"a".into(), row);
     }
     let rejected = Arc::new(Fate::Answered(Outcome::Rejected {
         code: "DBS.\"1".to_owned(),
@@ -105,7 +105,7 @@ fn what_became_of_an_id_is_told_of_every_decision_that_may_go_and_of_no_other() 
         .map(|row| (row.backup.id.clone(), Arc::new(Fate::Confirmed)))
         .collect();
     fates.insert(rows[2].backup.id.clone(), rejected);
-    let read = read(&told, "a", &fates);
+    let read = read(&buffered, "a", &fates);
     for (decision, row) in read.as_array().unwrap().iter().zip(&rows) {
         let mut expected = serde_json::to_value(DecisionJson::of(row)).unwrap();
         match (row.backup.size_bytes, &row.action) {
@@ -123,11 +123,13 @@ fn what_became_of_an_id_is_told_of_every_decision_that_may_go_and_of_no_other() 
 
 #[test]
 fn a_piece_that_is_cut_off_is_an_error_and_not_a_shorter_list() {
-    let told = BufferedRows::default();
-    told.tell(&"a".into(), &rows(1)[0]);
-    told.open().get_mut("a").unwrap().open.pop();
+    let buffered = BufferedRows::default();
+    buffered.tell(&"a".into(), &rows(1)[0]);
+    buffered.open().get_mut("a").unwrap().open.pop();
     let mut out = Vec::new();
     let mut serializer = serde_json::Serializer::new(&mut out);
-    let error = told.serialize(&"a".into(), &Fates::new(), &mut serializer).unwrap_err();
+    let error = buffered
+        .serialize(&"a".into(), &Fates::new(), &mut serializer)
+        .unwrap_err();
     assert!(error.to_string().contains("a decision is cut off"), "{error}");
 }

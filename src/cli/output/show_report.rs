@@ -11,10 +11,10 @@ use super::{decisions, json};
 use crate::retention::RunReport;
 use crate::wording::money::Price;
 
-/// Shows a report as asked for, as JSON with what its run told, and returns the exit code it deserves.
+/// Shows a report as asked for, as JSON with what its run buffered, and returns the exit code it deserves.
 pub fn show_report(
     report: &RunReport,
-    told: &BufferedRows,
+    buffered: &BufferedRows,
     kind: ReportKind,
     (show, price): (&ShowArgs, Option<&Price>),
     global: &Global,
@@ -25,7 +25,7 @@ pub fn show_report(
     };
     let mut out = Out::of(show.format, global.color);
     let written = match show.format {
-        Format::Json => json::write_report(&mut out, report, told),
+        Format::Json => json::write_report(&mut out, report, buffered),
         Format::Table => {
             let theme = Theme {
                 price: price.cloned(),

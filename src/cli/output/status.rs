@@ -9,7 +9,7 @@ use super::lists::{tally, write_list};
 use super::table::{Cell, Column};
 use super::theme::{BOLD, DIM, Theme};
 use super::wrap::paragraph;
-use crate::retention::report::Tally;
+use crate::retention::report::{RunResult, Tally};
 use crate::retention::{FreezeSources, Hold, Zone};
 use crate::status::{Alert, FreezeStatus, Health, LastRun, PolicyStatus, Status, alerts, health};
 use crate::wording::numbers::{count, number, size};
@@ -162,7 +162,7 @@ fn policies(out: &mut dyn Write, status: &Status, zone: Zone, theme: &Theme) -> 
     ];
     let cells = |policy: &PolicyStatus| -> Vec<Cell<'static>> {
         let last = policy.last_run.as_ref();
-        let known = last.and_then(|run| run.summary);
+        let known = last.and_then(|run| run.known).map(|known| known.counts);
         let tally = |of: Option<(u64, u64)>| match of {
             Some((0, _)) | None => "-".to_owned(),
             Some((count, bytes)) => tally(Tally { count, bytes }),
@@ -183,11 +183,11 @@ fn policies(out: &mut dyn Write, status: &Status, zone: Zone, theme: &Theme) -> 
 }
 
 fn result(run: &LastRun) -> Cell<'static> {
-    let (text, colour) = match (run.result.as_str(), &run.refusal) {
-        ("success", _) => ("success".to_owned(), AnsiColor::Green),
-        ("failed", _) => ("failed".to_owned(), AnsiColor::Red),
+    let (text, colour) = match (run.result, &run.refusal) {
+        (RunResult::Success, _) => ("success".to_owned(), AnsiColor::Green),
+        (RunResult::Failed, _) => ("failed".to_owned(), AnsiColor::Red),
         (_, Some(refusal)) => (format!("refused: {}", clean(&refusal.limit)), AnsiColor::Red),
-        (other, None) => (clean(other).into_owned(), AnsiColor::Yellow),
+        (other, None) => (other.as_str().to_owned(), AnsiColor::Yellow),
     };
     Cell::styled(text, colour.on_default())
 }
@@ -218,7 +218,11 @@ fn goes_next(out: &mut dyn Write, status: &Status, zone: Zone, theme: &Theme) ->
 }
 
 fn goes_next_line(policy: &PolicyStatus, zone: Zone) -> Option<String> {
-    let known = policy.last_run.as_ref().and_then(|run| run.summary);
+    let known = policy
+        .last_run
+        .as_ref()
+        .and_then(|run| run.known)
+        .map(|known| known.counts);
     let Some(next) = policy.goes_next else {
         let would = known.map(|counts| counts.wait.saturating_add(counts.delete))?;
         return (policy.mode == "dry-run" && would > 0)
@@ -275,7 +279,7 @@ fn holds(out: &mut dyn Write, status: &Status, zone: Zone, theme: &Theme) -> io:
 
 fn storage(out: &mut dyn Write, status: &Status, theme: &Theme) -> io::Result<()> {
     let last = || status.policies.iter().filter_map(|policy| policy.last_run.as_ref());
-    let known: Vec<_> = last().filter_map(|run| run.summary).collect();
+    let known: Vec<_> = last().filter_map(|run| run.known).collect();
     if known.is_empty() {
         return Ok(());
     }
@@ -283,12 +287,14 @@ fn storage(out: &mut dyn Write, status: &Status, theme: &Theme) -> io::Result<()
     let sum = |of: &dyn Fn(&crate::status::Counts) -> (u64, u64)| {
         known
             .iter()
-            .map(of)
+            .map(|known| of(&known.counts))
             .fold(Tally::default(), |sum, (count, bytes)| sum.and(Tally { count, bytes }))
     };
     let keep = sum(&|counts| (counts.keep, counts.bytes.keep));
     let wait = sum(&|counts| (counts.wait, counts.bytes.wait));
-    let held_back = last().fold(Tally::default(), |sum, run| sum.and(run.held_back));
+    let held_back = known
+        .iter()
+        .fold(Tally::default(), |sum, known| sum.and(known.held_back));
     let mut parts = vec![
         format!("{} kept", tally(keep)),
         format!("{} in the grace period", tally(wait)),
@@ -318,6 +324,11 @@ fn storage(out: &mut dyn Write, status: &Status, theme: &Theme) -> io::Result<()
         ));
     }
     line(out, theme, &format!("{}.", parts.join(", ")))?;
+    instances(out, status, theme)
+}
+
+/// How many instances have a policy.
+fn instances(out: &mut dyn Write, status: &Status, theme: &Theme) -> io::Result<()> {
     let Some(instances) = status.instances else {
         return Ok(());
     };

@@ -137,7 +137,7 @@ impl Grid {
         }
     }
 
-    /// Makes room for a row that will be drawn.
+    /// Measures a row that will be drawn.
     pub fn measure(&mut self, row: &[Cell<'_>]) {
         for (place, cell) in row.iter().enumerate() {
             self.widths[place] = self.widths[place].max(columns_of(&cell.text));
@@ -371,7 +371,7 @@ mod tests {
     }
 
     #[test]
-    fn optional_columns_make_room_the_last_one_first() {
+    fn optional_columns_give_way_the_last_one_first() {
         let columns = || {
             vec![
                 Column::wrapping("NAME", 9),

@@ -12,13 +12,13 @@ use super::theme::{BOLD, Theme};
 use crate::operations::answer::{Answer, BackupInterval, PolicyAnswer, Present};
 use crate::retention::policy::Count;
 use crate::retention::what_if::{Bound, Edit, EditedValue};
-use crate::retention::{Databases, Freezes, KeepReason, KeepRule, KeptBy, Series, Verdict, Zone};
+use crate::retention::{Backup, Databases, Freezes, KeepReason, KeepRule, KeptBy, Series, Verdict, Zone};
 use crate::wording::numbers::{count, size};
 use crate::wording::reasons::{databases, expired, keep};
 use crate::wording::remedies::end_freeze;
 use crate::wording::remedies::shell_word;
 use crate::wording::sanitize::clean;
-use crate::wording::times::{day, distance, interval, moment, timestamp};
+use crate::wording::times::{common_zone, day, distance, interval, moment, zoned};
 
 /// No more proposals than this are of use.
 const MOST_EDITS: usize = 3;
@@ -39,6 +39,7 @@ pub(in crate::cli) fn draw(out: &mut dyn Write, answer: &Answer, theme: &Theme) 
 
 fn draw_present(out: &mut dyn Write, answer: &Answer, present: &Present, theme: &Theme) -> io::Result<()> {
     let Present { instance, backup, .. } = present;
+    let zone = common_zone(present.policies.iter().map(|answered| answered.policy.zone));
     let (word, colour) = fate_of(answer, present);
     headline(out, theme, &backup.name, backup.id.as_str(), word, colour)?;
     let mut lines = Lines { out, theme };
@@ -51,26 +52,7 @@ fn draw_present(out: &mut dyn Write, answer: &Answer, present: &Present, theme: 
             clean(instance.project.as_str())
         ),
     )?;
-    let begun = backup.begin.map_or_else(
-        || "begun at a time that cannot be read".to_owned(),
-        |begin| format!("begun {} ({})", timestamp(begin), distance(begin, answer.at)),
-    );
-    let holds = match &backup.databases {
-        Databases::All | Databases::Absent => "a full backup".to_owned(),
-        Databases::Named(names) => {
-            let names: Vec<_> = names.iter().map(|name| clean(name)).collect();
-            format!("a partial backup of {}", names.join(", "))
-        }
-        Databases::Unreadable | Databases::Unknown => "its databases are not known".to_owned(),
-    };
-    lines.say(
-        "backup",
-        &format!(
-            "{begun}, {}, {}, {holds}",
-            size(backup.size_bytes),
-            clean(backup.status.as_str())
-        ),
-    )?;
+    lines.say("backup", &in_short(backup, answer.at, zone))?;
     if present.policies.is_empty() {
         return lines.say("policies", &unmanaged(present));
     }
@@ -85,7 +67,7 @@ fn draw_present(out: &mut dyn Write, answer: &Answer, present: &Present, theme: 
         writeln!(lines.out)?;
         let end = freeze.until.map_or_else(
             || format!("until it is ended ({})", end_freeze(sources, &theme.program)),
-            |until| format!("until {}", timestamp(until)),
+            |until| format!("until {}", zoned(until, zone)),
         );
         lines.say(
             "frozen",
@@ -97,6 +79,24 @@ fn draw_present(out: &mut dyn Write, answer: &Answer, present: &Present, theme: 
         draw_until(out, present, theme)?;
     }
     Ok(())
+}
+
+/// When it was begun, and what it is.
+fn in_short(backup: &Backup, now: DateTime<Utc>, zone: Zone) -> String {
+    let begun = backup.begin.map_or_else(
+        || "begun at a time that cannot be read".to_owned(),
+        |begin| format!("begun {} ({})", zoned(begin, zone), distance(begin, now)),
+    );
+    let holds = match &backup.databases {
+        Databases::All | Databases::Absent => "a full backup".to_owned(),
+        Databases::Named(names) => {
+            let names: Vec<_> = names.iter().map(|name| clean(name)).collect();
+            format!("a partial backup of {}", names.join(", "))
+        }
+        Databases::Unreadable | Databases::Unknown => "its databases are not known".to_owned(),
+    };
+    let (size, status) = (size(backup.size_bytes), clean(backup.status.as_str()));
+    format!("{begun}, {size}, {status}, {holds}")
 }
 
 /// Why nothing deletes it.

@@ -25,11 +25,11 @@ pub fn paragraph(
     style: Style,
     text: &str,
 ) -> io::Result<()> {
-    let room = theme
+    let columns = theme
         .width
         .map_or(usize::MAX, |width| width.saturating_sub(indent + hang).max(LEAST));
-    // The first line has as much room as the others: one width wraps simpler, and looks no worse.
-    for (nth, line) in wrap(text, room).into_iter().enumerate() {
+    // The first line is as wide as the others: one width wraps simpler, and looks no worse.
+    for (nth, line) in wrap(text, columns).into_iter().enumerate() {
         let blanks = if nth == 0 { indent } else { indent + hang };
         writeln!(out, "{:blanks$}{}", "", theme.paint(style, line))?;
     }

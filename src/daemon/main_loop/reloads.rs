@@ -83,7 +83,7 @@ impl MainLoop {
         if by_sighup {
             blocking(|| self.projects.renew_connections());
             // Their credentials may have been mended.
-            self.looks.request(&self.projects);
+            self.project_checks.request(&self.projects);
         }
         match found {
             Found::Bad(problems) => self.reject_edit(problems, by_sighup),
@@ -146,7 +146,7 @@ impl MainLoop {
                 // A run in progress keeps its own.
                 Ok(projects) => {
                     self.projects = Arc::new(projects);
-                    self.looks.request(&self.projects);
+                    self.project_checks.request(&self.projects);
                 }
                 Err(error) => return self.reject_edit(vec![error.chain()], by_sighup),
             }

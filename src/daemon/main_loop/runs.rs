@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use tokio::task::JoinError;
 use tokio::time::Instant;
 
-use super::super::run_task::{self, Failed, RunEnd};
+use super::super::run_task::{self, Failed, RunEnd, RunTask};
 use super::super::scheduler::{ScheduledRun, SkippedTick};
 use super::MainLoop;
 use crate::config::Config;
@@ -131,6 +131,15 @@ impl MainLoop {
         }
     }
 
+    fn isolate(&mut self, run_task: &RunTask) {
+        if self.scheduler.isolate(&run_task.run) {
+            tracing::warn!(
+                policies = run_task.names(),
+                "each of these policies now runs on its own, so that the one that fails does not stop the others"
+            );
+        }
+    }
+
     pub(super) fn run_ended(&mut self, ended: RunEnd) {
         let id = ended.as_ref().map_or_else(JoinError::id, |(id, _)| *id);
         let Some(run_task) = self.run_tasks.remove(&id) else {
@@ -173,12 +182,7 @@ impl MainLoop {
             }
             Err(error) => {
                 tracing::error!(policies, %error, "run failed: it panicked or was aborted; the daemon goes on");
-                if self.scheduler.isolate(&run_task.run) {
-                    tracing::warn!(
-                        policies,
-                        "each of these policies now runs on its own, so that the one that fails does not stop the others"
-                    );
-                }
+                self.isolate(&run_task);
                 Some(RunResult::Failed)
             }
         };
@@ -240,8 +244,9 @@ impl MainLoop {
                 if !is_whole {
                     last.error = whole.err().flatten().map(str::to_owned);
                     last.summary = None;
+                    last.known = None;
                 }
-                state.last.insert(name, last);
+                state.set_last(name, last);
             }
         }
     }

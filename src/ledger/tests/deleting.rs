@@ -276,7 +276,7 @@ fn the_deletion_lock_is_one_and_ends_with_its_holder() {
     assert!(Ledger::lock_deletions(dir.path(), &[]).unwrap().is_some());
 }
 
-/// Somebody takes `deletions.lock` for a stale file.
+/// A person takes `deletions.lock` for a stale file.
 #[test]
 fn a_lock_whose_file_was_removed_gives_no_right_to_delete() {
     if is_on_postgres() {
@@ -406,7 +406,7 @@ fn a_full_disk_lets_no_intent_through_and_breaks_nothing() {
     }
     let (error, batch) = refused.expect("the pages run out");
     assert!(matches!(error.fault(), Some(Fault::Full)), "{error}");
-    assert!(error.to_string().contains("make room"), "{error}");
+    assert!(error.to_string().contains("free space"), "{error}");
     assert_eq!(batch.len(), 50, "a batch that was not cleared is as it was");
     assert!(matches!(
         state.ledger.verify(None).unwrap(),

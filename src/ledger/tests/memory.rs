@@ -9,6 +9,7 @@ use super::super::{
     Access, Error, FinishedPolicy, GraceKey, GraceSeen, GraceStart, GraceUpdate, KeyRefusal, Ledger, ListingDoubt,
     ListingPart, NewRun, RefusedPlan, RunFilter, Verification,
 };
+use crate::retention::report::{RunNumbers, RunResult, RunSummary, Summary, Tally};
 use crate::retention::{
     Backup, BackupId, BackupKind, BackupStatus, Databases, Doubt, Engine, Hold, HoldTarget, Instance, InstanceId,
     InstanceLife, Mode, Pattern, PolicyName,
@@ -205,7 +206,7 @@ fn several_holds_on_one_backup_want_the_holds_id() {
             .as_deref(),
         Some("h2")
     );
-    // Released by somebody else meanwhile is another thing than mistyped.
+    // Released by another person meanwhile is not the same as mistyped.
     for (name, was_there) in [("h1", true), ("h7", false), (id(1).as_str(), true)] {
         let error = state.ledger.release(name, "dba", noon()).unwrap_err();
         let is_right = match error {
@@ -577,6 +578,27 @@ fn refused_keys_survive_a_restart_and_run_out() {
     assert_eq!(state.ledger.key_refusals(later).unwrap(), [refusal("2", later, None)]);
 }
 
+fn numbered(left: u64) -> RunSummary {
+    let numbers = RunNumbers {
+        calls: 3,
+        held_back: Tally::default(),
+        instances: BTreeMap::new(),
+        left,
+        mode: Mode::Enforce,
+        orphans: BTreeMap::new(),
+        refusals: Vec::new(),
+        refused: Vec::new(),
+        sent: BTreeMap::new(),
+        skipped: Vec::new(),
+        summary: Summary::default(),
+        unselected: BTreeMap::new(),
+    };
+    RunSummary {
+        interrupted: None,
+        numbers: Some(numbers),
+    }
+}
+
 #[test]
 fn runs_are_listed_newest_first_with_their_numbers_and_gauges_find_the_last() {
     let state = State::new();
@@ -600,8 +622,8 @@ fn runs_are_listed_newest_first_with_their_numbers_and_gauges_find_the_last() {
         }
         let finished = policies.each_ref().map(|(policy, _)| FinishedPolicy {
             policy: policy.clone(),
-            result: result.to_owned(),
-            summary: serde_json::json!({"number": number, "policy": policy}),
+            result: RunResult::named(result).unwrap(),
+            summary: numbered(number as u64),
         });
         let head = state.ledger.finish_run(&run, at, &finished).unwrap();
         assert_eq!(head, state.ledger.head().unwrap());
@@ -622,10 +644,7 @@ fn runs_are_listed_newest_first_with_their_numbers_and_gauges_find_the_last() {
         ["run-2", "run-1"]
     );
     assert_eq!((&runs[0].finished_at, &runs[0].result), (&None, &None));
-    assert_eq!(
-        runs[1].summary,
-        Some(serde_json::json!({"number": 1, "policy": "production"}))
-    );
+    assert_eq!(runs[1].summary, Some(numbered(1)));
     assert_eq!(state.ledger.runs(&RunFilter::default()).unwrap().len(), 6);
     let last = &state.ledger.last_runs(noon() + TimeDelta::days(90)).unwrap()[&policy()];
     assert_eq!(last.finished.run, "run-1");
@@ -684,7 +703,7 @@ fn what_a_killed_process_left_open_is_closed_as_failed_once_for_each_lock() {
     let rows = state.ledger.runs(&RunFilter::default()).unwrap();
     assert!(
         rows.iter()
-            .all(|row| row.result.as_deref() == Some("failed") && row.is_interrupted())
+            .all(|row| row.result == Some(RunResult::Failed) && row.is_interrupted())
     );
     // What a person typed and interrupted was no tick's run.
     begin("run-2", "apply", 1);
@@ -790,7 +809,7 @@ fn a_probe_is_no_row_of_the_chain() {
     assert_eq!(state.ledger.head().unwrap(), head);
 }
 
-/// A backup that is gone and comes back is expired anew.
+/// A backup that is gone and comes back expires again.
 #[test]
 fn what_is_confirmed_to_be_gone_has_no_grace_and_what_returned_has() {
     let state = State::new();

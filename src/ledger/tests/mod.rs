@@ -4,6 +4,7 @@ mod continuity;
 mod deleting;
 mod files;
 mod memory;
+mod moving;
 mod packed;
 mod proof;
 mod record;

@@ -6,6 +6,7 @@ use super::super::fixtures::{State, freeze, hold_on, id, is_on_postgres, noon};
 use super::super::{
     Access, FinishedPolicy, Ledger, ListingDoubt, ListingPart, NewRun, RefusedPlan, Thaw, Verification,
 };
+use crate::retention::report::{RunResult, RunSummary};
 use crate::retention::{HoldTarget, Mode, Outcome};
 
 /// A ledger with at least one row of every kind a tamperer may want to change.
@@ -35,8 +36,8 @@ fn eventful() -> State {
     ledger.set_freeze(&freeze(), "root", noon()).unwrap();
     let finished = FinishedPolicy {
         policy: "production".into(),
-        result: "success".to_owned(),
-        summary: serde_json::json!({"delete": 3, "ratio": 0.1}),
+        result: RunResult::Success,
+        summary: RunSummary::default(),
     };
     ledger.finish_run("run-1", noon(), &[finished]).unwrap();
     state
@@ -151,7 +152,7 @@ fn what_people_said_is_found_without_reading_what_runs_did() {
     }
     let state = eventful();
     let connection = rusqlite::Connection::open(state.ledger.path()).unwrap();
-    let explain = format!("EXPLAIN QUERY PLAN {}", super::super::chain::WORDS);
+    let explain = format!("EXPLAIN QUERY PLAN {}", super::super::chain::OPERATOR_ROWS);
     let plan: String = connection.query_row(&explain, [], |row| row.get(3)).unwrap();
     assert!(plan.contains("INDEX chain_words"), "{plan}");
 }
@@ -277,16 +278,17 @@ const TABLES: &[(&str, bool)] = &[
     ("freeze", true),
     ("approval", true),
     ("listing_doubt", true),
+    ("grace", true),
     // Losing or changing these makes a run wait, keep or ask again; what they led to is in the chain.
     ("refused", false),
     ("first_seen", false),
-    ("grace", false),
     ("configured_hold", false),
     ("key_refusal", false),
     ("notified", false),
     ("seen_instance", false),
     ("seen_backup", false),
     ("last_listing", false),
+    ("decided", false),
     ("believed", false),
     ("confirmed", false),
 ];
@@ -328,6 +330,7 @@ fn with_everything() -> tempfile::TempDir {
     ledger.record(request, noon(), None, &[(id(70), unanswered)]).unwrap();
     state.accept([70]);
     ledger.set_freeze(&frozen, "root", noon()).unwrap();
+    super::record::grace(&state, "production", &[80, 81], 0).unwrap();
     state.dir
 }
 

@@ -55,7 +55,7 @@ fn the_text_of_a_configuration_is_recorded_once_and_each_change_of_it_is() {
     assert!(state.ledger.configuration_files("1").is_err());
 }
 
-fn grace(state: &State, policy: &str, numbers: &[usize], hours: i64) -> Result<(), super::super::Error> {
+pub(super) fn grace(state: &State, policy: &str, numbers: &[usize], hours: i64) -> Result<(), super::super::Error> {
     let (project, instance) = (project(), InstanceId::from(INSTANCE));
     let ids: Vec<_> = numbers.iter().map(|number| id(*number)).collect();
     let start = |backup| GraceStart {

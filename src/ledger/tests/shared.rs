@@ -255,3 +255,47 @@ fn an_answer_that_comes_after_the_next_holder_closed_its_request_breaks_nothing(
         .unwrap();
     super::deleting::a_late_answer_breaks_nothing(&state, request, &next);
 }
+
+/// As after a failover to a standby that lacks the newest row.
+#[test]
+fn one_daemon_that_finds_the_state_set_back_stops_every_daemon_until_a_person_accepts_it() {
+    let Some((server, database, state)) = shared() else {
+        return;
+    };
+    let other = state.again(Access::Existing);
+    let hold = state
+        .ledger
+        .add_hold(&hold_on(HoldTarget::Backup(id(9))), "dba", noon())
+        .unwrap();
+    assert_eq!(hold.id.as_deref(), Some("h1"));
+    server.psql(
+        &database,
+        "SET session_replication_role = replica; DELETE FROM hold; DELETE FROM chain WHERE kind = 'hold'; \
+         UPDATE meta SET value = (SELECT MAX(seq)::text FROM chain) WHERE key = 'rows'; \
+         UPDATE meta SET value = (SELECT hash FROM chain ORDER BY seq DESC LIMIT 1) WHERE key = 'head'",
+    );
+    let intends = |ledger: &Ledger, number| ledger.intend(&state.intent(), &mut batch([number]));
+    // It never knew that row.
+    assert!(matches!(intends(&other, 1), Ok(IntentResult::Cleared { .. })));
+    for refused in [
+        state.ledger.head().map(drop),
+        intends(&other, 2).map(drop),
+        other.must_contain_noted(),
+    ] {
+        let error = refused.unwrap_err();
+        assert!(
+            matches!(error.fault(), Some(Fault::SetBackFor { .. })) && error.is_lost(),
+            "{error}"
+        );
+    }
+    let started = Ledger::open(state.place.clone(), Access::Existing, noon()).unwrap();
+    assert!(started.must_contain_noted().is_err(), "one that starts, too");
+    assert_eq!(started.accept_rewind(&[], "dba", noon()).unwrap(), 1);
+    for (ledger, number) in [(&state.ledger, 3), (&other, 4), (&started, 5)] {
+        ledger.join("here", "c0ffee").unwrap();
+        ledger.must_contain_noted().unwrap();
+        let cleared = intends(ledger, number);
+        assert!(matches!(cleared, Ok(IntentResult::Cleared { .. })), "{cleared:?}");
+    }
+    assert!(matches!(other.verify(None).unwrap(), Verification::Intact { .. }));
+}

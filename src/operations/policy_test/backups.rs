@@ -13,7 +13,7 @@ use crate::config::policy_test::{BackupSize, TestBackups, TestCase, TestEntry, T
 use crate::config::{Config, Problem};
 use crate::rds::{backups_from_json, wire};
 use crate::retention::policy::Knowledge;
-use crate::retention::{Engine, Instance, InstanceId, InstanceLife, Policy, ProjectName};
+use crate::retention::{Engine, Instance, InstanceId, InstanceLife, Policy, ProjectName, Zone};
 use crate::run::{OfflineInstance, instances_of_file};
 
 /// The size of a backup of which the test says none, in KB: 1 GiB.
@@ -41,11 +41,12 @@ pub(super) fn fleet(
                 .map_err(|why| file.problem(name, &format!("{}: {why}", path.display()), ""))?
         }
         TestBackups::Entries(entries) => {
+            let engine = policy.select.engines.first().map_or("", Engine::as_str);
             let mut all: Vec<Value> = Vec::new();
             for (nth, entry) in entries.iter().enumerate() {
                 let made = match entry.value.every {
-                    Some(_) => made(&entry.value, nth + 1, case.at, policy),
-                    None => listed(&entry.value, nth + 1, policy).map(|backup| vec![backup]),
+                    Some(_) => made(&entry.value, nth + 1, case.at, (policy.zone, engine)),
+                    None => listed(&entry.value, nth + 1, engine).map(|backup| vec![backup]),
                 };
                 all.extend(made.map_err(|why| file.problem(entry, &why, ""))?);
             }
@@ -64,6 +65,16 @@ pub(super) fn fleet(
         None => Ok(fleet),
         Some(described) => of_one(fleet, described, policy).map_err(|why| file.problem(&case.name, &why, "")),
     }
+}
+
+/// What entries list or have made, in the API's shape.
+pub fn backups_of(entries: &[TestEntry], now: DateTime<Utc>, zone: Zone, engine: &str) -> Result<Vec<Value>, String> {
+    let of_entry = |(nth, entry): (usize, &TestEntry)| match entry.every {
+        Some(_) => made(entry, nth + 1, now, (zone, engine)),
+        None => listed(entry, nth + 1, engine).map(|backup| vec![backup]),
+    };
+    let all: Result<Vec<_>, String> = entries.iter().enumerate().map(of_entry).collect();
+    Ok(all?.into_iter().flatten().collect())
 }
 
 /// All backups as those of the instance that the test describes.
@@ -112,7 +123,7 @@ fn of_one(fleet: TestFleet, described: &TestInstance, policy: &Policy) -> Result
 }
 
 /// One backup that the test lists.
-fn listed(entry: &TestEntry, number: usize, policy: &Policy) -> Result<Value, String> {
+fn listed(entry: &TestEntry, number: usize, engine: &str) -> Result<Value, String> {
     if entry.at.is_some() || entry.reach.is_some() || entry.until.is_some() {
         return Err("`at`, `for` and `until` belong to a made series, which needs `every`".to_owned());
     }
@@ -131,30 +142,34 @@ fn listed(entry: &TestEntry, number: usize, policy: &Policy) -> Result<Value, St
     let made_up = || format!("listed{number}");
     let id = entry.id.clone().unwrap_or_else(made_up);
     let name = entry.name.clone().unwrap_or_else(|| id.clone());
-    Ok(api_shape(entry, policy, &id, &name, begin, end))
+    Ok(api_shape(entry, engine, &id, &name, begin, end))
 }
 
 /// The backups of a series, in the API's shape.
-fn made(entry: &TestEntry, number: usize, now: DateTime<Utc>, policy: &Policy) -> Result<Vec<Value>, String> {
+fn made(
+    entry: &TestEntry,
+    number: usize,
+    now: DateTime<Utc>,
+    (zone, engine): (Zone, &str),
+) -> Result<Vec<Value>, String> {
     if entry.id.is_some() || entry.begin_time.is_some() || entry.end_time.is_some() {
         return Err(
             "`id`, `begin_time` and `end_time` belong to a listed backup, and `every` to a made series".to_owned(),
         );
     }
     let template = entry.name.as_deref().unwrap_or("made_{date}_{time}");
-    let members = series::members(entry, now, policy.zone)?.into_iter().enumerate();
+    let members = series::members(entry, now, zone)?.into_iter().enumerate();
     members
         .map(|(nth, member)| {
             let id = format!("made{number}-{}", member.wall.format("%Y%m%dT%H%M%S"));
             let name = series::name(template, &member, nth + 1)?;
             let begin = member.begin.to_rfc3339_opts(SecondsFormat::AutoSi, true);
-            Ok(api_shape(entry, policy, &id, &name, &begin, &begin))
+            Ok(api_shape(entry, engine, &id, &name, &begin, &begin))
         })
         .collect()
 }
 
-fn api_shape(entry: &TestEntry, policy: &Policy, id: &str, name: &str, begin: &str, end: &str) -> Value {
-    let engine = policy.select.engines.first().map_or("", Engine::as_str);
+fn api_shape(entry: &TestEntry, engine: &str, id: &str, name: &str, begin: &str, end: &str) -> Value {
     let BackupSize(kilobytes) = entry.size.unwrap_or(BackupSize(USUAL_SIZE));
     json!({
         "id": id,

@@ -9,5 +9,6 @@ mod compare;
 mod run;
 mod series;
 
+pub use backups::backups_of;
 pub use compare::Mismatch;
 pub use run::{TestOutcome, run};

@@ -42,7 +42,7 @@ fn made(nth: usize, time: &str, sort: Sort) -> Backup {
     }
 }
 
-/// Calls `visit` with every fleet of up to `most` backups that begins with this one; in which order they are listed is not told apart.
+/// Calls `visit` with every fleet of up to `most` backups that begins with this one; their order in the listing does not matter.
 fn fleets(kinds: &[(&str, Sort)], first: usize, most: usize, visit: &mut dyn FnMut(&[Backup])) {
     let mut chosen = vec![first];
     loop {

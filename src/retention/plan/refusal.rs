@@ -25,6 +25,22 @@ impl ClockCheck {
     }
 }
 
+impl fmt::Display for ClockCheck {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Skew(skew) => write!(
+                f,
+                "the API's clock is {} s away from ours, more than {}: nothing is sent; set the clock",
+                skew.num_seconds(),
+                Self::LIMIT.num_seconds()
+            ),
+            Self::NoDate => f.write_str(
+                "the API's answers carry no readable Date header, so our clock cannot be checked: nothing is sent",
+            ),
+        }
+    }
+}
+
 /// Why the guard let something not pass. A verdict, not an error.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Refusal {
@@ -190,23 +206,7 @@ impl fmt::Display for Refusal {
                  instance is left alone until one is made",
                 newest.map_or_else(|| "none".to_owned(), timestamp)
             ),
-            Self::Clock {
-                project,
-                check: ClockCheck::Skew(skew),
-            } => write!(
-                f,
-                "project {project}: the API's clock is {} s away from ours, more than {}: nothing is sent; set the clock",
-                skew.num_seconds(),
-                ClockCheck::LIMIT.num_seconds()
-            ),
-            Self::Clock {
-                project,
-                check: ClockCheck::NoDate,
-            } => write!(
-                f,
-                "project {project}: the API's answers carry no readable Date header, so our clock cannot be checked: \
-                 nothing is sent"
-            ),
+            Self::Clock { project, check } => write!(f, "project {project}: {check}"),
             Self::Freeze { reason, until, .. } => {
                 let until = until.map_or_else(|| "it is ended".to_owned(), timestamp);
                 write!(f, "frozen ({reason}) until {until}: nothing is sent")

@@ -448,7 +448,7 @@ fn what_was_cut_off_is_counted_and_its_room_given_back() {
     let mut batches = ApprovedPlan::batches(vec![passed("p", [due(&one, 0..10_000, 10_000)])]).remove(0);
     assert_eq!(batches.ids(), 10_000);
     batches.left.shrink_to_fit();
-    let room = batches.left.capacity();
+    let capacity = batches.left.capacity();
     for cut in 1..=200 {
         assert_eq!(batches.next().map(|batch| batch.len()), Some(50));
         assert_eq!(batches.ids(), 10_000 - 50 * cut);
@@ -457,8 +457,12 @@ fn what_was_cut_off_is_counted_and_its_room_given_back() {
             "after {cut}"
         );
         // Not each time: that would be a copy for each batch.
-        let is_given_back = batches.left.capacity() < room;
-        assert_eq!(is_given_back, room - batches.left.len() > batch::SPARE, "after {cut}");
+        let is_given_back = batches.left.capacity() < capacity;
+        assert_eq!(
+            is_given_back,
+            capacity - batches.left.len() > batch::SPARE,
+            "after {cut}"
+        );
     }
     assert!(batches.next().is_none());
 }

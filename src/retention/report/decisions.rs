@@ -18,6 +18,11 @@ pub struct Tally {
 }
 
 impl Tally {
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
     /// Counts one more.
     pub fn add(&mut self, bytes: u64) {
         self.count += 1;

@@ -80,6 +80,11 @@ impl RunResult {
         }
     }
 
+    /// The result of this name.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|result| result.as_str() == name)
+    }
+
     /// Whether a run that ended so has read the world, so that its numbers mean something.
     pub fn has_read(self) -> bool {
         match self {

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::outcome::{Fate, RunResult};
 use super::policy_report::PolicyReport;
 use super::skip::{Skip, SkipRecord};
+use crate::retention::orphan::Orphan;
 use crate::retention::{BackupId, Instance, InstanceId, Policy, PolicyName, ProjectName, Refusal};
 
 /// Policies that claim the same instances.
@@ -87,6 +88,8 @@ pub struct RunReport {
     pub settled_earlier: Vec<Settled>,
     /// The names of the instances that were left alone, where their list was believed.
     pub names: HashMap<InstanceId, Arc<str>>,
+    /// Deleted instances whose backups remain.
+    pub orphans: Vec<Orphan>,
     /// Holds and name patterns that cover nothing, by the last believed listings. In words: they are for people alone.
     pub notices: Vec<String>,
     /// What became of the ids that were sent, where single decisions are wanted and the report holds no rows of them.
@@ -110,6 +113,7 @@ impl RunReport {
             ledger_head: None,
             settled_earlier: Vec::new(),
             names: HashMap::new(),
+            orphans: Vec::new(),
             notices: Vec::new(),
             fates: HashMap::new(),
         }

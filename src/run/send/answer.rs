@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::project::ProjectSender;
 use crate::ledger::{LedgerWrite, RequestKey, Written};
 use crate::rds::credentials::Fingerprint;
-use crate::rds::{Delay, DeletionAnswer};
+use crate::rds::{Delay, DeletionAnswer, is_of_engine, refuses_the_call};
 use crate::retention::{BackupId, Batch, Outcome, PolicyName};
 use crate::run::Error;
 use crate::run::skip::skip_of;
@@ -25,7 +25,10 @@ pub(super) enum Step {
     /// The request did not begin in time: the same batch again.
     Late(Delay),
     /// Refused as a whole: look for the id that spoils it.
-    Split,
+    Split {
+        /// The code says that it is one of another engine.
+        by_engine: bool,
+    },
     /// Nothing was sent, and nothing will be.
     Left,
 }
@@ -71,13 +74,7 @@ impl ProjectSender {
                 request_id,
             }) => {
                 let code = if code.is_empty() { status.to_string() } else { code };
-                if crate::rds::refuses_the_call(status, &code) {
-                    let why = format!("the API refuses this call for the engine ({code})");
-                    self.refuse(batch.engine(), &why);
-                    return (Step::Done, request_id, all(Outcome::Rejected { code, message }));
-                }
-                // Whatever it was about, one id may be the cause; if none is, `Delivery::run` notices and sends nothing more.
-                let step = if batch.len() > 1 { Step::Split } else { Step::Done };
+                let step = self.step_after_refusal(batch, status, &code);
                 (step, request_id, all(Outcome::Rejected { code, message }))
             }
             Ok(DeletionAnswer::Unanswered { why, request_id }) => {
@@ -90,6 +87,22 @@ impl ProjectSender {
                 let (code, message) = (error.code(), error.chain());
                 (Step::Done, None, all(Outcome::Rejected { code, message }))
             }
+        }
+    }
+
+    /// What to do after a refusal of the whole request. Whatever it was about, one id may be the cause; if none is, `Delivery::run` notices
+    /// and sends nothing more.
+    fn step_after_refusal(&self, batch: &Batch, status: u16, code: &str) -> Step {
+        if refuses_the_call(status, code) {
+            let why = format!("the API refuses this call for the engine ({code})");
+            self.refuse(batch.engine(), &why);
+            return Step::Done;
+        }
+        if batch.len() == 1 {
+            return Step::Done;
+        }
+        Step::Split {
+            by_engine: is_of_engine(code),
         }
     }
 

@@ -97,8 +97,8 @@ impl Delivery {
                     format!("{MOST_LATE} requests did not begin in time ({by}): what is left is the next run's");
                 self.project.close_with(self.project.skip(reason, message));
             }
-            Step::Split => {
-                self.was_split = true;
+            Step::Split { by_engine } => {
+                self.was_split |= !by_engine;
                 // The older half is sent first. One alone was the one that spoiled it.
                 if let Ok((older, newer)) = batch.split() {
                     self.todo.extend([(newer, resends), (older, resends)]);
@@ -175,7 +175,8 @@ impl Delivery {
         refused: Option<Fingerprint>,
     ) -> Result<Step, Error> {
         let project = Arc::clone(&self.project);
-        let permit = if project.is_refused(batch) {
+        project.drop_refused(batch);
+        let permit = if batch.is_empty() {
             None
         } else {
             project.permit(refused).await
@@ -208,6 +209,9 @@ impl Delivery {
         }
         project.count_sent(batch.len());
         let (step, api_request, outcomes) = project.read_answer(batch, answer);
+        if matches!(step, Step::Done | Step::Unanswered(_)) {
+            project.note_engines(batch, &outcomes);
+        }
         if matches!(step, Step::Done) && self.todo.is_empty() {
             // The next batch need not wait until this answer is on disk.
             self.place.take();

@@ -46,7 +46,8 @@ impl ProjectSender {
         held: &mut HashSet<BackupId>,
     ) -> Result<Option<(RequestKey, IntendedAt)>, Error> {
         // The answer to another batch may have come meanwhile.
-        if self.is_refused(batch) {
+        self.drop_refused(batch);
+        if batch.is_empty() {
             return Ok(None);
         }
         let project = Arc::clone(self);

@@ -98,7 +98,7 @@ async fn send_to_projects(run: &Arc<RunSender>, batches: Vec<Batches>) -> Result
 async fn send_to_project(
     project: Arc<ProjectSender>,
     mut batches: Batches,
-) -> Result<(Vec<SentItem>, Option<Skip>), Error> {
+) -> Result<(Vec<SentItem>, Vec<Skip>), Error> {
     let mut items = Vec::with_capacity(batches.ids());
     let mut under_way: JoinSet<Result<Vec<SentItem>, Error>> = JoinSet::new();
     let mut broken = None;

@@ -1,15 +1,16 @@
 //! What the batches of a project share, and what ends the sending to it.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::time::Instant;
 
 use crate::ledger::Ledger;
-use crate::rds::Client;
+use crate::rds::{Client, is_of_engine};
+use crate::retention::plan::PlannedDeletion;
 use crate::retention::report::{Skip, SkipReason};
-use crate::retention::{Batch, Engine, Refusal};
+use crate::retention::{BackupId, Batch, Engine, InstanceId, Outcome, Refusal};
 use crate::run::clock_jump::ClockJumpDetector;
 use crate::run::context::{Progress, RunContext, stop_requested};
 use crate::run::ledger_writer::LedgerWriter;
@@ -32,10 +33,23 @@ pub(super) struct ProjectSender {
     pub(super) client: Client,
     /// Set when nothing more can be sent to this project in this run.
     closed: AtomicBool,
-    /// Engines whose deletion the API refuses as such: nothing more of them is sent in this run.
-    refused_engines: Mutex<HashSet<Engine>>,
+    refused: Mutex<RefusedByEngine>,
     trouble: Mutex<Option<Skip>>,
 }
+
+/// What the API refuses because of an engine.
+#[derive(Default)]
+struct RefusedByEngine {
+    /// Nothing more of these is sent in this run.
+    engines: HashSet<Engine>,
+    /// Of these neither: a backup of theirs is not what it is listed as, says the API.
+    instances: HashMap<InstanceId, Skip>,
+    /// Of these some deletion was accepted: the call as such is not refused.
+    accepted: HashSet<Engine>,
+}
+
+/// When backups of so many instances are refused for their engine, and none is accepted, it is the call that is refused.
+const MOST_REFUSED: usize = 3;
 
 impl ProjectSender {
     pub(super) fn new(run: &Arc<RunSender>, client: Client) -> Arc<Self> {
@@ -43,7 +57,7 @@ impl ProjectSender {
             run: Arc::clone(run),
             client,
             closed: AtomicBool::new(false),
-            refused_engines: Mutex::default(),
+            refused: Mutex::default(),
             trouble: Mutex::new(None),
         })
     }
@@ -82,17 +96,60 @@ impl ProjectSender {
         None
     }
 
-    /// Whether the API refuses to delete backups of this engine.
-    pub(super) fn is_refused(&self, batch: &Batch) -> bool {
-        let refused = self.refused_engines.lock().unwrap_or_else(PoisonError::into_inner);
-        batch.engine().is_some_and(|engine| refused.contains(engine))
+    fn refused_by_engine(&self) -> MutexGuard<'_, RefusedByEngine> {
+        self.refused.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Drops what the API would refuse because of its engine.
+    pub(super) fn drop_refused(&self, batch: &mut Batch) {
+        let refused = self.refused_by_engine();
+        let is_refused = |planned: &PlannedDeletion| {
+            let instance = &planned.candidate.instance;
+            refused.engines.contains(&instance.engine) || refused.instances.contains_key(&instance.id)
+        };
+        batch.retain(|planned| !is_refused(planned));
+    }
+
+    /// Notes of which ids of a batch the API says that their engine has no such deletion. One alone is not what it is listed as: its
+    /// instance is left alone. Of several instances, and none accepted, it is the engine that is refused.
+    pub(super) fn note_engines(&self, batch: &Batch, outcomes: &[(BackupId, Outcome)]) {
+        for (planned, (id, outcome)) in batch.items().iter().zip(outcomes) {
+            let instance = &planned.candidate.instance;
+            let mut refused = self.refused_by_engine();
+            match outcome {
+                Outcome::Accepted => {
+                    refused.accepted.insert(instance.engine.clone());
+                }
+                Outcome::Rejected { code, .. } if is_of_engine(code) => {
+                    let message = format!(
+                        "the API refuses to delete backup {id} as one of {} ({code}): the instance's backups are kept in this run; compare what \
+                         the console says of both",
+                        instance.engine.as_str()
+                    );
+                    let skip = Skip {
+                        instance: Some(instance.id.clone()),
+                        ..self.skip(SkipReason::Refused, message)
+                    };
+                    refused.instances.entry(instance.id.clone()).or_insert(skip);
+                    let is_call =
+                        refused.instances.len() >= MOST_REFUSED && !refused.accepted.contains(&instance.engine);
+                    drop(refused);
+                    if is_call {
+                        self.refuse(
+                            Some(&instance.engine),
+                            &format!("the API refuses this call for the engine ({code})"),
+                        );
+                    }
+                }
+                Outcome::Rejected { .. } | Outcome::Unanswered { .. } => {}
+            }
+        }
     }
 
     /// Sends nothing more of this engine: each id of it would be refused, too. The others go on.
     pub(super) fn refuse(&self, engine: Option<&Engine>, why: &str) {
         let Some(engine) = engine else { return };
-        let mut refused = self.refused_engines.lock().unwrap_or_else(PoisonError::into_inner);
-        refused.insert(engine.clone());
+        self.refused_by_engine().engines.insert(engine.clone());
         let message = format!(
             "{why}: no more backups of {} are sent to this project in this run",
             engine.as_str()
@@ -146,9 +203,17 @@ impl ProjectSender {
         (run.context.watcher)(progress);
     }
 
-    /// What ended the sending, if something did.
-    pub(super) fn take_trouble(&self) -> Option<Skip> {
-        self.trouble.lock().ok().and_then(|mut trouble| trouble.take())
+    /// What ended the sending, if something did, and the instances that were left alone.
+    pub(super) fn take_trouble(&self) -> Vec<Skip> {
+        let trouble = self.trouble.lock().ok().and_then(|mut trouble| trouble.take());
+        let mut instances: Vec<Skip> = self
+            .refused_by_engine()
+            .instances
+            .drain()
+            .map(|(_, skip)| skip)
+            .collect();
+        instances.sort_by(|a, b| a.instance.cmp(&b.instance));
+        trouble.into_iter().chain(instances).collect()
     }
 
     /// Sends nothing more after an error of this program's own.

@@ -17,10 +17,10 @@ const SHOWN: usize = 6;
 const COLUMNS: [(&str, bool); 6] = [
     ("Backup", false),
     ("Instance", false),
-    ("Asked for", false),
+    ("Requested", false),
     ("Size", true),
     ("By", false),
-    ("Became", false),
+    ("Outcome", false),
 ];
 
 pub(super) fn draw(status: &Status, zone: Zone) -> Markup {

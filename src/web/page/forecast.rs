@@ -11,8 +11,8 @@ use super::layout::{LONGEST_NAME, row, section, table};
 use super::storage::swatch;
 use crate::operations::forecast_picture::{ForecastPicture, GoingOnDay, PictureSide};
 use crate::retention::PolicyName;
-use crate::retention::forecast::Week;
 use crate::retention::report::Tally;
+use crate::retention::weeks::Week;
 use crate::wording::numbers::{count, number, size};
 use crate::wording::times::{day, interval};
 
@@ -196,7 +196,7 @@ fn calendars(picture: &ForecastPicture) -> Markup {
         .map(|day| day.goes.count)
         .max();
     html! {
-        p.d { "Of the backups that are there today. The more go on a day, the darker it is; point at a day for its backups." }
+        p.d { "Of the backups that are there today. The more go on a day, the stronger its colour; point at a day for its backups." }
         @for side in &picture.sides {
             figure.card.fig {
                 @if picture.sides.len() > 1 { figcaption { strong { (clip(&side.file, LONGEST_NAME)) } } }

@@ -6,8 +6,8 @@ use super::html::{encoded, instant};
 use super::layout::{MAX_ENTRIES, money};
 use super::strip;
 use super::timeline::{MarkKind, mark};
-use crate::retention::report::Tally;
-use crate::status::{Counts, LastRun, PolicyStatus, Status};
+use crate::retention::report::{RunResult, Tally};
+use crate::status::{KnownBackups, LastRun, PolicyStatus, Status};
 use crate::wording::numbers::{self, count, number, size};
 use crate::wording::times::distance;
 
@@ -44,9 +44,9 @@ fn draw_one(policy: &PolicyStatus, status: &Status) -> Markup {
                 div { dt { "Next run" } dd { (next_run(policy, status)) } }
             }
             div.share {
-                @match policy.last_run.as_ref().and_then(|run| run.summary) {
-                    Some(counts) => (share(policy, counts, status)),
-                    None => { p.d { "What it keeps is shown after its first run." } }
+                @match policy.last_run.as_ref().and_then(|run| run.known) {
+                    Some(known) => (share(policy, known, status)),
+                    None => { p.d { "What it keeps is shown after the first run that can read its instances." } }
                 }
                 @if let Some(sent) = policy.last_run.as_ref().and_then(sent) { p.d { (sent) } }
             }
@@ -64,16 +64,16 @@ fn last_run(policy: &PolicyStatus, status: &Status) -> Markup {
     let Some(run) = &policy.last_run else {
         return html! { "none yet" };
     };
-    let (class, result) = match (run.result.as_str(), &run.refusal) {
-        ("success", None) => ("good", "success".to_owned()),
-        ("failed", _) => ("bad", "failed".to_owned()),
+    let (class, result) = match (run.result, &run.refusal) {
+        (RunResult::Success, None) => ("good", "success".to_owned()),
+        (RunResult::Failed, _) => ("bad", "failed".to_owned()),
         (_, Some(refusal)) => ("bad", format!("refused: {}", refusal.limit)),
-        (other, None) => ("warn", other.to_owned()),
+        (other, None) => ("warn", other.as_str().to_owned()),
     };
     html! {
         span class={ "chip " (class) } { (result) } " " (distance(run.finished_at, status.at))
         br; span.d { (instant(run.finished_at, policy.zone)) }
-        @if run.result != "success" {
+        @if run.result != RunResult::Success {
             br;
             span.d {
                 @match policy.last_success {
@@ -97,7 +97,8 @@ fn next_run(policy: &PolicyStatus, status: &Status) -> Markup {
 }
 
 /// A bar of storage by decision, with its numbers below.
-fn share(policy: &PolicyStatus, counts: Counts, status: &Status) -> Markup {
+fn share(policy: &PolicyStatus, known: KnownBackups, status: &Status) -> Markup {
+    let KnownBackups { counts, held_back } = known;
     let parts = [
         (MarkKind::Keep, counts.keep, counts.bytes.keep),
         (MarkKind::Wait, counts.wait, counts.bytes.wait),
@@ -114,7 +115,6 @@ fn share(policy: &PolicyStatus, counts: Counts, status: &Status) -> Markup {
         }
         x += width;
     }
-    let held_back = policy.last_run.as_ref().map(|run| run.held_back);
     html! {
         svg.bar role="img" viewBox="0 0 1000 12" preserveAspectRatio="none"
             aria-label={ "Storage of " (policy.policy.as_str()) " by decision" } {
@@ -129,7 +129,7 @@ fn share(policy: &PolicyStatus, counts: Counts, status: &Status) -> Markup {
                 li { (mark(kind)) strong { (number(count)) } " " (kind.word()) " " span.d { (size(bytes)) } }
             }
         }
-        @if let Some(held_back) = held_back.filter(|held_back| held_back.count > 0) { (held(held_back, status)) }
+        @if held_back.count > 0 { (held(held_back, status)) }
     }
 }
 

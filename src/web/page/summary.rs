@@ -6,14 +6,14 @@ use chrono::Datelike;
 use maud::{Markup, html};
 
 use super::holds::{LONGEST_REASON, SOON_DAYS, ends_soon};
-use super::html::{clip, time};
+use super::html::clip;
 use super::layout::money;
 use crate::retention::report::Tally;
 use crate::retention::{FreezeSources, Zone};
-use crate::status::{Counts, FreezeStatus, Health, Status, health};
+use crate::status::{Counts, FreezeStatus, Health, KnownBackups, Status, health};
 use crate::wording::numbers::{count, number, size};
 use crate::wording::remedies::{Remedy, end_freeze};
-use crate::wording::times::distance;
+use crate::wording::times::{distance, until};
 
 /// Freezes that are listed.
 const MOST_FREEZES: usize = 5;
@@ -92,7 +92,7 @@ fn draw_freeze(FreezeStatus { id, place, freeze }: &FreezeStatus, status: &Statu
     html! {
         p {
             strong { "Frozen" }
-            @if let Some(until) = freeze.until { " until " (time(until, status.at, zone)) }
+            @if let Some(at) = freeze.until { " " (until(at, zone)) " (" (distance(at, status.at)) ")" }
             ": " (clip(&freeze.reason, LONGEST_REASON)) ". Nothing is deleted."
         }
         p {
@@ -150,10 +150,16 @@ fn tile(title: &str, value: &str, more: &str, cost: Option<String>) -> Markup {
 }
 
 /// What is held back has a tile of its own: it is there, and it costs.
-fn storage_tiles(status: &Status, known: &[Counts]) -> Markup {
-    let sum = |pick: fn(&Counts) -> u64| known.iter().map(pick).fold(0, u64::saturating_add);
-    let runs = status.policies.iter().filter_map(|policy| policy.last_run.as_ref());
-    let held_back = runs.fold(Tally::default(), |sum, run| sum.and(run.held_back));
+fn storage_tiles(status: &Status, known: &[KnownBackups]) -> Markup {
+    let sum = |pick: fn(&Counts) -> u64| {
+        known
+            .iter()
+            .map(|known| pick(&known.counts))
+            .fold(0, u64::saturating_add)
+    };
+    let held_back = known
+        .iter()
+        .fold(Tally::default(), |sum, known| sum.and(known.held_back));
     let (keep, wait) = (sum(|it| it.bytes.keep), sum(|it| it.bytes.wait));
     html! {
         (tile("Backups kept", &number(sum(|it| it.keep)), &size(keep), money(status, keep)))
@@ -165,10 +171,10 @@ fn storage_tiles(status: &Status, known: &[Counts]) -> Markup {
 }
 
 fn tiles(status: &Status) -> Markup {
-    let known: Vec<Counts> = status
+    let known: Vec<KnownBackups> = status
         .policies
         .iter()
-        .filter_map(|policy| policy.last_run.as_ref()?.summary)
+        .filter_map(|policy| policy.last_run.as_ref()?.known)
         .collect();
     if known.is_empty() && status.instances.is_none() {
         return Markup::default();
@@ -184,7 +190,7 @@ fn tiles(status: &Status) -> Markup {
                 @let more: Vec<String> = parts.iter().filter(|(of, _)| *of > 0).map(|(of, what)| format!("{} {what}", number(*of))).collect();
                 (tile("Instances", &number(instances.managed), &if more.is_empty() { "every one has a policy".to_owned() } else { more.join(", ") }, None))
             }
-            (storage_tiles(status, &known))
+            @if !known.is_empty() { (storage_tiles(status, &known)) }
             (freed(status))
             @if unconfirmed > 0 { (tile("Unconfirmed", &number(unconfirmed), "accepted, not seen to be gone yet", None)) }
         }

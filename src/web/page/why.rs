@@ -97,7 +97,7 @@ fn request(past: &PastDeletion, zone: Zone) -> Markup {
                     "begun " (instant(past.begin_time, zone)) ", " (size(past.size_bytes)) ", " (past.status)
                 }))
                 (fact("By policy", &html! { (past.policy.as_str()) ": " (rule(past)) }))
-                (fact("Asked for", &html! { (instant(past.sent_at, zone)) ", run " code { (past.run) } ", attempt " (past.attempt) }))
+                (fact("Requested", &html! { (instant(past.sent_at, zone)) ", run " code { (past.run) } ", attempt " (past.attempt) }))
                 @if let Some(at) = past.answered_at {
                     (fact("Answered", &html! {
                         (instant(at, zone)) ", "

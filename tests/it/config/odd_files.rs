@@ -58,7 +58,9 @@ fn what_is_no_regular_file_is_refused_and_not_opened() {
     let problems = load(&main.0, &Environment::default()).unwrap_err();
     assert_eq!(
         one_lines(&dir, &problems),
-        ["main.yaml: is a pipe; name a regular file; `--config FILE` names another"]
+        [
+            "main.yaml: is a pipe; name a regular file; `--config FILE` names another, `init` writes one, and `demo` needs none"
+        ]
     );
 }
 

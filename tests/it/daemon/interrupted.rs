@@ -2,6 +2,7 @@
 
 use chrono::{Datelike, Timelike};
 use rds_retentiond::ledger::{Access, Ledger, RunFilter, RunRow};
+use rds_retentiond::retention::report::RunResult;
 use rds_retentiond::simulator::Op;
 
 use super::*;
@@ -20,7 +21,7 @@ fn runs(lab: &Lab) -> Vec<RunRow> {
 }
 
 fn causes_and_results(lab: &Lab) -> Vec<(String, String)> {
-    let of = |run: RunRow| (run.cause, run.result.unwrap_or_default());
+    let of = |run: RunRow| (run.cause, run.result.map_or("", RunResult::as_str).to_owned());
     runs(lab).into_iter().map(of).collect()
 }
 

@@ -54,7 +54,10 @@ async fn runs_by_its_schedule_and_shows_it() {
         daemon.log(),
     ];
     for secret in [lab.simulator.secret_key(), lab.simulator.access_key()] {
-        assert!(everything.iter().all(|text| !text.contains(secret)), "a secret is told");
+        assert!(
+            everything.iter().all(|text| !text.contains(secret)),
+            "a secret is shown"
+        );
     }
     assert!(daemon.stop().await.success());
 }
@@ -413,8 +416,8 @@ async fn no_secret_is_told_however_loud_the_log_and_whatever_goes_wrong() {
         }
         for text in &everything {
             for word in [secret, key] {
-                let told = text.lines().find(|line| line.contains(word));
-                assert_eq!(told, None, "{word} is told");
+                let found = text.lines().find(|line| line.contains(word));
+                assert_eq!(found, None, "{word} is shown");
             }
         }
     }

@@ -323,6 +323,11 @@ impl Round {
                 self.done = Some(began.elapsed());
                 return;
             }
+            if self.kind == Kind::Asynchronous {
+                // Who knows a head that the standby never had stops all of them; a person looks at it, and goes on.
+                self.operator(&["state", "accept-rewind", "--reason", "chaos"]).await;
+                tokio::time::sleep(Duration::from_millis(450)).await;
+            }
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     }

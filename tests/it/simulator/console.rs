@@ -154,3 +154,87 @@ async fn quotas_are_of_instances_and_networks_filter() {
         );
     }
 }
+
+#[tokio::test]
+async fn the_policy_of_automated_backups_is_shown_as_it_was_set_and_odd_ones_are_refused() {
+    let lab = Lab::small().await;
+    let path = lab.path(&format!("instances/{HOME}/backups/policy"));
+    let set = async |policy: Value| {
+        let body = json!({"backup_policy": policy}).to_string();
+        lab.send("PUT", &path, Some(&body), &lab.key).await.unwrap()
+    };
+    let wanted = json!({"keep_days": 30, "start_time": "23:15-00:15", "period": "1,7"});
+    assert_eq!(set(wanted.clone()).await.status, 200);
+    let policy_path = format!("instances/{HOME}/backups/policy");
+    assert_eq!(lab.get(&policy_path).await.json()["backup_policy"], wanted);
+    let listed = lab.get("instances").await.json()["instances"][0]["backup_strategy"].clone();
+    assert_eq!(listed, json!({"keep_days": 30, "start_time": "23:15-00:15"}));
+    for odd in [
+        json!({"keep_days": 733, "start_time": "19:00-20:00", "period": "1"}),
+        json!({"keep_days": 7, "start_time": "19:00-21:00", "period": "1"}),
+        json!({"keep_days": 7, "start_time": "19:00-20:00", "period": "0"}),
+        json!({"keep_days": 7}),
+        json!(null),
+    ] {
+        assert_eq!(set(odd.clone()).await.code(), (400, "DBS.200001".to_owned()), "{odd}");
+    }
+    assert_eq!(set(json!({"keep_days": 0})).await.status, 200);
+    let unknown = format!("instances/{}/backups/policy", "0".repeat(32));
+    assert_eq!(lab.get(&unknown).await.code(), (404, "DBS.200002".to_owned()));
+}
+
+#[tokio::test]
+async fn instances_are_filtered_by_network_and_group() {
+    let lab = Lab::small().await;
+    let instance = lab.get("instances").await.json()["instances"][0].clone();
+    for (name, own) in [
+        ("vpc_id", instance["vpc_id"].as_str()),
+        ("subnet_id", instance["subnet_id"].as_str()),
+        ("group_type", Some("normal2")),
+    ] {
+        let found = async |value: &str| {
+            lab.get(&format!("instances?{name}={value}"))
+                .await
+                .ids("instances")
+                .len()
+        };
+        assert_eq!((found(own.unwrap()).await, found("another").await), (1, 0), "{name}");
+    }
+}
+
+/// As Open Telekom Cloud's clients do.
+#[tokio::test]
+async fn a_token_is_given_for_name_and_password_and_admits_in_place_of_a_signature_until_it_expires() {
+    let lab = Lab::small().await;
+    let ask = async |name: &str, password: &str, project: Value| {
+        let user = json!({"name": name, "password": password, "domain": {"name": "OTC-1"}});
+        let identity = json!({"methods": ["password"], "password": {"user": user}});
+        let body = json!({"auth": {"identity": identity, "scope": {"project": project}}});
+        let url = format!("{}/v3/auth/tokens", lab.simulator.url());
+        let request = lab.http.post(url).body(body.to_string());
+        request.send().await.unwrap()
+    };
+    let region = json!({"name": lab.simulator.region()});
+    let (name, password) = (lab.key.access.clone(), lab.key.secret.clone());
+    let given = ask(&name, &password, region.clone()).await;
+    assert_eq!(given.status(), 201);
+    let token = given.headers()["x-subject-token"].to_str().unwrap().to_owned();
+    let body: Value = serde_json::from_slice(&given.bytes().await.unwrap()).unwrap();
+    assert_eq!(body["token"]["project"]["id"], lab.simulator.project_id());
+    let list = async |token: &str| {
+        let url = format!("{}{}", lab.simulator.url(), lab.path("instances"));
+        lab.http
+            .get(url)
+            .header("x-auth-token", token)
+            .send()
+            .await
+            .unwrap()
+            .status()
+    };
+    assert_eq!(list(&token).await, 200);
+    assert_eq!(list("made-up").await, 401);
+    lab.pass(24 * 3600);
+    assert_eq!(list(&token).await, 401);
+    assert_eq!(ask(&name, "wrong", region).await.status(), 401);
+    assert_eq!(ask(&name, &password, json!({"name": "another"})).await.status(), 401);
+}

@@ -1,24 +1,24 @@
-//! The main loop and its looks at the projects: at start, when the projects change, and on SIGHUP.
+//! The main loop and its checks of the projects: at start, when the projects change, and on SIGHUP.
 
 use tokio::time::Instant;
 
-use super::super::project_looks::Looked;
+use super::super::project_checks::ProjectChecked;
 use super::MainLoop;
 use crate::status::UnreadProject;
 
 impl MainLoop {
-    /// Starts the looks that are due. Not before the ledger has told which keys were refused, and not beside a run, which finds out
+    /// Starts the checks that are due. Not before it is known from the ledger which keys were refused, and not beside a run, which finds out
     /// the same.
-    pub(super) fn start_looks(&mut self, instant: Instant) {
+    pub(super) fn start_project_checks(&mut self, instant: Instant) {
         if self.ledger_probe.ledger().is_some() && self.run_tasks.is_empty() {
-            self.looks.start(&self.projects, instant);
+            self.project_checks.start(&self.projects, instant);
         }
     }
 
-    pub(super) fn project_looked_at(&mut self, looked: Looked) {
-        let (project, found) = match looked {
-            Ok(looked) => looked,
-            Err(error) => return tracing::error!(%error, "a look at a project panicked"),
+    pub(super) fn project_checked(&mut self, checked: ProjectChecked) {
+        let (project, found) = match checked {
+            Ok(checked) => checked,
+            Err(error) => return tracing::error!(%error, "the check of a project panicked"),
         };
         let mut state = self.status.state();
         match found {
@@ -37,7 +37,7 @@ impl MainLoop {
                 if before.is_none_or(|before| before.why != why) {
                     tracing::warn!(project = project.as_str(), "runs will fail until this is mended: {why}");
                 }
-                self.looks.note(&project, &error, Instant::now());
+                self.project_checks.note(&project, &error, Instant::now());
             }
         }
     }

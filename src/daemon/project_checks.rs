@@ -11,35 +11,35 @@ use crate::rds::{Class, Client, Error};
 use crate::retention::ProjectName;
 use crate::run::Projects;
 
-/// A project that could not be reached, or has no credentials yet, is looked at again after this long.
+/// A project that could not be reached, or has no credentials yet, is checked again after this long.
 const AGAIN: Duration = Duration::from_secs(300);
 
 /// A project, and why it cannot be read if it cannot.
-pub type Looked = Result<(ProjectName, Result<(), Error>), JoinError>;
+pub type ProjectChecked = Result<(ProjectName, Result<(), Error>), JoinError>;
 
-/// The looks that are due and under way.
+/// The checks that are due and under way.
 #[derive(Debug, Default)]
-pub struct ProjectLooks {
+pub struct ProjectChecks {
     tasks: JoinSet<(ProjectName, Result<(), Error>)>,
     due: BTreeSet<ProjectName>,
     again: BTreeSet<ProjectName>,
     again_at: Option<Instant>,
 }
 
-impl ProjectLooks {
-    /// All projects are to be looked at.
+impl ProjectChecks {
+    /// All projects are to be checked.
     pub fn request(&mut self, projects: &Projects) {
         self.due = projects.iter().map(|(name, _)| name.clone()).collect();
         self.again.clear();
         self.again_at = None;
     }
 
-    /// When a project is looked at again.
+    /// When a project is checked again.
     pub fn again_at(&self) -> Option<Instant> {
         self.again_at
     }
 
-    /// Starts what is due, unless the last looks are still under way.
+    /// Starts what is due, unless the last checks are still under way.
     pub fn start(&mut self, projects: &Projects, now: Instant) {
         if self.again_at.is_some_and(|at| at <= now) {
             self.again_at = None;
@@ -53,18 +53,18 @@ impl ProjectLooks {
                 continue;
             };
             self.tasks.spawn(async move {
-                let found = look(&client).await;
+                let found = check(&client).await;
                 (project, found)
             });
         }
     }
 
-    /// Waits for the next look to end; `None` while none is under way.
-    pub async fn finished(&mut self) -> Option<Looked> {
+    /// Waits for the next check to end; `None` while none is under way.
+    pub async fn finished(&mut self) -> Option<ProjectChecked> {
         self.tasks.join_next().await
     }
 
-    /// Has a project looked at again later, where only time or a person elsewhere can help. A refused key is not tried again.
+    /// Has a project checked again later, where only time or a person elsewhere can help. A refused key is not tried again.
     pub fn note(&mut self, project: &ProjectName, error: &Error, now: Instant) {
         if error.class() == Class::Unreachable || matches!(error, Error::Credentials { .. }) {
             self.again.insert(project.clone());
@@ -73,7 +73,7 @@ impl ProjectLooks {
     }
 }
 
-async fn look(client: &Client) -> Result<(), Error> {
+async fn check(client: &Client) -> Result<(), Error> {
     // Credentials are read again, and the request goes alone.
     client.begin_run();
     client.may_list_instances().await

@@ -1,5 +1,5 @@
-//! Forecasts for the pages, made from what the last runs listed: nobody is asked. The same forecast is made once, however often it is
-//! looked at.
+//! Forecasts for the pages, made from what the last runs listed, without a request. The same forecast is made once, however often it is
+//! shown.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -16,7 +16,7 @@ use crate::operations::next_runs::{NextRun, next_runs};
 use crate::retention::{Hold, PolicyName};
 use crate::status::{SharedStatus, Status};
 
-/// How far the forecast of a policy looks: two years.
+/// How far the forecast of a policy reaches: two years.
 pub const DAYS: u32 = 731;
 /// Of more instances the page assumes no new backups: two years of nightly ones on each take seconds for every hundred.
 const MOST_ASSUMED: usize = 100;
@@ -51,12 +51,12 @@ impl Basis {
 
 /// The forecasts that were made last.
 #[derive(Default)]
-pub(super) struct Outlooks {
+pub(super) struct ForecastCache {
     next: Mutex<Option<(Basis, Arc<[NextRun]>)>>,
     pictures: tokio::sync::Mutex<Vec<(PolicyName, Basis, Arc<ForecastPicture>)>>,
 }
 
-impl Outlooks {
+impl ForecastCache {
     /// What the next runs delete, as it was made last; `None` where it was not.
     pub(super) fn next_runs(&self) -> Option<Arc<[NextRun]>> {
         let known = self.next.lock().unwrap_or_else(PoisonError::into_inner);

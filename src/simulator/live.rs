@@ -1,0 +1,61 @@
+//! Schedules: backups that are made as time passes.
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use super::model::{BackupKind, InstanceKind, Status};
+use super::server::Simulator;
+use super::world::{Home, Id, Record};
+
+/// At most so many of one instance at once.
+const MOST: usize = 10_000;
+
+impl Simulator {
+    /// Makes the manual backups that became due since the newest of each instance, by the instances' own schedules.
+    pub fn make_due_backups(&self) {
+        let now = (self.shared.clock)();
+        let mut state = self.shared.state();
+        let mut rng = self.shared.rng(usize::try_from(now.timestamp()).unwrap_or_default());
+        for place in 0..state.world.homes.len() {
+            let home = &state.world.homes[place];
+            let digits = home.instance.engine.digits();
+            for (begin, size_kb) in due(home, now) {
+                let record = Record {
+                    id: Id::new(&format!("{:032x}br{digits}", rng.u128(..))),
+                    name: None,
+                    databases: Box::default(),
+                    begin: begin.timestamp(),
+                    size_kb,
+                    took: Some(600),
+                    kind: BackupKind::Manual,
+                    status: Status::Completed,
+                };
+                state.world.add_record(place, record);
+            }
+        }
+    }
+}
+
+/// When backups of an instance were due since its newest, each a little larger than the one before.
+fn due(home: &Home, now: DateTime<Utc>) -> Vec<(DateTime<Utc>, u64)> {
+    let instance = &home.instance;
+    let Some(every) = instance.every.filter(|every| *every > TimeDelta::zero()) else {
+        return Vec::new();
+    };
+    if instance.deleted || instance.kind == InstanceKind::Replica {
+        return Vec::new();
+    }
+    let is_whole = |record: &&Record| record.kind == BackupKind::Manual && record.databases.is_empty();
+    let last = home.records.iter().rev().find(is_whole);
+    let begun = last.and_then(|last| DateTime::from_timestamp(last.begin, 0));
+    let mut next = (
+        begun.unwrap_or(instance.created),
+        last.map_or(1024 * 1024, |last| last.size_kb),
+    );
+    let mut due = Vec::new();
+    while let Some(begin) = next.0.checked_add_signed(every).filter(|begin| *begin <= now) {
+        next = (begin, next.1 + next.1 / 1000);
+        due.push(next);
+    }
+    // What ended before is of the past.
+    due.split_off(due.len().saturating_sub(MOST))
+}
