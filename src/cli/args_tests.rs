@@ -196,7 +196,10 @@ fn every_command_is_in_one_group_of_the_help() {
     all.sort_unstable();
     assert_eq!(grouped, all);
     let help = in_groups(command).render_long_help().to_string();
-    assert!(help.contains("\nProtect:\n  hold         Hold a backup"), "{help}");
+    assert!(
+        help.contains("\nProtect:\n  hold         Hold one backup, or many"),
+        "{help}"
+    );
     assert!(
         help.contains("Usage: rds-retentiond [OPTIONS] <COMMAND>") && help.contains("--config <FILE>"),
         "{help}"

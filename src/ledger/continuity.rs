@@ -16,7 +16,7 @@ use super::rows::Chunks;
 use super::sql::Tx;
 use super::state_file::{beside, identity};
 use super::wal::Log;
-use super::{Error, Fault, chain, rows, set_back};
+use super::{Error, Fault, chain, moved, rows, set_back};
 
 /// The last head of a state's chain that this process committed or read. Clones share it: give it to every opening of the
 /// same state.
@@ -46,10 +46,11 @@ impl KnownHead {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Fails where the ledger does not contain the known head. `touched`: something other than this process has written
+    /// Fails where the ledger was moved, or does not contain the known head. `touched`: something other than this process has written
     /// the file itself. That is mostly a checkpoint; but a copy written over the file beside a log that was left can mix old
     /// pages with new ones, so then the operator rows are compared, too.
     pub(super) fn check(&self, tx: &Tx<'_>, touched: Option<CheckOperatorRows>) -> Result<(), Error> {
+        moved::check(tx)?;
         let Some(known) = self.lock().clone() else {
             return Ok(());
         };

@@ -94,7 +94,6 @@ impl SharedEngine {
             let session = begin(session, &self.address, purpose)?;
             let (value, seen) = {
                 let tx = Tx::Shared(&session);
-                moved::check(&tx)?;
                 known.check(&tx, None)?;
                 let value = work(&tx)?;
                 (value, known.seen(&tx)?)

@@ -10,7 +10,7 @@ use rusqlite::{Connection, TransactionBehavior};
 use super::access::TxPurpose;
 use super::continuity::{CheckOperatorRows, Commit, Files};
 use super::sql::Tx;
-use super::{Error, Fault, KnownHead, chain, connection, moved};
+use super::{Error, Fault, KnownHead, chain, connection};
 
 /// An open file.
 #[derive(Debug)]
@@ -74,7 +74,6 @@ impl FileEngine {
             if writes && !self.is_log_good(known, Commit::Nothing)? {
                 return Err(self.log_lost(known, &tx));
             }
-            moved::check(&tx)?;
             let (changes, rows) = (tx.changes(), chain::noted(&tx)?.0);
             known.check(&tx, is_touched.then_some(self.check_operator_rows))?;
             let value = work(&tx)?;

@@ -1,12 +1,22 @@
 //! `state move`: the whole state in another place.
 
+use std::time::{Duration, Instant};
+
 use chrono::{DateTime, Utc};
 
 use super::error::Error;
 use crate::blocking::blocking;
+use crate::clock::protocol_time;
 use crate::config::Config;
-use crate::ledger::{self, Access, Actor, Fault, Ledger, MovedState, StatePlace, Verification};
+use crate::ledger::{
+    self, Access, Actor, DeletionLock, Fault, Ledger, LockSeeker, MovedState, StatePlace, Verification,
+};
+use crate::retention::ProjectName;
 use crate::run;
+
+/// A lease that nobody renews is over after this.
+const LEASES_END: Duration = Duration::from_secs(30);
+const ASK_AGAIN: Duration = Duration::from_millis(500);
 
 /// What became of a move.
 #[derive(Debug)]
@@ -34,8 +44,7 @@ pub fn move_state(
     };
     let named = config.projects.iter().map(|project| project.name.clone());
     let projects: Vec<_> = projects.into_iter().chain(named).collect();
-    let lock = blocking(|| Ledger::lock_deletions(from.clone(), &projects))?;
-    let lock = lock.ok_or_else(|| Error::Busy(from.to_string().into()))?;
+    let lock = lock(&from, &projects)?;
     if let StatePlace::Directory(dir) = &from {
         Ledger::must_be_alone(dir)?;
     }
@@ -49,6 +58,24 @@ pub fn move_state(
     let there = Ledger::open(to.clone(), Access::Existing, now)?;
     run::anchor(config, &there, now);
     Ok(MoveOutcome::Moved(moved))
+}
+
+/// The right to delete in all projects. A process that was killed, an earlier move perhaps, leaves its leases behind for half a minute.
+fn lock(from: &StatePlace, projects: &[ProjectName]) -> Result<DeletionLock, Error> {
+    let mut seeker = LockSeeker::new(from.clone());
+    let given_up = match from {
+        StatePlace::Directory(_) => Instant::now(),
+        StatePlace::Postgres(_) => Instant::now() + protocol_time(LEASES_END) + ASK_AGAIN,
+    };
+    loop {
+        if let Some(lock) = blocking(|| seeker.take(projects))? {
+            return Ok(lock);
+        }
+        if Instant::now() >= given_up {
+            return Err(Error::Busy(from.to_string().into()));
+        }
+        blocking(|| std::thread::sleep(ASK_AGAIN));
+    }
 }
 
 fn is_moved_to(error: &ledger::Error, place: &StatePlace) -> bool {

@@ -165,7 +165,7 @@ async fn an_instance_that_nothing_lists_is_a_usage_error() {
     let mut world = World::new(&[2]).await;
     let file = world.dir().join("b.json");
     fs::write(&file, json!([entry("a", "2026-01-01T00:00:00+0000")]).to_string()).unwrap();
-    let says = "no instance has the id or name `nope`";
+    let says = "has the id or name `nope`";
     let file = file.to_str().unwrap().to_owned();
     let ran = plan(&mut world, &file, &["--instance", "nope"])
         .await

@@ -288,9 +288,13 @@ async fn check_shows_the_next_run_by_the_newer_rules() {
     let policy = DAILY.replace("keep:", "schedule: \"0 3 29 11 *\"\n    keep:");
     world.configure("", &policy, "");
     zoneinfo(&mut world, Some(&newer_rules()));
-    let check = world.run(&["check"]).await.exits(0).stdout;
-    assert!(check.contains("-11-29T03:00:00-07:00"), "{check}");
+    let next = async |world: &World| {
+        let check = world.run(&["check", "--format", "json"]).await.exits(0).json();
+        check["policies"][0]["next_run"].as_str().unwrap().to_owned()
+    };
+    let newer = next(&world).await;
+    assert!(newer.ends_with("-11-29T10:00:00Z"), "{newer}");
     zoneinfo(&mut world, Some(&older_rules()));
-    let check = world.run(&["check"]).await.exits(0).stdout;
-    assert!(check.contains("-11-29T03:00:00-08:00"), "{check}");
+    let older = next(&world).await;
+    assert!(older.ends_with("-11-29T11:00:00Z"), "{older}");
 }

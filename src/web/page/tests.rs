@@ -527,7 +527,7 @@ fn what_expired_and_is_refused_or_frozen_counts_as_storage_with_a_tile_and_a_pla
     assert!(!page.contains("Refused or frozen"), "nothing is held back");
     let without = chart(&page);
     let last = status.policies[0].last_run.as_mut().unwrap();
-    last.held_back = crate::retention::report::Tally {
+    last.known.as_mut().unwrap().held_back = crate::retention::report::Tally {
         count: 37,
         bytes: 37 << 40,
     };
