@@ -32,7 +32,12 @@ pub(super) fn follow(config: &Arc<Config>) -> watch::Receiver<Arc<Config>> {
                     sender.send_replace(Arc::new(keeping::merge(&current, &new)));
                 }
             }
-            tokio::time::sleep(EVERY).await;
+            // Where nobody reads any more the runtime may be ending: then no timer may begin.
+            tokio::select! {
+                biased;
+                () = sender.closed() => return,
+                () = tokio::time::sleep(EVERY) => {}
+            }
         }
     });
     live

@@ -13,6 +13,7 @@ use crate::ledger::{Fault, Verification};
 use crate::operations::audit_report::audit_report;
 use crate::operations::{Error, audit, history as operation, past_run};
 use crate::retention::PolicyName;
+use crate::wording::numbers::count;
 
 pub(super) fn history(args: &HistoryArgs, global: &Global) -> CommandResult {
     let config = context::configuration(global)?;
@@ -107,17 +108,28 @@ pub(super) fn audit(args: &AuditArgs, global: &Global) -> CommandResult {
 /// What the anchor says, and the exit code.
 fn anchored(found: &audit::Anchors) -> (String, u8) {
     match found.missing.last() {
+        None if found.heads == 0 && found.has_run => (
+            format!(
+                "{}: no head of this state, although runs on it have ended: nothing could be compared",
+                found.place
+            ),
+            exit::UNDONE,
+        ),
         None => (
-            format!("{}: all {} heads are there", found.place, found.heads),
+            format!(
+                "{}: {}, and the state contains each",
+                found.place,
+                count(found.heads as u64, "head")
+            ),
             exit::DONE,
         ),
         Some(last) => {
             let text = format!(
-                "{}: {} of {} heads are MISSING, the last one of row {}: the state was set back; put the newest one back, or see `state \
+                "{}: {} of {} MISSING, the last one of row {}: the state was set back; put the newest one back, or see `state \
                  accept-rewind`",
                 found.place,
                 found.missing.len(),
-                found.heads,
+                count(found.heads as u64, "head"),
                 last.row
             );
             (text, exit::UNDONE)

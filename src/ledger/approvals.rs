@@ -38,13 +38,8 @@ impl RefusedPlan {
     pub fn new(run: &str, limits: Vec<String>, mut backups: Vec<BackupId>, at: DateTime<Utc>) -> Self {
         backups.sort();
         backups.dedup();
-        let mut digest = Sha256::new();
-        for id in &backups {
-            digest.update(id.as_str());
-            digest.update("\n");
-        }
         Self {
-            digest: hex::encode(&digest.finalize()[..16]),
+            digest: digest_of(&backups),
             run: run.to_owned(),
             limits,
             backups,
@@ -57,6 +52,16 @@ impl RefusedPlan {
     pub fn is_approvable(&self, now: DateTime<Utc>) -> bool {
         (TimeDelta::zero()..=APPROVABLE_FOR).contains(&(now - self.at))
     }
+}
+
+/// What `approve --plan` calls these ids, which are sorted.
+fn digest_of(backups: &[BackupId]) -> String {
+    let mut digest = Sha256::new();
+    for id in backups {
+        digest.update(id.as_str());
+        digest.update("\n");
+    }
+    hex::encode(&digest.finalize()[..16])
 }
 
 #[derive(Serialize, Deserialize)]
@@ -183,7 +188,8 @@ impl Ledger {
         self.read(|tx| refused(tx, "policy = ?1", [policy.as_str()]))
     }
 
-    /// Approves the ids of a refused plan of a policy until then, no others.
+    /// Approves the ids of a refused plan of a policy until then, no others. Fails where they are not the ids of its digest: the plan
+    /// stands in a table that anyone with the rights of the service can edit, and the digest is what the person was shown.
     pub fn approve_plan<'a>(
         &self,
         policy: &PolicyName,
@@ -193,6 +199,13 @@ impl Ledger {
         now: DateTime<Utc>,
     ) -> Result<(), Error> {
         let actor = actor.into();
+        if digest_of(&plan.backups) != plan.digest {
+            return Err(Error::corrupt(format!(
+                "the refused plan {} of {policy} does not have the ids of its digest, so it was changed by something other than this \
+                 program; nothing is approved",
+                plan.digest
+            )));
+        }
         self.write(|tx| {
             // Those that ran out say nothing any more; the chain keeps them.
             tx.execute("DELETE FROM approval WHERE until <= ?1", [Stamp(now)])?;

@@ -18,6 +18,8 @@ pub struct Anchors {
     pub place: String,
     /// How many heads it has of the state.
     pub heads: usize,
+    /// Whether runs on this state have ended, so that it should have some.
+    pub has_run: bool,
     /// Those that the state does not contain.
     pub missing: Vec<AnchoredHead>,
 }
@@ -29,6 +31,7 @@ pub fn anchors(config: &Config, now: DateTime<Utc>) -> Result<Anchors, Error> {
     Ok(Anchors {
         place: log.name(),
         heads: heads.len(),
+        has_run: ledger.has_run()?,
         missing: ledger.missing_heads(&heads)?,
     })
 }

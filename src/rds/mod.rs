@@ -58,6 +58,7 @@ pub use operation::Operation;
 pub use refusal::{is_of_engine, refuses_the_call};
 pub use retain_policies::DeletedInstance;
 pub use settings::Settings;
+pub use tasks::InUse;
 pub use wire::LIMIT as PAGE;
 // What other requests of this program share with those to the API: TLS, proxy, waits, secret files.
 pub(crate) use back_off::back_off;

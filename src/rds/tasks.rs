@@ -83,18 +83,33 @@ fn used(body: &[u8]) -> Option<Vec<BackupId>> {
     Some(open.filter_map(|task| task.detail.0).collect())
 }
 
+/// What an instance's tasks say.
+#[derive(Debug)]
+pub enum InUse {
+    /// These backups are in use.
+    Backups(Vec<BackupId>),
+    /// The key may not ask, or the API has no such call.
+    NotPermitted,
+    /// The answer cannot be had or read now.
+    Unknown,
+}
+
 impl Client {
-    /// The backups that tasks of an instance use now; `None` where the API does not say, as without the permission to ask.
-    pub async fn backups_in_use(&self, instance: &InstanceId) -> Option<Vec<BackupId>> {
+    /// The backups that tasks of an instance use now.
+    pub async fn backups_in_use(&self, instance: &InstanceId) -> InUse {
         let segments = ["instances", instance.as_str(), "tasklist", "detail"];
         let ask = self
             .ask(Operation::ListTasks, Some(instance), &segments, Vec::new())
             .await;
-        let reply = match ask {
-            Ok(ask) => self.exchange().send(&ask).await.ok()?.ok()?,
-            Err(_) => return None,
+        let Ok(ask) = ask else { return InUse::Unknown };
+        let Ok(Ok(reply)) = self.exchange().send(&ask).await else {
+            return InUse::Unknown;
         };
-        (reply.status == 200).then(|| used(&reply.body)).flatten()
+        match reply.status {
+            200 => used(&reply.body).map_or(InUse::Unknown, InUse::Backups),
+            400 | 403..=405 | 501 => InUse::NotPermitted,
+            _ => InUse::Unknown,
+        }
     }
 }
 

@@ -16,28 +16,29 @@ use crate::blocking::blocking;
 use crate::retention::{Hold, Policy, PolicyName};
 
 /// Lists and decides. Where it then comes out that listings contradict each other, or that what is due is in use, all of it is done
-/// again: that is rare; each time more is known, and at most until the run's time is over.
+/// again: that is rare; each time more is known, and at most until the run's time is over. Last, what there is to say of the tasks.
 pub(super) async fn decide(
     request: &RunRequest,
     context: &RunContext,
     running: &[usize],
     deadline: Instant,
     clock_jump: ClockJumpDetector,
-) -> Result<(Scan, Conflicts, PolicyRuns), Error> {
+) -> Result<(Scan, Conflicts, PolicyRuns, Vec<String>), Error> {
     let mut conflicts = Conflicts::default();
-    let mut are_tasks_read = false;
+    let mut of_tasks = None;
     loop {
         let mut policy_runs = open_policy_runs(request, context, running.to_vec())?;
         let scan = scan::scan(request, context, &mut policy_runs, deadline, clock_jump, &mut conflicts).await?;
         if let Some(known) = conflicts.once_more(request, context)? {
             conflicts = known;
-        } else if std::mem::replace(&mut are_tasks_read, true) {
-            return Ok((scan, conflicts, policy_runs));
+        } else if let Some(notices) = of_tasks {
+            return Ok((scan, conflicts, policy_runs, notices));
         } else {
-            let in_use = in_use::read(context, &policy_runs, deadline).await;
+            let (in_use, notices) = in_use::read(context, &policy_runs, deadline).await;
             if in_use.is_empty() {
-                return Ok((scan, conflicts, policy_runs));
+                return Ok((scan, conflicts, policy_runs, notices));
             }
+            of_tasks = Some(notices);
             conflicts = conflicts.with_in_use(in_use);
         }
         request.rows.forget();

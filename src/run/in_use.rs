@@ -12,14 +12,18 @@ use tokio::time::Instant;
 use super::cancel::or_cancelled;
 use super::context::RunContext;
 use super::policy_runs::PolicyRuns;
-use crate::rds::Client;
+use crate::rds::{Client, InUse};
 use crate::retention::{BackupId, InstanceId, InstanceLife, ProjectName};
 
 /// Where something is due on more instances of a project, none is asked: that would take longer than the refusals.
 const MOST_ASKED: usize = 500;
 
-/// What is due and in use.
-pub(super) async fn read(context: &RunContext, policy_runs: &PolicyRuns, deadline: Instant) -> HashSet<BackupId> {
+/// What is due and in use, and what there is to say where that is not known.
+pub(super) async fn read(
+    context: &RunContext,
+    policy_runs: &PolicyRuns,
+    deadline: Instant,
+) -> (HashSet<BackupId>, Vec<String>) {
     let mut due: HashSet<&BackupId> = HashSet::new();
     let mut asked: BTreeMap<&ProjectName, HashSet<&InstanceId>> = BTreeMap::new();
     for of in policy_runs.iter().flat_map(|policy_run| policy_run.plan().instances()) {
@@ -39,12 +43,16 @@ pub(super) async fn read(context: &RunContext, policy_runs: &PolicyRuns, deadlin
             projects.spawn(of_project(context.clone(), client.clone(), instances, deadline));
         }
     }
-    let mut used = HashSet::new();
+    let (mut used, mut notices) = (HashSet::new(), Vec::new());
     while let Some(joined) = projects.join_next().await {
-        used.extend(joined.unwrap_or_default());
+        if let Ok((found, notice)) = joined {
+            used.extend(found);
+            notices.extend(notice);
+        }
     }
     used.retain(|id| due.contains(id));
-    used
+    notices.sort();
+    (used, notices)
 }
 
 /// Asks a few instances at a time, and no more once one does not say.
@@ -53,7 +61,7 @@ async fn of_project(
     client: Client,
     instances: Vec<InstanceId>,
     deadline: Instant,
-) -> Vec<BackupId> {
+) -> (Vec<BackupId>, Option<String>) {
     let (context, mut used) = (Arc::new(context), Vec::new());
     for some in instances.chunks(client.concurrency()) {
         let mut asking = JoinSet::new();
@@ -66,10 +74,18 @@ async fn of_project(
         }
         while let Some(joined) = asking.join_next().await {
             match joined {
-                Ok(Some(Ok(Some(found)))) => used.extend(found),
-                _ => return used,
+                Ok(Some(Ok(InUse::Backups(found)))) => used.extend(found),
+                Ok(Some(Ok(InUse::Unknown))) => {
+                    let notice = format!(
+                        "project {}: which backups a restore reads is not known, as the tasks cannot be read now; the API refuses to delete \
+                         such a backup",
+                        client.project()
+                    );
+                    return (used, Some(notice));
+                }
+                _ => return (used, None),
             }
         }
     }
-    used
+    (used, None)
 }

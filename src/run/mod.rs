@@ -89,7 +89,7 @@ pub async fn run(request: &RunRequest, context: &RunContext) -> Result<RunReport
     let calls_before = calls();
     asked.iter().for_each(Client::begin_run);
     let (run_id, of_anchor) = begin(request, context, &running).await?.unzip();
-    let (mut scan, conflicts, mut policy_runs) =
+    let (mut scan, conflicts, mut policy_runs, of_tasks) =
         decide::decide(request, context, &running, deadline, clock_jump).await?;
     conflicts::leave_backups_alone(&mut scan, &conflicts, &mut policy_runs);
     if let Some(run_id) = &run_id {
@@ -97,7 +97,12 @@ pub async fn run(request: &RunRequest, context: &RunContext) -> Result<RunReport
     }
     let (orphans, of_orphans) = orphans::read(context, &policy_runs, &scan, (deadline, request.now)).await;
     let of_deletions = single_deletions::notices(&context.config, &policy_runs);
-    let found = of_anchor.flatten().into_iter().chain(of_deletions).chain(of_orphans);
+    let found = of_anchor
+        .flatten()
+        .into_iter()
+        .chain(of_tasks)
+        .chain(of_deletions)
+        .chain(of_orphans);
     let notices = noticed(request, context, run_id.is_some(), found)?;
     let (reports, approved) = guard(request, context, run_id.as_deref(), &mut scan, policy_runs)?;
     let mut report = RunReport {

@@ -45,6 +45,14 @@ pub fn at_rest(config: &Config, host: &str, now: DateTime<Utc>) -> Result<Status
     }
     let mut status = assemble(configured, view, &state, None, now);
     if let Some(ledger) = ledger {
+        match run::check_anchor(config, ledger) {
+            Err(error) if error.is_lost() => status.problems.push(StatusProblem {
+                about: "state",
+                policy: None,
+                message: error.to_string(),
+            }),
+            checked => drop(checked?),
+        }
         for entry in &config.policies {
             status.problems.extend(overdue(ledger, entry, host, now)?);
         }

@@ -38,6 +38,8 @@ async fn a_state_that_was_set_back_or_made_again_deletes_nothing_until_a_person_
             );
         }
         world.deleted_exactly(&BTreeSet::new());
+        let status = world.run(&["status", "--format", "json"]).await.exits(0).json();
+        assert!(status["problems"].to_string().contains("set back"), "{status}");
         let checked = world.run(&["check"]).await;
         assert!(checked.stdout.contains("set back"), "{checked:?}");
         let verified = world.run(&["audit", "verify", "--anchors"]).await.exits(1);
@@ -50,7 +52,7 @@ async fn a_state_that_was_set_back_or_made_again_deletes_nothing_until_a_person_
         assert_eq!(events["events"][0]["event"], "accept_rewind");
         assert_eq!(events["events"][0]["reason"], "restored");
         let verified = world.run(&["audit", "verify", "--anchors"]).await.exits(0);
-        assert!(verified.stdout.contains("heads are there"), "{verified:?}");
+        assert!(verified.stdout.contains("and the state contains each"), "{verified:?}");
         world.apply().await.exits(0);
         world.deleted_exactly(&ids(1, 3..8));
         // What was accepted once is not accepted again.

@@ -223,7 +223,7 @@ fn the_demo_that_is_watched_lets_nights_pass_with_their_backups_and_runs() {
 #[test]
 fn a_scenario_file_describes_the_fleet_and_the_faults_of_a_simulator() {
     let dir = tempfile::tempdir().unwrap();
-    let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/examples/scenario.yaml");
+    let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/scenarios/example.yaml");
     let demo = |file: &Path| {
         let words = [
             "demo",

@@ -44,6 +44,11 @@ async fn without_an_answer_about_tasks_a_run_goes_on_and_asks_once() {
         let ran = world.apply().await.exits(1);
         let outcome = &decisions(&ran.json(), "p")[&backup_id(1, 4)]["outcome"];
         assert_eq!(outcome, "rejected", "{rule}");
+        // That the key may not ask is no news in each run; that the answer is missing is.
+        let is_said = ran.json()["notices"]
+            .to_string()
+            .contains("the tasks cannot be read now");
+        assert_eq!(is_said, !rule.contains("=40"), "{rule}");
         let others: BTreeSet<String> = [ids(1, [3, 5]), ids(2, 3..6)].into_iter().flatten().collect();
         assert_eq!(world.deleted(), others, "{rule}");
         // Both instances at once.

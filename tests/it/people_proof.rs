@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use chrono::TimeDelta;
-use rds_retentiond::ledger::{Actor, Person};
+use rds_retentiond::ledger::{Actor, Person, RefusedPlan};
 use rds_retentiond::retention::{Hold, HoldTarget, People, PolicyName};
 use serde_json::Value;
 
@@ -93,9 +93,8 @@ async fn one_person_approves_once_and_a_second_one_for_the_same_plan() {
     let (now, another) = (rds_retentiond::clock::now(), person(1));
     let until = now + TimeDelta::hours(48);
     // Another person, but another plan of fewer ids; and one whose approval has run out.
-    let mut other = plan.clone();
-    other.backups.pop();
-    "another".clone_into(&mut other.digest);
+    let fewer = plan.backups[1..].to_vec();
+    let other = RefusedPlan::new(&plan.run, plan.limits.clone(), fewer, plan.at);
     world
         .ledger()
         .approve_plan(&policy, &other, until, actor(&another), now)

@@ -507,7 +507,7 @@ pub struct FleetArgs {
     /// apart.
     #[arg(long)]
     pub regular: bool,
-    /// Instances, backups and faults from a YAML file instead, see `docs/examples/scenario.yaml`.
+    /// Instances, backups and faults from a YAML file instead, see `docs/scenarios/example.yaml`.
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, conflicts_with = "regular")]
     pub scenario: Option<PathBuf>,
     /// How long an accepted deletion takes, as in `5s` or `200ms`.

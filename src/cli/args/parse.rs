@@ -6,6 +6,7 @@ use std::time::Duration;
 use chrono::{DateTime, Datelike, Days, NaiveDate, NaiveTime, Utc};
 
 use super::values::TimeLapse;
+use crate::retention::span::SpanError;
 use crate::retention::{Pattern, Span, Zone};
 
 /// Reads RFC 3339, the API's own form of it (`+0800`), or a date, which means its midnight in UTC.
@@ -22,7 +23,11 @@ pub fn parse_time(text: &str) -> Result<DateTime<Utc>, String> {
 /// Reads when a hold or a freeze ends: as [`parse_time`], but a date means the end of that day in UTC (in doubt longer, and
 /// as `until` in the configuration), and a duration is counted from now.
 pub fn parse_until(text: &str) -> Result<DateTime<Utc>, String> {
-    if let Ok(span) = Span::parse(text) {
+    let span = Span::parse(text);
+    if let Err(why @ SpanError::AmbiguousM) = &span {
+        return Err(why.to_string());
+    }
+    if let Ok(span) = span {
         let now = crate::clock::now();
         // Whole seconds are rounded up, and no time at all is over at once.
         let end = if span.is_zero() {

@@ -230,6 +230,18 @@ fn approvals_are_of_one_policy_and_run_out() {
     state.ledger.record_refused(&policy(), &refused).unwrap();
     assert_eq!(state.ledger.waiting(&policy()).unwrap(), Some(refused.clone()));
     let until = noon() + TimeDelta::hours(48);
+    // The digest that a person was shown approves its own ids alone, whatever the row has become since.
+    let mut edited = refused.clone();
+    edited.backups.push(id(3));
+    let approved = state.ledger.approve_plan(&policy(), &edited, until, "dba", noon());
+    assert!(
+        approved
+            .unwrap_err()
+            .to_string()
+            .contains("does not have the ids of its digest")
+    );
+    let one = crate::retention::People::One;
+    assert!(state.ledger.approvals(&policy(), one, noon()).unwrap().is_empty());
     state
         .ledger
         .approve_plan(&policy(), &refused, until, "dba", noon())
