@@ -10,6 +10,7 @@ use super::super::{
     Access, DecidedOn, FinishedPolicy, GraceKey, GraceStart, GraceUpdate, IntentResult, NewRun, RecordedFile,
     RunConfiguration, Verification,
 };
+use crate::retention::report::{RunNumbers, RunResult, RunSummary, Summary};
 use crate::retention::{
     Backup, BackupId, BackupKind, BackupStatus, Databases, Engine, Instance, InstanceId, InstanceLife, Mode, Outcome,
     People, PolicyName,
@@ -234,11 +235,22 @@ fn one_run(state: &State, nth: usize, instances: usize, deletions: usize) {
     }
     let finished = FinishedPolicy {
         policy,
-        result: "success".to_owned(),
-        summary: serde_json::json!({"summary": {"keep": 1234, "delete": 500}, "calls": 123, "text": "x".repeat(400)}),
+        result: RunResult::Success,
+        summary: RunSummary {
+            interrupted: None,
+            numbers: Some(numbers()),
+        },
     };
     ledger.finish_run(&run, at, &[finished]).unwrap();
     ledger.pack(at).unwrap();
+}
+
+/// About as long as a run writes them down.
+fn numbers() -> RunNumbers {
+    let numbers = serde_json::json!({
+        "mode": "enforce", "summary": Summary::default(), "calls": 123, "orphans": {"prod": "x".repeat(400)},
+    });
+    serde_json::from_value(numbers).unwrap()
 }
 
 /// `RECORD_DAYS=40 cargo test --lib record::what_days -- --ignored --nocapture`, and half as many: the difference is of days that are packed.
