@@ -10,6 +10,7 @@
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
 
 use super::Error;
@@ -47,10 +48,12 @@ pub(super) enum Kind {
     Grace,
     /// What a run decided on.
     Decided,
+    /// What listings changed of what is remembered.
+    Observed,
 }
 
 impl Kind {
-    pub(super) const ALL: [Self; 20] = [
+    pub(super) const ALL: [Self; 21] = [
         Self::Created,
         Self::RunBegun,
         Self::Intent,
@@ -71,6 +74,7 @@ impl Kind {
         Self::Configuration,
         Self::Grace,
         Self::Decided,
+        Self::Observed,
     ];
 
     pub(super) fn as_str(self) -> &'static str {
@@ -95,6 +99,7 @@ impl Kind {
             Self::Configuration => "configuration",
             Self::Grace => "grace",
             Self::Decided => "decided",
+            Self::Observed => "observed",
         }
     }
 
@@ -235,6 +240,31 @@ impl Row {
 
 /// What is said of a row that was changed.
 pub(super) const NOT_SEALED: &str = "its content is not what was sealed";
+
+/// The last row of a kind, each of which says what a table is then. An index finds it, and it is never packed.
+pub(super) fn last_of<T: DeserializeOwned>(tx: &Tx<'_>, kind: Kind) -> Result<Option<(i64, T)>, Error> {
+    let kind = kind.as_str();
+    let sql = format!("SELECT {COLUMNS} FROM chain WHERE kind = '{kind}' ORDER BY seq DESC LIMIT 1");
+    let Some(row) = tx.first(&sql, (), Row::read)? else {
+        return Ok(None);
+    };
+    if !row.is_sealed() {
+        return Err(Error::corrupt(format!("row {}: {NOT_SEALED}", row.seq)));
+    }
+    Ok(Some((row.seq, serde_json::from_str(&row.body)?)))
+}
+
+/// Fails where a later one may have been removed.
+pub(super) fn must_be_whole_after(tx: &Tx<'_>, row: i64) -> Result<(), Error> {
+    let after = tx.number("SELECT COUNT(*) FROM chain WHERE seq > ?1", [row])?;
+    let (end, _) = tail(tx)?;
+    // Rows are packed 30 days later.
+    let is_packed = tx.number("SELECT COUNT(*) FROM packed WHERE last > ?1", [row])? > 0;
+    if after != end - row && !is_packed {
+        return Err(Error::corrupt(format!("rows after row {row} are missing")));
+    }
+    Ok(())
+}
 
 /// The kinds of operator rows, which an index has: what people did by command.
 macro_rules! operator_rows {

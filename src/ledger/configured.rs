@@ -5,6 +5,7 @@ use chrono::{DateTime, Utc};
 
 use super::grace_chain;
 use super::grace_restart::periods;
+use super::observed_chain::{self, ObservedTable};
 use super::sql::Tx;
 use super::sql_value::Stamp;
 use super::{Error, Ledger};
@@ -86,18 +87,24 @@ impl Ledger {
                 }
                 Ok(())
             })?;
-            tx.execute("DELETE FROM configured_hold", ())?;
-            let targets = holds.iter().map(|hold| serde_json::to_string(&hold.target));
-            let targets = targets.collect::<Result<Vec<_>, _>>()?;
-            tx.execute_each(
-                "INSERT INTO configured_hold (target, until) VALUES (?1, ?2)",
-                targets
-                    .iter()
-                    .zip(holds)
-                    .map(|(target, hold)| (target, hold.until.map(Stamp))),
-            )
+            observed_chain::change(tx, now, &[ObservedTable::ConfiguredHold], || {
+                write_configured(tx, holds)
+            })
         })
     }
+}
+
+fn write_configured(tx: &Tx<'_>, holds: &[Hold]) -> Result<(), Error> {
+    tx.execute("DELETE FROM configured_hold", ())?;
+    let targets = holds.iter().map(|hold| serde_json::to_string(&hold.target));
+    let targets = targets.collect::<Result<Vec<_>, _>>()?;
+    tx.execute_each(
+        "INSERT INTO configured_hold (target, until) VALUES (?1, ?2)",
+        targets
+            .iter()
+            .zip(holds)
+            .map(|(target, hold)| (target, hold.until.map(Stamp))),
+    )
 }
 
 pub(super) fn configured(tx: &Tx<'_>) -> Result<Vec<Hold>, Error> {

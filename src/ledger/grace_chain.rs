@@ -8,9 +8,9 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::Error;
-use super::chain::{self, COLUMNS, Kind, NOT_SEALED, Row};
+use super::chain::{self, Kind};
 use super::sql::Tx;
-use super::table_sum::TableSum;
+use super::table_sum::{TableSum, changed_by_others};
 use crate::retention::{BackupId, InstanceId, PolicyName, ProjectName};
 
 /// Backups whose period started at the row's time, by policy, project and instance.
@@ -43,31 +43,15 @@ fn sums(tx: &Tx<'_>) -> Result<BTreeMap<PolicyName, TableSum>, Error> {
 
 /// The last change; `None` where an older format's periods were not changed since.
 fn last(tx: &Tx<'_>) -> Result<Option<(i64, GraceBody)>, Error> {
-    let sql = format!("SELECT {COLUMNS} FROM chain WHERE kind = 'grace' ORDER BY seq DESC LIMIT 1");
-    let Some(row) = tx.first(&sql, (), Row::read)? else {
-        return Ok(None);
-    };
-    if !row.is_sealed() {
-        return Err(Error::corrupt(format!("row {}: {NOT_SEALED}", row.seq)));
-    }
-    Ok(Some((row.seq, serde_json::from_str(&row.body)?)))
+    chain::last_of(tx, Kind::Grace)
 }
 
 /// Fails unless the table is what the chain says.
 pub(super) fn check(tx: &Tx<'_>) -> Result<(), Error> {
     let Some((row, body)) = last(tx)? else { return Ok(()) };
-    let after = tx.number("SELECT COUNT(*) FROM chain WHERE seq > ?1", [row])?;
-    let (end, _) = chain::tail(tx)?;
-    // Rows are packed 30 days later.
-    let is_packed = tx.number("SELECT COUNT(*) FROM packed WHERE last > ?1", [row])? > 0;
-    if after != end - row && !is_packed {
-        return Err(Error::corrupt(format!("rows after row {row} are missing")));
-    }
+    chain::must_be_whole_after(tx, row)?;
     if sums(tx)? != body.sums {
-        return Err(Error::corrupt(
-            "the table of grace periods is not what the chain says: something other than this program changed it, so that a backup would go \
-             early; put a backup of the state back",
-        ));
+        return Err(changed_by_others("the table of grace periods"));
     }
     Ok(())
 }

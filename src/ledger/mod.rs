@@ -3,7 +3,7 @@
 //! An intent is committed (and fsynced) before its request leaves; one outcome for each id follows; an accepted id is
 //! later confirmed or returned by a listing. These rows, and everything a person does, form a hash chain ([`chain`])
 //! that is only ever appended to. Beside it lies plain state that a run needs again: grace, counts that were believed,
-//! instances that were seen, keys that are blocked.
+//! instances that were seen, keys that are blocked. The chain has sums of what permits a deletion (`grace_chain`, `observed_chain`).
 //!
 //! It is *not* for deciding anything (`retention`), nor for asking the cloud (`rds`), and it knows no sentences for
 //! people but those of its errors.
@@ -51,6 +51,7 @@ mod moving;
 mod notified;
 pub mod observations;
 pub mod observed_backups;
+mod observed_chain;
 mod open;
 mod open_requests;
 mod operator_events;
@@ -112,8 +113,8 @@ pub use lease::DRAIN;
 pub use listing_doubts::{ListingDoubt, ListingDoubts, ListingPart};
 pub use member::host_name;
 pub use moving::MovedState;
-pub use observations::{Believed, BelievedCounts, KnownBackup, SeenBackup, SeenInstance};
-pub use observed_backups::{ObservedBackup, REMEMBERED, Remembered};
+pub use observations::{Believed, BelievedCounts, KnownBackup, ObservationWriter, SeenBackup, SeenInstance};
+pub use observed_backups::{ObservedBackup, ObservedChanges, REMEMBERED, Remembered};
 pub use open_requests::{OpenItem, OpenRequest};
 pub use operator_events::{OperatorAct, OperatorEvent};
 pub use person::Person;

@@ -9,6 +9,7 @@ CREATE INDEX chain_words ON chain (seq)
 WHERE kind IN ('hold', 'release', 'freeze', 'thaw', 'approve', 'approve_listing', 'propose', 'accept_rewind', 'move');
 CREATE INDEX chain_configurations ON chain (seq) WHERE kind = 'configuration';
 CREATE INDEX chain_grace ON chain (seq) WHERE kind = 'grace';
+CREATE INDEX chain_observed ON chain (seq) WHERE kind = 'observed';
 CREATE TABLE packed (first BIGINT PRIMARY KEY, last BIGINT NOT NULL, ids BYTEA NOT NULL, rows BYTEA NOT NULL);
 CREATE FUNCTION chain_is_append_only() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
@@ -82,6 +83,7 @@ CREATE TABLE seen_backup (
     status TEXT, begin BIGINT, ended BIGINT, engine TEXT, gone_since BIGINT,
     PRIMARY KEY (instance, backup)
 );
+CREATE TABLE seen_sum (instance TEXT COLLATE "C" PRIMARY KEY, sum TEXT NOT NULL);
 CREATE TABLE last_listing (instance TEXT COLLATE "C" PRIMARY KEY, at BIGINT NOT NULL);
 CREATE TABLE believed (
     project TEXT COLLATE "C" NOT NULL, instance TEXT COLLATE "C" NOT NULL, count BIGINT, at BIGINT, seq BIGINT, shrunk_since BIGINT,

@@ -1,6 +1,8 @@
 //! A sum over the rows of a table, which no order changes.
 
+use std::fmt;
 use std::ops::ControlFlow;
+use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use sha2::{Digest, Sha256};
@@ -23,11 +25,34 @@ impl TableSum {
     }
 
     pub(super) fn add_found(&mut self, row: &FoundRow<'_>) -> Result<(), Error> {
-        let values = (0..row.width()).map(|column| row.value(column));
-        let values: Vec<SqlValue<'_>> = values.collect::<Result<_, _>>()?;
-        let fields: Vec<&dyn Field> = values.iter().map(|value| value as &dyn Field).collect();
-        self.add(&fields);
+        *self = self.plus(Self::of_found(row)?);
         Ok(())
+    }
+
+    /// Of one row that a query found.
+    pub(super) fn of_found(row: &FoundRow<'_>) -> Result<Self, Error> {
+        let mut digest = Sha256::new();
+        for column in 0..row.width() {
+            row.value(column)?.take_into(&mut digest);
+        }
+        Ok(Self(number(digest)))
+    }
+
+    /// Of one row.
+    pub(super) fn of_row(values: &[SqlValue<'_>]) -> Self {
+        let mut digest = Sha256::new();
+        for value in values {
+            value.take_into(&mut digest);
+        }
+        Self(number(digest))
+    }
+
+    pub(super) fn plus(self, other: Self) -> Self {
+        Self(self.0.wrapping_add(other.0))
+    }
+
+    pub(super) fn minus(self, other: Self) -> Self {
+        Self(self.0.wrapping_sub(other.0))
     }
 
     /// Of all rows that a query gives.
@@ -41,18 +66,39 @@ impl TableSum {
     }
 }
 
+impl fmt::Display for TableSum {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:032x}", self.0)
+    }
+}
+
+impl FromStr for TableSum {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self, Error> {
+        let number = u128::from_str_radix(text, 16);
+        number.map(Self).map_err(|_| Error::corrupt("a sum cannot be read"))
+    }
+}
+
+/// Where a table is not what the chain says.
+pub(super) fn changed_by_others(what: &str) -> Error {
+    Error::corrupt(format!(
+        "{what} is not what the chain says: something other than this program changed it, so that a backup would go early; put a backup of \
+         the state back"
+    ))
+}
+
 impl Serialize for TableSum {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&format!("{:032x}", self.0))
+        serializer.collect_str(self)
     }
 }
 
 impl<'de> Deserialize<'de> for TableSum {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
-        u128::from_str_radix(&text, 16)
-            .map(Self)
-            .map_err(serde::de::Error::custom)
+        text.parse().map_err(serde::de::Error::custom)
     }
 }
 
@@ -97,6 +143,10 @@ fn mark(row: &[&dyn Field]) -> u128 {
     for field in row {
         field.take_into(&mut digest);
     }
+    number(digest)
+}
+
+fn number(digest: Sha256) -> u128 {
     let digest = digest.finalize();
     digest
         .iter()

@@ -2,7 +2,7 @@
 //!
 //! Tables that grow with the deletions are compared by sums that no order changes: each row adds its hash when it begins
 //! and takes it away when it ends. So verifying needs no memory for a year of deletions. What no row of the chain is
-//! about (believed counts, what was seen, blocked keys, refused plans) is not compared: see `schema`.
+//! about (blocked keys, refused plans) is not compared: see `schema`.
 
 use std::collections::{BTreeMap, HashMap};
 use std::ops::ControlFlow;
@@ -14,6 +14,7 @@ use super::chain::{Kind, Row, read_time};
 use super::chain::{NOT_SEALED, OPERATOR_ROWS};
 use super::grace_chain::GraceReplay;
 use super::listing_doubts::ApproveListingBody;
+use super::observed_chain::ObservedReplay;
 use super::operator_records::{FreezeBody, HoldBody, ReleaseBody, ThawBody, freeze_id};
 use super::records::{IntentBody, OutcomeBody, RunBegunBody, RunFinishedBody, SettledBody, WithdrawnBody, state_of};
 use super::sql::Tx;
@@ -44,6 +45,7 @@ pub(super) struct Replay {
     approvals: BTreeMap<(PolicyName, BackupId), i64>,
     /// What is left of grace periods.
     grace: GraceReplay,
+    observed: ObservedReplay,
     /// What each part of a listing said that was accepted last.
     accepted: BTreeMap<(String, ListingPart), String>,
 }
@@ -118,6 +120,7 @@ impl Replay {
             // What it leads to is a row of its own.
             Kind::Propose | Kind::AcceptRewind | Kind::Move | Kind::Configuration | Kind::Decided => {}
             Kind::Grace => self.grace.take(serde_json::from_str(body)?),
+            Kind::Observed => self.observed.take(serde_json::from_str(body)?),
             Kind::Approve => {
                 let body: ApproveBody = serde_json::from_str(body)?;
                 self.approvals.retain(|_, until| *until > when.timestamp_micros());
@@ -299,6 +302,9 @@ impl Replay {
         }
         if self.grace.differs(tx)? {
             return Ok(Some(differs("the table of grace periods")));
+        }
+        if let Some(what) = self.observed.difference(tx)? {
+            return Ok(Some(differs(what)));
         }
         if chain::created_at(tx)? != self.created_at {
             return Ok(Some(differs("created_at")));

@@ -61,6 +61,9 @@ pub(super) async fn scan(
         conflicts,
     };
     let recency = list_backups(request, context, policy_runs, &mut minds, &mut scan, jobs, deadline).await?;
+    if let Some(ledger) = &context.ledger {
+        blocking(|| ledger.remember_backups(&std::mem::take(&mut scan.observed), request.now))?;
+    }
     check_recency(request, context, policy_runs, conflicts, &mut scan, recency, deadline).await?;
     for (name, check) in &mut scan.clocks {
         *check = context
@@ -174,7 +177,11 @@ fn process_listing(
     // Also makes `hold ID` and `why ID` know the backup.
     if let (Purpose::Apply { .. }, Some(ledger)) = (request.purpose, &context.ledger) {
         let now = client.clock().is_good().then_some(request.now);
-        blocking(|| ledger.remember_backups(&instance.project, &instance.id, &backups, remembered, now))?;
+        let observed = &mut scan.observed;
+        observed.add(&instance.project, &instance.id, &backups, remembered, now);
+        if observed.are_many() {
+            blocking(|| ledger.remember_backups(&std::mem::take(observed), request.now))?;
+        }
         if backups.is_empty() && instance.life != InstanceLife::Listed {
             scan.emptied.push((instance.project.clone(), instance.id.clone()));
         }

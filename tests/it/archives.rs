@@ -113,3 +113,34 @@ fn eprintln_skipped(why: &str) {
     use std::io::Write as _;
     let _ = writeln!(std::io::stderr(), "\nSKIPPED, NOT TESTED: {why}\n");
 }
+
+/// The table of attacks names a test for each; a test that was renamed is not there any more.
+#[test]
+fn every_test_that_the_document_on_proof_names_is_there() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let document = std::fs::read_to_string(root.join("docs/proof.md")).unwrap();
+    let rows = document
+        .lines()
+        .filter(|line| line.starts_with("| ") && !line.starts_with("| attack"));
+    let mut found = 0;
+    for row in rows {
+        let tests = row.trim_end_matches('|').rsplit(" | ").next().unwrap();
+        let named: Vec<&str> = tests.split('`').skip(1).step_by(2).collect();
+        assert!(!named.is_empty(), "no test: {row}");
+        for name in named {
+            let words: Vec<&str> = name.split("::").collect();
+            let source = (1..=words.len()).rev().find_map(|count| {
+                let file = words[..count].join("/") + ".rs";
+                let at = ["tests/it", "src"].map(|dir| root.join(dir).join(&file));
+                let text = at.into_iter().find_map(|file| std::fs::read_to_string(file).ok())?;
+                Some((text, words[count..].join("::")))
+            });
+            let (text, test) = source.unwrap_or_else(|| panic!("no file of {name}"));
+            let parts: Vec<&str> = test.split('…').filter(|part| !part.is_empty()).collect();
+            let has = |line: &str| line.contains("fn ") && parts.iter().all(|part| line.contains(part));
+            assert!(test.is_empty() || test == "tests" || text.lines().any(has), "{name}");
+            found += 1;
+        }
+    }
+    assert!(found > 20, "{found}");
+}

@@ -36,6 +36,7 @@ mod metrics_file;
 mod moved_grace;
 mod moves;
 mod notifications;
+mod observed_proof;
 mod odd_ids;
 mod offline;
 mod operators;

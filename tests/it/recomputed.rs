@@ -37,14 +37,14 @@ async fn some_days() -> World {
     for day in 0..6 {
         if day == 2 {
             world
-                .run(&["hold", "--name", "nightly-7", "--reason", "case 4711"])
+                .run(&["hold", "--name", "nightly-2", "--reason", "case 4711"])
                 .await
                 .exits(0);
         }
         if day == 3 {
             world.policies_and(
                 &AGING.replace("max_age: 4d", "max_age: 5d"),
-                "holds: [{name: nightly-8, reason: case}]",
+                "holds: [{name: nightly-1, reason: case}]",
             );
         }
         if day == 4 {
@@ -140,7 +140,7 @@ async fn a_record_of_what_was_listed_that_was_changed_is_named() {
 #[tokio::test]
 async fn a_token_of_a_webhook_is_not_in_the_record() {
     let world = World::new(&[6]).await;
-    let notify = "notify: [{url: https://hooks.example/T0/s3cr3t, format: json}]";
+    let notify = "notify: [{url: https://hooks.example/T0/s3cr3t, format: json, on: [failed]}]";
     world.policies_and(super::world::KEEP_3, notify);
     let _ = world.pass().run().await;
     let configurations = recompute(&world).await.exits(0).json()["configurations"].clone();

@@ -7,8 +7,8 @@ use sha2::{Digest, Sha256};
 
 use super::super::fixtures::{INSTANCE, State, batch_of, id, noon, project};
 use super::super::{
-    Access, DecidedOn, FinishedPolicy, GraceKey, GraceStart, GraceUpdate, IntentResult, NewRun, RecordedFile,
-    RunConfiguration, Verification,
+    Access, DecidedOn, FinishedPolicy, GraceKey, GraceStart, GraceUpdate, IntentResult, NewRun, ObservedChanges,
+    RecordedFile, RunConfiguration, Verification,
 };
 use crate::retention::report::{RunNumbers, RunResult, RunSummary, Summary};
 use crate::retention::{
@@ -243,6 +243,86 @@ fn one_run(state: &State, nth: usize, instances: usize, deletions: usize) {
     };
     ledger.finish_run(&run, at, &[finished]).unwrap();
     ledger.pack(at).unwrap();
+}
+
+/// Backups 1 to 3 of one instance, as a listing shows them.
+pub(super) fn listed() -> Vec<Backup> {
+    let backup = |number| Backup {
+        id: id(number),
+        name: "nightly".into(),
+        kind: BackupKind::Manual,
+        engine: Engine::SqlServer,
+        status: BackupStatus::Completed,
+        begin: Some(noon()),
+        end: None,
+        size_bytes: 1,
+        databases: Databases::All,
+        doubt: None,
+    };
+    (1..=3).map(backup).collect()
+}
+
+/// A run that lists them; fails where what was seen before is not as it was left.
+pub(super) fn list(state: &State, run: &str, backups: &[Backup]) -> Result<(), super::super::Error> {
+    let (ledger, project, instance) = (&state.ledger, project(), InstanceId::from(INSTANCE));
+    ledger.begin_run(&NewRun {
+        id: run,
+        policies: &[],
+        config_sha256: "c0ffee",
+        started_at: noon(),
+        cause: "schedule",
+        person: None,
+    })?;
+    let mut changes = ObservedChanges::default();
+    let before = ledger.remembered(&instance)?;
+    changes.add(&project, &instance, backups, before, Some(noon()));
+    ledger.remember_backups(&changes, noon())?;
+    ledger.observe(noon(), |observer| {
+        let seen = Instance {
+            engine: Engine::SqlServer,
+            project: project.clone(),
+            id: instance.clone(),
+            name: "mssql-1".into(),
+            tags: Vec::new(),
+            enterprise_project: None,
+            life: InstanceLife::Listed,
+        };
+        observer.remember_instances(&project, &[Engine::SqlServer], &[seen])?;
+        observer.remember_listings([&instance].into_iter())?;
+        observer.accept_count(&project, Some(1), &[(instance.clone(), backups.len() as u64)])
+    })
+}
+
+#[test]
+fn what_was_seen_is_believed_as_it_was_left_and_not_when_it_was_changed() {
+    for change in [
+        "UPDATE seen_instance SET name = 'x'",
+        "UPDATE believed SET count = count - 1 WHERE instance <> ''",
+        "DELETE FROM believed",
+        "UPDATE seen_backup SET status = 'FAILED'",
+        "UPDATE seen_backup SET gone_since = 1",
+        "DELETE FROM seen_backup",
+        "DELETE FROM seen_backup; DELETE FROM seen_sum",
+        "UPDATE last_listing SET at = 0",
+    ] {
+        let state = State::new();
+        // As they come, as they stay, one that goes, and one that comes back.
+        for (run, backups) in [("1", 3), ("2", 3), ("3", 2), ("4", 3)] {
+            list(&state, run, &listed()[..backups]).unwrap();
+        }
+        assert!(matches!(
+            state.ledger.verify(None).unwrap(),
+            Verification::Intact { .. }
+        ));
+        state.tamper(change);
+        let error = list(&state, "5", &listed()).expect_err(change);
+        let error = format!("{error:#} {:?}", std::error::Error::source(&error));
+        assert!(error.contains("is not what the chain says"), "{change}: {error}");
+        assert!(
+            matches!(state.ledger.verify(None).unwrap(), Verification::Broken { .. }),
+            "{change}"
+        );
+    }
 }
 
 /// About as long as a run writes them down.
