@@ -53,7 +53,9 @@ pub fn accept_rewind(config: &Config, actor: Actor<'_>, now: DateTime<Utc>) -> R
 
 /// Anchors what a person has just done; why not, where that failed: then a state that is set back to before it is not noticed.
 pub fn anchor_act(config: &Config, now: DateTime<Utc>) -> Option<String> {
-    let opened = Ledger::open(run::state_of(config), Access::ReadOnly, now);
+    run::anchor_log(config)?;
+    // Not to read alone: the last one to close it then leaves its log beside it.
+    let opened = Ledger::open(run::state_of(config), Access::Existing, now);
     match opened {
         Ok(ledger) => run::anchor(config, &ledger, now),
         Err(error) => Some(error.to_string()),

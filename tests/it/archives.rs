@@ -125,9 +125,9 @@ fn every_test_that_the_document_on_proof_names_is_there() {
     let mut found = 0;
     for row in rows {
         let tests = row.trim_end_matches('|').rsplit(" | ").next().unwrap();
-        let named: Vec<&str> = tests.split('`').skip(1).step_by(2).collect();
-        assert!(!named.is_empty(), "no test: {row}");
-        for name in named {
+        let names: Vec<&str> = tests.split('`').skip(1).step_by(2).collect();
+        assert!(!names.is_empty(), "no test: {row}");
+        for name in names {
             let words: Vec<&str> = name.split("::").collect();
             let source = (1..=words.len()).rev().find_map(|count| {
                 let file = words[..count].join("/") + ".rs";
@@ -135,10 +135,13 @@ fn every_test_that_the_document_on_proof_names_is_there() {
                 let text = at.into_iter().find_map(|file| std::fs::read_to_string(file).ok())?;
                 Some((text, words[count..].join("::")))
             });
-            let (text, test) = source.unwrap_or_else(|| panic!("no file of {name}"));
-            let parts: Vec<&str> = test.split('…').filter(|part| !part.is_empty()).collect();
+            let (text, wanted) = source.unwrap_or_else(|| panic!("no file of {name}"));
+            let parts: Vec<&str> = wanted.split('…').filter(|part| !part.is_empty()).collect();
             let has = |line: &str| line.contains("fn ") && parts.iter().all(|part| line.contains(part));
-            assert!(test.is_empty() || test == "tests" || text.lines().any(has), "{name}");
+            assert!(
+                wanted.is_empty() || wanted == "tests" || text.lines().any(has),
+                "{name}"
+            );
             found += 1;
         }
     }

@@ -23,6 +23,8 @@ async fn recompute(world: &World) -> Ran {
         "report",
         "--from",
         "2020-01-01",
+        "--to",
+        "2099-01-01",
         "--recompute",
         "--format",
         "json",

@@ -104,12 +104,11 @@ fn a_run_does_not_begin_on_changed_holds_freeze_or_approvals() {
     begin(&state, "run-2").unwrap();
     state.ledger.thaw(Thaw::Only, "root", noon()).unwrap();
     state.ledger.release("h2", "root", noon()).unwrap();
-    state
+    let counts = [("i1in04".into(), 3)];
+    let counted = state
         .ledger
-        .observe(noon(), |seen| {
-            seen.accept_count(&"prod".into(), None, &[("i1in04".into(), 3)])
-        })
-        .unwrap();
+        .observe(noon(), |seen| seen.accept_count(&"prod".into(), None, &counts));
+    counted.unwrap();
     begin(&state, "run-3").unwrap();
     for (change, what) in [
         ("DELETE FROM hold WHERE number = 2", "the table of holds is not"),

@@ -2,18 +2,18 @@
 
 use std::time::Instant;
 
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 use sha2::{Digest, Sha256};
 
 use super::super::fixtures::{INSTANCE, State, batch_of, id, noon, project};
 use super::super::{
-    Access, DecidedOn, FinishedPolicy, GraceKey, GraceStart, GraceUpdate, IntentResult, NewRun, ObservedChanges,
-    RecordedFile, RunConfiguration, Verification,
+    Access, DecidedOn, Error, FinishedPolicy, GraceKey, GraceStart, GraceUpdate, IntentResult, Ledger, NewRun,
+    ObservedChanges, RecordedFile, RunConfiguration, Verification,
 };
 use crate::retention::report::{RunNumbers, RunResult, RunSummary, Summary};
 use crate::retention::{
     Backup, BackupId, BackupKind, BackupStatus, Databases, Engine, Instance, InstanceId, InstanceLife, Mode, Outcome,
-    People, PolicyName,
+    People, PolicyName, ProjectName,
 };
 
 fn configuration(file: &str, sha256: &str, protect: People) -> RunConfiguration {
@@ -56,7 +56,7 @@ fn the_text_of_a_configuration_is_recorded_once_and_each_change_of_it_is() {
     assert!(state.ledger.configuration_files("1").is_err());
 }
 
-pub(super) fn grace(state: &State, policy: &str, numbers: &[usize], hours: i64) -> Result<(), super::super::Error> {
+pub(super) fn grace(state: &State, policy: &str, numbers: &[usize], hours: i64) -> Result<(), Error> {
     let (project, instance) = (project(), InstanceId::from(INSTANCE));
     let ids: Vec<_> = numbers.iter().map(|number| id(*number)).collect();
     let start = |backup| GraceStart {
@@ -143,6 +143,84 @@ fn random_id(number: usize) -> BackupId {
     BackupId::from(format!("{digest}br04"))
 }
 
+/// A backup as a listing shows it.
+fn made(number: usize) -> Backup {
+    let second = |number: usize| Some(noon() + TimeDelta::seconds(i64::try_from(number).unwrap()));
+    let begin = number % 1_000_000 * 977;
+    Backup {
+        id: random_id(number),
+        name: format!("nightly_{number}").into(),
+        kind: BackupKind::Manual,
+        engine: Engine::SqlServer,
+        status: BackupStatus::Completed,
+        begin: second(begin),
+        end: second(begin + number % 601),
+        size_bytes: 1_000_000 + (number as u64 * 7_919) % 1_000_000_000,
+        databases: Databases::All,
+        doubt: None,
+    }
+}
+
+fn an_instance(number: usize) -> Instance {
+    Instance {
+        project: project(),
+        id: format!("{number:032x}in04").as_str().into(),
+        name: format!("mssql-prod-{number}").into(),
+        engine: Engine::SqlServer,
+        tags: vec![("env".to_owned(), "prod".to_owned())],
+        enterprise_project: Some("0".to_owned()),
+        life: InstanceLife::Listed,
+    }
+}
+
+fn key_of<'k>(project: &'k ProjectName, (instance, backup): &'k (InstanceId, BackupId)) -> GraceKey<'k> {
+    GraceKey {
+        project,
+        instance,
+        backup,
+    }
+}
+
+/// A run that deletes.
+struct Deleting<'s> {
+    ledger: &'s Ledger,
+    state: &'s State,
+    run: String,
+    policy: PolicyName,
+    at: DateTime<Utc>,
+}
+
+impl Deleting<'_> {
+    fn expire(&self, started: &[(InstanceId, BackupId)], over: &[(InstanceId, BackupId)]) {
+        let project = project();
+        let key = |of| key_of(&project, of);
+        let mut update = GraceUpdate::default();
+        update.started.extend(started.iter().map(|of| GraceStart {
+            key: key(of),
+            name: "nightly",
+        }));
+        update.cleared.extend(over.iter().map(key));
+        self.ledger.update_grace(&self.policy, &update, self.at).unwrap();
+    }
+
+    fn send(&self, due: &[usize]) {
+        for ids in due.chunks(50) {
+            let ids: Vec<(usize, BackupId)> = ids.iter().map(|number| (number % 1_000, random_id(*number))).collect();
+            let mut intent = self.state.intent();
+            (intent.run, intent.now) = (&self.run, self.at);
+            let mut batch = batch_of(ids.clone());
+            let IntentResult::Cleared { request, .. } = self.ledger.intend(&intent, &mut batch).unwrap() else {
+                panic!("not cleared");
+            };
+            let outcomes: Vec<_> = ids.iter().map(|(_, id)| (id.clone(), Outcome::Accepted)).collect();
+            let request_id = Some("0123456789abcdef0123456789abcdef");
+            self.ledger.record(request, self.at, request_id, &outcomes).unwrap();
+            let gone: Vec<BackupId> = ids.into_iter().map(|(_, id)| id).collect();
+            self.ledger.settle(&self.run, self.at, &gone, &[]).unwrap();
+        }
+    }
+}
+
 /// What one run of a policy records that deletes so many backups of each of so many instances, which keep 40.
 fn one_run(state: &State, nth: usize, instances: usize, deletions: usize) {
     let ledger = &state.ledger;
@@ -165,74 +243,37 @@ fn one_run(state: &State, nth: usize, instances: usize, deletions: usize) {
         (0..deletions).map(number)
     };
     let window = 40_usize.div_ceil(deletions);
-    let mut decided = Vec::new();
-    let mut due = Vec::new();
+    let (mut decided, mut due, mut seen) = (Vec::new(), Vec::new(), Vec::new());
     let (mut started, mut over) = (Vec::new(), Vec::new());
+    let mut changes = ObservedChanges::default();
     for number in 0..instances {
-        let instance = Instance {
-            project: project(),
-            id: format!("{:032x}in04", (nth % 10) * 1_000 + number).as_str().into(),
-            name: format!("mssql-prod-{number}").into(),
-            engine: Engine::SqlServer,
-            tags: vec![("env".to_owned(), "prod".to_owned())],
-            enterprise_project: Some("0".to_owned()),
-            life: InstanceLife::Listed,
-        };
-        let backup = |number: usize| Backup {
-            id: random_id(number),
-            name: format!("nightly_{number}").into(),
-            kind: BackupKind::Manual,
-            engine: Engine::SqlServer,
-            status: BackupStatus::Completed,
-            begin: Some(noon() + TimeDelta::seconds(i64::try_from(number % 1_000_000 * 977).unwrap())),
-            end: Some(noon() + TimeDelta::seconds(i64::try_from(number % 1_000_000 * 977 + number % 601).unwrap())),
-            size_bytes: 1_000_000 + (number as u64 * 7_919) % 1_000_000_000,
-            databases: Databases::All,
-            doubt: None,
-        };
-        let listed = (day..day + window + 2).flat_map(|day| of_day(number, day)).map(backup);
-        decided.push(DecidedOn::new(&instance, &listed.collect::<Vec<_>>()));
+        let instance = an_instance((nth % 10) * 1_000 + number);
+        let listed = (day..day + window + 2).flat_map(|day| of_day(number, day)).map(made);
+        let listed: Vec<Backup> = listed.collect();
+        let before = ledger.remembered(&instance.id).unwrap();
+        changes.add(&project(), &instance.id, &listed, before, Some(at));
+        if changes.are_many() {
+            ledger.remember_backups(&std::mem::take(&mut changes), at).unwrap();
+        }
+        decided.push(DecidedOn::new(&instance, &listed));
         due.extend(of_day(number, day));
-        over.extend(of_day(number, day).map(random_id).map(|id| (instance.id.clone(), id)));
-        started.extend(
-            of_day(number, day + 1)
-                .map(random_id)
-                .map(|id| (instance.id.clone(), id)),
-        );
+        let ids = |day| of_day(number, day).map(|number| (instance.id.clone(), random_id(number)));
+        over.extend(ids(day));
+        started.extend(ids(day + 1));
+        seen.push(instance);
     }
-    let project = project();
-    let mut update = GraceUpdate::default();
-    for (instance, backup) in &started {
-        let key = GraceKey {
-            project: &project,
-            instance,
-            backup,
-        };
-        update.started.push(GraceStart { key, name: "nightly" });
-    }
-    for (instance, backup) in &over {
-        update.cleared.push(GraceKey {
-            project: &project,
-            instance,
-            backup,
-        });
-    }
-    ledger.update_grace(&policy, &update, at).unwrap();
+    ledger.remember_backups(&changes, at).unwrap();
+    let deleting = Deleting {
+        ledger,
+        state,
+        run: run.clone(),
+        policy: policy.clone(),
+        at,
+    };
+    deleting.expire(&started, &over);
     ledger.record_decided(&run, &decided, at).unwrap();
-    for ids in due.chunks(50) {
-        let ids: Vec<(usize, BackupId)> = ids.iter().map(|number| (number % 1_000, random_id(*number))).collect();
-        let mut intent = state.intent();
-        (intent.run, intent.now) = (&run, at);
-        let IntentResult::Cleared { request, .. } = ledger.intend(&intent, &mut batch_of(ids.clone())).unwrap() else {
-            panic!("not cleared");
-        };
-        let outcomes: Vec<_> = ids.iter().map(|(_, id)| (id.clone(), Outcome::Accepted)).collect();
-        ledger
-            .record(request, at, Some("0123456789abcdef0123456789abcdef"), &outcomes)
-            .unwrap();
-        let gone: Vec<BackupId> = ids.into_iter().map(|(_, id)| id).collect();
-        ledger.settle(&run, at, &gone, &[]).unwrap();
-    }
+    observe(ledger, &seen, 40, at).unwrap();
+    deleting.send(&due);
     let finished = FinishedPolicy {
         policy,
         result: RunResult::Success,
@@ -243,6 +284,16 @@ fn one_run(state: &State, nth: usize, instances: usize, deletions: usize) {
     };
     ledger.finish_run(&run, at, &[finished]).unwrap();
     ledger.pack(at).unwrap();
+}
+
+/// Instances are listed, each with so many backups.
+fn observe(ledger: &Ledger, seen: &[Instance], count: u64, at: DateTime<Utc>) -> Result<(), Error> {
+    ledger.observe(at, |observer| {
+        let counts: Vec<(InstanceId, u64)> = seen.iter().map(|one| (one.id.clone(), count)).collect();
+        observer.remember_instances(&project(), &[Engine::SqlServer], seen)?;
+        observer.remember_listings(seen.iter().map(|one| &one.id))?;
+        observer.accept_count(&project(), Some(seen.len() as u64), &counts)
+    })
 }
 
 /// Backups 1 to 3 of one instance, as a listing shows them.
@@ -263,7 +314,7 @@ pub(super) fn listed() -> Vec<Backup> {
 }
 
 /// A run that lists them; fails where what was seen before is not as it was left.
-pub(super) fn list(state: &State, run: &str, backups: &[Backup]) -> Result<(), super::super::Error> {
+pub(super) fn list(state: &State, run: &str, backups: &[Backup]) -> Result<(), Error> {
     let (ledger, project, instance) = (&state.ledger, project(), InstanceId::from(INSTANCE));
     ledger.begin_run(&NewRun {
         id: run,
@@ -277,20 +328,11 @@ pub(super) fn list(state: &State, run: &str, backups: &[Backup]) -> Result<(), s
     let before = ledger.remembered(&instance)?;
     changes.add(&project, &instance, backups, before, Some(noon()));
     ledger.remember_backups(&changes, noon())?;
-    ledger.observe(noon(), |observer| {
-        let seen = Instance {
-            engine: Engine::SqlServer,
-            project: project.clone(),
-            id: instance.clone(),
-            name: "mssql-1".into(),
-            tags: Vec::new(),
-            enterprise_project: None,
-            life: InstanceLife::Listed,
-        };
-        observer.remember_instances(&project, &[Engine::SqlServer], &[seen])?;
-        observer.remember_listings([&instance].into_iter())?;
-        observer.accept_count(&project, Some(1), &[(instance.clone(), backups.len() as u64)])
-    })
+    let seen = Instance {
+        id: instance,
+        ..an_instance(1)
+    };
+    observe(ledger, &[seen], backups.len() as u64, noon())
 }
 
 #[test]
@@ -359,7 +401,7 @@ fn what_days_of_ten_policies_with_500_deletions_take() {
         println!("verified in {:?}: {verified:?}", began.elapsed());
         let place = state.place.clone();
         let began = Instant::now();
-        drop(super::super::Ledger::open(place, Access::ReadOnly, noon()).unwrap());
+        drop(Ledger::open(place, Access::ReadOnly, noon()).unwrap());
         println!("opened in {:?}", began.elapsed());
     }
 }
