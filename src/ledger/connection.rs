@@ -114,11 +114,11 @@ fn check_moved(connection: &Connection) -> Result<(), Error> {
     }
 }
 
-/// Whether no other process has the file open. Leaves it as whoever opens it next expects it, and closes it.
+/// Whether no other process has the file open. Closes it again, as the next opening expects it.
 pub(super) fn is_alone(path: &Path) -> Result<bool, Error> {
     let connection = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
     connection.busy_timeout(Duration::ZERO)?;
-    // Only who is alone can leave the mode in which several read and write.
+    // Only the only connection can leave the mode in which several read and write.
     match connection.query_row("PRAGMA journal_mode = DELETE", [], |row| row.get::<_, String>(0)) {
         Ok(mode) => Ok(mode == "delete"),
         Err(error) => match Fault::from(error) {

@@ -89,7 +89,7 @@ impl MoveMark {
         }
     }
 
-    /// Writes it down: from this commit on nobody reads or writes here.
+    /// Writes it down: from this commit on nothing here is read or written.
     pub(super) fn write(&self, tx: &Tx<'_>) -> Result<(), Error> {
         set_created_at(tx, &self.clone().fault().to_string())?;
         tx.execute(

@@ -3,7 +3,7 @@
 //! The chain has sums of it (`observed_chain`). What a backup said first as COMPLETED or FAILED stays until a person accepts something else; a
 //! backup that is listed no more is remembered for seven days.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::ControlFlow;
 
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
@@ -181,11 +181,12 @@ pub struct ObservedChanges {
 struct ObservedChange {
     project: ProjectName,
     instance: InstanceId,
-    changed: Vec<(BackupId, ObservedBackup)>,
+    changed: BTreeMap<BackupId, ObservedBackup>,
     forgotten: Vec<BackupId>,
     /// Of the rows that change or go.
     gone: TableSum,
-    listed_at: Option<DateTime<Utc>>,
+    /// By a clock that is not in doubt.
+    is_dated: bool,
 }
 
 impl ObservedChanges {
@@ -207,12 +208,13 @@ impl ObservedChanges {
             last,
             sums,
         } = before;
-        let mut changed = Vec::new();
+        // By id: a listing may name one twice.
+        let mut changed = BTreeMap::new();
         for backup in listed {
             let before = gone.remove(&backup.id);
             let after = ObservedBackup::after(before.as_ref(), backup);
             if before.as_ref() != Some(&after) {
-                changed.push((backup.id.clone(), after));
+                changed.insert(backup.id.clone(), after);
             }
         }
         // What is gone is noted once, and forgotten in the end. A time ahead of now is no reason to remember it longer.
@@ -228,13 +230,13 @@ impl ObservedChanges {
                 _ if said.gone_since.is_some() => continue,
                 _ => last.or(now),
             };
-            changed.push((backup, ObservedBackup { gone_since, ..said }));
+            changed.insert(backup, ObservedBackup { gone_since, ..said });
         }
         if changed.is_empty() && forgotten.is_empty() {
             return;
         }
         self.rows += changed.len() + forgotten.len();
-        let touched = changed.iter().map(|(backup, _)| backup).chain(&forgotten);
+        let touched = changed.keys().chain(&forgotten);
         let gone = touched.filter_map(|backup| sums.get(backup));
         self.instances.push(ObservedChange {
             project: project.clone(),
@@ -242,8 +244,13 @@ impl ObservedChanges {
             gone: gone.fold(TableSum::default(), |all, one| all.plus(*one)),
             changed,
             forgotten,
-            listed_at: now,
+            is_dated: now.is_some(),
         });
+    }
+
+    /// Whether something of this instance is not written yet.
+    pub fn are_of(&self, instance: &InstanceId) -> bool {
+        self.instances.iter().any(|change| change.instance == *instance)
     }
 
     /// Whether they are to be written: memory is for the largest instance.
@@ -333,22 +340,18 @@ impl Ledger {
                     there: rows
                         .iter()
                         .fold(TableSum::default(), |all, row| all.plus(TableSum::of_row(row))),
-                    listed_at: change.listed_at,
+                    is_dated: change.is_dated,
                 })
                 .collect();
             observed_chain::change_backups(tx, now, &of_instances, || {
-                tx.execute_each(WRITE, rows.into_iter().flatten())?;
+                tx.insert_each(WRITE, rows.into_iter().flatten())?;
                 let forgotten = changes.instances.iter().flat_map(|change| {
                     let forgotten = change.forgotten.iter();
                     forgotten.map(|backup| (change.instance.as_str(), backup.as_str()))
                 });
                 tx.execute_each("DELETE FROM seen_backup WHERE instance = ?1 AND backup = ?2", forgotten)?;
-                for change in &changes.instances {
-                    if let Some(at) = change.listed_at {
-                        note_listings(tx, [&change.instance], at)?;
-                    }
-                }
-                Ok(())
+                let dated = changes.instances.iter().filter(|change| change.is_dated);
+                note_listings(tx, dated.map(|change| &change.instance), now)
             })
         })
     }
@@ -392,7 +395,8 @@ pub(super) fn note_listings<'a>(
     instances: impl IntoIterator<Item = &'a InstanceId>,
     now: DateTime<Utc>,
 ) -> Result<(), Error> {
-    tx.execute_each(
+    let instances: BTreeSet<_> = instances.into_iter().collect();
+    tx.insert_each(
         "INSERT INTO last_listing (instance, at) VALUES (?1, ?2) ON CONFLICT (instance) DO UPDATE SET at = excluded.at",
         instances.into_iter().map(|instance| (instance.as_str(), Stamp(now))),
     )

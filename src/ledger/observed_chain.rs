@@ -106,7 +106,7 @@ fn known(tx: &Tx<'_>) -> Result<ObservedBody, Error> {
     tx.execute("DELETE FROM seen_sum", ())?;
     let mut sums = Vec::new();
     each_sum(tx, |instance, sum| sums.push((instance.to_owned(), sum.to_string())))?;
-    tx.execute_each(INSERT_SUM, sums.iter().map(|(instance, sum)| (instance, sum)))?;
+    tx.insert_each(INSERT_SUM, sums.iter().map(|(instance, sum)| (instance, sum)))?;
     ObservedBody::of_tables(tx)
 }
 
@@ -159,7 +159,8 @@ pub(super) struct InstanceChange<'a> {
     /// Of the rows that were there and are not any more, and of those that are there now.
     pub(super) gone: TableSum,
     pub(super) there: TableSum,
-    pub(super) listed_at: Option<DateTime<Utc>>,
+    /// Whether the listing was at the time of the change, by a clock that is not in doubt.
+    pub(super) is_dated: bool,
 }
 
 /// Changes what is remembered of the backups of some instances, and records it.
@@ -179,15 +180,15 @@ pub(super) fn change_backups(
         *of_sums = of_sums.minus(was.map_or_else(TableSum::default, |was| mark_of(&(instance, was.to_string()))));
         *of_sums = of_sums.plus(mark_of(&(instance, sum.to_string())));
         sums.push((instance, sum.to_string()));
-        if let Some(at) = change.listed_at {
+        if change.is_dated {
             let was: Option<Stamp> = tx.value("SELECT at FROM last_listing WHERE instance = ?1", [instance])?;
             let of_listings = body.of(ObservedTable::LastListing);
             *of_listings = of_listings.minus(was.map_or_else(TableSum::default, |was| mark_of(&(instance, was))));
-            *of_listings = of_listings.plus(mark_of(&(instance, Stamp(at))));
+            *of_listings = of_listings.plus(mark_of(&(instance, Stamp(now))));
         }
     }
     work()?;
-    tx.execute_each(INSERT_SUM, sums)?;
+    tx.insert_each(INSERT_SUM, sums)?;
     chain::append(tx, now, Kind::Observed, &body)?;
     Ok(())
 }

@@ -83,6 +83,9 @@ const ANSWER: Duration = Duration::from_secs(15);
 /// So many statements are under way at once.
 const PIPELINED: usize = 256;
 
+/// So many rows are inserted by one statement; it may have 65,535 values.
+const ROWS_A_STATEMENT: usize = 500;
+
 /// An open connection, and a runtime that drives it while a caller waits for an answer.
 #[derive(Debug)]
 pub(super) struct Session {
@@ -213,6 +216,19 @@ impl Session {
         }
     }
 
+    /// Many rows a statement, which their keys must allow: no row may meet another one's conflict. Parsing a statement takes the server
+    /// longer than inserting a row.
+    pub(super) fn insert_each<P: Parameters>(&self, sql: &str, rows: impl IntoIterator<Item = P>) -> Result<(), Error> {
+        let rows: Vec<P> = rows.into_iter().collect();
+        for some in rows.chunks(ROWS_A_STATEMENT) {
+            let of_rows: Vec<Vec<SqlValue<'_>>> = some.iter().map(P::values).collect();
+            let sql = repeated(sql, &of_rows);
+            let values: Vec<SqlValue<'_>> = of_rows.into_iter().flatten().collect();
+            self.wait(self.client.execute_typed(&sql, &typed(&values)))?;
+        }
+        Ok(())
+    }
+
     pub(super) fn commit(&self) -> Result<(), Error> {
         if self.has_failed.get() {
             // The server would answer a commit with a rollback, and no error.
@@ -234,6 +250,29 @@ fn unreachable_after(waited: Duration) -> Fault {
 /// SQLite numbers parameters with a question mark.
 fn numbered(sql: &str) -> String {
     sql.replace('?', "$")
+}
+
+/// An insertion with its `VALUES (?1, …)` once for each row.
+fn repeated(sql: &str, rows: &[Vec<SqlValue<'_>>]) -> String {
+    let Some((before, (values, after))) = sql
+        .split_once("VALUES (")
+        .and_then(|(before, rest)| Some((before, rest.split_once(')')?)))
+    else {
+        // The server refuses it for its number of values.
+        return numbered(sql);
+    };
+    let mut first = 0;
+    let tuples = rows.iter().map(|row| {
+        let one = |value: &str| match value.trim().strip_prefix('?').map(str::parse::<usize>) {
+            Some(Ok(number)) => format!("${}", first + number),
+            _ => value.to_owned(),
+        };
+        let tuple = format!("({})", values.split(',').map(one).collect::<Vec<_>>().join(", "));
+        first += row.len();
+        tuple
+    });
+    let tuples = tuples.collect::<Vec<_>>().join(", ");
+    format!("{before}VALUES {tuples}{after}")
 }
 
 type Typed<'v> = Vec<(&'v (dyn tokio_postgres::types::ToSql + Sync), Type)>;

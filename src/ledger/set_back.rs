@@ -1,4 +1,4 @@
-//! Heads of the chain that somebody knows and the state does not contain: then it was set back.
+//! Heads of the chain that are known elsewhere and that the state does not contain: then it was set back.
 //!
 //! On a shared state a daemon that finds out writes the head that it knows into the state itself, so that every other one stops, too.
 

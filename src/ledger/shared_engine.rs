@@ -102,7 +102,7 @@ impl SharedEngine {
             known.learn(seen);
             Ok((value, session))
         });
-        let (value, session) = done.map_err(|error: Error| self.tell_others(known, error).at(&self.name))?;
+        let (value, session) = done.map_err(|error: Error| self.stop_others(known, error).at(&self.name))?;
         *kept = Some(session);
         Ok(value)
     }
@@ -110,7 +110,7 @@ impl SharedEngine {
 
 impl SharedEngine {
     /// Where this process knows a head that the database lost, every other one is to stop, too.
-    fn tell_others(&self, known: &KnownHead, error: Error) -> Error {
+    fn stop_others(&self, known: &KnownHead, error: Error) -> Error {
         let (Some(Fault::Rewound { .. }), Some((row, hash))) = (error.fault(), known.row_and_hash()) else {
             return error;
         };

@@ -117,6 +117,14 @@ impl<'t> Tx<'t> {
         Ok(())
     }
 
+    /// Inserts these rows, whose keys all differ, by a statement with one `VALUES (?1, …)`: a server gets many rows a statement.
+    pub(super) fn insert_each<P: Parameters>(&self, sql: &str, rows: impl IntoIterator<Item = P>) -> Result<(), Error> {
+        match self {
+            Self::Lite(_) => self.execute_each(sql, rows),
+            Self::Shared(session) => session.insert_each(sql, rows),
+        }
+    }
+
     /// Visits the rows that a query finds until one says that it is enough.
     #[expect(clippy::needless_pass_by_value, reason = "a tuple of borrowed values")]
     pub(super) fn each(

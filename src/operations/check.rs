@@ -235,7 +235,7 @@ pub fn check(config: &Config, projects: Vec<ReachedProject>, now: DateTime<Utc>)
 /// What covers nothing in the last listings of the state, as far as there is one to read: never an error.
 fn notices(config: &Config, now: DateTime<Utc>) -> Vec<String> {
     let read = context::ledger_to_read(config, now).and_then(|ledger| match ledger {
-        Some(ledger) => run::notices(config, &ledger, now),
+        Some(ledger) => run::notices(config, &ledger, now).map(run::Notices::into_all),
         None => Ok(Vec::new()),
     });
     read.unwrap_or_else(|error| {

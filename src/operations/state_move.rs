@@ -14,7 +14,7 @@ use crate::ledger::{
 use crate::retention::ProjectName;
 use crate::run;
 
-/// A lease that nobody renews is over after this.
+/// A lease that is not renewed is over after this.
 const LEASES_END: Duration = Duration::from_secs(30);
 const ASK_AGAIN: Duration = Duration::from_millis(500);
 
@@ -27,7 +27,7 @@ pub enum MoveOutcome {
     MovedBefore(MovedState),
 }
 
-/// Moves the state of a configuration while nobody else works on it.
+/// Moves the state of a configuration while no other process works on it.
 pub fn move_state(
     config: &Config,
     to: &StatePlace,

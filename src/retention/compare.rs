@@ -240,11 +240,9 @@ fn fates(instance: &Instance, backups: &[Backup], side: Side<'_>, at: DateTime<U
 
 #[cfg(test)]
 mod tests {
+    use super::super::fixtures::instance;
     use super::super::policy::{Count, Limits, Selector};
-    use super::super::{
-        BackupKind, BackupStatus, Databases, Engine, InstanceId, InstanceLife, KeepRule, KeepRules, ProjectName, Span,
-        Zone,
-    };
+    use super::super::{BackupKind, BackupStatus, Databases, Engine, KeepRule, KeepRules, Span, Zone};
     use super::*;
     use std::num::NonZeroU32;
 
@@ -271,15 +269,7 @@ mod tests {
     /// All changes between two sets of policies, of five backups a day apart.
     fn groups(now: &[Arc<Policy>], then: &[Arc<Policy>]) -> Groups {
         let at: DateTime<Utc> = "2026-11-23T04:00:00Z".parse().unwrap();
-        let instance = Arc::new(Instance {
-            engine: Engine::SqlServer,
-            project: ProjectName::from("prod"),
-            id: InstanceId::from("i1in04"),
-            name: "mssql-1".into(),
-            tags: Vec::new(),
-            enterprise_project: None,
-            life: InstanceLife::Listed,
-        });
+        let instance = Arc::new(instance());
         let backup = |day: i64| Backup {
             id: format!("b{day}").into(),
             name: "n".into(),

@@ -6,25 +6,14 @@ use std::num::NonZeroU32;
 use proptest::prelude::*;
 
 use super::super::Zone;
+use super::super::fixtures::instance;
 use super::super::policy::{Count, Limits, Mode, Selector};
 use super::super::weeks::{Week, Weeks};
-use super::super::{HoldTarget, InstanceId, InstanceLife, KeepRule, KeepRules, Pattern, Period, ProjectName, Span};
+use super::super::{HoldTarget, KeepRule, KeepRules, Pattern, Period, Span};
 use super::*;
 
 fn utc(text: &str) -> DateTime<Utc> {
     text.parse().unwrap()
-}
-
-fn instance() -> Instance {
-    Instance {
-        engine: Engine::SqlServer,
-        project: ProjectName::from("prod"),
-        id: InstanceId::from("i1in04"),
-        name: "mssql-1".into(),
-        tags: Vec::new(),
-        enterprise_project: None,
-        life: InstanceLife::Listed,
-    }
 }
 
 fn backup(id: &str, begin: DateTime<Utc>) -> Backup {

@@ -27,6 +27,8 @@ pub mod weeks;
 pub mod what_if;
 pub mod zone;
 
+#[cfg(test)]
+mod fixtures;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
 #[cfg(any(test, fuzzing))]

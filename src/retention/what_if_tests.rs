@@ -1,11 +1,10 @@
 //! Proposals are decided again here, by what they say and not by what the code did.
 
 use super::super::Zone;
+use super::super::fixtures::instance;
 
 use super::super::policy::{Limits, Mode, Selector};
-use super::super::{
-    BackupKind, Databases, Engine, HoldTarget, InstanceId, InstanceLife, Period, PolicyName, ProjectName,
-};
+use super::super::{BackupKind, Databases, Engine, HoldTarget, Period, PolicyName};
 use super::*;
 
 fn utc(text: &str) -> DateTime<Utc> {
@@ -56,15 +55,7 @@ fn daily(number: u32) -> KeepRule {
 }
 
 fn ask<T>(backups: &[Backup], backup: usize, policy: &Arc<Policy>, question: fn(&WhatIf<'_>) -> T) -> T {
-    let instance = Instance {
-        engine: Engine::SqlServer,
-        project: ProjectName::from("prod"),
-        id: InstanceId::from("i1in04"),
-        name: "mssql-1".into(),
-        tags: Vec::new(),
-        enterprise_project: None,
-        life: InstanceLife::Listed,
-    };
+    let instance = instance();
     question(&WhatIf {
         instance: &instance,
         backups,

@@ -56,7 +56,7 @@ pub use ended::{Ended, ended};
 pub use error::Error;
 pub use grace::{DueCounts, GracePeriods, OfInstance};
 pub use key_refusals::{LedgerKeyTrials, refusal_to_keep, refusals_kept};
-pub use notices::{notice_of_hold, notices};
+pub use notices::{Notices, notice_of_hold, notices};
 use notices::{notices_of_coverage, notices_of_plan};
 pub use offline::{BackupsOfFile, OfflineInstance, decide_file, decide_offline, instances_of_file};
 pub use policy_run::Grace;
@@ -72,7 +72,7 @@ use crate::retention::report::{
     Interruption, PolicyReport, RunNumbers, RunReport, RunResult, RunSummary, Sent, Skip, SkipReason,
 };
 use crate::retention::{BackupId, Fate, Instance, InstanceId, Mode, PolicyName, ProjectName};
-use crate::wording::refusals;
+use crate::wording::{self, refusals};
 use clock_jump::ClockJumpDetector;
 use context::stop_requested;
 use guard::guard;
@@ -95,14 +95,8 @@ pub async fn run(request: &RunRequest, context: &RunContext) -> Result<RunReport
     if let Some(run_id) = &run_id {
         persist::persist_scan(request, context, run_id, &scan, &conflicts, &policy_runs)?;
     }
-    let (orphans, of_orphans) = orphans::read(context, &policy_runs, &scan, (deadline, request.now)).await;
     let of_deletions = single_deletions::notices(&context.config, &policy_runs);
-    let found = of_anchor
-        .flatten()
-        .into_iter()
-        .chain(of_tasks)
-        .chain(of_deletions)
-        .chain(of_orphans);
+    let found = of_anchor.flatten().into_iter().chain(of_tasks).chain(of_deletions);
     let notices = noticed(request, context, run_id.is_some(), found)?;
     let (reports, approved) = guard(request, context, run_id.as_deref(), &mut scan, policy_runs)?;
     let mut report = RunReport {
@@ -114,7 +108,6 @@ pub async fn run(request: &RunRequest, context: &RunContext) -> Result<RunReport
         skipped: scan.skipped,
         instances: scan.counts,
         settled_earlier: scan.settled,
-        orphans,
         notices,
         ..RunReport::new(request.now)
     };
@@ -125,6 +118,13 @@ pub async fn run(request: &RunRequest, context: &RunContext) -> Result<RunReport
         let sent = confirm::confirm(sent, context, run_id, &listings, Instant::now() + confirm_for).await?;
         settle(&mut report, sent, &request.rows);
     }
+    // Nothing waits for it: it may be many calls, and no decision depends on it.
+    let (orphans, of_orphans) = orphans::read(context, &scan.listed, (deadline, request.now)).await;
+    report.orphans = orphans;
+    if run_id.is_some() {
+        log_notices(&of_orphans);
+    }
+    report.notices.extend(of_orphans);
     report.calls = calls() - calls_before;
     finish(context, &mut report, &scan.hit)?;
     Ok(report)
@@ -185,18 +185,27 @@ fn noticed(
     let mut found = match &context.ledger {
         Some(ledger) => {
             let config = context.live.borrow().clone();
-            let of = if is_run { notices_of_coverage } else { notices_of_plan };
-            blocking(|| of(&config, ledger, request.now))?
+            blocking(|| {
+                if is_run {
+                    notices_of_coverage(&config, ledger, request.now)
+                } else {
+                    notices_of_plan(&config, ledger, request.now).map(Notices::into_all)
+                }
+            })?
         }
         None => Vec::new(),
     };
     found.extend(of_run);
     if is_run {
-        for notice in &found {
-            tracing::info!("{notice}");
-        }
+        log_notices(&found);
     }
     Ok(found)
+}
+
+fn log_notices(notices: &[String]) {
+    for notice in notices {
+        tracing::info!("{notice}");
+    }
 }
 
 /// Records the run's beginning and closes what a killed process left open; nothing of that for a plan. The run's id, and what there is to
@@ -325,7 +334,7 @@ fn finish(context: &RunContext, report: &mut RunReport, hit: &CoverageByPolicy) 
         *report.unconfirmed.entry(row.project).or_default() += 1;
     }
     if let Some(run_id) = &report.run_id {
-        let orphans = orphans::sentences(&report.orphans, context.config.price.as_ref());
+        let orphans = wording::orphans::sentences(&report.orphans, context.config.price.as_ref());
         let policies = report.policies.iter().zip(&interrupted);
         let finished: Vec<ledger::FinishedPolicy> = policies
             .map(|(policy, is_interrupted)| ledger::FinishedPolicy {

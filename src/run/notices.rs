@@ -36,28 +36,41 @@ enum LooksFor<'a> {
     InstanceId(&'a InstanceId, &'a Selector),
 }
 
+/// What there is to say of a configuration and a state.
+#[derive(Default)]
+pub struct Notices {
+    /// The state was set back: nothing is deleted, and this says what to do.
+    pub set_back: Option<String>,
+    /// Everything else.
+    pub others: Vec<String>,
+}
+
+impl Notices {
+    /// All of them, for those who list them.
+    pub fn into_all(self) -> Vec<String> {
+        self.set_back.into_iter().chain(self.others).collect()
+    }
+}
+
 /// The notices about a configuration, the holds placed by command, the anchor of the state's heads, and what the last runs found.
-pub fn notices(config: &Config, ledger: &Ledger, now: DateTime<Utc>) -> Result<Vec<String>, ledger::Error> {
+pub fn notices(config: &Config, ledger: &Ledger, now: DateTime<Utc>) -> Result<Notices, ledger::Error> {
     let mut found = notices_of_plan(config, ledger, now)?;
-    found.extend(orphans::notices_of_last_runs(ledger, now)?);
+    found.others.extend(orphans::notices_of_last_runs(ledger, now)?);
     Ok(found)
 }
 
 /// The same without what the last runs found, which a plan reads itself.
-pub(super) fn notices_of_plan(
-    config: &Config,
-    ledger: &Ledger,
-    now: DateTime<Utc>,
-) -> Result<Vec<String>, ledger::Error> {
-    let mut found = notices_of_coverage(config, ledger, now)?;
+pub(super) fn notices_of_plan(config: &Config, ledger: &Ledger, now: DateTime<Utc>) -> Result<Notices, ledger::Error> {
+    let mut others = notices_of_coverage(config, ledger, now)?;
+    let mut set_back = None;
     match check_anchor(config, ledger) {
-        Err(error) if error.is_lost() => found.push(error.to_string()),
-        checked => found.extend(checked?),
+        Err(error) if error.is_lost() => set_back = Some(error.to_string()),
+        checked => others.extend(checked?),
     }
-    Ok(found)
+    Ok(Notices { set_back, others })
 }
 
-/// The same without the anchor, too, which a run has read when it began.
+/// Those of the configuration and the holds alone; a run has read the anchor when it began.
 pub(super) fn notices_of_coverage(
     config: &Config,
     ledger: &Ledger,

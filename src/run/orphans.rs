@@ -11,30 +11,24 @@ use tokio::time::Instant;
 
 use super::cancel::or_cancelled;
 use super::context::RunContext;
-use super::policy_runs::PolicyRuns;
-use super::scan_result::Scan;
 use crate::ledger::{self, Ledger, RunRow};
 use crate::rds::Client;
 use crate::retention::orphan::Orphan;
 use crate::retention::policy::Knowledge;
-use crate::retention::{BackupKind, Instance, InstanceId, InstanceLife, ProjectName};
-use crate::wording::money::Price;
-use crate::wording::numbers::{count, size};
+use crate::retention::{BackupKind, Engine, Instance, InstanceId, InstanceLife, ProjectName};
+use crate::wording::orphans::{sentences, unread};
 
 /// Of more deleted instances in a project the rest is not asked about: each takes a call.
 const MOST: usize = 500;
-/// So many are named in one sentence.
-const NAMED: usize = 10;
 
 /// What remains in the projects whose lists of instances were believed, and what there is to say of it.
 pub(super) async fn read(
     context: &RunContext,
-    policy_runs: &PolicyRuns,
-    scan: &Scan,
+    listed: &[(ProjectName, Vec<Instance>)],
     (deadline, now): (Instant, DateTime<Utc>),
 ) -> (Vec<Orphan>, Vec<String>) {
     let mut projects = JoinSet::new();
-    for (project, instances) in &scan.listed {
+    for (project, instances) in listed {
         let Some(client) = context.projects.get(project).cloned() else {
             continue;
         };
@@ -45,11 +39,11 @@ pub(super) async fn read(
             or_cancelled(&context, deadline, reading).await
         });
     }
-    let (mut orphans, mut unread) = (Vec::new(), Vec::new());
+    let (mut orphans, mut notices) = (Vec::new(), Vec::new());
     while let Some(joined) = projects.join_next().await {
         if let Ok(Some(Ok((found, more)))) = joined {
             orphans.extend(found);
-            unread.extend(more);
+            notices.extend(more);
         }
     }
     for orphan in &mut orphans {
@@ -58,11 +52,12 @@ pub(super) async fn read(
             life,
             ..instance_of(orphan)
         };
-        orphan.is_selected = !policy_runs.claims(&instance, Knowledge::IdsOnly).is_empty();
+        let mut policies = context.config.policies.iter();
+        orphan.is_selected = policies.any(|entry| entry.policy.select.claims(&instance, Knowledge::IdsOnly));
     }
     orphans.sort_by(|a, b| (&a.project, &a.instance_id).cmp(&(&b.project, &b.instance_id)));
     let said = sentences(&orphans, context.config.price.as_ref()).into_values();
-    let said = said.chain(unread).collect();
+    let said = said.chain(notices).collect();
     (orphans, said)
 }
 
@@ -71,7 +66,7 @@ fn instance_of(orphan: &Orphan) -> Instance {
         project: orphan.project.clone(),
         id: orphan.instance_id.clone(),
         name: orphan.instance_name.as_str().into(),
-        engine: crate::retention::Engine::parse(&orphan.engine),
+        engine: Engine::parse(&orphan.engine),
         tags: Vec::new(),
         enterprise_project: None,
         life: InstanceLife::Listed,
@@ -102,54 +97,8 @@ async fn of_project(client: &Client, listed: &HashSet<InstanceId>) -> (Vec<Orpha
             });
         }
     }
-    let unread = (deleted.len() - read) as u64;
-    let sentence = || {
-        let unread = count(unread, "deleted instance");
-        format!(
-            "project {}: what remains of {unread} more was not read; `retain-backups` of the API says it",
-            client.project()
-        )
-    };
-    (orphans, (unread > 0).then(sentence))
-}
-
-/// One sentence a project.
-pub(super) fn sentences(orphans: &[Orphan], price: Option<&Price>) -> BTreeMap<ProjectName, String> {
-    let mut projects: BTreeMap<&ProjectName, Vec<&Orphan>> = BTreeMap::new();
-    for orphan in orphans {
-        projects.entry(&orphan.project).or_default().push(orphan);
-    }
-    let sentence = |(project, of): (&ProjectName, Vec<&Orphan>)| {
-        let some: Vec<String> = of.iter().take(NAMED).map(|orphan| named(orphan)).collect();
-        let more = match of.len().saturating_sub(NAMED) {
-            0 => String::new(),
-            more => format!(" and {more} more"),
-        };
-        let bytes = of.iter().map(|orphan| orphan.bytes).sum();
-        let cost = price.map(|price| format!(" ({} a month)", price.of(bytes)));
-        let sentence = format!(
-            "project {project}: backups of {} remain, {} in all{}: {}{more}; `deleted_instances` says what a policy does with them",
-            count(of.len() as u64, "deleted instance"),
-            size(bytes),
-            cost.unwrap_or_default(),
-            some.join(", "),
-        );
-        (project.clone(), sentence)
-    };
-    projects.into_iter().map(sentence).collect()
-}
-
-fn named(orphan: &Orphan) -> String {
-    let (backups, bytes) = (count(orphan.backups, "backup"), size(orphan.bytes));
-    let unselected = if orphan.is_selected {
-        ""
-    } else {
-        ", selected by no policy"
-    };
-    format!(
-        "{} ({}: {backups}, {bytes}{unselected})",
-        orphan.instance_name, orphan.instance_id
-    )
+    let more = deleted.len() - read;
+    (orphans, (more > 0).then(|| unread(client.project(), more)))
 }
 
 /// What the last run of each project said.

@@ -27,7 +27,7 @@ pub fn at_rest(config: &Config, host: &str, now: DateTime<Utc>) -> Result<Status
         next: config.policies.iter().map(next).collect(),
         ..DaemonState::default()
     };
-    let mut view = LedgerView::default();
+    let (mut view, mut set_back) = (LedgerView::default(), None);
     if let Some(ledger) = ledger {
         let policies = config.policies.iter().map(|entry| &entry.policy);
         let policies: Vec<_> = policies.map(|policy| (&policy.name, policy.limits.approvals)).collect();
@@ -35,7 +35,8 @@ pub fn at_rest(config: &Config, host: &str, now: DateTime<Utc>) -> Result<Status
         state
             .instances
             .retain(|name, _| config.projects.iter().any(|project| project.name == *name));
-        state.notices = run::notices(config, ledger, now)?;
+        let notices = run::notices(config, ledger, now)?;
+        (set_back, state.notices) = (notices.set_back, notices.others);
     }
     let mut configured = Configured::of(config, &state, now);
     if let Some(ledger) = ledger {
@@ -44,15 +45,12 @@ pub fn at_rest(config: &Config, host: &str, now: DateTime<Utc>) -> Result<Status
         }
     }
     let mut status = assemble(configured, view, &state, None, now);
+    status.problems.extend(set_back.map(|message| StatusProblem {
+        about: "state",
+        policy: None,
+        message,
+    }));
     if let Some(ledger) = ledger {
-        match run::check_anchor(config, ledger) {
-            Err(error) if error.is_lost() => status.problems.push(StatusProblem {
-                about: "state",
-                policy: None,
-                message: error.to_string(),
-            }),
-            checked => drop(checked?),
-        }
         for entry in &config.policies {
             status.problems.extend(overdue(ledger, entry, host, now)?);
         }

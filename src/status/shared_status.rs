@@ -244,7 +244,7 @@ impl SharedStatus {
             return Ok(());
         }
         ledger.remember_configured(&config.holds, config.freeze.as_ref(), now)?;
-        let notices = run::notices(config, ledger, now)?;
+        let notices = run::notices(config, ledger, now)?.into_all();
         for notice in &notices {
             tracing::info!("{notice}");
         }

@@ -9,6 +9,7 @@ pub mod left_alone;
 pub mod money;
 mod natural;
 pub mod numbers;
+pub mod orphans;
 pub mod reasons;
 pub mod refusals;
 pub mod remedies;

@@ -694,8 +694,8 @@ async fn sigterm_ends_the_program_within_thirty_seconds_with_every_id_recorded()
     assert_eq!(world.simulator.calls_of(Op::DeleteBatch).len(), 1);
     assert_eq!(
         world.simulator.calls().len(),
-        5,
-        "two listings, tasks, retain policies and the batch: once stop is requested it asks nothing more"
+        4,
+        "two listings, tasks and the batch: once stop is requested it asks nothing more"
     );
     let ledger = world.ledger();
     assert!(ledger.open_requests().unwrap().is_empty());

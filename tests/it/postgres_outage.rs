@@ -167,7 +167,8 @@ async fn without_the_database_nothing_new_begins_and_readyz_is_503_until_it_is_b
 async fn a_lease_that_is_taken_over_is_counted_and_one_that_is_given_back_is_not() {
     let Some(server) = server() else { return };
     let (world, _proxy, database) = shared(server, 1003).await;
-    slow(&world, "150ms");
+    // Longer than the other daemon takes to start.
+    slow(&world, "60s");
     let total = |text: &str| {
         let line = text
             .lines()
@@ -181,6 +182,7 @@ async fn a_lease_that_is_taken_over_is_counted_and_one_that_is_given_back_is_not
     let text = second.until("/metrics", "counted", |text| total(text).is_some()).await;
     assert_eq!(total(&text), Some(0), "at zero from the start");
     drop(first);
+    world.simulator.faults().clear();
     second
         .until("/metrics", "counts it", |text| total(text) == Some(1))
         .await;

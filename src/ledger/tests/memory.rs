@@ -506,6 +506,30 @@ fn remember_at(state: &State, instance: &InstanceId, listed: &[Backup], now: Opt
         .unwrap();
 }
 
+/// More rows than one statement inserts on PostgreSQL, which refuses a row that meets another one of its statement.
+#[test]
+fn listings_of_any_length_are_remembered_also_where_they_name_a_backup_twice() {
+    let state = State::new();
+    let one = InstanceId::from(INSTANCE);
+    let backup = |nth, databases| Backup {
+        id: id(nth),
+        databases,
+        ..listed(BackupStatus::Completed, 0, None)
+    };
+    let mut all: Vec<Backup> = (1..=1_200).map(|nth| backup(nth, Databases::All)).collect();
+    all.push(backup(7, Databases::from_names(["sales"])));
+    remember(&state, &one, &all, Some(0));
+    let seen = state.ledger.seen_databases(&one).unwrap();
+    assert_eq!(seen.len(), 1_200);
+    assert_eq!(
+        (&seen[&id(7)], &seen[&id(1_200)]),
+        (&Databases::from_names(["sales"]), &Databases::All)
+    );
+    remember(&state, &one, &all[..2], Some(1));
+    let after = state.ledger.remembered(&one).unwrap().backups;
+    assert_eq!(after.values().filter(|seen| seen.gone_since.is_some()).count(), 1_198);
+}
+
 #[test]
 fn what_a_backup_said_first_as_finished_stays() {
     let state = State::new();

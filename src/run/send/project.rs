@@ -43,12 +43,12 @@ struct RefusedByEngine {
     /// Nothing more of these is sent in this run.
     engines: HashSet<Engine>,
     /// Of these neither: a backup of theirs is not what it is listed as, says the API.
-    instances: HashMap<InstanceId, Skip>,
+    instances: HashMap<InstanceId, (Engine, Skip)>,
     /// Of these some deletion was accepted: the call as such is not refused.
     accepted: HashSet<Engine>,
 }
 
-/// When backups of so many instances are refused for their engine, and none is accepted, it is the call that is refused.
+/// When backups of so many instances of one engine are refused for it, and none is accepted, it is the call that is refused.
 const MOST_REFUSED: usize = 3;
 
 impl ProjectSender {
@@ -130,9 +130,11 @@ impl ProjectSender {
                         instance: Some(instance.id.clone()),
                         ..self.skip(SkipReason::Refused, message)
                     };
-                    refused.instances.entry(instance.id.clone()).or_insert(skip);
-                    let is_call =
-                        refused.instances.len() >= MOST_REFUSED && !refused.accepted.contains(&instance.engine);
+                    let left_alone = (instance.engine.clone(), skip);
+                    refused.instances.entry(instance.id.clone()).or_insert(left_alone);
+                    let is_of_it = |(engine, _): &&(Engine, Skip)| *engine == instance.engine;
+                    let is_call = refused.instances.values().filter(is_of_it).count() >= MOST_REFUSED
+                        && !refused.accepted.contains(&instance.engine);
                     drop(refused);
                     if is_call {
                         self.refuse(
@@ -210,7 +212,7 @@ impl ProjectSender {
             .refused_by_engine()
             .instances
             .drain()
-            .map(|(_, skip)| skip)
+            .map(|(_, (_, skip))| skip)
             .collect();
         instances.sort_by(|a, b| a.instance.cmp(&b.instance));
         trouble.into_iter().chain(instances).collect()

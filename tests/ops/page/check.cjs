@@ -1,4 +1,4 @@
-// What tests/ops/check-page asks of the pages: node check.cjs SHOTS WELL ILL
+// What tests/ops/check-page asks of the pages: node check.cjs SHOTS WELL ILL; SHOTS is empty where nobody wants pictures
 const { chromium } = require('playwright-core');
 const axe = require('axe-core');
 const { execFileSync } = require('child_process');
@@ -6,6 +6,9 @@ const [shots, well, ill, ...freeze] = process.argv.slice(2);
 const wrong = [];
 const need = (at, good, what) => { if (!good) wrong.push(`${at}: ${what}`); };
 const LIMIT = 200_000;
+// Every look of the first page; of the others each colour scheme and each width once, unless pictures are wanted.
+const ALL_LOOKS = [['light', 1280], ['light', 390], ['dark', 1280], ['dark', 390]];
+const TWO_LOOKS = [['light', 1280], ['dark', 390]];
 
 // Loads without script, as the page is meant; names what else was asked for and what the browser complained of.
 async function load(browser, at, url, options, shot) {
@@ -18,8 +21,10 @@ async function load(browser, at, url, options, shot) {
   const answer = await page.goto(url, { waitUntil: 'load' });
   need(at, answer.status() === 200, `status ${answer.status()}`);
   need(at, asked.length === 1, `asked for ${asked}`);
-  await page.screenshot({ path: `${shots}/${shot}.png`, fullPage: true });
-  await page.screenshot({ path: `${shots}/${shot}-top.png` });
+  if (shots) {
+    await page.screenshot({ path: `${shots}/${shot}.png`, fullPage: true });
+    await page.screenshot({ path: `${shots}/${shot}-top.png` });
+  }
   return { context, page };
 }
 
@@ -60,6 +65,15 @@ async function keyboard(page, at) {
   }
   need(at, seen.length > 5 && opened, `by keyboard only ${seen.length} places are reached`);
   console.log(`${at}: ${seen.length} places reached by keyboard`);
+}
+
+async function picturesOfDocs(browser, well, policy) {
+  const page = await browser.newPage({ viewport: { width: 1100, height: 780 } });
+  await page.goto(well);
+  await page.screenshot({ path: `${shots}/status-page.png` });
+  await page.locator('section[aria-labelledby=instances]').screenshot({ path: `${shots}/timelines.png` });
+  await page.goto(policy);
+  await page.screenshot({ path: `${shots}/forecast.png`, clip: { x: 0, y: 60, width: 1100, height: 1070 }, fullPage: true });
 }
 
 async function ready(url, good, what) {
@@ -106,7 +120,7 @@ const SAYS = {
       .test(headers['content-security-policy']), 'the policy allows something else');
     need(name, headers['x-content-type-options'] === 'nosniff' && headers['referrer-policy'] === 'no-referrer'
       && headers['x-frame-options'] === 'DENY' && headers['cache-control'] === 'no-store' && !('set-cookie' in headers), 'its headers');
-    for (const colorScheme of ['light', 'dark']) for (const width of [1280, 390]) {
+    for (const [colorScheme, width] of ['well', 'ill'].includes(name) || shots ? ALL_LOOKS : TWO_LOOKS) {
       const at = `${name} ${width} ${colorScheme}`;
       const options = { colorScheme, viewport: { width, height: 900 } };
       const { context, page } = await load(browser, at, url, options, `${name}-${width}-${colorScheme}`);
@@ -127,18 +141,12 @@ const SAYS = {
   execFileSync(freeze[0], freeze.slice(1));
   await ready(ill, status => status.freeze && status.policies.some(p => p.last_run?.refusal?.limit === 'freeze'), 'the freeze acts');
   await look('frozen', ill);
-  // The pictures of docs/.
-  const easel = await browser.newPage({ viewport: { width: 1100, height: 780 } });
-  await easel.goto(well);
-  await easel.screenshot({ path: `${shots}/status-page.png` });
-  await easel.locator('section[aria-labelledby=instances]').screenshot({ path: `${shots}/timelines.png` });
-  await easel.goto(pages['well-policy']);
-  await easel.screenshot({ path: `${shots}/forecast.png`, clip: { x: 0, y: 60, width: 1100, height: 1070 }, fullPage: true });
+  if (shots) await picturesOfDocs(browser, well, pages['well-policy']);
   // On paper: not the screen's colours, nothing that only a screen can do.
   const printed = await browser.newContext({ javaScriptEnabled: false });
   const paper = await printed.newPage();
   await paper.goto(well);
-  const pdf = await paper.pdf({ path: `${shots}/well.pdf`, format: 'A4' });
+  const pdf = await paper.pdf({ ...(shots && { path: `${shots}/well.pdf` }), format: 'A4' });
   need('print', pdf.length > 10_000, 'nothing is printed');
   await browser.close();
   for (const line of wrong) console.log('WRONG', line);

@@ -13,6 +13,7 @@ use std::num::NonZeroU32;
 use super::super::policy::{Limits, Mode, OverLimit, Selector};
 use super::super::*;
 use super::*;
+pub(super) use crate::retention::fixtures::instance;
 
 pub(super) fn utc(text: &str) -> DateTime<Utc> {
     text.parse().unwrap()
@@ -24,18 +25,6 @@ pub(super) fn span(text: &str) -> Span {
 
 pub(super) fn count(number: u32) -> Count {
     Count::AtMost(NonZeroU32::new(number).unwrap())
-}
-
-pub(super) fn instance() -> Instance {
-    Instance {
-        engine: Engine::SqlServer,
-        project: ProjectName::from("prod"),
-        id: InstanceId::from("i1in04"),
-        name: "mssql-1".into(),
-        tags: Vec::new(),
-        enterprise_project: None,
-        life: InstanceLife::Listed,
-    }
 }
 
 pub(super) fn backup(id: &str, begin: &str) -> Backup {
