@@ -6,7 +6,7 @@ use std::io::{self, IsTerminal};
 
 use super::args::{ApproveArgs, Global};
 use super::failure::{CommandResult, Failure};
-use super::operator::{Operator, say};
+use super::operator::{Operator, anchor_act, say};
 use super::output::lists::write_list;
 use super::output::table::{Cell, Column};
 use super::output::theme::Theme;
@@ -29,6 +29,7 @@ pub(super) fn approve(args: &ApproveArgs, global: &Global) -> CommandResult {
     let actor = operator.actor(args.reason.as_deref());
     if let Some(target) = &args.listing {
         let accepted = operation::accept_listing(&config, target, actor, now)?;
+        anchor_act(Some(&config));
         return say(global, &accepted_text(target, &accepted), exit::DONE);
     }
     let name = PolicyName::from(args.policy.as_deref().unwrap_or_default());
@@ -50,6 +51,7 @@ pub(super) fn approve(args: &ApproveArgs, global: &Global) -> CommandResult {
         return say(global, &text, exit::DONE);
     };
     let until = refused.approve(&name, plan, actor, now)?;
+    anchor_act(Some(&config));
     if !refused.is_approved(&config, &name, plan, now)? {
         let message = format!(
             "your approval is recorded until {}, and does not count alone: policy {name} takes two people (`approvals: 2`). Another person \

@@ -69,11 +69,17 @@ pub(super) fn audit(args: &AuditArgs, global: &Global) -> CommandResult {
                 Err(Failure::new(exit::UNDONE, message))
             }
         },
-        AuditWhat::Report { from, to, format } => {
+        AuditWhat::Report {
+            from,
+            to,
+            format,
+            recompute,
+        } => {
             let report = audit_report(
                 &config,
                 (*from, to.unwrap_or(now)),
                 Operator::of(Some(&config)).into_person(),
+                *recompute,
                 now,
             )?;
             let mut out = Out::raw();
@@ -82,9 +88,8 @@ pub(super) fn audit(args: &AuditArgs, global: &Global) -> CommandResult {
                 ReportFormat::Csv => audit_csv::write(&mut out, &report),
                 ReportFormat::Json => json::write(&mut out, &report),
             };
-            // A report on a ledger that was changed is written, and is no success.
-            let is_intact = matches!(report.verification, Verification::Intact { .. });
-            finish(out, written, if is_intact { exit::DONE } else { exit::UNDONE })
+            // A report on a ledger that was changed, or of which deletions do not follow, is written, and is no success.
+            finish(out, written, if report.is_good() { exit::DONE } else { exit::UNDONE })
         }
         AuditWhat::Export => {
             let mut out = Out::raw();

@@ -3,6 +3,7 @@
 
 use std::fmt::Write as _;
 use std::io::{self, IsTerminal as _, Write};
+use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
@@ -13,6 +14,7 @@ use super::output::{lists, under_way as words};
 use super::{context, exit};
 use crate::config::Config;
 use crate::ledger::{self, Actor, Ledger, Person, Proposed};
+use crate::operations::audit;
 use crate::operations::operator::{self as operation, Covered, HoldOutcome, HoldPlaced, HoldRequest, Released};
 use crate::operations::under_way::{self, UnderWay};
 use crate::retention::{People, Zone};
@@ -61,11 +63,19 @@ impl Operator {
     }
 }
 
-/// Who types, and the zone of the policies, where the configuration may be bad.
-fn operator_of_any(global: &Global) -> (Operator, Zone) {
+/// Anchors what was done, so that a state from before it is noticed. Where that fails it is said, and what was done stays.
+pub(super) fn anchor_act(config: Option<&Config>) {
+    if let Some(why) = config.and_then(|config| audit::anchor_act(config, crate::clock::now())) {
+        note(&format!("warning: {why}"));
+    }
+}
+
+/// The configuration, which may be bad, who types, and the zone of the policies.
+fn operator_of_any(global: &Global) -> (Option<Arc<Config>>, Operator, Zone) {
     let config = context::configuration(global).ok();
     let zone = config.as_deref().map_or(Zone::UTC, context::zone_of);
-    (Operator::of(config.as_deref()), zone)
+    let operator = Operator::of(config.as_deref());
+    (config, operator, zone)
 }
 
 pub(super) fn say(global: &Global, text: &str, code: u8) -> CommandResult {
@@ -96,12 +106,11 @@ pub(super) fn hold(args: &HoldArgs, global: &Global) -> CommandResult {
         force: args.force,
         compliance: args.compliance,
     };
-    let (operator, zone) = operator_of_any(global);
+    let (config, operator, zone) = operator_of_any(global);
     if args.compliance {
         confirm_compliance(args.until, zone)?;
     }
     let projects = || {
-        let config = context::configuration(global).ok();
         let projects = config.iter().flat_map(|config| &config.projects);
         projects.map(|project| project.name.clone()).collect()
     };
@@ -109,7 +118,10 @@ pub(super) fn hold(args: &HoldArgs, global: &Global) -> CommandResult {
         .map_err(|error| not_done("no hold was placed", error))?
     {
         HoldOutcome::Deleted(past) => Err(Failure::new(exit::UNDONE, words::cannot_be_held(&past))),
-        HoldOutcome::Placed(placed) => say_placed(&placed, args.compliance, zone, global),
+        HoldOutcome::Placed(placed) => {
+            anchor_act(config.as_deref());
+            say_placed(&placed, args.compliance, zone, global)
+        }
     }
 }
 
@@ -153,6 +165,7 @@ pub(super) fn release(args: &ReleaseArgs, global: &Global) -> CommandResult {
     let operator = Operator::of(Some(&config));
     let actor = operator.actor(args.reason.as_deref());
     let released = operation::release(&config, &args.id, actor, crate::clock::now())?;
+    anchor_act(Some(&config));
     let ended = &released.ended;
     let of = format!(
         "hold {} ({}{})",
@@ -195,9 +208,13 @@ fn placed_by(another: Option<&str>) -> String {
 
 /// What one person cannot end alone.
 fn needs_second(of: &str, proposed: &Proposed, zone: Zone) -> Failure {
+    let by = proposed.says_two.as_ref();
+    let by = by.map_or_else(String::new, |file| {
+        format!(" (in {}, by which runs began)", clean(file))
+    });
     let message = format!(
-        "{of} is still in force: `protect: two` takes a second person. What you asked for is recorded; another person has to type the \
-         same until {}",
+        "{of} is still in force: `protect: two`{by} takes a second person. What you asked for is recorded; another person has to type \
+         the same until {}",
         zoned(proposed.until, zone)
     );
     Failure::new(exit::UNDONE, message)
@@ -250,9 +267,10 @@ pub(super) fn freeze(args: &FreezeArgs, global: &Global) -> CommandResult {
         reason: args.reason.clone(),
         until: args.until,
     };
-    let (operator, zone) = operator_of_any(global);
+    let (config, operator, zone) = operator_of_any(global);
     let frozen = operation::freeze(&state, &freeze, operator.actor(None), crate::clock::now())
         .map_err(|error| not_done("NOT frozen", error))?;
+    anchor_act(config.as_deref());
     let id = &frozen.placed.id;
     let until = args
         .until
@@ -297,6 +315,7 @@ pub(super) fn thaw(args: &ThawArgs, global: &Global) -> CommandResult {
         None => ledger::Thaw::Only,
     };
     let thawed = operation::thaw(&config, which, operator.actor(args.reason.as_deref()), now)?;
+    anchor_act(Some(&config));
     let describe = |placed: &ledger::PlacedFreeze, by: Option<&str>| {
         let (reason, at) = (clean(&placed.freeze.reason), zoned(placed.placed_at, zone));
         format!(

@@ -42,6 +42,9 @@ pub struct Config {
     pub watch_dirs: Vec<PathBuf>,
     /// SHA-256 over the names and bytes of all files, in hex.
     pub sha256: String,
+    /// The files' texts without secrets, for the record: a name relative to the main file's directory; `None` for a text in which
+    /// secrets could not be told from the rest.
+    pub recorded: Vec<(String, Option<String>)>,
     /// Where the ledger is.
     pub state: StateAt,
     /// Where metrics and status page listen; `None` for nowhere.

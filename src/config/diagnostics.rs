@@ -272,7 +272,7 @@ fn clean(text: &str) -> String {
 
 /// Nothing secret belongs in the file, but people put it there; the snippet must not pass it on. Masks character for
 /// character, so that the pointer stays right.
-fn mask_secrets(line: &str) -> String {
+pub(super) fn mask_secrets(line: &str) -> String {
     const WORDS: [&str; 6] = ["secret", "password", "passwd", "token", "access_key", "accesskey"];
     let line = mask_urls(line);
     let mut masked = String::with_capacity(line.len());
@@ -303,6 +303,11 @@ fn mask_secrets(line: &str) -> String {
 
 /// The `user:password@` of a URL, and what stands behind its host: a webhook's URL is a password.
 fn mask_urls(line: &str) -> String {
+    mask_urls_by(line, |_| '*')
+}
+
+/// The same, with what stands for each letter.
+pub(super) fn mask_urls_by(line: &str, mask: fn(char) -> char) -> String {
     let mut masked = String::with_capacity(line.len());
     let mut rest = line;
     while let Some(at) = rest.find("://") {
@@ -314,9 +319,9 @@ fn mask_urls(line: &str) -> String {
         let (url, tail) = after.split_at(end);
         let (host, path) = url.split_at(url.find(['/', '?', '#']).unwrap_or(end));
         let user = host.rfind('@').unwrap_or(0);
-        masked.extend(host[..user].chars().map(|_| '*'));
+        masked.extend(host[..user].chars().map(mask));
         masked.push_str(&host[user..]);
-        masked.extend(path.char_indices().map(|(at, c)| if at == 0 { c } else { '*' }));
+        masked.extend(path.char_indices().map(|(at, c)| if at == 0 { c } else { mask(c) }));
         rest = tail;
     }
     masked.push_str(rest);

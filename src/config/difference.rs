@@ -168,6 +168,7 @@ pub fn others(old: &Config, new: &Config) -> Vec<(&'static str, Keeps)> {
         files: _,
         watch_dirs: _,
         sha256: _,
+        recorded: _,
         state: _,
         listen: _,
         projects,

@@ -55,6 +55,7 @@ impl Draft {
         Config {
             path: path.to_owned(),
             sha256: String::new(),
+            recorded: Vec::new(),
             files: Vec::new(),
             watch_dirs: Vec::new(),
             state: self.state,

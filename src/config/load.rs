@@ -10,8 +10,10 @@ use super::configuration::{Config, Environment};
 use super::diagnostics::{Problem, Problems, Source, sort};
 use super::draft::{Draft, Parsed, STATE_DIR, draft, root};
 use super::files::{self, Loaded};
+use super::notify::NotifyTarget;
 use super::ownership;
 use super::reader::{Cursor, Diagnostics, Fields};
+use super::recorded::without_secrets;
 use super::spec::MAIN;
 use super::state_at::StateAt;
 use super::yaml::{self, Position, SyntaxError};
@@ -24,16 +26,37 @@ const NO_FILE: &str = "`--config FILE` names another, `init` writes one, and `de
 ///
 /// Never panics, whatever the files hold; reads at most 1 MiB of a file and 8 MiB of all.
 pub fn load(path: &Path, environment: &Environment) -> Result<Config, Problems> {
+    load_files(path, environment, None)
+}
+
+/// Compiles a configuration of the record, the main file first; as [`load`] does with what is on disk.
+pub fn load_recorded(files: &[(String, Option<String>)]) -> Result<Config, Problems> {
+    let loaded = files.iter().zip(0..).map(|((name, text), nth)| Loaded {
+        file: PathBuf::from(name),
+        bytes: text.clone().unwrap_or_default().into_bytes(),
+        identity: (0, nth),
+        is_named: false,
+    });
+    let loaded: Vec<Loaded> = loaded.collect();
+    let path = loaded.first().map(|main| main.file.clone()).unwrap_or_default();
+    load_files(&path, &Environment::default(), Some(loaded))
+}
+
+/// `given`: all files, which are not read then.
+fn load_files(path: &Path, environment: &Environment, given: Option<Vec<Loaded>>) -> Result<Config, Problems> {
     let findings = Diagnostics::default();
     let mut sum = 0;
     let base = path.parent().map(Path::to_owned).unwrap_or_default();
-    let mut loaded: Vec<Loaded> = files::read(path, NO_FILE, &findings, &mut sum).into_iter().collect();
+    let is_given = given.is_some();
+    let read = || files::read(path, NO_FILE, &findings, &mut sum).into_iter().collect();
+    let mut loaded: Vec<Loaded> = given.unwrap_or_else(read);
     let main = loaded.first().and_then(|main| parse(main, &findings));
     let fields = main.as_ref().and_then(|main| root(main, &MAIN, &findings));
     let here = base.as_os_str().is_empty().then(|| PathBuf::from("."));
     let mut watch_dirs = vec![here.unwrap_or_else(|| base.clone())];
     let mut searched = Vec::new();
-    if let Some(list) = fields.as_ref().and_then(|fields| fields.get("include")) {
+    let list = fields.as_ref().and_then(|fields| fields.get("include"));
+    if let Some(list) = list.filter(|_| !is_given) {
         let included = include(list, &base, &mut loaded, &mut sum, &mut watch_dirs, &mut searched);
         loaded.extend(included);
     }
@@ -72,6 +95,7 @@ pub fn load(path: &Path, environment: &Environment) -> Result<Config, Problems> 
     sort(&mut warnings, &file_names);
     Ok(Config {
         sha256: digest(&loaded, &base),
+        recorded: recorded(&loaded, &base, &draft.notify),
         files: file_names,
         watch_dirs,
         warnings,
@@ -199,6 +223,18 @@ fn include(
         }
     }
     read
+}
+
+/// The texts of the files for the record.
+fn recorded(loaded: &[Loaded], base: &Path, notify: &[NotifyTarget]) -> Vec<(String, Option<String>)> {
+    let text = |(nth, file): (usize, &Loaded)| {
+        let name = file.file.strip_prefix(base).unwrap_or(&file.file);
+        // Included files hold policies alone.
+        let notify = if nth == 0 { notify } else { &[] };
+        let text = without_secrets(&String::from_utf8_lossy(&file.bytes), notify);
+        (name.to_string_lossy().into_owned(), text)
+    };
+    loaded.iter().enumerate().map(text).collect()
 }
 
 /// Over names and bytes, each with its length before it, so that no two sets of files look alike.

@@ -203,15 +203,15 @@ fn check(ledger: &Ledger, request: &ProbeRequest, write_test: bool, now: DateTim
         run::check_anchor(&request.config, ledger)?;
         close_interrupted(ledger, &request.config, now)?;
     }
-    record_holds(ledger, request)
+    record_holds(ledger, request, now)
 }
 
 /// Holds that came and went before a run could see them are recorded, too.
-fn record_holds(ledger: &Ledger, request: &ProbeRequest) -> Result<(), Error> {
+fn record_holds(ledger: &Ledger, request: &ProbeRequest, now: DateTime<Utc>) -> Result<(), Error> {
     request
         .holds
         .iter()
-        .try_for_each(|holds| ledger.note_configured_holds(holds))
+        .try_for_each(|holds| ledger.note_configured_holds(holds, now))
 }
 
 /// When no other process runs on the state, an open run was left by a killed process or an aborted run.
@@ -234,8 +234,9 @@ fn open(known: &KnownHead, request: &ProbeRequest, now: DateTime<Utc>) -> Result
     ledger.probe()?;
     run::check_anchor(config, &ledger)?;
     run::join(&ledger, config)?;
-    record_holds(&ledger, request)?;
-    ledger.note_configured_holds(&config.holds)?;
+    record_holds(&ledger, request, now)?;
+    ledger.note_configured_holds(&config.holds, now)?;
+    run::note_configuration(&ledger, config, now)?;
     close_interrupted(&ledger, config, now)?;
     let mut past = Past {
         refusals: run::refusals_kept(&ledger, now)?,

@@ -38,9 +38,16 @@ impl Actor<'_> {
 
 /// The person with the role of this session.
 pub(super) fn in_session(person: &Person, tx: &Tx<'_>) -> Result<Person, Error> {
-    let role = match tx {
-        Tx::Lite(_) => None,
-        Tx::Shared(_) => tx.value("SELECT CAST(session_user AS TEXT)", ())?,
-    };
-    Ok(Person { role, ..person.clone() })
+    Ok(Person {
+        role: role(tx)?,
+        ..person.clone()
+    })
+}
+
+/// The role of this session; none in a file.
+pub(super) fn role(tx: &Tx<'_>) -> Result<Option<String>, Error> {
+    match tx {
+        Tx::Lite(_) => Ok(None),
+        Tx::Shared(_) => tx.value("SELECT CAST(session_user AS TEXT)", ()),
+    }
 }

@@ -11,6 +11,8 @@ use std::time::{Duration, Instant};
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde::{Deserialize, Serialize};
 
+use super::state_file::give_away;
+
 /// A head of some state's chain.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AnchoredHead {
@@ -240,7 +242,7 @@ impl AnchorLog {
             at: at.to_rfc3339_opts(SecondsFormat::Secs, true),
             head,
         };
-        let mut file = OpenOptions::new().create(true).append(true).mode(0o600).open(file)?;
+        let mut file = open_to_append(file, &head.state)?;
         // One write, so that a line of another process does not come into it.
         file.write_all(format!("{}\n", serde_json::to_string(&line)?).as_bytes())?;
         file.sync_data()
@@ -252,6 +254,22 @@ impl AnchorLog {
             Self::Journal(journal) => journal.read(of),
             Self::File(file) => read_file(file, of),
         }
+    }
+}
+
+/// One that root makes beside a service user is that user's, as the state is.
+fn open_to_append(file: &Path, state: &str) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.append(true).mode(0o600);
+    match options.clone().create_new(true).open(file) {
+        Ok(made) => {
+            if let Ok(state) = std::fs::metadata(state) {
+                give_away(&made, &made.metadata()?, &state);
+            }
+            Ok(made)
+        }
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => options.open(file),
+        Err(error) => Err(error),
     }
 }
 

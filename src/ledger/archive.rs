@@ -1,7 +1,8 @@
 //! Old rows of the chain, many to a piece, compressed: the same text, sealed by the same hashes.
 //!
 //! A year of deletions is ten times smaller that way, and nothing of it is lost: `audit verify`, `audit export` and `why`
-//! read a packed row as any other. Packed are intents, outcomes and settlements; runs and what people did stay as they are.
+//! read a packed row as any other. Packed are intents, outcomes, settlements, what runs decided on and what became of grace periods;
+//! runs, configurations and what people did stay as they are.
 
 use std::ops::ControlFlow;
 
@@ -86,13 +87,15 @@ impl Ledger {
 /// The rows of the next piece; empty until it is full.
 fn next_chunk(tx: &Tx<'_>, edge: &str) -> Result<Vec<Row>, Error> {
     let after = tx.number("SELECT COALESCE(MAX(last), 0) FROM packed", ())?;
-    // All up to the last old one: a row that a wrong clock dated ahead holds nothing up. Never the very last of the chain.
+    // All up to the last old one: a row that a wrong clock dated ahead holds nothing up. Never the very last of the chain, nor the last
+    // one about grace periods, which says what these are now.
     let sql = "SELECT seq FROM chain WHERE at < ?1 ORDER BY seq DESC LIMIT 1";
     let upto: Option<i64> = tx.value(sql, [edge])?;
     // Of rows that are no details there are few.
     let sql = format!(
         "SELECT {} FROM chain WHERE seq > ?1 AND seq <= ?2 AND seq < (SELECT MAX(seq) FROM chain) \
-         AND kind IN ('intent', 'outcome', 'confirmed', 'returned') ORDER BY seq LIMIT {ROWS}",
+         AND seq IS DISTINCT FROM (SELECT MAX(seq) FROM chain WHERE kind = 'grace') \
+         AND kind IN ('intent', 'outcome', 'confirmed', 'returned', 'grace', 'decided') ORDER BY seq LIMIT {ROWS}",
         chain::COLUMNS
     );
     let (mut rows, mut text) = (Vec::new(), 0);

@@ -10,6 +10,7 @@
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
 
 use super::Error;
@@ -41,10 +42,18 @@ pub(super) enum Kind {
     AcceptRewind,
     /// A person moves the state elsewhere.
     Move,
+    /// A configuration that runs begin with from here on.
+    Configuration,
+    /// What became of grace periods.
+    Grace,
+    /// What a run decided on.
+    Decided,
+    /// What listings changed of what is remembered.
+    Observed,
 }
 
 impl Kind {
-    pub(super) const ALL: [Self; 17] = [
+    pub(super) const ALL: [Self; 21] = [
         Self::Created,
         Self::RunBegun,
         Self::Intent,
@@ -62,6 +71,10 @@ impl Kind {
         Self::Propose,
         Self::AcceptRewind,
         Self::Move,
+        Self::Configuration,
+        Self::Grace,
+        Self::Decided,
+        Self::Observed,
     ];
 
     pub(super) fn as_str(self) -> &'static str {
@@ -83,6 +96,10 @@ impl Kind {
             Self::Propose => "propose",
             Self::AcceptRewind => "accept_rewind",
             Self::Move => "move",
+            Self::Configuration => "configuration",
+            Self::Grace => "grace",
+            Self::Decided => "decided",
+            Self::Observed => "observed",
         }
     }
 
@@ -92,7 +109,10 @@ impl Kind {
 
     /// About single backups: by far the most of a ledger, and packed when old.
     pub(super) fn is_detail(self) -> bool {
-        matches!(self, Self::Intent | Self::Outcome | Self::Confirmed | Self::Returned)
+        matches!(
+            self,
+            Self::Intent | Self::Outcome | Self::Confirmed | Self::Returned | Self::Grace | Self::Decided
+        )
     }
 }
 
@@ -220,6 +240,31 @@ impl Row {
 
 /// What is said of a row that was changed.
 pub(super) const NOT_SEALED: &str = "its content is not what was sealed";
+
+/// The last row of a kind, each of which says what a table is then. An index finds it, and it is never packed.
+pub(super) fn last_of<T: DeserializeOwned>(tx: &Tx<'_>, kind: Kind) -> Result<Option<(i64, T)>, Error> {
+    let kind = kind.as_str();
+    let sql = format!("SELECT {COLUMNS} FROM chain WHERE kind = '{kind}' ORDER BY seq DESC LIMIT 1");
+    let Some(row) = tx.first(&sql, (), Row::read)? else {
+        return Ok(None);
+    };
+    if !row.is_sealed() {
+        return Err(Error::corrupt(format!("row {}: {NOT_SEALED}", row.seq)));
+    }
+    Ok(Some((row.seq, serde_json::from_str(&row.body)?)))
+}
+
+/// Fails where a later one may have been removed.
+pub(super) fn must_be_whole_after(tx: &Tx<'_>, row: i64) -> Result<(), Error> {
+    let after = tx.number("SELECT COUNT(*) FROM chain WHERE seq > ?1", [row])?;
+    let (end, _) = tail(tx)?;
+    // Rows are packed 30 days later.
+    let is_packed = tx.number("SELECT COUNT(*) FROM packed WHERE last > ?1", [row])? > 0;
+    if after != end - row && !is_packed {
+        return Err(Error::corrupt(format!("rows after row {row} are missing")));
+    }
+    Ok(())
+}
 
 /// The kinds of operator rows, which an index has: what people did by command.
 macro_rules! operator_rows {

@@ -3,7 +3,9 @@
 
 use chrono::{DateTime, Utc};
 
+use super::grace_chain;
 use super::grace_restart::periods;
+use super::observed_chain::{self, ObservedTable};
 use super::sql::Tx;
 use super::sql_value::Stamp;
 use super::{Error, Ledger};
@@ -71,29 +73,38 @@ impl Ledger {
 
     /// Takes in the holds of the configuration, whenever one is read to act by it. Every grace period that they or the
     /// ones before them have covered restarts: a hold may come and go between two runs.
-    pub fn note_configured_holds(&self, holds: &[Hold]) -> Result<(), Error> {
+    pub fn note_configured_holds(&self, holds: &[Hold], now: DateTime<Utc>) -> Result<(), Error> {
         let before = self.configured_holds()?;
         if before.is_empty() && holds.is_empty() {
             return Ok(());
         }
         self.write(|tx| {
-            for period in periods(tx)? {
-                if before.iter().chain(holds).any(|hold| period.restarts_by(hold)) {
-                    period.restart(tx)?;
+            grace_chain::change_to_keep(tx, now, || {
+                for period in periods(tx)? {
+                    if before.iter().chain(holds).any(|hold| period.restarts_by(hold)) {
+                        period.restart(tx)?;
+                    }
                 }
-            }
-            tx.execute("DELETE FROM configured_hold", ())?;
-            let targets = holds.iter().map(|hold| serde_json::to_string(&hold.target));
-            let targets = targets.collect::<Result<Vec<_>, _>>()?;
-            tx.execute_each(
-                "INSERT INTO configured_hold (target, until) VALUES (?1, ?2)",
-                targets
-                    .iter()
-                    .zip(holds)
-                    .map(|(target, hold)| (target, hold.until.map(Stamp))),
-            )
+                Ok(())
+            })?;
+            observed_chain::change(tx, now, &[ObservedTable::ConfiguredHold], || {
+                write_configured(tx, holds)
+            })
         })
     }
+}
+
+fn write_configured(tx: &Tx<'_>, holds: &[Hold]) -> Result<(), Error> {
+    tx.execute("DELETE FROM configured_hold", ())?;
+    let targets = holds.iter().map(|hold| serde_json::to_string(&hold.target));
+    let targets = targets.collect::<Result<Vec<_>, _>>()?;
+    tx.execute_each(
+        "INSERT INTO configured_hold (target, until) VALUES (?1, ?2)",
+        targets
+            .iter()
+            .zip(holds)
+            .map(|(target, hold)| (target, hold.until.map(Stamp))),
+    )
 }
 
 pub(super) fn configured(tx: &Tx<'_>) -> Result<Vec<Hold>, Error> {

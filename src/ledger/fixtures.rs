@@ -54,6 +54,11 @@ fn policy() -> Policy {
 
 /// A batch of the backups with these numbers, all of [`INSTANCE`], named `nightly-N`.
 pub(super) fn batch(numbers: impl IntoIterator<Item = usize>) -> Batch {
+    batch_of(numbers.into_iter().map(|number| (number, id(number))))
+}
+
+/// The same with other ids.
+pub(super) fn batch_of(numbers: impl IntoIterator<Item = (usize, BackupId)>) -> Batch {
     let instance = Arc::new(Instance {
         engine: crate::retention::Engine::SqlServer,
         project: project(),
@@ -65,9 +70,9 @@ pub(super) fn batch(numbers: impl IntoIterator<Item = usize>) -> Batch {
     });
     let due: Vec<Candidate> = numbers
         .into_iter()
-        .map(|number| Candidate {
+        .map(|(number, id)| Candidate {
             instance: Arc::clone(&instance),
-            id: id(number),
+            id,
             name: format!("nightly-{number}").into(),
             begin: at("2026-01-01T00:00:00Z") + TimeDelta::hours(i64::try_from(number).expect("small")),
             size_bytes: 1_000 + number as u64,

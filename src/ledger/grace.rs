@@ -1,11 +1,13 @@
 //! Since when a backup has been expired, without a break, under a policy.
 //!
-//! Plain state, not in the chain: it is lost with the ledger, and then every grace period restarts, which keeps. What
-//! restarts one is decided in `run::grace`; here is what that decision needs.
+//! It is lost with the ledger, and then every grace period restarts, which keeps. The chain says what the table is ([`grace_chain`]).
+//! What restarts a period is decided in `run::grace`; here is what that decision needs.
 
 use chrono::{DateTime, Utc};
 
 use super::configured::configured;
+use super::grace_chain::{self, Started};
+use super::sql::Tx;
 use super::sql_value::Stamp;
 use super::{Error, Ledger};
 use crate::retention::{BackupId, Hold, InstanceId, PolicyName, ProjectName};
@@ -93,52 +95,10 @@ impl Ledger {
     /// Writes down what a run found. What is held at `now` starts no period: the hold may have been placed after the run
     /// decided.
     pub fn update_grace(&self, policy: &PolicyName, update: &GraceUpdate<'_>, now: DateTime<Utc>) -> Result<(), Error> {
-        let GraceUpdate { started, cleared, seen } = update;
-        if started.is_empty() && cleared.is_empty() && seen.is_empty() {
+        if update.started.is_empty() && update.cleared.is_empty() && update.seen.is_empty() {
             return Ok(());
         }
-        self.write(|tx| {
-            let policy = policy.as_str();
-            let of = seen
-                .iter()
-                .map(|of| (policy, of.project.as_str(), of.instance.as_str(), Stamp(now)));
-            tx.execute_each(
-                "UPDATE grace SET seen = ?4 WHERE policy = ?1 AND project = ?2 AND instance = ?3",
-                of,
-            )?;
-            let not_seen = seen.iter().flat_map(|of| {
-                let (project, instance) = (of.project.as_str(), of.instance.as_str());
-                let absent = of.absent.iter();
-                absent.map(move |(backup, at)| (policy, project, instance, backup.as_str(), Stamp(*at)))
-            });
-            tx.execute_each(
-                "UPDATE grace SET seen = ?5 WHERE policy = ?1 AND project = ?2 AND instance = ?3 AND backup = ?4",
-                not_seen,
-            )?;
-            let mut holds = super::holds::active(tx, now)?;
-            holds.extend(configured(tx)?.into_iter().filter(|hold| hold.is_active(now)));
-            let start = |GraceStart { key, name }: &GraceStart<'_>| {
-                let held = |hold: &Hold| hold.covers_names(key.instance.as_str(), key.backup, name);
-                !holds.iter().any(held)
-            };
-            let started = started.iter().filter(|of| start(of)).map(|GraceStart { key, name }| {
-                let (project, instance) = (key.project.as_str(), key.instance.as_str());
-                (policy, project, instance, key.backup.as_str(), *name, Stamp(now))
-            });
-            tx.execute_each(
-                "INSERT INTO grace (policy, project, instance, backup, name, since, seen) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?6) \
-                 ON CONFLICT (policy, project, instance, backup) \
-                 DO UPDATE SET name = excluded.name, since = excluded.since, seen = excluded.seen, restarts = 0",
-                started,
-            )?;
-            let cleared = cleared
-                .iter()
-                .map(|key| (policy, key.project.as_str(), key.instance.as_str(), key.backup.as_str()));
-            tx.execute_each(
-                "DELETE FROM grace WHERE policy = ?1 AND project = ?2 AND instance = ?3 AND backup = ?4",
-                cleared,
-            )
-        })
+        self.write(|tx| grace_chain::change(tx, now, || write_update(tx, policy, update, now)))
     }
 
     /// The instances of what has a grace period under this policy.
@@ -153,7 +113,12 @@ impl Ledger {
     }
 
     /// Forgets the grace periods of these instances under a policy that no longer selects them.
-    pub fn clear_grace_of(&self, policy: &PolicyName, instances: &[(ProjectName, InstanceId)]) -> Result<(), Error> {
+    pub fn clear_grace_of(
+        &self,
+        policy: &PolicyName,
+        instances: &[(ProjectName, InstanceId)],
+        now: DateTime<Utc>,
+    ) -> Result<(), Error> {
         if instances.is_empty() {
             return Ok(());
         }
@@ -161,10 +126,77 @@ impl Ledger {
             let of = instances
                 .iter()
                 .map(|(project, instance)| (policy.as_str(), project.as_str(), instance.as_str()));
-            tx.execute_each(
-                "DELETE FROM grace WHERE policy = ?1 AND project = ?2 AND instance = ?3",
-                of,
-            )
+            grace_chain::change_to_keep(tx, now, || {
+                tx.execute_each(
+                    "DELETE FROM grace WHERE policy = ?1 AND project = ?2 AND instance = ?3",
+                    of,
+                )
+            })
         })
     }
+}
+
+/// Writes what a run found; what started.
+fn write_update(
+    tx: &Tx<'_>,
+    of_policy: &PolicyName,
+    GraceUpdate { started, cleared, seen }: &GraceUpdate<'_>,
+    now: DateTime<Utc>,
+) -> Result<Started, Error> {
+    let policy = of_policy.as_str();
+    let of = seen
+        .iter()
+        .map(|of| (policy, of.project.as_str(), of.instance.as_str(), Stamp(now)));
+    tx.execute_each(
+        "UPDATE grace SET seen = ?4 WHERE policy = ?1 AND project = ?2 AND instance = ?3",
+        of,
+    )?;
+    let not_seen = seen.iter().flat_map(|of| {
+        let (project, instance) = (of.project.as_str(), of.instance.as_str());
+        let absent = of.absent.iter();
+        absent.map(move |(backup, at)| (policy, project, instance, backup.as_str(), Stamp(*at)))
+    });
+    tx.execute_each(
+        "UPDATE grace SET seen = ?5 WHERE policy = ?1 AND project = ?2 AND instance = ?3 AND backup = ?4",
+        not_seen,
+    )?;
+    let mut holds = super::holds::active(tx, now)?;
+    holds.extend(configured(tx)?.into_iter().filter(|hold| hold.is_active(now)));
+    let start = |GraceStart { key, name }: &GraceStart<'_>| {
+        let held = |hold: &Hold| hold.covers_names(key.instance.as_str(), key.backup, name);
+        !holds.iter().any(held)
+    };
+    let started: Vec<&GraceStart<'_>> = started.iter().filter(|of| start(of)).collect();
+    let rows = started.iter().map(|GraceStart { key, name }| {
+        let (project, instance) = (key.project.as_str(), key.instance.as_str());
+        (policy, project, instance, key.backup.as_str(), *name, Stamp(now))
+    });
+    tx.execute_each(
+        "INSERT INTO grace (policy, project, instance, backup, name, since, seen) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?6) \
+         ON CONFLICT (policy, project, instance, backup) \
+         DO UPDATE SET name = excluded.name, since = excluded.since, seen = excluded.seen, restarts = 0",
+        rows,
+    )?;
+    let cleared = cleared
+        .iter()
+        .map(|key| (policy, key.project.as_str(), key.instance.as_str(), key.backup.as_str()));
+    tx.execute_each(
+        "DELETE FROM grace WHERE policy = ?1 AND project = ?2 AND instance = ?3 AND backup = ?4",
+        cleared,
+    )?;
+    Ok(started_of(of_policy, started.into_iter()))
+}
+
+/// What starts, as a row has it.
+fn started_of<'a>(policy: &PolicyName, starts: impl Iterator<Item = &'a GraceStart<'a>>) -> Started {
+    let mut started = Started::new();
+    for GraceStart { key, .. } in starts {
+        let of_policy = started.entry(policy.clone()).or_default();
+        let of_project = of_policy.entry(key.project.clone()).or_default();
+        of_project
+            .entry(key.instance.clone())
+            .or_default()
+            .push(key.backup.clone());
+    }
+    started
 }

@@ -10,7 +10,7 @@ use super::operator_records::{FreezeBody, HoldBody, ReleaseBody, ThawBody, freez
 use super::protection::Proposal;
 use super::sql::Tx;
 use super::sql_value::Stamp;
-use super::{Actor, EndResult, Error, Ledger, PlacedFreeze, chain, grace_restart, protection};
+use super::{Actor, EndResult, Error, Ledger, PlacedFreeze, chain, grace_chain, grace_restart, protection};
 use crate::retention::{Freeze, Hold, HoldTarget};
 
 /// A hold that was placed by command, ended or not.
@@ -196,7 +196,7 @@ impl Ledger {
                 ),
             )?;
             hold.id = Some(id_of(number));
-            grace_restart::restart_covered(tx, &hold)?;
+            grace_chain::change_to_keep(tx, now, || grace_restart::restart_covered(tx, &hold))?;
             let body = HoldBody {
                 number,
                 hold,
@@ -235,7 +235,7 @@ impl Ledger {
                 "UPDATE hold SET released_at = ?2 WHERE number = ?1",
                 (number, Stamp(now)),
             )?;
-            grace_restart::restart_covered(tx, &placed.hold)?;
+            grace_chain::change_to_keep(tx, now, || grace_restart::restart_covered(tx, &placed.hold))?;
             let body = ReleaseBody {
                 number,
                 by: actor.by.to_owned(),

@@ -20,7 +20,7 @@ use super::shared_engine;
 use super::sql::{FoundRow, Tx};
 use super::sql_value::SqlValue;
 use super::state_file::{LEDGER, beside, identity};
-use super::verify::{Field, Sum};
+use super::table_sum::{Field, TableSum};
 use super::{
     Actor, DeletionLock, Error, Fault, Ledger, PostgresAddress, StatePlace, Verification, chain, connection, schema,
     unfinished,
@@ -257,7 +257,7 @@ fn copy_all(from: &Tx<'_>, to: &Tx<'_>) -> Result<(), Error> {
         let table = quoted(&table);
         let select = format!("SELECT {names} FROM {table}{order}");
         let insert = format!("INSERT INTO {table} ({names}) VALUES ({})", values.join(", "));
-        let (mut read, mut written) = (Sum::default(), Sum::default());
+        let (mut read, mut written) = (TableSum::default(), TableSum::default());
         each_chunk(from, &select, |rows| {
             for row in &rows {
                 add(&mut read, row);
@@ -279,7 +279,7 @@ fn copy_all(from: &Tx<'_>, to: &Tx<'_>) -> Result<(), Error> {
     copy_numbers(from, to)
 }
 
-fn add(sum: &mut Sum, row: &[SqlValue<'_>]) {
+fn add(sum: &mut TableSum, row: &[SqlValue<'_>]) {
     let fields: Vec<&dyn Field> = row.iter().map(|value| value as &dyn Field).collect();
     sum.add(&fields);
 }

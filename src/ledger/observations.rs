@@ -1,6 +1,6 @@
 //! What listings showed: instances, and counts that were believed. Of backups: `observed`.
 //!
-//! Plain state, not in the chain.
+//! The chain has sums of it (`observed_chain`).
 
 use std::collections::HashMap;
 use std::ops::ControlFlow;
@@ -8,11 +8,12 @@ use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
+use super::observed_backups::note_listings;
 use super::records::IntentBody;
 use super::request_state::RequestState;
-use super::sql::FoundRow;
+use super::sql::{FoundRow, Tx};
 use super::sql_value::{Stamp, from_column, to_column};
-use super::{Error, Ledger, chain, rows};
+use super::{Error, Ledger, chain, observed_chain, rows};
 use crate::retention::{BackupId, Engine, Instance, InstanceId, InstanceLife, ProjectName};
 
 /// An instance as it was last listed.
@@ -156,84 +157,6 @@ impl Ledger {
         })
     }
 
-    /// Takes in a believed list of a project's instances of some engines: the listed ones are there, all others of these engines, or of
-    /// one that is not known, were missed once more.
-    pub fn remember_instances(
-        &self,
-        project: &ProjectName,
-        engines: &[Engine],
-        listed: &[Instance],
-        now: DateTime<Utc>,
-    ) -> Result<(), Error> {
-        self.write(|tx| {
-            let not_asked = Engine::known().filter(|engine| !engines.contains(engine));
-            // With none it is one comma: two would hold the empty engine, which is always asked for.
-            let not_asked = not_asked.fold(",".to_owned(), |list, engine| list + engine.as_str() + ",");
-            tx.execute(
-                "UPDATE seen_instance SET missed = missed + 1, missed_last = ?2, \
-                 missed_since = CASE WHEN missed_since < ?2 THEN missed_since ELSE ?2 END \
-                 WHERE project = ?1 AND ?3 NOT LIKE '%,' || COALESCE(engine, 'SQLServer') || ',%'",
-                (project.as_str(), Stamp(now), not_asked.as_str()),
-            )?;
-            let tags = listed.iter().map(|instance| serde_json::to_string(&instance.tags));
-            let tags = tags.collect::<Result<Vec<_>, _>>()?;
-            let rows = listed.iter().zip(&tags).map(|(instance, tags)| {
-                (
-                    project.as_str(),
-                    instance.id.as_str(),
-                    &*instance.name,
-                    tags,
-                    &instance.enterprise_project,
-                    Stamp(now),
-                    // An unknown word is worth no more than none.
-                    if instance.engine.is_known() { instance.engine.as_str() } else { "" },
-                )
-            });
-            tx.execute_each(
-                "INSERT INTO seen_instance (project, instance, name, tags, enterprise_project, seen_at, missed, engine) \
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, 0, ?7) ON CONFLICT (project, instance) DO UPDATE \
-                 SET name = excluded.name, tags = excluded.tags, enterprise_project = excluded.enterprise_project, \
-                 engine = excluded.engine, seen_at = excluded.seen_at, missed = 0, missed_since = NULL, missed_last = NULL",
-                rows,
-            )
-        })
-    }
-
-    /// These instances are there, although the list of instances lacks them: their absence begins with the next miss.
-    pub fn restart_absence<'a>(
-        &self,
-        project: &ProjectName,
-        instances: impl Iterator<Item = &'a InstanceId>,
-        now: DateTime<Utc>,
-    ) -> Result<(), Error> {
-        let mut instances = instances.peekable();
-        if instances.peek().is_none() {
-            return Ok(());
-        }
-        self.write(|tx| {
-            tx.execute_each(
-                "UPDATE seen_instance SET seen_at = ?3, missed = 0, missed_since = NULL, missed_last = NULL \
-                 WHERE project = ?1 AND instance = ?2",
-                instances.map(|instance| (project.as_str(), instance.as_str(), Stamp(now))),
-            )
-        })
-    }
-
-    /// Forgets instances of which nothing is left.
-    pub fn forget_instances(&self, project: &ProjectName, instances: &[InstanceId]) -> Result<(), Error> {
-        self.write(|tx| {
-            for instance in instances {
-                let key = (project.as_str(), instance.as_str());
-                tx.execute("DELETE FROM seen_instance WHERE project = ?1 AND instance = ?2", key)?;
-                tx.execute("DELETE FROM believed WHERE project = ?1 AND instance = ?2", key)?;
-                tx.execute("DELETE FROM seen_backup WHERE instance = ?1", [instance.as_str()])?;
-                tx.execute("DELETE FROM last_listing WHERE instance = ?1", [instance.as_str()])?;
-                tx.execute("DELETE FROM listing_doubt WHERE target = ?1", [instance.as_str()])?;
-            }
-            Ok(())
-        })
-    }
-
     /// Whether a backup was ever listed or sent, and where: `hold` of an id never seen needs `--force`.
     pub fn known_backup(&self, backup: &BackupId) -> Result<Option<KnownBackup>, Error> {
         self.read(|tx| {
@@ -299,57 +222,148 @@ impl Ledger {
             Ok(counts)
         })
     }
+}
 
-    /// Takes in counts that are believed: of the list of instances, and of instances' manual backups. Ends their
-    /// disbelief.
+impl Ledger {
+    /// Takes in what a run's listings showed, all of it in one transaction. Fails where something other than this program changed what they
+    /// showed before.
+    pub fn observe<T>(
+        &self,
+        now: DateTime<Utc>,
+        write: impl FnOnce(&ObservationWriter<'_, '_>) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        self.write(|tx| observed_chain::observe(tx, now, || write(&ObservationWriter { tx, now })))
+    }
+}
+
+/// Takes in what listings showed.
+pub struct ObservationWriter<'a, 't> {
+    tx: &'a Tx<'t>,
+    now: DateTime<Utc>,
+}
+
+impl ObservationWriter<'_, '_> {
+    /// A believed list of a project's instances of some engines: the listed ones are there, all others of these engines, or of
+    /// one that is not known, were missed once more.
+    pub fn remember_instances(
+        &self,
+        project: &ProjectName,
+        engines: &[Engine],
+        listed: &[Instance],
+    ) -> Result<(), Error> {
+        let not_asked = Engine::known().filter(|engine| !engines.contains(engine));
+        // With none it is one comma: two would hold the empty engine, which is always asked for.
+        let not_asked = not_asked.fold(",".to_owned(), |list, engine| list + engine.as_str() + ",");
+        self.tx.execute(
+            "UPDATE seen_instance SET missed = missed + 1, missed_last = ?2, \
+                 missed_since = CASE WHEN missed_since < ?2 THEN missed_since ELSE ?2 END \
+                 WHERE project = ?1 AND ?3 NOT LIKE '%,' || COALESCE(engine, 'SQLServer') || ',%'",
+            (project.as_str(), Stamp(self.now), not_asked.as_str()),
+        )?;
+        let tags = listed.iter().map(|instance| serde_json::to_string(&instance.tags));
+        let tags = tags.collect::<Result<Vec<_>, _>>()?;
+        let rows = listed.iter().zip(&tags).map(|(instance, tags)| {
+            (
+                project.as_str(),
+                instance.id.as_str(),
+                &*instance.name,
+                tags,
+                &instance.enterprise_project,
+                Stamp(self.now),
+                // An unknown word is worth no more than none.
+                if instance.engine.is_known() {
+                    instance.engine.as_str()
+                } else {
+                    ""
+                },
+            )
+        });
+        self.tx.execute_each(
+            "INSERT INTO seen_instance (project, instance, name, tags, enterprise_project, seen_at, missed, engine) \
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, 0, ?7) ON CONFLICT (project, instance) DO UPDATE \
+                 SET name = excluded.name, tags = excluded.tags, enterprise_project = excluded.enterprise_project, \
+                 engine = excluded.engine, seen_at = excluded.seen_at, missed = 0, missed_since = NULL, missed_last = NULL",
+                rows,
+            )
+    }
+
+    /// These instances are there, although the list of instances lacks them: their absence begins with the next miss.
+    pub fn restart_absence<'a>(
+        &self,
+        project: &ProjectName,
+        instances: impl Iterator<Item = &'a InstanceId>,
+    ) -> Result<(), Error> {
+        self.tx.execute_each(
+            "UPDATE seen_instance SET seen_at = ?3, missed = 0, missed_since = NULL, missed_last = NULL \
+             WHERE project = ?1 AND instance = ?2",
+            instances.map(|instance| (project.as_str(), instance.as_str(), Stamp(self.now))),
+        )
+    }
+
+    /// Forgets an instance of which nothing is left.
+    pub fn forget_instance(&self, project: &ProjectName, instance: &InstanceId) -> Result<(), Error> {
+        let key = (project.as_str(), instance.as_str());
+        for sql in [
+            "DELETE FROM seen_instance WHERE project = ?1 AND instance = ?2",
+            "DELETE FROM believed WHERE project = ?1 AND instance = ?2",
+        ] {
+            self.tx.execute(sql, key)?;
+        }
+        for sql in [
+            "DELETE FROM seen_backup WHERE instance = ?1",
+            "DELETE FROM seen_sum WHERE instance = ?1",
+            "DELETE FROM last_listing WHERE instance = ?1",
+            "DELETE FROM listing_doubt WHERE target = ?1",
+        ] {
+            self.tx.execute(sql, [instance.as_str()])?;
+        }
+        Ok(())
+    }
+
+    /// Counts that are believed: of the list of instances, and of instances' manual backups. Ends their disbelief.
     pub fn accept_count(
         &self,
         project: &ProjectName,
         instances: Option<u64>,
         backups: &[(InstanceId, u64)],
-        now: DateTime<Utc>,
     ) -> Result<(), Error> {
-        if instances.is_none() && backups.is_empty() {
-            return Ok(());
-        }
-        self.write(|tx| {
-            let (seq, _) = chain::tail(tx)?;
-            // The list of instances has the empty name.
-            let of_project = instances.map(|count| ("", count));
-            let of_instances = backups.iter().map(|(instance, count)| (instance.as_str(), *count));
-            let rows = of_project.into_iter().chain(of_instances);
-            tx.execute_each(
-                "INSERT INTO believed (project, instance, count, at, seq) VALUES (?1, ?2, ?3, ?4, ?5) \
+        let (seq, _) = chain::tail(self.tx)?;
+        // The list of instances has the empty name.
+        let of_project = instances.map(|count| ("", count));
+        let of_instances = backups.iter().map(|(instance, count)| (instance.as_str(), *count));
+        let rows = of_project.into_iter().chain(of_instances);
+        self.tx.execute_each(
+            "INSERT INTO believed (project, instance, count, at, seq) VALUES (?1, ?2, ?3, ?4, ?5) \
                  ON CONFLICT (project, instance) DO UPDATE \
                  SET count = excluded.count, at = excluded.at, seq = excluded.seq, shrunk_since = NULL",
-                rows.map(|(instance, count)| (project.as_str(), instance, to_column(count), Stamp(now), seq)),
-            )?;
-            // What was confirmed before this listing is in its count.
-            tx.execute_each(
-                "DELETE FROM confirmed WHERE instance = ?1 AND seq <= ?2",
-                backups.iter().map(|(instance, _)| (instance.as_str(), seq)),
-            )
-        })
+            rows.map(|(instance, count)| (project.as_str(), instance, to_column(count), Stamp(self.now), seq)),
+        )?;
+        // What was confirmed before this listing is in its count.
+        self.tx.execute_each(
+            "DELETE FROM confirmed WHERE instance = ?1 AND seq <= ?2",
+            backups.iter().map(|(instance, _)| (instance.as_str(), seq)),
+        )
     }
 
-    /// Notes that a listing shrank and is not believed; since when that has been so, never since a time ahead of now. `instance` is `None` for the
+    /// When these instances were last listed.
+    pub fn remember_listings<'a>(&self, instances: impl Iterator<Item = &'a InstanceId>) -> Result<(), Error> {
+        // Written by a wrong clock.
+        self.tx
+            .execute("UPDATE last_listing SET at = ?1 WHERE at > ?1", [Stamp(self.now)])?;
+        note_listings(self.tx, instances, self.now)
+    }
+
+    /// A listing shrank and is not believed; since when that has been so, never since a time ahead of now. `instance` is `None` for the
     /// project's list of instances.
-    pub fn mark_shrunk(
-        &self,
-        project: &ProjectName,
-        instance: Option<&InstanceId>,
-        now: DateTime<Utc>,
-    ) -> Result<DateTime<Utc>, Error> {
+    pub fn mark_shrunk(&self, project: &ProjectName, instance: Option<&InstanceId>) -> Result<DateTime<Utc>, Error> {
         let instance = instance.map_or("", InstanceId::as_str);
-        self.write(|tx| {
-            let since = tx.number(
+        let since = self.tx.number(
                 "INSERT INTO believed (project, instance, shrunk_since) VALUES (?1, ?2, ?3) \
                  ON CONFLICT (project, instance) DO UPDATE SET shrunk_since = \
                  CASE WHEN believed.shrunk_since < excluded.shrunk_since THEN believed.shrunk_since ELSE excluded.shrunk_since END \
                  RETURNING shrunk_since",
-                (project.as_str(), instance, Stamp(now)),
+                (project.as_str(), instance, Stamp(self.now)),
             )?;
-            Ok(DateTime::from_timestamp_micros(since).unwrap_or(now))
-        })
+        Ok(DateTime::from_timestamp_micros(since).unwrap_or(self.now))
     }
 }

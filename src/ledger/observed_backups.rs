@@ -1,6 +1,6 @@
 //! What believed listings said of each backup: later listings, and those of other instances, are compared with it.
 //!
-//! Plain state, not in the chain. What a backup said first as COMPLETED or FAILED stays until a person accepts something else; a
+//! The chain has sums of it (`observed_chain`). What a backup said first as COMPLETED or FAILED stays until a person accepts something else; a
 //! backup that is listed no more is remembered for seven days.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -8,8 +8,10 @@ use std::ops::ControlFlow;
 
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 
+use super::observed_chain::{self, BACKUPS, InstanceChange};
 use super::sql::{FoundRow, Tx};
-use super::sql_value::Stamp;
+use super::sql_value::{Parameters, SqlValue, Stamp};
+use super::table_sum::TableSum;
 use super::{Error, Ledger};
 use crate::retention::{Backup, BackupId, BackupStatus, Databases, Doubt, Engine, InstanceId, ProjectName};
 
@@ -36,6 +38,19 @@ pub struct ObservedBackup {
 }
 
 impl ObservedBackup {
+    fn read(row: &FoundRow<'_>) -> Result<Self, Error> {
+        let status: Option<String> = row.get(4)?;
+        Ok(Self {
+            name: row.get(3)?,
+            status: status.map(|status| BackupStatus::parse(&status)),
+            begin: row.get::<Option<Stamp>>(5)?.map(|at| at.0),
+            end: row.get::<Option<Stamp>>(6)?.map(|at| at.0),
+            engine: row.get::<Option<String>>(7)?.map(|engine| Engine::parse(&engine)),
+            databases: read_databases(row.get::<Option<String>>(8)?.as_deref())?,
+            gone_since: row.get::<Option<Stamp>>(9)?.map(|at| at.0),
+        })
+    }
+
     /// Whether a backup that is COMPLETED or FAILED says something else now. `names_status` is false for what a deleted instance
     /// left, of which the API gives no status.
     ///
@@ -150,6 +165,98 @@ pub struct Remembered {
     pub backups: HashMap<BackupId, ObservedBackup>,
     /// When they were last listed.
     pub last: Option<DateTime<Utc>>,
+    /// Of each backup's row.
+    sums: HashMap<BackupId, TableSum>,
+}
+
+/// What listings of some instances changed of what is remembered of their backups, until it is written.
+#[derive(Debug, Default)]
+pub struct ObservedChanges {
+    instances: Vec<ObservedChange>,
+    rows: usize,
+}
+
+/// The same of one instance.
+#[derive(Debug)]
+struct ObservedChange {
+    project: ProjectName,
+    instance: InstanceId,
+    changed: BTreeMap<BackupId, ObservedBackup>,
+    forgotten: Vec<BackupId>,
+    /// Of the rows that change or go.
+    gone: TableSum,
+    /// By a clock that is not in doubt.
+    is_dated: bool,
+}
+
+impl ObservedChanges {
+    /// So many that they are to be written.
+    const MANY: usize = 2_000;
+
+    /// Takes in a believed listing of one instance's backups. `before` is what was remembered of them; `now` is none where the clock is
+    /// in doubt: then nothing is dated or forgotten. What did not change is not written.
+    pub fn add(
+        &mut self,
+        project: &ProjectName,
+        instance: &InstanceId,
+        listed: &[Backup],
+        before: Remembered,
+        now: Option<DateTime<Utc>>,
+    ) {
+        let Remembered {
+            backups: mut gone,
+            last,
+            sums,
+        } = before;
+        // By id: a listing may name one twice.
+        let mut changed = BTreeMap::new();
+        for backup in listed {
+            let before = gone.remove(&backup.id);
+            let after = ObservedBackup::after(before.as_ref(), backup);
+            if before.as_ref() != Some(&after) {
+                changed.insert(backup.id.clone(), after);
+            }
+        }
+        // What is gone is noted once, and forgotten in the end. A time ahead of now is no reason to remember it longer.
+        let mut forgotten = Vec::new();
+        for (backup, said) in gone {
+            let age = said.gone_since.zip(now).map(|(since, now)| now - since);
+            let gone_since = match age {
+                Some(age) if age >= REMEMBERED => {
+                    forgotten.push(backup);
+                    continue;
+                }
+                Some(age) if age < TimeDelta::zero() => now,
+                _ if said.gone_since.is_some() => continue,
+                _ => last.or(now),
+            };
+            changed.insert(backup, ObservedBackup { gone_since, ..said });
+        }
+        if changed.is_empty() && forgotten.is_empty() {
+            return;
+        }
+        self.rows += changed.len() + forgotten.len();
+        let touched = changed.keys().chain(&forgotten);
+        let gone = touched.filter_map(|backup| sums.get(backup));
+        self.instances.push(ObservedChange {
+            project: project.clone(),
+            instance: instance.clone(),
+            gone: gone.fold(TableSum::default(), |all, one| all.plus(*one)),
+            changed,
+            forgotten,
+            is_dated: now.is_some(),
+        });
+    }
+
+    /// Whether something of this instance is not written yet.
+    pub fn are_of(&self, instance: &InstanceId) -> bool {
+        self.instances.iter().any(|change| change.instance == *instance)
+    }
+
+    /// Whether they are to be written: memory is for the largest instance.
+    pub fn are_many(&self) -> bool {
+        self.rows >= Self::MANY
+    }
 }
 
 fn is_finished(status: &BackupStatus) -> bool {
@@ -157,28 +264,26 @@ fn is_finished(status: &BackupStatus) -> bool {
 }
 
 impl Ledger {
-    /// What an instance's listings said of its backups.
+    /// What an instance's listings said of its backups. Fails where something other than this program changed it.
     pub fn remembered(&self, instance: &InstanceId) -> Result<Remembered, Error> {
         self.read(|tx| {
-            let last: Option<Stamp> = tx.value("SELECT at FROM last_listing WHERE instance = ?1", [instance.as_str()])?;
-            let sql = "SELECT backup, name, status, begin, databases, gone_since, ended, engine FROM seen_backup WHERE instance = ?1";
-            let mut backups = HashMap::new();
-            tx.each(sql, [instance.as_str()], |row| {
-                let status: Option<String> = row.get(2)?;
-                let one = ObservedBackup {
-                    name: row.get(1)?,
-                    status: status.map(|status| BackupStatus::parse(&status)),
-                    begin: row.get::<Option<Stamp>>(3)?.map(|at| at.0),
-                    end: row.get::<Option<Stamp>>(6)?.map(|at| at.0),
-                    engine: row.get::<Option<String>>(7)?.map(|engine| Engine::parse(&engine)),
-                    databases: read_databases(row.get::<Option<String>>(4)?.as_deref())?,
-                    gone_since: row.get::<Option<Stamp>>(5)?.map(|at| at.0),
-                };
-                backups.insert(BackupId::from(row.get::<String>(0)?), one);
+            let last: Option<Stamp> =
+                tx.value("SELECT at FROM last_listing WHERE instance = ?1", [instance.as_str()])?;
+            let mut remembered = Remembered {
+                last: last.map(|at| at.0),
+                ..Remembered::default()
+            };
+            let mut sum = TableSum::default();
+            tx.each(BACKUPS, [instance.as_str()], |row| {
+                let of_row = TableSum::of_found(row)?;
+                sum = sum.plus(of_row);
+                let id = BackupId::from(row.get::<String>(1)?);
+                remembered.sums.insert(id.clone(), of_row);
+                remembered.backups.insert(id, ObservedBackup::read(row)?);
                 Ok(ControlFlow::Continue(()))
             })?;
-            let last = last.map(|at| at.0);
-            Ok(Remembered { backups, last })
+            observed_chain::check_backups(tx, instance, sum)?;
+            Ok(remembered)
         })
     }
 
@@ -192,7 +297,6 @@ impl Ledger {
         self.read(|tx| {
             let next = "SELECT s.instance, (SELECT at FROM last_listing l WHERE l.instance = s.instance) FROM seen_backup s \
                  WHERE s.instance > ?1 ORDER BY s.instance LIMIT 1";
-            let listed = "SELECT backup, gone_since FROM seen_backup WHERE instance = ?1";
             let mut last = String::new();
             let read = |row: &FoundRow<'_>| Ok((row.get::<String>(0)?, row.get::<Option<Stamp>>(1)?));
             while let Some((instance, at)) = tx.first(next, [&last], read)? {
@@ -201,81 +305,54 @@ impl Ledger {
                 if is_left_out(&instance) {
                     continue;
                 }
-                tx.each(listed, [instance.as_str()], |row| {
-                    let (backup, gone_since) = read(row)?;
-                    each(&instance, &BackupId::from(backup), gone_since.or(at).map(|at| at.0));
+                let mut sum = TableSum::default();
+                tx.each(BACKUPS, [instance.as_str()], |row| {
+                    sum.add_found(row)?;
+                    let gone_since = row.get::<Option<Stamp>>(9)?;
+                    let backup = BackupId::from(row.get::<String>(1)?);
+                    each(&instance, &backup, gone_since.or(at).map(|at| at.0));
                     Ok(ControlFlow::Continue(()))
                 })?;
+                observed_chain::check_backups(tx, &instance, sum)?;
             }
             Ok(())
         })
     }
 
-    /// Takes in a believed listing of one instance's backups. `before` is what was remembered of them; `now` is none where the clock is
-    /// in doubt: then nothing is dated or forgotten. Writes only what changed.
-    pub fn remember_backups(
-        &self,
-        project: &ProjectName,
-        instance: &InstanceId,
-        listed: &[Backup],
-        before: Remembered,
-        now: Option<DateTime<Utc>>,
-    ) -> Result<(), Error> {
-        let Remembered {
-            backups: mut gone,
-            last,
-        } = before;
-        // By id: a listing may name one twice.
-        let mut changed = BTreeMap::new();
-        for backup in listed {
-            let before = gone.remove(&backup.id);
-            let after = ObservedBackup::after(before.as_ref(), backup);
-            if before.as_ref() != Some(&after) {
-                changed.insert(&backup.id, after);
-            }
-        }
-        // What is gone is noted once, and forgotten in the end. A time ahead of now is no reason to remember it longer.
-        let is_due = |said: &ObservedBackup| {
-            said.gone_since
-                .zip(now)
-                .is_some_and(|(since, now)| now - since >= REMEMBERED)
-        };
-        let is_ahead = |said: &ObservedBackup| said.gone_since.zip(now).is_some_and(|(since, now)| since > now);
-        gone.retain(|_, said| said.gone_since.is_none() || is_due(said) || is_ahead(said));
-        if changed.is_empty() && gone.is_empty() {
+    /// Writes what listings changed.
+    pub fn remember_backups(&self, changes: &ObservedChanges, now: DateTime<Utc>) -> Result<(), Error> {
+        if changes.instances.is_empty() {
             return Ok(());
         }
-        self.write_soon(|tx| {
-            note_changed(tx, project, instance, &changed)?;
-            let (forgotten, noted): (Vec<_>, Vec<_>) = gone.iter().partition(|(_, said)| is_due(said));
-            tx.execute_each(
-                "DELETE FROM seen_backup WHERE instance = ?1 AND backup = ?2",
-                forgotten.iter().map(|(backup, _)| (instance.as_str(), backup.as_str())),
-            )?;
-            let since = |said: &ObservedBackup| if is_ahead(said) { now } else { last.or(now) };
-            tx.execute_each(
-                "UPDATE seen_backup SET gone_since = ?3 WHERE instance = ?1 AND backup = ?2",
-                noted
-                    .iter()
-                    .map(|(backup, said)| (instance.as_str(), backup.as_str(), since(said).map(Stamp))),
-            )?;
-            match now {
-                Some(now) => note_listings(tx, [instance], now),
-                None => Ok(()),
-            }
-        })
-    }
-
-    /// Notes when these instances were last listed.
-    pub fn remember_listings<'a>(
-        &self,
-        instances: impl Iterator<Item = &'a InstanceId>,
-        now: DateTime<Utc>,
-    ) -> Result<(), Error> {
         self.write(|tx| {
-            // Written by a wrong clock.
-            tx.execute("UPDATE last_listing SET at = ?1 WHERE at > ?1", [Stamp(now)])?;
-            note_listings(tx, instances, now)
+            let rows = changes.instances.iter().map(|change| {
+                let rows = change.changed.iter().map(|(backup, said)| change.row(backup, said));
+                rows.collect::<Result<Vec<_>, Error>>()
+            });
+            let rows = rows.collect::<Result<Vec<_>, _>>()?;
+            let of_instances: Vec<InstanceChange<'_>> = changes
+                .instances
+                .iter()
+                .zip(&rows)
+                .map(|(change, rows)| InstanceChange {
+                    instance: &change.instance,
+                    gone: change.gone,
+                    there: rows
+                        .iter()
+                        .fold(TableSum::default(), |all, row| all.plus(TableSum::of_row(row))),
+                    is_dated: change.is_dated,
+                })
+                .collect();
+            observed_chain::change_backups(tx, now, &of_instances, || {
+                tx.insert_each(WRITE, rows.into_iter().flatten())?;
+                let forgotten = changes.instances.iter().flat_map(|change| {
+                    let forgotten = change.forgotten.iter();
+                    forgotten.map(|backup| (change.instance.as_str(), backup.as_str()))
+                });
+                tx.execute_each("DELETE FROM seen_backup WHERE instance = ?1 AND backup = ?2", forgotten)?;
+                let dated = changes.instances.iter().filter(|change| change.is_dated);
+                note_listings(tx, dated.map(|change| &change.instance), now)
+            })
         })
     }
 
@@ -289,38 +366,31 @@ impl Ledger {
     }
 }
 
-fn note_changed(
-    tx: &Tx<'_>,
-    project: &ProjectName,
-    instance: &InstanceId,
-    changed: &BTreeMap<&BackupId, ObservedBackup>,
-) -> Result<(), Error> {
-    let databases = changed.values().map(|said| databases_column(&said.databases));
-    let databases = databases.collect::<Result<Vec<_>, _>>()?;
-    let rows = changed.iter().zip(&databases).map(|((backup, said), databases)| {
-        (
-            instance.as_str(),
+const WRITE: &str = "INSERT INTO seen_backup (instance, backup, project, name, status, begin, ended, engine, databases, gone_since) \
+     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10) ON CONFLICT (instance, backup) DO UPDATE \
+     SET project = excluded.project, name = excluded.name, status = excluded.status, begin = excluded.begin, \
+     ended = excluded.ended, engine = excluded.engine, databases = excluded.databases, gone_since = excluded.gone_since";
+
+impl ObservedChange {
+    /// A row as [`BACKUPS`] finds it then.
+    fn row(&self, backup: &BackupId, said: &ObservedBackup) -> Result<Vec<SqlValue<'static>>, Error> {
+        let row = (
+            self.instance.as_str(),
             backup.as_str(),
-            project.as_str(),
+            self.project.as_str(),
             &said.name,
             said.status.as_ref().map(BackupStatus::as_str),
             said.begin.map(Stamp),
             said.end.map(Stamp),
             said.engine.as_ref().map(Engine::as_str),
-            databases,
-        )
-    });
-    tx.insert_each(
-        "INSERT INTO seen_backup (instance, backup, project, name, status, begin, ended, engine, databases) \
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9) ON CONFLICT (instance, backup) DO UPDATE \
-         SET project = excluded.project, name = excluded.name, status = excluded.status, begin = excluded.begin, \
-         ended = excluded.ended, engine = excluded.engine, databases = excluded.databases, gone_since = NULL",
-        rows,
-    )?;
-    Ok(())
+            databases_column(&said.databases)?,
+            said.gone_since.map(Stamp),
+        );
+        Ok(row.values().into_iter().map(SqlValue::into_owned).collect())
+    }
 }
 
-fn note_listings<'a>(
+pub(super) fn note_listings<'a>(
     tx: &Tx<'_>,
     instances: impl IntoIterator<Item = &'a InstanceId>,
     now: DateTime<Utc>,

@@ -7,10 +7,13 @@ CREATE TABLE chain (
 );
 CREATE INDEX chain_words ON chain (seq)
 WHERE kind IN ('hold', 'release', 'freeze', 'thaw', 'approve', 'approve_listing', 'propose', 'accept_rewind', 'move');
+CREATE INDEX chain_configurations ON chain (seq) WHERE kind = 'configuration';
+CREATE INDEX chain_grace ON chain (seq) WHERE kind = 'grace';
+CREATE INDEX chain_observed ON chain (seq) WHERE kind = 'observed';
 CREATE TABLE packed (first BIGINT PRIMARY KEY, last BIGINT NOT NULL, ids BYTEA NOT NULL, rows BYTEA NOT NULL);
 CREATE FUNCTION chain_is_append_only() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-    IF TG_OP = 'DELETE' AND OLD.kind IN ('intent', 'outcome', 'confirmed', 'returned')
+    IF TG_OP = 'DELETE' AND OLD.kind IN ('intent', 'outcome', 'confirmed', 'returned', 'grace', 'decided')
         AND EXISTS (SELECT 1 FROM packed WHERE OLD.seq BETWEEN first AND last) THEN
         RETURN OLD;
     END IF;
@@ -65,6 +68,11 @@ CREATE TABLE grace (
 );
 CREATE INDEX grace_by_backup ON grace (backup);
 
+CREATE TABLE decided (
+    project TEXT COLLATE "C" NOT NULL, instance TEXT COLLATE "C" NOT NULL, seq BIGINT NOT NULL, facts TEXT NOT NULL,
+    PRIMARY KEY (project, instance)
+);
+
 CREATE TABLE seen_instance (
     project TEXT COLLATE "C" NOT NULL, instance TEXT COLLATE "C" NOT NULL, name TEXT NOT NULL, tags TEXT NOT NULL, enterprise_project TEXT,
     seen_at BIGINT NOT NULL, missed BIGINT NOT NULL, missed_since BIGINT, missed_last BIGINT, engine TEXT,
@@ -75,6 +83,7 @@ CREATE TABLE seen_backup (
     status TEXT, begin BIGINT, ended BIGINT, engine TEXT, gone_since BIGINT,
     PRIMARY KEY (instance, backup)
 );
+CREATE TABLE seen_sum (instance TEXT COLLATE "C" PRIMARY KEY, sum TEXT NOT NULL);
 CREATE TABLE last_listing (instance TEXT COLLATE "C" PRIMARY KEY, at BIGINT NOT NULL);
 CREATE TABLE believed (
     project TEXT COLLATE "C" NOT NULL, instance TEXT COLLATE "C" NOT NULL, count BIGINT, at BIGINT, seq BIGINT, shrunk_since BIGINT,

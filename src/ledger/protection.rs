@@ -75,6 +75,8 @@ impl<T> EndResult<T> {
 pub struct Proposed {
     /// Until when.
     pub until: DateTime<Utc>,
+    /// A configuration that runs begin with and that says so.
+    pub says_two: Option<String>,
 }
 
 /// Whether one person may end it.
@@ -96,7 +98,10 @@ pub(super) fn consent(tx: &Tx<'_>, end: Proposal, actor: &Actor<'_>, now: DateTi
         .zip(placer.as_ref())
         .is_some_and(|(one, other)| one.is_same_as(other));
     let placed_by = (!is_own).then_some(by);
-    if is_own || actor.protect == People::One || agrees(&rows, end, person.as_ref(), now)? {
+    // Whoever types it may have brought a configuration of their own.
+    let says_two = super::configurations::protect(tx)?;
+    let takes_one = actor.protect == People::One && says_two.is_none();
+    if is_own || takes_one || agrees(&rows, end, person.as_ref(), now)? {
         return Ok(Consent {
             proposed: None,
             placed_by,
@@ -112,7 +117,7 @@ pub(super) fn consent(tx: &Tx<'_>, end: Proposal, actor: &Actor<'_>, now: DateTi
     };
     chain::append(tx, now, Kind::Propose, &body)?;
     Ok(Consent {
-        proposed: Some(Proposed { until }),
+        proposed: Some(Proposed { until, says_two }),
         placed_by,
     })
 }

@@ -12,7 +12,9 @@ use super::rows::Chunks;
 use super::sql::Tx;
 use super::sql_value::{Parameters, Stamp};
 use super::verify::Replay;
-use super::{DeletionLock, DeletionState, Error, FinishedPolicy, Ledger, Person, chain, request_state, rows};
+use super::{
+    DeletionLock, DeletionState, Error, FinishedPolicy, Ledger, Person, chain, observed_chain, request_state, rows,
+};
 use crate::retention::report::{Interruption, RunNumbers, RunResult, RunSummary};
 use crate::retention::{Mode, PolicyName};
 
@@ -133,10 +135,11 @@ pub struct LastRuns {
 
 impl Ledger {
     /// Records that a run begins. Also a test, before anything is listed, that the state can be written, and that its holds,
-    /// freeze and approvals are what the chain says.
+    /// freeze, approvals, grace periods and what runs remember are what the chain says.
     pub fn begin_run(&self, run: &NewRun<'_>) -> Result<(), Error> {
         self.write(|tx| {
             Replay::check_operator_rows(tx)?;
+            observed_chain::begin(tx, run.started_at)?;
             super::key_refusals::date_back(tx, run.started_at)?;
             let policies = run.policies.iter();
             let body = RunBegunBody {

@@ -216,6 +216,21 @@ ALTER TABLE hold ADD COLUMN compliance INTEGER NOT NULL DEFAULT 0;
 DROP INDEX chain_words;
 CREATE INDEX chain_words ON chain (seq)
 WHERE kind IN ('hold', 'release', 'freeze', 'thaw', 'approve', 'approve_listing', 'propose', 'accept_rewind', 'move');
+-- Configurations that runs began with, grace periods, what listings showed: each run looks for the last ones.
+CREATE INDEX chain_configurations ON chain (seq) WHERE kind = 'configuration';
+CREATE INDEX chain_grace ON chain (seq) WHERE kind = 'grace';
+CREATE INDEX chain_observed ON chain (seq) WHERE kind = 'observed';
+-- Of each instance a sum of the rows of seen_backup (table_sum.rs).
+CREATE TABLE seen_sum (instance TEXT PRIMARY KEY, sum TEXT NOT NULL) STRICT, WITHOUT ROWID;
+DROP TRIGGER chain_no_delete;
+CREATE TRIGGER chain_no_delete BEFORE DELETE ON chain
+WHEN OLD.kind NOT IN ('intent', 'outcome', 'confirmed', 'returned', 'grace', 'decided')
+    OR NOT EXISTS (SELECT 1 FROM packed WHERE OLD.seq BETWEEN first AND last)
+BEGIN SELECT RAISE(ABORT, 'the chain is append-only'); END;
+-- What runs decided on: the last row of the chain about each instance, and what it stands for.
+CREATE TABLE decided (
+    project TEXT NOT NULL, instance TEXT NOT NULL, seq INTEGER NOT NULL, facts TEXT NOT NULL, PRIMARY KEY (project, instance)
+) STRICT, WITHOUT ROWID;
 ";
 
 /// The tables of the newest format, as PostgreSQL has them.

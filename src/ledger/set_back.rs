@@ -2,6 +2,8 @@
 //!
 //! On a shared state a daemon that finds out writes the head that it knows into the state itself, so that every other one stops, too.
 
+use std::collections::HashMap;
+
 use serde::{Deserialize, Serialize};
 
 use super::anchor_log::AnchoredHead;
@@ -44,9 +46,14 @@ pub(super) fn is_accepted(tx: &Tx<'_>, row: i64, hash: &str) -> Result<bool, Err
 
 /// Those that the chain does not have, and that nobody has accepted to be missing.
 pub(super) fn missing(tx: &Tx<'_>, heads: &[AnchoredHead]) -> Result<Vec<AnchoredHead>, Error> {
+    let there = hashes_of(tx, heads)?;
     let chunks = Chunks::default();
     let mut missing = Vec::new();
     for head in heads {
+        if there.get(&head.row) == Some(&head.head) {
+            continue;
+        }
+        // Packed, perhaps: a person acted during a run.
         if row_if_any(tx, &chunks, head.row)?.is_none_or(|row| row.hash != head.head) {
             missing.push(head.clone());
         }
@@ -60,6 +67,19 @@ pub(super) fn missing(tx: &Tx<'_>, heads: &[AnchoredHead]) -> Result<Vec<Anchore
         });
     }
     Ok(missing)
+}
+
+/// The hashes of these rows, of those that are not packed.
+fn hashes_of(tx: &Tx<'_>, heads: &[AnchoredHead]) -> Result<HashMap<i64, String>, Error> {
+    if heads.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let rows: Vec<String> = heads.iter().map(|head| head.row.to_string()).collect();
+    let sql = format!("SELECT seq, hash FROM chain WHERE seq IN ({})", rows.join(", "));
+    Ok(tx
+        .all(&sql, (), |row| Ok((row.get(0)?, row.get(1)?)))?
+        .into_iter()
+        .collect())
 }
 
 /// Writes down a head that a process knows and the state lacks.

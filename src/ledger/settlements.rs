@@ -10,7 +10,7 @@ use super::request_state::{IdState, OpenRequests, RequestState};
 use super::rows::{Chunks, time_of};
 use super::sql::Tx;
 use super::sql_value::to_column;
-use super::{DeletionState, Error, Ledger, RequestKey, chain, grace_restart};
+use super::{DeletionState, Error, Ledger, RequestKey, chain, grace_chain, grace_restart};
 use crate::retention::{BackupId, InstanceId, PolicyName, ProjectName};
 
 /// So many ids a row of the chain, so that no row grows with the fleet.
@@ -98,10 +98,13 @@ impl Ledger {
         }
         self.change(|tx, under_way| {
             if grace_restart::is_any(tx)? {
-                for (request_state, place) in confirmed.iter().filter_map(|backup| under_way.last(backup)) {
-                    let place = &request_state.places[place];
-                    grace_restart::forget(tx, request_state.instance_of(place), &place.backup)?;
-                }
+                grace_chain::change_to_keep(tx, now, || {
+                    for (request_state, place) in confirmed.iter().filter_map(|backup| under_way.last(backup)) {
+                        let place = &request_state.places[place];
+                        grace_restart::forget(tx, request_state.instance_of(place), &place.backup)?;
+                    }
+                    Ok(())
+                })?;
             }
             let confirmed_now = settle_as(tx, run, now, Kind::Confirmed, confirmed, under_way)?;
             Ok(confirmed_now + settle_as(tx, run, now, Kind::Returned, returned, under_way)?)

@@ -2,112 +2,38 @@
 //!
 //! Tables that grow with the deletions are compared by sums that no order changes: each row adds its hash when it begins
 //! and takes it away when it ends. So verifying needs no memory for a year of deletions. What no row of the chain is
-//! about (grace, believed counts, what was seen, blocked keys, refused plans) is not compared: see `schema`.
+//! about (blocked keys, refused plans) is not compared: see `schema`.
 
 use std::collections::{BTreeMap, HashMap};
 use std::ops::ControlFlow;
 
 use chrono::{DateTime, Utc};
-use sha2::{Digest, Sha256};
 
 use super::approvals::ApproveBody;
 use super::chain::{Kind, Row, read_time};
 use super::chain::{NOT_SEALED, OPERATOR_ROWS};
+use super::grace_chain::GraceReplay;
 use super::listing_doubts::ApproveListingBody;
+use super::observed_chain::ObservedReplay;
 use super::operator_records::{FreezeBody, HoldBody, ReleaseBody, ThawBody, freeze_id};
 use super::records::{IntentBody, OutcomeBody, RunBegunBody, RunFinishedBody, SettledBody, WithdrawnBody, state_of};
 use super::sql::Tx;
-use super::sql_value::SqlValue;
+use super::table_sum::TableSum;
 use super::{DeletionState, Error, ListingPart, PlacedFreeze, PlacedHold, chain};
 use crate::retention::{BackupId, PolicyName};
-
-/// The hashes of rows, added up.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Sum(u128);
-
-impl Sum {
-    pub(super) fn add(&mut self, row: &[&dyn Field]) {
-        self.0 = self.0.wrapping_add(mark(row));
-    }
-
-    fn take_away(&mut self, row: &[&dyn Field]) {
-        self.0 = self.0.wrapping_sub(mark(row));
-    }
-
-    /// Of all rows that a query gives.
-    fn of(tx: &Tx<'_>, query: &str) -> Result<Self, Error> {
-        let mut sum = Self::default();
-        tx.each(query, (), |row| {
-            let values = (0..row.width()).map(|column| row.value(column));
-            let values: Vec<SqlValue<'_>> = values.collect::<Result<_, _>>()?;
-            let fields: Vec<&dyn Field> = values.iter().map(|value| value as &dyn Field).collect();
-            sum.add(&fields);
-            Ok(ControlFlow::Continue(()))
-        })?;
-        Ok(sum)
-    }
-}
-
-/// A column's value, as bytes that no other type of value has.
-pub(super) trait Field {
-    fn take_into(&self, digest: &mut Sha256);
-}
-
-impl Field for &str {
-    fn take_into(&self, digest: &mut Sha256) {
-        digest.update(b"t");
-        digest.update((self.len() as u64).to_be_bytes());
-        digest.update(self.as_bytes());
-    }
-}
-
-impl Field for i64 {
-    fn take_into(&self, digest: &mut Sha256) {
-        digest.update(b"i");
-        digest.update(self.to_be_bytes());
-    }
-}
-
-impl Field for SqlValue<'_> {
-    fn take_into(&self, digest: &mut Sha256) {
-        match self {
-            Self::Number(number) => number.take_into(digest),
-            Self::Text(text) => (&**text).take_into(digest),
-            Self::Null => digest.update(b"n"),
-            Self::Bytes(bytes) => {
-                digest.update(b"b");
-                digest.update((bytes.len() as u64).to_be_bytes());
-                digest.update(bytes);
-            }
-        }
-    }
-}
-
-/// A number that stands for a row.
-fn mark(row: &[&dyn Field]) -> u128 {
-    let mut digest = Sha256::new();
-    for field in row {
-        field.take_into(&mut digest);
-    }
-    let digest = digest.finalize();
-    digest
-        .iter()
-        .take(16)
-        .fold(0, |number, byte| (number << 8) | u128::from(*byte))
-}
 
 #[derive(Default)]
 pub(super) struct Replay {
     created_at: String,
-    runs: Sum,
-    finished: Sum,
-    run_policies: Sum,
-    results: Sum,
-    requests: Sum,
-    answered: Sum,
+    runs: TableSum,
+    finished: TableSum,
+    run_policies: TableSum,
+    results: TableSum,
+    requests: TableSum,
+    answered: TableSum,
     /// What the chain says of the states of deletions, and what the table of requests does.
-    states: Sum,
-    there: Sum,
+    states: TableSum,
+    there: TableSum,
     /// The row of each request with its outcomes, or its withdrawal.
     answers: HashMap<i64, i64>,
     /// Those that came back, with the row that said so.
@@ -117,12 +43,15 @@ pub(super) struct Replay {
     freezes: BTreeMap<i64, PlacedFreeze>,
     /// In force at the last approval: until when, in microseconds.
     approvals: BTreeMap<(PolicyName, BackupId), i64>,
+    /// What is left of grace periods.
+    grace: GraceReplay,
+    observed: ObservedReplay,
     /// What each part of a listing said that was accepted last.
     accepted: BTreeMap<(String, ListingPart), String>,
 }
 
 impl Replay {
-    /// Fails unless holds, freeze and approvals are what the chain says: a run deletes by these tables. Reads the rows
+    /// Fails unless holds, freeze, approvals and grace periods are what the chain says: a run deletes by these tables. Reads the rows
     /// about them alone, which are few and never packed; that none is gone is for `audit verify` to find.
     pub(super) fn check_operator_rows(tx: &Tx<'_>) -> Result<(), Error> {
         let mut replay = Self::default();
@@ -136,7 +65,7 @@ impl Replay {
         })?;
         match replay.operator_difference(tx)? {
             Some(what) => Err(Error::corrupt(what)),
-            None => Ok(()),
+            None => super::grace_chain::check(tx),
         }
     }
 
@@ -189,7 +118,9 @@ impl Replay {
                 None => self.freezes.clear(),
             },
             // What it leads to is a row of its own.
-            Kind::Propose | Kind::AcceptRewind | Kind::Move => {}
+            Kind::Propose | Kind::AcceptRewind | Kind::Move | Kind::Configuration | Kind::Decided => {}
+            Kind::Grace => self.grace.take(serde_json::from_str(body)?),
+            Kind::Observed => self.observed.take(serde_json::from_str(body)?),
             Kind::Approve => {
                 let body: ApproveBody = serde_json::from_str(body)?;
                 self.approvals.retain(|_, until| *until > when.timestamp_micros());
@@ -324,7 +255,7 @@ impl Replay {
     }
 
     /// The sums of the tables that grow, each with what the chain says and the query for what is there.
-    fn sums(&self) -> [(&'static str, Sum, &'static str); 6] {
+    fn sums(&self) -> [(&'static str, TableSum, &'static str); 6] {
         [
             (
                 "runs",
@@ -362,12 +293,18 @@ impl Replay {
     /// The first table that does not hold what the chain says.
     pub(super) fn difference(&self, tx: &Tx<'_>) -> Result<Option<String>, Error> {
         for (table, expected, query) in self.sums() {
-            if Sum::of(tx, query)? != expected {
+            if TableSum::of(tx, query)? != expected {
                 return Ok(Some(differs(&format!("the table of {table}"))));
             }
         }
         if self.there != self.states {
             return Ok(Some(differs("the table of requests' deletions")));
+        }
+        if self.grace.differs(tx)? {
+            return Ok(Some(differs("the table of grace periods")));
+        }
+        if let Some(what) = self.observed.difference(tx)? {
+            return Ok(Some(differs(what)));
         }
         if chain::created_at(tx)? != self.created_at {
             return Ok(Some(differs("created_at")));

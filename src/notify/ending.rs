@@ -4,7 +4,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::config::Config;
 use crate::ledger::{PlacedFreeze, freeze_key, hold_key};
-use crate::retention::Hold;
+use crate::retention::{Freeze, Hold};
 use crate::wording::reasons::target;
 
 /// Within this time.
@@ -27,8 +27,19 @@ pub struct EndingSoon {
 
 /// Those of the configuration and those placed by command.
 pub fn ending_soon(config: &Config, placed: &[Hold], freezes: &[PlacedFreeze], now: DateTime<Utc>) -> Vec<EndingSoon> {
+    let configured = config.freeze.iter().map(|freeze| (freeze, ""));
+    let freezes = freezes.iter().map(|placed| (&placed.freeze, placed.id.as_str()));
+    ending_among(config.holds.iter().chain(placed), configured.chain(freezes), now)
+}
+
+/// Those among these; a freeze of the configuration has no id.
+pub fn ending_among<'a>(
+    holds: impl Iterator<Item = &'a Hold>,
+    freezes: impl Iterator<Item = (&'a Freeze, &'a str)>,
+    now: DateTime<Utc>,
+) -> Vec<EndingSoon> {
     let soon = |until: Option<DateTime<Utc>>| until.filter(|until| *until > now && *until - now <= SOON);
-    let holds = config.holds.iter().chain(placed).filter_map(|hold| {
+    let holds = holds.filter_map(|hold| {
         let id = hold.id.as_deref().unwrap_or_default();
         Some(EndingSoon {
             key: format!("{} {id}", hold_key(hold)),
@@ -38,9 +49,7 @@ pub fn ending_soon(config: &Config, placed: &[Hold], freezes: &[PlacedFreeze], n
             until: soon(hold.until)?,
         })
     });
-    let configured = config.freeze.iter().map(|freeze| (freeze, ""));
-    let placed = freezes.iter().map(|placed| (&placed.freeze, placed.id.as_str()));
-    let freezes = configured.chain(placed).filter_map(|(freeze, id)| {
+    let freezes = freezes.filter_map(|(freeze, id)| {
         Some(EndingSoon {
             key: format!("{} {id}", freeze_key(freeze)),
             what: if id.is_empty() {

@@ -12,6 +12,6 @@ mod notification;
 mod notifier;
 
 pub use delivery::{TestedTarget, test_targets};
-pub use ending::{EndingSoon, ending_soon};
+pub use ending::{EndingSoon, ending_among, ending_soon};
 pub use notification::FrozenBefore;
 pub use notifier::Notifier;

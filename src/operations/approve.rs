@@ -72,7 +72,8 @@ impl RefusedPlans {
             .iter()
             .find(of_name)
             .map(|entry| entry.policy.limits.approvals);
-        Ok(takes != Some(People::Two) || self.ledger.is_approved_by_two(policy, &plan.digest, now)?)
+        let takes_two = takes == Some(People::Two) || self.ledger.is_approved_by_two_only(policy)?;
+        Ok(!takes_two || self.ledger.is_approved_by_two(policy, &plan.digest, now)?)
     }
 
     /// Exempts exactly the backups of this plan from `max_deletions` and `max_percent`; until when.

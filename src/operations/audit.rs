@@ -8,7 +8,7 @@ use super::error::Error;
 use super::history;
 use super::operator::open;
 use crate::config::Config;
-use crate::ledger::{Actor, AnchorLog, AnchoredHead, Ledger};
+use crate::ledger::{Access, Actor, AnchorLog, AnchoredHead, Ledger};
 use crate::run;
 
 /// What the anchor knows of a state.
@@ -45,9 +45,21 @@ pub fn accept_rewind(config: &Config, actor: Actor<'_>, now: DateTime<Utc>) -> R
     };
     let accepted = ledger.accept_rewind(&heads, actor, now)?;
     if accepted > 0 {
-        run::anchor(config, &ledger, now);
+        // What was accepted counts all the same.
+        let _ = run::anchor(config, &ledger, now);
     }
     Ok((accepted, ledger.path().to_owned()))
+}
+
+/// Anchors what a person has just done; why not, where that failed: then a state that is set back to before it is not noticed.
+pub fn anchor_act(config: &Config, now: DateTime<Utc>) -> Option<String> {
+    run::anchor_log(config)?;
+    // Not to read alone: the last one to close it then leaves its log beside it.
+    let opened = Ledger::open(run::state_of(config), Access::Existing, now);
+    match opened {
+        Ok(ledger) => run::anchor(config, &ledger, now),
+        Err(error) => Some(error.to_string()),
+    }
 }
 
 fn heads(config: &Config, ledger: &Ledger) -> Result<(AnchorLog, Vec<AnchoredHead>), Error> {

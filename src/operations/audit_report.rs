@@ -8,8 +8,9 @@ use serde::{Serialize, Serializer};
 
 use super::error::Error;
 use super::history::open;
+use super::recompute::{Recomputed, recompute};
 use crate::config::Config;
-use crate::ledger::{OperatorEvent, PastDeletion, Person, RunFilter, RunRow, Verification};
+use crate::ledger::{Ledger, OperatorEvent, PastDeletion, Person, RecordedFile, RunFilter, RunRow, Verification};
 use crate::retention::view::stamp;
 
 /// A time of the past, for an auditor.
@@ -41,6 +42,17 @@ pub struct AuditReport {
     pub events: Vec<OperatorEvent>,
     /// Every deletion that was asked for, oldest first.
     pub deletions: Vec<PastDeletion>,
+    /// What deciding again said, where that was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub recomputed: Option<Recomputed>,
+}
+
+impl AuditReport {
+    /// Whether the chain is as it was written, and what was decided again came out as it was.
+    pub fn is_good(&self) -> bool {
+        let is_intact = matches!(self.verification, Verification::Intact { .. });
+        is_intact && self.recomputed.as_ref().is_none_or(|of| of.differences.is_empty())
+    }
 }
 
 /// A configuration that runs began with.
@@ -48,6 +60,8 @@ pub struct AuditReport {
 pub struct ConfigurationInForce {
     /// SHA-256 of its files.
     pub sha256: String,
+    /// The files, without secrets; empty where no run recorded them.
+    pub files: Vec<RecordedFile>,
     /// When the first of the runs began.
     #[serde(serialize_with = "stamp")]
     pub first: DateTime<Utc>,
@@ -69,6 +83,7 @@ pub fn audit_report(
     config: &Config,
     (from, to): (DateTime<Utc>, DateTime<Utc>),
     made_by: Person,
+    with_recomputed: bool,
     now: DateTime<Utc>,
 ) -> Result<AuditReport, Error> {
     if to <= from {
@@ -90,18 +105,20 @@ pub fn audit_report(
         made_by,
         version: env!("CARGO_PKG_VERSION"),
         verification: ledger.verify(None)?,
-        configurations: configurations(&runs),
+        configurations: configurations(&ledger, &runs)?,
         runs,
         events,
         deletions: ledger.deletions_between(from, to)?,
+        recomputed: with_recomputed.then(|| recompute(&ledger, (from, to))).transpose()?,
     })
 }
 
-fn configurations(runs: &[RunRow]) -> Vec<ConfigurationInForce> {
+fn configurations(ledger: &Ledger, runs: &[RunRow]) -> Result<Vec<ConfigurationInForce>, Error> {
     let mut found: BTreeMap<&str, ConfigurationInForce> = BTreeMap::new();
     for run in runs {
         let of = found.entry(&run.config_sha256).or_insert_with(|| ConfigurationInForce {
             sha256: run.config_sha256.clone(),
+            files: Vec::new(),
             first: run.started_at,
             last: run.started_at,
         });
@@ -109,5 +126,8 @@ fn configurations(runs: &[RunRow]) -> Vec<ConfigurationInForce> {
     }
     let mut found: Vec<_> = found.into_values().collect();
     found.sort_by_key(|of| of.first);
-    found
+    for of in &mut found {
+        of.files = ledger.configuration_files(&of.sha256)?;
+    }
+    Ok(found)
 }

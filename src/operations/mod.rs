@@ -22,6 +22,7 @@ pub mod pace;
 pub mod past_run;
 pub mod plan;
 pub mod policy_test;
+pub mod recompute;
 pub mod source;
 pub mod state_move;
 mod typed_id;

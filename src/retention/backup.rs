@@ -228,7 +228,8 @@ pub struct Backup {
 }
 
 /// Why an entry of a believed listing is not believed. Such a backup is kept and not counted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Doubt {
     /// It says something else than an earlier run saw of it as COMPLETED or FAILED.
     Changed,

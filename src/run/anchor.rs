@@ -1,4 +1,4 @@
-//! The heads that runs anchor outside the state: written at a run's end, compared before the next one.
+//! The heads that are anchored outside the state: written when a run ends and when a person has acted, compared before the next run.
 
 use chrono::{DateTime, Utc};
 
@@ -26,7 +26,6 @@ pub fn check_anchor(config: &Config, ledger: &Ledger) -> Result<Option<String>, 
     let Some(log) = anchor_log(config) else { return Ok(None) };
     let heads = match log.read(&ledger.state_key(&state_of(config))?) {
         Ok(heads) => heads,
-        Err(_) if config.anchor == AnchorAt::JournalIfAny => return Ok(None),
         Err(error) => {
             return Ok(Some(format!(
                 "whether the state was set back is not known: the heads in {} cannot be read: {error}; see `audit` in the configuration",
@@ -35,11 +34,15 @@ pub fn check_anchor(config: &Config, ledger: &Ledger) -> Result<Option<String>, 
         }
     };
     ledger.must_contain(&heads, &log.name())?;
-    let is_unknown = heads.is_empty() && config.anchor != AnchorAt::JournalIfAny && ledger.has_run()?;
+    let is_unknown = heads.is_empty() && ledger.has_run()?;
+    let rights = match &log {
+        AnchorLog::Journal(_) => ", this user may not read it (group systemd-journal)",
+        AnchorLog::File(_) => "",
+    };
     Ok(is_unknown.then(|| {
         format!(
-            "whether the state was set back is not known: {} has no head of it: it was rotated away, or no run has ended since `audit` \
-             names it; the next run writes one",
+            "whether the state was set back is not known: {} has no head of it: it was rotated away{rights}, or no run has ended since it \
+             is the anchor; the next run writes one; see `audit` in the configuration",
             log.name()
         )
     }))
@@ -67,14 +70,14 @@ fn check_anchor_of_missing(config: &Config) -> Result<(), Error> {
     must_be_there(&place, &heads, &log.name())
 }
 
-/// Anchors the last head. A failure is logged, and stops nothing.
-pub fn anchor(config: &Config, ledger: &Ledger, now: DateTime<Utc>) {
-    let Some(log) = anchor_log(config) else { return };
+/// Anchors the last head; why not, where that failed. It stops nothing.
+pub fn anchor(config: &Config, ledger: &Ledger, now: DateTime<Utc>) -> Option<String> {
+    let log = anchor_log(config)?;
     let done = ledger
         .head_to_anchor(&state_of(config))
         .map_err(|error| error.to_string())
         .and_then(|head| log.append(&head, now).map_err(|error| error.to_string()));
-    if let Err(error) = done {
-        tracing::warn!(error, "the head of the audit chain was not written to {}", log.name());
-    }
+    let why = done.err()?;
+    let name = log.name();
+    Some(format!("the head of the audit chain was not written to {name}: {why}"))
 }

@@ -63,7 +63,7 @@ pub use offline::{BackupsOfFile, OfflineInstance, decide_file, decide_offline, i
 pub use policy_run::Grace;
 pub use projects::Projects;
 pub use request::{Purpose, ReportDetail, RowSink, RunRequest};
-pub use state::{host_name, join, projects_asked, refusal_of, state_of, state_place};
+pub use state::{host_name, join, note_configuration, projects_asked, refusal_of, state_of, state_place};
 
 use crate::blocking::blocking;
 use crate::config::Config;
@@ -246,7 +246,8 @@ async fn begin(
         if is_drained {
             ledger.close_open_requests(lock, request.now)?;
         }
-        ledger.note_configured_holds(&context.config.holds)?;
+        ledger.note_configured_holds(&context.config.holds, request.now)?;
+        note_configuration(ledger, &context.config, request.now)?;
         ledger.begin_run(&ledger::NewRun {
             id: &id,
             policies: &policies,
@@ -363,7 +364,9 @@ fn finish(context: &RunContext, report: &mut RunReport, hit: &CoverageByPolicy) 
             })
             .collect();
         report.ledger_head = Some(blocking(|| ledger.finish_run(run_id, report.finished_at, &finished))?);
-        blocking(|| anchor(&context.config, ledger, report.finished_at));
+        if let Some(why) = blocking(|| anchor(&context.config, ledger, report.finished_at)) {
+            tracing::warn!("{why}");
+        }
         // The run is written down; what is old becomes smaller, and the next run will do what this one cannot.
         if let Err(error) = blocking(|| ledger.pack(report.finished_at)) {
             tracing::warn!(error = %error, "old rows of the ledger were not packed");

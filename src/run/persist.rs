@@ -15,7 +15,8 @@ use super::request::RunRequest;
 use super::scan_result::Scan;
 use crate::blocking::blocking;
 use crate::ledger::{
-    GraceKey, GraceSeen, GraceStart, GraceUpdate, Ledger, Listing, ListingDoubt, ListingDoubts, ListingPart,
+    self, GraceKey, GraceSeen, GraceStart, GraceUpdate, Ledger, Listing, ListingDoubt, ListingDoubts, ListingPart,
+    ObservationWriter,
 };
 use crate::retention::policy::Knowledge;
 use crate::retention::{BackupId, Instance, InstanceId, Mode, ProjectName};
@@ -135,7 +136,40 @@ fn persist_grace(
             let found = there.get(of).copied().or_else(|| elsewhere.get(of));
             !may_select(policy, &of.0) || found.is_some_and(unselected)
         });
-        ledger.clear_grace_of(&policy.name, &graced)?;
+        ledger.clear_grace_of(&policy.name, &graced, request.now)?;
+    }
+    Ok(())
+}
+
+/// What the listings showed. By a wrong clock it is not remembered when something was listed, missed or doubted: seven days of doubt, or 24
+/// hours of absence, would be over at once when the clock is right again.
+fn persist_listings(
+    observer: &ObservationWriter<'_, '_>,
+    scan: &Scan,
+    conflicts: &Conflicts,
+    policy_runs: &PolicyRuns,
+    good: &BTreeSet<&ProjectName>,
+) -> Result<(), ledger::Error> {
+    for (project, instances) in scan.listed.iter().filter(|(project, _)| good.contains(project)) {
+        let engines = engines_of(policy_runs.all(), project);
+        observer.remember_instances(project, &engines, instances)?;
+        let found = scan.found_unlisted.iter().filter(|(of, _)| of == project);
+        observer.restart_absence(project, found.map(|(_, instance)| instance))?;
+        let of_project = |(id, (of, listing)): (&InstanceId, &(ProjectName, Listing))| {
+            (of == project).then(|| (id.clone(), listing.count))
+        };
+        let counts: Vec<(InstanceId, u64)> = scan.listings.iter().filter_map(of_project).collect();
+        // A run asked for one instance still listed all of the project's.
+        observer.accept_count(project, Some(instances.len() as u64), &counts)?;
+    }
+    let decided = conflicts.decided().filter(|(_, project)| good.contains(project));
+    observer.remember_listings(decided.map(|(instance, _)| instance))?;
+    let shrunken = scan.shrunken_listings.iter();
+    for (project, instance) in shrunken.filter(|(project, _)| good.contains(project)) {
+        observer.mark_shrunk(project, instance.as_ref())?;
+    }
+    for (project, instance) in &scan.emptied {
+        observer.forget_instance(project, instance)?;
     }
     Ok(())
 }
@@ -165,34 +199,12 @@ pub(super) fn persist_scan(
         persist_grace(request, ledger, policy_runs, &good, &there)?;
         // Before the counts: what these listings show to be gone is not in them, and must not be subtracted from them again.
         ledger.settle(run_id, request.now, &scan.gone, &scan.returned)?;
-        // Nor does it remember when something was listed, missed or doubted: seven days of doubt, or 24 hours of absence,
-        // would be over at once when the clock is right again.
-        for (project, instances) in scan.listed.iter().filter(|(project, _)| good.contains(project)) {
-            let engines = engines_of(policy_runs.all(), project);
-            ledger.remember_instances(project, &engines, instances, request.now)?;
-            let found = scan.found_unlisted.iter().filter(|(of, _)| of == project);
-            ledger.restart_absence(project, found.map(|(_, instance)| instance), request.now)?;
-            let of_project = |(id, (of, listing)): (&InstanceId, &(ProjectName, Listing))| {
-                (of == project).then(|| (id.clone(), listing.count))
-            };
-            let counts: Vec<(InstanceId, u64)> = scan.listings.iter().filter_map(of_project).collect();
-            // A run asked for one instance still listed all of the project's.
-            ledger.accept_count(project, Some(instances.len() as u64), &counts, request.now)?;
-        }
-        let decided = conflicts.decided().filter(|(_, project)| good.contains(project));
-        ledger.remember_listings(decided.map(|(instance, _)| instance), request.now)?;
-        for (project, instance) in scan
-            .shrunken_listings
-            .iter()
-            .filter(|(project, _)| good.contains(project))
-        {
-            ledger.mark_shrunk(project, instance.as_ref(), request.now)?;
-        }
         let (doubts, settled) = doubts_to_record(scan, &ledger.listing_doubts()?, &good);
         ledger.record_doubts(&doubts, &settled)?;
-        for (project, instance) in &scan.emptied {
-            ledger.forget_instances(project, std::slice::from_ref(instance))?;
-        }
+        ledger.record_decided(run_id, &scan.decided, request.now)?;
+        ledger.observe(request.now, |observer| {
+            persist_listings(observer, scan, conflicts, policy_runs, &good)
+        })?;
         Ok(())
     })
 }

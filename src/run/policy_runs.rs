@@ -9,7 +9,7 @@ use super::policy_run::PolicyRun;
 use super::request::{ReportDetail, RunRequest};
 use crate::retention::plan::InstanceDue;
 use crate::retention::policy::Knowledge;
-use crate::retention::{Backup, BackupId, Decision, Hold, Instance, InstanceId, Policy, decide};
+use crate::retention::{Backup, BackupId, Decision, Hold, Instance, InstanceId, Mode, Policy, decide};
 
 /// Every policy that runs, and the others that protect what they keep.
 pub(super) struct PolicyRuns {
@@ -113,6 +113,11 @@ impl PolicyRuns {
     /// Whether something is in the grace period on an instance that would be due if a dry-run policy had been enforced.
     pub(super) fn would_be_due(&self, nth: usize, instance: &InstanceId) -> bool {
         self.open[nth].would_be_due(instance)
+    }
+
+    /// Whether what is due on an instance may be sent.
+    pub(super) fn sends(&self, nth: usize, of: &InstanceDue) -> bool {
+        self.open[nth].policy().mode == Mode::Enforce && !of.due.is_empty()
     }
 
     /// Takes these instances out of the plans, and begins no grace there.

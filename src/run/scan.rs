@@ -21,11 +21,13 @@ use super::policy_runs::PolicyRuns;
 use super::request::{Purpose, RunRequest};
 use super::scan_result::Scan;
 use crate::blocking::blocking;
-use crate::ledger::{Listing, ListingDoubt, ListingPart, ObservedBackup, Pending, Remembered, Unconfirmed};
+use crate::ledger::{
+    DecidedOn, Ledger, Listing, ListingDoubt, ListingPart, ObservedBackup, Pending, Remembered, Unconfirmed,
+};
 use crate::rds::{Client, Listed};
 use crate::retention::plan::{ClockCheck, InstanceDue};
 use crate::retention::report::{Settled, SkipReason};
-use crate::retention::{Backup, BackupId, BackupStatus, Doubt, Fate, Instance, InstanceLife, Policy};
+use crate::retention::{Backup, BackupId, BackupStatus, Doubt, Fate, Instance, InstanceId, InstanceLife, Policy};
 
 /// Accepted, and still COMPLETED so long after: it came back.
 pub(super) const RETURNED_AFTER: TimeDelta = TimeDelta::minutes(30);
@@ -61,6 +63,9 @@ pub(super) async fn scan(
         conflicts,
     };
     let recency = list_backups(request, context, policy_runs, &mut minds, &mut scan, jobs, deadline).await?;
+    if let Some(ledger) = &context.ledger {
+        write_observed(ledger, &mut scan, request)?;
+    }
     check_recency(request, context, policy_runs, conflicts, &mut scan, recency, deadline).await?;
     for (name, check) in &mut scan.clocks {
         *check = context
@@ -136,6 +141,28 @@ async fn list_backups(
     Ok(recency)
 }
 
+/// What earlier listings said of an instance's backups.
+fn remembered_of(
+    request: &RunRequest,
+    context: &RunContext,
+    scan: &mut Scan,
+    instance: &InstanceId,
+) -> Result<Remembered, Error> {
+    let Some(ledger) = &context.ledger else {
+        return Ok(Remembered::default());
+    };
+    if scan.observed.are_of(instance) {
+        write_observed(ledger, scan, request)?;
+    }
+    Ok(blocking(|| ledger.remembered(instance))?)
+}
+
+/// Writes what is to be remembered of backups.
+fn write_observed(ledger: &Ledger, scan: &mut Scan, request: &RunRequest) -> Result<(), Error> {
+    let observed = std::mem::take(&mut scan.observed);
+    Ok(blocking(|| ledger.remember_backups(&observed, request.now))?)
+}
+
 /// One believed listing: compares it with earlier ones and with those of other instances, settles earlier deletions, decides.
 fn process_listing(
     request: &RunRequest,
@@ -164,17 +191,18 @@ fn process_listing(
     };
     scan.listings
         .insert(instance.id.clone(), (instance.project.clone(), listing));
-    let remembered = match &context.ledger {
-        Some(ledger) => blocking(|| ledger.remembered(&instance.id))?,
-        None => Remembered::default(),
-    };
+    let remembered = remembered_of(request, context, scan, &instance.id)?;
     doubt_changed(&instance, memory, scan, &remembered, &mut backups);
     let running = policy_runs.running_among(&claiming).collect();
     conflicts.add(request, &instance, running, &mut backups, &remembered);
     // Also makes `hold ID` and `why ID` know the backup.
     if let (Purpose::Apply { .. }, Some(ledger)) = (request.purpose, &context.ledger) {
         let now = client.clock().is_good().then_some(request.now);
-        blocking(|| ledger.remember_backups(&instance.project, &instance.id, &backups, remembered, now))?;
+        let (project, id) = (&instance.project, &instance.id);
+        scan.observed.add(project, id, &backups, remembered, now);
+        if scan.observed.are_many() {
+            write_observed(ledger, scan, request)?;
+        }
         if backups.is_empty() && instance.life != InstanceLife::Listed {
             scan.emptied.push((instance.project.clone(), instance.id.clone()));
         }
@@ -187,6 +215,9 @@ fn process_listing(
     );
     let backups = &*being_deleted(&backups, &pending);
     let due = policy_runs.enter(&instance, backups, &claiming, &pending);
+    if matches!(request.purpose, Purpose::Apply { .. }) && due.iter().any(|(nth, of)| policy_runs.sends(*nth, of)) {
+        scan.decided.push(DecidedOn::new(&instance, backups));
+    }
     let newest = newest_recovery_point(&instance, backups, request.now);
     Ok(enter_due(request, policy_runs, scan, &client, due, newest))
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use super::context::Progress;
-use crate::ledger::{Listing, ListingDoubt};
+use crate::ledger::{DecidedOn, Listing, ListingDoubt, ObservedChanges};
 use crate::retention::plan::ClockCheck;
 use crate::retention::report::{InstanceCounts, Overlap, Settled, Skip, SkipReason};
 use crate::retention::{BackupId, Instance, InstanceId, Policy, ProjectName, Refusal};
@@ -35,6 +35,10 @@ pub(super) struct Scan {
     pub(super) found_unlisted: Vec<(ProjectName, InstanceId)>,
     /// Deleted instances of which nothing is left.
     pub(super) emptied: Vec<(ProjectName, InstanceId)>,
+    /// What was decided on where something is due.
+    pub(super) decided: Vec<DecidedOn>,
+    /// What is to be remembered of backups, and is not written yet.
+    pub(super) observed: ObservedChanges,
     pub(super) gone: Vec<BackupId>,
     pub(super) returned: Vec<BackupId>,
 }

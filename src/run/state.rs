@@ -1,9 +1,11 @@
 //! Where the ledger of a configuration is.
 
+use chrono::{DateTime, Utc};
+
 use crate::config::{Config, PolicyEntry, StateAt};
 pub use crate::ledger::host_name;
-use crate::ledger::{Error, Fault, Ledger, PostgresAddress, StatePlace};
-use crate::retention::{PolicyName, ProjectName, Refusal};
+use crate::ledger::{Error, Fault, Ledger, PostgresAddress, RecordedFile, RunConfiguration, StatePlace};
+use crate::retention::{People, PolicyName, ProjectName, Refusal};
 
 /// The place that the ledger opens, of what the configuration names.
 pub fn state_place(at: &StateAt) -> StatePlace {
@@ -41,6 +43,31 @@ pub fn join(ledger: &Ledger, config: &Config) -> Result<(), Error> {
         return Ok(());
     }
     ledger.join(&host_name(), &config.agreement())
+}
+
+/// Records with which configuration runs begin from now on.
+pub fn note_configuration(ledger: &Ledger, config: &Config, now: DateTime<Utc>) -> Result<(), Error> {
+    let file = std::fs::canonicalize(&config.path).unwrap_or_else(|_| config.path.clone());
+    let by_two = |entry: &&PolicyEntry| entry.policy.limits.approvals == People::Two;
+    let recorded = config.recorded.iter();
+    let configuration = RunConfiguration {
+        file: file.display().to_string(),
+        sha256: config.sha256.clone(),
+        protect: config.protect,
+        approved_by_two: config
+            .policies
+            .iter()
+            .filter(by_two)
+            .map(|entry| entry.policy.name.clone())
+            .collect(),
+        files: recorded
+            .map(|(name, text)| RecordedFile {
+                name: name.clone(),
+                text: text.clone(),
+            })
+            .collect(),
+    };
+    ledger.note_configuration(&configuration, now)
 }
 
 /// What the guard says where the state itself forbids to delete: it is lost, or the members differ.

@@ -8,9 +8,11 @@ use super::recent::Recent;
 use super::snapshot::{ConfigStatus, FreezeStatus, LastRun, PolicyStatus, Status, StorageDay};
 use crate::config::{Config, PolicyEntry};
 use crate::ledger::{self, Ledger, PlacedFreeze, RunFilter, SharedState};
+use crate::notify::ending_among;
 use crate::retention::report::InstanceCounts;
 use crate::retention::{Freeze, Hold, PolicyName};
 use crate::wording::money::Price;
+use crate::wording::run_messages::ending;
 
 /// Runs that are read for storage over time: a year of one daily policy, or forty days of ten.
 const STORAGE_RUNS: u32 = 400;
@@ -77,7 +79,13 @@ pub(super) fn assemble(
     let freezes = freezes(configured.freeze, view.freezes, now);
     let obstacles = obstacles(state);
     let instances = (!state.instances.is_empty()).then(|| state.instances.values().sum::<InstanceCounts>());
-    let holds = configured.holds.into_iter().chain(view.placed_holds);
+    let holds: Vec<Hold> = configured.holds.into_iter().chain(view.placed_holds).collect();
+    let notices = state
+        .notices
+        .iter()
+        .cloned()
+        .chain(endings(&holds, &freezes, now))
+        .collect();
     Status {
         version: env!("CARGO_PKG_VERSION"),
         started_at,
@@ -92,7 +100,7 @@ pub(super) fn assemble(
         ledger_read_at: view.read_at,
         config: configured.status,
         policies: configured.policies,
-        holds: holds.filter(|hold| hold.is_active(now)).collect(),
+        holds: holds.into_iter().filter(|hold| hold.is_active(now)).collect(),
         freeze: Freeze::longest(freezes.iter().map(|of| of.freeze.clone())),
         freezes,
         unmanaged: instances.map(|counts| counts.unmanaged),
@@ -102,10 +110,19 @@ pub(super) fn assemble(
         storage: view.storage,
         price: configured.price,
         recent: view.recent,
-        notices: state.notices.clone(),
+        notices,
         shared: view.shared,
         reports: state.reports.clone(),
     }
+}
+
+/// That holds and freezes end soon: what they keep goes then, where no policy keeps it.
+fn endings(holds: &[Hold], freezes: &[FreezeStatus], now: DateTime<Utc>) -> Vec<String> {
+    let freezes = freezes
+        .iter()
+        .map(|of| (&of.freeze, of.id.as_deref().unwrap_or_default()));
+    let soon = ending_among(holds.iter(), freezes, now);
+    soon.iter().map(|of| ending(&of.what, &of.reason, of.until)).collect()
 }
 
 /// The freezes in force: the configuration's and those placed by command.

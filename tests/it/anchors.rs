@@ -95,3 +95,37 @@ async fn an_honest_state_goes_on_with_an_anchor_that_is_new_rotated_or_unreadabl
     world.policies_and(KEEP_3, "audit: {anchor: state/anchors}");
     world.run(&["check"]).await.exits(78);
 }
+
+#[tokio::test]
+async fn a_hold_that_is_lost_with_a_state_set_back_to_before_it_is_noticed_before_anything_is_deleted() {
+    let acts = [
+        vec!["hold", "--name", "nightly-5", "--reason", "case 4711"],
+        vec!["freeze", "--reason", "audit", "--until", "1h"],
+    ];
+    for act in acts {
+        let world = World::new(&[3]).await;
+        world.policies_and(KEEP_3, "audit: {anchor: ./anchors}");
+        world.apply().await.exits(0);
+        for number in 3..8 {
+            world.simulator.add_backup(backup(1, number));
+        }
+        world.shell("cp -r state older");
+        world.run(&act).await.exits(0);
+        world.shell("cp -r state newer; rm -r state; cp -r older state");
+        world.apply().await.exits(3).says("set back");
+        world.deleted_exactly(&BTreeSet::new());
+        // With its own state it goes on.
+        world.shell("rm -r state; cp -r newer state");
+        if act[0] == "freeze" {
+            world.run(&["thaw"]).await.exits(0);
+            world.apply().await.exits(0);
+            world.deleted_exactly(&ids(1, 3..8));
+        } else {
+            world.apply().await.exits(0);
+            let mut others = ids(1, 3..8);
+            others.remove(&super::world::backup_id(1, 5));
+            world.deleted_exactly(&others);
+        }
+        assert_eq!(world.run(&["audit", "verify", "--anchors"]).await.exits(0).code, 0);
+    }
+}

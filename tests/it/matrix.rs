@@ -424,7 +424,9 @@ fn miss_for_a_day(world: &World) {
     let hours_ago = |hours| rds_retentiond::clock::now() - TimeDelta::hours(hours);
     let remember = |listed: &[Instance], hours| {
         ledger
-            .remember_instances(&"simulator".into(), &[Engine::SqlServer], listed, hours_ago(hours))
+            .observe(hours_ago(hours), |seen| {
+                seen.remember_instances(&"simulator".into(), &[Engine::SqlServer], listed)
+            })
             .unwrap();
     };
     remember(&all, 48);

@@ -166,6 +166,7 @@ async fn what_another_placed_takes_two_to_end_where_the_configuration_says_so() 
     world.run(&["audit", "verify"]).await.exits(0);
     // Where one is enough, it says whose it was.
     world.policies(KEEP_3);
+    world.apply().await.exits(0);
     world.ledger().add_hold(&hold, actor(&another), now).unwrap();
     let released = world.run(&["release", "h2"]).await.exits(0);
     assert!(released.stdout.contains("placed by another"), "{released:?}");
@@ -208,4 +209,75 @@ async fn nobody_releases_a_compliance_hold_before_its_end() {
         .unwrap();
     // After its end it holds nothing.
     world.pass().later(TimeDelta::days(31)).try_run().await.ok();
+}
+
+/// What the person who places no bounds on themselves writes.
+fn own_configuration(world: &World) -> std::path::PathBuf {
+    let text = std::fs::read_to_string(world.config_file()).unwrap();
+    let own = world.dir().join("own.yaml");
+    std::fs::write(
+        &own,
+        text.replace("protect: two", "").replace("approvals: 2", "approvals: 1"),
+    )
+    .unwrap();
+    own
+}
+
+#[tokio::test]
+async fn nobody_ends_what_another_placed_by_a_configuration_of_their_own() {
+    let world = World::new(&[3]).await;
+    world.policies_and(KEEP_3, "protect: two");
+    world.apply().await.exits(0);
+    let (now, another) = (rds_retentiond::clock::now(), person(1));
+    let hold = Hold {
+        id: None,
+        target: HoldTarget::Backup(backup_id(1, 1).as_str().into()),
+        reason: "case 4711".to_owned(),
+        owner: None,
+        until: None,
+    };
+    world.ledger().add_hold(&hold, actor(&another), now).unwrap();
+    let freeze = rds_retentiond::retention::Freeze {
+        reason: "audit".to_owned(),
+        until: None,
+    };
+    world.ledger().set_freeze(&freeze, actor(&another), now).unwrap();
+    let own = own_configuration(&world);
+    // Also not after a run with it.
+    for _ in 0..2 {
+        for end in [["release", "h1"], ["thaw", "f1"]] {
+            let ended = super::world::output(world.command_with(&own, &end)).await.exits(1);
+            ended
+                .says("takes a second person")
+                .says("config.yaml, by which runs began");
+        }
+        super::world::output(world.command_with(&own, &["apply"]))
+            .await
+            .exits(0);
+    }
+    assert!(world.ledger().frozen(now).unwrap().is_some());
+    // Who may change the configuration of the runs changes it.
+    world.policies(KEEP_3);
+    world.apply().await.exits(0);
+    world.run(&["thaw", "f1"]).await.exits(0);
+    world.run(&["release", "h1"]).await.exits(0);
+    world.run(&["audit", "verify"]).await.exits(0);
+}
+
+#[tokio::test]
+async fn one_approval_does_not_count_by_a_configuration_of_ones_own() {
+    let world = World::new(&[18]).await;
+    world.policies(TWO);
+    world.apply().await.exits(3);
+    let plan = world.ledger().waiting(&"p".into()).unwrap().unwrap();
+    let own = own_configuration(&world);
+    let approve = world.command_with(&own, &["approve", "p", "--plan", &plan.digest]);
+    super::world::output(approve).await.exits(1).says("takes two people");
+    super::world::output(world.command_with(&own, &["apply"]))
+        .await
+        .exits(3);
+    world.deleted_exactly(&BTreeSet::new());
+    world.policies(&TWO.replace("approvals: 2", "approvals: 1"));
+    world.apply().await.exits(0);
+    world.deleted_exactly(&ids(1, 3..18));
 }

@@ -101,6 +101,9 @@ took=$(($(date +%s) - began))
 [ "$took" -le 30 ] || fail "the stop took $took s"
 [ "$(show Result) $(show ExecMainStatus)" = "success 0" ] || fail "stopped with $(show Result), $(show ExecMainStatus)"
 in_box rds-retentiond audit verify >/dev/null || fail "the ledger does not verify"
+# The heads of its runs are in the journal, and the service reads them by the group that the unit gives it.
+in_box journalctl --no-pager -o cat MESSAGE_ID=6d1c0e4f9f0b4b0f8e5a7c2d3b9a1f42 | grep -q 'has reached row' || fail "no head in the journal"
+in_box rds-retentiond audit verify --anchors | grep -q 'heads are there' || fail "the journal's heads are not found"
 in_box rds-retentiond history --format json >"$SDBOX/history"
 grep -q '"result"' "$SDBOX/history" || fail "no run is written down"
 if grep -q '"result": *null' "$SDBOX/history"; then fail "a run has no end"; fi
@@ -119,6 +122,7 @@ in_box sh -c 'chmod 755 /usr/bin/rds-retentiond.new && mv /usr/bin/rds-retention
 in_box systemctl start rds-retentiond || fail "it does not start after the upgrade"
 until_true "ready after the upgrade" get /readyz
 has /api/v1/status '"reason":"upgrade"' || fail "the hold is lost"
+if has /api/v1/status 'set back is not known'; then fail "the service cannot read the journal"; fi
 until_true "the past" has /metrics '^rds_retention_last_run_timestamp_seconds{policy="third"}'
 for secret in access_key secret_key; do
   value=$(in_box cat "/etc/credstore/rds-retentiond.$secret")
@@ -130,10 +134,16 @@ typed() { # WORD: the lines of the console block that has it
   awk -v word="$1" '/^```console/ { block = ""; in_it = 1; next } /^```/ { if (in_it && index(block, word)) printf "%s", block; in_it = 0 }
     in_it { block = block $0 "\n" }' "$root/docs/operations.md" | sed -n 's/^# //p'
 }
-[ "$(typed '.backup' | wc -l) $(typed 'rm -f' | wc -l)" = "1 8" ] || fail "the commands are not in docs/operations.md: $(typed '.backup'; typed 'rm -f')"
+[ "$(typed '.backup' | wc -l) $(typed 'rm -f' | wc -l)" = "1 9" ] || fail "the commands are not in docs/operations.md: $(typed '.backup'; typed 'rm -f')"
 in_box mkdir /backup
 typed '.backup' | in_box sh -eu || fail "the backup"
 in_box rds-retentiond hold 63ad3439af9776054b0a3ed7ba2c7f6cbr04 --force --reason later >/dev/null || fail "hold"
+in_box systemctl stop rds-retentiond
+in_box sh -c 'mkdir /newest && cp -p /var/lib/private/rds-retentiond/ledger.sqlite3* /newest && rm /var/lib/private/rds-retentiond/ledger.sqlite3* &&
+  cp /backup/ledger.sqlite3 /var/lib/private/rds-retentiond/ && chown --reference=/var/lib/private/rds-retentiond/deletions.lock /var/lib/private/rds-retentiond/ledger.sqlite3'
+in_box systemctl start rds-retentiond || true
+until_true "the journal knows the hold that the copy lacks" sh -c "$root/tests/ops/sdbox exec journalctl -u rds-retentiond --no-pager | grep -q 'set back'"
+if get /readyz; then fail "ready on a state that was set back"; fi
 restored=$( { in_box sed -n 's/^#   export/export/p' /run/simulator; typed 'rm -f'; } | in_box sh -eu) || fail "the restore: $restored"
 grep -q 'intact: ' <<<"$restored" || fail "not verified: $restored"
 grep -q ' upgrade ' <<<"$restored" || fail "the hold from before the copy is lost: $restored"

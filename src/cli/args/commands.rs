@@ -417,6 +417,9 @@ pub enum AuditWhat {
         /// `html` to read and to print, `csv` for a spreadsheet, or `json` for machines.
         #[arg(long, value_enum, default_value_t = ReportFormat::Html, value_name = "FORMAT", hide_possible_values = true)]
         format: ReportFormat,
+        /// Decide again, by what was recorded, and say which deletions do not follow (exit code 1).
+        #[arg(long)]
+        recompute: bool,
     },
 }
 

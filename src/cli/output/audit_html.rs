@@ -9,6 +9,7 @@ use super::history::{act, by};
 use super::past_deletion::became;
 use crate::ledger::{OperatorEvent, PastDeletion, RunRow, Verification};
 use crate::operations::audit_report::AuditReport;
+use crate::operations::recompute::{Recomputed, RecomputedDifference};
 use crate::retention::report::RunResult;
 use crate::retention::{ExpireReason, Zone};
 use crate::wording::numbers::{count, number, size};
@@ -17,7 +18,7 @@ use crate::wording::sanitize::clean;
 use crate::wording::times::timestamp;
 
 const STYLE: &str = "body{font:14px/1.45 system-ui,sans-serif;max-width:75em;margin:2em auto;padding:0 1em}\
-    table{border-collapse:collapse;width:100%;margin:.5em 0 1.5em}thead th{white-space:nowrap}\
+    pre{white-space:pre-wrap;font-size:12px}table{border-collapse:collapse;width:100%;margin:.5em 0 1.5em}thead th{white-space:nowrap}\
     th,td{text-align:left;vertical-align:top;padding:.2em .6em .2em 0;border-bottom:1px solid #bbb;overflow-wrap:anywhere}\
     code{font:12px ui-monospace,monospace;overflow-wrap:anywhere}.bad{font-weight:bold;border:2px solid;padding:.5em}\
     @page{size:A4 landscape;margin:12mm}@media print{body{font-size:9pt;margin:0;max-width:none}code{font-size:7.5pt}\
@@ -54,7 +55,17 @@ pub fn write(out: &mut dyn Write, report: &AuditReport) -> io::Result<()> {
     let configurations = report.configurations.iter().map(|of| {
         html! { tr { td { code { (of.sha256) } } td { (timestamp(of.first)) } td { (timestamp(of.last)) } } }
     });
-    part(table(&["SHA-256", "First run", "Last run"], configurations))
+    part(table(&["SHA-256", "First run", "Last run"], configurations))?;
+    let mut files = report
+        .configurations
+        .iter()
+        .flat_map(|of| of.files.iter().map(move |file| (of, file)));
+    files.try_for_each(|(of, file)| {
+        part(html! {
+            h3 { code { (short(&of.sha256)) } " " (clean(&file.name)) }
+            pre { (file.text.as_deref().unwrap_or("not recorded: a secret in it could not be told from the rest")) }
+        })
+    })
 }
 
 fn head(report: &AuditReport) -> Markup {
@@ -84,6 +95,29 @@ fn head(report: &AuditReport) -> Markup {
             (count(report.deletions.len() as u64, "deletion")) " asked for, of " (size(bytes)) "; "
             (count(report.events.len() as u64, "act")) " by command; " (count(report.runs.len() as u64, "policy run")) "; "
             (count(report.configurations.len() as u64, "configuration")) "."
+        }
+        @if let Some(recomputed) = &report.recomputed { (differences(recomputed)) }
+    }
+}
+
+/// What deciding again said.
+fn differences(of: &Recomputed) -> Markup {
+    let row = |of: &RecomputedDifference| {
+        html! {
+            tr {
+                td { (of.row) } td { (timestamp(of.at)) } td { (clean(of.policy.as_str())) } td { code { (clean(of.instance.as_str())) } }
+                td { code { (clean(of.backup.as_str())) } } td { (clean(&of.what)) }
+            }
+        }
+    };
+    html! {
+        p {
+            "Decided again by what was recorded: " (count(of.agreed, "deletion")) " as they were, " (number(of.unrecorded))
+            " of runs that recorded no listings, " (number(of.differences.len() as u64)) " different."
+        }
+        @if !of.differences.is_empty() {
+            p.bad { "These deletions do NOT follow from what was recorded:" }
+            (table(&["Row", "At", "Policy", "Instance", "Backup", "Difference"], of.differences.iter().map(row)))
         }
     }
 }

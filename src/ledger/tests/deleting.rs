@@ -437,7 +437,7 @@ fn what_was_sent_since_a_belief_is_counted_for_the_shrink_guard() {
     let (ledger, project, instance) = (&state.ledger, project(), INSTANCE.into());
     state.accept(1..=2);
     ledger
-        .accept_count(&project, Some(4), &[(instance, 20)], noon())
+        .observe(noon(), |seen| seen.accept_count(&project, Some(4), &[(instance, 20)]))
         .unwrap();
     let sent = || ledger.believed(&project).unwrap().backups[INSTANCE].sent;
     assert_eq!(sent(), 2, "accepted before, may go after");
@@ -446,7 +446,9 @@ fn what_was_sent_since_a_belief_is_counted_for_the_shrink_guard() {
     ledger.settle("run-1", noon(), &[id(1), id(3)], &[id(4)]).unwrap();
     assert_eq!(sent(), 4, "what came back was not taken away");
     ledger
-        .accept_count(&project, None, &[(INSTANCE.into(), 18)], noon())
+        .observe(noon(), |seen| {
+            seen.accept_count(&project, None, &[(INSTANCE.into(), 18)])
+        })
         .unwrap();
     assert_eq!(sent(), 2);
     assert_eq!(ledger.believed(&project).unwrap().instances.unwrap().count, Some(4));

@@ -7,7 +7,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use super::super::fixtures::{INSTANCE, State, hold_on, id, is_on_postgres, noon, project};
 use super::super::{
     Access, Error, FinishedPolicy, GraceKey, GraceSeen, GraceStart, GraceUpdate, KeyRefusal, Ledger, ListingDoubt,
-    ListingPart, NewRun, RefusedPlan, RunFilter, Verification,
+    ListingPart, NewRun, ObservedChanges, RefusedPlan, RunFilter, Verification,
 };
 use crate::retention::report::{RunNumbers, RunResult, RunSummary, Summary, Tally};
 use crate::retention::{
@@ -111,7 +111,7 @@ fn holds_of_the_configuration_before_restart_what_they_covered() {
         until,
         ..hold_on(HoldTarget::Backup(id(number)))
     };
-    let note = |holds: &[Hold]| state.ledger.note_configured_holds(holds).unwrap();
+    let note = |holds: &[Hold]| state.ledger.note_configured_holds(holds, noon()).unwrap();
     note(&[on(1, Some(noon())), on(2, None)]);
     assert_eq!(
         grace_of(&state.ledger).len(),
@@ -141,10 +141,10 @@ fn the_graces_of_an_instance_are_forgotten_for_one_policy_and_project() {
     let of = state.ledger.graced_instances(&policy()).unwrap();
     assert_eq!(of.len(), 1, "both are of one instance");
     let elsewhere = [("other".into(), of[0].1.clone())];
-    state.ledger.clear_grace_of(&policy(), &elsewhere).unwrap();
-    state.ledger.clear_grace_of(&"other".into(), &of).unwrap();
+    state.ledger.clear_grace_of(&policy(), &elsewhere, noon()).unwrap();
+    state.ledger.clear_grace_of(&"other".into(), &of, noon()).unwrap();
     assert_eq!(grace_of(&state.ledger).len(), 2);
-    state.ledger.clear_grace_of(&policy(), &of).unwrap();
+    state.ledger.clear_grace_of(&policy(), &of, noon()).unwrap();
     assert!(state.ledger.grace(&policy()).unwrap().is_empty());
 }
 
@@ -317,21 +317,29 @@ fn a_listing_that_shrank_is_disbelieved_since_the_first_time_until_one_is_believ
     let state = State::new();
     let (ledger, project, instance) = (&state.ledger, project(), InstanceId::from(INSTANCE));
     ledger
-        .accept_count(&project, None, &[(instance.clone(), 20)], noon())
+        .observe(noon(), |seen| {
+            seen.accept_count(&project, None, &[(instance.clone(), 20)])
+        })
         .unwrap();
     let hours = |hours| noon() + TimeDelta::hours(hours);
     assert_eq!(
-        ledger.mark_shrunk(&project, Some(&instance), hours(1)).unwrap(),
+        ledger
+            .observe(hours(1), |seen| seen.mark_shrunk(&project, Some(&instance)))
+            .unwrap(),
         hours(1)
     );
     assert_eq!(
-        ledger.mark_shrunk(&project, Some(&instance), hours(2)).unwrap(),
+        ledger
+            .observe(hours(2), |seen| seen.mark_shrunk(&project, Some(&instance)))
+            .unwrap(),
         hours(1)
     );
     let believed = ledger.believed(&project).unwrap().backups[&instance];
     assert_eq!((believed.count, believed.shrunk_since), (Some(20), Some(hours(1))));
     ledger
-        .accept_count(&project, None, &[(instance.clone(), 3)], hours(5))
+        .observe(hours(5), |seen| {
+            seen.accept_count(&project, None, &[(instance.clone(), 3)])
+        })
         .unwrap();
     let believed = ledger.believed(&project).unwrap().backups[&instance];
     assert_eq!((believed.count, believed.shrunk_since), (Some(3), None));
@@ -396,7 +404,9 @@ fn an_instance_is_long_missed_after_three_listings_over_a_day() {
         let at = noon() + TimeDelta::hours(hours);
         state
             .ledger
-            .remember_instances(&project(), &[Engine::SqlServer], listed, at)
+            .observe(at, |seen| {
+                seen.remember_instances(&project(), &[Engine::SqlServer], listed)
+            })
             .unwrap();
         let seen = state.ledger.seen_instances(&project()).unwrap();
         let mut seen = seen.into_iter();
@@ -448,11 +458,7 @@ fn databases_are_remembered_as_last_seen() {
         listed(4, Databases::All),
     ];
     let remember = |listed: &[Backup], at| {
-        let before = state.ledger.remembered(&instance).unwrap();
-        state
-            .ledger
-            .remember_backups(&project(), &instance, listed, before, Some(at))
-            .unwrap();
+        remember_at(&state, &instance, listed, Some(at));
     };
     remember(&first, noon());
     remember(&first[..3], noon() + TimeDelta::hours(24));
@@ -487,11 +493,16 @@ fn listed(status: BackupStatus, hour: i64, doubt: Option<Doubt>) -> Backup {
 
 /// A listing of an instance so many days after noon; `None` is a clock in doubt.
 fn remember(state: &State, instance: &InstanceId, listed: &[Backup], days: Option<i64>) {
+    remember_at(state, instance, listed, days.map(|days| noon() + TimeDelta::days(days)));
+}
+
+fn remember_at(state: &State, instance: &InstanceId, listed: &[Backup], now: Option<DateTime<Utc>>) {
+    let mut changes = ObservedChanges::default();
     let before = state.ledger.remembered(instance).unwrap();
-    let now = days.map(|days| noon() + TimeDelta::days(days));
+    changes.add(&project(), instance, listed, before, now);
     state
         .ledger
-        .remember_backups(&project(), instance, listed, before, now)
+        .remember_backups(&changes, now.unwrap_or_else(noon))
         .unwrap();
 }
 
@@ -563,7 +574,7 @@ fn what_is_gone_is_remembered_for_a_week() {
     assert_eq!(elsewhere(), Some(day(1)));
     state
         .ledger
-        .remember_listings([&two].into_iter(), day(2).unwrap())
+        .observe(day(2).unwrap(), |seen| seen.remember_listings([&two].into_iter()))
         .unwrap();
     remember(&state, &two, &[], Some(3));
     assert_eq!(elsewhere(), Some(day(2)), "when it was last listed");
@@ -780,17 +791,24 @@ fn what_is_dated_ahead_of_now_is_not_believed_longer_than_it_lasts() {
     }
     // Doubt about a listing.
     for at in [then, now] {
-        assert_eq!(ledger.mark_shrunk(&project(), None, at).unwrap(), at);
+        assert_eq!(
+            ledger.observe(at, |seen| seen.mark_shrunk(&project(), None)).unwrap(),
+            at
+        );
     }
     // An instance that is missed.
     let missed = |at| {
         ledger
-            .remember_instances(&project(), &[Engine::SqlServer], &[], at)
+            .observe(at, |seen| {
+                seen.remember_instances(&project(), &[Engine::SqlServer], &[])
+            })
             .unwrap();
         ledger.seen_instances(&project()).unwrap().remove(0)
     };
     ledger
-        .remember_instances(&project(), &[Engine::SqlServer], &[instance("ain04", "a")], now)
+        .observe(now, |seen| {
+            seen.remember_instances(&project(), &[Engine::SqlServer], &[instance("ain04", "a")])
+        })
         .unwrap();
     missed(now);
     missed(now);
@@ -799,7 +817,9 @@ fn what_is_dated_ahead_of_now_is_not_believed_longer_than_it_lasts() {
         "only by the wrong clock"
     );
     ledger
-        .remember_instances(&project(), &[Engine::SqlServer], &[instance("ain04", "a")], now)
+        .observe(now, |seen| {
+            seen.remember_instances(&project(), &[Engine::SqlServer], &[instance("ain04", "a")])
+        })
         .unwrap();
     missed(then);
     missed(now);
@@ -821,18 +841,24 @@ fn only_instances_of_the_engines_that_were_asked_for_are_missed() {
         of("c", Engine::parse("")),
     ];
     ledger
-        .remember_instances(&project(), &Engine::known().collect::<Vec<_>>(), &all, noon())
+        .observe(noon(), |seen| {
+            seen.remember_instances(&project(), &Engine::known().collect::<Vec<_>>(), &all)
+        })
         .unwrap();
     let missed = || {
         let seen = ledger.seen_instances(&project()).unwrap();
         seen.into_iter().map(|seen| seen.missed).collect::<Vec<_>>()
     };
     ledger
-        .remember_instances(&project(), &[Engine::MySql], &[], noon())
+        .observe(noon(), |seen| {
+            seen.remember_instances(&project(), &[Engine::MySql], &[])
+        })
         .unwrap();
     assert_eq!(missed(), [0, 1, 1]);
     ledger
-        .remember_instances(&project(), &Engine::known().collect::<Vec<_>>(), &[], noon())
+        .observe(noon(), |seen| {
+            seen.remember_instances(&project(), &Engine::known().collect::<Vec<_>>(), &[])
+        })
         .unwrap();
     assert_eq!(missed(), [1, 2, 2]);
 }

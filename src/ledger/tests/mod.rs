@@ -7,6 +7,7 @@ mod memory;
 mod moving;
 mod packed;
 mod proof;
+mod record;
 mod shared;
 mod together;
 mod withdrawn;

@@ -1,14 +1,28 @@
 //! Holds of the configuration that come and go while the daemon waits for its next run.
 
+use rds_retentiond::ledger::{Access, GraceKey, GraceStart, GraceUpdate, Ledger};
+
 use super::*;
 
 /// For the grace periods that have started.
 fn a_day_passes(lab: &Lab) {
-    let connection = rusqlite::Connection::open(lab.state().join("ledger.sqlite3")).unwrap();
-    let day = TimeDelta::days(1).num_microseconds().unwrap();
-    connection
-        .execute("UPDATE grace SET since = since - ?1, seen = seen - ?1", [day])
-        .unwrap();
+    let now = clock::now();
+    let ledger = Ledger::open(&lab.state(), Access::Existing, now).unwrap();
+    let policy = "p".into();
+    let periods = ledger.grace(&policy).unwrap();
+    let started = periods.iter().map(|period| GraceStart {
+        key: GraceKey {
+            project: &period.project,
+            instance: &period.instance,
+            backup: &period.backup,
+        },
+        name: &period.name,
+    });
+    let update = GraceUpdate {
+        started: started.collect(),
+        ..GraceUpdate::default()
+    };
+    ledger.update_grace(&policy, &update, now - TimeDelta::days(1)).unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
