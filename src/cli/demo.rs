@@ -80,11 +80,8 @@ pub(super) fn demo(args: &DemoArgs, global: &Global) -> CommandResult {
     context::log(global)?;
     let place = DemoPlace::make()?;
     context::block_on(2, async {
-        let (options, faults) = super::simulator::options(&args.fleet)?;
-        let simulator = super::simulator::start(options).await?;
-        for fault in faults {
-            simulator.faults().add(fault);
-        }
+        let (options, described) = super::simulator::options(&args.fleet)?;
+        let simulator = super::simulator::start(options, described).await?;
         let code = if args.once {
             once(
                 &place.configure(&simulator, "none", schedule(args))?,

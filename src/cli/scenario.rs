@@ -43,6 +43,9 @@ struct ScenarioInstance {
     tags: BTreeMap<String, String>,
     #[serde(default)]
     enterprise_project: Option<String>,
+    /// Names of backups that a restore reads: they cannot be deleted.
+    #[serde(default)]
+    in_use: Vec<String>,
     /// Its backups remain.
     #[serde(default)]
     deleted: bool,
@@ -58,20 +61,36 @@ fn one() -> u32 {
 /// More are a slip.
 const MOST: u32 = 10_000;
 
-/// The fleet and the faults of a file.
-pub(super) fn read(path: &Path, now: DateTime<Utc>) -> Result<(Fleet, Vec<Fault>), Failure> {
+/// What a file describes.
+#[derive(Default)]
+pub(super) struct Described {
+    /// Where a file describes it.
+    pub(super) fleet: Option<Fleet>,
+    pub(super) faults: Vec<Fault>,
+    /// Ids of backups that a restore reads.
+    pub(super) in_use: Vec<String>,
+}
+
+/// Reads a file.
+pub(super) fn read(path: &Path, now: DateTime<Utc>) -> Result<Described, Failure> {
     let failure = |why: &dyn std::fmt::Display| Failure::new(exit::USAGE, format!("{}: {why}", path.display()));
     let text = std::fs::read_to_string(path).map_err(|error| failure(&error))?;
     let scenario: Scenario = serde_yaml::from_str(&text).map_err(|error| failure(&error))?;
     let faults: Result<Vec<Fault>, Failure> = (scenario.faults.iter())
         .map(|fault| Fault::parse(fault).map_err(|error| failure(&format!("{fault}: {error}\n{}", Fault::GRAMMAR))))
         .collect();
-    let (mut instances, mut backups) = (Vec::new(), Vec::new());
+    let (mut instances, mut backups, mut in_use) = (Vec::new(), Vec::new(), Vec::new());
     for described in &scenario.instances {
+        let from = backups.len();
         let add = described.add(now, &mut instances, &mut backups);
-        add.map_err(|why| failure(&format!("instance {}: {why}", described.name)))?;
+        let used = add.and_then(|()| described.used(&backups[from..]));
+        in_use.extend(used.map_err(|why| failure(&format!("instance {}: {why}", described.name)))?);
     }
-    Ok((Fleet::Given { instances, backups }, faults?))
+    Ok(Described {
+        fleet: Some(Fleet::Given { instances, backups }),
+        faults: faults?,
+        in_use,
+    })
 }
 
 impl ScenarioInstance {
@@ -103,6 +122,16 @@ impl ScenarioInstance {
             });
         }
         Ok(())
+    }
+
+    /// The ids of those that a restore reads.
+    fn used(&self, backups: &[Backup]) -> Result<Vec<String>, String> {
+        let is_there = |name: &&String| backups.iter().any(|backup| backup.name == **name);
+        if let Some(name) = self.in_use.iter().find(|name| !is_there(name)) {
+            return Err(format!("`in_use` names `{name}`, and no backup has that name"));
+        }
+        let used = backups.iter().filter(|backup| self.in_use.contains(&backup.name));
+        Ok(used.map(|backup| backup.id.clone()).collect())
     }
 
     fn engine(&self) -> Result<Engine, String> {

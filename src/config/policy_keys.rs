@@ -1,6 +1,7 @@
 //! What may be typed in a policy. The rest of the table is `spec`.
 
 use super::key::{GLOBS, SPAN, SPAN_OR_ZERO, Section, Shape, TEXTS, key, required};
+use crate::retention::Engine;
 
 /// An entry of `policies`.
 pub static POLICY: Section = Section {
@@ -65,7 +66,7 @@ pub static POLICY: Section = Section {
 };
 
 /// The engines that a policy can select.
-pub const ENGINES: &[&str] = &["sqlserver", "mysql", "postgresql", "mariadb"];
+pub const ENGINES: &[&str] = &Engine::WORDS;
 
 /// `select` of a policy.
 pub static SELECT: Section = Section {

@@ -288,6 +288,7 @@ impl MainLoop {
             () = self.files_changed.notified() => LoopEvent::FilesChanged,
             () = self.ticker.due() => LoopEvent::TickDue,
             () = self.clock_set.notified() => LoopEvent::TickDue,
+            () = self.status.loss_found() => LoopEvent::Timer,
             () = sleep_until(wake) => LoopEvent::Timer,
         }
     }

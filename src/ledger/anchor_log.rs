@@ -14,15 +14,52 @@ use serde::{Deserialize, Serialize};
 use super::state_file::give_away;
 
 /// A head of some state's chain.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AnchoredHead {
     /// The state's path, or its database.
     pub state: String,
+    /// The same as the configuration names it, where that is a link or leads over one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub named: Option<String>,
+    /// The hash of the chain's first row, which every copy of the state has. Versions before 0.2 wrote none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub origin: Option<String>,
     /// The row's number.
     pub row: i64,
     /// Its hash.
     pub head: String,
 }
+
+/// By what the heads of a state are found: where it is, and what its chain began with. By the place alone a link to a copy, or a copy under
+/// another path, would be a state of which nothing is known.
+#[derive(Clone, Debug, Default)]
+pub struct StateKey {
+    /// Its path as it is and as it is named, or its database.
+    pub places: Vec<String>,
+    /// The hash of its chain's first row; `None` where there is no state.
+    pub origin: Option<String>,
+}
+
+impl StateKey {
+    fn is_of(&self, head: &AnchoredHead) -> bool {
+        let is_there = |place: &String| self.places.contains(place);
+        is_there(&head.state)
+            || head.named.as_ref().is_some_and(is_there)
+            || (head.origin.is_some() && head.origin == self.origin)
+    }
+
+    /// The entries of the journal that match: those with any of these fields.
+    fn matches(&self) -> Vec<String> {
+        let places = |field: &'static str| self.places.iter().map(move |place| format!("{field}={}", plain(place)));
+        let origin = self.origin.iter().map(|origin| format!("{ORIGIN}={origin}"));
+        places(STATE).chain(places(NAMED)).chain(origin).collect()
+    }
+}
+
+/// Fields of an entry of the journal.
+const STATE: &str = "RDS_RETENTIOND_STATE";
+const NAMED: &str = "RDS_RETENTIOND_STATE_NAMED";
+const ORIGIN: &str = "RDS_RETENTIOND_ORIGIN";
 
 #[derive(Serialize)]
 struct Line<'a> {
@@ -89,10 +126,15 @@ impl Journal {
     }
 
     fn append(&self, head: &AnchoredHead) -> io::Result<()> {
+        let field = |(name, value): (&str, &Option<String>)| {
+            let value = value.as_ref().map(|value| format!("{name}={}\n", plain(value)));
+            value.unwrap_or_default()
+        };
+        let optional = [(NAMED, &head.named), (ORIGIN, &head.origin)].map(field).concat();
         let text = format!(
             "MESSAGE_ID={MESSAGE_ID}\nPRIORITY=6\nSYSLOG_IDENTIFIER={name}\n\
              MESSAGE=the audit chain of {state} has reached row {row}, head {hash}\n\
-             RDS_RETENTIOND_STATE={state}\nRDS_RETENTIOND_ROW={row}\nRDS_RETENTIOND_HEAD={hash}\n",
+             {STATE}={state}\n{optional}RDS_RETENTIOND_ROW={row}\nRDS_RETENTIOND_HEAD={hash}\n",
             name = env!("CARGO_PKG_NAME"),
             state = plain(&head.state),
             row = head.row,
@@ -103,28 +145,36 @@ impl Journal {
     }
 
     /// Only what root or the state's owner wrote: anybody may write to the journal.
-    fn read(&self, state: &str) -> io::Result<Vec<AnchoredHead>> {
+    fn read(&self, of: &StateKey) -> io::Result<Vec<AnchoredHead>> {
         let program = self
             .program()
             .ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "there is no journalctl"))?;
         let mut owners = vec![0, rustix::process::getuid().as_raw()];
-        owners.extend(std::fs::metadata(state).ok().map(|state| state.uid()));
+        let places = of.places.iter();
+        owners.extend(places.filter_map(|place| Some(std::fs::metadata(place).ok()?.uid())));
         let mut command = Command::new(program);
         command
             .args(["--no-pager", "--quiet", "--reverse", "--output=json", "--lines"])
             .arg(MOST.to_string())
-            .arg(format!("MESSAGE_ID={MESSAGE_ID}"))
-            .arg(format!("RDS_RETENTIOND_STATE={}", plain(state)))
-            .args(owners.iter().map(|uid| format!("_UID={uid}")))
             .env_clear();
+        // What stands on either side of a `+` is enough; else all of it has to match, but for values of one field.
+        for (nth, field) in of.matches().iter().enumerate() {
+            if nth > 0 {
+                command.arg("+");
+            }
+            command.args([&format!("MESSAGE_ID={MESSAGE_ID}"), field]);
+            command.args(owners.iter().map(|uid| format!("_UID={uid}")));
+        }
+        let state = of.places.first().cloned().unwrap_or_default();
         let mut heads: Vec<AnchoredHead> = lines_of(&mut command)?
             .iter()
             .filter_map(|line| serde_json::from_str::<JournalEntry>(line).ok())
             .filter_map(|entry| {
                 Some(AnchoredHead {
-                    state: state.to_owned(),
+                    state: state.clone(),
                     row: entry.row.parse().ok()?,
                     head: entry.head,
+                    ..AnchoredHead::default()
                 })
             })
             .collect();
@@ -199,10 +249,10 @@ impl AnchorLog {
     }
 
     /// The last heads of this state, the oldest first; none where there is no file yet.
-    pub fn read(&self, state: &str) -> io::Result<Vec<AnchoredHead>> {
+    pub fn read(&self, of: &StateKey) -> io::Result<Vec<AnchoredHead>> {
         match self {
-            Self::Journal(journal) => journal.read(state),
-            Self::File(file) => read_file(file, state),
+            Self::Journal(journal) => journal.read(of),
+            Self::File(file) => read_file(file, of),
         }
     }
 }
@@ -223,7 +273,7 @@ fn open_to_append(file: &Path, state: &str) -> io::Result<File> {
     }
 }
 
-fn read_file(file: &Path, state: &str) -> io::Result<Vec<AnchoredHead>> {
+fn read_file(file: &Path, of: &StateKey) -> io::Result<Vec<AnchoredHead>> {
     let file = match File::open(file) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -235,7 +285,7 @@ fn read_file(file: &Path, state: &str) -> io::Result<Vec<AnchoredHead>> {
         let Ok(head) = serde_json::from_str::<AnchoredHead>(&line?) else {
             continue;
         };
-        if head.state == state {
+        if of.is_of(&head) {
             heads.push(head);
         }
     }
@@ -266,8 +316,10 @@ mod tests {
         });
         let head = AnchoredHead {
             state: "/var/lib/x\nMESSAGE=forged".to_owned(),
+            origin: Some("0a".to_owned()),
             row: 7,
             head: "ab".to_owned(),
+            ..AnchoredHead::default()
         };
         log.append(&head, DateTime::UNIX_EPOCH).unwrap();
         let mut sent = [0; 2000];
@@ -280,20 +332,36 @@ mod tests {
             sent.contains("\nRDS_RETENTIOND_ROW=7\n") && !sent.contains("\nMESSAGE=forged"),
             "{sent}"
         );
-        assert_eq!(log.read(&head.state).unwrap(), std::slice::from_ref(&head));
+        assert!(sent.contains("\nRDS_RETENTIOND_ORIGIN=0a\n"), "{sent}");
+        let key = StateKey {
+            places: vec![head.state.clone()],
+            origin: head.origin.clone(),
+        };
+        let read = log.read(&key).unwrap();
+        assert_eq!((read.len(), read[0].row, &read[0].head), (1, 7, &head.head));
         let asked = std::fs::read_to_string(args).unwrap();
         assert!(asked.contains("_UID=0") && asked.contains(MESSAGE_ID), "{asked}");
+        assert!(
+            asked.contains(&format!(" + MESSAGE_ID={MESSAGE_ID} RDS_RETENTIOND_ORIGIN=0a _UID=0")),
+            "{asked}"
+        );
     }
 
     #[test]
     fn a_file_keeps_the_heads_of_each_state_apart_and_a_line_that_was_cut_is_none() {
         let dir = tempfile::tempdir().unwrap();
         let log = AnchorLog::File(dir.path().join("anchors"));
-        assert_eq!(log.read("a").unwrap(), []);
+        let key = |place: &str, origin: Option<&str>| StateKey {
+            places: vec![place.to_owned()],
+            origin: origin.map(str::to_owned),
+        };
+        let at = |place: &str| log.read(&key(place, None)).unwrap();
+        assert_eq!(at("a"), []);
         let head = |state: &str, row| AnchoredHead {
             state: state.to_owned(),
             row,
             head: "ab".to_owned(),
+            ..AnchoredHead::default()
         };
         log.append(&head("a", 1), DateTime::UNIX_EPOCH).unwrap();
         log.append(&head("b", 2), DateTime::UNIX_EPOCH).unwrap();
@@ -305,7 +373,17 @@ mod tests {
             .write_all(b"{\"state\":\"a\",\n")
             .unwrap();
         log.append(&head("a", 3), DateTime::UNIX_EPOCH).unwrap();
-        assert_eq!(log.read("a").unwrap(), [head("a", 1), head("a", 3)]);
-        assert!(AnchorLog::File(dir.path().to_owned()).read("a").is_err());
+        assert_eq!(at("a"), [head("a", 1), head("a", 3)]);
+        assert!(AnchorLog::File(dir.path().to_owned()).read(&key("a", None)).is_err());
+        // A copy elsewhere, a link to it, and another state.
+        let copied = AnchoredHead {
+            named: Some("link".to_owned()),
+            origin: Some("0a".to_owned()),
+            ..head("c", 4)
+        };
+        log.append(&copied, DateTime::UNIX_EPOCH).unwrap();
+        assert_eq!(at("link"), std::slice::from_ref(&copied));
+        assert_eq!(log.read(&key("d", Some("0a"))).unwrap(), [copied]);
+        assert_eq!(log.read(&key("d", Some("0b"))).unwrap(), []);
     }
 }

@@ -99,25 +99,7 @@ impl Membership {
 
     /// Fails unless every live member has the configuration that this one has, this one's own row included.
     pub(super) fn check_agreement(&self, tx: &Tx<'_>) -> Result<(), Error> {
-        let digest = self.digest();
-        let others = tx.all(
-            &format!(
-                "SELECT host, digest FROM member WHERE {} AND digest <> ?1 ORDER BY host",
-                lives(LIVES_FOR)
-            ),
-            [&digest],
-            |row| {
-                Ok(format!(
-                    "{} ({})",
-                    row.get::<String>(0)?,
-                    difference(&digest, &row.get::<String>(1)?)
-                ))
-            },
-        )?;
-        if others.is_empty() {
-            return Ok(());
-        }
-        Err(Error::of_file(Fault::MembersDiffer(others.join(", "))))
+        check_agreement(tx, &self.digest())
     }
 
     /// What its configuration is.
@@ -134,6 +116,28 @@ impl Membership {
             .elapsed()
             < protocol_time(IN_TOUCH_FOR)
     }
+}
+
+/// Fails unless every live member has this configuration.
+pub(super) fn check_agreement(tx: &Tx<'_>, digest: &str) -> Result<(), Error> {
+    let others = tx.all(
+        &format!(
+            "SELECT host, digest FROM member WHERE {} AND digest <> ?1 ORDER BY host",
+            lives(LIVES_FOR)
+        ),
+        [digest],
+        |row| {
+            Ok(format!(
+                "{} ({})",
+                row.get::<String>(0)?,
+                difference(digest, &row.get::<String>(1)?)
+            ))
+        },
+    )?;
+    if others.is_empty() {
+        return Ok(());
+    }
+    Err(Error::of_file(Fault::MembersDiffer(others.join(", "))))
 }
 
 /// What the names of all holders of this process begin with.

@@ -95,7 +95,8 @@ mod tests;
 
 pub use access::Access;
 pub use actor::Actor;
-pub use anchor_log::{AnchorLog, AnchoredHead, Journal};
+pub use anchor_log::{AnchorLog, AnchoredHead, Journal, StateKey};
+pub use anchors::{key_of_missing, must_be_there};
 pub use approvals::{APPROVABLE_FOR, RefusedPlan};
 pub use chain_check::Verification;
 pub use configurations::{RecordedFile, RunConfiguration};

@@ -251,8 +251,7 @@ impl ObservationWriter<'_, '_> {
         engines: &[Engine],
         listed: &[Instance],
     ) -> Result<(), Error> {
-        let known = Engine::KNOWN;
-        let not_asked = known.iter().filter(|engine| !engines.contains(engine));
+        let not_asked = Engine::known().filter(|engine| !engines.contains(engine));
         // With none it is one comma: two would hold the empty engine, which is always asked for.
         let not_asked = not_asked.fold(",".to_owned(), |list, engine| list + engine.as_str() + ",");
         self.tx.execute(
@@ -280,7 +279,7 @@ impl ObservationWriter<'_, '_> {
             )
         });
         self.tx.execute_each(
-                "INSERT INTO seen_instance (project, instance, name, tags, enterprise_project, seen_at, missed, engine) \
+            "INSERT INTO seen_instance (project, instance, name, tags, enterprise_project, seen_at, missed, engine) \
                  VALUES (?1, ?2, ?3, ?4, ?5, ?6, 0, ?7) ON CONFLICT (project, instance) DO UPDATE \
                  SET name = excluded.name, tags = excluded.tags, enterprise_project = excluded.enterprise_project, \
                  engine = excluded.engine, seen_at = excluded.seen_at, missed = 0, missed_since = NULL, missed_last = NULL",

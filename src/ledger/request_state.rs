@@ -187,25 +187,19 @@ impl RequestState {
         tx.first(&sql, [seq], |row| Self::read(tx, row))
     }
 
-    /// Writes the request's row, new or as it now stands.
-    fn write(&self, tx: &Tx<'_>) -> Result<(), Error> {
-        let (states, unsettled) = written(self.places.iter().map(|place| (place.state, place.changed)));
-        tx.execute(
+    /// Writes the rows of requests, new or as they now stand.
+    fn write_all(tx: &Tx<'_>, request_states: &[&Self]) -> Result<(), Error> {
+        let rows = request_states.iter().map(|of| {
+            let (states, unsettled) = written(of.places.iter().map(|place| (place.state, place.changed)));
+            let (run, project) = (of.run.as_str(), of.project.as_str());
+            (of.seq, run, of.attempt, project, Stamp(of.at), of.answer, states, unsettled)
+        });
+        tx.insert_each(
             "INSERT INTO request (seq, run, attempt, project, at, answer, states, unsettled) \
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) ON CONFLICT (seq) DO UPDATE \
              SET answer = excluded.answer, states = excluded.states, unsettled = excluded.unsettled",
-            (
-                self.seq,
-                &self.run,
-                self.attempt,
-                self.project.as_str(),
-                Stamp(self.at),
-                self.answer,
-                states,
-                unsettled,
-            ),
-        )?;
-        Ok(())
+            rows,
+        )
     }
 
     /// Whether no later row of the chain can change it, but for a withdrawal of what was sent again.
@@ -354,11 +348,13 @@ impl OpenRequests {
 
     /// Writes what has changed, each request once, and forgets what no later row can change.
     pub(super) fn write(&mut self, tx: &Tx<'_>) -> Result<(), Error> {
-        for seq in std::mem::take(&mut self.changed) {
+        let changed = std::mem::take(&mut self.changed);
+        let known: Vec<&RequestState> = changed.iter().filter_map(|seq| self.request_states.get(seq)).collect();
+        RequestState::write_all(tx, &known)?;
+        for seq in changed {
             let Some(request_state) = self.request_states.get(&seq) else {
                 continue;
             };
-            request_state.write(tx)?;
             if request_state.is_over()
                 && let Some(request_state) = self.request_states.remove(&seq)
             {

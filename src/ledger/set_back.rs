@@ -99,9 +99,9 @@ pub(super) fn noted(tx: &Tx<'_>) -> Result<Vec<(AnchoredHead, String)>, Error> {
         let of = key.strip_prefix(NOTE).and_then(|key| key.split_once(':'));
         let head = of.and_then(|(row, head)| {
             Some(AnchoredHead {
-                state: String::new(),
                 row: row.parse().ok()?,
                 head: head.to_owned(),
+                ..AnchoredHead::default()
             })
         });
         Ok((head.ok_or_else(|| Error::corrupt("a known head cannot be read"))?, host))

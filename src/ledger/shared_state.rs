@@ -4,7 +4,7 @@ use std::sync::PoisonError;
 
 use serde::Serialize;
 
-use super::member::{LIVES_FOR, Membership, difference, lives, process_id};
+use super::member::{LIVES_FOR, Membership, check_agreement, difference, lives, process_id};
 use super::store::StateStore;
 use super::{Error, Ledger};
 use crate::retention::ProjectName;
@@ -51,6 +51,14 @@ pub struct SharedState {
 }
 
 impl Ledger {
+    /// Fails where a member has another configuration than this one. For a process that is no member.
+    pub fn members_must_agree(&self, digest: &str) -> Result<(), Error> {
+        let StateStore::Shared(_) = &self.store else {
+            return Ok(());
+        };
+        self.read(|tx| check_agreement(tx, digest))
+    }
+
     /// Who works on the state; `None` where that is a file.
     pub fn shared_state(&self) -> Result<Option<SharedState>, Error> {
         let StateStore::Shared(shared) = &self.store else {

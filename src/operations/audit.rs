@@ -64,7 +64,7 @@ pub fn anchor_act(config: &Config, now: DateTime<Utc>) -> Option<String> {
 
 fn heads(config: &Config, ledger: &Ledger) -> Result<(AnchorLog, Vec<AnchoredHead>), Error> {
     let log = run::anchor_log(config).ok_or(Error::NoAnchor)?;
-    let heads = log.read(&ledger.path().display().to_string());
+    let heads = log.read(&ledger.state_key(&run::state_of(config))?);
     let heads = heads.map_err(|error| Error::AnchorUnreadable {
         place: log.name(),
         error,

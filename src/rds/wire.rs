@@ -194,15 +194,16 @@ impl DatabaseNames {
 impl Entry<'_> {
     /// The backup as `ListBackups` describes it; `None` without an id.
     pub(super) fn listed(&self) -> Option<Backup> {
+        let engine = self.datastore.engine();
         let mut backup = Backup {
             id: BackupId::from(self.id.word()?),
             name: Arc::from(self.name.text().unwrap_or_default()),
             kind: BackupKind::parse(self.kind.text().unwrap_or_default()),
-            engine: self.datastore.engine(),
             status: BackupStatus::parse(self.status.text().unwrap_or_default()),
             begin: self.begin_time.text().and_then(parse_time),
             end: self.end_time.text().and_then(parse_time),
-            size_bytes: self.bytes(),
+            size_bytes: self.bytes(&engine),
+            engine,
             databases: self.databases.databases(),
             doubt: None,
         };
@@ -237,16 +238,16 @@ impl Entry<'_> {
         };
         // Without both times it is not known to have been finished, so it is not called COMPLETED.
         let whole = matches!(kind, BackupKind::Manual | BackupKind::Auto) && begin.is_some() && end.is_some();
+        // By the API reference it names no engine. One that is named all the same counts, readable or not.
+        let engine = if self.datastore == Datastore::default() {
+            engine.clone()
+        } else {
+            self.datastore.engine()
+        };
         Some(Backup {
             id: BackupId::from(self.id.word()?),
             name: Arc::from(self.name.text().unwrap_or_default()),
             kind,
-            // By the API reference it names no engine. One that is named all the same counts, readable or not.
-            engine: if self.datastore == Datastore::default() {
-                engine.clone()
-            } else {
-                self.datastore.engine()
-            },
             // The same with the status.
             status: match &self.status {
                 Scalar::Absent if whole => BackupStatus::Completed,
@@ -254,7 +255,8 @@ impl Entry<'_> {
             },
             begin,
             end,
-            size_bytes: self.bytes(),
+            size_bytes: self.bytes(&engine),
+            engine,
             databases: Databases::Unknown,
             doubt: self.name.is_blank().then_some(Doubt::NoName),
         })
@@ -269,9 +271,8 @@ impl Entry<'_> {
         }
     }
 
-    /// The API gives KB.
-    fn bytes(&self) -> u64 {
-        self.size.number().unwrap_or(0).saturating_mul(1024)
+    fn bytes(&self, engine: &Engine) -> u64 {
+        self.size.number().unwrap_or(0).saturating_mul(engine.unit_of_size())
     }
 }
 

@@ -5,11 +5,13 @@
 
 use std::borrow::Borrow;
 use std::fmt;
-use std::ops::Deref;
 use std::sync::Arc;
 
 use chrono::{DateTime, Datelike, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
+
+use super::engine::Engine;
+use super::word::Word;
 
 /// A backup dated further ahead than this is not believed.
 pub const FUTURE_TOLERANCE: TimeDelta = TimeDelta::minutes(5);
@@ -81,29 +83,6 @@ name_type! {
 name_type! {
     /// The configuration's name of a policy.
     PolicyName
-}
-
-/// A word of the API's that this program does not know. One pointer wide: every backup has three of them, and hardly one
-/// needs them.
-#[derive(Clone, PartialEq, Eq, Hash)]
-pub struct Word(Arc<Box<str>>);
-
-impl From<&str> for Word {
-    fn from(text: &str) -> Self {
-        Self(Arc::new(Box::from(text)))
-    }
-}
-impl Deref for Word {
-    type Target = str;
-
-    fn deref(&self) -> &str {
-        &self.0
-    }
-}
-impl fmt::Debug for Word {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(&**self, f)
-    }
 }
 
 /// State of a backup (`ListBackups`: `BUILDING`, `COMPLETED`, `FAILED`, `DELETING`).
@@ -184,55 +163,6 @@ impl BackupKind {
     }
 }
 
-/// Database engine of an instance and its backups.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Engine {
-    /// RDS for SQL Server, whose backups are deleted in batches.
-    SqlServer,
-    /// RDS for `MySQL`.
-    MySql,
-    /// RDS for PostgreSQL.
-    PostgreSql,
-    /// RDS for `MariaDB`.
-    MariaDb,
-    /// Any other engine, or none given (empty). Kept.
-    Other(Word),
-}
-
-impl Engine {
-    /// Reads `datastore.type`. Case is ignored, as the instance listing's spelling varies (API reference, section 4).
-    pub fn parse(text: &str) -> Self {
-        let known = Self::KNOWN.into_iter();
-        let mut named = known.filter(|engine| text.eq_ignore_ascii_case(engine.as_str()));
-        named.next().unwrap_or_else(|| Self::Other(Word::from(text)))
-    }
-
-    /// Those whose backups can be deleted.
-    pub const KNOWN: [Self; 4] = [Self::SqlServer, Self::MySql, Self::PostgreSql, Self::MariaDb];
-
-    /// The API's spelling.
-    pub fn as_str(&self) -> &str {
-        match self {
-            Self::SqlServer => "SQLServer",
-            Self::MySql => "MySQL",
-            Self::PostgreSql => "PostgreSQL",
-            Self::MariaDb => "MariaDB",
-            Self::Other(text) => text,
-        }
-    }
-
-    /// Whether its backups can be deleted.
-    pub fn is_known(&self) -> bool {
-        !matches!(self, Self::Other(_))
-    }
-
-    /// Whether one request deletes many backups: only of SQL Server (API page "Deleting Manual Backups in Batches"). Of the others each
-    /// one takes a request of its own ("Deleting a Manual Backup").
-    pub fn is_deleted_in_batches(&self) -> bool {
-        *self == Self::SqlServer
-    }
-}
-
 /// What a backup holds.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Databases {
@@ -289,7 +219,7 @@ pub struct Backup {
     pub begin: Option<DateTime<Utc>>,
     /// `end_time`; `None` when there is none or it could not be read.
     pub end: Option<DateTime<Utc>>,
-    /// Its size in bytes (the API gives KB).
+    /// Its size in bytes.
     pub size_bytes: u64,
     /// What it holds.
     pub databases: Databases,

@@ -10,6 +10,7 @@
 pub mod backup;
 pub mod bucket;
 pub mod compare;
+pub mod engine;
 pub mod evaluate;
 pub mod forecast;
 pub mod hold;
@@ -25,6 +26,7 @@ mod tzif;
 pub mod view;
 pub mod weeks;
 pub mod what_if;
+pub mod word;
 pub mod zone;
 
 #[cfg(test)]
@@ -35,9 +37,10 @@ pub mod fuzz;
 pub mod oracle;
 
 pub use backup::{
-    Backup, BackupId, BackupKind, BackupStatus, Databases, Doubt, Engine, Instance, InstanceId, InstanceLife,
-    PolicyName, ProjectName,
+    Backup, BackupId, BackupKind, BackupStatus, Databases, Doubt, Instance, InstanceId, InstanceLife, PolicyName,
+    ProjectName,
 };
+pub use engine::Engine;
 pub use evaluate::{Decision, ExpireReason, KeepReason, KeptBy, Series, Verdict, decide};
 pub use hold::{Freeze, FreezeSources, Freezes, Hold, HoldTarget};
 pub use pattern::Pattern;

@@ -279,7 +279,7 @@ impl Selector {
 pub fn selected_engines<'p>(policies: impl IntoIterator<Item = &'p Policy>) -> Vec<Engine> {
     let policies: Vec<&Policy> = policies.into_iter().collect();
     let is_selected = |engine: &Engine| policies.iter().any(|policy| policy.select.engines.contains(engine));
-    Engine::KNOWN.into_iter().filter(is_selected).collect()
+    Engine::known().filter(is_selected).collect()
 }
 
 fn any_or_unlimited(patterns: Option<&[Pattern]>, name: &str) -> bool {

@@ -2,8 +2,10 @@
 
 use chrono::{DateTime, Utc};
 
+use super::state::{refusal_of, state_of};
 use crate::config::{AnchorAt, Config};
-use crate::ledger::{AnchorLog, Error, Journal, Ledger};
+use crate::ledger::{AnchorLog, Error, Journal, Ledger, key_of_missing, must_be_there};
+use crate::retention::Refusal;
 
 /// Where the configuration anchors heads; `None`: nowhere.
 pub fn anchor_log(config: &Config) -> Option<AnchorLog> {
@@ -22,7 +24,7 @@ pub fn anchor_log(config: &Config) -> Option<AnchorLog> {
 pub fn check_anchor(config: &Config, ledger: &Ledger) -> Result<Option<String>, Error> {
     ledger.must_contain_noted()?;
     let Some(log) = anchor_log(config) else { return Ok(None) };
-    let heads = match log.read(&ledger.path().display().to_string()) {
+    let heads = match log.read(&ledger.state_key(&state_of(config))?) {
         Ok(heads) => heads,
         Err(error) => {
             return Ok(Some(format!(
@@ -46,11 +48,33 @@ pub fn check_anchor(config: &Config, ledger: &Ledger) -> Result<Option<String>, 
     }))
 }
 
+/// Why a run would delete nothing, whatever it finds: the state was set back or is gone, or its members differ.
+pub(super) fn refusal_by_state(config: &Config, ledger: Option<&Ledger>) -> Result<Option<Refusal>, Error> {
+    let checked = match ledger {
+        Some(ledger) => check_anchor(config, ledger).and_then(|_| ledger.members_must_agree(&config.agreement())),
+        None => check_anchor_of_missing(config),
+    };
+    match checked {
+        Ok(()) => Ok(None),
+        Err(error) => refusal_of(&error).map(Some).ok_or(error),
+    }
+}
+
+/// As [`check_anchor`] for a state that is not there: fails where heads of it are anchored. A run would make a new one, and delete nothing
+/// with it.
+fn check_anchor_of_missing(config: &Config) -> Result<(), Error> {
+    let Some(log) = anchor_log(config) else { return Ok(()) };
+    let place = state_of(config);
+    // One that cannot be read stops no run.
+    let heads = log.read(&key_of_missing(&place)).unwrap_or_default();
+    must_be_there(&place, &heads, &log.name())
+}
+
 /// Anchors the last head; why not, where that failed. It stops nothing.
 pub fn anchor(config: &Config, ledger: &Ledger, now: DateTime<Utc>) -> Option<String> {
     let log = anchor_log(config)?;
     let done = ledger
-        .head_to_anchor()
+        .head_to_anchor(&state_of(config))
         .map_err(|error| error.to_string())
         .and_then(|head| log.append(&head, now).map_err(|error| error.to_string()));
     let why = done.err()?;

@@ -97,8 +97,9 @@ async fn list_asked(
     waiting: &[(InstanceId, Engine)],
 ) -> Result<Vec<InstanceEntry>, crate::rds::Error> {
     let is_waited_for = |engine: &Engine| waiting.iter().any(|(_, of)| of == engine);
-    let all = Engine::KNOWN.into_iter();
-    let asked: Vec<Engine> = all.filter(|one| engines.contains(one) || is_waited_for(one)).collect();
+    let asked: Vec<Engine> = Engine::known()
+        .filter(|one| engines.contains(one) || is_waited_for(one))
+        .collect();
     let mut entries = client.list_instances(&asked).await?;
     entries.retain(|InstanceEntry { instance, .. }| {
         let is_selected = !instance.engine.is_known() || engines.contains(&instance.engine);

@@ -50,6 +50,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use anchor::refusal_by_state;
 pub use anchor::{anchor, anchor_log, check_anchor};
 pub use context::{OnProgress, Progress, RunContext};
 pub use ended::{Ended, ended};
@@ -71,13 +72,14 @@ use crate::rds::Client;
 use crate::retention::report::{
     Interruption, PolicyReport, RunNumbers, RunReport, RunResult, RunSummary, Sent, Skip, SkipReason,
 };
-use crate::retention::{BackupId, Fate, Instance, InstanceId, Mode, PolicyName, ProjectName};
+use crate::retention::{Fate, Instance, InstanceId, KeepReason, Mode, PolicyName, ProjectName};
 use crate::wording::{self, refusals};
 use clock_jump::ClockJumpDetector;
 use context::stop_requested;
 use guard::guard;
 use ledger_snapshot::may_select;
 use scan_result::{Coverage, CoverageByPolicy};
+use sent::SentItem;
 
 /// Walks one run.
 pub async fn run(request: &RunRequest, context: &RunContext) -> Result<RunReport, Error> {
@@ -98,7 +100,14 @@ pub async fn run(request: &RunRequest, context: &RunContext) -> Result<RunReport
     let of_deletions = single_deletions::notices(&context.config, &policy_runs);
     let found = of_anchor.flatten().into_iter().chain(of_tasks).chain(of_deletions);
     let notices = noticed(request, context, run_id.is_some(), found)?;
-    let (reports, approved) = guard(request, context, run_id.as_deref(), &mut scan, policy_runs)?;
+    let (mut reports, approved) = guard(request, context, run_id.as_deref(), &mut scan, policy_runs)?;
+    if request.purpose == Purpose::Plan
+        && let Some(refusal) = blocking(|| refusal_by_state(&context.config, context.ledger.as_deref()))?
+    {
+        for report in &mut reports {
+            report.refuse_all(&refusal);
+        }
+    }
     let mut report = RunReport {
         run_id: run_id.clone(),
         policies: reports,
@@ -282,6 +291,10 @@ fn settle(report: &mut RunReport, sent: sent::SendResult, rows: &ReportDetail) {
         else {
             continue;
         };
+        if item.held.is_some() {
+            policy.keep_held(&item.planned.candidate);
+            continue;
+        }
         let Some(fate) = item.fate.as_deref() else {
             policy.left += 1;
             continue;
@@ -303,14 +316,21 @@ fn settle(report: &mut RunReport, sent: sent::SendResult, rows: &ReportDetail) {
     if !is_streamed && report.policies.iter().all(|policy| policy.rows.is_empty()) {
         return;
     }
-    let fates: HashMap<BackupId, Arc<Fate>> = sent
-        .items
-        .into_iter()
-        .filter_map(|item| Some((item.planned.candidate.id, item.fate?)))
-        .collect();
+    let (mut fates, mut held) = (HashMap::new(), HashMap::new());
+    for SentItem {
+        planned,
+        fate,
+        held: hold,
+    } in sent.items
+    {
+        let id = planned.candidate.id;
+        held.extend(hold.map(|hold| (id.clone(), KeepReason::hold(*hold))));
+        fates.extend(fate.map(|fate| (id, fate)));
+    }
     report.mark(&fates);
+    report.mark_held(&held);
     if is_streamed {
-        report.fates = fates;
+        (report.fates, report.held) = (fates, held);
     }
 }
 

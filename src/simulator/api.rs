@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use tokio::time::sleep;
 
 use super::fault_effects::{self, ActiveFaults};
 use super::faults::{DateFault, Op};
@@ -25,7 +24,7 @@ pub(super) async fn answer(shared: Arc<Shared>, request: Request<Bytes>) -> Serv
     let (number, latency) = shared.enter(&asked, &trouble);
     let wait = latency + trouble.delay(false);
     if !wait.is_zero() {
-        sleep(wait).await;
+        shared.faults.delay(wait).await;
     }
     if trouble.resets(false) {
         return ServiceAnswer::HangUp;
@@ -42,7 +41,7 @@ pub(super) async fn answer(shared: Arc<Shared>, request: Request<Bytes>) -> Serv
     };
     let wait = trouble.delay(true);
     if !wait.is_zero() {
-        sleep(wait).await;
+        shared.faults.delay(wait).await;
     }
     if trouble.resets(true) {
         return ServiceAnswer::HangUp;
@@ -204,7 +203,11 @@ impl Shared {
                 .extend(limit.retry_after.map(|seconds| ("Retry-After", seconds.to_string())));
             return Some(reply);
         }
-        match state.auth.admit(asked.operation, &asked.parts(), (self.clock)()) {
+        let any_date = state.settings.any_signature_date;
+        match state
+            .auth
+            .admit(asked.operation, &asked.parts(), (self.clock)(), any_date)
+        {
             Ok(access) => {
                 if let Some(call) = state.calls.get_mut(number) {
                     call.access = access;

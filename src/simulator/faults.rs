@@ -7,6 +7,8 @@ use std::fmt;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use tokio::sync::Notify;
+
 /// An operation of the simulated services.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Op {
@@ -336,7 +338,10 @@ struct Rule {
 
 /// The rules in force. Shared with the running server: a change counts from the next request on.
 #[derive(Debug, Default)]
-pub struct Faults(Mutex<Vec<Rule>>);
+pub struct Faults {
+    rules: Mutex<Vec<Rule>>,
+    end_of_delays: Notify,
+}
 
 impl Faults {
     /// Adds a rule.
@@ -351,6 +356,19 @@ impl Faults {
     /// Takes all rules away.
     pub fn clear(&self) {
         self.rules().clear();
+    }
+
+    /// Lets those requests go on that a delay holds now.
+    pub fn end_delays(&self) {
+        self.end_of_delays.notify_waiters();
+    }
+
+    /// Holds a request for so long, or until [`Self::end_delays`].
+    pub(super) async fn delay(&self, by: Duration) {
+        tokio::select! {
+            () = tokio::time::sleep(by) => {}
+            () = self.end_of_delays.notified() => {}
+        }
     }
 
     /// How many times rules have applied since they were added; cleared rules are not counted.
@@ -379,6 +397,6 @@ impl Faults {
     }
 
     fn rules(&self) -> std::sync::MutexGuard<'_, Vec<Rule>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.rules.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -10,11 +10,12 @@ use super::world::{Home, Id, Record};
 const MOST: usize = 10_000;
 
 impl Simulator {
-    /// Makes the manual backups that became due since the newest of each instance, by the instances' own schedules.
-    pub fn make_due_backups(&self) {
+    /// Makes the manual backups that became due since the newest of each instance, by the instances' own schedules; how many.
+    pub fn make_due_backups(&self) -> usize {
         let now = (self.shared.clock)();
         let mut state = self.shared.state();
         let mut rng = self.shared.rng(usize::try_from(now.timestamp()).unwrap_or_default());
+        let mut made = 0;
         for place in 0..state.world.homes.len() {
             let home = &state.world.homes[place];
             let digits = home.instance.engine.digits();
@@ -29,9 +30,10 @@ impl Simulator {
                     kind: BackupKind::Manual,
                     status: Status::Completed,
                 };
-                state.world.add_record(place, record);
+                made += usize::from(state.world.add_record(place, record));
             }
         }
+        made
     }
 }
 

@@ -39,6 +39,8 @@ pub struct Settings {
     pub deleted_listing: DeletedListing,
     /// The list of instances has those of every engine, whichever is asked for.
     pub ignores_engine_filter: bool,
+    /// Signatures count whenever they are dated, for a simulator whose clock is ahead of its clients'.
+    pub any_signature_date: bool,
     /// What the metadata service grants.
     pub agency: Agency,
 }

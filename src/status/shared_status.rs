@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, timeout};
 
@@ -60,6 +60,8 @@ pub struct SharedStatus {
     /// What was read is out of date, whenever that was.
     is_outdated: AtomicBool,
     loop_alive_at: Mutex<Instant>,
+    /// A reader found out that the state is lost: the main loop shall look, too, and see when it is back.
+    loss_found: Notify,
 }
 
 impl std::fmt::Debug for SharedStatus {
@@ -93,7 +95,13 @@ impl SharedStatus {
             last_read: Mutex::default(),
             is_outdated: AtomicBool::new(false),
             loop_alive_at: Mutex::new(Instant::now()),
+            loss_found: Notify::new(),
         }
+    }
+
+    /// Ends when a reader finds out that the state is lost.
+    pub async fn loss_found(&self) {
+        self.loss_found.notified().await;
     }
 
     /// What the daemon writes into.
@@ -199,6 +207,7 @@ impl SharedStatus {
             if error.is_lost() {
                 self.metrics.ledger_rewound(true);
                 self.state().state_problem = Some(error.to_string());
+                self.loss_found.notify_one();
             }
             let error: &(dyn std::error::Error + 'static) = &error;
             tracing::error!(error, "holds and freeze could not be read");

@@ -120,9 +120,10 @@ impl StorageDay {
             let freed = numbers.sent.values().map(|sent| sent.confirmed_bytes);
             let freed = freed.fold(0, u64::saturating_add);
             if counted.insert((day, &run.policy)) {
-                let Summary { keep, wait, delete } = numbers.summary;
-                for bytes in [keep.bytes, wait.bytes, delete.bytes.saturating_sub(freed)] {
-                    entry.kept_bytes = entry.kept_bytes.saturating_add(bytes);
+                let Summary { keep, wait, .. } = numbers.summary;
+                let due = Sent::still_there(numbers.summary.delete, numbers.sent.values());
+                for there in [keep, wait, due] {
+                    entry.kept_bytes = entry.kept_bytes.saturating_add(there.bytes);
                 }
                 entry.held_back_bytes = entry.held_back_bytes.saturating_add(numbers.held_back.bytes);
             }
@@ -237,6 +238,8 @@ pub struct LastRun {
 pub struct KnownBackups {
     /// By decision.
     pub counts: Counts,
+    /// Due, and still there after the run, held back or not.
+    pub due: Tally,
     /// Due, and held back by the guard or a freeze.
     pub held_back: Tally,
 }
@@ -318,9 +321,11 @@ impl LastRun {
     pub fn of(report: &RunReport, policy: &PolicyReport) -> Self {
         let gravest = policy.refusals.first();
         let counts = policy.has_read().then(|| Counts::from(policy.summary));
+        let due = Sent::still_there(policy.summary.delete, policy.sent.values());
         Self {
             known: counts.map(|counts| KnownBackups {
                 counts,
+                due,
                 held_back: policy.held_back,
             }),
             run_id: report.run_id.clone().filter(|id| !id.is_empty()),
@@ -362,8 +367,12 @@ impl LastRun {
             .filter(|_| has_read)
             .map(|numbers| numbers.summary.into());
         let held_back = numbers.as_ref().map(|numbers| numbers.held_back).unwrap_or_default();
+        let due = numbers
+            .as_ref()
+            .map(|numbers| Sent::still_there(numbers.summary.delete, numbers.sent.values()));
+        let due = due.unwrap_or_default();
         Some(Self {
-            known: counts.map(|counts| KnownBackups { counts, held_back }),
+            known: counts.map(|counts| KnownBackups { counts, due, held_back }),
             run_id: Some(row.run),
             at: row.started_at,
             finished_at,

@@ -149,7 +149,7 @@ async fn answer(request: &Request<Bytes>, status: &Arc<SharedStatus>, pages: &Pa
             "421: this is not one of the names that page and API answer to; `allowed_hosts` in the configuration adds it\n",
         );
     }
-    if view.is_some() || matches!(path, "/metrics" | "/api/v1/status") {
+    if view.is_some() || matches!(path, "/metrics" | "/readyz" | "/api/v1/status") {
         status.refresh_if_old().await;
     }
     if let Some(view) = view {

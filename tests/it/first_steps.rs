@@ -259,3 +259,55 @@ fn a_scenario_file_describes_the_fleet_and_the_faults_of_a_simulator() {
         assert!(said.contains("odd.yaml") && said.contains(says), "{said}");
     }
 }
+
+/// The simulator's time-lapse: its clock leaps, schedules make backups, and no clock but its own does: a run of another process deletes
+/// nothing, although it reads everything.
+#[test]
+fn a_simulator_whose_clock_leaps_makes_backups_and_a_run_by_another_clock_deletes_none() {
+    let dir = tempfile::tempdir().unwrap();
+    let words = [
+        "simulator",
+        "--live",
+        "24h=40ms",
+        "--instances",
+        "2",
+        "--deletion-takes",
+        "0s",
+    ];
+    let mut command = program(dir.path(), &words);
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let (mut config, mut made) = (String::new(), 0);
+    for line in BufReader::new(child.stdout.take().unwrap()).lines() {
+        let line = line.unwrap();
+        if let Some((_, count)) = line.split_once(" s ahead, ") {
+            made += count.split(' ').next().unwrap().parse::<u32>().unwrap();
+        }
+        config += &(line + "\n");
+        if made > 4 {
+            break;
+        }
+    }
+    assert!(config.contains("demo --watch --live"), "{config}");
+    let exports = config
+        .lines()
+        .filter_map(|line| line.strip_prefix("#   export ")?.split_once('='));
+    let exports: Vec<(String, String)> = exports
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .collect();
+    fs::write(
+        dir.path().join("config.yaml"),
+        config.replace("mode: dry-run", "mode: enforce"),
+    )
+    .unwrap();
+    let run = |words: &[&str]| {
+        let mut command = program(dir.path(), &["--config", "config.yaml"]);
+        Ran::of(&command.args(words).envs(exports.clone()).output().unwrap())
+    };
+    let plan = run(&["plan", "--at", "2100-01-01", "--format", "json"]).exits(0).json();
+    assert!(plan["policies"][0]["summary"]["keep"].as_u64() > Some(0), "{plan}");
+    let refused = run(&["apply", "--format", "json"]).exits(3).json();
+    assert_eq!(refused["policies"][0]["refusal"]["limit"], "clock", "{refused}");
+    let pid = child.id().to_string();
+    assert!(Command::new("kill").args(["-INT", &pid]).status().unwrap().success());
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+}

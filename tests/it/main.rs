@@ -1,6 +1,7 @@
 //! One binary for all integration tests: one link, one harness, tests as verbs on it.
 
 mod accepted_listings;
+mod anchored_copies;
 mod anchors;
 mod archives;
 mod audit_reports;
@@ -21,6 +22,7 @@ mod first_steps;
 mod forecasts;
 mod grace;
 mod guard;
+mod held_meanwhile;
 mod hostile;
 mod http;
 mod in_use;

@@ -95,6 +95,9 @@ async fn a_member_with_another_configuration_stops_deletions_until_it_is_gone() 
         &database,
         "INSERT INTO member VALUES ('other', 'db-host-2', 'another digest', now() + interval '1 hour')",
     );
+    let plan = world.plan().await.exits(0).json();
+    assert_eq!(plan["policies"][0]["verdict"], "refused", "{plan}");
+    assert_eq!(plan["policies"][0]["refusal"]["limit"], "members");
     let metrics = world.dir().join("metrics.prom");
     let args = ["apply", "--metrics-file", metrics.to_str().unwrap()];
     world.run(&args).await.exits(3).says("db-host-2");

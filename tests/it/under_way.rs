@@ -8,6 +8,9 @@ use rds_retentiond::simulator::Op;
 
 use super::world::{KEEP_3, Ran, World, backup_id, ids, instance_id, output};
 
+/// Answers come when the test says so, with `end_delays`; shorter than the 20 s after which a request has no answer.
+const UNTIL_TOLD: &str = "17s";
+
 /// 107 backups go in three requests, two at once, which are answered after this long.
 async fn world(delay: &str) -> World {
     let world = World::new(&[110]).await;
@@ -42,9 +45,14 @@ async fn apply(world: &World) -> Child {
 
 #[tokio::test]
 async fn freeze_waits_for_what_is_under_way_and_says_what_became_of_it() {
-    let world = world("4s").await;
+    let world = world(UNTIL_TOLD).await;
     let run = apply(&world).await;
-    let ran = world.run(&["freeze", "--reason", "stop"]).await.exits(0);
+    let waiting = tokio::spawn(ended(spawn(world.command(&["freeze", "--reason", "stop"]))));
+    while world.ledger().freezes().unwrap().is_empty() {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    world.simulator.faults().end_delays();
+    let ran = waiting.await.unwrap().exits(0);
     let ran = ran.says("the freeze is in force; 100 ids are under way");
     // Accepted, or already confirmed by the run's listing.
     let (_, became) = ran.stdout.split_once("100 ids were under way: ").unwrap();
@@ -139,7 +147,7 @@ async fn freeze_does_not_wait_for_a_process_that_was_killed() {
 
 #[tokio::test]
 async fn a_hold_says_when_it_is_too_late_and_keeps_what_is_not_yet_sent() {
-    let world = world("4s").await;
+    let world = world(UNTIL_TOLD).await;
     let run = apply(&world).await;
     let (sent, waits) = (backup_id(1, 50), backup_id(1, 5));
     let hold = async |id: &str| output(world.command(&["hold", id, "--reason", "mine"])).await;
@@ -155,6 +163,8 @@ async fn a_hold_says_when_it_is_too_late_and_keeps_what_is_not_yet_sent() {
     let many = ["hold", "--name", "nightly-5*", "--reason", "mine"];
     let many = output(world.command(&many)).await.exits(1);
     assert!(many.stdout.contains("too late for 10 backups"), "{}", many.stdout);
+    world.simulator.faults().clear();
+    world.simulator.faults().end_delays();
     ended(run).await;
     let mut due = ids(1, 3..110);
     due.remove(&waits);

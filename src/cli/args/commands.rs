@@ -465,7 +465,9 @@ pub enum StateWhat {
 }
 
 const SIMULATOR_EXAMPLES: &str = "Examples:\n  rds-retentiond simulator --instances 20 --backups 60\n  \
-    rds-retentiond simulator --fault list_backups:status=503:times=2";
+    rds-retentiond simulator --fault list_backups:status=503:times=2\n  \
+    rds-retentiond simulator --live 24h=1min        a day passes each minute\n  \
+    rds-retentiond demo --watch --live 24h=1min     the same with a daemon";
 
 /// `simulator`
 #[derive(Clone, Debug, Args)]
@@ -489,6 +491,10 @@ pub struct SimulatorArgs {
     /// Make something go wrong, as `OPERATION:FAULT[:CONDITION]...` (listed below); may be given several times.
     #[arg(long = "fault", value_name = "FAULT", action = ArgAction::Append)]
     pub faults: Vec<String>,
+    /// Let the API's clock leap ahead and the fleet's schedules make backups: so much in so short a time, as in `24h=1min`. Nobody
+    /// else's clock does: a run whose clock does not agree deletes nothing. With a daemon that follows: `demo --watch --live`.
+    #[arg(long, value_name = "SPAN=DURATION", value_parser = parse_lapse)]
+    pub live: Option<TimeLapse>,
 }
 
 /// The made-up fleet of `simulator` and `demo`.
@@ -513,6 +519,9 @@ pub struct FleetArgs {
     /// How long an accepted deletion takes, as in `5s` or `200ms`.
     #[arg(long, value_name = "DURATION", default_value = "2s", value_parser = parse_short)]
     pub deletion_takes: Duration,
+    /// How long a backup that was asked for is BUILDING.
+    #[arg(long, value_name = "DURATION", default_value = "2s", value_parser = parse_short)]
+    pub creation_takes: Duration,
 }
 
 /// `demo`

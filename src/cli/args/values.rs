@@ -110,6 +110,12 @@ pub struct TimeLapse {
 }
 
 impl TimeLapse {
+    /// What passes at once: a day, or the span where that is shorter.
+    pub(in crate::cli) fn leap(&self) -> TimeDelta {
+        let seconds = self.span.approximate_seconds().clamp(1, 24 * 3600);
+        TimeDelta::seconds(seconds.cast_signed())
+    }
+
     /// How long it takes for so much time to pass.
     pub(in crate::cli) fn real(&self, span: TimeDelta) -> Duration {
         let share = Duration::from_secs(self.span.approximate_seconds().max(1));

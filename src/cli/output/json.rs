@@ -10,7 +10,7 @@ use serde::Serialize;
 use serde::ser::Serializer;
 
 use super::decision_json::DecisionJson;
-use super::row_buffer::{BufferedRows, Fates};
+use super::row_buffer::{BufferedRows, Fates, Held};
 use crate::retention::orphan::Orphan;
 use crate::retention::report::{GuardVerdict, InstanceCounts, Overlap, PolicyReport, Restart, Sent, Skip};
 use crate::retention::view::{JsonTime, SummaryView};
@@ -82,7 +82,7 @@ impl Serialize for Policies<'_> {
             report
                 .policies
                 .iter()
-                .map(|policy| PolicyJson::of(policy, &report.fates, buffered)),
+                .map(|policy| PolicyJson::of(policy, (&report.fates, &report.held), buffered)),
         )
     }
 }
@@ -90,14 +90,14 @@ impl Serialize for Policies<'_> {
 /// The decisions of one policy: those that the report holds, or those that its run buffered.
 struct Decisions<'a> {
     policy: &'a PolicyReport,
-    fates: &'a Fates,
+    after: (&'a Fates, &'a Held),
     buffered: &'a BufferedRows,
 }
 
 impl Serialize for Decisions<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         if self.policy.rows.is_empty() {
-            self.buffered.serialize(&self.policy.policy, self.fates, serializer)
+            self.buffered.serialize(&self.policy.policy, self.after, serializer)
         } else {
             Each(&self.policy.rows, DecisionJson::of).serialize(serializer)
         }
@@ -189,7 +189,7 @@ struct PolicyJson<'a> {
 }
 
 impl<'a> PolicyJson<'a> {
-    fn of(report: &'a PolicyReport, fates: &'a Fates, buffered: &'a BufferedRows) -> Self {
+    fn of(report: &'a PolicyReport, after: (&'a Fates, &'a Held), buffered: &'a BufferedRows) -> Self {
         Self {
             policy: &report.policy,
             mode: report.mode.as_str(),
@@ -203,7 +203,7 @@ impl<'a> PolicyJson<'a> {
             summary: report.summary.into(),
             decisions: Decisions {
                 policy: report,
-                fates,
+                after,
                 buffered,
             },
             refusals: report

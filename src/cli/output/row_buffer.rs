@@ -12,15 +12,19 @@ use flate2::Compression;
 use flate2::read::DeflateDecoder;
 use flate2::write::DeflateEncoder;
 use serde::ser::{Error, SerializeSeq, Serializer};
+use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::decision_json::{DecisionJson, FateJson};
 use crate::retention::report::{Action, BackupRow};
-use crate::retention::{BackupId, Fate, PolicyName};
+use crate::retention::view::Reasons;
+use crate::retention::{BackupId, Fate, KeepReason, PolicyName};
 use crate::run::{ReportDetail, RowSink};
 
 /// What became of the ids that were sent.
 pub(in crate::cli) type Fates = HashMap<BackupId, Arc<Fate>>;
+/// By which hold those are kept that were due.
+pub(in crate::cli) type Held = HashMap<BackupId, KeepReason>;
 
 /// Every decision of a run, by policy, in the order in which they were made.
 #[derive(Clone, Default)]
@@ -51,16 +55,16 @@ impl BufferedRows {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Writes the decisions of a policy, with what became of the ids that were sent.
+    /// Writes the decisions of a policy, with what became of the ids that were sent or held.
     pub(in crate::cli) fn serialize<S: Serializer>(
         &self,
         policy: &PolicyName,
-        fates: &Fates,
+        after: (&Fates, &Held),
         serializer: S,
     ) -> Result<S::Ok, S::Error> {
         let mut list = serializer.serialize_seq(None)?;
         if let Some(text) = self.open().get(policy) {
-            text.read(&mut |entry: Entry<'_>| entry.serialize(fates, &mut list))?;
+            text.read(&mut |entry: Entry<'_>| entry.serialize(after, &mut list))?;
         }
         list.end()
     }
@@ -159,12 +163,17 @@ impl<'a> Entry<'a> {
         Some((Self { id, json }, rest))
     }
 
-    fn serialize<L: SerializeSeq>(&self, fates: &Fates, list: &mut L) -> Result<(), L::Error> {
+    fn serialize<L: SerializeSeq>(&self, (fates, held): (&Fates, &Held), list: &mut L) -> Result<(), L::Error> {
         let json = str::from_utf8(self.json).map_err(L::Error::custom)?;
-        let fate = match str::from_utf8(self.id).map_err(L::Error::custom)? {
-            "" => None,
-            id => fates.get(id),
-        };
+        let id = str::from_utf8(self.id).map_err(L::Error::custom)?;
+        if let Some(reason) = held.get(id) {
+            let kept = Action::Keep(vec![reason.clone()]);
+            let mut decision: Value = serde_json::from_str(json).map_err(L::Error::custom)?;
+            decision["decision"] = kept.key().into();
+            decision["reasons"] = serde_json::to_value(Reasons::of_action(&kept)).map_err(L::Error::custom)?;
+            return list.serialize_element(&decision);
+        }
+        let fate = fates.get(id).filter(|_| !id.is_empty());
         let Some(fate) = fate else {
             let raw: &RawValue = serde_json::from_str(json).map_err(L::Error::custom)?;
             return list.serialize_element(raw);

@@ -2,8 +2,8 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::retention::{
-    Backup, BackupKind, BackupStatus, Databases, Engine, ExpireReason, Instance, InstanceLife, KeepReason, KeptBy,
-    Outcome,
+    Backup, BackupKind, BackupStatus, Databases, Engine, ExpireReason, Hold, HoldTarget, Instance, InstanceLife,
+    KeepReason, KeptBy, Outcome,
 };
 
 fn row(number: usize, action: Action) -> BackupRow {
@@ -59,7 +59,9 @@ fn rows(count: usize) -> Vec<BackupRow> {
 fn read(buffered: &BufferedRows, policy: &str, fates: &Fates) -> Value {
     let mut out = Vec::new();
     let mut serializer = serde_json::Serializer::new(&mut out);
-    buffered.serialize(&policy.into(), fates, &mut serializer).unwrap();
+    buffered
+        .serialize(&policy.into(), (fates, &Held::new()), &mut serializer)
+        .unwrap();
     serde_json::from_slice(&out).unwrap()
 }
 
@@ -121,6 +123,34 @@ fn what_became_of_an_id_is_shown_for_every_decision_that_may_go_and_of_no_other(
     assert_eq!(read.as_array().unwrap().len(), rows.len());
 }
 
+/// A hold came while the run was sending.
+#[test]
+fn what_is_held_since_it_was_due_is_kept_by_the_hold() {
+    let (buffered, rows) = (BufferedRows::default(), rows(6));
+    for row in &rows {
+        buffered.tell(&"a".into(), row);
+    }
+    let by_hand = Hold {
+        id: None,
+        target: HoldTarget::Backup(rows[2].backup.id.clone()),
+        reason: "case 4711".to_owned(),
+        owner: None,
+        until: None,
+    };
+    let held = Held::from([(rows[2].backup.id.clone(), KeepReason::hold(by_hand.clone()))]);
+    let mut out = Vec::new();
+    let mut serializer = serde_json::Serializer::new(&mut out);
+    buffered
+        .serialize(&"a".into(), (&Fates::new(), &held), &mut serializer)
+        .unwrap();
+    let read: Vec<Value> = serde_json::from_slice(&out).unwrap();
+    let mut kept = rows[2].clone();
+    kept.action = Action::Keep(vec![KeepReason::hold(by_hand)]);
+    assert_eq!(read[2], serde_json::to_value(DecisionJson::of(&kept)).unwrap());
+    // The twin.
+    assert_eq!(read[5]["decision"], "delete");
+}
+
 #[test]
 fn a_piece_that_is_cut_off_is_an_error_and_not_a_shorter_list() {
     let buffered = BufferedRows::default();
@@ -129,7 +159,7 @@ fn a_piece_that_is_cut_off_is_an_error_and_not_a_shorter_list() {
     let mut out = Vec::new();
     let mut serializer = serde_json::Serializer::new(&mut out);
     let error = buffered
-        .serialize(&"a".into(), &Fates::new(), &mut serializer)
+        .serialize(&"a".into(), (&Fates::new(), &Held::new()), &mut serializer)
         .unwrap_err();
     assert!(error.to_string().contains("a decision is cut off"), "{error}");
 }

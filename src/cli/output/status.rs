@@ -305,6 +305,14 @@ fn storage(out: &mut dyn Write, status: &Status, theme: &Theme) -> io::Result<()
             tally(held_back)
         ));
     }
+    let due = known.iter().fold(Tally::default(), |sum, known| sum.and(known.due));
+    let left = Tally {
+        count: due.count.saturating_sub(held_back.count),
+        bytes: due.bytes.saturating_sub(held_back.bytes),
+    };
+    if left.count > 0 {
+        parts.push(format!("{} due, left over or not seen to be gone yet", tally(left)));
+    }
     let freed = status
         .storage
         .iter()

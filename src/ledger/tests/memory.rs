@@ -841,7 +841,9 @@ fn only_instances_of_the_engines_that_were_asked_for_are_missed() {
         of("c", Engine::parse("")),
     ];
     ledger
-        .observe(noon(), |seen| seen.remember_instances(&project(), &Engine::KNOWN, &all))
+        .observe(noon(), |seen| {
+            seen.remember_instances(&project(), &Engine::known().collect::<Vec<_>>(), &all)
+        })
         .unwrap();
     let missed = || {
         let seen = ledger.seen_instances(&project()).unwrap();
@@ -854,7 +856,9 @@ fn only_instances_of_the_engines_that_were_asked_for_are_missed() {
         .unwrap();
     assert_eq!(missed(), [0, 1, 1]);
     ledger
-        .observe(noon(), |seen| seen.remember_instances(&project(), &Engine::KNOWN, &[]))
+        .observe(noon(), |seen| {
+            seen.remember_instances(&project(), &Engine::known().collect::<Vec<_>>(), &[])
+        })
         .unwrap();
     assert_eq!(missed(), [1, 2, 2]);
 }

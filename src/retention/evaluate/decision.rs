@@ -52,6 +52,11 @@ pub struct KeepReason {
 }
 
 impl KeepReason {
+    /// By this hold.
+    pub fn hold(hold: Hold) -> Self {
+        Self::of(KeptBy::Hold(Box::new(hold)))
+    }
+
     pub(super) fn of(keeper: KeptBy) -> Self {
         Self {
             keeper,

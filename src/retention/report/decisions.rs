@@ -29,6 +29,12 @@ impl Tally {
         self.bytes = self.bytes.saturating_add(bytes);
     }
 
+    /// Counts one less.
+    pub fn take(&mut self, bytes: u64) {
+        self.count = self.count.saturating_sub(1);
+        self.bytes = self.bytes.saturating_sub(bytes);
+    }
+
     /// Both together.
     #[must_use]
     pub fn and(self, other: Self) -> Self {

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::decisions::{BackupRow, InstanceSummary, Summary, Tally};
-use super::outcome::RunResult;
-use crate::retention::{KeepRule, Mode, PolicyName, ProjectName, Refusal, Zone};
+use super::outcome::{Fate, RunResult};
+use crate::retention::{Candidate, KeepRule, Mode, PolicyName, ProjectName, Refusal, Zone};
 
 /// Why a grace period that had started does not go on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -125,6 +125,35 @@ impl PolicyReport {
         }
     }
 
+    /// What a plan says where a run would not begin: everything is refused, and the decisions are what they would be without that.
+    pub fn refuse_all(&mut self, refusal: &Refusal) {
+        self.refusals.insert(0, refusal.clone());
+        if let Some(refusals) = &mut self.when_enforced {
+            refusals.insert(0, refusal.clone());
+        }
+        self.approved = 0;
+        self.digest = None;
+        if self.mode == Mode::Enforce {
+            self.held_back = self.summary.delete;
+        }
+    }
+
+    /// A backup that was due and is held since: it is kept, in all numbers.
+    pub fn keep_held(&mut self, candidate: &Candidate) {
+        let size = candidate.size_bytes;
+        self.approved = self.approved.saturating_sub(1);
+        let mut instances = self.instances.iter_mut();
+        let of = instances.find(|of| of.instance.id == candidate.instance.id);
+        let of = of.map(|of| {
+            of.oldest_kept = of.oldest_kept.into_iter().chain([candidate.begin]).min();
+            &mut of.summary
+        });
+        for summary in of.into_iter().chain([&mut self.summary]) {
+            summary.delete.take(size);
+            summary.keep.add(size);
+        }
+    }
+
     /// What the guard said of its plan.
     pub fn verdict(&self) -> GuardVerdict {
         GuardVerdict::of(!self.refusals.is_empty(), self.result.has_read())
@@ -151,4 +180,17 @@ pub struct Sent {
     pub codes: BTreeMap<String, u64>,
     /// Size of the confirmed ones.
     pub confirmed_bytes: u64,
+}
+
+impl Sent {
+    /// Of what was due, what is still there: refused, frozen, left, not deleted, or not seen to be gone yet.
+    pub fn still_there<'a>(due: Tally, sent: impl IntoIterator<Item = &'a Self>) -> Tally {
+        sent.into_iter().fold(due, |there, sent| {
+            let confirmed = sent.fates.get(Fate::Confirmed.key()).copied().unwrap_or_default();
+            Tally {
+                count: there.count.saturating_sub(confirmed),
+                bytes: there.bytes.saturating_sub(sent.confirmed_bytes),
+            }
+        })
+    }
 }

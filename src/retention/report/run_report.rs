@@ -7,11 +7,12 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
+use super::decisions::Action;
 use super::outcome::{Fate, RunResult};
 use super::policy_report::PolicyReport;
 use super::skip::{Skip, SkipRecord};
 use crate::retention::orphan::Orphan;
-use crate::retention::{BackupId, Instance, InstanceId, Policy, PolicyName, ProjectName, Refusal};
+use crate::retention::{BackupId, Instance, InstanceId, KeepReason, Policy, PolicyName, ProjectName, Refusal};
 
 /// Policies that claim the same instances.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -94,6 +95,8 @@ pub struct RunReport {
     pub notices: Vec<String>,
     /// What became of the ids that were sent, where single decisions are wanted and the report holds no rows of them.
     pub fates: HashMap<BackupId, Arc<Fate>>,
+    /// The same of those that were due and are held since.
+    pub held: HashMap<BackupId, KeepReason>,
 }
 
 impl RunReport {
@@ -116,6 +119,7 @@ impl RunReport {
             orphans: Vec::new(),
             notices: Vec::new(),
             fates: HashMap::new(),
+            held: HashMap::new(),
         }
     }
 
@@ -177,6 +181,15 @@ impl RunReport {
     pub fn mark(&mut self, fates: &HashMap<BackupId, Arc<Fate>>) {
         for row in self.policies.iter_mut().flat_map(|policy| &mut policy.rows) {
             row.fate = fates.get(&row.backup.id).cloned();
+        }
+    }
+
+    /// The same of one that was due and is held since: it is kept.
+    pub fn mark_held(&mut self, held: &HashMap<BackupId, KeepReason>) {
+        for row in self.policies.iter_mut().flat_map(|policy| &mut policy.rows) {
+            if let Some(reason) = held.get(&row.backup.id) {
+                row.action = Action::Keep(vec![reason.clone()]);
+            }
         }
     }
 }

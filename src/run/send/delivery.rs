@@ -1,7 +1,7 @@
 //! The way of one batch: tries until every id of it has an outcome or is left to the next run. What was not answered is listed
 //! before it is sent again.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use crate::rds::credentials::Fingerprint;
 use crate::rds::{Class, Delay, DeletionAnswer};
 use crate::retention::plan::PlannedDeletion;
 use crate::retention::report::SkipReason;
-use crate::retention::{BackupId, BackupStatus, Batch, Fate, Outcome};
+use crate::retention::{BackupId, BackupStatus, Batch, Fate, Hold, Outcome};
 use crate::run::Error;
 use crate::run::list_backups::{SeenDatabases, backups_of};
 use crate::run::sent::SentItem;
@@ -45,7 +45,7 @@ pub(super) struct Delivery {
     todo: Vec<(Batch, u32)>,
     was_split: bool,
     fates: BTreeMap<BackupId, Fate>,
-    held: HashSet<BackupId>,
+    held: HashMap<BackupId, Hold>,
 }
 
 impl Delivery {
@@ -57,7 +57,7 @@ impl Delivery {
             todo: Vec::new(),
             was_split: false,
             fates: BTreeMap::new(),
-            held: HashSet::new(),
+            held: HashMap::new(),
         }
     }
 
@@ -114,18 +114,29 @@ impl Delivery {
         Ok(())
     }
 
-    /// Every id with what became of it. What was held meanwhile is kept, not left undone.
+    /// Every id with what became of it.
     fn into_items(mut self, everything: Vec<PlannedDeletion>) -> Vec<SentItem> {
         let mut last: Option<Arc<Fate>> = None;
         let planned = everything.into_iter();
         planned
-            .filter(|planned| !self.held.contains(&planned.candidate.id))
             .map(|planned| {
+                if let Some(hold) = self.held.remove(&planned.candidate.id) {
+                    let held = Some(Box::new(hold));
+                    return SentItem {
+                        planned,
+                        fate: None,
+                        held,
+                    };
+                }
                 let fate = self.fates.remove(&planned.candidate.id).map(|fate| match &last {
                     Some(same) if **same == fate => Arc::clone(same),
                     _ => Arc::clone(last.insert(Arc::new(fate))),
                 });
-                SentItem { planned, fate }
+                SentItem {
+                    planned,
+                    fate,
+                    held: None,
+                }
             })
             .collect()
     }

@@ -1,14 +1,14 @@
 //! What comes before a request: everything that it has to wait for, then what could forbid it, read again in the transaction that
 //! puts its intent on disk.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::project::ProjectSender;
 use crate::ledger::{IntentResult, LedgerWrite, RequestKey, Written};
 use crate::rds::credentials::Fingerprint;
 use crate::rds::{DeletionPermit, IntendedAt};
-use crate::retention::{BackupId, Batch, Refusal};
+use crate::retention::{BackupId, Batch, Hold, Refusal};
 use crate::run::Error;
 use crate::run::skip::skip_of;
 
@@ -43,7 +43,7 @@ impl ProjectSender {
         self: &Arc<Self>,
         batch: &mut Batch,
         resends: u32,
-        held: &mut HashSet<BackupId>,
+        held: &mut HashMap<BackupId, Hold>,
     ) -> Result<Option<(RequestKey, IntendedAt)>, Error> {
         // The answer to another batch may have come meanwhile.
         self.drop_refused(batch);
@@ -64,11 +64,11 @@ impl ProjectSender {
         *batch = intended.batch;
         Ok(match intended.clearance {
             Some(IntentResult::Cleared { request, dropped }) => {
-                held.extend(dropped.into_iter().map(|(id, _)| id));
+                held.extend(dropped);
                 Some((request, intended.at))
             }
             Some(IntentResult::Empty { dropped }) => {
-                held.extend(dropped.into_iter().map(|(id, _)| id));
+                held.extend(dropped);
                 None
             }
             Some(IntentResult::Frozen(freezes)) => {

@@ -98,7 +98,7 @@ fn next_run(policy: &PolicyStatus, status: &Status) -> Markup {
 
 /// A bar of storage by decision, with its numbers below.
 fn share(policy: &PolicyStatus, known: KnownBackups, status: &Status) -> Markup {
-    let KnownBackups { counts, held_back } = known;
+    let KnownBackups { counts, held_back, .. } = known;
     let parts = [
         (MarkKind::Keep, counts.keep, counts.bytes.keep),
         (MarkKind::Wait, counts.wait, counts.bytes.wait),

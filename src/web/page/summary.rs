@@ -160,12 +160,20 @@ fn storage_tiles(status: &Status, known: &[KnownBackups]) -> Markup {
     let held_back = known
         .iter()
         .fold(Tally::default(), |sum, known| sum.and(known.held_back));
+    let due = known.iter().fold(Tally::default(), |sum, known| sum.and(known.due));
+    let left = Tally {
+        count: due.count.saturating_sub(held_back.count),
+        bytes: due.bytes.saturating_sub(held_back.bytes),
+    };
     let (keep, wait) = (sum(|it| it.bytes.keep), sum(|it| it.bytes.wait));
     html! {
         (tile("Backups kept", &number(sum(|it| it.keep)), &size(keep), money(status, keep)))
         (tile("In the grace period", &number(sum(|it| it.wait)), &size(wait), money(status, wait)))
         @if held_back.count > 0 {
             (tile("Refused or frozen", &number(held_back.count), &format!("{} expired, still there", size(held_back.bytes)), money(status, held_back.bytes)))
+        }
+        @if left.count > 0 {
+            (tile("Due, still there", &number(left.count), &format!("{}, left over or not seen to be gone yet", size(left.bytes)), money(status, left.bytes)))
         }
     }
 }

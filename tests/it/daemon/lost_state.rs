@@ -161,3 +161,25 @@ async fn a_log_that_is_cut_or_zeroed_in_place_stops_deletions_until_the_state_is
         assert!(daemon.stop().await.success());
     }
 }
+
+/// Nothing runs and nothing is about to: the question itself finds out, and not the check that comes every 30 seconds.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_state_that_is_removed_under_an_idle_daemon_is_not_ready_when_it_is_asked() {
+    let lab = Lab::start(3).await;
+    lab.configure(&policy("p", NEVER, ""));
+    let mut daemon = lab.run().await;
+    eventually("ready", async || (daemon.get("/readyz").await.0 == 200).then_some(())).await;
+    let (state, aside) = (lab.state(), lab.dir.path().join("aside"));
+    let begun = Instant::now();
+    fs::rename(&state, &aside).unwrap();
+    let text = eventually("not ready", async || {
+        let (code, text) = daemon.get("/readyz").await;
+        (code == 503).then_some(text)
+    })
+    .await;
+    assert!(text.contains("the state is gone"), "{text}");
+    // Longer than it takes on a loaded machine, and shorter than until the next check.
+    assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", begun.elapsed());
+    fs::rename(&aside, &state).unwrap();
+    assert!(daemon.stop().await.success());
+}
