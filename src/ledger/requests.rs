@@ -103,7 +103,7 @@ pub enum Written {
 #[cfg(any(test, fuzzing))]
 impl Ledger {
     pub(super) fn intend(&self, intent: &Intent<'_>, batch: &mut Batch) -> Result<IntentResult, Error> {
-        let clearance = self.change(|tx, under_way| self.clear(tx, under_way, intent, batch))?;
+        let clearance = self.change(|tx, under_way| self.clear(tx, under_way, intent, batch, &mut None))?;
         drop_held(batch, &clearance);
         Ok(clearance)
     }
@@ -133,7 +133,8 @@ impl Ledger {
             intent.lock.wait_until_lasting();
         }
         let together = self.change(|tx, under_way| {
-            let one = |entry: &LedgerWrite| self.enter_one(tx, under_way, intent, entry);
+            let mut in_force = None;
+            let one = |entry: &LedgerWrite| self.enter_one(tx, under_way, intent, entry, &mut in_force);
             entries.iter().map(one).collect::<Result<Vec<_>, Error>>()
         });
         let failed = match together {
@@ -154,7 +155,7 @@ impl Ledger {
             if let (LedgerWrite::Intent { .. }, Some(why)) = (&entry, &failed) {
                 return Err(Error::NotTried(why.clone()));
             }
-            let of = self.change(|tx, under_way| self.enter_one(tx, under_way, intent, &entry))?;
+            let of = self.change(|tx, under_way| self.enter_one(tx, under_way, intent, &entry, &mut None))?;
             Ok(entered(entry, of))
         };
         entries.into_iter().map(alone).collect()
@@ -167,6 +168,7 @@ impl Ledger {
         under_way: &mut OpenRequests,
         intent: &Intent<'_>,
         entry: &LedgerWrite,
+        in_force: &mut Option<InForce>,
     ) -> Result<Option<IntentResult>, Error> {
         match entry {
             LedgerWrite::Intent { attempt, batch } => {
@@ -174,7 +176,7 @@ impl Ledger {
                     attempt: *attempt,
                     ..*intent
                 };
-                self.clear(tx, under_way, &intent, batch).map(Some)
+                self.clear(tx, under_way, &intent, batch, in_force).map(Some)
             }
             LedgerWrite::Answer {
                 request,
@@ -194,20 +196,17 @@ impl Ledger {
         under_way: &mut OpenRequests,
         intent: &Intent<'_>,
         batch: &Batch,
+        in_force: &mut Option<InForce>,
     ) -> Result<IntentResult, Error> {
         self.must_hold(intent.lock)?;
         self.must_agree(tx, intent.lock, batch.project())?;
-        if let Some(freezes) = freezes_in_force(tx, intent)? {
-            return Ok(IntentResult::Frozen(freezes));
+        let InForce { freezes, holds } = match in_force {
+            Some(in_force) => in_force,
+            None => in_force.insert(InForce::read(tx, intent)?),
+        };
+        if let Some(freezes) = freezes {
+            return Ok(IntentResult::Frozen(freezes.clone()));
         }
-        let mut holds = super::holds::active(tx, intent.now)?;
-        holds.extend(
-            intent
-                .config_holds
-                .iter()
-                .filter(|hold| hold.is_active(intent.now))
-                .cloned(),
-        );
         let mut dropped = Vec::new();
         let mut left = Vec::new();
         for item in batch.items() {
@@ -249,10 +248,22 @@ fn entered(entry: LedgerWrite, cleared: Option<IntentResult>) -> Written {
     }
 }
 
-fn freezes_in_force(tx: &Tx<'_>, intent: &Intent<'_>) -> Result<Option<Freezes>, Error> {
-    let placed = super::holds::all_freezes(tx)?.into_iter();
-    let placed = placed.map(|(_, placed)| (placed.freeze, placed.id));
-    Ok(Freezes::in_force(intent.config_freeze.cloned(), placed, intent.now))
+/// What holds and freezes when a batch is cleared; the same for all batches of one transaction, which nobody else changes meanwhile.
+struct InForce {
+    freezes: Option<Freezes>,
+    holds: Vec<Hold>,
+}
+
+impl InForce {
+    fn read(tx: &Tx<'_>, intent: &Intent<'_>) -> Result<Self, Error> {
+        let placed = super::holds::all_freezes(tx)?.into_iter();
+        let placed = placed.map(|(_, placed)| (placed.freeze, placed.id));
+        let freezes = Freezes::in_force(intent.config_freeze.cloned(), placed, intent.now);
+        let mut holds = super::holds::active(tx, intent.now)?;
+        let configured = intent.config_holds.iter();
+        holds.extend(configured.filter(|hold| hold.is_active(intent.now)).cloned());
+        Ok(Self { freezes, holds })
+    }
 }
 
 /// Records an intent, and that earlier requests for the same ids are sent again by it.

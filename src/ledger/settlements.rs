@@ -1,6 +1,6 @@
 //! What listings say of ids that were sent: gone (confirmed) or still there (returned).
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 
 use chrono::{DateTime, Utc};
 
@@ -147,19 +147,16 @@ fn settle_as(
         };
         let seq = chain::append(tx, now, kind, &body)?;
         if confirmed {
-            // They come instance by instance.
-            let same = |(a, x): &(&RequestState, usize), (b, y): &(&RequestState, usize)| {
-                a.instance_of(&a.places[*x]) == b.instance_of(&b.places[*y])
-            };
-            let counts = found.chunk_by(same).filter_map(|of_one| {
-                let (request_state, place) = of_one.first()?;
+            let mut counts: BTreeMap<&str, u64> = BTreeMap::new();
+            for (request_state, place) in &found {
                 let instance = request_state.instance_of(&request_state.places[*place]);
-                Some((instance.as_str(), seq, to_column(of_one.len() as u64)))
-            });
-            tx.execute_each(
-                "INSERT INTO confirmed (instance, seq, ids) VALUES (?1, ?2, ?3) \
-                 ON CONFLICT (instance, seq) DO UPDATE SET ids = confirmed.ids + excluded.ids",
-                counts,
+                *counts.entry(instance.as_str()).or_default() += 1;
+            }
+            tx.insert_each(
+                "INSERT INTO confirmed (instance, seq, ids) VALUES (?1, ?2, ?3)",
+                counts
+                    .into_iter()
+                    .map(|(instance, count)| (instance, seq, to_column(count))),
             )?;
         }
         let places: Vec<(i64, usize)> = found
