@@ -192,7 +192,16 @@ impl RequestState {
         let rows = request_states.iter().map(|of| {
             let (states, unsettled) = written(of.places.iter().map(|place| (place.state, place.changed)));
             let (run, project) = (of.run.as_str(), of.project.as_str());
-            (of.seq, run, of.attempt, project, Stamp(of.at), of.answer, states, unsettled)
+            (
+                of.seq,
+                run,
+                of.attempt,
+                project,
+                Stamp(of.at),
+                of.answer,
+                states,
+                unsettled,
+            )
         });
         tx.insert_each(
             "INSERT INTO request (seq, run, attempt, project, at, answer, states, unsettled) \
