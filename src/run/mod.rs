@@ -70,16 +70,15 @@ use crate::config::Config;
 use crate::ledger::{self, DeletionLock, Ledger};
 use crate::rds::Client;
 use crate::retention::report::{
-    Interruption, PolicyReport, RunNumbers, RunReport, RunResult, RunSummary, Sent, Skip, SkipReason,
+    Interruption, PolicyReport, RunNumbers, RunReport, RunResult, RunSummary, Skip, SkipReason,
 };
-use crate::retention::{Fate, Instance, InstanceId, KeepReason, Mode, PolicyName, ProjectName};
+use crate::retention::{Instance, InstanceId, Mode, PolicyName, ProjectName};
 use crate::wording::{self, refusals};
 use clock_jump::ClockJumpDetector;
 use context::stop_requested;
 use guard::guard;
 use ledger_snapshot::may_select;
 use scan_result::{Coverage, CoverageByPolicy};
-use sent::SentItem;
 
 /// Walks one run.
 pub async fn run(request: &RunRequest, context: &RunContext) -> Result<RunReport, Error> {
@@ -125,7 +124,7 @@ pub async fn run(request: &RunRequest, context: &RunContext) -> Result<RunReport
         let (listings, limits) = (Arc::new(listings.collect()), (deadline, clock_jump));
         let sent = send::send(approved, context, run_id, limits, Arc::clone(&listings), scan.progress).await?;
         let sent = confirm::confirm(sent, context, run_id, &listings, Instant::now() + confirm_for).await?;
-        settle(&mut report, sent, &request.rows);
+        sent.enter(&mut report, &request.rows);
     }
     // Nothing waits for it: it may be many calls, and no decision depends on it.
     let (orphans, of_orphans) = orphans::read(context, &scan.listed, (deadline, request.now)).await;
@@ -279,59 +278,6 @@ async fn drain(ledger: &Ledger, lock: &DeletionLock, context: &RunContext) -> Re
         }
     }
     Ok(true)
-}
-
-/// Enters what became of the sent ids into the report.
-fn settle(report: &mut RunReport, sent: sent::SendResult, rows: &ReportDetail) {
-    for item in &sent.items {
-        let Some(policy) = report
-            .policies
-            .iter_mut()
-            .find(|policy| policy.policy == item.planned.policy)
-        else {
-            continue;
-        };
-        if item.held.is_some() {
-            policy.keep_held(&item.planned.candidate);
-            continue;
-        }
-        let Some(fate) = item.fate.as_deref() else {
-            policy.left += 1;
-            continue;
-        };
-        let tally: &mut Sent = policy
-            .sent
-            .entry(item.planned.candidate.instance.project.clone())
-            .or_default();
-        *tally.fates.entry(fate.key().to_owned()).or_default() += 1;
-        if let Fate::Answered(crate::retention::Outcome::Rejected { code, .. }) = fate {
-            *tally.codes.entry(code.clone()).or_default() += 1;
-        }
-        if *fate == Fate::Confirmed {
-            tally.confirmed_bytes += item.planned.candidate.size_bytes;
-        }
-    }
-    report.skipped.extend(sent.skipped);
-    let is_streamed = matches!(rows, ReportDetail::Streamed(_));
-    if !is_streamed && report.policies.iter().all(|policy| policy.rows.is_empty()) {
-        return;
-    }
-    let (mut fates, mut held) = (HashMap::new(), HashMap::new());
-    for SentItem {
-        planned,
-        fate,
-        held: hold,
-    } in sent.items
-    {
-        let id = planned.candidate.id;
-        held.extend(hold.map(|hold| (id.clone(), KeepReason::hold(*hold))));
-        fates.extend(fate.map(|fate| (id, fate)));
-    }
-    report.mark(&fates);
-    report.mark_held(&held);
-    if is_streamed {
-        (report.fates, report.held) = (fates, held);
-    }
 }
 
 /// Names the results, writes the summary down and takes the head of the chain.

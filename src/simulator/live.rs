@@ -19,11 +19,12 @@ impl Simulator {
         for place in 0..state.world.homes.len() {
             let home = &state.world.homes[place];
             let digits = home.instance.engine.digits();
+            let databases = series(home).map(|last| last.databases.clone()).unwrap_or_default();
             for (begin, size_kb) in due(home, now) {
                 let record = Record {
                     id: Id::new(&format!("{:032x}br{digits}", rng.u128(..))),
                     name: None,
-                    databases: Box::default(),
+                    databases: databases.clone(),
                     begin: begin.timestamp(),
                     size_kb,
                     took: Some(600),
@@ -37,6 +38,19 @@ impl Simulator {
     }
 }
 
+/// The newest of the backups that its schedule goes on with: the full ones, or those there are.
+fn series(home: &Home) -> Option<&Record> {
+    let newest = || {
+        home.records
+            .iter()
+            .rev()
+            .filter(|record| record.kind == BackupKind::Manual)
+    };
+    newest()
+        .find(|record| record.databases.is_empty())
+        .or_else(|| newest().next())
+}
+
 /// When backups of an instance were due since its newest, each a little larger than the one before.
 fn due(home: &Home, now: DateTime<Utc>) -> Vec<(DateTime<Utc>, u64)> {
     let instance = &home.instance;
@@ -46,8 +60,7 @@ fn due(home: &Home, now: DateTime<Utc>) -> Vec<(DateTime<Utc>, u64)> {
     if instance.deleted || instance.kind == InstanceKind::Replica {
         return Vec::new();
     }
-    let is_whole = |record: &&Record| record.kind == BackupKind::Manual && record.databases.is_empty();
-    let last = home.records.iter().rev().find(is_whole);
+    let last = series(home);
     let begun = last.and_then(|last| DateTime::from_timestamp(last.begin, 0));
     let mut next = (
         begun.unwrap_or(instance.created),

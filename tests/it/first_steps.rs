@@ -246,9 +246,19 @@ fn a_scenario_file_describes_the_fleet_and_the_faults_of_a_simulator() {
         assert!(shown.stdout.contains(says), "no `{says}` in:\n{}", shown.stdout);
     }
     let text = fs::read_to_string(&example).unwrap();
+    assert!(!shown.stdout.contains("in use by a restore"), "what is kept anyway");
+    let used = dir.path().join("used.yaml");
+    fs::write(&used, text.replace("in_use: [release-42]", "in_use: [broken]")).unwrap();
+    let shown = demo(&used).exits(0);
+    assert!(shown.stdout.contains("in use by a restore"), "{}", shown.stdout);
     for (right, wrong, says) in [
         ("engine: mysql", "engine: oracle", "engine `oracle` is not known"),
         ("kind: Ha", "kind: Cluster", "kind `Cluster` is not known"),
+        (
+            "in_use: [release-42]",
+            "in_use: [release-43]",
+            "no backup has that name",
+        ),
         ("status: FAILED", "status: LOST", "status `LOST` is not known"),
         ("times=2", "times=two", "list_backups:status=503:times=two"),
         ("deleted: true", "gone: true", "gone"),

@@ -67,6 +67,17 @@ async fn freeze_waits_for_what_is_under_way_and_says_what_became_of_it() {
         "nothing began after the freeze"
     );
     world.deleted_exactly(&ids(1, 10..110));
+    // What the freeze held back in the middle of the run is counted so at once, and is there.
+    let status = world.run(&["status", "--format", "json"]).await.exits(0).json();
+    let last = &status["policies"][0]["last_run"];
+    assert_eq!(
+        (&last["left"], &last["held_back"]["count"]),
+        (&7.into(), &7.into()),
+        "{last}"
+    );
+    let bytes = |of: &serde_json::Value| of.as_u64().unwrap();
+    let there = bytes(&last["summary"]["bytes"]["keep"]) + bytes(&last["held_back"]["bytes"]);
+    assert_eq!(bytes(&status["storage"][0]["kept_bytes"]), there, "{status}");
     let ran = world.run(&["freeze", "--reason", "stop"]).await.exits(0);
     assert!(
         ran.stdout.contains("no deletion request is under way"),

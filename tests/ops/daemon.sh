@@ -103,7 +103,7 @@ took=$(($(date +%s) - began))
 in_box rds-retentiond audit verify >/dev/null || fail "the ledger does not verify"
 # The heads of its runs are in the journal, and the service reads them by the group that the unit gives it.
 in_box journalctl --no-pager -o cat MESSAGE_ID=6d1c0e4f9f0b4b0f8e5a7c2d3b9a1f42 | grep -q 'has reached row' || fail "no head in the journal"
-in_box rds-retentiond audit verify --anchors | grep -q 'heads are there' || fail "the journal's heads are not found"
+in_box rds-retentiond audit verify --anchors | grep -q 'the state contains each' || fail "the journal's heads are not found"
 in_box rds-retentiond history --format json >"$SDBOX/history"
 grep -q '"result"' "$SDBOX/history" || fail "no run is written down"
 if grep -q '"result": *null' "$SDBOX/history"; then fail "a run has no end"; fi

@@ -525,18 +525,22 @@ fn what_expired_and_is_refused_or_frozen_counts_as_storage_with_a_tile_and_a_pla
     let chart = |page: &str| page.matches("<rect class=\"x\"").count();
     let page = first(&status);
     assert!(!page.contains("Refused or frozen"), "nothing is held back");
+    assert!(!page.contains("Due, still there"), "nothing was left");
     let without = chart(&page);
     let last = status.policies[0].last_run.as_mut().unwrap();
-    last.known.as_mut().unwrap().held_back = crate::retention::report::Tally {
-        count: 37,
-        bytes: 37 << 40,
+    let tally = |count: u64| crate::retention::report::Tally {
+        count,
+        bytes: count << 40,
     };
+    let known = last.known.as_mut().unwrap();
+    (known.held_back, known.due) = (tally(37), tally(40));
     status.storage[2].held_back_bytes = 1 << 40;
     let page = first(&status);
     assert!(
         page.contains("<dt>Refused or frozen</dt><dd>37 <small>37.0 TiB expired, still there"),
         "{page}"
     );
+    assert!(page.contains("<dt>Due, still there</dt><dd>3 <small>3.0 TiB"), "{page}");
     assert_eq!(chart(&page), without + 1);
     assert!(page.contains("3.0 TiB there, 1.0 TiB of it held back"), "{page}");
 }

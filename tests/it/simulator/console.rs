@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use rds_retentiond::simulator::Status;
+use rds_retentiond::simulator::{Backup, Status};
 use serde_json::{Value, json};
 
-use super::{Got, HOME, Lab, id};
+use super::{Got, HOME, Lab, age, id};
 
 async fn post(lab: &Lab, path: &str, body: &Value) -> Got {
     let body = body.to_string();
@@ -237,4 +237,36 @@ async fn a_token_is_given_for_name_and_password_and_admits_in_place_of_a_signatu
     assert_eq!(list(&token).await, 401);
     assert_eq!(ask(&name, "wrong", region).await.status(), 401);
     assert_eq!(ask(&name, &password, json!({"name": "another"})).await.status(), 401);
+}
+
+/// Where time is lapsed; an instance that has partial backups alone is not caught up with full ones since it was made.
+#[tokio::test]
+async fn a_schedule_goes_on_with_what_it_made_from_where_it_was() {
+    let day = chrono::TimeDelta::days(1);
+    for partial in [false, true] {
+        let lab = Lab::small().await;
+        if partial {
+            for backup in lab.simulator.backups_of(HOME) {
+                assert!(lab.simulator.remove_backup(&backup.id));
+            }
+            let crm = Backup {
+                databases: vec!["crm".to_owned()],
+                ..Backup::manual(&id(9), HOME, "crm_1", age(4))
+            };
+            assert!(lab.simulator.add_backup(crm));
+        }
+        assert!(
+            lab.simulator
+                .change_instance(HOME, |instance| instance.every = Some(day))
+        );
+        let before = lab.simulator.backups_of(HOME);
+        let newest = before.last().unwrap().clone();
+        lab.pass(2 * 86_400);
+        let made = lab.simulator.make_due_backups();
+        let after = lab.simulator.backups_of(HOME).split_off(before.len());
+        assert!((2..4).contains(&made) && after.len() == made, "{after:?}");
+        assert!(after.iter().all(|backup| backup.databases == newest.databases));
+        assert_eq!(after[0].begin - newest.begin, day);
+        assert_eq!(lab.simulator.make_due_backups(), 0);
+    }
 }
