@@ -1,5 +1,6 @@
 //! The program from `argv` to its exit code: reads the command line, calls the command, shows what went wrong.
 
+use std::ffi::OsString;
 use std::io::{self, IsTerminal, Write};
 use std::path::Path;
 use std::process::ExitCode;
@@ -28,7 +29,7 @@ pub fn main() -> ExitCode {
     }
     signals::listen();
     let parsed = command()
-        .try_get_matches()
+        .try_get_matches_from(with_help_as_flag(std::env::args_os().collect()))
         .and_then(|matches| Cli::from_arg_matches(&matches));
     let code = match parsed {
         Ok(cli) => dispatch(&cli).unwrap_or_else(|failure| complain(&failure)),
@@ -76,6 +77,15 @@ fn command() -> clap::Command {
     };
     let without = |command: clap::Command, id: clap::Id| command.mut_arg(id, |arg| arg.env(None::<&str>));
     empty.into_iter().fold(command.color(choice), without)
+}
+
+/// `help` and `help COMMAND` as `--help` and `COMMAND --help`: a command of its own would stand in help, completion and man page.
+fn with_help_as_flag(mut args: Vec<OsString>) -> Vec<OsString> {
+    if args.get(1).is_some_and(|first| first == "help") {
+        args.remove(1);
+        args.push("--help".into());
+    }
+    args
 }
 
 /// What other programs call what this one does otherwise.

@@ -162,7 +162,7 @@ fn is_told(status: &Status, problem: &StatusProblem, alerts: &[Alert]) -> bool {
 
 fn configuration(status: &Status) -> Option<Alert> {
     let intro = if status.started_at.is_some() {
-        "The files have changed, and what is in them now is not in force. In force is what was loaded before."
+        "The files have changed, but what they say now is not valid, so the configuration that was loaded before stays in force."
     } else {
         "The configuration has errors. A daemon that is running goes on with what it loaded before; it cannot be started again."
     };

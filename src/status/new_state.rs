@@ -19,12 +19,12 @@ pub fn warn_if_new(config: &Config, ledger: &Ledger) {
     let state = ledger.path().display();
     if waiting.is_empty() {
         tracing::warn!(
-            "the state is new: {state}. If there was one before, its graces, holds placed by command and history are gone"
+            "the state is new: {state}. If there was one before, its grace periods, holds placed by command and history are gone"
         );
     } else {
         tracing::warn!(
-            "the state is new: {state}. Nothing can be deleted yet by {}: every expired backup first waits for its whole grace. If there was \
-             a state before, its graces, holds placed by command and history are gone",
+            "the state is new: {state}. Nothing can be deleted yet by {}: every expired backup first waits for its whole grace period. If there was \
+             a state before, its grace periods, holds placed by command and history are gone",
             waiting.join(", ")
         );
     }

@@ -305,7 +305,7 @@ fn footer(status: &Status, refreshes: Option<bool>, zone: Zone) -> Markup {
             p {
                 "As of " (instant(status.at, zone)) ", times in " (zone.name()) ". "
                 @match refreshes {
-                    Some(true) => { "It loads itself again every minute: " a href="/?refresh=off" { "stop that" } },
+                    Some(true) => { "This page reloads itself every minute: " a href="/?refresh=off" { "stop that" } },
                     Some(false) => a href="/" { "Load it again every minute" },
                     None => a href="/" { "Overview" },
                 }

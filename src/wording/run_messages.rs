@@ -5,8 +5,9 @@ use std::fmt::Write as _;
 use chrono::{DateTime, SecondsFormat, Utc};
 
 use super::numbers::{count, number, size};
+use super::refusals;
 use super::sanitize::clean;
-use crate::retention::report::{PolicyReport, RunResult, Skip};
+use crate::retention::report::{PolicyReport, RunResult};
 use crate::retention::{Mode, PolicyName, Refusal, RunReport};
 
 /// A longer reason is cut: it may quote what the API said.
@@ -26,29 +27,25 @@ pub fn ended(report: &RunReport, policy: &PolicyReport, why: Option<&str>) -> St
     match (policy.result, gravest) {
         (RunResult::Skipped, _) => format!("Policy {name} did not run: another run was under way."),
         (RunResult::Failed, _) => {
-            let why = why.map(cut).or_else(|| left_alone(&report.skipped));
+            let why = why.map(cut).or_else(|| left_alone(report));
             let why = why.unwrap_or_else(|| "the log says why".to_owned());
             format!("The run of policy {name} failed: {why}.")
         }
         (RunResult::Refused, Some(refusal @ Refusal::Freeze { .. })) => {
             format!("Policy {name} deletes nothing: {}.", cut(&refusal.to_string()))
         }
-        (RunResult::Refused, refusal) => {
+        (RunResult::Refused, _) => {
             let what = if policy.approved == 0 {
                 "its plan"
             } else {
                 "a part of its plan"
             };
-            let why = refusal.map_or_else(String::new, |refusal| format!(": {}", cut(&refusal.to_string())));
-            let more = policy.refusals.len().saturating_sub(1) as u64;
-            let more = match more {
-                0 => String::new(),
-                more => format!(" ({} more)", count(more, "refusal")),
-            };
-            format!("Policy {name}: the guard refused {what}{why}{more}.")
+            let limits = refusals::in_a_line(&policy.refusals, &|id| report.name_of(id).to_string());
+            let why: Vec<String> = limits.iter().map(|limit| cut(&limit.text)).collect();
+            format!("Policy {name}: the guard refused {what}: {}.", why.join("; "))
         }
         (RunResult::Partial, _) => {
-            let alone = left_alone(&report.skipped).map_or_else(String::new, |alone| format!(" Left alone: {alone}."));
+            let alone = left_alone(report).map_or_else(String::new, |alone| format!(" Left alone: {alone}."));
             format!(
                 "Policy {name} left something undone: {}.{alone} The next run tries again.",
                 figures(policy)
@@ -97,11 +94,12 @@ fn figures(policy: &PolicyReport) -> String {
 }
 
 /// The first thing that was left alone, and how many more there are.
-fn left_alone(skipped: &[Skip]) -> Option<String> {
+fn left_alone(report: &RunReport) -> Option<String> {
+    let skipped = &report.skipped;
     let first = skipped.first()?;
     let place = first.instance.as_ref().map_or_else(
         || format!("project {}", clean(first.project.as_str())),
-        |instance| format!("instance {}", clean(instance.as_str())),
+        |instance| format!("instance {}", clean(&report.name_of(instance))),
     );
     let more = match skipped.len() - 1 {
         0 => String::new(),
@@ -153,7 +151,7 @@ fn cut(text: &str) -> String {
 mod tests {
     use super::*;
     use crate::retention::Zone;
-    use crate::retention::report::{Sent, SkipReason, Tally};
+    use crate::retention::report::{Sent, Skip, SkipReason, Tally};
 
     fn report(result: RunResult, change: impl FnOnce(&mut PolicyReport)) -> String {
         let mut policy = PolicyReport::new("p".into(), Mode::Enforce, Zone::UTC, result);
@@ -213,6 +211,30 @@ mod tests {
         assert!(
             refused.starts_with("Policy p: the guard refused its plan: 9 deletions are more than"),
             "{refused}"
+        );
+    }
+
+    #[test]
+    fn a_limit_that_many_instances_exceed_is_said_once_with_their_names() {
+        let refused = |nth: u8| Refusal::MaxPercent {
+            instance: format!("id{nth}in04").as_str().into(),
+            planned: 27,
+            of: 39,
+            percent: 30,
+        };
+        let mut policy = PolicyReport::new("p".into(), Mode::Enforce, Zone::UTC, RunResult::Refused);
+        policy.refusals = (1..=4).map(refused).collect();
+        let mut report = RunReport::new(DateTime::UNIX_EPOCH);
+        for nth in 1..=4_u8 {
+            let id = format!("id{nth}in04");
+            report
+                .names
+                .insert(id.as_str().into(), format!("prod-{nth}").as_str().into());
+        }
+        assert_eq!(
+            ended(&report, &policy, None),
+            "Policy p: the guard refused its plan: deletions exceed max_percent 30; 4 instances are left alone: prod-1 (27 of \
+             39), prod-2 (27 of 39), and 2 more."
         );
     }
 }

@@ -705,6 +705,19 @@ fn help_and_version_are_0_on_stdout() {
 }
 
 #[test]
+fn help_is_understood_as_a_word_too() {
+    for (word, flag) in [
+        (&["help"][..], &["--help"][..]),
+        (&["help", "plan"], &["plan", "--help"]),
+        (&["help", "audit", "verify"], &["audit", "verify", "--help"]),
+    ] {
+        let (found, meant) = (rds_retentiond(word), rds_retentiond(flag));
+        assert_eq!(found.status.code(), Some(0), "{word:?} {found:?}");
+        assert_eq!(found.stdout, meant.stdout, "{word:?}");
+    }
+}
+
+#[test]
 fn usage_errors_are_64_on_stderr() {
     for words in [
         &[][..],

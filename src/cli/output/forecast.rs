@@ -49,9 +49,9 @@ fn draw_departures(out: &mut dyn Write, forecast: &Forecast, theme: &Theme) -> i
     columns.extend(wide.then_some(Column::left("ID")));
     // The names and the reason are what one looks for; the rest is there where it fits.
     columns.extend([
-        Column::left("BEGIN").or_none(),
-        Column::right("SIZE").or_none(),
-        Column::wrapping("POLICY", 8).or_none(),
+        Column::left("BEGIN").if_space(),
+        Column::right("SIZE").if_space(),
+        Column::wrapping("POLICY", 8).if_space(),
         Column::wrapping("WHY", 8),
     ]);
     let mut grid = Grid::new(columns, 2);
@@ -77,10 +77,10 @@ fn draw_departures(out: &mut dyn Write, forecast: &Forecast, theme: &Theme) -> i
 fn draw_total(out: &mut dyn Write, forecast: &Forecast, theme: &Theme, going: u64, stays: u64) -> io::Result<()> {
     let horizon = day(forecast.until, Zone::UTC);
     let text = if going == 0 {
-        format!("None of today's {} goes until {horizon}.", count(stays, "backup"))
+        format!("None of today's {} will be gone by {horizon}.", count(stays, "backup"))
     } else {
         format!(
-            "{} of today's {} go until {horizon}, {} stay.",
+            "{} of today's {} will be gone by {horizon}; {} will stay.",
             number(going),
             count(going + stays, "backup"),
             number(stays)
@@ -156,14 +156,14 @@ fn draw_assumptions(out: &mut dyn Write, forecast: &Forecast, theme: &Theme) -> 
         None => "no new backups (--backup-every 24h adds some)".to_owned(),
     };
     let text = format!(
-        "Assumed: {new}; runs at the policies' schedules, or daily; nothing is refused by the guard. Days are UTC's."
+        "Assumed: {new}; runs at the policies' schedules, or daily; nothing is refused by the guard. Days are in UTC."
     );
     writeln!(out)?;
     paragraph(out, theme, 0, 0, DIM, &text)?;
     if !forecast.dry_run.is_empty() {
         let names: Vec<_> = forecast.dry_run.iter().map(|policy| clean(policy.as_str())).collect();
         let text = format!(
-            "In dry-run, so that nothing of this goes while it is: {}.",
+            "In dry-run, so nothing is deleted until it says `mode: enforce`: {}.",
             names.join(", ")
         );
         paragraph(out, theme, 0, 0, AnsiColor::Yellow.on_default(), &text)?;

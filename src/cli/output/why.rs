@@ -139,9 +139,15 @@ fn fate_of(answer: &Answer, present: &Present) -> (&'static str, AnsiColor) {
             ("due: the next run deletes it, if the guard lets it", AnsiColor::Red)
         }
     } else if present.policies.iter().any(|answered| answered.since.is_some()) {
-        ("expired, in its grace", AnsiColor::Yellow)
+        ("expired, in its grace period", AnsiColor::Yellow)
+    } else if present
+        .policies
+        .iter()
+        .any(|answered| answered.is_enforced() && answered.policy.grace.is_zero())
+    {
+        ("expired, no run has seen it yet", AnsiColor::Yellow)
     } else {
-        ("expired, its grace has not begun", AnsiColor::Yellow)
+        ("expired, its grace period has not started", AnsiColor::Yellow)
     }
 }
 
@@ -219,11 +225,14 @@ fn draw_grace(lines: &mut Lines<'_>, now: DateTime<Utc>, answered: &PolicyAnswer
             ),
         )?,
         None if answered.is_enforced() && grace.is_zero() => {
-            lines.say("since", "no run has seen it expired yet; it has no grace")?;
+            lines.say(
+                "since",
+                "no run has seen it expired yet; the policy has no grace period",
+            )?;
         }
         None if answered.is_enforced() => lines.say(
             "since",
-            &format!("no run has seen it expired yet; its grace of {grace} begins with the next one"),
+            &format!("no run has seen it expired yet; its grace period of {grace} starts with the next one"),
         )?,
         None => lines.say("since", "a dry-run begins no grace")?,
     }

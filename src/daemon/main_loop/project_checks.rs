@@ -35,7 +35,7 @@ impl MainLoop {
                 };
                 let before = state.unread_projects.insert(project.clone(), unread);
                 if before.is_none_or(|before| before.why != why) {
-                    tracing::warn!(project = project.as_str(), "runs will fail until this is mended: {why}");
+                    tracing::warn!(project = project.as_str(), "runs will fail until this is fixed: {why}");
                 }
                 self.project_checks.note(&project, &error, Instant::now());
             }

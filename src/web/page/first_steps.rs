@@ -21,7 +21,7 @@ pub(super) fn draw(status: &Status) -> Markup {
         ("forecast", "what goes on which day"),
         (
             "apply",
-            "runs the policies now instead of waiting for the schedule; those in `enforce` delete",
+            "runs the policies now instead of waiting for the schedule; those with mode: enforce delete",
         ),
     ];
     let content = html! {

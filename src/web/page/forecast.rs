@@ -59,7 +59,7 @@ fn assumptions(picture: &ForecastPicture) -> String {
         },
     );
     format!(
-        "Assumed: {new}; runs at the policies' schedules, or daily; nothing is refused by the guard. Days are those of {}.",
+        "Assumed: {new}; runs at the policies' schedules, or daily; nothing is refused by the guard. Days are in {}.",
         picture.zone.name()
     )
 }
@@ -200,7 +200,7 @@ fn calendars(picture: &ForecastPicture) -> Markup {
         @for side in &picture.sides {
             figure.card.fig {
                 @if picture.sides.len() > 1 { figcaption { strong { (clip(&side.file, LONGEST_NAME)) } } }
-                @if side.days.is_empty() { p.d { "Nothing of today's backups goes." } }
+                @if side.days.is_empty() { p.d { "None of today's backups will go." } }
                 @else { (calendar(picture, side, most.unwrap_or(1))) (first_days(picture, side)) }
             }
         }

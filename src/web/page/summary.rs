@@ -112,7 +112,8 @@ fn next(status: &Status) -> String {
     let mut line = if ran == policies.len() {
         "Every policy has run.".to_owned()
     } else {
-        format!("{ran} of {} have run.", count(policies.len() as u64, "policy"))
+        let have = if policies.len() == 1 { "has" } else { "have" };
+        format!("{ran} of {} {have} run.", count(policies.len() as u64, "policy"))
     };
     if let Some(policy) = policies.iter().find(|policy| policy.running_since.is_some()) {
         let _ = write!(line, " {} is running now.", policy.policy);
