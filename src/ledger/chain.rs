@@ -254,8 +254,21 @@ pub(super) fn last_of<T: DeserializeOwned>(tx: &Tx<'_>, kind: Kind) -> Result<Op
     Ok(Some((row.seq, serde_json::from_str(&row.body)?)))
 }
 
+/// The last row of this kind, which says what a table holds now; `None` in a state of an older format, which has none. Fails where such a row
+/// may have been removed.
+pub(super) fn newest_of<T: DeserializeOwned>(tx: &Tx<'_>, kind: Kind) -> Result<Option<T>, Error> {
+    let found = last_of(tx, kind)?;
+    let after = match &found {
+        Some((row, _)) => *row,
+        // What is packed is older than 30 days, and complete.
+        None => tx.number("SELECT COALESCE(MAX(last), 0) FROM packed", ())?,
+    };
+    must_be_whole_after(tx, after)?;
+    Ok(found.map(|(_, body)| body))
+}
+
 /// Fails where a later one may have been removed.
-pub(super) fn must_be_whole_after(tx: &Tx<'_>, row: i64) -> Result<(), Error> {
+fn must_be_whole_after(tx: &Tx<'_>, row: i64) -> Result<(), Error> {
     let after = tx.number("SELECT COUNT(*) FROM chain WHERE seq > ?1", [row])?;
     let (end, _) = tail(tx)?;
     // Rows are packed 30 days later.

@@ -113,8 +113,7 @@ fn known(tx: &Tx<'_>) -> Result<ObservedBody, Error> {
 /// Fails unless the tables are what the chain says, before a run decides by them. Those of an older format are recorded.
 pub(super) fn begin(tx: &Tx<'_>, now: DateTime<Utc>) -> Result<(), Error> {
     check_confirmed(tx)?;
-    if let Some((row, body)) = chain::last_of::<ObservedBody>(tx, Kind::Observed)? {
-        chain::must_be_whole_after(tx, row)?;
+    if let Some(body) = chain::newest_of::<ObservedBody>(tx, Kind::Observed)? {
         return body.must_be(tx, &ObservedTable::ALL);
     }
     let body = known(tx)?;

@@ -35,6 +35,7 @@ pub(in crate::cli) fn draw(out: &mut dyn Write, forecast: &Forecast, theme: &The
 fn draw_departures(out: &mut dyn Write, forecast: &Forecast, theme: &Theme) -> io::Result<()> {
     let going = forecast.going();
     let stays = forecast.real().count() - going.len();
+    draw_total(out, forecast, theme, going.len() as u64, stays as u64)?;
     let shown = if theme.all {
         going.len()
     } else {
@@ -71,7 +72,10 @@ fn draw_departures(out: &mut dyn Write, forecast: &Forecast, theme: &Theme) -> i
         let note = format!("and {more} more; --all lists them, --format json has them all.");
         paragraph(out, theme, 2, 0, DIM, &note)?;
     }
-    draw_total(out, forecast, theme, going.len() as u64, stays as u64)
+    if shown > 0 {
+        writeln!(out)?;
+    }
+    Ok(())
 }
 
 fn draw_total(out: &mut dyn Write, forecast: &Forecast, theme: &Theme, going: u64, stays: u64) -> io::Result<()> {

@@ -135,7 +135,9 @@ fn cost(out: &mut dyn Write, report: &RunReport, theme: &Theme) -> io::Result<()
 fn verdict(policy: &PolicyReport) -> Cell<'static> {
     match policy.verdict() {
         GuardVerdict::Unknown => Cell::styled("unknown", AnsiColor::Red.on_default()),
-        GuardVerdict::Approved if policy.when_enforced.as_ref().is_some_and(|all| !all.is_empty()) => {
+        GuardVerdict::Approved | GuardVerdict::Refused
+            if policy.when_enforced.as_ref().is_some_and(|all| !all.is_empty()) =>
+        {
             Cell::styled("refused when enforced", AnsiColor::Yellow.on_default())
         }
         GuardVerdict::Approved => Cell::styled("approved", AnsiColor::Green.on_default()),
@@ -241,8 +243,16 @@ fn sent_lines(policy: &PolicyReport) -> Vec<ReportLine> {
 
 fn refusal_lines(report: &RunReport, policy: &PolicyReport, theme: &Theme) -> Vec<ReportLine> {
     let name = policy.policy.as_str();
-    let mut lines: Vec<ReportLine> = Vec::with_capacity(policy.refusals.len());
-    for refused in by_limit(&policy.refusals, &|id| report.name_of(id).to_string()) {
+    // Of a dry run that is said of when it will be enforced.
+    let only_then = |refusal: &Refusal| policy.when_enforced.iter().flatten().any(|then| then == refusal);
+    let refusals: Vec<Refusal> = policy
+        .refusals
+        .iter()
+        .filter(|refusal| !only_then(refusal))
+        .cloned()
+        .collect();
+    let mut lines: Vec<ReportLine> = Vec::with_capacity(refusals.len());
+    for refused in by_limit(&refusals, &|id| report.name_of(id).to_string()) {
         let remedy = Some(remedy(refused.refusal, name, policy.digest.as_deref(), &theme.program).to_string());
         // One command lifts many refusals: it is named once, behind the last of a row of them.
         if let Some(previous) = lines.last_mut().filter(|previous| previous.next == remedy) {
@@ -256,20 +266,15 @@ fn refusal_lines(report: &RunReport, policy: &PolicyReport, theme: &Theme) -> Ve
     lines
 }
 
-/// What a dry run does not show by itself: what the guard would refuse if the policy were enforced and every grace period over.
+/// What the guard would refuse if a policy in dry-run were enforced and every grace period over.
 fn when_enforced_lines(report: &RunReport, policy: &PolicyReport) -> Vec<ReportLine> {
     let refusals = policy.when_enforced.as_deref().unwrap_or_default();
-    let new: Vec<Refusal> = refusals
-        .iter()
-        .filter(|refusal| !policy.refusals.contains(refusal))
-        .cloned()
-        .collect();
     let expired = |of: &&InstanceSummary| of.summary.wait.count + of.summary.delete.count > 0;
     let of = policy.instances.iter().filter(expired).count().max(1) as u64;
     let name = clean(policy.policy.as_str());
     let line = |refused: RefusalInWords<'_>| {
         let limit = refused.refusal.limit();
-        let alike = new.iter().filter(|refusal| refusal.limit() == limit).count();
+        let alike = refusals.iter().filter(|refusal| refusal.limit() == limit).count();
         let scope = match refused.refusal.instance() {
             Some(_) => format!("{} of {}", number(alike as u64), count(of, "instance")),
             None => "its plan".to_owned(),
@@ -277,7 +282,7 @@ fn when_enforced_lines(report: &RunReport, policy: &PolicyReport) -> Vec<ReportL
         format!("{name}: {limit} would refuse {scope}: {}", clean(&refused.text))
     };
     let name_of = |id: &InstanceId| report.name_of(id).to_string();
-    by_limit(&new, &name_of)
+    by_limit(refusals, &name_of)
         .into_iter()
         .map(line)
         .map(ReportLine::from)
