@@ -13,7 +13,7 @@ if [ -z "${IN_OWN_MOUNTS-}" ]; then
 fi
 dir=$(mktemp -d)
 mkdir "$dir/state"
-mount -t tmpfs -o size=300k,mode=0700 tmpfs "$dir/state" || { echo "no tmpfs to be had: skipped"; exit 77; }
+mount -t tmpfs -o size=600k,mode=0700 tmpfs "$dir/state" || { echo "no tmpfs to be had: skipped"; exit 77; }
 pids=()
 finish() {
   for pid in "${pids[@]}"; do kill "$pid" 2>/dev/null || true; done
