@@ -7,7 +7,9 @@ use std::sync::Arc;
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::postgres_server;
-use super::{Access, DeletionLock, Intent, IntentResult, Ledger, Listing, PostgresAddress, RequestKey, StatePlace};
+use super::{
+    Access, DeletionLock, Error, Intent, IntentResult, Ledger, Listing, NewRun, PostgresAddress, RequestKey, StatePlace,
+};
 use crate::retention::plan::{ClockCheck, Conditions, InstanceDue};
 use crate::retention::{
     ApprovedPlan, BackupId, BackupStatus, Batch, Candidate, Count, ExpireReason, Freeze, Hold, HoldTarget, Instance,
@@ -169,6 +171,18 @@ impl State {
             ledger.join("here", "c0ffee").expect("a member");
         }
         ledger
+    }
+
+    /// A run of no policy begins; fails where the state is not as it was left.
+    pub(super) fn begin_run(&self, id: &str) -> Result<(), Error> {
+        self.ledger.begin_run(&NewRun {
+            id,
+            policies: &[],
+            config_sha256: "c0ffee",
+            started_at: noon(),
+            cause: "apply",
+            person: None,
+        })
     }
 
     /// A second connection, as a person with `sqlite3` would have, past every trigger.

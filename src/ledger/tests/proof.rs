@@ -72,17 +72,6 @@ fn an_untouched_ledger_is_intact() {
 /// A run deletes by these tables alone, so it asks before anything else whether they are what the chain says.
 #[test]
 fn a_run_does_not_begin_on_changed_holds_freeze_or_approvals() {
-    let begin = |state: &State, id: &str| {
-        let run = NewRun {
-            id,
-            policies: &[],
-            config_sha256: "c0ffee",
-            started_at: noon(),
-            cause: "apply",
-            person: None,
-        };
-        state.ledger.begin_run(&run)
-    };
     let eventful = || {
         let state = eventful();
         let until = noon() + chrono::TimeDelta::hours(48);
@@ -101,7 +90,7 @@ fn a_run_does_not_begin_on_changed_holds_freeze_or_approvals() {
         state
     };
     let state = eventful();
-    begin(&state, "run-2").unwrap();
+    state.begin_run("run-2").unwrap();
     state.ledger.thaw(Thaw::Only, "root", noon()).unwrap();
     state.ledger.release("h2", "root", noon()).unwrap();
     let counts = [("i1in04".into(), 3)];
@@ -109,7 +98,7 @@ fn a_run_does_not_begin_on_changed_holds_freeze_or_approvals() {
         .ledger
         .observe(noon(), |seen| seen.accept_count(&"prod".into(), None, &counts));
     counted.unwrap();
-    begin(&state, "run-3").unwrap();
+    state.begin_run("run-3").unwrap();
     for (change, what) in [
         ("DELETE FROM hold WHERE number = 2", "the table of holds is not"),
         (
@@ -134,7 +123,7 @@ fn a_run_does_not_begin_on_changed_holds_freeze_or_approvals() {
     ] {
         let state = eventful();
         state.tamper(change);
-        let error = begin(&state, "run-2").expect_err(change);
+        let error = state.begin_run("run-2").expect_err(change);
         let error = format!("{error:#} {:?}", std::error::Error::source(&error));
         assert!(error.contains(what), "{change}: {error}");
     }

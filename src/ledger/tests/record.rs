@@ -77,17 +77,6 @@ pub(super) fn grace(state: &State, policy: &str, numbers: &[usize], hours: i64) 
 
 #[test]
 fn a_run_does_not_begin_on_grace_periods_that_something_else_changed() {
-    let begin = |state: &State, id: &str| {
-        let run = NewRun {
-            id,
-            policies: &[],
-            config_sha256: "c0ffee",
-            started_at: noon(),
-            cause: "apply",
-            person: None,
-        };
-        state.ledger.begin_run(&run)
-    };
     for change in [
         "UPDATE grace SET since = since - 5",
         "UPDATE grace SET policy = 'r' WHERE policy = 'q'",
@@ -98,13 +87,13 @@ fn a_run_does_not_begin_on_grace_periods_that_something_else_changed() {
         let state = State::new();
         grace(&state, "p", &[1, 2], 0).unwrap();
         grace(&state, "q", &[1], 1).unwrap();
-        begin(&state, "run-1").unwrap();
+        state.begin_run("run-1").unwrap();
         assert!(matches!(
             state.ledger.verify(None).unwrap(),
             Verification::Intact { .. }
         ));
         state.tamper(change);
-        assert!(begin(&state, "run-2").is_err(), "{change}");
+        assert!(state.begin_run("run-2").is_err(), "{change}");
         assert!(grace(&state, "p", &[3], 2).is_err(), "{change}");
         assert!(matches!(
             state.ledger.verify(None).unwrap(),
@@ -318,14 +307,7 @@ pub(super) fn listed() -> Vec<Backup> {
 /// A run that lists them; fails where what was seen before is not as it was left.
 pub(super) fn list(state: &State, run: &str, backups: &[Backup]) -> Result<(), Error> {
     let (ledger, project, instance) = (&state.ledger, project(), InstanceId::from(INSTANCE));
-    ledger.begin_run(&NewRun {
-        id: run,
-        policies: &[],
-        config_sha256: "c0ffee",
-        started_at: noon(),
-        cause: "schedule",
-        person: None,
-    })?;
+    state.begin_run(run)?;
     let mut changes = ObservedChanges::default();
     let before = ledger.remembered(&instance)?;
     changes.add(&project, &instance, backups, before, Some(noon()));
