@@ -1,10 +1,15 @@
-//! The command line: the list of commands and the flags they all take. Each command's own flags are in [`commands`].
+//! The command line: the list of commands and the flags they all take. Each command's own flags are in the file of its
+//! group, as `--help` has them.
 //!
 //! Not for what a command does. A value that leaves here is already valid: times are instants, durations are spans,
 //! globs are compiled.
 
-mod commands;
+mod look;
 mod parse;
+mod protect;
+mod prove;
+mod run;
+mod tools;
 mod values;
 
 use std::fmt::Write as _;
@@ -13,7 +18,11 @@ use std::sync::LazyLock;
 
 use clap::{ArgAction, Args, Parser, Subcommand};
 
-pub use self::commands::*;
+pub use self::look::*;
+pub use self::protect::*;
+pub use self::prove::*;
+pub use self::run::*;
+pub use self::tools::*;
 pub use self::values::{Color, ForecastFormat, Format, LogFormat, LogLevel, ReportFormat, TestFormat, TimeLapse};
 use crate::config::zones::ZoneSource;
 

@@ -94,36 +94,16 @@ impl Lease {
         let (holder, host) = (format!("{}:{}", process_id(), uuid::Uuid::now_v7()), host_name());
         let asked = Instant::now();
         session.batch(&format!("BEGIN; {LIMITS}"))?;
-        // A failover may have lost the intents of a holder that did not give its lease back.
         let mut is_open = false;
         let mut taken_over = Vec::new();
         for project in &projects {
-            let left = Tx::Shared(&session).value::<i64>(
-                "SELECT epoch FROM lease WHERE project = ?1 AND server <> '' FOR UPDATE",
-                [project.as_str()],
-            )?;
-            taken_over.extend(left.map(|_| project.clone()));
-            let elsewhere =
-                format!("SELECT epoch FROM lease WHERE project = ?1 AND server <> '' AND server <> {SERVER}");
-            is_open |= Tx::Shared(&session)
-                .value::<i64>(&elsewhere, [project.as_str()])?
-                .is_some();
-            let taken = Tx::Shared(&session).execute(
-                &format!(
-                    "INSERT INTO lease (project, holder, epoch, expires, host, takeovers, server) VALUES (?1, ?2, 1, {}, ?3, 0, {SERVER}) \
-                     ON CONFLICT (project) DO UPDATE SET holder = excluded.holder, epoch = lease.epoch + 1, expires = excluded.expires, \
-                     host = excluded.host, server = excluded.server, \
-                     takeovers = lease.takeovers + CASE WHEN lease.server = '' THEN 0 ELSE 1 END \
-                     WHERE lease.expires <= clock_timestamp()",
-                    expiry()
-                ),
-                (project.as_str(), &holder, &host),
-            )?;
-            if taken == 0 {
+            let Some(left) = take_project(&session, project, &holder, &host)? else {
                 session.batch("ROLLBACK")?;
                 *kept = Some(session);
                 return Ok(None);
-            }
+            };
+            taken_over.extend(left.was_left.then(|| project.clone()));
+            is_open |= left.is_elsewhere;
         }
         session.commit()?;
         // Read after that: an intent of an earlier holder was committed before it, or never is.
@@ -211,6 +191,45 @@ fn are_held(session: &Session, projects: &[ProjectName]) -> Result<bool, Error> 
         [names.join("\u{1f}").as_str(), "\u{1f}"],
     )?;
     Ok(held > 0)
+}
+
+/// What an earlier holder left of a project's lease.
+struct LeftLease {
+    /// It did not give it back.
+    was_left: bool,
+    /// It took it on another server: a failover may have lost its intents.
+    is_elsewhere: bool,
+}
+
+/// Takes one project's lease in the transaction that is open; `None` where another process holds it.
+fn take_project(
+    session: &Session,
+    project: &ProjectName,
+    holder: &str,
+    host: &str,
+) -> Result<Option<LeftLease>, Error> {
+    let tx = Tx::Shared(session);
+    let left = tx.value::<i64>(
+        "SELECT epoch FROM lease WHERE project = ?1 AND server <> '' FOR UPDATE",
+        [project.as_str()],
+    )?;
+    let elsewhere = format!("SELECT epoch FROM lease WHERE project = ?1 AND server <> '' AND server <> {SERVER}");
+    let elsewhere = tx.value::<i64>(&elsewhere, [project.as_str()])?;
+    let taken = tx.execute(
+        &format!(
+            "INSERT INTO lease (project, holder, epoch, expires, host, takeovers, server) VALUES (?1, ?2, 1, {}, ?3, 0, {SERVER}) \
+             ON CONFLICT (project) DO UPDATE SET holder = excluded.holder, epoch = lease.epoch + 1, expires = excluded.expires, \
+             host = excluded.host, server = excluded.server, \
+             takeovers = lease.takeovers + CASE WHEN lease.server = '' THEN 0 ELSE 1 END \
+             WHERE lease.expires <= clock_timestamp()",
+            expiry()
+        ),
+        (project.as_str(), holder, host),
+    )?;
+    Ok((taken > 0).then_some(LeftLease {
+        was_left: left.is_some(),
+        is_elsewhere: elsewhere.is_some(),
+    }))
 }
 
 impl Drop for Lease {

@@ -113,8 +113,29 @@ impl Ledger {
     }
 }
 
+/// What a row says was done, who did it by name, the reason, and what is known of them.
+type Done = (OperatorAct, String, Option<String>, Option<Person>);
+
 fn event(at: &str, kind: &str, body: &str) -> Result<OperatorEvent, Error> {
-    let (act, by, reason, person) = match Kind::parse(kind) {
+    let kind = Kind::parse(kind);
+    let done = match protecting(kind, body)? {
+        Some(done) => Some(done),
+        None => permitting(kind, body)?,
+    };
+    let (act, by, reason, person) =
+        done.ok_or_else(|| Error::corrupt(format!("a row of kind {kind:?} is no act of a person")))?;
+    Ok(OperatorEvent {
+        at: read_time(at)?,
+        act,
+        by,
+        person,
+        reason,
+    })
+}
+
+/// Of holds and freezes.
+fn protecting(kind: Option<Kind>, body: &str) -> Result<Option<Done>, Error> {
+    Ok(Some(match kind {
         Some(Kind::Hold) => {
             let body: HoldBody = serde_json::from_str(body)?;
             let act = OperatorAct::Hold {
@@ -147,16 +168,13 @@ fn event(at: &str, kind: &str, body: &str) -> Result<OperatorEvent, Error> {
             let (id, until) = (body.end.id(), body.until);
             (OperatorAct::Propose { id, until }, body.by, body.reason, body.person)
         }
-        Some(Kind::AcceptRewind) => {
-            let body: AcceptRewindBody = serde_json::from_str(body)?;
-            let missing = body.missing.len();
-            (OperatorAct::AcceptRewind { missing }, body.by, body.reason, body.person)
-        }
-        Some(Kind::Move) => {
-            let body: MoveBody = serde_json::from_str(body)?;
-            let (from, to) = (body.from, body.to);
-            (OperatorAct::Move { from, to }, body.by, body.reason, body.person)
-        }
+        _ => return Ok(None),
+    }))
+}
+
+/// Of approvals, and of what is to be gone on with.
+fn permitting(kind: Option<Kind>, body: &str) -> Result<Option<Done>, Error> {
+    Ok(Some(match kind {
         Some(Kind::Approve) => {
             let body: ApproveBody = serde_json::from_str(body)?;
             let act = OperatorAct::Approve {
@@ -172,13 +190,16 @@ fn event(at: &str, kind: &str, body: &str) -> Result<OperatorEvent, Error> {
             let act = OperatorAct::ApproveListing { target: body.target };
             (act, body.by, body.reason, body.person)
         }
-        _ => return Err(Error::corrupt(format!("a row of kind {kind:?} is no act of a person"))),
-    };
-    Ok(OperatorEvent {
-        at: read_time(at)?,
-        act,
-        by,
-        person,
-        reason,
-    })
+        Some(Kind::AcceptRewind) => {
+            let body: AcceptRewindBody = serde_json::from_str(body)?;
+            let missing = body.missing.len();
+            (OperatorAct::AcceptRewind { missing }, body.by, body.reason, body.person)
+        }
+        Some(Kind::Move) => {
+            let body: MoveBody = serde_json::from_str(body)?;
+            let (from, to) = (body.from, body.to);
+            (OperatorAct::Move { from, to }, body.by, body.reason, body.person)
+        }
+        _ => return Ok(None),
+    }))
 }

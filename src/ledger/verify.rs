@@ -84,35 +84,9 @@ impl Replay {
             Kind::Withdrawn => self.withdrawn(seq, serde_json::from_str(body)?),
             Kind::Confirmed => self.settled(seq, DeletionState::Confirmed, serde_json::from_str(body)?),
             Kind::Returned => self.settled(seq, DeletionState::Returned, serde_json::from_str(body)?),
-            Kind::Hold => {
-                let HoldBody {
-                    number,
-                    hold,
-                    compliance,
-                    ..
-                } = serde_json::from_str(body)?;
-                let placed = PlacedHold {
-                    hold,
-                    placed_at: when,
-                    released_at: None,
-                    compliance,
-                };
-                self.holds.insert(number, placed);
-            }
+            Kind::Hold => self.held(when, serde_json::from_str(body)?),
             Kind::Release => self.released(seq, when, &serde_json::from_str(body)?)?,
-            Kind::Freeze => {
-                let FreezeBody { number, freeze, .. } = serde_json::from_str(body)?;
-                if number.is_none() {
-                    self.freezes.clear();
-                }
-                let number = number.unwrap_or(1);
-                let placed = PlacedFreeze {
-                    id: freeze_id(number),
-                    freeze,
-                    placed_at: when,
-                };
-                self.freezes.insert(number, placed);
-            }
+            Kind::Freeze => self.frozen(when, serde_json::from_str(body)?),
             Kind::Thaw => match serde_json::from_str::<ThawBody>(body)?.number {
                 Some(number) => drop(self.freezes.remove(&number)),
                 None => self.freezes.clear(),
@@ -137,6 +111,29 @@ impl Replay {
             }
         }
         Ok(())
+    }
+
+    fn held(&mut self, when: DateTime<Utc>, body: HoldBody) {
+        let placed = PlacedHold {
+            hold: body.hold,
+            placed_at: when,
+            released_at: None,
+            compliance: body.compliance,
+        };
+        self.holds.insert(body.number, placed);
+    }
+
+    fn frozen(&mut self, when: DateTime<Utc>, body: FreezeBody) {
+        if body.number.is_none() {
+            self.freezes.clear();
+        }
+        let number = body.number.unwrap_or(1);
+        let placed = PlacedFreeze {
+            id: freeze_id(number),
+            freeze: body.freeze,
+            placed_at: when,
+        };
+        self.freezes.insert(number, placed);
     }
 
     fn released(&mut self, seq: i64, when: DateTime<Utc>, body: &ReleaseBody) -> Result<(), Error> {
