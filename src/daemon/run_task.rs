@@ -262,12 +262,13 @@ async fn execute(
         let mut run = Vec::new();
         for policy in policies {
             let tick = ticks.iter().find(|(of, _)| *of == policy);
-            let is_ours =
-                |(_, tick): &(PolicyName, DateTime<Utc>)| blocking(|| ledger.claim_tick(&policy, *tick, clock()));
-            if tick.map_or(Ok(true), is_ours)? {
-                run.push(policy);
-            } else {
+            let has_run = |(_, tick): &(PolicyName, DateTime<Utc>)| {
+                blocking(|| ledger.has_run_tick(&lock, &policy, *tick, clock()))
+            };
+            if tick.map_or(Ok(false), has_run)? {
                 tracing::info!(policy = %policy, "another daemon has run this tick");
+            } else {
+                run.push(policy);
             }
         }
         if run.is_empty() {

@@ -78,7 +78,7 @@ pub enum Error {
     /// A hold that lasts until its end.
     #[error(
         "hold {hold} is a compliance hold: nobody can release it before {}, not by this command, not by editing the configuration",
-        until.to_rfc3339_opts(SecondsFormat::Secs, true)
+        second(*until)
     )]
     ComplianceHold {
         /// Its id.
@@ -89,6 +89,18 @@ pub enum Error {
     /// A compliance hold without an end.
     #[error("a compliance hold needs an end, since nobody can release it before that")]
     EndlessCompliance,
+    /// A hold or freeze that would be over before it is placed, by the clock of whoever wrote last.
+    #[error(
+        "it would end at {}, and the newest record of this state is of {}, so the clock of this machine is behind (or that of another one \
+         was ahead): nothing was placed. Set the clock, or name a later end with --until",
+        second(*until), second(*newest)
+    )]
+    EndsBeforeNow {
+        /// Its end.
+        until: DateTime<Utc>,
+        /// When the last row of the chain was written.
+        newest: DateTime<Utc>,
+    },
     /// More than one hold on one backup.
     #[error("backup {backup} has several holds: release one of {} by its id", holds.join(", "))]
     SeveralHolds {
@@ -108,16 +120,19 @@ pub enum Error {
     SeveralFreezes(Vec<PlacedFreeze>),
 }
 
+fn second(at: DateTime<Utc>) -> String {
+    at.to_rfc3339_opts(SecondsFormat::Secs, true)
+}
+
 /// A line for each freeze.
 fn listed(freezes: &[PlacedFreeze]) -> String {
     let line = |placed: &PlacedFreeze| {
-        let time = |at: DateTime<Utc>| at.to_rfc3339_opts(SecondsFormat::Secs, true);
-        let until = placed.freeze.until.map_or("`thaw`".to_owned(), time);
+        let until = placed.freeze.until.map_or("`thaw`".to_owned(), second);
         format!(
             "\n  {}: {}, until {until}, placed {}",
             placed.id,
             placed.freeze.reason,
-            time(placed.placed_at)
+            second(placed.placed_at)
         )
     };
     freezes.iter().map(line).collect()

@@ -370,7 +370,7 @@ fn fill(ledger: &Ledger, lock: &DeletionLock) {
     ledger.release("h1", "root", noon()).expect("written");
     let freeze = Freeze {
         reason: "audit".to_owned(),
-        until: Some(noon() - TimeDelta::hours(1)),
+        until: Some(noon()),
     };
     ledger.set_freeze(&freeze, "root", noon()).expect("written");
     let finished = FinishedPolicy {

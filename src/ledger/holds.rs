@@ -183,6 +183,7 @@ impl Ledger {
             let mut hold = hold.clone();
             // As precise as the table, so that the chain and the table say the same. Later, never earlier.
             hold.until = hold.until.map(round_up);
+            must_end_ahead(tx, hold.until)?;
             let number = tx.number(
                 "INSERT INTO hold (target, reason, owner, until, placed_at, compliance) VALUES (?1, ?2, ?3, ?4, ?5, ?6) \
                  RETURNING number",
@@ -268,6 +269,7 @@ impl Ledger {
         self.write(|tx| {
             let mut freeze = freeze.clone();
             freeze.until = freeze.until.map(round_up);
+            must_end_ahead(tx, freeze.until)?;
             let number = tx.number(
                 r#"INSERT INTO "freeze" (reason, until, placed_at) VALUES (?1, ?2, ?3) RETURNING number"#,
                 (&freeze.reason, freeze.until.map(Stamp), Stamp(now)),
@@ -337,6 +339,16 @@ impl Ledger {
             }
             Ok(ended)
         })
+    }
+}
+
+/// Fails where it would be over by the clock of whoever wrote last: a machine whose clock is behind would place what never holds.
+fn must_end_ahead(tx: &Tx<'_>, until: Option<DateTime<Utc>>) -> Result<(), Error> {
+    let newest: Option<String> = tx.value("SELECT at FROM chain ORDER BY seq DESC LIMIT 1", ())?;
+    let newest = newest.map(|at| chain::read_time(&at)).transpose()?;
+    match until.zip(newest) {
+        Some((until, newest)) if until < newest => Err(Error::EndsBeforeNow { until, newest }),
+        _ => Ok(()),
     }
 }
 

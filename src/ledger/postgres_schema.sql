@@ -107,7 +107,5 @@ CREATE TABLE member (
 );
 -- Which member began a run: while that one lives, nobody closes it.
 CREATE TABLE run_member (run TEXT COLLATE "C" PRIMARY KEY, member TEXT COLLATE "C" NOT NULL);
--- Each tick of a policy that a daemon has run, or is about to run.
-CREATE TABLE tick (policy TEXT COLLATE "C" NOT NULL, at BIGINT NOT NULL, PRIMARY KEY (policy, at));
 -- Which process tries an access key that is not proven: one at a time.
 CREATE TABLE key_trial (access_key TEXT COLLATE "C" PRIMARY KEY, holder TEXT NOT NULL, until TIMESTAMPTZ NOT NULL);

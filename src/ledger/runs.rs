@@ -397,7 +397,7 @@ fn close(tx: &Tx<'_>, run: &LeftOpen, now: DateTime<Utc>) -> Result<(), Error> {
     Ok(())
 }
 
-fn select(tx: &Tx<'_>, what: &str, values: impl Parameters) -> Result<Vec<RunRow>, Error> {
+pub(super) fn select(tx: &Tx<'_>, what: &str, values: impl Parameters) -> Result<Vec<RunRow>, Error> {
     let sql = format!(
         "SELECT p.run, p.policy, p.mode, r.cause, r.config_sha256, r.started_at, r.finished_at, p.result, c.body \
          FROM run_policy p JOIN run r ON r.id = p.run LEFT JOIN chain c ON c.seq = r.finished WHERE {what}"

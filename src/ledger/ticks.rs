@@ -1,29 +1,35 @@
-//! Which ticks were taken: on a shared state one tick is one run, whichever daemon fires it.
+//! Which ticks have had their run: on a shared state one tick is one run, whichever daemon fires it.
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 
+use super::runs::select;
 use super::sql_value::Stamp;
-use super::{Error, Ledger};
+use super::{DeletionLock, Error, Ledger};
 use crate::retention::PolicyName;
 
-/// No daemon is that late.
-const KEPT: TimeDelta = TimeDelta::days(400);
-
 impl Ledger {
-    /// Takes a policy's tick; `false` where another daemon has run it, or is about to. On a file there is no other. A tick whose run was
-    /// interrupted can be taken again.
-    pub fn claim_tick(&self, policy: &PolicyName, tick: DateTime<Utc>, now: DateTime<Utc>) -> Result<bool, Error> {
+    /// Whether another daemon has run a policy's tick. Asked under the right to delete in its projects: a run that is not finished, or
+    /// was interrupted, has lost that right, and does not count. On a file there is no other daemon.
+    pub fn has_run_tick(
+        &self,
+        lock: &DeletionLock,
+        policy: &PolicyName,
+        tick: DateTime<Utc>,
+        now: DateTime<Utc>,
+    ) -> Result<bool, Error> {
         if !self.is_shared() {
-            return Ok(true);
+            return Ok(false);
         }
-        let is_first = self.write(|tx| {
-            tx.execute("DELETE FROM tick WHERE at < ?1", [Stamp(now - KEPT)])?;
-            let taken = tx.execute(
-                "INSERT INTO tick (policy, at) VALUES (?1, ?2) ON CONFLICT (policy, at) DO NOTHING",
-                (policy.as_str(), Stamp(tick)),
-            )?;
-            Ok(taken == 1)
+        self.must_hold(lock)?;
+        let since = self.read(|tx| {
+            select(
+                tx,
+                "p.policy = ?1 AND p.started_at >= ?2 AND p.started_at <= ?3",
+                (policy.as_str(), Stamp(tick), Stamp(now)),
+            )
         })?;
-        Ok(is_first || self.last_begun(policy, now)?.is_some_and(|last| last.is_interrupted))
+        Ok(since
+            .iter()
+            .any(|run| run.cause != "apply" && run.finished_at.is_some() && !run.is_interrupted()))
     }
 }

@@ -3,20 +3,8 @@
 use std::collections::BTreeSet;
 use std::fs;
 
+use super::anchors::anchored;
 use super::world::{KEEP_3, World, backup, ids};
-
-/// A world that anchors to a file, with an older copy of its state beside it, and five backups that are due.
-async fn world() -> World {
-    let world = World::new(&[3]).await;
-    world.policies_and(KEEP_3, "audit: {anchor: ./anchors}");
-    world.apply().await.exits(0);
-    world.shell("cp -r state older");
-    world.apply().await.exits(0);
-    for number in 3..8 {
-        world.simulator.add_backup(backup(1, number));
-    }
-    world
-}
 
 /// The configuration's state is elsewhere, as under the path of a bind mount.
 const ELSEWHERE: &str = "sed -i 's#^state_dir: .*#state_dir: other#' config.yaml";
@@ -71,12 +59,12 @@ async fn a_link_or_another_path_to_an_older_copy_or_a_new_state_deletes_nothing(
 async fn a_state_that_was_moved_whole_deletes() {
     let moved = format!("mv state other; {ELSEWHERE}");
     for change in ["mv state real; ln -s real state", &*moved] {
-        let world = world().await;
+        let world = anchored().await;
         world.shell(change);
         world.apply().await.exits(0);
         world.deleted_exactly(&ids(1, 3..8));
     }
-    let world = world().await;
+    let world = anchored().await;
     let to = world.dir().join("other");
     world
         .run(&["state", "move", "--to", to.to_str().unwrap()])
@@ -90,7 +78,7 @@ async fn a_state_that_was_moved_whole_deletes() {
 #[tokio::test]
 async fn a_plan_on_a_state_that_was_set_back_or_is_gone_is_refused_as_a_run_would_be() {
     for back in ["rm -r state; cp -r older state", "rm -r state"] {
-        let world = world().await;
+        let world = anchored().await;
         let plan = world.plan().await.exits(0).json();
         assert_eq!(plan["policies"][0]["verdict"], "approved");
         world.shell(back);

@@ -7,7 +7,7 @@ use std::fs;
 use super::world::{KEEP_3, World, backup, ids};
 
 /// A world that anchors to a file, with an older copy of its state, and five backups that are due.
-async fn anchored() -> World {
+pub async fn anchored() -> World {
     let world = World::new(&[3]).await;
     world.policies_and(KEEP_3, "audit: {anchor: ./anchors}");
     world.apply().await.exits(0);

@@ -3,11 +3,14 @@
 mod continuity;
 mod deleting;
 mod files;
-mod memory;
+mod grace;
 mod moving;
 mod packed;
+mod people;
 mod proof;
 mod record;
+mod runs;
+mod seen;
 mod shared;
 mod together;
 mod withdrawn;

@@ -2,10 +2,13 @@
 
 use std::time::Duration;
 
+use chrono::TimeDelta;
+
 use super::super::fixtures::{State, batch, freeze, hold_on, id, noon, project, shared_place};
 use super::super::postgres_server::{Server, server};
-use super::super::{Access, Error, Fault, IntentResult, Ledger, StatePlace, Verification};
-use crate::retention::{HoldTarget, ProjectName};
+use super::super::{Access, Error, Fault, FinishedPolicy, IntentResult, Ledger, NewRun, StatePlace, Verification};
+use crate::retention::report::{Interruption, RunResult, RunSummary};
+use crate::retention::{HoldTarget, Mode, PolicyName, ProjectName};
 
 /// A state in a database of its own.
 fn shared() -> Option<(&'static Server, String, State)> {
@@ -231,14 +234,47 @@ fn a_database_that_cannot_be_used_says_why() {
 #[test]
 fn a_tick_is_one_run_s_unless_that_was_interrupted() {
     let Some((_, _, state)) = shared() else { return };
-    let other = state.again(Access::Existing);
-    let tick = noon() - chrono::TimeDelta::minutes(1);
-    assert!(state.ledger.claim_tick(&"production".into(), tick, noon()).unwrap());
-    assert!(!other.claim_tick(&"production".into(), tick, noon()).unwrap());
-    assert!(other.claim_tick(&"other".into(), tick, noon()).unwrap());
+    let (policy, other) = (PolicyName::from("production"), PolicyName::from("other"));
+    let (tick, lock) = (noon() - TimeDelta::minutes(1), &state.lock);
+    let has_run = |policy: &PolicyName| state.ledger.has_run_tick(lock, policy, tick, noon()).unwrap();
+    let begin = |id, cause| {
+        let policies = [(policy.clone(), Mode::Enforce)];
+        let run = NewRun {
+            id,
+            policies: &policies,
+            config_sha256: "c0ffee",
+            started_at: noon(),
+            cause,
+            person: None,
+        };
+        state.ledger.begin_run(&run).unwrap();
+    };
+    let finish = |id, interrupted| {
+        let finished = [FinishedPolicy {
+            policy: policy.clone(),
+            result: RunResult::Success,
+            summary: RunSummary {
+                interrupted,
+                numbers: None,
+            },
+        }];
+        state.ledger.finish_run(id, noon(), &finished).unwrap();
+    };
+    begin("typed", "apply");
+    finish("typed", None);
+    assert!(!has_run(&policy), "what a person typed is not the tick's run");
+    begin("killed", "schedule");
+    assert!(!has_run(&policy), "whoever has the right to delete is not that run");
+    finish("killed", Some(Interruption::Killed));
+    assert!(!has_run(&policy));
+    begin("whole", "schedule");
+    finish("whole", None);
+    assert!(has_run(&policy) && !has_run(&other));
     assert!(
-        other.claim_tick(&"production".into(), noon(), noon()).unwrap(),
-        "the next one"
+        !state
+            .ledger
+            .has_run_tick(lock, &policy, noon() + TimeDelta::minutes(1), noon())
+            .unwrap()
     );
 }
 
