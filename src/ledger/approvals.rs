@@ -246,7 +246,7 @@ impl Ledger {
         now: DateTime<Utc>,
     ) -> Result<HashSet<BackupId>, Error> {
         self.read(|tx| {
-            if people == People::Two || super::configurations::is_approved_by_two(tx, policy)? {
+            if people == People::Two || super::configurations::takes_two_approvals(tx, policy)? {
                 return Ok(by_two(&given(tx, policy, now)?));
             }
             let rows = tx.all(

@@ -85,7 +85,7 @@ pub(super) fn protect(tx: &Tx<'_>) -> Result<Option<String>, Error> {
 }
 
 /// Whether it takes two people to approve a refused plan of a policy, by what runs began with.
-pub(super) fn is_approved_by_two(tx: &Tx<'_>, policy: &PolicyName) -> Result<bool, Error> {
+pub(super) fn takes_two_approvals(tx: &Tx<'_>, policy: &PolicyName) -> Result<bool, Error> {
     Ok(last_of_each(tx)?.iter().any(|of| of.approved_by_two.contains(policy)))
 }
 
@@ -138,7 +138,7 @@ impl Ledger {
     }
 
     /// Whether it takes two people to approve a refused plan of a policy, by the configurations that runs began with.
-    pub fn is_approved_by_two_only(&self, policy: &PolicyName) -> Result<bool, Error> {
-        self.read(|tx| is_approved_by_two(tx, policy))
+    pub fn takes_two_approvals(&self, policy: &PolicyName) -> Result<bool, Error> {
+        self.read(|tx| takes_two_approvals(tx, policy))
     }
 }

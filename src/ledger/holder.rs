@@ -7,7 +7,7 @@ use super::postgres::Session;
 use super::sql::Tx;
 use super::state_file::{identity, open_file};
 use super::store::StateStore;
-use super::{DeletionLock, Error, Fault, Ledger, StatePlace};
+use super::{DeletionLock, Error, Fault, Ledger, StatePlace, lease};
 use crate::retention::ProjectName;
 
 /// Asks for the right to delete again and again: of a database, on one connection.
@@ -49,7 +49,7 @@ impl Ledger {
     /// Whether some process has the right to delete at this moment; in doubt it has.
     pub fn is_deleting(&self) -> bool {
         let StateStore::File(file) = &self.store else {
-            return true;
+            return self.read(lease::may_be_sending).unwrap_or(true);
         };
         let path = file.dir.join(FILE);
         let is_locked = match open_file(&path) {

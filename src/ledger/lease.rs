@@ -248,6 +248,15 @@ pub(super) fn taken(tx: &Tx<'_>) -> Result<i64, Error> {
     tx.number("SELECT CAST(COALESCE(SUM(epoch), 0) AS BIGINT) FROM lease", ())
 }
 
+/// Whether a request of some holder may be on its way: its lease was not given back, and ended less than [`DRAIN`] ago if it did.
+pub(super) fn may_be_sending(tx: &Tx<'_>) -> Result<bool, Error> {
+    let sql = format!(
+        "SELECT COUNT(*) FROM lease WHERE server <> '' AND expires > clock_timestamp() - interval '{} milliseconds'",
+        protocol_time(DRAIN).as_millis()
+    );
+    Ok(tx.number(&sql, ())? > 0)
+}
+
 /// Renews a lease, on a connection of its own.
 struct Renewer {
     address: PostgresAddress,

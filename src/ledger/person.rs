@@ -57,17 +57,16 @@ impl Person {
         }
     }
 
-    /// Whether both are certainly one person.
+    /// Whether both are certainly one person: one role of the database, else one login, where either has none the user without it.
     pub fn is_same_as(&self, other: &Self) -> bool {
         match (&self.role, &other.role) {
             (Some(role), Some(others)) => return role == others,
             (None, None) => {}
             _ => return false,
         }
-        match (self.login_uid, other.login_uid) {
-            (Some(uid), Some(others)) => uid == others,
-            _ => self.uid.is_some() && self.uid == other.uid,
-        }
+        // Root without a login may be anybody, and not who placed it with `sudo`.
+        let one = self.login_uid.or(self.uid);
+        one.is_some() && one == other.login_uid.or(other.uid)
     }
 
     /// Whether they are certainly two people: two roles of the database, else two logins, else, where either has none, two users.
@@ -164,7 +163,13 @@ mod tests {
         assert!(person(1000, None).is_other_than(&person(1001, None)));
         assert!(role("alice", 0).is_other_than(&role("bob", 0)));
         assert!(alice.is_same_as(&person(1000, Some(1000))));
-        assert!(!alice.is_same_as(&person(0, Some(1001))));
+        assert!(alice.is_same_as(&person(1000, None)), "from cron");
+        for another in [person(0, Some(1001)), person(0, None)] {
+            assert!(
+                !alice.is_same_as(&another) && !another.is_same_as(&alice),
+                "{another:?}"
+            );
+        }
     }
 
     #[test]

@@ -72,7 +72,7 @@ impl RefusedPlans {
             .iter()
             .find(of_name)
             .map(|entry| entry.policy.limits.approvals);
-        let takes_two = takes == Some(People::Two) || self.ledger.is_approved_by_two_only(policy)?;
+        let takes_two = takes == Some(People::Two) || self.ledger.takes_two_approvals(policy)?;
         Ok(!takes_two || self.ledger.is_approved_by_two(policy, &plan.digest, now)?)
     }
 

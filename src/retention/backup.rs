@@ -304,3 +304,8 @@ pub struct Instance {
     /// Whether it is there.
     pub life: InstanceLife,
 }
+
+/// What backups take together. The API's word for a size may be any number, so it ends at the greatest.
+pub fn total_bytes(sizes: impl IntoIterator<Item = u64>) -> u64 {
+    sizes.into_iter().fold(0, u64::saturating_add)
+}

@@ -38,7 +38,7 @@ pub mod oracle;
 
 pub use backup::{
     Backup, BackupId, BackupKind, BackupStatus, Databases, Doubt, Instance, InstanceId, InstanceLife, PolicyName,
-    ProjectName,
+    ProjectName, total_bytes,
 };
 pub use engine::Engine;
 pub use evaluate::{Decision, ExpireReason, KeepReason, KeptBy, Series, Verdict, decide};

@@ -17,7 +17,7 @@ use crate::blocking::blocking;
 use crate::ledger::{Ledger, RefusedPlan};
 use crate::retention::plan::{Approval, Conditions};
 use crate::retention::report::{PolicyReport, Tally};
-use crate::retention::{ApprovedPlan, BackupId, Freezes, InstanceId, Mode, ProjectName, Refusal};
+use crate::retention::{ApprovedPlan, BackupId, Freezes, InstanceId, Mode, ProjectName, Refusal, total_bytes};
 
 /// The freezes in force at `now`, from configuration and ledger.
 fn freezes(context: &RunContext, now: DateTime<Utc>) -> Result<Option<Freezes>, Error> {
@@ -138,10 +138,7 @@ fn ask_guard(policy_run: PolicyRun, conditions: &Conditions<'_>, before: &[Refus
     let Approval { plan, refusals } = plan.approve(conditions);
     report.approved = plan.due().len() as u64;
     if report.mode == Mode::Enforce {
-        let approved = plan
-            .due()
-            .iter()
-            .fold(0, |sum: u64, due| sum.saturating_add(due.size_bytes));
+        let approved = total_bytes(plan.due().iter().map(|due| due.size_bytes));
         report.held_back = Tally {
             count: report.summary.delete.count.saturating_sub(report.approved),
             bytes: report.summary.delete.bytes.saturating_sub(approved),

@@ -15,7 +15,7 @@ use crate::ledger::{self, Ledger, RunRow};
 use crate::rds::Client;
 use crate::retention::orphan::Orphan;
 use crate::retention::policy::Knowledge;
-use crate::retention::{BackupKind, Engine, Instance, InstanceId, InstanceLife, ProjectName};
+use crate::retention::{BackupKind, Engine, Instance, InstanceId, InstanceLife, ProjectName, total_bytes};
 use crate::wording::orphans::{sentences, unread};
 
 /// Of more deleted instances in a project the rest is not asked about: each takes a call.
@@ -92,7 +92,7 @@ async fn of_project(client: &Client, listed: &HashSet<InstanceId>) -> (Vec<Orpha
                 instance_name: instance.name.clone(),
                 engine: instance.engine.as_str().to_owned(),
                 backups: backups.len() as u64,
-                bytes: backups.iter().map(|backup| backup.size_bytes).sum(),
+                bytes: total_bytes(backups.iter().map(|backup| backup.size_bytes)),
                 is_selected: false,
             });
         }

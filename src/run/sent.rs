@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::request::ReportDetail;
 use crate::retention::plan::PlannedDeletion;
 use crate::retention::report::{Sent, Skip, SkipReason};
-use crate::retention::{Fate, Hold, KeepReason, Outcome, ProjectName, RunReport};
+use crate::retention::{Fate, Hold, KeepReason, Outcome, ProjectName, RunReport, total_bytes};
 
 /// One approved id and what became of it.
 pub(super) struct SentItem {
@@ -58,7 +58,7 @@ impl SendResult {
                 *tally.codes.entry(code.clone()).or_default() += 1;
             }
             if *fate == Fate::Confirmed {
-                tally.confirmed_bytes += item.planned.candidate.size_bytes;
+                tally.confirmed_bytes = total_bytes([tally.confirmed_bytes, item.planned.candidate.size_bytes]);
             }
         }
         report.skipped.extend(self.skipped);

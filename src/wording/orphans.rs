@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use super::money::Price;
 use super::numbers::{count, size};
-use crate::retention::ProjectName;
 use crate::retention::orphan::Orphan;
+use crate::retention::{ProjectName, total_bytes};
 
 /// So many are named in one sentence.
 const NAMED: usize = 10;
@@ -22,7 +22,7 @@ pub fn sentences(orphans: &[Orphan], price: Option<&Price>) -> BTreeMap<ProjectN
             0 => String::new(),
             more => format!(" and {more} more"),
         };
-        let bytes = of.iter().map(|orphan| orphan.bytes).sum();
+        let bytes = total_bytes(of.iter().map(|orphan| orphan.bytes));
         let cost = price.map(|price| format!(" ({} a month)", price.of(bytes)));
         let sentence = format!(
             "project {project}: backups of {} remain, {} in all{}: {}{more}; `deleted_instances` says what a policy does with them",

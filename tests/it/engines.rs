@@ -233,6 +233,35 @@ async fn an_instance_that_is_listed_with_two_engines_is_left_alone() {
     world.deleted_exactly(&all([ids(Engine::SqlServer, 1, 3..6), ids(Engine::MySql, 2, 3..6)]));
 }
 
+/// The list of SQL Server names an engine that nobody knows: it is there, and nothing of it goes.
+#[tokio::test]
+async fn an_instance_whose_engine_is_not_known_is_named_and_left_alone() {
+    let odd = json!({"datastore": {"type": "Microsoft SQL Server", "version": "2022_EE"}});
+    let new = world(6).await;
+    new.simulator.patch(&of(Engine::SqlServer, 1), odd.clone());
+    let plan = decisions(&new.plan().await.exits(0).json(), "p");
+    assert_eq!(plan.len(), 6, "{plan:?}");
+    assert!(
+        plan.values().all(|row| row["reasons"][0]["rule"] == "unknown_engine"),
+        "{plan:?}"
+    );
+    new.apply().await.exits(0);
+    new.deleted_exactly(&BTreeSet::new());
+    // Seen before as what it is: left alone until a person accepts it.
+    let seen = world(6).await;
+    seen.policies(&keep_3("[sqlserver]").replace("last: 3", "last: 6"));
+    seen.apply().await.exits(0);
+    seen.policies(&keep_3("[sqlserver]"));
+    seen.simulator.patch(&of(Engine::SqlServer, 1), odd);
+    let ran = seen.apply().await.exits(1);
+    assert!(
+        ran.stdout.contains("engine is not the one that it had"),
+        "{}",
+        ran.stdout
+    );
+    seen.deleted_exactly(&BTreeSet::new());
+}
+
 #[tokio::test]
 async fn an_engine_that_an_edit_adds_or_takes_away_is_no_shrunken_listing_and_no_deleted_instance() {
     let world = World::with(|options| {

@@ -58,3 +58,26 @@ async fn an_instance_that_is_listed_is_no_orphan_and_a_refusal_names_none() {
     world.policies(KEEP_3);
     assert_eq!(world.plan().await.exits(0).json()["orphans"], json!(null));
 }
+
+/// A size may be any number. Of living and of deleted instances, wherever sizes are added up.
+#[tokio::test]
+async fn sizes_that_no_sum_can_hold_break_nothing() {
+    let world = world(KEEP_3).await;
+    for backup in (1..=2).flat_map(|instance| ids(instance, 0..6)) {
+        world.simulator.patch(&backup, json!({"size": u64::MAX}));
+    }
+    let plan = world.plan().await.exits(0).json();
+    assert_eq!(plan["orphans"][0]["bytes"], json!(u64::MAX), "{plan}");
+    world.run(&["forecast"]).await.exits(0);
+    world.apply().await.exits(0);
+    world.deleted_exactly(&ids(1, 3..6));
+    for look in [
+        &["status"][..],
+        &["history"],
+        &["audit", "report", "--from", "2020-01-01", "--to", "2100-01-01"],
+        &["plan"],
+        &["check", "--online"],
+    ] {
+        world.run(look).await.exits(0);
+    }
+}

@@ -75,7 +75,7 @@ async fn a_damaged_ledger_deletes_nothing_and_is_left_as_it_is() {
             .await
             .exits(1)
             .says("nothing is deleted")
-            .says("put a backup of the file back");
+            .says("put a backup of the state back");
         assert!(ran.stderr.contains("ledger.sqlite3"), "{}", ran.stderr);
         world
             .run(&["hold", &backup_id(1, 5), "--reason", "x"])

@@ -11,7 +11,7 @@ use crate::ledger::{OperatorEvent, PastDeletion, RunRow, Verification};
 use crate::operations::audit_report::AuditReport;
 use crate::operations::recompute::{Recomputed, RecomputedDifference};
 use crate::retention::report::RunResult;
-use crate::retention::{ExpireReason, Zone};
+use crate::retention::{ExpireReason, Zone, total_bytes};
 use crate::wording::numbers::{count, number, size};
 use crate::wording::reasons::expired;
 use crate::wording::sanitize::clean;
@@ -70,7 +70,7 @@ pub fn write(out: &mut dyn Write, report: &AuditReport) -> io::Result<()> {
 
 fn head(report: &AuditReport) -> Markup {
     let (from, to) = (timestamp(report.from), timestamp(report.to));
-    let bytes = report.deletions.iter().map(|past| past.size_bytes).sum();
+    let bytes = total_bytes(report.deletions.iter().map(|past| past.size_bytes));
     html! {
         (DOCTYPE)
         html lang="en";

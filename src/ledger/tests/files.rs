@@ -65,7 +65,10 @@ fn a_file_of_garbage_an_empty_one_and_another_programs_are_refused_unchanged() {
             fs::write(&path, &content).unwrap();
             let error = Ledger::open(dir.path(), access, noon()).unwrap_err();
             assert!(matches!(error.fault(), Some(Fault::Corrupt(_))), "{error}");
-            assert!(error.to_string().contains("move it and its -wal"), "{error}");
+            assert!(
+                error.to_string().contains("move the file aside with its -wal"),
+                "{error}"
+            );
             assert!(error.to_string().contains("ledger.sqlite3"), "{error}");
         }
     }

@@ -278,6 +278,25 @@ fn a_tick_is_one_run_s_unless_that_was_interrupted() {
     );
 }
 
+/// A freeze waits for its requests, and not for those of a process that is gone for good.
+#[test]
+fn whoever_left_its_lease_more_than_a_request_ago_is_not_deleting() {
+    let Some((server, database, state)) = shared() else {
+        return;
+    };
+    assert!(cleared(&state, 1) && state.ledger.is_deleting());
+    let ended = |seconds| {
+        let sql = format!("UPDATE lease SET expires = clock_timestamp() - interval '{seconds} seconds'");
+        server.psql(&database, &sql);
+        state.ledger.is_deleting()
+    };
+    assert!(ended(20), "what it intended last may still be on its way");
+    assert!(!ended(27));
+    // Given back at its end: it has its answers.
+    server.psql(&database, "UPDATE lease SET expires = clock_timestamp(), server = ''");
+    assert!(!state.ledger.is_deleting());
+}
+
 /// It was stopped for longer than its lease, and goes on where it was.
 #[test]
 fn an_answer_that_comes_after_the_next_holder_closed_its_request_breaks_nothing() {
