@@ -61,7 +61,7 @@ pub(super) fn restart_covered(tx: &Tx<'_>, hold: &Hold) -> Result<(), Error> {
         // A hold covers an id in any case. That reads the whole table; holds are rare.
         tx.execute(
             "UPDATE grace SET restarts = 1 WHERE lower(backup) = ?1",
-            [backup.as_str().to_ascii_lowercase()],
+            [backup.folded()],
         )?;
         return Ok(());
     }

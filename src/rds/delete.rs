@@ -22,7 +22,7 @@ pub(super) fn answer(place: &CallPlace, asked: &[BackupId], reply: &Response) ->
     // Of what went well the body is read once: a large run has a thousand of them.
     let read = match reply.status {
         200..=299 => match asked {
-            [id] if place.operation == Operation::Delete => accepted(id, &reply.body),
+            [id] if place.operation == Operation::Delete => accepted(id, reply),
             _ => outcomes(asked, &reply.body),
         },
         _ => Err(String::new()),
@@ -68,26 +68,32 @@ pub(super) fn answer(place: &CallPlace, asked: &[BackupId], reply: &Response) ->
     }
 }
 
-/// What a success says of a single deletion: of its body nothing is documented, so it is empty or JSON without an error in it.
-fn accepted(id: &BackupId, body: &[u8]) -> Result<Vec<(BackupId, Outcome)>, String> {
-    let is_empty = body.iter().all(u8::is_ascii_whitespace);
-    let said: DeleteResult<'_> = if is_empty {
-        DeleteResult::default()
-    } else {
-        serde_json::from_slice(body).map_err(|error| format!("the answer cannot be read: {error}"))?
-    };
+/// What a success says of a single deletion: of its body nothing is documented, so it is empty or a JSON object without an error in it,
+/// however that is spelt, or with a result for this id as a batch has one.
+fn accepted(id: &BackupId, reply: &Response) -> Result<Vec<(BackupId, Outcome)>, String> {
+    let body = &reply.body;
+    if body.iter().all(u8::is_ascii_whitespace) {
+        return Ok(vec![(id.clone(), Outcome::Accepted)]);
+    }
+    let said: DeleteResult<'_> =
+        serde_json::from_slice(body).map_err(|error| format!("the answer cannot be read: {error}"))?;
     if said.is_invalid {
         return Err("the answer is no JSON object".to_owned());
     }
-    let outcome = match &said.code {
-        Scalar::Absent => Outcome::Accepted,
-        code => match outcome(code, &said.message) {
-            Outcome::Rejected { code, message } => unanswered(&format!(
-                "the answer is a success and names an error ({code}: {message})"
-            )),
-            outcome => outcome,
-        },
+    if let Ok(results) = outcomes(std::slice::from_ref(id), body) {
+        return Ok(results);
+    }
+    let named = match outcome(&said.code, &said.message) {
+        Outcome::Rejected { code, message } => Some((code, message)),
+        // Not one of its own spelling.
+        Outcome::Unanswered { .. } if matches!(said.code, Scalar::Absent) => reply.error_named(),
+        other => return Ok(vec![(id.clone(), other)]),
     };
+    let outcome = named.map_or(Outcome::Accepted, |(code, message)| {
+        unanswered(&format!(
+            "the answer is a success and names an error ({code}: {message})"
+        ))
+    });
     Ok(vec![(id.clone(), outcome)])
 }
 
@@ -193,6 +199,56 @@ mod tests {
                 "unanswered"
             ]
         );
+    }
+
+    /// What a single deletion's success came to, where the body is this.
+    fn single(body: &str) -> String {
+        let reply = Response {
+            status: 200,
+            body: body.as_bytes().to_vec(),
+            request_id: None,
+            retry_after: None,
+        };
+        match accepted(&BackupId::from("a"), &reply) {
+            Ok(outcomes) => match &outcomes[..] {
+                [(_, Outcome::Accepted)] => "accepted".to_owned(),
+                [(_, Outcome::Rejected { code, .. })] => code.clone(),
+                _ => "unanswered".to_owned(),
+            },
+            Err(_) => "unreadable".to_owned(),
+        }
+    }
+
+    #[test]
+    fn a_success_of_a_single_deletion_that_names_an_error_in_any_spelling_is_none() {
+        for body in [
+            "",
+            " ",
+            "{}",
+            r#"{"error_code": "0"}"#,
+            r#"{"error_code": 0}"#,
+            r#"{"job_id": "j", "status": "x"}"#,
+        ] {
+            assert_eq!(single(body), "accepted", "{body}");
+        }
+        for body in [
+            r#"{"error_code": "DBS.1"}"#,
+            r#"{"errorCode": "DBS.1", "errorMsg": "m"}"#,
+            r#"{"code": "DBS.1", "message": "m"}"#,
+            r#"{"error": {"code": 403, "message": "m"}}"#,
+            r#"{"error": {"error_code": "DBS.1"}}"#,
+            r#"{"errCode": "RDS.3016", "externalMessage": "m"}"#,
+            r#"{"error_code": null, "error_msg": "boom"}"#,
+            r#"{"error_msg": "failed"}"#,
+            r#"{"delete_results": [{"backup_id": "b", "error_code": "0"}]}"#,
+        ] {
+            assert_eq!(single(body), "unanswered", "{body}");
+        }
+        for body in ["text", "[]", "5"] {
+            assert_eq!(single(body), "unreadable", "{body}");
+        }
+        let refused = r#"{"delete_results": [{"backup_id": "a", "error_code": "DBS.200054"}]}"#;
+        assert_eq!(single(refused), "DBS.200054");
     }
 
     #[test]

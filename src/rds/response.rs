@@ -38,6 +38,12 @@ impl Response {
         said.request_id = self.request_id.clone().or(said.request_id);
         Box::new(said)
     }
+
+    /// The code and message of an error in a body that should have none; `0` is none.
+    pub(super) fn error_named(&self) -> Option<(String, String)> {
+        let value = serde_json::from_slice(&self.body).ok()?;
+        error_in(&value).filter(|(code, _)| code.trim() != "0")
+    }
 }
 
 /// Text from outside, made fit for a log line.
@@ -67,25 +73,29 @@ fn said(body: &[u8]) -> Said {
         };
     };
     let request_id = word(&value, &["request_id", "requestId"]);
+    let (code, message) = error_in(&value).unwrap_or_else(|| (String::new(), tidy(&value.to_string())));
+    Said {
+        code,
+        message,
+        request_id,
+    }
+}
+
+/// The code and message of an error in an answer, in any of the spellings of the API, its gateway and IAM.
+fn error_in(value: &Value) -> Option<(String, String)> {
     let nested = value
         .as_object()
         .into_iter()
         .flat_map(|object| object.values())
         .filter(|value| value.is_object());
-    let found = std::iter::once(&value).chain(nested).find_map(|object| {
+    std::iter::once(value).chain(nested).find_map(|object| {
         let code = word(object, &["error_code", "errorCode", "errCode", "code"]);
         let message = word(
             object,
             &["error_msg", "errorMsg", "externalMessage", "message", "title"],
         );
         (code.is_some() || message.is_some()).then(|| (code.unwrap_or_default(), message.unwrap_or_default()))
-    });
-    let (code, message) = found.unwrap_or_else(|| (String::new(), tidy(&value.to_string())));
-    Said {
-        code,
-        message,
-        request_id,
-    }
+    })
 }
 
 /// The first of these keys that holds text or a number.

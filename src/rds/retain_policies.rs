@@ -53,26 +53,30 @@ fn page(body: &[u8]) -> Option<(Vec<DeletedInstance>, usize)> {
 }
 
 impl Client {
-    /// The deleted instances of which backups may be retained, each once; `None` where the API does not say. Where it refuses to, it is
-    /// not asked again in this process.
-    pub async fn deleted_instances(&self) -> Option<Vec<DeletedInstance>> {
+    /// The deleted instances of which backups may be retained, each once; none where the API refuses to say, which then is not asked
+    /// again in this process. `Err` where the answer cannot be had or read: why.
+    pub async fn deleted_instances(&self) -> Result<Vec<DeletedInstance>, String> {
         if self.is_naming_refused().load(Ordering::Relaxed) {
-            return None;
+            return Ok(Vec::new());
         }
         let segments = ["backup-retain-policy"];
         let ask = self
             .ask(Operation::ListRetainPolicies, None, &segments, Vec::new())
             .await;
-        let mut ask = ask.ok()?;
+        let mut ask = ask.map_err(|error| error.to_string())?;
         let (mut all, mut received) = (Vec::new(), 0);
         for _ in 0..MOST_PAGES {
             let body = serde_json::json!({"instance_status": "deleted", "offset": received, "limit": LIMIT});
             ask.body = Some(body.to_string().into_bytes());
-            let reply = self.exchange().send(&ask).await.ok()?.ok()?;
+            let sent = self.exchange().send(&ask).await.map_err(|error| error.to_string())?;
+            let reply = sent.map_err(|failure| format!("{}: {}", ask.place, failure.why))?;
             if matches!(reply.status, 400 | 403..=405 | 501) {
                 self.is_naming_refused().store(true, Ordering::Relaxed);
+                return Ok(Vec::new());
             }
-            let (mut found, entries) = (reply.status == 200).then(|| page(&reply.body)).flatten()?;
+            let read = (reply.status == 200).then(|| page(&reply.body)).flatten();
+            let (mut found, entries) =
+                read.ok_or_else(|| format!("{}: the answer cannot be read (HTTP {})", ask.place, reply.status))?;
             all.append(&mut found);
             received += entries;
             if entries < LIMIT {
@@ -81,7 +85,7 @@ impl Client {
         }
         all.sort_by(|a, b| a.id.cmp(&b.id));
         all.dedup_by(|a, b| a.id == b.id);
-        Some(all)
+        Ok(all)
     }
 }
 

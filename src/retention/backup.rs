@@ -70,6 +70,11 @@ impl BackupId {
                 .bytes()
                 .all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
     }
+
+    /// It in small letters, as the API writes ids: two that differ in case only are one.
+    pub fn folded(&self) -> String {
+        self.0.to_ascii_lowercase()
+    }
 }
 
 name_type! {

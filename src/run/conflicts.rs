@@ -81,7 +81,7 @@ impl Conflicts {
 
     /// Of an id, however it is written.
     fn hash(&self, id: &BackupId) -> u64 {
-        self.hasher.hash_one(id.as_str().to_ascii_lowercase())
+        self.hasher.hash_one(id.folded())
     }
 
     /// Leaves alone an instance that lists, or listed, a known id, also where this time no other one was read that does; false of an id

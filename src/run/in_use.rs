@@ -3,7 +3,7 @@
 //! Read once a run, of the instances where something is due, after the decision: it is rare, and then all is decided once more. Where
 //! the API does not say, the run goes on without it.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use tokio::task::JoinSet;
@@ -24,10 +24,10 @@ pub(super) async fn read(
     policy_runs: &PolicyRuns,
     deadline: Instant,
 ) -> (HashSet<BackupId>, Vec<String>) {
-    let mut due: HashSet<&BackupId> = HashSet::new();
+    let mut due: HashMap<String, &BackupId> = HashMap::new();
     let mut asked: BTreeMap<&ProjectName, HashSet<&InstanceId>> = BTreeMap::new();
     for of in policy_runs.iter().flat_map(|policy_run| policy_run.plan().instances()) {
-        due.extend(of.due.iter().map(|candidate| &candidate.id));
+        due.extend(of.due.iter().map(|candidate| (candidate.id.folded(), &candidate.id)));
         // A deleted instance has no tasks.
         if of.instance.life == InstanceLife::Listed {
             let instances = asked.entry(&of.instance.project).or_default();
@@ -46,11 +46,10 @@ pub(super) async fn read(
     let (mut used, mut notices) = (HashSet::new(), Vec::new());
     while let Some(joined) = projects.join_next().await {
         if let Ok((found, notice)) = joined {
-            used.extend(found);
+            used.extend(found.iter().filter_map(|id| due.get(&id.folded()).copied().cloned()));
             notices.extend(notice);
         }
     }
-    used.retain(|id| due.contains(id));
     notices.sort();
     (used, notices)
 }

@@ -73,7 +73,7 @@ use crate::retention::report::{
     Interruption, PolicyReport, RunNumbers, RunReport, RunResult, RunSummary, Skip, SkipReason,
 };
 use crate::retention::{Instance, InstanceId, Mode, PolicyName, ProjectName};
-use crate::wording::{self, refusals};
+use crate::wording::{self, left_alone, refusals};
 use clock_jump::ClockJumpDetector;
 use context::stop_requested;
 use guard::guard;
@@ -97,7 +97,9 @@ pub async fn run(request: &RunRequest, context: &RunContext) -> Result<RunReport
         persist::persist_scan(request, context, run_id, &scan, &conflicts, &policy_runs)?;
     }
     let of_deletions = single_deletions::notices(&context.config, &policy_runs);
+    let of_changed = left_alone::changed(&scan.changed);
     let found = of_anchor.flatten().into_iter().chain(of_tasks).chain(of_deletions);
+    let found = found.chain(of_changed);
     let notices = noticed(request, context, run_id.is_some(), found)?;
     let (mut reports, approved) = guard(request, context, run_id.as_deref(), &mut scan, policy_runs)?;
     if request.purpose == Purpose::Plan

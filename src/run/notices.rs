@@ -3,15 +3,16 @@
 //!
 //! Compared exactly as a decision compares: ids in any case, names letter by letter.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use chrono::{DateTime, Utc};
 
 use super::anchor::check_anchor;
 use super::orphans;
 use crate::config::Config;
-use crate::ledger::{self, Ledger, SeenBackup};
+use crate::ledger::{self, Ledger, ListingPart, SeenBackup};
 use crate::retention::{Hold, HoldTarget, Instance, InstanceId, Knowledge, Pattern, Policy, ProjectName, Selector};
+use crate::wording::left_alone;
 use crate::wording::reasons::target;
 
 /// A name of a backup is made of letters, digits, `-` and `_`; these are typed by those who think of regular expressions.
@@ -56,7 +57,27 @@ impl Notices {
 pub fn notices(config: &Config, ledger: &Ledger, now: DateTime<Utc>) -> Result<Notices, ledger::Error> {
     let mut found = notices_of_plan(config, ledger, now)?;
     found.others.extend(orphans::notices_of_last_runs(ledger, now)?);
+    found.others.extend(notice_of_changed(config, ledger)?);
     Ok(found)
+}
+
+/// What the last listings said otherwise than earlier ones, and nobody accepted.
+fn notice_of_changed(config: &Config, ledger: &Ledger) -> Result<Option<String>, ledger::Error> {
+    let mut changed: BTreeMap<InstanceId, (String, u64)> = BTreeMap::new();
+    for ((target, part), (_, is_accepted)) in ledger.listing_doubts()? {
+        if let (ListingPart::Backup(_), false) = (part, is_accepted) {
+            changed.entry(InstanceId::from(target.as_str())).or_default().1 += 1;
+        }
+    }
+    let projects = if changed.is_empty() { &[] } else { &config.projects[..] };
+    for project in projects {
+        for seen in ledger.seen_instances(&project.name)? {
+            if let Some((name, _)) = changed.get_mut(&seen.instance.id) {
+                *name = seen.instance.name.to_string();
+            }
+        }
+    }
+    Ok(left_alone::changed(&changed))
 }
 
 /// The same without what the last runs found, which a plan reads itself.

@@ -16,7 +16,7 @@ use crate::rds::Client;
 use crate::retention::orphan::Orphan;
 use crate::retention::policy::Knowledge;
 use crate::retention::{BackupKind, Engine, Instance, InstanceId, InstanceLife, ProjectName, total_bytes};
-use crate::wording::orphans::{sentences, unread};
+use crate::wording::orphans::{sentences, unknown, unread};
 
 /// Of more deleted instances in a project the rest is not asked about: each takes a call.
 const MOST: usize = 500;
@@ -75,7 +75,10 @@ fn instance_of(orphan: &Orphan) -> Instance {
 
 /// What remains in one project; and a sentence where not all could be asked about.
 async fn of_project(client: &Client, listed: &HashSet<InstanceId>) -> (Vec<Orphan>, Option<String>) {
-    let mut deleted = client.deleted_instances().await.unwrap_or_default();
+    let mut deleted = match client.deleted_instances().await {
+        Ok(deleted) => deleted,
+        Err(why) => return (Vec::new(), Some(unknown(client.project(), &why))),
+    };
     // One that is listed is there, whatever this call says.
     deleted.retain(|instance| !listed.contains(&instance.id));
     let (mut orphans, mut read) = (Vec::new(), 0);

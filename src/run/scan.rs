@@ -4,6 +4,7 @@
 use std::borrow::Cow;
 use std::cell::LazyCell;
 use std::collections::{BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use tokio::task::JoinSet;
@@ -252,11 +253,6 @@ fn enter_due(
     recency
 }
 
-/// An id, however it is written.
-fn folded(id: &BackupId) -> String {
-    id.as_str().to_ascii_lowercase()
-}
-
 /// Marks what says something else than an earlier run saw.
 fn doubt_changed(
     instance: &Instance,
@@ -268,13 +264,13 @@ fn doubt_changed(
     let names_status = instance.life == InstanceLife::Listed;
     let mut changed = 0;
     let finished = remembered.backups.iter().filter(|(_, said)| said.status.is_some());
-    let spellings = LazyCell::new(|| finished.map(|(id, _)| folded(id)).collect::<HashSet<String>>());
+    let spellings = LazyCell::new(|| finished.map(|(id, _)| id.folded()).collect::<HashSet<String>>());
     for backup in backups {
         let is_changed = match remembered.backups.get(&backup.id) {
             Some(said) if said.status.is_some() => said.differs(backup, names_status),
             // Its id is another one in case only: what is remembered of it is not to be got rid of so.
             said => {
-                said.is_some_and(|said| said.differs(backup, names_status)) || spellings.contains(&folded(&backup.id))
+                said.is_some_and(|said| said.differs(backup, names_status)) || spellings.contains(&backup.id.folded())
             }
         };
         if !is_changed {
@@ -292,12 +288,8 @@ fn doubt_changed(
         scan.doubts.push((instance.project.clone(), doubt));
     }
     if changed > 0 {
-        tracing::warn!(
-            project = %instance.project,
-            instance = %instance.id,
-            backups = changed,
-            "backups say something else than an earlier run saw: they are kept until `approve --listing` with the instance's id"
-        );
+        let of = (Arc::clone(&instance.name), changed);
+        scan.changed.insert(instance.id.clone(), of);
     }
 }
 

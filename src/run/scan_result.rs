@@ -31,6 +31,8 @@ pub(super) struct Scan {
     pub(super) shrunken_listings: Vec<(ProjectName, Option<InstanceId>)>,
     /// What of these listings is in doubt, accepted or not.
     pub(super) doubts: Vec<(ProjectName, ListingDoubt)>,
+    /// How many backups of an instance are kept because they say something else than an earlier run saw.
+    pub(super) changed: BTreeMap<InstanceId, (Arc<str>, u64)>,
     /// Instances that the list of instances lacks, and that asking for their ids finds.
     pub(super) found_unlisted: Vec<(ProjectName, InstanceId)>,
     /// Deleted instances of which nothing is left.

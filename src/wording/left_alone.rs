@@ -1,5 +1,8 @@
 //! Why an instance is left alone: its own listing, or the list of instances, contradicts itself or an earlier one.
 
+use std::collections::BTreeMap;
+
+use super::numbers::{count, number};
 use crate::retention::{BackupId, InstanceId, ProjectName};
 
 /// What an instance lacks in the list of instances; each follows the word `its`.
@@ -31,6 +34,30 @@ pub fn incomplete(lacks: &[&str], instance: &InstanceId) -> String {
         "its {}: it is left alone until they are back, or until `approve --listing {instance}`",
         lacks.join(", its ")
     )
+}
+
+/// So many instances are named in one sentence.
+const NAMED: usize = 5;
+
+/// Backups that are kept because they say something else than an earlier run saw, by instance: its name, and how many.
+pub fn changed<N: AsRef<str>>(instances: &BTreeMap<InstanceId, (N, u64)>) -> Option<String> {
+    let backups: u64 = instances.values().map(|(_, backups)| backups).sum();
+    let named = instances.iter().take(NAMED);
+    let mut named: Vec<String> = named
+        .map(|(id, (name, backups))| format!("{} ({id}: {backups})", name.as_ref()))
+        .collect();
+    let more = instances.len().saturating_sub(NAMED);
+    if more > 0 {
+        named.push(format!("{} more", number(more as u64)));
+    }
+    (backups > 0).then(|| {
+        format!(
+            "{} of {} say something else than an earlier run saw, and are kept until `approve --listing` with the instance's id: {}",
+            count(backups, "backup"),
+            count(instances.len() as u64, "instance"),
+            named.join(", ")
+        )
+    })
 }
 
 /// A backup is listed as one of this instance, and as one of `other`.

@@ -49,6 +49,11 @@ fn named(orphan: &Orphan) -> String {
     )
 }
 
+/// The API did not say which there are.
+pub fn unknown(project: &ProjectName, why: &str) -> String {
+    format!("project {project}: whether backups of deleted instances remain is not known: {why}")
+}
+
 /// Of so many more it was not asked what remains.
 pub fn unread(project: &ProjectName, more: usize) -> String {
     let more = count(more as u64, "deleted instance");

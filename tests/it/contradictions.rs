@@ -158,6 +158,21 @@ async fn a_partial_backup_that_names_no_database_any_more_is_no_full_one() {
     }
     // The full ones that are really there: three of them stay.
     world.deleted_exactly(&ids(1, 8..10));
+    // Said wherever somebody looks: nothing of them goes any more.
+    let said = format!(
+        "5 backups of 1 instance say something else than an earlier run saw, and are kept until `approve --listing` with the instance's id: mssql-1 ({}: 5)",
+        instance_id(1)
+    );
+    assert!(report["notices"].to_string().contains(&said), "{}", report["notices"]);
+    for look in [
+        &["status", "--format", "json"][..],
+        &["check"],
+        &["plan", "--format", "json"],
+    ] {
+        let shown = world.run(look).await.stdout.replace("\n", " ");
+        let shown = shown.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(shown.contains("5 backups of 1 instance say something else"), "{shown}");
+    }
     // It goes on, run after run, until a person says that it is right.
     let report = world.plan().await.exits(0).json();
     assert_eq!(rules(&report, &backup_id(1, 4)), ["changed"]);
@@ -168,7 +183,11 @@ async fn a_partial_backup_that_names_no_database_any_more_is_no_full_one() {
         "{why}"
     );
     world.run(&["approve", "--listing", &instance_id(1)]).await.exits(0);
-    world.apply().await.exits(0);
+    let report = world.apply().await.exits(0).json();
+    assert!(
+        !report["notices"].to_string().contains("say something else"),
+        "{report}"
+    );
     world.deleted_exactly(&ids(1, 3..10));
     // What was accepted is what is compared from now on.
     let report = world.apply().await.exits(0).json();

@@ -50,6 +50,11 @@ async fn an_instance_that_is_listed_is_no_orphan_and_a_refusal_names_none() {
         world.fault(&format!("list_retain_policies:{rule}"));
         let ran = world.apply().await.exits(0).json();
         assert_eq!(ran["orphans"], json!(null), "{rule}");
+        // That the key may not ask is no news in each run; that the answer is missing is.
+        let is_said = ran["notices"]
+            .to_string()
+            .contains("whether backups of deleted instances remain is not known");
+        assert_eq!(is_said, !rule.contains("=40"), "{ran}");
         assert_eq!(world.simulator.calls_of(Op::ListRetainPolicies).len(), 1, "{rule}");
         world.deleted_exactly(&ids(1, 3..6));
     }

@@ -644,7 +644,7 @@ async fn deleted_instances_are_not_asked_for_again_once_the_api_has_refused_to_n
         let server = Server::new([status(code, body)]).await;
         let client = client(&server);
         for _ in 0..2 {
-            assert_eq!(client.deleted_instances().await, None);
+            assert_eq!(client.deleted_instances().await, Ok(Vec::new()));
         }
         assert_eq!(server.lines().len(), 1, "{code}");
     }
@@ -652,6 +652,7 @@ async fn deleted_instances_are_not_asked_for_again_once_the_api_has_refused_to_n
     let named = r#"{"backup_retain_policies": [{"instance_id": "ain04"}, {"instance_id": "ain04"}]}"#;
     let server = Server::new([status(503, ""), ok(named.to_owned())]).await;
     let client = client(&server);
-    assert_eq!(client.deleted_instances().await, None);
-    assert_eq!(client.deleted_instances().await.map(|deleted| deleted.len()), Some(1));
+    let why = client.deleted_instances().await.unwrap_err();
+    assert!(why.contains("the answer cannot be read (HTTP 503)"), "{why}");
+    assert_eq!(client.deleted_instances().await.map(|deleted| deleted.len()), Ok(1));
 }
