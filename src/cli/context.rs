@@ -14,13 +14,21 @@ use super::output::progress::ProgressLine;
 use super::output::stdout::note;
 use super::{exit, signals};
 use crate::config::{self, Config, Environment, StateAt};
-use crate::ledger::StatePlace;
+use crate::ledger::{self, Access, Ledger, StatePlace};
 use crate::operations::context::no_observer;
 use crate::operations::{self, BackupSource, ProcessContext};
 use crate::rds;
 use crate::retention::{PolicyName, Zone};
 use crate::wording::times::common_zone;
 use crate::{run, telemetry};
+
+/// Says where no state is: what a command shows then is that of a new one, and not of the one that was meant.
+pub(super) fn note_missing_state(config: &Config) {
+    let opened = Ledger::open(run::state_of(config), Access::ReadOnly, crate::clock::now());
+    if let Err(error @ ledger::Error::Missing { .. }) = opened {
+        note(&format!("note: {error}"));
+    }
+}
 
 /// Loads and compiles the configuration that the flags name, for a command that deletes nothing: files that others may
 /// write are reported.

@@ -139,6 +139,10 @@ fn say_placed(placed: &HoldPlaced, compliance: bool, zone: Zone, global: &Global
     let state = placed.state.display();
     let covers = match &placed.covers {
         None => String::new(),
+        Some(Covered::UnseenId) => {
+            "\nWARNING: no run has ever seen this id, so nothing that is known is held; `plan --wide` shows the ids"
+                .to_owned()
+        }
         Some(Covered::Backups { backups, instances }) => {
             format!("\nof the backups that runs have seen it covers {backups}, of {instances} instances, and new ones")
         }
@@ -249,6 +253,7 @@ fn confirm_compliance(until: Option<DateTime<Utc>>, zone: Zone) -> Result<(), Fa
 
 pub(super) fn holds(args: &HoldsArgs, global: &Global) -> CommandResult {
     let config = context::configuration(global)?;
+    context::note_missing_state(&config);
     let entries = operation::holds(&config, args.all, crate::clock::now())?;
     let mut out = Out::of(args.format, global.color);
     let written = match args.format {

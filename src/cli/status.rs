@@ -16,6 +16,7 @@ pub(super) fn status(args: StatusArgs, global: &Global) -> CommandResult {
     let (status, zone) = match config::load(&global.config, &context::environment(false)) {
         Ok(config) => {
             let zone = context::zone_of(&config);
+            context::note_missing_state(&config);
             (status::at_rest(&config, &context::host_of(&config), now)?, zone)
         }
         Err(problems) => {

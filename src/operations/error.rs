@@ -48,12 +48,12 @@ pub enum Error {
         backups: BTreeMap<BackupId, String>,
     },
     /// No run has ever seen a backup of this id.
-    #[error("no run has ever seen a backup {typed}; {}", never_seen_hint(.of_that_name.as_ref()))]
+    #[error("no run has ever seen a backup {typed}; {}", never_seen_hint(.meant.as_ref()))]
     NeverSeen {
         /// What was typed.
         typed: String,
-        /// A backup that has it as its name.
-        of_that_name: Option<BackupId>,
+        /// A backup that has it as its name, or whose id begins with it.
+        meant: Option<BackupId>,
     },
     /// A backup that was listed, and is not any more.
     #[error(
@@ -125,9 +125,9 @@ pub enum Error {
     NoSuchListing(String),
 }
 
-fn never_seen_hint(of_that_name: Option<&BackupId>) -> String {
-    match of_that_name {
-        Some(id) => format!("that is a backup's name; the backup's id is {id}"),
+fn never_seen_hint(meant: Option<&BackupId>) -> String {
+    match meant {
+        Some(id) => format!("that is a backup's name, or how its id begins; hold it by its id, {id}"),
         None => "check the id (`plan --wide` shows them), or add --force to hold it all the same".to_owned(),
     }
 }

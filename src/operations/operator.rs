@@ -8,6 +8,7 @@ use serde::{Serialize, Serializer};
 
 use super::context::ledger_to_read;
 use super::error::Error;
+use super::typed_id::Candidates;
 use super::under_way::{self, Matched, TooLate};
 use crate::config::Config;
 use crate::ledger::{
@@ -56,13 +57,15 @@ pub struct HoldPlaced {
     pub state: PathBuf,
     /// What it came too late for.
     pub late: Option<TooLate>,
-    /// What a hold by patterns covers at present.
+    /// What it covers at present, where that is not one backup that runs have seen.
     pub covers: Option<Covered>,
 }
 
-/// What a hold by patterns covers of what runs have seen.
+/// What a hold covers of what runs have seen.
 #[derive(Debug)]
 pub enum Covered {
+    /// A backup of an id that no run has seen.
+    UnseenId,
     /// So many backups of so many instances, and new ones.
     Backups {
         /// How many backups.
@@ -118,7 +121,11 @@ pub fn hold(
         ledger.add_hold(&hold, actor, now)?
     };
     let (late, covers) = match &hold.target {
-        HoldTarget::Backup(backup) => (under_way::too_late_for(&ledger, backup)?, None),
+        HoldTarget::Backup(backup) => {
+            let is_known = ledger.known_backup(backup)?.is_some();
+            let covers = (!is_known).then_some(Covered::UnseenId);
+            (under_way::too_late_for(&ledger, backup)?, covers)
+        }
         HoldTarget::Matching { .. } => {
             let matched = under_way::matched_by(&ledger, &hold)?;
             let covers = covered(&ledger, &hold, &matched, projects)?;
@@ -143,28 +150,33 @@ fn known_id(typed: &str, force: bool, ledger: &Ledger) -> Result<BackupId, Error
             return Ok(id.clone());
         }
     }
-    if force {
-        return Ok(id);
-    }
-    for id in [&id, &small] {
-        if let Some(since) = ledger.gone_since(id)? {
-            return Err(Error::NotListedAnyMore { id: id.clone(), since });
+    if !force {
+        for id in [&id, &small] {
+            if let Some(since) = ledger.gone_since(id)? {
+                return Err(Error::NotListedAnyMore { id: id.clone(), since });
+            }
         }
     }
-    let mut of_that_name = None;
+    // Also with --force: a hold on it would hold nothing, and the backup that was meant would go.
+    let mut candidates = Candidates::new(typed);
     ledger.each_known_backup(|known| {
-        if known.name == typed {
-            of_that_name = Some(known.backup.clone());
-        }
-        of_that_name.is_none()
+        candidates.look_at(&known.backup, &known.name);
+        true
     })?;
-    Err(never_seen(typed, of_that_name))
+    match candidates.decide() {
+        Ok(None) if force => Ok(id),
+        Ok(meant) => Err(never_seen(typed, meant)),
+        Err(backups) => Err(Error::SeveralBackups {
+            typed: typed.to_owned(),
+            backups,
+        }),
+    }
 }
 
-fn never_seen(typed: &str, of_that_name: Option<BackupId>) -> Error {
+fn never_seen(typed: &str, meant: Option<BackupId>) -> Error {
     Error::NeverSeen {
         typed: typed.to_owned(),
-        of_that_name,
+        meant,
     }
 }
 

@@ -66,12 +66,27 @@ struct Touched {
     instance: Arc<Instance>,
     /// Places among the sent items.
     open: Vec<usize>,
-    /// Their ids, where asking for each is fewer calls than listing all of the instance.
-    one_by_one: Vec<BackupId>,
+    /// Their ids.
+    ids: HashSet<BackupId>,
+    /// Whether asking for each is fewer calls than listing all of the instance.
+    is_asked_by_id: bool,
+    /// How many backups of the instance were listed and not sent.
+    kept: usize,
+}
+
+impl Touched {
+    /// Whether a listing lacks more than half of what was not sent: then it says nothing about what was.
+    fn is_shrunken(&self, listed: &HashSet<BackupId>) -> bool {
+        2 * listed.difference(&self.ids).count() < self.kept
+    }
 }
 
 /// The instances with ids that wait, each once.
 fn touched(items: &[SentItem], context: &RunContext, listings: &HashMap<InstanceId, Listing>) -> Vec<Touched> {
+    let mut sent: HashMap<&InstanceId, usize> = HashMap::new();
+    for item in items {
+        *sent.entry(&item.planned.candidate.instance.id).or_default() += 1;
+    }
     let mut touched: BTreeMap<&InstanceId, Touched> = BTreeMap::new();
     for (place, item) in items.iter().enumerate().filter(|(_, item)| is_open(item)) {
         let candidate = &item.planned.candidate;
@@ -83,20 +98,20 @@ fn touched(items: &[SentItem], context: &RunContext, listings: &HashMap<Instance
             client: client.clone(),
             instance: Arc::clone(instance),
             open: Vec::new(),
-            one_by_one: Vec::new(),
+            ids: HashSet::new(),
+            is_asked_by_id: false,
+            kept: 0,
         });
         of.open.push(place);
+        of.ids.insert(candidate.id.clone());
     }
     for (id, of) in &mut touched {
         let listed = listings.get(*id).map_or(0, |listing| listing.count);
-        let left = usize::try_from(listed)
-            .unwrap_or(usize::MAX)
-            .saturating_sub(of.open.len());
+        let listed = usize::try_from(listed).unwrap_or(usize::MAX);
+        of.kept = listed.saturating_sub(sent.get(*id).copied().unwrap_or_default());
+        let left = listed.saturating_sub(of.open.len());
         // What a deleted instance left is listed by another call, which takes no id.
-        if of.instance.life == InstanceLife::Listed && of.open.len() < left.div_ceil(PAGE) {
-            let id = |place: &usize| items[*place].planned.candidate.id.clone();
-            of.one_by_one = of.open.iter().map(id).collect();
-        }
+        of.is_asked_by_id = of.instance.life == InstanceLife::Listed && of.open.len() < left.div_ceil(PAGE);
     }
     touched.into_values().collect()
 }
@@ -150,19 +165,20 @@ async fn look(
 
 /// Which of the waiting ids are still there, and maybe others; `None` when that could not be found out.
 async fn still_there(of: &Touched) -> Option<HashSet<BackupId>> {
-    if !of.one_by_one.is_empty()
+    if of.is_asked_by_id
         && let Some(there) = asked_for(of).await
     {
         return Some(there);
     }
     let listed = backups_of(&of.client, &of.instance, &SeenDatabases::new()).await.ok()?;
-    Some(listed.into_iter().map(|backup| backup.id).collect())
+    let listed = listed.into_iter().map(|backup| backup.id).collect();
+    (!of.is_shrunken(&listed)).then_some(listed)
 }
 
 /// The same by asking for each id; `None` when an answer does not agree.
 async fn asked_for(of: &Touched) -> Option<HashSet<BackupId>> {
     let mut there = HashSet::new();
-    for id in &of.one_by_one {
+    for id in &of.ids {
         if of.client.has_backup(&of.instance.id, id).await.ok()? {
             there.insert(id.clone());
         }

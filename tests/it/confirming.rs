@@ -70,3 +70,19 @@ async fn an_answer_about_one_id_that_does_not_agree_proves_nothing() {
         assert_eq!(report["unconfirmed"]["simulator"], 1, "{fault}");
     }
 }
+
+/// A list that agrees with itself, and has nothing of what was kept: it says as little about what was sent.
+#[tokio::test]
+async fn a_list_without_what_was_kept_confirms_nothing() {
+    let world = World::new(&[20]).await;
+    world.policies("\n  - name: p\n    mode: enforce\n    keep: {last: 10}\n    grace: 0s\n");
+    world.fault("delete_batch:ignore");
+    for fault in ["missing=20", "count=-20"] {
+        world.fault(&format!("list_backups:{fault}:after=1"));
+    }
+    let report = world.run(&["apply", "--confirm-for", "0s", "--format", "json"]).await;
+    let report = report.exits(0).json();
+    assert_eq!(asked_for(&world), [None, None]);
+    assert_eq!(report["unconfirmed"]["simulator"], 10, "{report}");
+    assert_eq!(world.ledger().unconfirmed().unwrap().len(), 10);
+}

@@ -334,6 +334,21 @@ async fn hold_says_what_a_mistyped_name_or_id_may_mean() {
     assert!(odd.stdout.contains("regular expression"), "{odd:?}");
     let name = world.run(&["hold", "nightly-2", "--reason", "x"]).await.exits(64);
     name.says("that is a backup's name").says(&backup_id(1, 2));
+    // Nor with --force: it would hold nothing, and the backup that was meant would go.
+    let begin = &backup_id(1, 2)[..backup_id(1, 2).len() - 4];
+    for typed in ["nightly-2", begin] {
+        let forced = world.run(&["hold", typed, "--force", "--reason", "x"]).await.exits(64);
+        forced.says("hold it by its id");
+    }
+    let unseen = world
+        .run(&["hold", "0123abcdbr04", "--force", "--reason", "x"])
+        .await
+        .exits(0);
+    assert!(
+        unseen.stdout.contains("WARNING: no run has ever seen this id"),
+        "{unseen:?}"
+    );
+    world.run(&["release", "0123abcdbr04"]).await.exits(0);
     let good = world
         .run(&["hold", "--name", "nightly-*", "--reason", "x", "--until", "7d"])
         .await
@@ -348,6 +363,20 @@ async fn hold_says_what_a_mistyped_name_or_id_may_mean() {
         .exits(0);
     world.run(&["release", "H1"]).await.exits(0);
     world.run(&["audit", "verify"]).await.exits(0);
+}
+
+/// A `state_dir` that is misspelt has no holds, and that says nothing about those of the one that was meant.
+#[tokio::test]
+async fn where_no_state_is_that_is_said() {
+    let world = World::new(&[4]).await;
+    for look in [&["holds"][..], &["status"], &["why", "0123abcd"]] {
+        world.run(look).await.says("there is no ledger here");
+    }
+    world.apply().await.exits(0);
+    for look in [&["holds"][..], &["status"]] {
+        let shown = world.run(look).await.exits(0);
+        assert!(!shown.stderr.contains("there is no ledger here"), "{shown:?}");
+    }
 }
 
 fn until(seconds: i64) -> String {
