@@ -20,9 +20,8 @@ use crate::retention::{Backup, BackupId, BackupKind, Engine, InstanceId, Project
 const READS: u32 = 4;
 
 impl Client {
-    /// All instances of these engines, replicas included. One that names no engine has the one that was asked for. One that names another
-    /// of these engines is what a filter that is ignored lets through; one whose engine is not known, or that is listed with several, is
-    /// there, and nothing of it is deleted.
+    /// The instances that the lists of these engines name, replicas included, whatever engine they say. One that names none has the one
+    /// that was asked for; one that is listed with several has an unknown one, so that nothing of it is deleted.
     pub async fn list_instances(&self, engines: &[Engine]) -> Result<Vec<InstanceEntry>, Error> {
         let mut found: BTreeMap<InstanceId, InstanceEntry> = BTreeMap::new();
         for engine in engines {
@@ -33,12 +32,13 @@ impl Client {
                 if *of == Engine::parse("") {
                     of.clone_from(engine);
                 }
-                if of != engine && of.is_known() {
-                    continue;
-                }
                 found
                     .entry(entry.instance.id.clone())
-                    .and_modify(|before| before.instance.engine = Engine::parse("listed with several"))
+                    .and_modify(|before| {
+                        if before.instance.engine != entry.instance.engine {
+                            before.instance.engine = Engine::parse("listed with several");
+                        }
+                    })
                     .or_insert(entry);
             }
         }

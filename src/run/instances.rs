@@ -1,5 +1,6 @@
 //! The instances of a run: listed, claimed by policies or by none, and those that were deleted and left backups behind.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use tokio::task::JoinSet;
@@ -49,10 +50,11 @@ pub(super) async fn list_instances(
             scan.clocks.insert(name.clone(), ClockCheck::NoDate);
             let (client, context) = (client.clone(), context.clone());
             let (engines, waiting) = (engines_of(policy_runs.all(), name), memory.waiting(request, name));
+            let seen = memory.seen_as(name, &engines);
             listings.spawn(async move {
                 let listing = async {
                     context.projects.only_name_of(&client).await?;
-                    list_asked(&client, &engines, &waiting).await
+                    list_asked(&client, &engines, &seen, &waiting).await
                 };
                 let listed = or_cancelled(&context, deadline, listing).await;
                 (client, listed)
@@ -90,10 +92,12 @@ pub(super) async fn list_instances(
     Ok(claims.jobs)
 }
 
-/// The instances of the engines that policies select, and those of other engines that wait for the confirmation of a deletion.
+/// The instances of the engines that policies select, those that were seen as such whatever they are called now, and those of other
+/// engines that wait for the confirmation of a deletion.
 async fn list_asked(
     client: &Client,
     engines: &[Engine],
+    seen: &HashSet<InstanceId>,
     waiting: &[(InstanceId, Engine)],
 ) -> Result<Vec<InstanceEntry>, crate::rds::Error> {
     let is_waited_for = |engine: &Engine| waiting.iter().any(|(_, of)| of == engine);
@@ -103,7 +107,7 @@ async fn list_asked(
     let mut entries = client.list_instances(&asked).await?;
     entries.retain(|InstanceEntry { instance, .. }| {
         let is_selected = !instance.engine.is_known() || engines.contains(&instance.engine);
-        is_selected || waiting.iter().any(|(id, _)| *id == instance.id)
+        is_selected || seen.contains(&instance.id) || waiting.iter().any(|(id, _)| *id == instance.id)
     });
     Ok(entries)
 }

@@ -96,6 +96,13 @@ impl LedgerSnapshot {
             .collect()
     }
 
+    /// The instances of a project that were seen with one of these engines.
+    pub(super) fn seen_as(&self, project: &ProjectName, engines: &[Engine]) -> HashSet<InstanceId> {
+        let seen = self.seen.get(project).into_iter().flatten();
+        let of_engines = seen.filter(|(_, seen)| engines.contains(&seen.instance.engine));
+        of_engines.map(|(id, _)| id.clone()).collect()
+    }
+
     /// The instances of a project that were seen and are not in this list.
     pub(super) fn missing(&self, project: &ProjectName, listed: &[InstanceEntry]) -> Vec<&SeenInstance> {
         let listed: HashSet<&InstanceId> = listed.iter().map(|entry| &entry.instance.id).collect();

@@ -247,19 +247,26 @@ async fn an_instance_whose_engine_is_not_known_is_named_and_left_alone() {
     );
     new.apply().await.exits(0);
     new.deleted_exactly(&BTreeSet::new());
-    // Seen before as what it is: left alone until a person accepts it.
-    let seen = world(6).await;
-    seen.policies(&keep_3("[sqlserver]").replace("last: 3", "last: 6"));
-    seen.apply().await.exits(0);
-    seen.policies(&keep_3("[sqlserver]"));
-    seen.simulator.patch(&of(Engine::SqlServer, 1), odd);
-    let ran = seen.apply().await.exits(1);
-    assert!(
-        ran.stdout.contains("engine is not the one that it had"),
-        "{}",
-        ran.stdout
-    );
-    seen.deleted_exactly(&BTreeSet::new());
+    // Seen before as what it is: left alone until a person accepts it. Also where the new one is known, and nobody asks for it.
+    for odd in [odd, json!({"datastore": {"type": "MySQL", "version": "8.0"}})] {
+        let seen = world(6).await;
+        seen.policies(&keep_3("[sqlserver]").replace("last: 3", "last: 6"));
+        seen.apply().await.exits(0);
+        seen.policies(&keep_3("[sqlserver]"));
+        seen.simulator.patch(&of(Engine::SqlServer, 1), odd);
+        let ran = seen.apply().await.exits(1);
+        assert!(
+            ran.stdout.contains("engine is not the one that it had"),
+            "{}",
+            ran.stdout
+        );
+        seen.deleted_exactly(&BTreeSet::new());
+        let missed = seen.ledger().seen_instances(&"simulator".into()).unwrap();
+        assert!(
+            missed.iter().all(|seen| seen.missed == 0),
+            "the list names it: {missed:?}"
+        );
+    }
 }
 
 #[tokio::test]
