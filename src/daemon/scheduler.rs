@@ -179,11 +179,12 @@ impl Scheduler {
         let missed = timing
             .next_after(timing.schedule_time(last.at))
             .is_some_and(|tick| timing.fires_at(tick) <= now);
-        let is_wanted = missed || (last.is_interrupted && timing.schedule.is_some());
+        let is_wanted = missed || ((last.is_interrupted || last.is_open) && timing.schedule.is_some());
         let due = is_wanted && timing.catch_up && slot.waiting.is_none() && !running;
         // A run dated ahead of now was made under a wrong clock and tells nothing.
         if last.at <= now {
-            let settled = timing.schedule_time(if due { now } else { last.at });
+            // Where no tick was missed it is that run's own that is made up for.
+            let settled = timing.schedule_time(if due && missed { now } else { last.at });
             slot.last_fired = slot.last_fired.max(Some(settled));
         }
         if due {

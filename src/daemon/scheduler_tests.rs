@@ -26,6 +26,7 @@ fn ended(at: DateTime<Utc>) -> LastBegun {
         at,
         is_interrupted: false,
         is_killed: false,
+        is_open: false,
     }
 }
 
@@ -251,6 +252,7 @@ fn a_run_that_was_interrupted_is_made_up_for_once_and_only_where_that_is_wanted(
         at: started,
         is_interrupted,
         is_killed: is_interrupted,
+        is_open: false,
     };
     for (catch_up, is_interrupted, wanted) in [(true, true, true), (true, false, false), (false, true, false)] {
         let timing = Timing {
@@ -263,6 +265,21 @@ fn a_run_that_was_interrupted_is_made_up_for_once_and_only_where_that_is_wanted(
         assert_eq!(fired(&mut scheduler, "2026-11-23T03:10:00Z"), trigger);
         assert_eq!(next(&scheduler), "2026-11-24T03:00:00Z");
     }
+}
+
+/// Of a daemon that lives or not: the run that is queued asks for that run's own tick, and finds out once it may delete.
+#[test]
+fn a_run_that_is_not_finished_is_made_up_for_by_its_own_tick() {
+    let mut scheduler = nightly("2026-11-23T03:10:00Z");
+    let last = LastBegun {
+        is_open: true,
+        ..ended(at("2026-11-23T03:00:00.120Z"))
+    };
+    let now = at("2026-11-23T03:10:00Z");
+    assert!(scheduler.catch_up(&name("p"), &last, now));
+    let runs = scheduler.start_due();
+    assert_eq!(runs[0].ticks, [(name("p"), last.at)]);
+    assert_eq!(next(&scheduler), "2026-11-24T03:00:00Z");
 }
 
 #[test]

@@ -146,7 +146,7 @@ pub(super) fn tail(tx: &Tx<'_>) -> Result<(i64, String), Error> {
     let (rows, head) = noted(tx)?;
     if rows != seq || head != hash {
         return Err(Error::corrupt(format!(
-            "the audit chain ends at row {seq}, but row {rows} was written last; `audit verify` says more"
+            "the audit chain ends at row {seq}, but row {rows} was written last: rows were removed or changed at its end"
         )));
     }
     Ok((seq, hash))

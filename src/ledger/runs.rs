@@ -89,6 +89,8 @@ pub struct LastBegun {
     pub is_interrupted: bool,
     /// Its process was killed, so that nobody heard of its end.
     pub is_killed: bool,
+    /// On a shared state: it is not finished, and its daemon may live or not. Whoever gets the right to delete in its projects knows.
+    pub is_open: bool,
 }
 
 /// A run that a killed process left open.
@@ -204,6 +206,17 @@ impl Ledger {
             self.write(|tx| open.iter().try_for_each(|run| close(tx, run, now)))?;
         }
         Ok(open)
+    }
+
+    /// Runs whose process ended before it wrote down how they went, for all that is known, and that no later one has closed.
+    pub fn cut_short(&self) -> Result<Vec<LeftOpen>, Error> {
+        let mut cut_short = Vec::new();
+        for run in self.read(left_open)? {
+            if !self.is_running(&run.run)? {
+                cut_short.push(run);
+            }
+        }
+        Ok(cut_short)
     }
 
     /// Whether any run has ended.
@@ -338,10 +351,12 @@ impl Ledger {
                 (policy.as_str(), Stamp(now), LOOKED_BACK),
             )
         })?;
-        let counts = |run: &&RunRow| !(run.is_interrupted() && run.cause == "apply");
+        let is_open = |run: &RunRow| self.is_shared() && run.finished_at.is_none();
+        let counts = |run: &&RunRow| !((run.is_interrupted() || is_open(run)) && run.cause == "apply");
         Ok(last.iter().find(counts).map(|run| LastBegun {
             at: run.started_at,
             is_killed: run.interrupted_by() == Some(Interruption::Killed),
+            is_open: is_open(run) && run.cause != "catch-up",
             // Once: what kills each run that makes up for it must not make the next.
             is_interrupted: run.is_interrupted()
                 && (run.cause.as_str(), run.interrupted_by()) != ("catch-up", Some(Interruption::Killed)),

@@ -6,10 +6,12 @@ use super::runs::select;
 use super::sql_value::Stamp;
 use super::{DeletionLock, Error, Ledger};
 use crate::retention::PolicyName;
+use crate::retention::report::RunResult;
 
 impl Ledger {
-    /// Whether another daemon has run a policy's tick. Asked under the right to delete in its projects: a run that is not finished, or
-    /// was interrupted, has lost that right, and does not count. On a file there is no other daemon.
+    /// Whether another daemon has run a policy's tick. Asked under the right to delete in its projects: a run that is not finished has
+    /// lost that right, and does not count, nor does one that failed, as where its daemon has a key that is refused. On a file there is
+    /// no other daemon.
     pub fn has_run_tick(
         &self,
         lock: &DeletionLock,
@@ -30,6 +32,6 @@ impl Ledger {
         })?;
         Ok(since
             .iter()
-            .any(|run| run.cause != "apply" && run.finished_at.is_some() && !run.is_interrupted()))
+            .any(|run| run.cause != "apply" && run.result.is_some_and(|result| result != RunResult::Failed)))
     }
 }

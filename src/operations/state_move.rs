@@ -51,6 +51,8 @@ pub fn move_state(
     // Requests of a process that was killed may be on their way; where the state goes, they are none of an earlier holder.
     blocking(|| std::thread::sleep(lock.drains_for()));
     let ledger = Ledger::open(from.clone(), Access::Existing, now)?;
+    // A copy that was set back would take the place of the state that the heads are of.
+    run::check_anchor(config, &ledger)?;
     if ledger.awaits_other_holder(&lock)? {
         return Err(Error::Busy(from.to_string().into()));
     }

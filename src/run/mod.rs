@@ -72,7 +72,7 @@ use crate::rds::Client;
 use crate::retention::report::{
     Interruption, PolicyReport, RunNumbers, RunReport, RunResult, RunSummary, Skip, SkipReason,
 };
-use crate::retention::{Instance, InstanceId, Mode, PolicyName, ProjectName};
+use crate::retention::{Fate, Instance, InstanceId, Mode, PolicyName, ProjectName};
 use crate::wording::{self, left_alone, refusals};
 use clock_jump::ClockJumpDetector;
 use context::stop_requested;
@@ -97,7 +97,8 @@ pub async fn run(request: &RunRequest, context: &RunContext) -> Result<RunReport
         persist::persist_scan(request, context, run_id, &scan, &conflicts, &policy_runs)?;
     }
     let of_deletions = single_deletions::notices(&context.config, &policy_runs);
-    let of_changed = left_alone::changed(&scan.changed);
+    let of_changed = left_alone::changed(&scan.changed).into_iter();
+    let of_changed = of_changed.chain(left_alone::returned(&scan.settled));
     let found = of_anchor.flatten().into_iter().chain(of_tasks).chain(of_deletions);
     let found = found.chain(of_changed);
     let notices = noticed(request, context, run_id.is_some(), found)?;
@@ -289,7 +290,12 @@ fn finish(context: &RunContext, report: &mut RunReport, hit: &CoverageByPolicy) 
     let mut interrupted = Vec::new();
     for (nth, policy) in report.policies.iter_mut().enumerate() {
         let hit = hit.of(nth);
-        policy.result = result_of(policy, hit);
+        let returned = report
+            .settled_earlier
+            .iter()
+            .filter(|settled| settled.fate == Fate::Returned);
+        let returned = returned.filter(|settled| settled.policy == policy.policy).count();
+        policy.result = result_of(policy, hit, returned > 0);
         // Stopped with work left: that it went well until then is no success.
         let is_interrupted = is_stopped && (policy.left > 0 || hit != Coverage::None);
         if is_interrupted {
@@ -373,7 +379,8 @@ pub fn log_interrupted(left: &ledger::LeftOpen) {
     );
 }
 
-fn result_of(policy: &PolicyReport, hit: Coverage) -> RunResult {
+/// `returned`: whether what an earlier run was told is deleted is still there.
+fn result_of(policy: &PolicyReport, hit: Coverage, returned: bool) -> RunResult {
     let undone = |key: &str| {
         policy
             .sent
@@ -384,7 +391,10 @@ fn result_of(policy: &PolicyReport, hit: Coverage) -> RunResult {
         RunResult::Failed
     } else if !policy.refusals.is_empty() {
         RunResult::Refused
-    } else if policy.left > 0 || hit == Coverage::Some || ["rejected", "unanswered", "returned"].into_iter().any(undone)
+    } else if policy.left > 0
+        || hit == Coverage::Some
+        || returned
+        || ["rejected", "unanswered", "returned"].into_iter().any(undone)
     {
         RunResult::Partial
     } else {

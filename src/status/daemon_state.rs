@@ -41,6 +41,8 @@ pub struct DaemonState {
     pub waiting: BTreeSet<PolicyName>,
     /// The policies of the runs in progress, and since when.
     pub running: BTreeMap<PolicyName, DateTime<Utc>>,
+    /// The policies whose newest run was cut short, with when it began.
+    pub cut_short: BTreeMap<PolicyName, DateTime<Utc>>,
     /// Each policy's last run.
     pub last: BTreeMap<PolicyName, LastRun>,
     /// When each policy's last successful run ended.

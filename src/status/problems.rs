@@ -104,6 +104,18 @@ pub(super) fn problems(state: &DaemonState, policies: &[PolicyStatus]) -> Vec<St
             }),
     );
     for PolicyStatus { policy: name, zone, .. } in policies {
+        if let Some(at) = state.cut_short.get(name) {
+            found.push(StatusProblem {
+                about: "run",
+                policy: Some(name.clone()),
+                message: format!(
+                    "its run of {} was cut short: its process ended before it wrote down how it went; the next run finds out what became \
+                     of what was sent",
+                    zoned(*at, *zone)
+                ),
+            });
+            continue;
+        }
         let Some(last) = state.last.get(name) else { continue };
         let mut add = |about, message| {
             found.push(StatusProblem {

@@ -71,6 +71,8 @@ pub struct PastRuns {
     listed_at: BTreeMap<ProjectName, DateTime<Utc>>,
     /// Deletions, accepted or unanswered, that no listing has confirmed yet, by project.
     pub unconfirmed: BTreeMap<ProjectName, u64>,
+    /// When runs began that were cut short.
+    cut_short: BTreeMap<PolicyName, DateTime<Utc>>,
 }
 
 impl PastRuns {
@@ -91,11 +93,17 @@ impl PastRuns {
         for row in ledger.unconfirmed()? {
             *unconfirmed.entry(row.project).or_default() += 1;
         }
+        let mut cut_short = BTreeMap::new();
+        for run in ledger.cut_short()? {
+            let of_run = run.policies.into_iter().map(|policy| (policy, run.started_at));
+            cut_short.extend(of_run);
+        }
         Ok(Self {
             runs,
             instances,
             listed_at,
             unconfirmed,
+            cut_short,
         })
     }
 
@@ -108,6 +116,11 @@ impl PastRuns {
             .unread_projects
             .retain(|project, unread| !is_read(project, unread.since));
         state.unconfirmed = self.unconfirmed;
+        let is_last = |name: &PolicyName, at: &mut DateTime<Utc>| {
+            self.runs.get(name).is_none_or(|last| last.finished.started_at < *at)
+        };
+        state.cut_short = self.cut_short;
+        state.cut_short.retain(is_last);
         for (name, last) in self.runs.into_iter().filter(|(name, _)| of(name)) {
             if let Some(at) = last.success.and_then(|run| run.finished_at) {
                 state.last_success.insert(name.clone(), at);

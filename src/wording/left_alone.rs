@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::numbers::{count, number};
-use crate::retention::{BackupId, InstanceId, ProjectName};
+use crate::retention::report::Settled;
+use crate::retention::{BackupId, Fate, InstanceId, ProjectName};
 
 /// What an instance lacks in the list of instances; each follows the word `its`.
 pub const UNREADABLE_TAGS: &str = "tags in the list of instances cannot be read, or one has no key or value";
@@ -56,6 +57,19 @@ pub fn changed<N: AsRef<str>>(instances: &BTreeMap<InstanceId, (N, u64)>) -> Opt
             count(backups, "backup"),
             count(instances.len() as u64, "instance"),
             named.join(", ")
+        )
+    })
+}
+
+/// Deletions of earlier runs that were accepted, and of which the backups are still there.
+pub fn returned(settled: &[Settled]) -> Option<String> {
+    let returned = settled.iter().filter(|settled| settled.fate == Fate::Returned).count() as u64;
+    (returned > 0).then(|| {
+        format!(
+            "{} that the API accepted for deletion at least 30 minutes ago {} still there: the API said yes and did not delete; `why` with \
+             an id says when it was asked",
+            count(returned, "backup"),
+            if returned == 1 { "is" } else { "are" }
         )
     })
 }

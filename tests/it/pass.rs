@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use chrono::TimeDelta;
 use rds_retentiond::cli::exit;
 use rds_retentiond::clock::now;
+use rds_retentiond::retention::report::RunResult;
 use rds_retentiond::retention::{Freeze, Hold, HoldTarget};
 use rds_retentiond::simulator::{Backup, BackupKind, Op, Status};
 use serde_json::{Value, json};
@@ -489,6 +490,15 @@ async fn accepted_and_still_there_after_half_an_hour_is_returned_and_sent_again(
     );
     let late = world.pass().later(TimeDelta::minutes(31)).run().await;
     assert_eq!(late.settled_earlier.len(), 5);
+    // The API said yes and did not delete: no run after that goes well without a word.
+    assert_eq!((late.policies[0].result, exit::of_run(&late)), (RunResult::Partial, 1));
+    assert!(
+        late.notices
+            .iter()
+            .any(|notice| notice.contains("5 backups that the API accepted for deletion"))
+    );
+    let after = world.pass().later(TimeDelta::minutes(40)).run().await;
+    assert_eq!((after.policies[0].result, after.notices.len()), (RunResult::Success, 0));
     assert_eq!(world.simulator.calls_of(Op::DeleteBatch).len(), 2);
     world.deleted_exactly(&ids(1, 3..8));
 }

@@ -85,6 +85,8 @@ impl MainLoop {
         if self.scheduler.catch_up(policy, last, now) {
             let why = if last.is_interrupted {
                 "its last run was interrupted"
+            } else if last.is_open {
+                "its last run is not finished, and is gone on with if its daemon is gone"
             } else {
                 "a tick was missed"
             };

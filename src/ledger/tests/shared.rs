@@ -249,10 +249,10 @@ fn a_tick_is_one_run_s_unless_that_was_interrupted() {
         };
         state.ledger.begin_run(&run).unwrap();
     };
-    let finish = |id, interrupted| {
+    let finish = |id, result, interrupted| {
         let finished = [FinishedPolicy {
             policy: policy.clone(),
-            result: RunResult::Success,
+            result,
             summary: RunSummary {
                 interrupted,
                 numbers: None,
@@ -261,14 +261,17 @@ fn a_tick_is_one_run_s_unless_that_was_interrupted() {
         state.ledger.finish_run(id, noon(), &finished).unwrap();
     };
     begin("typed", "apply");
-    finish("typed", None);
+    finish("typed", RunResult::Success, None);
     assert!(!has_run(&policy), "what a person typed is not the tick's run");
     begin("killed", "schedule");
     assert!(!has_run(&policy), "whoever has the right to delete is not that run");
-    finish("killed", Some(Interruption::Killed));
+    finish("killed", RunResult::Failed, Some(Interruption::Killed));
     assert!(!has_run(&policy));
+    begin("refused", "schedule");
+    finish("refused", RunResult::Failed, None);
+    assert!(!has_run(&policy), "its daemon may have had a key that is refused");
     begin("whole", "schedule");
-    finish("whole", None);
+    finish("whole", RunResult::Partial, None);
     assert!(has_run(&policy) && !has_run(&other));
     assert!(
         !state
