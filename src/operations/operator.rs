@@ -120,24 +120,33 @@ pub fn hold(
     } else {
         ledger.add_hold(&hold, actor, now)?
     };
-    let (late, covers) = match &hold.target {
-        HoldTarget::Backup(backup) => {
-            let is_known = ledger.known_backup(backup)?.is_some();
-            let covers = (!is_known).then_some(Covered::UnseenId);
-            (under_way::too_late_for(&ledger, backup)?, covers)
-        }
-        HoldTarget::Matching { .. } => {
-            let matched = under_way::matched_by(&ledger, &hold)?;
-            let covers = covered(&ledger, &hold, &matched, projects)?;
-            (matched.late.map(TooLate::Backups), Some(covers))
-        }
-    };
+    let (late, covers) = effect(&ledger, &hold, projects)?;
     Ok(HoldOutcome::Placed(Box::new(HoldPlaced {
         hold,
         state: ledger.path().to_owned(),
         late,
         covers,
     })))
+}
+
+/// What a hold that has just been placed came too late for, and what it covers where that is not one backup that runs have seen.
+fn effect(
+    ledger: &Ledger,
+    hold: &Hold,
+    projects: impl FnOnce() -> Vec<ProjectName>,
+) -> Result<(Option<TooLate>, Option<Covered>), Error> {
+    Ok(match &hold.target {
+        HoldTarget::Backup(backup) => {
+            let is_known = ledger.known_backup(backup)?.is_some();
+            let covers = (!is_known).then_some(Covered::UnseenId);
+            (under_way::too_late_for(ledger, backup)?, covers)
+        }
+        HoldTarget::Matching { .. } => {
+            let matched = under_way::matched_by(ledger, &hold)?;
+            let covers = covered(ledger, hold, &matched, projects)?;
+            (matched.late.map(TooLate::Backups), Some(covers))
+        }
+    })
 }
 
 /// The id as the ledger knows it, in whatever case it was typed.

@@ -21,11 +21,11 @@ lenient_object! {
 }
 lenient_object! {
     /// One task.
-    Task { status: Scalar<'a> = "status", detail: Detail = "task_detail" }
+    Task { name: Scalar<'a> = "name", status: Scalar<'a> = "status", detail: Detail = "task_detail" }
 }
 lenient_object! {
     /// The tasks of an instance.
-    TaskList { tasks: Many<Task<'a>, MOST_TASKS> = "jobs" | "tasks" }
+    TaskList { count: Scalar<'a> = "count" | "total_count", tasks: Many<Task<'a>, MOST_TASKS> = "jobs" | "tasks" }
 }
 
 /// The backup that `task_detail` names, which is an object or a text of JSON.
@@ -69,10 +69,17 @@ impl<'de> Deserialize<'de> for Detail {
     }
 }
 
-/// The backups that tasks name which are not known to have ended.
+/// The backups that tasks name which are not known to have ended; `None` where not all tasks are there, or a restore names none.
 fn used(body: &[u8]) -> Option<Vec<BackupId>> {
     let list: TaskList<'_> = serde_json::from_slice(body).ok()?;
     let Many::Items(tasks) = list.tasks else { return None };
+    if list.count.number().is_some_and(|count| count > tasks.len() as u64) {
+        return None;
+    }
+    let is_restore = |task: &Task<'_>| {
+        let name = task.name.word().unwrap_or_default();
+        name.get(..7).is_some_and(|start| start.eq_ignore_ascii_case("restore"))
+    };
     let has_ended = |task: &Task<'_>| {
         let status = task.status.word().unwrap_or_default();
         ["completed", "failed"]
@@ -80,7 +87,15 @@ fn used(body: &[u8]) -> Option<Vec<BackupId>> {
             .any(|end| status.eq_ignore_ascii_case(end))
     };
     let open = tasks.into_iter().filter(|task| !has_ended(task));
-    Some(open.filter_map(|task| task.detail.0).collect())
+    let mut used = Vec::new();
+    for task in open {
+        match &task.detail.0 {
+            Some(backup) => used.push(backup.clone()),
+            None if is_restore(&task) => return None,
+            None => {}
+        }
+    }
+    Some(used)
 }
 
 /// What an instance's tasks say.
@@ -119,7 +134,7 @@ mod tests {
 
     #[test]
     fn a_task_that_has_not_ended_names_the_backup_in_use_however_it_is_written() {
-        let body = br#"{"count": 7, "jobs": [
+        let body = br#"{"count": 11, "jobs": [
             {"status": "Running", "task_detail": "{\"backupId\": \"a\"}"},
             {"status": "Running", "task_detail": {"backupId": "b", "x": [1]}},
             {"status": "Paused", "task_detail": "{\"backup_id\": \"c\"}"},
@@ -130,7 +145,15 @@ mod tests {
         ]}"#;
         assert_eq!(used(body), Some(["a", "b", "c", "d"].map(BackupId::from).to_vec()));
         assert_eq!(used(br#"{"jobs": []}"#), Some(Vec::new()));
-        for no_answer in ["", "{}", "[]", "<html>", r#"{"jobs": 7}"#] {
+        for no_answer in [
+            "",
+            "{}",
+            "[]",
+            "<html>",
+            r#"{"jobs": 7}"#,
+            r#"{"count": 200, "jobs": [{"status": "Running"}]}"#,
+            r#"{"jobs": [{"name": "RestoreSqlserverToInstance", "status": "Running", "task_detail": "{\"backupId"}]}"#,
+        ] {
             assert_eq!(used(no_answer.as_bytes()), None, "{no_answer}");
         }
     }

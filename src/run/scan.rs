@@ -181,7 +181,11 @@ fn process_listing(
         ..
     } = job;
     let ids = backups.iter().map(|backup| backup.id.as_str());
-    if let Some(refusal) = memory.check_shrink(scan, &instance.project, Some(&instance.id), ids, request.now) {
+    // Nothing is left of a deleted instance, and nothing waits for its confirmation: there is nothing that a lie could let go.
+    let is_deleted = instance.life != InstanceLife::Listed;
+    let is_emptied = backups.is_empty() && is_deleted && !memory.unconfirmed.contains_key(&instance.id);
+    let shrunk = || memory.check_shrink(scan, &instance.project, Some(&instance.id), ids, request.now);
+    if let Some(refusal) = (!is_emptied).then(shrunk).flatten() {
         let of = policy_runs.running_among(&claiming);
         scan.leave_shrunken(&instance.project, Some(&instance.id), &refusal, of);
         return Ok(Vec::new());
@@ -196,18 +200,7 @@ fn process_listing(
     doubt_changed(&instance, memory, scan, &remembered, &mut backups);
     let running = policy_runs.running_among(&claiming).collect();
     conflicts.add(request, &instance, running, &mut backups, &remembered);
-    // Also makes `hold ID` and `why ID` know the backup.
-    if let (Purpose::Apply { .. }, Some(ledger)) = (request.purpose, &context.ledger) {
-        let now = client.clock().is_good().then_some(request.now);
-        let (project, id) = (&instance.project, &instance.id);
-        scan.observed.add(project, id, &backups, remembered, now);
-        if scan.observed.are_many() {
-            write_observed(ledger, scan, request)?;
-        }
-        if backups.is_empty() && instance.life != InstanceLife::Listed {
-            scan.emptied.push((instance.project.clone(), instance.id.clone()));
-        }
-    }
+    remember(request, context, scan, &client, &instance, &backups, remembered)?;
     let pending = settle_earlier(
         request,
         scan,
@@ -251,6 +244,31 @@ fn enter_due(
         }
     }
     recency
+}
+
+/// Takes in what a run saw of an instance's backups. Also makes `hold ID` and `why ID` know them.
+fn remember(
+    request: &RunRequest,
+    context: &RunContext,
+    scan: &mut Scan,
+    client: &Client,
+    instance: &Instance,
+    backups: &[Backup],
+    remembered: Remembered,
+) -> Result<(), Error> {
+    let (Purpose::Apply { .. }, Some(ledger)) = (request.purpose, &context.ledger) else {
+        return Ok(());
+    };
+    let now = client.clock().is_good().then_some(request.now);
+    let (project, id) = (&instance.project, &instance.id);
+    scan.observed.add(project, id, backups, remembered, now);
+    if scan.observed.are_many() {
+        write_observed(ledger, scan, request)?;
+    }
+    if backups.is_empty() && instance.life != InstanceLife::Listed {
+        scan.emptied.push((project.clone(), id.clone()));
+    }
+    Ok(())
 }
 
 /// Marks what says something else than an earlier run saw.

@@ -105,15 +105,7 @@ pub(super) fn problems(state: &DaemonState, policies: &[PolicyStatus]) -> Vec<St
     );
     for PolicyStatus { policy: name, zone, .. } in policies {
         if let Some(at) = state.cut_short.get(name) {
-            found.push(StatusProblem {
-                about: "run",
-                policy: Some(name.clone()),
-                message: format!(
-                    "its run of {} was cut short: its process ended before it wrote down how it went; the next run finds out what became \
-                     of what was sent",
-                    zoned(*at, *zone)
-                ),
-            });
+            found.push(cut_short(name, *at, *zone));
             continue;
         }
         let Some(last) = state.last.get(name) else { continue };
@@ -148,6 +140,18 @@ pub(super) fn problems(state: &DaemonState, policies: &[PolicyStatus]) -> Vec<St
     }
     found.extend(skipped_instances(state));
     found
+}
+
+fn cut_short(policy: &PolicyName, at: DateTime<Utc>, zone: Zone) -> StatusProblem {
+    StatusProblem {
+        about: "run",
+        policy: Some(policy.clone()),
+        message: format!(
+            "its run of {} was cut short: its process ended before it wrote down how it went; the next run finds out what became of what \
+             was sent",
+            zoned(at, zone)
+        ),
+    }
 }
 
 /// What failed and since when.

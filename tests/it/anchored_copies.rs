@@ -66,6 +66,11 @@ async fn a_state_that_was_moved_whole_deletes() {
     }
     let world = anchored().await;
     let to = world.dir().join("other");
+    // Of an older copy it would make the state that was meant the one that was set back.
+    world.shell("mv state newest; cp -r older state");
+    let refused = world.run(&["state", "move", "--to", to.to_str().unwrap()]).await;
+    refused.exits(3).says("set back");
+    world.shell("rm -r state; mv newest state");
     world
         .run(&["state", "move", "--to", to.to_str().unwrap()])
         .await

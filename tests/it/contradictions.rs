@@ -169,7 +169,7 @@ async fn a_partial_backup_that_names_no_database_any_more_is_no_full_one() {
         &["check"],
         &["plan", "--format", "json"],
     ] {
-        let shown = world.run(look).await.stdout.replace("\n", " ");
+        let shown = world.run(look).await.stdout.replace('\n', " ");
         let shown = shown.split_whitespace().collect::<Vec<_>>().join(" ");
         assert!(shown.contains("5 backups of 1 instance say something else"), "{shown}");
     }

@@ -110,3 +110,23 @@ async fn an_instance_without_a_name_is_left_alone_from_the_first_sight_on() {
         world.deleted_exactly(&(1..3).flat_map(|instance| ids(instance, 3..8)).collect());
     }
 }
+
+/// Nothing is left that a shrunken listing could let go: no alarm for a week.
+#[tokio::test]
+async fn a_deleted_instance_whose_backups_are_gone_with_it_is_no_alarm() {
+    let world = World::new(&[8, 2]).await;
+    world
+        .simulator
+        .set(|settings| settings.deleted_listing = DeletedListing::NotFound);
+    world.policies(&policy(20));
+    run(&world, 0).await;
+    assert!(world.simulator.remove_instance(&instance_id(1)));
+    for backup in ids(1, 0..8) {
+        assert!(world.simulator.remove_backup(&backup));
+    }
+    for hours in [1, 13, 26, 39, 52] {
+        assert_eq!(run(&world, hours).await, 0, "after {hours} h");
+    }
+    let seen = world.ledger().seen_instances(&"simulator".into()).unwrap();
+    assert_eq!(seen.len(), 1, "it is forgotten: {seen:?}");
+}
