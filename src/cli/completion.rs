@@ -15,13 +15,14 @@ use clap_complete::env::{Bash, Elvish, EnvCompleter, Fish, Powershell, Zsh};
 use clap_complete::{CompleteEnv, Shell};
 
 use super::args::{Cli, DEFAULT_CONFIG, in_groups};
-use super::context::environment;
+use super::context::{self, environment};
 use crate::config::{self, Config};
 use crate::ledger::{Access, Ledger, RunFilter};
 use crate::retention::report::RunResult;
 use crate::run;
 use crate::wording::numbers::count;
 use crate::wording::sanitize::clean;
+use crate::wording::times::zoned;
 
 const PROGRAM: &str = env!("CARGO_PKG_NAME");
 /// In the environment of a call that asks what may come next; the value is the shell.
@@ -204,12 +205,16 @@ fn runs() -> Vec<CompletionCandidate> {
         policy: None,
         limit: Some(20),
     };
-    let found = of_state(|ledger, _| {
+    let found = of_state(|ledger, config| {
         let one = |run: crate::ledger::RunRow| {
             let result = run.result.map_or("", RunResult::as_str);
             offered(
                 &run.run,
-                &format!("{} {} {result}", run.started_at.format("%Y-%m-%d %H:%M"), run.policy),
+                &format!(
+                    "{} {} {result}",
+                    zoned(run.started_at, context::zone_of_policy(config, &run.policy)),
+                    run.policy
+                ),
             )
         };
         Some(ledger.runs(&filter).ok()?.into_iter().map(one).collect())

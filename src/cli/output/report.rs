@@ -22,6 +22,7 @@ use crate::wording::Natural;
 use crate::wording::numbers::{count, number, size};
 use crate::wording::refusals::{RefusalInWords, by_limit};
 use crate::wording::remedies::{approve_listing, remedy};
+use crate::wording::results::REFUSED_IN_PART;
 use crate::wording::sanitize::clean;
 use crate::wording::times::{common_zone, zoned};
 
@@ -143,7 +144,7 @@ fn verdict(policy: &PolicyReport) -> Cell<'static> {
         GuardVerdict::Approved => Cell::styled("approved", AnsiColor::Green.on_default()),
         GuardVerdict::Refused if policy.is_wholly_refused() => Cell::styled("refused", AnsiColor::Red.on_default()),
         // What concerns an instance or a project holds that back and lets the others go on.
-        GuardVerdict::Refused => Cell::styled("refused in part", AnsiColor::Yellow.on_default()),
+        GuardVerdict::Refused => Cell::styled(REFUSED_IN_PART, AnsiColor::Yellow.on_default()),
     }
 }
 
