@@ -52,6 +52,11 @@ pub fn script(shell: Shell, out: &mut dyn Write) -> io::Result<()> {
         (&Shell::PowerShell, &Powershell),
         (&Shell::Zsh, &Zsh),
     ];
+    if shell == Shell::Bash {
+        let mut text = Vec::new();
+        Bash.write_registration(VARIABLE, PROGRAM, PROGRAM, PROGRAM, &mut text)?;
+        return out.write_all(joined_at_equals(&String::from_utf8_lossy(&text)).as_bytes());
+    }
     for (_, completer) in shells.iter().filter(|(name, _)| **name == shell) {
         completer.write_registration(VARIABLE, PROGRAM, PROGRAM, PROGRAM, out)?;
     }
@@ -64,6 +69,19 @@ pub fn script(shell: Shell, out: &mut dyn Write) -> io::Result<()> {
         )?;
     }
     Ok(())
+}
+
+/// Bash takes `--flag=value` apart into three words and puts in place of the last one what is offered.
+fn joined_at_equals(script: &str) -> String {
+    let (split, joined) = (
+        "    local words=(\"${COMP_WORDS[@]}\")\n    if [[ \"${BASH_VERSINFO[0]}\" -ge 4 ]]; then\n        words[COMP_CWORD]=\"$2\"\n    fi\n",
+        include_str!("completion_words.bash"),
+    );
+    let offered = "    if [[ $? != 0 ]]; then\n        unset COMPREPLY\n";
+    let asked = script.replacen(split, joined, 1);
+    // What is offered for a value is the whole of `--flag=value`.
+    let cut = "    else\n        COMPREPLY=(\"${COMPREPLY[@]#\"$_CLAP_BEFORE\"}\")\n    fi\n    if [[ ${COMPREPLY+set} != set ]]; then\n        :\n";
+    asked.replacen(offered, &format!("{offered}{cut}"), 1)
 }
 
 /// The command line, where each argument knows what it may be.

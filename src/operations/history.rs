@@ -9,7 +9,7 @@ use serde::{Serialize, Serializer};
 
 use super::error::Error;
 use crate::config::Config;
-use crate::ledger::{Access, DeletionState, Ledger, OperatorEvent, RunFilter, RunRow, Verification};
+use crate::ledger::{self, Access, DeletionState, Ledger, OperatorEvent, RunFilter, RunRow, Verification};
 use crate::retention::report::{RunResult, Summary, Tally};
 use crate::retention::view::{SummaryView, stamp, stamp_or_null};
 use crate::retention::{Mode, PolicyName};
@@ -66,7 +66,15 @@ pub(super) fn open(config: &Config, now: DateTime<Utc>) -> Result<Ledger, Error>
     Ok(Ledger::open(run::state_of(config), Access::ReadOnly, now)?)
 }
 
-/// Past runs, the latest first, of one policy or of all.
+/// `None` where no run has made one yet.
+fn open_if_there(config: &Config, now: DateTime<Utc>) -> Result<Option<Ledger>, Error> {
+    match open(config, now) {
+        Err(Error::Ledger(ledger::Error::Missing { .. })) => Ok(None),
+        opened => opened.map(Some),
+    }
+}
+
+/// Past runs, the latest first, of one policy or of all; none of a state that is not there yet.
 pub fn history(
     config: &Config,
     policy: Option<PolicyName>,
@@ -77,7 +85,10 @@ pub fn history(
         policy,
         limit: Some(limit),
     };
-    let entries = past_runs(&open(config, now)?, &filter)?;
+    let Some(ledger) = open_if_there(config, now)? else {
+        return Ok(Vec::new());
+    };
+    let entries = past_runs(&ledger, &filter)?;
     if let Some(name) = filter.policy.filter(|_| entries.is_empty()) {
         // One that the configuration does not have any more may have a past.
         run::check_policy_names(Some(&[name]), config)?;

@@ -103,7 +103,7 @@ fn words(group: &[&Refusal], name: &dyn Fn(&InstanceId) -> String, named: usize)
     for (refusal, name) in group.iter().zip(&of_each) {
         let Some(name) = name else { continue };
         let detail = match refusal {
-            Refusal::MaxPercent { planned, of, .. } => format!("{planned} of {of}"),
+            Refusal::MaxPercent { planned, of, .. } => format!("{planned} of its {of} COMPLETED backups"),
             Refusal::RequireBackupWithin { newest, .. } => newest.map_or_else(
                 || "none".to_owned(),
                 |newest| format!("newest {} UTC", newest.format("%Y-%m-%d %H:%M")),

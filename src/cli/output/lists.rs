@@ -9,6 +9,7 @@ use super::json;
 use super::table::{Cell, Column, Grid};
 use super::theme::{BOLD, DIM, Theme};
 use super::wrap::paragraph;
+use crate::ledger::StatePlace;
 use crate::operations::history::HistoryEntry;
 use crate::operations::operator::HoldEntry;
 use crate::retention::Zone;
@@ -82,6 +83,11 @@ pub fn holds(out: &mut dyn Write, holds: &[HoldEntry], zone: Zone, theme: &Theme
     let text = format!("{} in force{next}.", count(active().count() as u64, "hold"));
     writeln!(out)?;
     paragraph(out, theme, 0, 0, BOLD, &text)
+}
+
+/// That there are no past runs, and in which state: a wrong `state_dir` is seen by it.
+pub fn no_runs(out: &mut dyn Write, state: &StatePlace) -> io::Result<()> {
+    writeln!(out, "No runs yet in {}.", clean(&state.to_string()))
 }
 
 /// Draws past runs.

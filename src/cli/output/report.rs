@@ -70,9 +70,9 @@ pub(in crate::cli) fn tail(
     if is_large {
         let more = match kind {
             ReportKind::Plan | ReportKind::Offline => {
-                "A line an instance: --all lists every backup, --instance NAME those of one."
+                "One line per instance; --all lists every backup, --instance NAME those of one."
             }
-            ReportKind::Apply => "A line an instance: --all lists every backup.",
+            ReportKind::Apply => "One line per instance; --all lists every backup.",
         };
         paragraph(out, theme, 0, 0, DIM, more)?;
     }
@@ -140,6 +140,9 @@ fn verdict(policy: &PolicyReport) -> Cell<'static> {
             if policy.when_enforced.as_ref().is_some_and(|all| !all.is_empty()) =>
         {
             Cell::styled("refused when enforced", AnsiColor::Yellow.on_default())
+        }
+        GuardVerdict::Approved if policy.instances.is_empty() && policy.has_read() => {
+            Cell::styled("nothing in scope", AnsiColor::Yellow.on_default())
         }
         GuardVerdict::Approved => Cell::styled("approved", AnsiColor::Green.on_default()),
         GuardVerdict::Refused if policy.is_wholly_refused() => Cell::styled("refused", AnsiColor::Red.on_default()),

@@ -129,10 +129,7 @@ fn fate_of(answer: &Answer, present: &Present) -> (&'static str, AnsiColor) {
         return ("kept", AnsiColor::Green);
     }
     if !present.policies.iter().any(PolicyAnswer::is_enforced) {
-        return (
-            "expired, but every policy that says so is a dry-run: it stays",
-            AnsiColor::Yellow,
-        );
+        return ("expired, but only by dry-run policies, so it stays", AnsiColor::Yellow);
     }
     let is_due = |answered: &PolicyAnswer| {
         answered.is_enforced() && answered.since.is_some() && answered.due_at.is_some_and(|due| due <= answer.at)
@@ -239,7 +236,7 @@ fn draw_grace(lines: &mut Lines<'_>, now: DateTime<Utc>, answered: &PolicyAnswer
             "since",
             &format!("no run has seen it expired yet; its grace period of {grace} starts with the next one"),
         )?,
-        None => lines.say("since", "a dry-run begins no grace")?,
+        None => lines.say("since", "dry-runs start no grace period")?,
     }
     if !answered.is_enforced() {
         return Ok(());

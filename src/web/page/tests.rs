@@ -553,7 +553,7 @@ fn money_stands_beside_bytes_where_a_price_is_set_and_nowhere_else() {
     status.price = crate::wording::money::Price::new("0.02", "USD");
     let page = first(&status);
     assert!(
-        page.contains("<dt>Saved by this month</dt><dd>30.72 USD"),
+        page.contains("<dt>Saved by this month's deletions</dt><dd>30.72 USD a month"),
         "1.5 TiB were freed: {page}"
     );
     assert!(page.contains("61.44 USD"), "3 TiB are there: {page}");
