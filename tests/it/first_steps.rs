@@ -453,3 +453,24 @@ fn bash_completes_a_value_behind_an_equals_sign() {
         assert!(offered.iter().any(|of| of == wanted), "{words:?}: {offered:?}");
     }
 }
+
+#[tokio::test]
+async fn what_has_nothing_in_scope_or_no_run_yet_says_so() {
+    let world = super::world::World::new(&[3]).await;
+    world.policies(
+        "\n  - name: p\n    mode: dry-run\n    keep: {last: 3}\n    select: {instances: {names: [nothing-*]}}\n",
+    );
+    let plan = world.run(&["plan"]).await.exits(0).stdout;
+    assert!(plan.contains("nothing in scope"), "{plan}");
+    let none = world.run(&["history"]).await.exits(0).stdout;
+    assert!(none.starts_with("No runs yet in ") && none.contains("/state"), "{none}");
+    let none = world.run(&["history", "--format", "json"]).await.exits(0).json();
+    assert_eq!(none["runs"].as_array().unwrap().len(), 0);
+    // The twin: what is in scope is approved.
+    world.policies(super::world::KEEP_3);
+    let plan = world.run(&["plan"]).await.exits(0).stdout;
+    assert!(
+        plan.contains("approved") && !plan.contains("nothing in scope"),
+        "{plan}"
+    );
+}

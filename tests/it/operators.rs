@@ -29,13 +29,13 @@ async fn a_freeze_ends_no_other_one_early() {
     let world = World::new(&[8]).await;
     world.run(&["apply", "--policy", "nobody"]).await.exits(64);
     let first = world.run(&["freeze", "--reason", "case 4711"]).await.exits(0);
-    assert!(first.stdout.contains("freeze f1 "), "{first:?}");
+    assert!(first.stdout.contains("Freeze f1 "), "{first:?}");
     let second = world
         .run(&["freeze", "--reason", "release night", "--until", "1h"])
         .await
         .exits(0);
     assert!(
-        second.stdout.contains("freeze f2 ") && second.stdout.contains("f1"),
+        second.stdout.contains("Freeze f2 ") && second.stdout.contains("f1"),
         "{second:?}"
     );
     // The short one is over, the endless one is not.

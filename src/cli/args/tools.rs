@@ -127,7 +127,7 @@ pub struct DemoArgs {
 /// `completions`
 #[derive(Clone, Copy, Debug, Args)]
 #[command(after_help = "Examples:\n  source <(rds-retentiond completions bash)\n  \
-                  rds-retentiond completions zsh > ~/.zfunc/_rds-retentiond      a directory of your fpath\n  \
+                  rds-retentiond completions zsh > ~/.zfunc/_rds-retentiond\n  \
                   rds-retentiond completions fish | source")]
 pub struct CompletionsArgs {
     /// The shell.
