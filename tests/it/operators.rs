@@ -64,7 +64,7 @@ async fn a_freeze_ends_no_other_one_early() {
     assert!(ran.stdout.contains("f1 (case 4711"), "{ran:?}");
     // An id is never used again.
     let third = world.run(&["freeze", "--reason", "x"]).await.exits(0);
-    assert!(third.stdout.contains("freeze f3 "), "{third:?}");
+    assert!(third.stdout.contains("Freeze f3 "), "{third:?}");
     world.run(&["freeze", "--reason", "y"]).await.exits(0);
     world.run(&["thaw", "--all"]).await.exits(0);
     world.run(&["audit", "verify"]).await.exits(0);
