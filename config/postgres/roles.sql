@@ -1,6 +1,8 @@
--- Roles for a shared ledger. Run as the owner of the database, after the tables are made (by `rds-retentiond freeze` and `thaw`, for example),
+-- Roles for a shared ledger. Run as a superuser (it creates roles and grants pg_monitor), after the tables are made (by `rds-retentiond freeze` and `thaw`, for example),
 -- and again after an upgrade that changes the tables.
+-- With psql, which stops at the first error: psql -v ON_ERROR_STOP=1 -U postgres -d retention -f roles.sql
 -- Logins: CREATE ROLE name LOGIN PASSWORD '…' IN ROLE retention_daemon;
+\set ON_ERROR_STOP on
 
 DO $$ DECLARE name TEXT; BEGIN
     -- daemon: run, apply. people: hold, release, freeze, thaw, approve, and all that reads. auditor: reads.

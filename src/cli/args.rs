@@ -244,8 +244,8 @@ pub enum Command {
     /// Run once, now, as the daemon would.
     #[command(
         long_about = "Run once, now, as the daemon would: with grace period, guard and ledger. For cron or manual use.\n\n\
-                  A backup is deleted only after it has been seen expired for its whole grace period, so the first run on a \
-                  new state deletes nothing."
+                  A backup is deleted only after it has been seen expired for its whole grace period, so with a grace period \
+                  above 0 the first run on a new state deletes nothing."
     )]
     Apply(ApplyArgs),
     /// Explain what happens to one backup, and why.

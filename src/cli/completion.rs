@@ -15,13 +15,14 @@ use clap_complete::env::{Bash, Elvish, EnvCompleter, Fish, Powershell, Zsh};
 use clap_complete::{CompleteEnv, Shell};
 
 use super::args::{Cli, DEFAULT_CONFIG, in_groups};
-use super::context::environment;
+use super::context::{self, environment};
 use crate::config::{self, Config};
 use crate::ledger::{Access, Ledger, RunFilter};
 use crate::retention::report::RunResult;
 use crate::run;
 use crate::wording::numbers::count;
 use crate::wording::sanitize::clean;
+use crate::wording::times::zoned;
 
 const PROGRAM: &str = env!("CARGO_PKG_NAME");
 /// In the environment of a call that asks what may come next; the value is the shell.
@@ -51,6 +52,11 @@ pub fn script(shell: Shell, out: &mut dyn Write) -> io::Result<()> {
         (&Shell::PowerShell, &Powershell),
         (&Shell::Zsh, &Zsh),
     ];
+    if shell == Shell::Bash {
+        let mut text = Vec::new();
+        Bash.write_registration(VARIABLE, PROGRAM, PROGRAM, PROGRAM, &mut text)?;
+        return out.write_all(joined_at_equals(&String::from_utf8_lossy(&text)).as_bytes());
+    }
     for (_, completer) in shells.iter().filter(|(name, _)| **name == shell) {
         completer.write_registration(VARIABLE, PROGRAM, PROGRAM, PROGRAM, out)?;
     }
@@ -63,6 +69,19 @@ pub fn script(shell: Shell, out: &mut dyn Write) -> io::Result<()> {
         )?;
     }
     Ok(())
+}
+
+/// Bash takes `--flag=value` apart into three words and puts in place of the last one what is offered.
+fn joined_at_equals(script: &str) -> String {
+    let (split, joined) = (
+        "    local words=(\"${COMP_WORDS[@]}\")\n    if [[ \"${BASH_VERSINFO[0]}\" -ge 4 ]]; then\n        words[COMP_CWORD]=\"$2\"\n    fi\n",
+        include_str!("completion_words.bash"),
+    );
+    let offered = "    if [[ $? != 0 ]]; then\n        unset COMPREPLY\n";
+    let asked = script.replacen(split, joined, 1);
+    // What is offered for a value is the whole of `--flag=value`.
+    let cut = "    else\n        COMPREPLY=(\"${COMPREPLY[@]#\"$_CLAP_BEFORE\"}\")\n    fi\n    if [[ ${COMPREPLY+set} != set ]]; then\n        :\n";
+    asked.replacen(offered, &format!("{offered}{cut}"), 1)
 }
 
 /// The command line, where each argument knows what it may be.
@@ -204,12 +223,16 @@ fn runs() -> Vec<CompletionCandidate> {
         policy: None,
         limit: Some(20),
     };
-    let found = of_state(|ledger, _| {
+    let found = of_state(|ledger, config| {
         let one = |run: crate::ledger::RunRow| {
             let result = run.result.map_or("", RunResult::as_str);
             offered(
                 &run.run,
-                &format!("{} {} {result}", run.started_at.format("%Y-%m-%d %H:%M"), run.policy),
+                &format!(
+                    "{} {} {result}",
+                    zoned(run.started_at, context::zone_of_policy(config, &run.policy)),
+                    run.policy
+                ),
             )
         };
         Some(ledger.runs(&filter).ok()?.into_iter().map(one).collect())

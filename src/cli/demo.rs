@@ -256,7 +256,12 @@ impl DemoPlace {
             policies(schedule),
             holds()
         );
-        context::load_other(&self.write("config.yaml", &text)?)
+        let mut config = context::load_other(&self.write("config.yaml", &text)?)?;
+        // It runs every minute so that one need not wait: no reason to warn a newcomer.
+        if let Some(config) = Arc::get_mut(&mut config) {
+            config.warnings.clear();
+        }
+        Ok(config)
     }
 
     fn write(&self, name: &str, text: &str) -> Result<PathBuf, Failure> {

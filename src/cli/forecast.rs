@@ -14,7 +14,7 @@ use crate::operations::diff::policies_of_both;
 use crate::operations::forecast::{self as operation, Forecast, ForecastRequest};
 use crate::operations::forecast_picture::ForecastPicture;
 use crate::operations::inventory::Inventory;
-use crate::retention::PolicyName;
+use crate::retention::{PolicyName, Zone};
 use crate::web;
 use crate::wording::times::common_zone;
 
@@ -76,7 +76,7 @@ pub(super) fn forecast(args: &ForecastArgs, global: &Global) -> CommandResult {
                 wide: args.wide,
             };
             let theme = out.theme_of_report(global, &show);
-            forecast::draw(&mut out, &made, &theme)
+            forecast::draw(&mut out, &made, zone_of(&config, policies.as_deref()), &theme)
         }
     };
     finish(out, written, exit::of_inventory(&made.skipped))
@@ -92,6 +92,13 @@ fn picture(config: &Config, policies: Option<&[PolicyName]>, forecast: &Forecast
         _ if policies.is_none() => "all policies".to_owned(),
         several => format!("policies {}", several.join(", ")),
     };
-    let zone = common_zone(asked().map(|entry| entry.policy.zone));
-    ForecastPicture::new(subject, config.path.to_string_lossy().into_owned(), forecast, zone)
+    let file = config.path.to_string_lossy().into_owned();
+    ForecastPicture::new(subject, file, forecast, zone_of(config, policies))
+}
+
+/// The zone of these policies, or of all.
+fn zone_of(config: &Config, policies: Option<&[PolicyName]>) -> Zone {
+    let is_asked = |name: &PolicyName| policies.is_none_or(|policies| policies.contains(name));
+    let asked = config.policies.iter().filter(|entry| is_asked(&entry.policy.name));
+    common_zone(asked.map(|entry| entry.policy.zone))
 }

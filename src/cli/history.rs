@@ -40,6 +40,7 @@ pub(super) fn history(args: &HistoryArgs, global: &Global) -> CommandResult {
     let entries = operation::history(&config, policy, args.limit, now)?;
     let written = match args.format {
         Format::Json => lists::write_history(&mut out, &entries),
+        Format::Table if entries.is_empty() => lists::no_runs(&mut out, &crate::run::state_of(&config)),
         Format::Table => lists::history(&mut out, &entries, zone, &theme),
     };
     finish(out, written, exit::DONE)

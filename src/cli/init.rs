@@ -72,7 +72,7 @@ fn next_steps(path: &Path) -> String {
     let (file, program) = (path.display(), program(path));
     format!(
         "{file}: written. Its policy is a dry run: nothing is deleted.\n\n\
-         Edit the lines marked EDIT, then:\n  \
+         Edit the lines marked EDIT (`state_dir` too, unless root or the service runs it), then:\n  \
          {program} check            is it valid?\n  \
          {program} check --online   do the credentials work?\n  \
          {program} plan             what would go, and why\n"

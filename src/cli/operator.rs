@@ -152,7 +152,7 @@ fn say_placed(placed: &HoldPlaced, compliance: bool, zone: Zone, global: &Global
             notice.as_deref().unwrap_or("there may be none yet")
         ),
     };
-    let mut text = format!("hold {id} is placed {until}, in {state}{covers}");
+    let mut text = format!("Hold {id} placed {until} (state: {state}){covers}");
     let code = match &placed.late {
         None => exit::DONE,
         Some(late) => {
@@ -182,7 +182,7 @@ pub(super) fn release(args: &ReleaseArgs, global: &Global) -> CommandResult {
         return Err(needs_second(&of, proposed, context::zone_of(&config)));
     }
     let still = still_held(&released);
-    let text = format!("{of} is released, in {state}; a grace period that applies restarts{still}");
+    let text = format!("{of} is released (state: {state}); the grace periods of its backups restart{still}");
     say(global, &text, exit::DONE)
 }
 
@@ -286,7 +286,7 @@ pub(super) fn freeze(args: &FreezeArgs, global: &Global) -> CommandResult {
         format!("\nalso in force, and not changed by this: {}", frozen.beside.join(", "))
     };
     let text = format!(
-        "freeze {id} is in force {until}: no batch is sent from now on, in {}{beside}\n{}",
+        "Freeze {id} is in force {until}: no new batches (state: {}){beside}\n{}",
         frozen.ledger.path().display(),
         after_freeze(&frozen.ledger, !args.no_wait)?
     );
@@ -339,7 +339,7 @@ pub(super) fn thaw(args: &ThawArgs, global: &Global) -> CommandResult {
     }
     let mut lines: Vec<String> = ended
         .into_iter()
-        .map(|of| format!("{} is ended", describe(&of.what, of.placed_by.as_deref())))
+        .map(|of| format!("{} ended", describe(&of.what, of.placed_by.as_deref())))
         .collect();
     if lines.is_empty() {
         lines.push("no freeze placed by command is in force".to_owned());

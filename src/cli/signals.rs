@@ -123,7 +123,7 @@ impl Listeners {
         if self.in_order.load(Ordering::SeqCst) == 0 {
             end(kind);
         }
-        tracing::info!("stop requested: no new batch is begun, the one under way is finished");
+        tracing::info!("stopping: finishing the current batch, starting no new one");
         self.stop.send_replace(true);
     }
 

@@ -9,6 +9,7 @@ use super::{context, exit};
 use crate::operations::answer::Answer;
 use crate::operations::inventory::Inventory;
 use crate::operations::why as operation;
+use crate::retention::PolicyName;
 
 pub(super) fn why(args: &WhyArgs, global: &Global) -> CommandResult {
     let config = context::configuration(global)?;
@@ -49,7 +50,8 @@ pub(super) fn why(args: &WhyArgs, global: &Global) -> CommandResult {
         Format::Json => json::write(&mut out, &answer),
         Format::Table => {
             let theme = out.theme(global);
-            why::draw(&mut out, &answer, &theme)
+            let zone_of = |name: &PolicyName| context::zone_of_policy(&config, name);
+            why::draw(&mut out, &answer, &zone_of, &theme)
         }
     };
     finish(out, written, code)

@@ -17,7 +17,9 @@ pub enum Fault {
     )]
     ReadOnly,
     /// Not ours to open.
-    #[error("may not be opened ({0}): run as the daemon's user or as root, and check the owner of the state directory")]
+    #[error(
+        "may not be opened ({0}): run as the daemon's user or as root, check the owner of the state directory, or name one of your own in `state_dir`"
+    )]
     Denied(String),
     /// Another process writes for longer than we wait.
     #[error("another process has been writing to it for too long; nothing was recorded: try again")]

@@ -62,7 +62,7 @@ impl Notification {
 
     /// A message that says only that it arrived.
     pub(super) fn test(at: DateTime<Utc>) -> Self {
-        let text = "Test message of rds-retentiond: this target works.".to_owned();
+        let text = "Test message: this target works.".to_owned();
         Self {
             event: "test",
             on: None,

@@ -9,11 +9,12 @@ use serde::{Serialize, Serializer};
 
 use super::error::Error;
 use crate::config::Config;
-use crate::ledger::{Access, DeletionState, Ledger, OperatorEvent, RunFilter, RunRow, Verification};
-use crate::retention::report::{RunResult, Summary};
+use crate::ledger::{self, Access, DeletionState, Ledger, OperatorEvent, RunFilter, RunRow, Verification};
+use crate::retention::report::{RunResult, Summary, Tally};
 use crate::retention::view::{SummaryView, stamp, stamp_or_null};
 use crate::retention::{Mode, PolicyName};
 use crate::run;
+use crate::wording::results::is_in_part;
 
 /// A past run of one policy.
 #[derive(Clone, Debug, Serialize)]
@@ -41,8 +42,19 @@ pub struct HistoryEntry {
     pub sent: BTreeMap<String, u64>,
     /// Approved, but left to the next run.
     pub left: u64,
+    /// Due, and held back by the guard or a freeze.
+    #[serde(skip)]
+    pub held_back: Tally,
     /// What the guard said against it.
     pub message: Option<String>,
+}
+
+impl HistoryEntry {
+    /// Whether the guard held back one part and let another go.
+    pub fn is_refused_in_part(&self) -> bool {
+        let due = self.summary.map(|summary| summary.delete).unwrap_or_default();
+        self.result == Some(RunResult::Refused) && is_in_part(due, self.held_back, self.sent.values().sum())
+    }
 }
 
 #[expect(clippy::ref_option, reason = "as serde calls it")]
@@ -54,7 +66,15 @@ pub(super) fn open(config: &Config, now: DateTime<Utc>) -> Result<Ledger, Error>
     Ok(Ledger::open(run::state_of(config), Access::ReadOnly, now)?)
 }
 
-/// Past runs, the latest first, of one policy or of all.
+/// `None` where no run has made one yet.
+fn open_if_there(config: &Config, now: DateTime<Utc>) -> Result<Option<Ledger>, Error> {
+    match open(config, now) {
+        Err(Error::Ledger(ledger::Error::Missing { .. })) => Ok(None),
+        opened => opened.map(Some),
+    }
+}
+
+/// Past runs, the latest first, of one policy or of all; none of a state that is not there yet.
 pub fn history(
     config: &Config,
     policy: Option<PolicyName>,
@@ -65,7 +85,10 @@ pub fn history(
         policy,
         limit: Some(limit),
     };
-    let entries = past_runs(&open(config, now)?, &filter)?;
+    let Some(ledger) = open_if_there(config, now)? else {
+        return Ok(Vec::new());
+    };
+    let entries = past_runs(&ledger, &filter)?;
     if let Some(name) = filter.policy.filter(|_| entries.is_empty()) {
         // One that the configuration does not have any more may have a past.
         run::check_policy_names(Some(&[name]), config)?;
@@ -96,6 +119,7 @@ pub(super) fn entry(row: RunRow, ledger: &Ledger) -> Result<HistoryEntry, Error>
         summary: numbers.map(|numbers| numbers.summary),
         sent,
         left: numbers.map_or(0, |numbers| numbers.left),
+        held_back: numbers.map(|numbers| numbers.held_back).unwrap_or_default(),
         message: refused.or_else(|| is_killed.then(|| "cut short".to_owned())),
         run_id: row.run,
         policy: row.policy,

@@ -17,6 +17,10 @@ pub struct Progress {
     pub of_instances: usize,
     /// Backups read.
     pub backups: usize,
+    /// Instances that were asked for their tasks: of what is due, which a restore reads.
+    pub asked_for_tasks: usize,
+    /// Of so many with something due; zero until all are listed.
+    pub of_asked_for_tasks: usize,
     /// Ids sent.
     pub sent: usize,
     /// Of so many that are approved; zero until the guard has spoken.

@@ -28,13 +28,13 @@ pub(super) async fn decide(
     let mut of_tasks = None;
     loop {
         let mut policy_runs = open_policy_runs(request, context, running.to_vec())?;
-        let scan = scan::scan(request, context, &mut policy_runs, deadline, clock_jump, &mut conflicts).await?;
+        let mut scan = scan::scan(request, context, &mut policy_runs, deadline, clock_jump, &mut conflicts).await?;
         if let Some(known) = conflicts.once_more(request, context)? {
             conflicts = known;
         } else if let Some(notices) = of_tasks {
             return Ok((scan, conflicts, policy_runs, notices));
         } else {
-            let (in_use, notices) = in_use::read(context, &policy_runs, deadline).await;
+            let (in_use, notices) = in_use::read(context, &policy_runs, &mut scan.progress, deadline).await;
             if in_use.is_empty() {
                 return Ok((scan, conflicts, policy_runs, notices));
             }

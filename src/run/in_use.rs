@@ -5,12 +5,13 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::cancel::or_cancelled;
-use super::context::RunContext;
+use super::context::{Progress, RunContext};
 use super::policy_runs::PolicyRuns;
 use crate::rds::{Client, InUse};
 use crate::retention::{BackupId, InstanceId, InstanceLife, ProjectName};
@@ -22,6 +23,7 @@ const MOST_ASKED: usize = 500;
 pub(super) async fn read(
     context: &RunContext,
     policy_runs: &PolicyRuns,
+    progress: &mut Progress,
     deadline: Instant,
 ) -> (HashSet<BackupId>, Vec<String>) {
     let mut due: HashMap<String, &BackupId> = HashMap::new();
@@ -34,13 +36,18 @@ pub(super) async fn read(
             instances.insert(&of.instance.id);
         }
     }
+    asked.retain(|project, instances| instances.len() <= MOST_ASKED && context.projects.get(project).is_some());
+    progress.of_asked_for_tasks = asked.values().map(HashSet::len).sum();
+    let steps = Arc::new(Steps {
+        before: *progress,
+        done: AtomicUsize::new(0),
+    });
     let mut projects = JoinSet::new();
     for (project, instances) in asked {
-        if let Some(client) = context.projects.get(project)
-            && instances.len() <= MOST_ASKED
-        {
+        if let Some(client) = context.projects.get(project) {
             let instances = instances.into_iter().cloned().collect();
-            projects.spawn(of_project(context.clone(), client.clone(), instances, deadline));
+            let steps = Arc::clone(&steps);
+            projects.spawn(of_project(context.clone(), client.clone(), instances, steps, deadline));
         }
     }
     let (mut used, mut notices) = (HashSet::new(), Vec::new());
@@ -51,7 +58,29 @@ pub(super) async fn read(
         }
     }
     notices.sort();
+    *progress = steps.now(context);
     (used, notices)
+}
+
+/// How far the asking is, in all projects.
+struct Steps {
+    before: Progress,
+    done: AtomicUsize,
+}
+
+impl Steps {
+    fn now(&self, context: &RunContext) -> Progress {
+        Progress {
+            asked_for_tasks: self.done.load(Ordering::Relaxed),
+            calls: context.projects.calls(),
+            ..self.before
+        }
+    }
+
+    fn one_more(&self, context: &RunContext) {
+        self.done.fetch_add(1, Ordering::Relaxed);
+        (context.watcher)(self.now(context));
+    }
 }
 
 /// Asks a few instances at a time, and no more once one does not say.
@@ -59,6 +88,7 @@ async fn of_project(
     context: RunContext,
     client: Client,
     instances: Vec<InstanceId>,
+    steps: Arc<Steps>,
     deadline: Instant,
 ) -> (Vec<BackupId>, Option<String>) {
     let (context, mut used) = (Arc::new(context), Vec::new());
@@ -72,6 +102,7 @@ async fn of_project(
             });
         }
         while let Some(joined) = asking.join_next().await {
+            steps.one_more(&context);
             match joined {
                 Ok(Some(Ok(InUse::Backups(found)))) => used.extend(found),
                 Ok(Some(Ok(InUse::Unknown))) => {

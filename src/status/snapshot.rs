@@ -19,6 +19,7 @@ use crate::run::DueCounts;
 use crate::wording::money::Price;
 use crate::wording::refusals;
 use crate::wording::remedies;
+use crate::wording::results::{self, is_in_part, sent_and_held_back};
 
 /// Everything that can be shown.
 #[derive(Clone, Debug, Serialize)]
@@ -95,6 +96,9 @@ pub struct FreezeStatus {
 pub struct StorageDay {
     /// The day, UTC.
     pub day: NaiveDate,
+    /// When the first of its runs began: people read days in the policies' zone.
+    #[serde(skip)]
+    pub first_run: DateTime<Utc>,
     /// There after the day's last run of each policy, whatever was decided of it.
     pub kept_bytes: u64,
     /// The part of it that is due and was held back by the guard or a freeze.
@@ -113,10 +117,12 @@ impl StorageDay {
             let day = run.started_at.date_naive();
             let entry = days.entry(day).or_insert(Self {
                 day,
+                first_run: run.started_at,
                 kept_bytes: 0,
                 held_back_bytes: 0,
                 freed_bytes: 0,
             });
+            entry.first_run = entry.first_run.min(run.started_at);
             let freed = numbers.sent.values().map(|sent| sent.confirmed_bytes);
             let freed = freed.fold(0, u64::saturating_add);
             if counted.insert((day, &run.policy)) {
@@ -348,6 +354,33 @@ impl LastRun {
             refusals: refusals::records(report, policy),
             skipped: report.skipped.iter().map(|skip| report.record_of(skip)).collect(),
         }
+    }
+
+    /// How many ids were sent.
+    pub fn sent_ids(&self) -> u64 {
+        let fates = self.sent.values().flat_map(|sent| sent.fates.values());
+        fates.fold(0, |sum, more| sum.saturating_add(*more))
+    }
+
+    /// Whether the guard held back one part and let another go.
+    pub fn is_refused_in_part(&self) -> bool {
+        let due = self.summary.map_or(Tally::default(), |counts| Tally {
+            count: counts.delete,
+            bytes: counts.bytes.delete,
+        });
+        self.result == RunResult::Refused && is_in_part(due, self.held_back, self.sent_ids())
+    }
+
+    /// A refusal in words: `refused in part: max_percent; 94 sent, 21 held back`.
+    pub fn refusal_in_words(&self, refusal: &RefusalStatus) -> String {
+        let in_part = self.is_refused_in_part();
+        let word = results::result(RunResult::Refused, in_part);
+        let numbers = if in_part {
+            format!("; {}", sent_and_held_back(self.sent_ids(), self.held_back))
+        } else {
+            String::new()
+        };
+        format!("{word}: {}{numbers}", refusal.limit)
     }
 
     /// When it began, if a freeze held it back.

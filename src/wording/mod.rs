@@ -13,6 +13,7 @@ pub mod orphans;
 pub mod reasons;
 pub mod refusals;
 pub mod remedies;
+pub mod results;
 pub mod run_messages;
 pub mod sanitize;
 pub mod times;

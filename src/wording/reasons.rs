@@ -48,10 +48,10 @@ pub fn expired(reason: ExpireReason) -> &'static str {
     }
 }
 
-/// Why it expired, in a column that is narrow and says by its title what it is.
+/// Why it expired, in a column that is narrow and says by its title what it is. What no rule keeps is said as everywhere.
 pub fn gone_by(reason: ExpireReason) -> &'static str {
     match reason {
-        ExpireReason::NotKept => "not kept",
+        ExpireReason::NotKept => expired(reason),
         ExpireReason::MaxAge => "max_age",
         ExpireReason::Failed => "FAILED",
         ExpireReason::InstanceDeleted => "instance deleted",

@@ -122,9 +122,15 @@ fn words(group: &[&Refusal], name: &dyn Fn(&InstanceId) -> String, named: usize)
         listed.push(format!("and {more} more"));
     }
     let (listed, are) = (listed.join(", "), if group.len() == 1 { "is" } else { "are" });
+    // A line of the log is short.
+    let of = if named == NAMED_IN_A_LINE {
+        ""
+    } else {
+        " of the COMPLETED backups"
+    };
     match group[0] {
         Refusal::MaxPercent { percent, .. } => format!(
-            "deletions exceed max_percent {percent}; {} {are} left alone: {listed}",
+            "deletions exceed max_percent {percent}{of}; {} {are} left alone: {listed}",
             instances(group.len())
         ),
         Refusal::RequireBackupWithin { within, .. } => format!(

@@ -73,6 +73,11 @@ pub fn zoned(at: DateTime<Utc>, zone: Zone) -> String {
     format!("{} {}", moment(at, zone), zone.name())
 }
 
+/// A day on a zone's calendar, with the zone.
+pub fn day_zoned(at: DateTime<Utc>, zone: Zone) -> String {
+    format!("{} {}", day(at, zone), zone.name())
+}
+
 /// The zone in which a list that concerns several policies shows its times: theirs where they share one, else UTC.
 pub fn common_zone(zones: impl IntoIterator<Item = Zone>) -> Zone {
     let mut zones = zones.into_iter();

@@ -664,6 +664,7 @@ fn holds_and_past_runs_are_listed() {
         summary: Some(summary),
         sent: BTreeMap::from([("confirmed".to_owned(), 1_001), ("rejected".to_owned(), 2)]),
         left: 5,
+        held_back: Tally::default(),
         message: None,
     };
     let runs = [

@@ -285,18 +285,23 @@ fn a_simulator_whose_clock_leaps_makes_backups_and_a_run_by_another_clock_delete
         "0s",
     ];
     let mut command = program(dir.path(), &words);
-    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
-    let (mut config, mut made) = (String::new(), 0);
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut config = String::new();
     for line in BufReader::new(child.stdout.take().unwrap()).lines() {
-        let line = line.unwrap();
-        if let Some((_, count)) = line.split_once(" s ahead, ") {
-            made += count.split(' ').next().unwrap().parse::<u32>().unwrap();
-        }
-        config += &(line + "\n");
-        if made > 4 {
+        config += &(line.unwrap() + "\n");
+        if config.contains("max_percent") {
             break;
         }
     }
+    // What leaps is said on stderr: stdout is the configuration, which may be a file.
+    let mut made = 0;
+    let mut told = BufReader::new(child.stderr.take().unwrap()).lines();
+    while made <= 4 {
+        let line = told.next().unwrap().unwrap();
+        let (_, count) = line.split_once(" s ahead, ").unwrap();
+        made += count.split(' ').next().unwrap().parse::<u32>().unwrap();
+    }
+    std::thread::spawn(move || told.for_each(drop));
     assert!(config.contains("demo --watch --live"), "{config}");
     let exports = config
         .lines()
@@ -320,4 +325,152 @@ fn a_simulator_whose_clock_leaps_makes_backups_and_a_run_by_another_clock_delete
     let pid = child.id().to_string();
     assert!(Command::new("kill").args(["-INT", &pid]).status().unwrap().success());
     assert_eq!(child.wait().unwrap().code(), Some(0));
+}
+
+/// Whoever sees the file sees all of it, and a file of somebody's own is never written over.
+#[test]
+fn a_simulator_writes_its_configuration_whole_and_over_nothing_but_its_own() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("simulator.yaml");
+    fs::write(&file, "version: 1\n").unwrap();
+    let words = ["simulator", "--write", "simulator.yaml"];
+    let refused = Ran::of(&program(dir.path(), &words).output().unwrap()).exits(64);
+    refused.says("no simulator wrote it");
+    assert_eq!(fs::read_to_string(&file).unwrap(), "version: 1\n");
+    fs::remove_file(&file).unwrap();
+    for nth in 0..2 {
+        let mut child = program(dir.path(), &words)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut said = String::new();
+        BufReader::new(child.stdout.take().unwrap())
+            .read_line(&mut said)
+            .unwrap();
+        let config = fs::read_to_string(&file).unwrap();
+        let url = config
+            .lines()
+            .next()
+            .unwrap()
+            .split(' ')
+            .find(|word| word.starts_with("http://"))
+            .unwrap();
+        assert!(said.contains(url), "start {nth} announced {said} and wrote {url}");
+        assert!(config.ends_with("never cleaned up\n"), "{config}");
+        Ran::of(
+            &program(dir.path(), &["--config", "simulator.yaml", "check"])
+                .output()
+                .unwrap(),
+        )
+        .exits(0);
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "nothing else is left");
+        let pid = child.id().to_string();
+        assert!(Command::new("kill").args(["-INT", &pid]).status().unwrap().success());
+        assert_eq!(child.wait().unwrap().code(), Some(0));
+    }
+}
+
+#[test]
+fn a_fleet_without_sql_server_comes_with_a_policy_that_selects_what_is_there() {
+    let dir = tempfile::tempdir().unwrap();
+    let scenario = "instances:\n  - {name: m, engine: mysql, backups: [{every: 24h, for: 5d}]}\n";
+    fs::write(dir.path().join("scenario.yaml"), scenario).unwrap();
+    let words = ["simulator", "--scenario", "scenario.yaml", "--write", "simulator.yaml"];
+    let mut child = program(dir.path(), &words)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    BufReader::new(child.stdout.take().unwrap())
+        .read_line(&mut String::new())
+        .unwrap();
+    let config = fs::read_to_string(dir.path().join("simulator.yaml")).unwrap();
+    let exports = config
+        .lines()
+        .filter_map(|line| line.strip_prefix("#   export ")?.split_once('='));
+    let mut plan = program(dir.path(), &["--config", "simulator.yaml", "plan", "--format", "json"]);
+    let plan = Ran::of(&plan.envs(exports).output().unwrap()).exits(0).json();
+    assert!(plan["policies"][0]["summary"]["keep"].as_u64() > Some(0), "{plan}");
+    let pid = child.id().to_string();
+    assert!(Command::new("kill").args(["-INT", &pid]).status().unwrap().success());
+    child.wait().unwrap();
+}
+
+#[test]
+fn what_would_be_ignored_is_a_usage_error_and_a_port_in_use_is_not_available() {
+    let dir = tempfile::tempdir().unwrap();
+    let run = |words: &[&str]| Ran::of(&program(dir.path(), words).output().unwrap());
+    run(&["demo", "--live", "24h=1min"]).exits(64).says("--watch");
+    for flag in ["--instances", "--backups"] {
+        run(&["simulator", "--scenario", "x.yaml", flag, "3"])
+            .exits(64)
+            .says(flag);
+    }
+    run(&["simulator", "--live", "100y=1s"])
+        .exits(64)
+        .says("a day takes at least a millisecond");
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    for command in ["simulator", "demo"] {
+        run(&[command, "--listen", &address]).exits(69).says(&address);
+    }
+}
+
+/// Bash takes `--flag=value` apart into three words; the script puts them together again.
+#[test]
+fn bash_completes_a_value_behind_an_equals_sign() {
+    let dir = tempfile::tempdir().unwrap();
+    let program = Path::new(env!("CARGO_BIN_EXE_rds-retentiond"));
+    let complete = |words: &[&str], typed: &str| {
+        let words: Vec<String> = words.iter().map(|word| format!("'{word}'")).collect();
+        let script = format!(
+            "source <(rds-retentiond completions bash); COMP_WORDS=({}); COMP_CWORD={}; COMP_TYPE=9; \
+             _clap_complete_rds_retentiond rds-retentiond '{typed}' x; printf '%s\\n' \"${{COMPREPLY[@]}}\"",
+            words.join(" "),
+            words.len() - 1
+        );
+        let path = format!("{}:/usr/bin:/bin", program.parent().unwrap().display());
+        let mut bash = Command::new("bash");
+        bash.args(["--norc", "-c", &script])
+            .env_clear()
+            .env("PATH", path)
+            .current_dir(dir.path());
+        let said = Ran::of(&bash.output().unwrap()).exits(0).stdout;
+        said.lines().map(|line| line.trim().to_owned()).collect::<Vec<_>>()
+    };
+    fs::write(dir.path().join("config.yaml"), "").unwrap();
+    let name = "rds-retentiond";
+    for (words, typed, wanted) in [
+        (vec![name, "--color", "=", "al"], "al", "always"),
+        (vec![name, "--color", "="], "", "always"),
+        (vec![name, "plan", "--format", "=", "j"], "j", "json"),
+        (vec![name, "--config", "=", "con"], "con", "config.yaml"),
+        (vec![name, "--color", "=", "always", "fore"], "fore", "forecast"),
+        (vec![name, "plan", "--color", "al"], "al", "always"),
+    ] {
+        let offered = complete(&words, typed);
+        assert!(offered.iter().any(|of| of == wanted), "{words:?}: {offered:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_has_nothing_in_scope_or_no_run_yet_says_so() {
+    let world = super::world::World::new(&[3]).await;
+    world.policies(
+        "\n  - name: p\n    mode: dry-run\n    keep: {last: 3}\n    select: {instances: {names: [nothing-*]}}\n",
+    );
+    let plan = world.run(&["plan"]).await.exits(0).stdout;
+    assert!(plan.contains("nothing in scope"), "{plan}");
+    let none = world.run(&["history"]).await.exits(0).stdout;
+    assert!(none.starts_with("No runs yet in ") && none.contains("/state"), "{none}");
+    let none = world.run(&["history", "--format", "json"]).await.exits(0).json();
+    assert_eq!(none["runs"].as_array().unwrap().len(), 0);
+    // The twin: what is in scope is approved.
+    world.policies(super::world::KEEP_3);
+    let plan = world.run(&["plan"]).await.exits(0).stdout;
+    assert!(
+        plan.contains("approved") && !plan.contains("nothing in scope"),
+        "{plan}"
+    );
 }

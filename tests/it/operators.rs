@@ -29,13 +29,13 @@ async fn a_freeze_ends_no_other_one_early() {
     let world = World::new(&[8]).await;
     world.run(&["apply", "--policy", "nobody"]).await.exits(64);
     let first = world.run(&["freeze", "--reason", "case 4711"]).await.exits(0);
-    assert!(first.stdout.contains("freeze f1 "), "{first:?}");
+    assert!(first.stdout.contains("Freeze f1 "), "{first:?}");
     let second = world
         .run(&["freeze", "--reason", "release night", "--until", "1h"])
         .await
         .exits(0);
     assert!(
-        second.stdout.contains("freeze f2 ") && second.stdout.contains("f1"),
+        second.stdout.contains("Freeze f2 ") && second.stdout.contains("f1"),
         "{second:?}"
     );
     // The short one is over, the endless one is not.
@@ -64,7 +64,7 @@ async fn a_freeze_ends_no_other_one_early() {
     assert!(ran.stdout.contains("f1 (case 4711"), "{ran:?}");
     // An id is never used again.
     let third = world.run(&["freeze", "--reason", "x"]).await.exits(0);
-    assert!(third.stdout.contains("freeze f3 "), "{third:?}");
+    assert!(third.stdout.contains("Freeze f3 "), "{third:?}");
     world.run(&["freeze", "--reason", "y"]).await.exits(0);
     world.run(&["thaw", "--all"]).await.exits(0);
     world.run(&["audit", "verify"]).await.exits(0);

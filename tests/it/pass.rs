@@ -723,7 +723,10 @@ async fn a_large_run_shows_what_goes_and_holds_no_row_of_what_stays() {
     let heading = format!("mssql-1 (simulator, {}): 10 delete", instance_id(1));
     let text = ran.stdout;
     assert!(text.contains(&heading), "{text}");
-    assert!(text.contains("A line an instance: --all lists every backup."), "{text}");
+    assert!(
+        text.contains("One line per instance; --all lists every backup."),
+        "{text}"
+    );
     assert!(
         text.contains(&backup_id(1, 249)) && !text.contains(&backup_id(1, 239)),
         "{text}"

@@ -72,7 +72,7 @@ fn a_test_that_passes_exits_0_and_one_that_fails_1_with_the_backups() {
     let ran = test(bad.path(), &["t.yaml"]).exits(1);
     for says in [
         "FAIL",
-        "kept: expected 4, got 3 (last 3)",
+        "kept: expected 4, got 3: 3 by last",
         "gone n_2026-12-31: it stays",
         "2026-12-31 19:00",
         "last 1",

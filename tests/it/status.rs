@@ -4,7 +4,7 @@ use chrono::TimeDelta;
 use rds_retentiond::status;
 use serde_json::Value;
 
-use super::world::{KEEP_3, World, ids};
+use super::world::{KEEP_3, World, backup_id, ids, output};
 
 const REFUSED: &str = "
   - name: p
@@ -28,7 +28,7 @@ async fn status_names_what_needs_a_look_with_the_command_that_helps() {
         "1 thing needs a look",
         "Refused by max_percent, policy p",
         "2 instances are left alone: mssql-1 (17 of 20), mssql-2 (17 of 20)",
-        "refused: max_percent",
+        "refused in part: max_percent; 1 sent, 34 held back",
         "34 (34.0 GiB) expired and held back by the guard or a freeze",
     ] {
         assert!(table.contains(part), "no `{part}` in:\n{table}");
@@ -182,6 +182,15 @@ async fn history_shows_one_run_with_its_evidence_and_what_people_did() {
     world.run(&["thaw", "--reason", "audited"]).await.exits(0);
     world.run(&["apply"]).await.exits(3);
     world.deleted_exactly(&ids(1, 3..6));
+    // A part was sent: people read so, machines read `refused` as ever.
+    let table = world.run(&["history"]).await.exits(0).stdout;
+    assert!(table.contains("1 run: 1 refused in part; 3 deletions sent"), "{table}");
+    assert!(table.contains("3 confirmed, 17 held back"), "{table}");
+    let table = world.run(&["status"]).await.exits(0).stdout;
+    assert!(
+        table.contains("refused in part: max_percent; 3 sent, 17 held back"),
+        "{table}"
+    );
     world.approve("p").await.exits(0);
     let listed = world.run(&["history", "--format", "json"]).await.exits(0).json();
     let id = listed["runs"][0]["run_id"].as_str().unwrap();
@@ -273,4 +282,51 @@ async fn what_is_typed_wrongly_leads_to_what_is_meant() {
         std::fs::write(&file, &text).unwrap();
         world.run(&plan).await.exits(64).says("or one backup per line (NDJSON)");
     }
+}
+
+#[tokio::test]
+async fn what_a_person_reads_of_the_past_is_in_the_zone_of_the_policy() {
+    let world = World::new(&[5]).await;
+    world.policies(&format!(
+        "{}    timezone: Asia/Singapore\n",
+        KEEP_3.trim_end().to_owned() + "\n"
+    ));
+    world.apply().await.exits(0);
+    world.deleted_exactly(&ids(1, 3..5));
+    let now = rds_retentiond::clock::now() + TimeDelta::hours(8);
+    let told = world.run(&["why", &backup_id(1, 4)]).await.exits(0).stdout;
+    for label in ["asked for", "answered", "gone"] {
+        let line = told.lines().find(|line| line.contains(label)).unwrap();
+        assert!(
+            line.contains(" Asia/Singapore") && line.contains(&now.format("%Y-%m-%d %H:").to_string()),
+            "{told}"
+        );
+    }
+    let table = world.run(&["status"]).await.exits(0).stdout;
+    let since = now.format("freed since %Y-%m-%d Asia/Singapore").to_string();
+    assert!(table.contains(&since), "no `{since}` in:\n{table}");
+    // What a shell offers behind `history`.
+    let run = world.run(&["history", "--format", "json"]).await.exits(0).json();
+    let mut asked = world.command(&["--"]);
+    let line = [
+        "rds-retentiond",
+        "--config",
+        world.config_file().to_str().unwrap(),
+        "history",
+        "",
+    ]
+    .map(str::to_owned);
+    asked
+        .args(line)
+        .env("RDS_RETENTIOND_COMPLETE", "zsh")
+        .env("_CLAP_COMPLETE_INDEX", "4");
+    asked.env("RDS_RETENTIOND_CONFIG", world.config_file());
+    let offered = output(asked).await.stdout;
+    let line = offered
+        .lines()
+        .find(|line| line.contains(run["runs"][0]["run_id"].as_str().unwrap()));
+    assert!(
+        line.is_some_and(|line| line.contains(" Asia/Singapore p success")),
+        "{offered}"
+    );
 }

@@ -163,7 +163,7 @@ async fn a_hold_says_when_it_is_too_late_and_keeps_what_is_not_yet_sent() {
     let (sent, waits) = (backup_id(1, 50), backup_id(1, 5));
     let hold = async |id: &str| output(world.command(&["hold", id, "--reason", "mine"])).await;
     let late = hold(&sent).await.exits(1);
-    assert!(late.stdout.contains("hold h1 is placed"), "{}", late.stdout);
+    assert!(late.stdout.contains("Hold h1 placed"), "{}", late.stdout);
     assert!(
         late.stdout.contains("a request that deletes it is under way"),
         "{}",
@@ -222,7 +222,7 @@ async fn what_was_never_answered_is_held_with_a_warning() {
     ended(run).await.exits(1);
     let id = backup_id(1, 5);
     let ran = world.run(&["hold", &id, "--reason", "mine"]).await.exits(1);
-    assert!(ran.stdout.contains("hold h1 is placed"), "{}", ran.stdout);
+    assert!(ran.stdout.contains("Hold h1 placed"), "{}", ran.stdout);
     assert!(ran.stdout.contains("never answered"), "{}", ran.stdout);
     world.simulator.faults().clear();
     world.apply().await.exits(0);
@@ -276,7 +276,7 @@ async fn a_hold_by_patterns_over_accepted_backups_is_placed_names_them_and_exits
     ];
     let late = world.run(&hold).await.exits(1);
     for text in [
-        "hold h1 is placed",
+        "Hold h1 placed",
         "it covers 10, of 1 instances",
         "too late for 7 backups",
         "it is being deleted (asked for ",

@@ -40,6 +40,8 @@ CASES = [
     ("rds-retentiond plan --color al", "always"),
     ("rds-retentiond plan --policy nigh", "nightly-production"),
     ("rds-retentiond release h", "h1"),
+    ("rds-retentiond plan --color=al", "--color=always"),
+    ("rds-retentiond plan --policy=nigh", "--policy=nightly-production"),
 ]
 
 

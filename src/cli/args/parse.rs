@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use chrono::{DateTime, Datelike, Days, NaiveDate, NaiveTime, Utc};
+use chrono::{DateTime, Datelike, Days, NaiveDate, NaiveTime, TimeDelta, Utc};
 
 use super::values::TimeLapse;
 use crate::retention::span::SpanError;
@@ -86,13 +86,20 @@ pub(super) fn parse_short(text: &str) -> Result<Duration, String> {
     Ok(duration)
 }
 
+/// A time-lapse leaps a day at once, and no more often than this.
+const FASTEST_DAY: Duration = Duration::from_millis(1);
+
 pub(super) fn parse_lapse(text: &str) -> Result<TimeLapse, String> {
     let (span, takes) = text.split_once('=').ok_or("expected SPAN=DURATION, as in 24h=1min")?;
     let (span, takes) = (parse_span(span.trim())?, parse_short(takes.trim())?);
     if takes.is_zero() || Duration::from_secs(span.approximate_seconds()) < takes {
         return Err("time passes faster, not slower: the longer one comes first, as in 24h=1min".to_owned());
     }
-    Ok(TimeLapse { span, takes })
+    let lapse = TimeLapse { span, takes };
+    if lapse.real(TimeDelta::days(1)) < FASTEST_DAY {
+        return Err("a day takes at least a millisecond; write for example 1y=1s".to_owned());
+    }
+    Ok(lapse)
 }
 
 /// An id, without the blanks that a terminal or a spreadsheet put around it.

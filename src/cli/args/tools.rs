@@ -46,6 +46,10 @@ pub struct SimulatorArgs {
     /// Address to listen on; port 0 takes a free one.
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:0", value_parser = parse_loopback)]
     pub listen: std::net::SocketAddr,
+    /// Write the configuration to this file and not to stdout, whole and before the address is printed. Of files that are there only
+    /// one that a simulator wrote is replaced.
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub write: Option<PathBuf>,
     /// How the fleet and the faults are made.
     #[command(flatten)]
     pub fleet: FleetArgs,
@@ -70,7 +74,7 @@ pub struct FleetArgs {
     /// The same seed makes the same fleet.
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub seed: u64,
-    /// Number of instances.
+    /// Number of SQL Server instances, about: the fleet also has replicas, deleted instances and other engines.
     #[arg(long, value_name = "N", default_value_t = 6, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     pub instances: u32,
     /// Approximate number of backups per instance.
@@ -81,7 +85,7 @@ pub struct FleetArgs {
     #[arg(long)]
     pub regular: bool,
     /// Instances, backups and faults from a YAML file instead, see `docs/scenarios/example.yaml`.
-    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, conflicts_with = "regular")]
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, conflicts_with_all = ["regular", "instances", "backups"])]
     pub scenario: Option<PathBuf>,
     /// How long an accepted deletion takes, as in `5s` or `200ms`.
     #[arg(long, value_name = "DURATION", default_value = "2s", value_parser = parse_short)]
@@ -109,7 +113,7 @@ pub struct DemoArgs {
     #[arg(
         long,
         value_name = "SPAN=DURATION",
-        default_value = "1y=1min", value_parser = parse_lapse, conflicts_with = "once"
+        default_value = "1y=1min", value_parser = parse_lapse, conflicts_with = "once", requires = "watch"
     )]
     pub live: TimeLapse,
     /// How the fleet is made.
@@ -123,7 +127,7 @@ pub struct DemoArgs {
 /// `completions`
 #[derive(Clone, Copy, Debug, Args)]
 #[command(after_help = "Examples:\n  source <(rds-retentiond completions bash)\n  \
-                  rds-retentiond completions zsh > \"${fpath[1]}/_rds-retentiond\"\n  \
+                  rds-retentiond completions zsh > ~/.zfunc/_rds-retentiond\n  \
                   rds-retentiond completions fish | source")]
 pub struct CompletionsArgs {
     /// The shell.

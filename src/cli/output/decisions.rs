@@ -18,7 +18,7 @@ use crate::retention::report::{Action, BackupRow, PolicyReport};
 use crate::retention::{ExpireReason, Fate, Instance, InstanceLife, Outcome, RunReport};
 use crate::wording::Natural;
 use crate::wording::numbers::{number, size};
-use crate::wording::reasons::{action, fate};
+use crate::wording::reasons::{action, expired, fate};
 use crate::wording::sanitize::clean;
 use crate::wording::times::{age, day, moment, zoned};
 
@@ -248,7 +248,9 @@ impl Table<'_> {
 pub(super) fn why(row: &BackupRow, reach: &Reach<'_>) -> String {
     let lacks = match &row.action {
         Action::Wait { reason, .. } | Action::Delete(reason) if *reason == ExpireReason::NotKept => {
-            reach.lacks(&row.backup)
+            // The words that everything else says, and then what is lacking.
+            let lacks = reach.lacks(&row.backup);
+            lacks.map(|lacks| format!("{}: {lacks}", expired(ExpireReason::NotKept)))
         }
         _ => None,
     };

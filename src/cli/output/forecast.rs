@@ -24,18 +24,18 @@ const MOST_ROWS: usize = 100;
 const BAR: usize = 30;
 
 /// Draws the backups that go, the weeks, and what was assumed.
-pub(in crate::cli) fn draw(out: &mut dyn Write, forecast: &Forecast, theme: &Theme) -> io::Result<()> {
-    draw_departures(out, forecast, theme)?;
-    draw_weeks(out, forecast, theme, speaks_unicode())?;
-    draw_assumptions(out, forecast, theme)?;
+pub(in crate::cli) fn draw(out: &mut dyn Write, forecast: &Forecast, zone: Zone, theme: &Theme) -> io::Result<()> {
+    draw_departures(out, forecast, zone, theme)?;
+    draw_weeks(out, forecast, zone, theme, speaks_unicode())?;
+    draw_assumptions(out, forecast, zone, theme)?;
     let unread = left_out::sentence(&forecast.skipped);
     unread.map_or(Ok(()), |text| paragraph(out, theme, 0, 0, BOLD, &text))
 }
 
-fn draw_departures(out: &mut dyn Write, forecast: &Forecast, theme: &Theme) -> io::Result<()> {
+fn draw_departures(out: &mut dyn Write, forecast: &Forecast, zone: Zone, theme: &Theme) -> io::Result<()> {
     let going = forecast.going();
     let stays = forecast.real().count() - going.len();
-    draw_total(out, forecast, theme, going.len() as u64, stays as u64)?;
+    draw_total(out, forecast, zone, theme, (going.len() as u64, stays as u64))?;
     let shown = if theme.all {
         going.len()
     } else {
@@ -56,7 +56,7 @@ fn draw_departures(out: &mut dyn Write, forecast: &Forecast, theme: &Theme) -> i
         Column::wrapping("WHY", 8),
     ]);
     let mut grid = Grid::new(columns, 2);
-    let cells = |row: &Going<'_>| departure_cells(row, wide);
+    let cells = |row: &Going<'_>| departure_cells(row, zone, wide);
     for row in &going[..shown] {
         grid.measure(&cells(row));
     }
@@ -78,8 +78,14 @@ fn draw_departures(out: &mut dyn Write, forecast: &Forecast, theme: &Theme) -> i
     Ok(())
 }
 
-fn draw_total(out: &mut dyn Write, forecast: &Forecast, theme: &Theme, going: u64, stays: u64) -> io::Result<()> {
-    let horizon = day(forecast.until, Zone::UTC);
+fn draw_total(
+    out: &mut dyn Write,
+    forecast: &Forecast,
+    zone: Zone,
+    theme: &Theme,
+    (going, stays): (u64, u64),
+) -> io::Result<()> {
+    let horizon = day(forecast.until, zone);
     let text = if going == 0 {
         format!("None of today's {} will be gone by {horizon}.", count(stays, "backup"))
     } else {
@@ -94,7 +100,7 @@ fn draw_total(out: &mut dyn Write, forecast: &Forecast, theme: &Theme, going: u6
     writeln!(out)
 }
 
-fn draw_weeks(out: &mut dyn Write, forecast: &Forecast, theme: &Theme, unicode: bool) -> io::Result<()> {
+fn draw_weeks(out: &mut dyn Write, forecast: &Forecast, zone: Zone, theme: &Theme, unicode: bool) -> io::Result<()> {
     let mut columns = vec![Column::left("WEEK FROM")];
     columns.extend(forecast.backup_every.map(|_| Column::right("NEW")));
     columns.extend([
@@ -108,7 +114,7 @@ fn draw_weeks(out: &mut dyn Write, forecast: &Forecast, theme: &Theme, unicode: 
     let mut grid = Grid::new(columns, 2);
     let mut rows = vec![(forecast.now, week_cells(forecast, "now".to_owned(), None, forecast.now))];
     rows.extend(forecast.weeks.iter().map(|week| {
-        let from = day(week.from, Zone::UTC);
+        let from = day(week.from, zone);
         (week.left, week_cells(forecast, from, Some(week), week.left))
     }));
     for (_, row) in &rows {
@@ -150,7 +156,7 @@ fn week_cells(forecast: &Forecast, name: String, week: Option<&Week>, left: Tall
     cells
 }
 
-fn draw_assumptions(out: &mut dyn Write, forecast: &Forecast, theme: &Theme) -> io::Result<()> {
+fn draw_assumptions(out: &mut dyn Write, forecast: &Forecast, zone: Zone, theme: &Theme) -> io::Result<()> {
     let new = match forecast.backup_every {
         Some(every) => format!(
             "one more COMPLETED full backup on each instance every {}, with the name and size of those made most often (names \
@@ -160,7 +166,8 @@ fn draw_assumptions(out: &mut dyn Write, forecast: &Forecast, theme: &Theme) -> 
         None => "no new backups (--backup-every 24h adds some)".to_owned(),
     };
     let text = format!(
-        "Assumed: {new}; runs at the policies' schedules, or daily; nothing is refused by the guard. Days are in UTC."
+        "Assumed: {new}; runs at the policies' schedules, or daily; nothing is refused by the guard. Days are in {}.",
+        zone.name()
     );
     writeln!(out)?;
     paragraph(out, theme, 0, 0, DIM, &text)?;
@@ -175,11 +182,10 @@ fn draw_assumptions(out: &mut dyn Write, forecast: &Forecast, theme: &Theme) -> 
     Ok(())
 }
 
-fn departure_cells((instance, future, departure): &Going<'_>, wide: bool) -> Vec<Cell<'static>> {
-    let utc = Zone::UTC;
+fn departure_cells((instance, future, departure): &Going<'_>, zone: Zone, wide: bool) -> Vec<Cell<'static>> {
     let backup = &future.backup;
     let mut cells: Vec<Cell<'static>> = vec![
-        Cell::styled(day(departure.at, utc), AnsiColor::Red.on_default()),
+        Cell::styled(day(departure.at, zone), AnsiColor::Red.on_default()),
         clean(&instance.name).into_owned().into(),
         clean(&backup.name).into_owned().into(),
     ];
@@ -189,7 +195,7 @@ fn departure_cells((instance, future, departure): &Going<'_>, wide: bool) -> Vec
     cells.extend([
         backup
             .begin
-            .map_or_else(|| "?".to_owned(), |begin| day(begin, utc))
+            .map_or_else(|| "?".to_owned(), |begin| day(begin, zone))
             .into(),
         size(backup.size_bytes).into(),
         clean(departure.policy.as_str()).into_owned().into(),

@@ -9,14 +9,21 @@ use super::json;
 use super::table::{Cell, Column, Grid};
 use super::theme::{BOLD, DIM, Theme};
 use super::wrap::paragraph;
+use crate::ledger::StatePlace;
 use crate::operations::history::HistoryEntry;
 use crate::operations::operator::HoldEntry;
 use crate::retention::Zone;
 use crate::retention::report::{RunResult, Summary, Tally};
 use crate::wording::numbers::{count, number, size};
 use crate::wording::reasons::target;
+use crate::wording::results;
 use crate::wording::sanitize::clean;
 use crate::wording::times::{day, moment, zoned};
+
+/// As much of a run's id as a table shows: `history` takes a unique start. The ids begin with the time, to the millisecond.
+const SHORT_ID: usize = 13;
+/// From this width on a table shows the whole.
+const SPACE_FOR_WHOLE_ID: usize = 160;
 
 /// Draws the holds.
 pub fn holds(out: &mut dyn Write, holds: &[HoldEntry], zone: Zone, theme: &Theme) -> io::Result<()> {
@@ -78,6 +85,11 @@ pub fn holds(out: &mut dyn Write, holds: &[HoldEntry], zone: Zone, theme: &Theme
     paragraph(out, theme, 0, 0, BOLD, &text)
 }
 
+/// That there are no past runs, and in which state: a wrong `state_dir` is seen by it.
+pub fn no_runs(out: &mut dyn Write, state: &StatePlace) -> io::Result<()> {
+    writeln!(out, "No runs yet in {}.", clean(&state.to_string()))
+}
+
 /// Draws past runs.
 pub fn history(out: &mut dyn Write, runs: &[HistoryEntry], zone: Zone, theme: &Theme) -> io::Result<()> {
     if runs.is_empty() {
@@ -92,12 +104,18 @@ pub fn history(out: &mut dyn Write, runs: &[HistoryEntry], zone: Zone, theme: &T
         Column::right("WAIT").or_none(),
         Column::right("DELETE"),
         Column::wrapping("SENT", 12),
-        Column::left("RUN").or_none(),
+        Column::left("RUN"),
     ];
-    write_list(out, theme, 0, columns, runs, |run| run_cells(run, zone))?;
-    let results = RunResult::ALL.into_iter().filter_map(|result| {
-        let of = runs.iter().filter(|run| run.result == Some(result)).count();
-        (of > 0).then(|| format!("{} {}", number(of as u64), result.as_str()))
+    let id_is_whole = theme.width.is_none_or(|width| width >= SPACE_FOR_WHOLE_ID);
+    write_list(out, theme, 0, columns, runs, |run| run_cells(run, zone, id_is_whole))?;
+    let words = RunResult::ALL
+        .into_iter()
+        .flat_map(|result| [(result, false), (result, true)])
+        .filter(|(result, in_part)| !in_part || *result == RunResult::Refused);
+    let results = words.filter_map(|(result, in_part)| {
+        let is_so = |run: &&HistoryEntry| run.result == Some(result) && run.is_refused_in_part() == in_part;
+        let of = runs.iter().filter(is_so).count() as u64;
+        (of > 0).then(|| format!("{} {}", number(of), results::result(result, in_part)))
     });
     let open = [(true, "running"), (false, "cut short")]
         .into_iter()
@@ -106,19 +124,19 @@ pub fn history(out: &mut dyn Write, runs: &[HistoryEntry], zone: Zone, theme: &T
             let of = of.count() as u64;
             (of > 0).then(|| format!("{} {word}", number(of)))
         });
-    let results: Vec<String> = results.chain(open).collect();
+    let ended: Vec<String> = results.chain(open).collect();
     let sent = runs.iter().flat_map(|run| run.sent.values()).sum();
     let text = format!(
         "{}: {}; {} sent.",
         count(runs.len() as u64, "run"),
-        results.join(", "),
+        ended.join(", "),
         count(sent, "deletion")
     );
     writeln!(out)?;
     paragraph(out, theme, 0, 0, BOLD, &text)
 }
 
-fn run_cells(run: &HistoryEntry, zone: Zone) -> Vec<Cell<'static>> {
+fn run_cells(run: &HistoryEntry, zone: Zone, id_is_whole: bool) -> Vec<Cell<'static>> {
     let tally = |of: fn(&Summary) -> Tally| {
         run.summary
             .as_ref()
@@ -132,13 +150,16 @@ fn run_cells(run: &HistoryEntry, zone: Zone) -> Vec<Cell<'static>> {
     if run.left > 0 {
         sent.push(format!("{} left", number(run.left)));
     }
+    if run.held_back.count > 0 {
+        sent.push(results::held_back_words(run.held_back));
+    }
     sent.extend(run.message.as_deref().map(|message| clean(message).into_owned()));
     vec![
         moment(run.at, zone).into(),
         clean(run.policy.as_str()).into_owned().into(),
         run.mode.as_str().into(),
         match run.result {
-            Some(of) => result(of),
+            Some(of) => result(of, run.is_refused_in_part()),
             None if run.running => Cell::styled("running", AnsiColor::Cyan.on_default()),
             None => Cell::styled("cut short", AnsiColor::Red.on_default()),
         },
@@ -146,7 +167,14 @@ fn run_cells(run: &HistoryEntry, zone: Zone) -> Vec<Cell<'static>> {
         tally(|summary| summary.wait).into(),
         tally(|summary| summary.delete).into(),
         sent.join(", ").into(),
-        clean(&run.run_id).into_owned().into(),
+        clean(
+            run.run_id
+                .get(..SHORT_ID)
+                .filter(|_| !id_is_whole)
+                .unwrap_or(&run.run_id),
+        )
+        .into_owned()
+        .into(),
     ]
 }
 
@@ -169,13 +197,14 @@ pub(in crate::cli) fn write_list<T>(
     rows.iter().try_for_each(|row| grid.row(out, theme, row))
 }
 
-fn result(result: RunResult) -> Cell<'static> {
+fn result(result: RunResult, in_part: bool) -> Cell<'static> {
     let colour = match result {
+        RunResult::Refused if in_part => AnsiColor::Yellow,
         RunResult::Success => AnsiColor::Green,
         RunResult::Partial | RunResult::Skipped => AnsiColor::Yellow,
         RunResult::Failed | RunResult::Refused => AnsiColor::Red,
     };
-    Cell::styled(result.as_str(), colour.on_default())
+    Cell::styled(results::result(result, in_part), colour.on_default())
 }
 
 /// Writes the holds: `{"holds": [...]}`.

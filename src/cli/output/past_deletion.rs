@@ -8,11 +8,11 @@ use super::labelled::{Lines, headline};
 use super::theme::Theme;
 use crate::ledger::{DeletionState, PastDeletion};
 use crate::operations::answer;
-use crate::retention::{ExpireReason, Outcome};
+use crate::retention::{ExpireReason, Outcome, Zone};
 use crate::wording::numbers::{count, size};
 use crate::wording::reasons::expired;
 use crate::wording::sanitize::clean;
-use crate::wording::times::timestamp;
+use crate::wording::times::zoned;
 
 /// What became of a deletion, in few words.
 pub(super) fn became(state: DeletionState) -> (&'static str, AnsiColor) {
@@ -23,7 +23,13 @@ pub(super) fn became(state: DeletionState) -> (&'static str, AnsiColor) {
     (answer::became(state), colour)
 }
 
-pub(super) fn draw_past(out: &mut dyn Write, past: &PastDeletion, present: bool, theme: &Theme) -> io::Result<()> {
+pub(super) fn draw_past(
+    out: &mut dyn Write,
+    past: &PastDeletion,
+    present: bool,
+    zone: Zone,
+    theme: &Theme,
+) -> io::Result<()> {
     let (word, colour) = became(past.state);
     if present {
         writeln!(out, "{}", theme.paint(colour.on_default().bold(), word))?;
@@ -45,13 +51,13 @@ pub(super) fn draw_past(out: &mut dyn Write, past: &PastDeletion, present: bool,
             "backup",
             &format!(
                 "begun {}, {}, {}",
-                timestamp(past.begin_time),
+                zoned(past.begin_time, zone),
                 size(past.size_bytes),
                 clean(&past.status)
             ),
         )?;
     }
-    draw_request(&mut lines, past)?;
+    draw_request(&mut lines, past, zone)?;
     let rule = ExpireReason::from_key(&past.rule)
         .map_or_else(|| clean(&past.rule).into_owned(), |reason| expired(reason).to_owned());
     lines.say("by policy", &format!("{}: {rule}", clean(past.policy.as_str())))?;
@@ -60,7 +66,7 @@ pub(super) fn draw_past(out: &mut dyn Write, past: &PastDeletion, present: bool,
         &format!(
             "of {} read at {}, with {}",
             clean(&past.instance_name),
-            timestamp(past.listing.read_at),
+            zoned(past.listing.read_at, zone),
             count(past.listing.count, "manual backup")
         ),
     )?;
@@ -75,12 +81,12 @@ pub(super) fn draw_past(out: &mut dyn Write, past: &PastDeletion, present: bool,
 }
 
 /// When it was asked for, what was answered, and what a listing said later.
-fn draw_request(lines: &mut Lines<'_>, past: &PastDeletion) -> io::Result<()> {
+fn draw_request(lines: &mut Lines<'_>, past: &PastDeletion, zone: Zone) -> io::Result<()> {
     lines.say(
         if past.was_sent() { "asked for" } else { "planned" },
         &format!(
             "{} in run {}, attempt {}",
-            timestamp(past.sent_at),
+            zoned(past.sent_at, zone),
             clean(&past.run),
             past.attempt
         ),
@@ -96,13 +102,13 @@ fn draw_request(lines: &mut Lines<'_>, past: &PastDeletion) -> io::Result<()> {
             .request_id
             .as_ref()
             .map_or_else(String::new, |id| format!(" (API request {})", clean(id)));
-        lines.say("answered", &format!("{} {answer}{request}", timestamp(at)))?;
+        lines.say("answered", &format!("{} {answer}{request}", zoned(at, zone)))?;
     }
     match (past.settled_at, past.state) {
         (Some(at), DeletionState::Confirmed) => {
-            lines.say("gone", &format!("{}, confirmed by a listing", timestamp(at)))?;
+            lines.say("gone", &format!("{}, confirmed by a listing", zoned(at, zone)))?;
         }
-        (Some(at), _) => lines.say("returned", &format!("{}, still listed", timestamp(at)))?,
+        (Some(at), _) => lines.say("returned", &format!("{}, still listed", zoned(at, zone)))?,
         (None, _) => {}
     }
     Ok(())

@@ -12,7 +12,7 @@ use super::json;
 use super::not_kept::Reach;
 use super::table::{Cell, Column, Grid};
 use super::theme::{BOLD, DIM, Theme};
-use super::wrap::paragraph;
+use super::wrap::{paragraph, wrap};
 use crate::operations::policy_test::{Mismatch, TestOutcome};
 use crate::retention::report::{Action, BackupRow};
 use crate::retention::{InstanceId, Zone};
@@ -42,7 +42,17 @@ pub(in crate::cli) fn draw(out: &mut dyn Write, theme: &Theme, outcomes: &[TestO
             number(outcome.kept),
             number(outcome.expired)
         );
-        writeln!(out, "{}  {head}", theme.paint(colour.on_default().bold(), word))?;
+        let word = theme.paint(colour.on_default().bold(), word);
+        let lines = theme.width.map_or_else(
+            || vec![head.as_str()],
+            |width| wrap(&head, width.saturating_sub(6).max(20)),
+        );
+        for (nth, line) in lines.into_iter().enumerate() {
+            match nth {
+                0 => writeln!(out, "{word}  {line}")?,
+                _ => writeln!(out, "      {line}")?,
+            }
+        }
         let reaches = reaches(outcome);
         for mismatch in &outcome.mismatches {
             paragraph(out, theme, 6, 2, Style::new(), &clean(&difference(mismatch)))?;

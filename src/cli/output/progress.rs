@@ -25,6 +25,8 @@ pub struct ProgressLine<W: Write = Stderr> {
 struct DrawnLine<W> {
     out: W,
     started: Instant,
+    /// When the first instance was asked for its tasks: their pace is their own.
+    listed: Option<Instant>,
     /// When it was last written; `None` while nothing stands there.
     written: Option<Instant>,
 }
@@ -50,6 +52,7 @@ impl<W: Write> ProgressLine<W> {
         let line = out.map(|out| DrawnLine {
             out,
             started,
+            listed: None,
             written: None,
         });
         Self {
@@ -64,10 +67,15 @@ impl<W: Write> ProgressLine<W> {
 
     fn update_at(&self, values: Progress, now: Instant) {
         self.with(|line| {
+            if values.of_asked_for_tasks == 0 {
+                line.listed = None;
+            } else if line.listed.is_none() {
+                line.listed = Some(now);
+            }
             if line.written.is_some_and(|at| now.duration_since(at) < EVERY) {
                 return;
             }
-            let text = text(values, now.duration_since(line.started));
+            let text = text(values, now.duration_since(line.listed.unwrap_or(line.started)));
             // A terminal that cannot be written to loses its progress, not the run.
             let _ = write!(line.out, "{WIPE}{text}").and_then(|()| line.out.flush());
             line.written = Some(now);
@@ -101,6 +109,8 @@ fn text(values: Progress, elapsed: Duration) -> String {
         instances,
         of_instances,
         backups,
+        asked_for_tasks,
+        of_asked_for_tasks,
         calls,
         sent,
         of_sent,
@@ -125,12 +135,22 @@ fn text(values: Progress, elapsed: Duration) -> String {
         text.push_str(&number(of_sent));
         return text;
     }
-    let left = of_instances.saturating_sub(instances);
-    if elapsed >= GUESS_AFTER && instances > 0 && left > 0 {
-        let millis = elapsed.as_millis() * left as u128 / instances as u128;
+    // How much the step after listing has to do is not known before its end: a guess is for one step, and says so.
+    let (done, of, step) = if of_asked_for_tasks > 0 {
+        text.push_str(" · looking for restores ");
+        text.push_str(&number(asked_for_tasks));
+        text.push('/');
+        text.push_str(&number(of_asked_for_tasks));
+        (asked_for_tasks, of_asked_for_tasks, " s left")
+    } else {
+        (instances, of_instances, " s left to list")
+    };
+    let left = of.saturating_sub(done);
+    if elapsed >= GUESS_AFTER && done > 0 && left > 0 {
+        let millis = elapsed.as_millis() * left as u128 / done as u128;
         text.push_str(" · ~");
         text.push_str(&(millis / 1_000 + 1).to_string());
-        text.push_str(" s left");
+        text.push_str(step);
     }
     text
 }
@@ -143,6 +163,8 @@ mod tests {
         instances: 120,
         of_instances: 200,
         backups: 30_000,
+        asked_for_tasks: 0,
+        of_asked_for_tasks: 0,
         calls: 412,
         sent: 0,
         of_sent: 0,
@@ -156,7 +178,16 @@ mod tests {
         );
         assert_eq!(
             text(VALUES, Duration::from_secs(18)),
-            "instances 120/200 · backups 30,000 · 412 calls · ~13 s left"
+            "instances 120/200 · backups 30,000 · 412 calls · ~13 s left to list"
+        );
+        let looking = Progress {
+            asked_for_tasks: 40,
+            of_asked_for_tasks: 160,
+            ..VALUES
+        };
+        assert_eq!(
+            text(looking, Duration::from_secs(4)),
+            "instances 120/200 · backups 30,000 · 412 calls · looking for restores 40/160 · ~13 s left"
         );
         let sending = Progress {
             sent: 50,

@@ -22,6 +22,7 @@ use crate::wording::Natural;
 use crate::wording::numbers::{count, number, size};
 use crate::wording::refusals::{RefusalInWords, by_limit};
 use crate::wording::remedies::{approve_listing, remedy};
+use crate::wording::results::REFUSED_IN_PART;
 use crate::wording::sanitize::clean;
 use crate::wording::times::{common_zone, zoned};
 
@@ -69,9 +70,9 @@ pub(in crate::cli) fn tail(
     if is_large {
         let more = match kind {
             ReportKind::Plan | ReportKind::Offline => {
-                "A line an instance: --all lists every backup, --instance NAME those of one."
+                "One line per instance; --all lists every backup, --instance NAME those of one."
             }
-            ReportKind::Apply => "A line an instance: --all lists every backup.",
+            ReportKind::Apply => "One line per instance; --all lists every backup.",
         };
         paragraph(out, theme, 0, 0, DIM, more)?;
     }
@@ -140,10 +141,13 @@ fn verdict(policy: &PolicyReport) -> Cell<'static> {
         {
             Cell::styled("refused when enforced", AnsiColor::Yellow.on_default())
         }
+        GuardVerdict::Approved if policy.instances.is_empty() && policy.has_read() => {
+            Cell::styled("nothing in scope", AnsiColor::Yellow.on_default())
+        }
         GuardVerdict::Approved => Cell::styled("approved", AnsiColor::Green.on_default()),
         GuardVerdict::Refused if policy.is_wholly_refused() => Cell::styled("refused", AnsiColor::Red.on_default()),
         // What concerns an instance or a project holds that back and lets the others go on.
-        GuardVerdict::Refused => Cell::styled("refused in part", AnsiColor::Yellow.on_default()),
+        GuardVerdict::Refused => Cell::styled(REFUSED_IN_PART, AnsiColor::Yellow.on_default()),
     }
 }
 

@@ -16,7 +16,7 @@ use crate::wording::numbers::{count, number, size};
 use crate::wording::reasons::target;
 use crate::wording::remedies::{Remedy, end_freeze};
 use crate::wording::sanitize::clean;
-use crate::wording::times::{distance, moment, until, zoned};
+use crate::wording::times::{day_zoned, distance, moment, until, zoned};
 
 /// Messages of one alert, and notices.
 const MOST_LINES: usize = 8;
@@ -43,7 +43,7 @@ pub fn status(out: &mut dyn Write, status: &Status, zone: Zone, theme: &Theme) -
     policies(out, status, zone, theme)?;
     goes_next(out, status, zone, theme)?;
     holds(out, status, zone, theme)?;
-    storage(out, status, theme)?;
+    storage(out, status, zone, theme)?;
     members(out, status, theme)?;
     if !status.notices.is_empty() {
         heading(out, theme, "Notices")?;
@@ -186,7 +186,14 @@ fn result(run: &LastRun) -> Cell<'static> {
     let (text, colour) = match (run.result, &run.refusal) {
         (RunResult::Success, _) => ("success".to_owned(), AnsiColor::Green),
         (RunResult::Failed, _) => ("failed".to_owned(), AnsiColor::Red),
-        (_, Some(refusal)) => (format!("refused: {}", clean(&refusal.limit)), AnsiColor::Red),
+        (_, Some(refusal)) => {
+            let colour = if run.is_refused_in_part() {
+                AnsiColor::Yellow
+            } else {
+                AnsiColor::Red
+            };
+            (clean(&run.refusal_in_words(refusal)).into_owned(), colour)
+        }
         (other, None) => (other.as_str().to_owned(), AnsiColor::Yellow),
     };
     Cell::styled(text, colour.on_default())
@@ -277,7 +284,7 @@ fn holds(out: &mut dyn Write, status: &Status, zone: Zone, theme: &Theme) -> io:
     Ok(())
 }
 
-fn storage(out: &mut dyn Write, status: &Status, theme: &Theme) -> io::Result<()> {
+fn storage(out: &mut dyn Write, status: &Status, zone: Zone, theme: &Theme) -> io::Result<()> {
     let last = || status.policies.iter().filter_map(|policy| policy.last_run.as_ref());
     let known: Vec<_> = last().filter_map(|run| run.known).collect();
     if known.is_empty() {
@@ -313,14 +320,7 @@ fn storage(out: &mut dyn Write, status: &Status, theme: &Theme) -> io::Result<()
     if left.count > 0 {
         parts.push(format!("{} due, left over or not seen to be gone yet", tally(left)));
     }
-    let freed = status
-        .storage
-        .iter()
-        .map(|day| day.freed_bytes)
-        .fold(0, u64::saturating_add);
-    if let Some(first) = status.storage.first().filter(|_| freed > 0) {
-        parts.push(format!("{} freed since {}", size(freed), first.day));
-    }
+    parts.extend(freed(status, zone));
     let unconfirmed = status
         .unconfirmed
         .values()
@@ -333,6 +333,14 @@ fn storage(out: &mut dyn Write, status: &Status, theme: &Theme) -> io::Result<()
     }
     line(out, theme, &format!("{}.", parts.join(", ")))?;
     instances(out, status, theme)
+}
+
+fn freed(status: &Status, zone: Zone) -> Option<String> {
+    let days = status.storage.iter().map(|day| day.freed_bytes);
+    let freed = days.fold(0, u64::saturating_add);
+    let first = status.storage.first().filter(|_| freed > 0)?;
+    let since = day_zoned(first.first_run, zone);
+    Some(format!("{} freed since {since}", size(freed)))
 }
 
 /// How many instances have a policy.

@@ -12,7 +12,7 @@ use super::theme::{BOLD, Theme};
 use crate::operations::answer::{Answer, BackupInterval, PolicyAnswer, Present};
 use crate::retention::policy::Count;
 use crate::retention::what_if::{Bound, Edit, EditedValue};
-use crate::retention::{Backup, Databases, Freezes, KeepReason, KeepRule, KeptBy, Series, Verdict, Zone};
+use crate::retention::{Backup, Databases, Freezes, KeepReason, KeepRule, KeptBy, PolicyName, Series, Verdict, Zone};
 use crate::wording::numbers::{count, size};
 use crate::wording::reasons::{databases, expired, keep};
 use crate::wording::remedies::end_freeze;
@@ -23,8 +23,13 @@ use crate::wording::times::{common_zone, day, distance, interval, moment, zoned}
 /// No more proposals than this are of use.
 const MOST_EDITS: usize = 3;
 
-/// Draws the answer for a person.
-pub(in crate::cli) fn draw(out: &mut dyn Write, answer: &Answer, theme: &Theme) -> io::Result<()> {
+/// Draws the answer for a person; of a deletion in the zone of its policy.
+pub(in crate::cli) fn draw(
+    out: &mut dyn Write,
+    answer: &Answer,
+    zone_of: &dyn Fn(&PolicyName) -> Zone,
+    theme: &Theme,
+) -> io::Result<()> {
     if let Some(present) = &answer.present {
         draw_present(out, answer, present, theme)?;
     }
@@ -32,7 +37,7 @@ pub(in crate::cli) fn draw(out: &mut dyn Write, answer: &Answer, theme: &Theme) 
         if nth > 0 || answer.present.is_some() {
             writeln!(out)?;
         }
-        draw_past(out, past, answer.present.is_some(), theme)?;
+        draw_past(out, past, answer.present.is_some(), zone_of(&past.policy), theme)?;
     }
     Ok(())
 }
@@ -124,10 +129,7 @@ fn fate_of(answer: &Answer, present: &Present) -> (&'static str, AnsiColor) {
         return ("kept", AnsiColor::Green);
     }
     if !present.policies.iter().any(PolicyAnswer::is_enforced) {
-        return (
-            "expired, but every policy that says so is a dry-run: it stays",
-            AnsiColor::Yellow,
-        );
+        return ("expired, but only by dry-run policies, so it stays", AnsiColor::Yellow);
     }
     let is_due = |answered: &PolicyAnswer| {
         answered.is_enforced() && answered.since.is_some() && answered.due_at.is_some_and(|due| due <= answer.at)
@@ -234,7 +236,7 @@ fn draw_grace(lines: &mut Lines<'_>, now: DateTime<Utc>, answered: &PolicyAnswer
             "since",
             &format!("no run has seen it expired yet; its grace period of {grace} starts with the next one"),
         )?,
-        None => lines.say("since", "a dry-run begins no grace")?,
+        None => lines.say("since", "dry-runs start no grace period")?,
     }
     if !answered.is_enforced() {
         return Ok(());

@@ -111,7 +111,7 @@ impl MainLoop {
     fn keep_applied(&mut self, config: &Config, now: DateTime<Utc>, by_sighup: bool) {
         let was_bad = !self.status.state().config_problems.is_empty();
         if was_bad || by_sighup || self.held_edit.is_some() {
-            tracing::info!("the configuration is the one in force");
+            tracing::info!("configuration unchanged");
             self.mark_applied(config, now);
         }
         self.discard_held_edit();

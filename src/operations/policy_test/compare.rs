@@ -132,13 +132,13 @@ impl DecidedRows {
         }
         let counts: Vec<String> = by_reason
             .iter()
-            .map(|(reason, count)| format!("{reason} {count}"))
+            .map(|(reason, count)| format!("{count} by {reason}"))
             .collect();
         let got = match (counts.as_slice(), self.rows.is_empty()) {
             (_, true) => "0: the policy has none of these backups in its scope; `instance` says what its selectors see"
                 .to_owned(),
             ([], _) => got.to_string(),
-            (counts, _) => format!("{got} ({})", counts.join(", ")),
+            (counts, _) => format!("{got}: {}", counts.join(", ")),
         };
         Some(Mismatch {
             expectation: what.to_owned(),

@@ -77,12 +77,12 @@ fn what_is_as_expected_is_no_mismatch() {
 #[test]
 fn each_expectation_can_fail_and_shows_what_makes_the_difference() {
     for (expect, expectation, got, backups) in [
-        ("{kept: 3}", "kept", "2 (last 2)", 2),
-        ("{expired: 2}", "expired", "3 (not_kept 3)", 3),
+        ("{kept: 3}", "kept", "2: 2 by last", 2),
+        ("{expired: 2}", "expired", "3: 3 by not_kept", 3),
         ("{oldest_kept: 2026-06-08}", "oldest_kept", "2026-06-09 03:00", 2),
         ("{newest_expired: 2026-06-10}", "newest_expired", "2026-06-08 03:00", 2),
         ("{rules: {daily: 1}}", "rules.daily", "0", 0),
-        ("{rules: {last: 1}}", "rules.last", "2 (last 2)", 2),
+        ("{rules: {last: 1}}", "rules.last", "2: 2 by last", 2),
         ("{keep: [b5]}", "keep", "it goes", 1),
         ("{gone: [nightly-9]}", "gone", "it stays", 1),
         ("{keep: [2026-06-08]}", "keep", "it goes", 1),

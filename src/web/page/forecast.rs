@@ -38,7 +38,7 @@ pub(super) fn draw(picture: &ForecastPicture) -> Markup {
             }
             @if picture.unread > 0 { p { span.chip.warn { "incomplete" } " " (count(picture.unread as u64, "listing")) " could not be read." } }
         }
-        (section("storage", "Storage and money", &storage(picture)))
+        (section("storage", if picture.price.is_some() { "Storage and money" } else { "Storage" }, &storage(picture)))
         (section("calendar", "What goes on which day", &calendars(picture)))
     }
 }

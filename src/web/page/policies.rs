@@ -67,7 +67,7 @@ fn last_run(policy: &PolicyStatus, status: &Status) -> Markup {
     let (class, result) = match (run.result, &run.refusal) {
         (RunResult::Success, None) => ("good", "success".to_owned()),
         (RunResult::Failed, _) => ("bad", "failed".to_owned()),
-        (_, Some(refusal)) => ("bad", format!("refused: {}", refusal.limit)),
+        (_, Some(refusal)) => ("bad", run.refusal_in_words(refusal)),
         (other, None) => ("warn", other.as_str().to_owned()),
     };
     html! {

@@ -13,7 +13,7 @@ use crate::retention::{FreezeSources, Zone};
 use crate::status::{Counts, FreezeStatus, Health, KnownBackups, Status, health};
 use crate::wording::numbers::{count, number, size};
 use crate::wording::remedies::{Remedy, end_freeze};
-use crate::wording::times::{distance, until};
+use crate::wording::times::{common_zone, day_zoned, distance, until};
 
 /// Freezes that are listed.
 const MOST_FREEZES: usize = 5;
@@ -215,6 +215,7 @@ fn freed(status: &Status) -> Markup {
     let Some(first) = status.storage.first() else {
         return Markup::default();
     };
+    let zone = common_zone(status.policies.iter().map(|policy| policy.zone));
     let sum = |days: &mut dyn Iterator<Item = u64>| days.fold(0, u64::saturating_add);
     let freed = sum(&mut status.storage.iter().map(|day| day.freed_bytes));
     let today = status.at.date_naive();
@@ -222,9 +223,9 @@ fn freed(status: &Status) -> Markup {
         |day: &&crate::status::StorageDay| (day.day.year(), day.day.month()) == (today.year(), today.month());
     let this_month = sum(&mut status.storage.iter().filter(is_this_month).map(|day| day.freed_bytes));
     html! {
-        (tile("Freed", &size(freed), &format!("since {}", first.day), None))
+        (tile("Freed", &size(freed), &format!("since {}", day_zoned(first.first_run, zone)), None))
         @if let Some(saved) = money(status, this_month) {
-            (tile("Saved this month", &saved, &format!("a month, for {} freed", size(this_month)), None))
+            (tile("Saved by this month's deletions", &format!("{saved} a month"), &format!("{} freed", size(this_month)), None))
         }
     }
 }

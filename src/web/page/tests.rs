@@ -132,6 +132,7 @@ fn status(instances: u32, backups: u32) -> Status {
         storage: (1..=3)
             .map(|day| crate::status::StorageDay {
                 day: chrono::NaiveDate::from_ymd_opt(2026, 11, 20 + day).unwrap(),
+                first_run: format!("2026-11-{}T20:00:00Z", 20 + day).parse().unwrap(),
                 kept_bytes: u64::from(day) << 40,
                 held_back_bytes: 0,
                 freed_bytes: u64::from(day) << 38,
@@ -552,7 +553,7 @@ fn money_stands_beside_bytes_where_a_price_is_set_and_nowhere_else() {
     status.price = crate::wording::money::Price::new("0.02", "USD");
     let page = first(&status);
     assert!(
-        page.contains("<dt>Saved this month</dt><dd>30.72 USD"),
+        page.contains("<dt>Saved by this month's deletions</dt><dd>30.72 USD a month"),
         "1.5 TiB were freed: {page}"
     );
     assert!(page.contains("61.44 USD"), "3 TiB are there: {page}");

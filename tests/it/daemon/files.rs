@@ -127,7 +127,7 @@ async fn a_hangup_looks_at_once_and_answers_also_when_nothing_changed() {
     let mut daemon = lab.run().await;
     daemon.is_ready().await;
     daemon.signal("HUP");
-    daemon.says("the configuration is the one in force").await;
+    daemon.says("configuration unchanged").await;
     // What cannot change while running is refused by name.
     let text = lab.text(&policy("q", NEVER, ""), "");
     let elsewhere = lab.dir.path().join("elsewhere").display().to_string();

@@ -66,7 +66,7 @@ async fn a_refused_key_is_not_tried_again_by_restarts_and_reloads() {
         let mut daemon = daemon_with(&lab, Some("not-the-secret")).await;
         project_problem(&daemon).await;
         daemon.signal("HUP");
-        daemon.says("the configuration is the one in force").await;
+        daemon.says("configuration unchanged").await;
         assert!(daemon.stop().await.success());
     }
     assert!(refused(&lab) <= 2, "{:?}", lab.simulator.calls());

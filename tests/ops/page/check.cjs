@@ -87,7 +87,7 @@ async function ready(url, good, what) {
 
 // What a page must say, beyond looking well.
 const SAYS = {
-  well: ['Tonight', 'Policies', 'Last run', 'Next run', 'Last deletions', 'Saved this month', 'USD a month', 'production', 'everything-else', 'Storage', 'Holds', 'ends in', 'Instances and their backups'],
+  well: ['Tonight', 'Policies', 'Last run', 'Next run', 'Last deletions', 'Saved by this month', 'USD a month', 'production', 'everything-else', 'Storage', 'Holds', 'ends in', 'Instances and their backups'],
   ill: ['2 things need a look', 'Configuration', 'stays in force', 'found zero', 'Refused by max_deletions, policy production',
     'approve production', 'dry-run', 'only by apply', 'ends in', 'kept for good', "<script>document.title='hold'</script>", '"><img src=x onerror=alert(1)>',
     '<script>document.title="owned"</script>', '</title></style><style>*{display:none}</style>'],
