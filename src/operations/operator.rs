@@ -142,7 +142,7 @@ fn effect(
             (under_way::too_late_for(ledger, backup)?, covers)
         }
         HoldTarget::Matching { .. } => {
-            let matched = under_way::matched_by(ledger, &hold)?;
+            let matched = under_way::matched_by(ledger, hold)?;
             let covers = covered(ledger, hold, &matched, projects)?;
             (matched.late.map(TooLate::Backups), Some(covers))
         }
