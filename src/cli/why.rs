@@ -29,7 +29,9 @@ pub(super) fn why(args: &WhyArgs, global: &Global) -> CommandResult {
         code = exit::of_unread(&inventory.skipped);
         let not_found = operation::explain(&config, inventory, &mut answer)?;
         if let (Some(not_found), []) = (not_found, answer.deletions()) {
-            context::note_missing_state(&config);
+            if args.backups.is_none() {
+                context::note_missing_state(&config);
+            }
             let message = not_found::sentence(&answer, &not_found, args.backups.is_some());
             // A project that could not be asked may have it.
             return Err(Failure::new(
