@@ -247,7 +247,8 @@ fn policies<'t>(
     }
     let list = fields.get("policies");
     let is_list = |at: &Cursor<'_>| matches!(at.node.kind, yaml::NodeKind::List(_));
-    if count == 0 && list.is_none_or(is_list) {
+    // An included file that cannot be read may be where they are.
+    if count == 0 && list.is_none_or(is_list) && !findings.is_about_an_include(&fields.own.source.file) {
         list.unwrap_or(&fields.own).fail(
             "there is no policy, neither here nor in an included file",
             "write at least one under `policies`; what no policy selects is never deleted",

@@ -5,6 +5,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
+use std::path::Path;
 use std::rc::Rc;
 
 use super::diagnostics::{Problem, Source, nearest, one_of};
@@ -49,6 +50,14 @@ impl Diagnostics {
     /// Whether problems are only counted by now: no message needs to be made, and no suggestion searched.
     pub fn is_full(&self) -> bool {
         self.dropped.get() > 0
+    }
+
+    /// Whether a problem is about what the main file includes.
+    pub fn is_about_an_include(&self, main: &Path) -> bool {
+        let problems = self.problems.borrow();
+        problems
+            .iter()
+            .any(|one| one.file != main || one.path.starts_with("include"))
     }
 
     /// Whether no warning is taken any more.

@@ -36,32 +36,51 @@ pub struct PostgresAddress {
     pub ca: Option<PathBuf>,
 }
 
-/// As people know it: user, hosts and database.
+/// As people know it: hosts, ports other than the usual one, and the database.
 impl fmt::Display for PostgresAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let hosts = self.target.get_hosts().iter().map(|host| match host {
-            Host::Tcp(name) => name.clone(),
-            Host::Unix(path) => path.display().to_string(),
-        });
-        let hosts = hosts.collect::<Vec<_>>().join(",");
-        write!(f, "postgres://{hosts}/{}", self.target.get_dbname().unwrap_or_default())
+        let hosts: Vec<String> = self
+            .hosts()
+            .map(|(host, port)| {
+                let port = port.filter(|port| *port != USUAL_PORT);
+                let port = port.map_or_else(String::new, |port| format!(":{port}"));
+                match host {
+                    Host::Tcp(name) => format!("{name}{port}"),
+                    Host::Unix(path) => format!("{}{port}", path.display()),
+                }
+            })
+            .collect();
+        let database = self.target.get_dbname().unwrap_or_default();
+        write!(f, "postgres://{}/{database}", hosts.join(","))
     }
 }
 
+/// The port of a server that names none.
+const USUAL_PORT: u16 = 5432;
+
 impl PostgresAddress {
+    /// The hosts, each with its port where one is named.
+    fn hosts(&self) -> impl Iterator<Item = (&Host, Option<u16>)> {
+        let ports = self.target.get_ports();
+        let port = move |nth: usize| match ports {
+            [one] => Some(*one),
+            several => several.get(nth).copied(),
+        };
+        let hosts = self.target.get_hosts().iter().enumerate();
+        hosts.map(move |(nth, host)| (host, port(nth)))
+    }
+
     /// As it can be parsed again.
     pub(super) fn url(&self) -> String {
-        let ports = self.target.get_ports();
-        let port = |nth: usize| match ports {
-            [one] => format!(":{one}"),
-            several => several.get(nth).map(|port| format!(":{port}")).unwrap_or_default(),
+        let host = |(host, port): (&Host, Option<u16>)| {
+            let port = port.map_or_else(String::new, |port| format!(":{port}"));
+            match host {
+                Host::Tcp(name) if name.contains(':') => format!("[{name}]{port}"),
+                Host::Tcp(name) => format!("{name}{port}"),
+                Host::Unix(path) => format!("{}{port}", percent_encoded(&path.display().to_string())),
+            }
         };
-        let host = |(nth, host): (usize, &Host)| match host {
-            Host::Tcp(name) if name.contains(':') => format!("[{name}]{}", port(nth)),
-            Host::Tcp(name) => format!("{name}{}", port(nth)),
-            Host::Unix(path) => format!("{}{}", percent_encoded(&path.display().to_string()), port(nth)),
-        };
-        let hosts: Vec<String> = self.target.get_hosts().iter().enumerate().map(host).collect();
+        let hosts: Vec<String> = self.hosts().map(host).collect();
         let [user, database] =
             [self.target.get_user(), self.target.get_dbname()].map(|name| percent_encoded(name.unwrap_or_default()));
         format!("postgres://{user}@{}/{database}", hosts.join(","))

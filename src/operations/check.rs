@@ -285,8 +285,13 @@ pub fn database_risks(config: &Config) -> Result<Vec<Problem>, Error> {
     let StatePlace::Postgres(address) = run::state_of(config) else {
         return Ok(Vec::new());
     };
-    let problem =
-        |risk: ServerRisk| Problem::with_file(&config.path, format!("{address}: {}", risk.message), Some(risk.hint));
+    let problem = |risk: ServerRisk| {
+        Problem::with_file(
+            &config.path,
+            format!("state in PostgreSQL: {}", risk.message),
+            Some(risk.hint),
+        )
+    };
     Ok(address.risks()?.into_iter().map(problem).collect())
 }
 

@@ -373,6 +373,19 @@ fn included_policies_follow_in_sorted_order_and_their_directories_are_watched() 
     assert_ne!(load_in(&dir).unwrap().sha256, config.sha256);
 }
 
+/// The cause, and not what follows from it, with the file that it is in.
+#[test]
+fn an_included_file_that_cannot_be_read_is_what_is_said() {
+    let main = MINIMAL.split("policies:").next().unwrap().to_owned() + "include: [\"d/*.yaml\"]\n";
+    for (included, said) in [("policies: [", "d/p.yaml:"), ("", "matches no file")] {
+        let mut files = vec![("config.yaml", main.as_bytes())];
+        files.extend((!included.is_empty()).then_some(("d/p.yaml", included.as_bytes())));
+        let dir = directory(&files);
+        let lines = one_lines(&dir, &load_in(&dir).unwrap_err());
+        assert!(lines.len() == 1 && lines[0].contains(said), "{lines:?}");
+    }
+}
+
 #[test]
 fn a_file_that_includes_itself_is_refused() {
     let dir = directory(&[("config.yaml", format!("{MINIMAL}include: [\"*.yaml\"]\n").as_bytes())]);

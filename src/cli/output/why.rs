@@ -391,7 +391,7 @@ fn draw_to_let_go(lines: &mut Lines<'_>, would_go: &Result<EditedValue, Bound>, 
         Err(Bound::NoNewer) => {
             "nothing but a newer COMPLETED backup: until there is one, a FAILED one stays".to_owned()
         }
-        Err(Bound::NotByRule) => "no edit: it is not kept by a rule".to_owned(),
+        Err(Bound::NotByRule) => "no edit of its rules, for none of them keeps it".to_owned(),
     };
     lines.say("to let it go", &text)
 }
