@@ -153,7 +153,7 @@ impl From<operations::Error> for Failure {
             | Error::EmptyTime { .. }
             | Error::NoSuchRun(_)
             | Error::SeveralRuns(_)
-            | Error::NoSuchListing(_) => exit::USAGE,
+            | Error::NoSuchListing { .. } => exit::USAGE,
         };
         Self::of(code, &error)
     }

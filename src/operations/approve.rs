@@ -140,15 +140,22 @@ pub fn accept_listing(
         });
     }
     let mut is_known = config.projects.iter().any(|project| project.name.as_str() == target);
+    let mut of_that_name = None;
     for project in &config.projects {
-        let seen = ledger.seen_instances(&project.name)?;
-        is_known |= seen.iter().any(|seen| seen.instance.id.as_str() == target);
+        for seen in ledger.seen_instances(&project.name)? {
+            is_known |= seen.instance.id.as_str() == target;
+            if &*seen.instance.name == target {
+                of_that_name = Some(seen.instance.id);
+            }
+        }
     }
     if is_known {
-        Err(Error::NothingInDoubt(target.to_owned()))
-    } else {
-        Err(Error::NoSuchListing(target.to_owned()))
+        return Err(Error::NothingInDoubt(target.to_owned()));
     }
+    Err(Error::NoSuchListing {
+        typed: target.to_owned(),
+        of_that_name,
+    })
 }
 
 /// What the instance listed when it was believed last, and does not list in what was accepted.

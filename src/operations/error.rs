@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use chrono::{DateTime, SecondsFormat, Utc};
 
-use crate::retention::BackupId;
+use crate::retention::{BackupId, InstanceId};
 use crate::wording::sanitize::clean;
 use crate::{ledger, rds, run};
 
@@ -121,8 +121,20 @@ pub enum Error {
     #[error("several runs have an id that begins with {}; type more of it, as `history` shows it", clean(.0))]
     SeveralRuns(String),
     /// Neither an instance that a run has seen nor a project.
-    #[error("no run has ever seen an instance {0}, and no project has that name; check the id in `plan`")]
-    NoSuchListing(String),
+    #[error("no run has ever seen an instance {typed}, and no project has that name; {}", listing_hint(.of_that_name.as_ref()))]
+    NoSuchListing {
+        /// What was typed.
+        typed: String,
+        /// An instance that has it as its name.
+        of_that_name: Option<InstanceId>,
+    },
+}
+
+fn listing_hint(of_that_name: Option<&InstanceId>) -> String {
+    match of_that_name {
+        Some(id) => format!("that is an instance's name; accept its listing by its id, {id}"),
+        None => "check the id in `plan`".to_owned(),
+    }
 }
 
 fn never_seen_hint(meant: Option<&BackupId>) -> String {

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use chrono::TimeDelta;
 use serde_json::Value;
 
-use super::world::{World, backup, backup_id, ids};
+use super::world::{World, backup, backup_id, ids, instance_id};
 
 const FEW: &str = "
   - name: p
@@ -354,6 +354,8 @@ async fn hold_says_what_a_mistyped_name_or_id_may_mean() {
         .await
         .exits(0);
     assert!(!good.stdout.contains("WARNING"), "{good:?}");
+    let listing = world.run(&["approve", "--listing", "mssql-1"]).await.exits(64);
+    listing.says("that is an instance's name").says(&instance_id(1));
     // A hold is released by its backup's id in any case, as it is placed.
     let id = backup_id(1, 1);
     world.run(&["hold", &id, "--reason", "x"]).await.exits(0);
