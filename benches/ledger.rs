@@ -13,13 +13,17 @@ use std::fs;
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, TimeDelta, Utc};
-use made::{TOGETHER, accepted, batches, enter, intent};
+use made::{TOGETHER, accepted, backup_id, batches, enter, intent};
 use rds_retentiond::clock;
 use rds_retentiond::ledger::{
-    Access, DeletionLock, FinishedPolicy, Ledger, Listing, NewRun, PostgresAddress, RunFilter, StatePlace, Verification,
+    Access, DecidedOn, DeletionLock, FinishedPolicy, Ledger, Listing, NewRun, PostgresAddress, RunFilter, StatePlace,
+    Verification,
 };
 use rds_retentiond::retention::report::{RunResult, RunSummary};
-use rds_retentiond::retention::{BackupId, Batch, InstanceId, Mode, PolicyName};
+use rds_retentiond::retention::{
+    Backup, BackupId, BackupKind, BackupStatus, Batch, Databases, Engine, Instance, InstanceId, InstanceLife, Mode,
+    PolicyName,
+};
 
 fn main() {
     // `cargo test --all-targets` starts this, too, and should not write a year of runs.
@@ -97,6 +101,35 @@ fn a_run(place: &StatePlace) {
     }
 }
 
+/// What listings said of ten instances: these backups, each instance every tenth.
+fn decided(backups: std::ops::Range<usize>, at: DateTime<Utc>) -> Vec<DecidedOn> {
+    let of_instance = |number: usize| {
+        let instance = Instance {
+            engine: Engine::SqlServer,
+            project: "prod".into(),
+            id: InstanceId::from(format!("{number:032x}in04")),
+            name: format!("mssql-prod-{number}").into(),
+            tags: Vec::new(),
+            enterprise_project: None,
+            life: InstanceLife::Listed,
+        };
+        let listed = backups.clone().skip(number).step_by(10).map(|backup| Backup {
+            id: backup_id(backup),
+            name: format!("nightly_{backup}").into(),
+            kind: BackupKind::Manual,
+            engine: Engine::SqlServer,
+            status: BackupStatus::Completed,
+            begin: Some(at),
+            end: Some(at + TimeDelta::minutes(7)),
+            size_bytes: (1_000_000 + backup as u64) << 10,
+            databases: Databases::All,
+            doubt: None,
+        });
+        DecidedOn::new(&instance, &listed.collect::<Vec<_>>())
+    };
+    (0..10).map(of_instance).collect()
+}
+
 /// What a run of 500 deletions came to.
 fn summary() -> RunSummary {
     let tally = |count: u64| serde_json::json!({"count": count, "bytes": count << 30});
@@ -104,7 +137,7 @@ fn summary() -> RunSummary {
     serde_json::from_value(serde_json::json!({"mode": "enforce", "summary": summary})).unwrap()
 }
 
-/// 365 runs, 10 policies, 500 deletions each, and how long its history takes to open.
+/// 365 runs, 10 policies, 500 deletions each, with what each was decided on, and how long its history takes to open.
 fn a_year(deletions: usize) {
     println!("a year: 365 runs, 10 policies, {deletions} deletions a day");
     let dir = tempfile::tempdir().unwrap();
@@ -127,6 +160,9 @@ fn a_year(deletions: usize) {
         };
         ledger.begin_run(&run).unwrap();
         let day = usize::try_from(day).unwrap();
+        // What goes today, and what will go tomorrow.
+        let listed = decided(day * deletions..(day + 2) * deletions, at);
+        ledger.record_decided(&id, &listed, at).unwrap();
         let (batches, listings) = batches(day * deletions..(day + 1) * deletions);
         let mut gone = Vec::with_capacity(deletions);
         gone.extend(batches.iter().flat_map(Batch::ids).cloned());

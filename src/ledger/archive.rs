@@ -69,13 +69,18 @@ impl Ledger {
     /// Packs what is old: intents, outcomes and settlements of more than 30 days ago. How many rows it packed.
     pub fn pack(&self, now: DateTime<Utc>) -> Result<usize, Error> {
         let edge = chain::written(now - KEPT_OPEN);
+        // All up to the last old one: a row that a wrong clock dated ahead holds nothing up.
+        let sql = "SELECT seq FROM chain WHERE at < ?1 ORDER BY seq DESC LIMIT 1";
+        let Some(upto) = self.read(|tx| tx.value::<i64>(sql, [edge]))? else {
+            return Ok(0);
+        };
         let mut packed = 0;
         for _ in 0..PIECES {
-            if self.read(|tx| Ok(next_chunk(tx, &edge)?.is_empty()))? {
+            if self.read(|tx| Ok(next_chunk(tx, upto)?.is_empty()))? {
                 break;
             }
             packed += self.write_soon(|tx| {
-                let rows = next_chunk(tx, &edge)?;
+                let rows = next_chunk(tx, upto)?;
                 write_chunk(tx, &rows)?;
                 Ok(rows.len())
             })?;
@@ -84,13 +89,10 @@ impl Ledger {
     }
 }
 
-/// The rows of the next piece; empty until it is full.
-fn next_chunk(tx: &Tx<'_>, edge: &str) -> Result<Vec<Row>, Error> {
-    let after = tx.number("SELECT COALESCE(MAX(last), 0) FROM packed", ())?;
-    // All up to the last old one: a row that a wrong clock dated ahead holds nothing up. Never the very last of the chain, nor the last
-    // one about grace periods, which says what these are now.
-    let sql = "SELECT seq FROM chain WHERE at < ?1 ORDER BY seq DESC LIMIT 1";
-    let upto: Option<i64> = tx.value(sql, [edge])?;
+/// The rows of the next piece, up to this one; empty until it is full. Never the very last of the chain, nor the last one about grace
+/// periods, which says what these are now.
+fn next_chunk(tx: &Tx<'_>, upto: i64) -> Result<Vec<Row>, Error> {
+    let after = chain::last_packed(tx)?;
     // Of rows that are no details there are few.
     let sql = format!(
         "SELECT {} FROM chain WHERE seq > ?1 AND seq <= ?2 AND seq < (SELECT MAX(seq) FROM chain) \
@@ -99,7 +101,7 @@ fn next_chunk(tx: &Tx<'_>, edge: &str) -> Result<Vec<Row>, Error> {
         chain::COLUMNS
     );
     let (mut rows, mut text) = (Vec::new(), 0);
-    tx.each(&sql, (after, upto.unwrap_or(0)), |row| {
+    tx.each(&sql, (after, upto), |row| {
         let row = Row::read(row)?;
         if Kind::parse(&row.kind).is_some_and(Kind::is_detail) {
             text += row.body.len();

@@ -225,7 +225,7 @@ CREATE TABLE seen_sum (instance TEXT PRIMARY KEY, sum TEXT NOT NULL) STRICT, WIT
 DROP TRIGGER chain_no_delete;
 CREATE TRIGGER chain_no_delete BEFORE DELETE ON chain
 WHEN OLD.kind NOT IN ('intent', 'outcome', 'confirmed', 'returned', 'grace', 'decided')
-    OR NOT EXISTS (SELECT 1 FROM packed WHERE OLD.seq BETWEEN first AND last)
+    OR OLD.seq > COALESCE((SELECT last FROM packed WHERE first <= OLD.seq ORDER BY first DESC LIMIT 1), 0)
 BEGIN SELECT RAISE(ABORT, 'the chain is append-only'); END;
 -- What runs decided on: the last row of the chain about each instance, and what it stands for.
 CREATE TABLE decided (

@@ -34,6 +34,12 @@ fn policy() -> Policy {
     }
 }
 
+/// As scattered as real ids are.
+pub fn backup_id(number: usize) -> BackupId {
+    let scattered = (number as u128 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c);
+    BackupId::from(format!("{scattered:032x}br04"))
+}
+
 /// Batches of `Batch::LIMIT`, of ten instances.
 pub fn batches(backups: Range<usize>) -> (Vec<Batch>, HashMap<InstanceId, Listing>) {
     let begin = clock::now() - TimeDelta::days(900);
@@ -60,11 +66,7 @@ pub fn batches(backups: Range<usize>) -> (Vec<Batch>, HashMap<InstanceId, Listin
         });
         let due = backups.clone().skip(number).step_by(10).map(|backup| Candidate {
             instance: Arc::clone(&instance),
-            // As scattered as real ids are.
-            id: BackupId::from(format!(
-                "{:032x}br04",
-                (backup as u128 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c)
-            )),
+            id: backup_id(backup),
             name: format!("nightly_{backup}").into(),
             begin: begin + TimeDelta::minutes(i64::try_from(backup).unwrap()),
             size_bytes: 1_000_000 + backup as u64,
