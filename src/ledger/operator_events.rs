@@ -117,10 +117,10 @@ impl Ledger {
 type Done = (OperatorAct, String, Option<String>, Option<Person>);
 
 fn event(at: &str, kind: &str, body: &str) -> Result<OperatorEvent, Error> {
-    let kind = Kind::parse(kind);
-    let done = match protecting(kind, body)? {
+    let parsed = Kind::parse(kind);
+    let done = match protecting(parsed, body)? {
         Some(done) => Some(done),
-        None => permitting(kind, body)?,
+        None => permitting(parsed, body)?,
     };
     let (act, by, reason, person) =
         done.ok_or_else(|| Error::corrupt(format!("a row of kind {kind:?} is no act of a person")))?;

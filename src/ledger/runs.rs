@@ -191,17 +191,12 @@ impl Ledger {
         if *settled {
             return Ok(Vec::new());
         }
-        let mut open = self.read(left_open)?;
-        if self.is_shared() {
+        let open = if self.is_shared() {
             // Those of a process that lives go on.
-            let mut gone = Vec::new();
-            for run in open {
-                if !self.is_running(&run.run)? {
-                    gone.push(run);
-                }
-            }
-            open = gone;
-        }
+            self.cut_short()?
+        } else {
+            self.read(left_open)?
+        };
         if !open.is_empty() {
             self.write(|tx| open.iter().try_for_each(|run| close(tx, run, now)))?;
         }

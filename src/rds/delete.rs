@@ -241,6 +241,7 @@ mod tests {
             r#"{"error_code": null, "error_msg": "boom"}"#,
             r#"{"error_msg": "failed"}"#,
             r#"{"delete_results": [{"backup_id": "b", "error_code": "0"}]}"#,
+            &format!("{{\"x\": \"{}\"}}", "y".repeat(100_000)),
         ] {
             assert_eq!(single(body), "unanswered", "{body}");
         }

@@ -41,6 +41,9 @@ impl Response {
 
     /// The code and message of an error in a body that should have none; `0` is none.
     pub(super) fn error_named(&self) -> Option<(String, String)> {
+        if self.body.len() > LONGEST_TREE {
+            return Some((String::new(), "the answer is too long".to_owned()));
+        }
         let value = serde_json::from_slice(&self.body).ok()?;
         error_in(&value).filter(|(code, _)| code.trim() != "0")
     }

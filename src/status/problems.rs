@@ -104,7 +104,8 @@ pub(super) fn problems(state: &DaemonState, policies: &[PolicyStatus]) -> Vec<St
             }),
     );
     for PolicyStatus { policy: name, zone, .. } in policies {
-        if let Some(at) = state.cut_short.get(name) {
+        // While it runs that is found out, and a database that was away for a minute calls a run cut short that goes on.
+        if let (Some(at), false) = (state.cut_short.get(name), state.running.contains_key(name)) {
             found.push(cut_short(name, *at, *zone));
             continue;
         }

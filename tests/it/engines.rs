@@ -227,6 +227,13 @@ async fn an_instance_that_is_listed_with_two_engines_is_left_alone() {
         .patch(&of(Engine::SqlServer, 1), json!({"datastore": null}));
     world.apply().await;
     world.deleted_exactly(&ids(Engine::MySql, 2, 3..6));
+    // Those of engines that nobody selects come through as well, and are none of this program's business.
+    let check = world.run(&["check", "--online"]).await.exits(0);
+    assert!(
+        check.stdout.contains("2 instances of the selected engines"),
+        "{}",
+        check.stdout
+    );
     // The twin: the filter says which it is.
     world.simulator.set(|settings| settings.ignores_engine_filter = false);
     world.apply().await.exits(0);

@@ -86,7 +86,7 @@ impl MainLoop {
             let why = if last.is_interrupted {
                 "its last run was interrupted"
             } else if last.is_open {
-                "its last run is not finished, and is gone on with if its daemon is gone"
+                "its last run is not finished, and its daemon may be gone"
             } else {
                 "a tick was missed"
             };
