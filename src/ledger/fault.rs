@@ -13,7 +13,7 @@ pub enum Fault {
     Full,
     /// It cannot be written.
     #[error(
-        "the state is read-only, so no intent can be recorded and nothing is deleted: make it writable, or check `state_dir`"
+        "the state is read-only, so no intent can be recorded and nothing is deleted: make it writable (a database: name its primary, and set default_transaction_read_only = off), or check where `state` or `state_dir` leads"
     )]
     ReadOnly,
     /// Not ours to open.

@@ -2,7 +2,7 @@
 
 use super::postgres::Session;
 use super::sql::Tx;
-use super::{Error, PostgresAddress};
+use super::{Error, Fault, PostgresAddress};
 use crate::blocking::blocking;
 
 /// Something to be set right, and how.
@@ -24,6 +24,9 @@ impl PostgresAddress {
 fn find(session: &Session) -> Result<Vec<ServerRisk>, Error> {
     let tx = Tx::Shared(session);
     let setting = |name: &str| tx.value::<String>("SELECT current_setting(?1)", [name]);
+    if setting("transaction_read_only")?.as_deref() == Some("on") {
+        return Err(Error::of_file(Fault::ReadOnly));
+    }
     let mut risks = Vec::new();
     let mut risk = |message: &str, hint| {
         risks.push(ServerRisk {

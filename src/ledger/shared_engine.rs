@@ -134,7 +134,7 @@ fn begin(session: Option<Session>, address: &PostgresAddress, purpose: TxPurpose
         TxPurpose::Write | TxPurpose::WriteSoon => {
             let wait = if purpose == TxPurpose::Write { "on" } else { "off" };
             format!(
-                "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; {LIMITS}; SET LOCAL synchronous_commit = {wait}; \
+                "BEGIN ISOLATION LEVEL READ COMMITTED; {LIMITS}; SET LOCAL synchronous_commit = {wait}; \
                  SELECT value FROM meta WHERE key = 'rows' FOR UPDATE"
             )
         }

@@ -191,6 +191,37 @@ async fn what_cannot_be_written_says_that_it_did_not_happen() {
 }
 
 #[tokio::test]
+async fn a_database_that_its_owner_made_read_only_is_written_by_nobody() {
+    let Some((world, server, database)) = shared(&[10]).await else {
+        return;
+    };
+    let placed = world
+        .run(&["hold", &backup_id(1, 5), "--reason", "case 1", "--force"])
+        .await;
+    assert_eq!(placed.code, 0, "{}", placed.stderr);
+    server.psql(
+        "postgres",
+        &format!("ALTER DATABASE {database} SET default_transaction_read_only = on"),
+    );
+    for args in [
+        &["freeze", "--reason", "audit"][..],
+        &["thaw", "--all"],
+        &["hold", &backup_id(1, 6), "--reason", "case 2", "--force"],
+        &["apply"],
+    ] {
+        let refused = world.run(args).await;
+        assert_eq!(refused.code, 69, "{args:?}\n{}\n{}", refused.stdout, refused.stderr);
+        refused.says("default_transaction_read_only");
+    }
+    let checked = world.run(&["check", "--online"]).await;
+    assert_ne!(checked.code, 0, "{}", checked.stdout);
+    checked.says("read-only");
+    assert_eq!(world.simulator.calls_of(Op::DeleteBatch).len(), 0);
+    // What is read is read.
+    world.run(&["holds"]).await.says(&backup_id(1, 5));
+}
+
+#[tokio::test]
 async fn a_daemon_is_a_member_until_it_is_stopped() {
     let Some((world, server, database)) = shared(&[3]).await else {
         return;
