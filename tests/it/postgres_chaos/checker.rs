@@ -104,7 +104,7 @@ pub async fn check(round: &mut Round, delay: Duration) -> Findings {
         kept: if violations.is_empty() {
             PathBuf::new()
         } else {
-            round.keep_logs()
+            round.keep_logs(&text)
         },
         violations,
         requests: calls.len(),

@@ -341,10 +341,11 @@ impl Round {
         }
     }
 
-    /// What the daemons said, for whoever looks for the cause of a finding.
-    pub fn keep_logs(&self) -> PathBuf {
+    /// What the daemons and the chain said, for whoever looks for the cause of a finding.
+    pub fn keep_logs(&self, chain: &str) -> PathBuf {
         let kept = std::env::temp_dir().join(format!("chaos-{}-{}", std::process::id(), self.nodes[0].key));
         let _ = std::fs::create_dir_all(&kept);
+        let _ = std::fs::write(kept.join("chain"), chain);
         for (number, node) in self.nodes.iter().enumerate() {
             let _ = std::fs::copy(node.dir.join("log"), kept.join(format!("log{number}")));
         }

@@ -3,6 +3,7 @@
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
 
 use super::super::postgres_server::{binaries, is_root};
 
@@ -34,6 +35,19 @@ pub struct Pair {
     script: std::process::Child,
 }
 
+/// A port that nothing gets after its server has died: neither another round's server nor a connection, which would be taken for it.
+fn port() -> u16 {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    // Below those that the system gives to connections, elsewhere for each process.
+    let first = 10_000 + u16::try_from(std::process::id() % 10).unwrap() * 2_000;
+    loop {
+        let port = first + NEXT.fetch_add(1, Ordering::Relaxed) % 2_000;
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
+}
+
 impl Drop for Pair {
     fn drop(&mut self) {
         drop(self.script.stdin.take());
@@ -44,8 +58,7 @@ impl Drop for Pair {
 impl Pair {
     pub fn start(number: usize, is_synchronous: bool) -> Self {
         let binaries = binaries().expect("PostgreSQL");
-        let listeners = [(); 2].map(|()| TcpListener::bind(("127.0.0.1", 0)).unwrap());
-        let ports = listeners.map(|listener| listener.local_addr().unwrap().port());
+        let ports = [(); 2].map(|()| port());
         let dir = PathBuf::from(format!("/tmp/rds-pair-{}-{number}", std::process::id()));
         std::fs::create_dir_all(&dir).unwrap();
         let prefix: &[&str] = if is_root() {
