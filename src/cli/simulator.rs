@@ -37,6 +37,7 @@ pub(super) fn simulator(args: &SimulatorArgs, global: &Global) -> CommandResult 
         let options = Options {
             clock: Arc::new(move || clock.now()),
             listen: args.listen,
+            project_id: args.project_id.clone().unwrap_or(options.project_id),
             rate_limit: args.rate_limit.map(|per_second| RateLimit {
                 per_second: usize::try_from(per_second).unwrap_or(usize::MAX),
                 retry_after: None,

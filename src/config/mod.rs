@@ -48,6 +48,7 @@ pub use diagnostics::{Problem, Problems};
 pub use fingerprint::{file_fingerprints, fingerprint};
 pub use load::{load, load_recorded};
 pub use notify::{NotifyFormat, NotifyOn, NotifyTarget, NotifyUrl, notify_url};
+pub use project::is_project_id;
 pub use schedule::{Schedule, ScheduleError};
 pub use schema::{included_schema, schema};
 pub use state::parse_postgres_url;

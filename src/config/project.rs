@@ -137,13 +137,15 @@ fn region(at: &Cursor<'_>) -> Option<String> {
 }
 
 /// Ids end up in the path of a URL.
+/// Whether it can be the id of a project: it stands in paths of the API.
+pub fn is_project_id(text: &str) -> bool {
+    let is_usual = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
+    (1..=64).contains(&text.len()) && text.bytes().all(is_usual)
+}
+
 fn project_id(at: &Cursor<'_>) -> Option<String> {
     let text = at.text()?;
-    if text.len() > 64
-        || !text
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
-    {
+    if !is_project_id(text) {
         at.fail(
             format!("`{}` is not the id of a project", clip(text)),
             "it has 32 letters and digits; see `My Credentials` in the console, or leave the key out",

@@ -145,3 +145,11 @@ pub(super) fn parse_loopback(text: &str) -> Result<SocketAddr, String> {
         Err("only a loopback address, as in 127.0.0.1:9465".to_owned())
     }
 }
+
+pub(super) fn parse_project_id(text: &str) -> Result<String, String> {
+    if crate::config::is_project_id(text) {
+        Ok(text.to_owned())
+    } else {
+        Err("an id has at most 64 letters and digits".to_owned())
+    }
+}

@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::{ArgAction, Args, ValueHint};
 use clap_complete::Shell;
 
-use super::parse::{parse_lapse, parse_loopback, parse_short};
+use super::parse::{parse_lapse, parse_loopback, parse_project_id, parse_short};
 use super::values::TimeLapse;
 use crate::simulator::Fault;
 
@@ -53,6 +53,9 @@ pub struct SimulatorArgs {
     /// How the fleet and the faults are made.
     #[command(flatten)]
     pub fleet: FleetArgs,
+    /// The project's id: several simulators are several projects of one configuration where theirs differ.
+    #[arg(long, value_name = "ID", value_parser = parse_project_id)]
+    pub project_id: Option<String>,
     /// Minimum duration of a request, as in `50ms`.
     #[arg(long, value_name = "DURATION", default_value = "0s", value_parser = parse_short)]
     pub latency: Duration,
