@@ -133,11 +133,11 @@ impl DeletionLock {
         }
     }
 
-    /// Fails unless the database says that the project is this process's until the transaction ends.
-    pub(super) fn check(&self, tx: &Tx<'_>, project: &ProjectName) -> Result<(), Error> {
+    /// Fails unless the database says that all of its projects are this process's until the transaction ends.
+    pub(super) fn check(&self, tx: &Tx<'_>) -> Result<(), Error> {
         match &self.right {
             Right::File { .. } => Ok(()),
-            Right::Lease(lease) => lease.check(tx, project),
+            Right::Lease(lease) => lease.check(tx),
         }
     }
 

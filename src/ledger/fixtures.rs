@@ -125,6 +125,18 @@ pub(super) fn shared_place(url: &str) -> StatePlace {
     })
 }
 
+/// A run of no policy.
+pub(super) fn new_run(id: &str) -> NewRun<'_> {
+    NewRun {
+        id,
+        policies: &[],
+        config_sha256: "c0ffee",
+        started_at: noon(),
+        cause: "apply",
+        person: None,
+    }
+}
+
 /// A ledger in a throw-away directory, with the right to delete.
 pub(super) struct State {
     pub(super) dir: tempfile::TempDir,
@@ -175,14 +187,7 @@ impl State {
 
     /// A run of no policy begins; fails where the state is not as it was left.
     pub(super) fn begin_run(&self, id: &str) -> Result<(), Error> {
-        self.ledger.begin_run(&NewRun {
-            id,
-            policies: &[],
-            config_sha256: "c0ffee",
-            started_at: noon(),
-            cause: "apply",
-            person: None,
-        })
+        self.ledger.begin_run(&new_run(id))
     }
 
     /// A second connection, as a person with `sqlite3` would have, past every trigger.

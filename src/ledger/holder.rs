@@ -8,6 +8,7 @@ use super::sql::Tx;
 use super::state_file::{identity, open_file};
 use super::store::StateStore;
 use super::{DeletionLock, Error, Fault, Ledger, StatePlace, lease};
+use crate::blocking::blocking;
 use crate::retention::ProjectName;
 
 /// Asks for the right to delete again and again: of a database, on one connection.
@@ -23,6 +24,14 @@ impl LockSeeker {
         Self {
             place: place.into(),
             session: None,
+        }
+    }
+
+    /// Whether nobody seems to have it; of a file only taking it tells.
+    pub fn is_free(&mut self, projects: &[ProjectName]) -> Result<bool, Error> {
+        match &self.place {
+            StatePlace::Directory(_) => Ok(true),
+            StatePlace::Postgres(address) => blocking(|| lease::is_free(address, &mut self.session, projects)),
         }
     }
 
@@ -70,6 +79,18 @@ impl Ledger {
         // A write, for the other process looks at its lock in the transaction of its intent: that one is committed before
         // this, or never.
         self.write(|tx| is_other_holder_open(tx, lock.identity().as_deref()))
+    }
+
+    /// Fails where the right to delete of the run that writes is over: until this transaction ends nobody else has it.
+    pub(super) fn must_still_hold(&self, tx: &Tx<'_>) -> Result<(), Error> {
+        let Some(lock) = &self.held else { return Ok(()) };
+        match &self.store {
+            StateStore::File(store) if !lock.is_of(&store.dir) => Err(Error::WrongLock {
+                lock: store.dir.join(FILE),
+            }),
+            StateStore::File(_) => Ok(()),
+            StateStore::Shared(_) => lock.check(tx),
+        }
     }
 
     /// Fails unless the lock gives the right to delete here.

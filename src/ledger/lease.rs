@@ -70,15 +70,10 @@ impl Lease {
         projects.sort();
         projects.dedup();
         let taken = blocking(|| {
-            let session = match kept.take().map(|session| (are_held(&session, &projects), session)) {
-                Some((Ok(true), session)) => {
-                    *kept = Some(session);
-                    return Ok(None);
-                }
-                Some((Ok(false), session)) => session,
-                // A server that was restarted closed it.
-                Some((Err(_), _)) | None => Session::connect(address)?,
-            };
+            if !is_free(address, kept, &projects)? {
+                return Ok(None);
+            }
+            let session = kept.take().map_or_else(|| Session::connect(address), Ok)?;
             Self::take_on(address, kept, session, &database, projects)
         });
         taken.map_err(|error| error.at(&database))
@@ -169,28 +164,44 @@ impl Lease {
         self.ready_at.saturating_duration_since(Instant::now())
     }
 
-    /// Fails unless the database says, until this transaction ends, that the project's lease is this one.
-    pub(super) fn check(&self, tx: &Tx<'_>, project: &ProjectName) -> Result<(), Error> {
-        if !self.drains_for().is_zero() {
-            return Err(Error::of_file(Fault::Draining));
-        }
-        let sql =
-            "SELECT epoch FROM lease WHERE project = ?1 AND holder = ?2 AND expires > clock_timestamp() FOR SHARE";
-        match tx.value::<i64>(sql, (project.as_str(), &self.holder))? {
-            Some(_) => Ok(()),
-            None => Err(Error::of_file(Fault::LeaseLost)),
+    /// Fails unless the database says, until this transaction ends, that all of its projects are its own.
+    pub(super) fn check(&self, tx: &Tx<'_>) -> Result<(), Error> {
+        let sql = "SELECT epoch FROM lease WHERE holder = ?1 AND expires > clock_timestamp() FOR SHARE";
+        let held = tx.all(sql, [&self.holder], |row| row.get::<i64>(0))?;
+        if held.len() == self.projects.len() {
+            Ok(())
+        } else {
+            Err(Error::of_file(Fault::LeaseLost))
         }
     }
 }
 
-/// Whether one of these leases is somebody's: asked without a lock, so that who waits for a lease delays nothing of its holder's.
-fn are_held(session: &Session, projects: &[ProjectName]) -> Result<bool, Error> {
+/// Whether none of these leases is somebody's: asked without a lock, so that who waits for a lease delays nothing of its holder's. The
+/// connection is kept.
+pub(super) fn is_free(
+    address: &PostgresAddress,
+    kept: &mut Option<Session>,
+    projects: &[ProjectName],
+) -> Result<bool, Error> {
     let names: Vec<&str> = projects.iter().map(ProjectName::as_str).collect();
-    let held = Tx::Shared(session).number(
-        "SELECT COUNT(*) FROM lease WHERE project = ANY(string_to_array(?1, ?2)) AND expires > clock_timestamp()",
-        [names.join("\u{1f}").as_str(), "\u{1f}"],
-    )?;
-    Ok(held > 0)
+    let names = names.join("\u{1f}");
+    let held = |session: &Session| {
+        Tx::Shared(session).number(
+            "SELECT COUNT(*) FROM lease WHERE project = ANY(string_to_array(?1, ?2)) AND expires > clock_timestamp()",
+            [names.as_str(), "\u{1f}"],
+        )
+    };
+    let (session, held) = match kept.take().map(|session| (held(&session), session)) {
+        Some((Ok(held), session)) => (session, held),
+        // A server that was restarted closed it.
+        Some((Err(_), _)) | None => {
+            let session = Session::connect(address)?;
+            let held = held(&session)?;
+            (session, held)
+        }
+    };
+    *kept = Some(session);
+    Ok(held == 0)
 }
 
 /// What an earlier holder left of a project's lease.

@@ -8,7 +8,7 @@ use std::io::ErrorKind;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, chown};
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
+use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use rusqlite::{OpenFlags, Transaction, TransactionBehavior};
@@ -53,8 +53,9 @@ impl Ledger {
             StatePlace::Postgres(address) => {
                 let (engine, is_new, created_at) = SharedEngine::open(address, access, known.is_known(), now)?;
                 let ledger = Self {
-                    under_way: Mutex::default(),
-                    store: StateStore::Shared(Box::new(engine)),
+                    under_way: Arc::default(),
+                    held: None,
+                    store: StateStore::Shared(Arc::new(engine)),
                     known: known.clone(),
                     is_new,
                     created_at,
@@ -99,8 +100,9 @@ impl Ledger {
         let (connection, created_at) = opened.map_err(|error| error.at(&path))?;
         give_to_owner(&dir);
         let ledger = Self {
-            under_way: Mutex::default(),
-            store: StateStore::File(Box::new(FileEngine::new(
+            under_way: Arc::default(),
+            held: None,
+            store: StateStore::File(Arc::new(FileEngine::new(
                 connection,
                 dir,
                 path,

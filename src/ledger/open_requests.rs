@@ -78,6 +78,7 @@ impl Ledger {
         open.retain(|request| lock.covers(&request.project));
         if !open.is_empty() {
             self.change(|tx, under_way| {
+                self.must_still_hold(tx)?;
                 for request in &open {
                     let why = "the process ended before it recorded an answer".to_owned();
                     let lost = |item: &OpenItem| (item.backup.clone(), Outcome::Unanswered { why: why.clone() });

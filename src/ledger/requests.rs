@@ -199,10 +199,15 @@ impl Ledger {
         in_force: &mut Option<InForce>,
     ) -> Result<IntentResult, Error> {
         self.must_hold(intent.lock)?;
-        self.must_agree(tx, intent.lock, batch.project())?;
+        if !intent.lock.covers(batch.project()) {
+            return Err(Error::of_file(Fault::LeaseLost));
+        }
         let InForce { freezes, holds } = match in_force {
             Some(in_force) => in_force,
-            None => in_force.insert(InForce::read(tx, intent)?),
+            None => {
+                self.must_agree(tx, intent.lock)?;
+                in_force.insert(InForce::read(tx, intent)?)
+            }
         };
         if let Some(freezes) = freezes {
             return Ok(IntentResult::Frozen(freezes.clone()));

@@ -179,7 +179,7 @@ impl Ledger {
         finished_at: DateTime<Utc>,
         policies: &[FinishedPolicy],
     ) -> Result<String, Error> {
-        self.write(|tx| finish(tx, id, finished_at, policies.to_vec()))
+        self.write_unchecked(|tx| finish(tx, id, finished_at, policies.to_vec()))
     }
 
     /// Closes, as failed, the runs that killed processes left open, once for each lock: what is open after the first run under

@@ -97,6 +97,7 @@ impl Ledger {
             return Ok(0);
         }
         self.change(|tx, under_way| {
+            self.must_still_hold(tx)?;
             if grace_restart::is_any(tx)? {
                 grace_chain::change_to_keep(tx, now, || {
                     for (request_state, place) in confirmed.iter().filter_map(|backup| under_way.last(backup)) {

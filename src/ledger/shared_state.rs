@@ -59,6 +59,19 @@ impl Ledger {
         self.read(|tx| check_agreement(tx, digest))
     }
 
+    /// How many other members live; none where the state is a file.
+    pub fn other_members(&self) -> Result<u64, Error> {
+        let StateStore::Shared(shared) = &self.store else {
+            return Ok(0);
+        };
+        let own = {
+            let member = shared.member.lock().unwrap_or_else(PoisonError::into_inner);
+            member.as_ref().map(|member| member.id.clone()).unwrap_or_default()
+        };
+        let sql = format!("SELECT COUNT(*) FROM member WHERE {} AND id <> ?1", lives(LIVES_FOR));
+        self.read(|tx| Ok(tx.number(&sql, [&own])?.unsigned_abs()))
+    }
+
     /// Who works on the state; `None` where that is a file.
     pub fn shared_state(&self) -> Result<Option<SharedState>, Error> {
         let StateStore::Shared(shared) = &self.store else {

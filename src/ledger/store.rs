@@ -1,7 +1,7 @@
 //! An open ledger: the database under it, and its transactions.
 
 use std::path::Path;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use chrono::{DateTime, Utc};
 
@@ -11,14 +11,15 @@ use super::shared_engine::SharedEngine;
 use super::sql::Tx;
 use super::sqlite::FileEngine;
 use super::{DeletionLock, Error, Fault, KnownHead, chain, deletion_lock, lease, member, set_back};
-use crate::retention::ProjectName;
 
-/// An open ledger.
-#[derive(Debug)]
+/// An open ledger. Clones share it.
+#[derive(Clone, Debug)]
 pub struct Ledger {
     /// What is sent and not settled, while this process deletes. Locked before the connection, never after it.
-    pub(super) under_way: Mutex<OpenRequests>,
+    pub(super) under_way: Arc<Mutex<OpenRequests>>,
     pub(super) store: StateStore,
+    /// The right to delete of the run that writes by this handle.
+    pub(super) held: Option<Arc<DeletionLock>>,
     /// The last head that this process knows.
     pub(super) known: KnownHead,
     pub(super) is_new: bool,
@@ -31,6 +32,16 @@ impl Ledger {
         match &self.store {
             StateStore::File(file) => &file.path,
             StateStore::Shared(shared) => &shared.name,
+        }
+    }
+
+    /// The same ledger for a run: what the run writes is refused once the state says that its right to delete is over. What it learned
+    /// may be older by then than what another run has written.
+    #[must_use]
+    pub fn held_by(&self, lock: Option<&Arc<DeletionLock>>) -> Self {
+        Self {
+            held: lock.map(Arc::clone),
+            ..self.clone()
         }
     }
 
@@ -69,15 +80,15 @@ impl Ledger {
         *self.under_way.lock().unwrap_or_else(PoisonError::into_inner) = OpenRequests::default();
     }
 
-    /// One transaction that changes what is under way. What is in memory is changed with it; after an error, or a panic, it
-    /// is read again, for then it may be ahead of the disk.
+    /// One transaction that changes what is under way, by whoever sent it. What is in memory is changed with it; after an error, or a
+    /// panic, it is read again, for then it may be ahead of the disk.
     pub(super) fn change<T>(
         &self,
         work: impl FnOnce(&Tx<'_>, &mut OpenRequests) -> Result<T, Error>,
     ) -> Result<T, Error> {
         let mut kept = self.under_way.lock().unwrap_or_else(PoisonError::into_inner);
         let mut under_way = std::mem::take(&mut *kept);
-        let done = self.write(|tx| {
+        let done = self.write_unchecked(|tx| {
             under_way.keep_while(match tx {
                 Tx::Lite(_) => deletion_lock::noted(tx)?.unwrap_or_default(),
                 Tx::Shared(_) => lease::taken(tx)?.to_string(),
@@ -98,13 +109,24 @@ impl Ledger {
 
     /// One immediate transaction, durable when this returns `Ok`, undone when it returns `Err`.
     pub(super) fn write<T>(&self, work: impl FnOnce(&Tx<'_>) -> Result<T, Error>) -> Result<T, Error> {
+        self.transact(TxPurpose::Write, |tx| {
+            self.must_still_hold(tx)?;
+            work(tx)
+        })
+    }
+
+    /// The same also after the run's right to delete is over: for what became of its own requests, and of itself.
+    pub(super) fn write_unchecked<T>(&self, work: impl FnOnce(&Tx<'_>) -> Result<T, Error>) -> Result<T, Error> {
         self.transact(TxPurpose::Write, work)
     }
 
     /// As [`Self::write`], but on disk only with the next durable transaction. For what a power failure may take, because
     /// losing it only keeps more; a killed process loses nothing.
     pub(super) fn write_soon<T>(&self, work: impl FnOnce(&Tx<'_>) -> Result<T, Error>) -> Result<T, Error> {
-        self.transact(TxPurpose::WriteSoon, work)
+        self.transact(TxPurpose::WriteSoon, |tx| {
+            self.must_still_hold(tx)?;
+            work(tx)
+        })
     }
 
     fn transact<T>(&self, purpose: TxPurpose, work: impl FnOnce(&Tx<'_>) -> Result<T, Error>) -> Result<T, Error> {
@@ -158,12 +180,15 @@ impl Ledger {
         Ok(())
     }
 
-    /// Fails unless a deletion in the project may be intended now: by the lease, and by what all members have for a configuration.
-    pub(super) fn must_agree(&self, tx: &Tx<'_>, lock: &DeletionLock, project: &ProjectName) -> Result<(), Error> {
+    /// Fails unless deletions may be intended in this transaction: by the lease, and by what all members have for a configuration.
+    pub(super) fn must_agree(&self, tx: &Tx<'_>, lock: &DeletionLock) -> Result<(), Error> {
         let StateStore::Shared(shared) = &self.store else {
             return Ok(());
         };
-        lock.check(tx, project)?;
+        if !lock.drains_for().is_zero() {
+            return Err(Error::of_file(Fault::Draining));
+        }
+        lock.check(tx)?;
         set_back::check_noted(tx)?;
         match &*shared.member.lock().unwrap_or_else(PoisonError::into_inner) {
             Some(member) => member.check_agreement(tx),
@@ -182,8 +207,8 @@ impl Ledger {
 }
 
 /// The database under a ledger.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) enum StateStore {
-    File(Box<FileEngine>),
-    Shared(Box<SharedEngine>),
+    File(Arc<FileEngine>),
+    Shared(Arc<SharedEngine>),
 }

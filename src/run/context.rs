@@ -51,6 +51,17 @@ pub struct RunContext {
     pub watcher: OnProgress,
 }
 
+impl RunContext {
+    /// The same with a ledger that takes nothing more of the run once its right to delete is over.
+    pub(super) fn held_by_its_lock(&self) -> Self {
+        let held = |ledger: &Arc<Ledger>| Arc::new(ledger.held_by(self.lock.as_ref()));
+        Self {
+            ledger: self.ledger.as_ref().map(held),
+            ..self.clone()
+        }
+    }
+}
+
 /// Ends when stop is requested; pends forever once the sender is dropped.
 pub(super) async fn stop_requested(context: &RunContext) {
     let mut stop = context.stop.clone();

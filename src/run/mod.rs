@@ -82,6 +82,7 @@ use scan_result::{Coverage, CoverageByPolicy};
 
 /// Walks one run.
 pub async fn run(request: &RunRequest, context: &RunContext) -> Result<RunReport, Error> {
+    let context = &context.held_by_its_lock();
     let deadline = Instant::now() + request.budget;
     let clock_jump = ClockJumpDetector::now();
     let running = running_policies(request, &context.config)?;

@@ -1,14 +1,19 @@
 //! What only a ledger in PostgreSQL has: leases, members, a server that refuses. Skipped, loudly, where PostgreSQL is not installed.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::TimeDelta;
 
-use super::super::fixtures::{State, batch, freeze, hold_on, id, noon, project, shared_place};
+use super::super::fixtures::{INSTANCE, State, batch, freeze, hold_on, id, new_run, noon, project, shared_place};
 use super::super::postgres_server::{Server, server};
-use super::super::{Access, Error, Fault, FinishedPolicy, IntentResult, Ledger, NewRun, StatePlace, Verification};
+use super::super::{
+    Access, Error, Fault, FinishedPolicy, GraceKey, GraceUpdate, IntentResult, Ledger, ListingDoubt, ListingPart,
+    NewRun, ObservedChanges, StatePlace, Verification,
+};
+use super::record::listed;
 use crate::retention::report::{Interruption, RunResult, RunSummary};
-use crate::retention::{HoldTarget, Mode, PolicyName, ProjectName};
+use crate::retention::{HoldTarget, InstanceId, Mode, Outcome, PolicyName, ProjectName};
 
 /// A state in a database of its own.
 fn shared() -> Option<(&'static Server, String, State)> {
@@ -356,4 +361,83 @@ fn one_daemon_that_finds_the_state_set_back_stops_every_daemon_until_a_person_ac
         assert!(matches!(cleared, Ok(IntentResult::Cleared { .. })), "{cleared:?}");
     }
     assert!(matches!(other.verify(None).unwrap(), Verification::Intact { .. }));
+}
+
+/// What a run learned may be older than what the run that has its lease now has written.
+#[test]
+fn who_lost_the_lease_writes_nothing_of_what_it_learned() {
+    let Some((server, database, state)) = shared() else {
+        return;
+    };
+    let expire = || server.psql(&database, "UPDATE lease SET expires = clock_timestamp()");
+    let take = || {
+        Ledger::lock_deletions(state.place.clone(), &[project()])
+            .unwrap()
+            .map(Arc::new)
+    };
+    state.begin_run("run-1").unwrap();
+    state.accept([1, 2, 3]);
+    let open = state.intend([4]);
+    expire();
+    let lock = take().unwrap();
+    let lost = state.ledger.held_by(Some(&lock));
+    let (policy, instance) = (PolicyName::from("p"), InstanceId::from(INSTANCE));
+    let changes = |backups: std::ops::Range<usize>| {
+        let mut changes = ObservedChanges::default();
+        let before = state.ledger.remembered(&instance).unwrap();
+        changes.add(&project(), &instance, &listed()[backups], before, Some(noon()));
+        changes
+    };
+    let (before, again) = (changes(0..1), changes(0..2));
+    lost.remember_backups(&before, noon()).unwrap();
+    let known = state.ledger.head().unwrap();
+    expire();
+    let other = take().unwrap();
+    let (project_name, backup) = (project(), id(5));
+    let update = GraceUpdate {
+        cleared: vec![GraceKey {
+            project: &project_name,
+            instance: &instance,
+            backup: &backup,
+        }],
+        ..GraceUpdate::default()
+    };
+    let doubt = ListingDoubt {
+        target: INSTANCE.to_owned(),
+        part: ListingPart::Entries,
+        says: "3".to_owned(),
+    };
+    let of = [(project(), instance.clone())];
+    let writes: [(&str, Result<(), Error>); 9] = [
+        ("remember_backups", lost.remember_backups(&again, noon())),
+        (
+            "observe",
+            lost.observe(noon(), |seen| seen.accept_count(&project(), Some(1), &[])),
+        ),
+        ("settle", lost.settle("run-1", noon(), &[id(1)], &[]).map(|_| ())),
+        ("settle", lost.settle("run-1", noon(), &[], &[id(2)]).map(|_| ())),
+        ("update_grace", lost.update_grace(&policy, &update, noon())),
+        ("clear_grace_of", lost.clear_grace_of(&policy, &of, noon())),
+        ("record_doubts", lost.record_doubts(&[doubt], &[])),
+        (
+            "close_open_requests",
+            lost.close_open_requests(&lock, noon()).map(|_| ()),
+        ),
+        ("begin_run", lost.begin_run(&new_run("run-2"))),
+    ];
+    for (what, done) in writes {
+        let error = done.expect_err(what);
+        assert!(matches!(error.fault(), Some(Fault::LeaseLost)), "{what}: {error}");
+    }
+    assert_eq!(state.ledger.head().unwrap(), known, "nothing was written");
+    // What became of its own request, and of itself, is no other's to say.
+    lost.record(open, noon(), None, &[(id(4), Outcome::Accepted)]).unwrap();
+    let theirs = state.ledger.held_by(Some(&other));
+    assert_eq!(theirs.settle("run-2", noon(), &[id(1), id(4)], &[id(2)]).unwrap(), 3);
+    theirs.remember_backups(&changes(0..2), noon()).unwrap();
+    lost.finish_run("run-1", noon(), &[]).unwrap();
+    assert!(matches!(
+        state.ledger.verify(None).unwrap(),
+        Verification::Intact { .. }
+    ));
 }
