@@ -84,6 +84,8 @@ impl Failed {
 #[derive(Clone, Default)]
 pub(super) struct SharedLock {
     held: Arc<Mutex<Option<Held>>>,
+    /// The leases of the runs in progress; locked while one more is taken.
+    leases: Arc<Mutex<Vec<Weak<DeletionLock>>>>,
     /// Projects whose leases were taken over, not yet counted.
     taken_over: Arc<StdMutex<Vec<ProjectName>>>,
 }
@@ -104,15 +106,17 @@ impl SharedLock {
     ///
     /// A lock that has been held for as long as a run may take is no longer shared, so that overlapping runs do not keep an
     /// `apply` waiting for ever.
-    async fn take(&self, config: &Config, policies: &[PolicyName]) -> Result<Arc<DeletionLock>, ledger::Error> {
+    async fn take(
+        &self,
+        config: &Config,
+        policies: &[PolicyName],
+        ledger: Option<&Ledger>,
+    ) -> Result<Arc<DeletionLock>, ledger::Error> {
         let dir = match run::state_of(config) {
             StatePlace::Directory(dir) => dir,
             place @ StatePlace::Postgres(_) => {
                 let projects = run::projects_asked(config, Some(policies));
-                let lock = take_leases(&place, &projects).await?;
-                let mut taken_over = self.taken_over.lock().unwrap_or_else(PoisonError::into_inner);
-                taken_over.extend_from_slice(lock.taken_over());
-                return Ok(Arc::new(lock));
+                return self.take_leases(&place, &projects, ledger).await;
             }
         };
         let dir = &*dir;
@@ -138,25 +142,63 @@ impl SharedLock {
         });
         Ok(lock)
     }
+
+    /// Takes a run's own leases; waits while another run has one of them, here or elsewhere, and until nothing of theirs is on its way.
+    async fn take_leases(
+        &self,
+        place: &StatePlace,
+        projects: &[ProjectName],
+        ledger: Option<&Ledger>,
+    ) -> Result<Arc<DeletionLock>, ledger::Error> {
+        let mut seeker = LockSeeker::new(place.clone());
+        let lock = loop {
+            if let Some(lock) = self.take_in_turn(&mut seeker, projects, ledger).await? {
+                break lock;
+            }
+            sleep(LEASE_ASKED_AGAIN).await;
+        };
+        for project in lock.taken_over() {
+            tracing::warn!(%project, drains_for = ?lock.drains_for(), "the lease of a daemon that did not give it back is taken over");
+        }
+        self.taken_over
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .extend_from_slice(lock.taken_over());
+        sleep(lock.drains_for()).await;
+        Ok(lock)
+    }
+
+    /// Takes leases that are free. Where there are other members, the more leases this one has the longer it waits before the next: so
+    /// daemons whose ticks fire at the same time share the projects.
+    async fn take_in_turn(
+        &self,
+        seeker: &mut LockSeeker,
+        projects: &[ProjectName],
+        ledger: Option<&Ledger>,
+    ) -> Result<Option<Arc<DeletionLock>>, ledger::Error> {
+        let mut leases = self.leases.lock().await;
+        if !blocking(|| seeker.is_free(projects))? {
+            return Ok(None);
+        }
+        leases.retain(|lease| lease.strong_count() > 0);
+        let held = u32::try_from(leases.len()).unwrap_or(u32::MAX);
+        let pause = LEASE_PAUSE.saturating_mul(held).min(LONGEST_LEASE_PAUSE);
+        let other_members = ledger.filter(|_| held > 0).map(Ledger::other_members);
+        if other_members.transpose()?.is_some_and(|count| count > 0) {
+            sleep(pause).await;
+        }
+        let lock = blocking(|| seeker.take(projects))?.map(Arc::new);
+        leases.extend(lock.as_ref().map(Arc::downgrade));
+        Ok(lock)
+    }
 }
 
 /// How often a lease that another daemon has is asked for: when it is given back, the next one has it within this.
 const LEASE_ASKED_AGAIN: Duration = Duration::from_millis(500);
 
-/// Takes a run's own leases; waits while another run has one of them, here or elsewhere, and until nothing of theirs is on its way.
-async fn take_leases(place: &StatePlace, projects: &[ProjectName]) -> Result<DeletionLock, ledger::Error> {
-    let mut seeker = LockSeeker::new(place.clone());
-    loop {
-        if let Some(lock) = blocking(|| seeker.take(projects))? {
-            for project in lock.taken_over() {
-                tracing::warn!(%project, drains_for = ?lock.drains_for(), "the lease of a daemon that did not give it back is taken over");
-            }
-            sleep(lock.drains_for()).await;
-            return Ok(lock);
-        }
-        sleep(LEASE_ASKED_AGAIN).await;
-    }
-}
+/// How much longer a member waits before it takes one more lease, for each that it has, and how long at most.
+const LEASE_PAUSE: Duration = Duration::from_millis(25);
+const LONGEST_LEASE_PAUSE: Duration = Duration::from_millis(250);
 
 /// A run in progress.
 pub(super) struct RunTask {
@@ -252,7 +294,7 @@ async fn execute(
     let lock = tokio::select! {
         biased;
         Ok(_) = stop.wait_for(|stop| *stop) => return Err(Failed::Stopped),
-        lock = shared_lock.take(&context.config, &policies) => lock?,
+        lock = shared_lock.take(&context.config, &policies, context.ledger.as_deref()) => lock?,
         () = sleep_until(deadline) => return Err(Failed::StateBusy),
     };
     if let Some(ledger) = &context.ledger {
