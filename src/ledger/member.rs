@@ -233,7 +233,9 @@ impl Heart {
 }
 
 /// Whether a run's process lives still, for all that the database knows.
-pub(super) fn run_lives() -> String {
+pub(super) fn is_run_alive(tx: &Tx<'_>, run: &str) -> Result<bool, Error> {
     let lives = lives(RUN_LIVES_FOR);
-    format!("SELECT 1::bigint FROM run_member r JOIN member m ON m.id = r.member WHERE r.run = ?1 AND m.{lives}")
+    let sql =
+        format!("SELECT COUNT(*) FROM run_member r JOIN member m ON m.id = r.member WHERE r.run = ?1 AND m.{lives}");
+    Ok(tx.number(&sql, [run])? > 0)
 }

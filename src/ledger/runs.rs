@@ -1,7 +1,6 @@
 //! Runs: when, why, under which configuration, and how they ended.
 
 use std::collections::{BTreeMap, HashSet};
-use std::sync::PoisonError;
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
@@ -12,9 +11,7 @@ use super::rows::Chunks;
 use super::sql::Tx;
 use super::sql_value::{Parameters, Stamp};
 use super::verify::Replay;
-use super::{
-    DeletionLock, DeletionState, Error, FinishedPolicy, Ledger, Person, chain, observed_chain, request_state, rows,
-};
+use super::{DeletionState, Error, FinishedPolicy, Ledger, Person, chain, observed_chain, request_state, rows};
 use crate::retention::report::{Interruption, RunNumbers, RunResult, RunSummary};
 use crate::retention::{Mode, PolicyName};
 
@@ -91,17 +88,6 @@ pub struct LastBegun {
     pub is_killed: bool,
     /// On a shared state: it is not finished, and its daemon may live or not. Whoever gets the right to delete in its projects knows.
     pub is_open: bool,
-}
-
-/// A run that a killed process left open.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LeftOpen {
-    /// Its id.
-    pub run: String,
-    /// When it began.
-    pub started_at: DateTime<Utc>,
-    /// Its policies.
-    pub policies: Vec<PolicyName>,
 }
 
 /// How a run of a policy went, without its numbers.
@@ -182,38 +168,6 @@ impl Ledger {
         self.write_unchecked(|tx| finish(tx, id, finished_at, policies.to_vec()))
     }
 
-    /// Closes, as failed, the runs that killed processes left open, once for each lock: what is open after the first run under
-    /// it has begun may be that run.
-    pub fn close_interrupted_runs(&self, lock: &DeletionLock, now: DateTime<Utc>) -> Result<Vec<LeftOpen>, Error> {
-        self.must_hold(lock)?;
-        // Held until it is done: no run begins under the lock before that.
-        let settled = lock.settled.lock().unwrap_or_else(PoisonError::into_inner);
-        if *settled {
-            return Ok(Vec::new());
-        }
-        let open = if self.is_shared() {
-            // Those of a process that lives go on.
-            self.cut_short()?
-        } else {
-            self.read(left_open)?
-        };
-        if !open.is_empty() {
-            self.write(|tx| open.iter().try_for_each(|run| close(tx, run, now)))?;
-        }
-        Ok(open)
-    }
-
-    /// Runs whose process ended before it wrote down how they went, for all that is known, and that no later one has closed.
-    pub fn cut_short(&self) -> Result<Vec<LeftOpen>, Error> {
-        let mut cut_short = Vec::new();
-        for run in self.read(left_open)? {
-            if !self.is_running(&run.run)? {
-                cut_short.push(run);
-            }
-        }
-        Ok(cut_short)
-    }
-
     /// Whether any run has ended.
     pub fn has_run(&self) -> Result<bool, Error> {
         self.read(|tx| {
@@ -253,14 +207,6 @@ impl Ledger {
                 })
             })
         })
-    }
-
-    /// Whether a run that is not finished is under way, and not the rest of a killed one.
-    pub fn is_running(&self, run: &str) -> Result<bool, Error> {
-        if self.is_shared() {
-            return self.read(|tx| Ok(tx.value::<i64>(&super::member::run_lives(), [run])?.is_some()));
-        }
-        Ok(self.is_deleting())
     }
 
     /// How many ids a run has sent for a policy, by where each stands; for a run that never wrote down its own numbers.
@@ -362,7 +308,12 @@ impl Ledger {
 /// So many runs are looked at for the last one that counts.
 const LOOKED_BACK: i64 = 50;
 
-fn finish(tx: &Tx<'_>, id: &str, finished_at: DateTime<Utc>, policies: Vec<FinishedPolicy>) -> Result<String, Error> {
+pub(super) fn finish(
+    tx: &Tx<'_>,
+    id: &str,
+    finished_at: DateTime<Utc>,
+    policies: Vec<FinishedPolicy>,
+) -> Result<String, Error> {
     let run = id.to_owned();
     let body = RunFinishedBody { run, policies };
     let seq = chain::append(tx, finished_at, Kind::RunFinished, &body)?;
@@ -379,32 +330,6 @@ fn finish(tx: &Tx<'_>, id: &str, finished_at: DateTime<Utc>, policies: Vec<Finis
         return Err(Error::NoSuchRun(id.to_owned()));
     }
     Ok(chain::tail(tx)?.1)
-}
-
-fn left_open(tx: &Tx<'_>) -> Result<Vec<LeftOpen>, Error> {
-    let open = select(tx, "r.finished IS NULL ORDER BY r.begun, p.policy", ())?;
-    let runs = open.chunk_by(|a, b| a.run == b.run).filter_map(|rows| {
-        let first = rows.first()?;
-        Some(LeftOpen {
-            run: first.run.clone(),
-            started_at: first.started_at,
-            policies: rows.iter().map(|row| row.policy.clone()).collect(),
-        })
-    });
-    Ok(runs.collect())
-}
-
-fn close(tx: &Tx<'_>, run: &LeftOpen, now: DateTime<Utc>) -> Result<(), Error> {
-    let failed = |policy: &PolicyName| FinishedPolicy {
-        policy: policy.clone(),
-        result: RunResult::Failed,
-        summary: RunSummary {
-            interrupted: Some(Interruption::Killed),
-            numbers: None,
-        },
-    };
-    finish(tx, &run.run, now, run.policies.iter().map(failed).collect())?;
-    Ok(())
 }
 
 pub(super) fn select(tx: &Tx<'_>, what: &str, values: impl Parameters) -> Result<Vec<RunRow>, Error> {

@@ -370,7 +370,7 @@ fn summary_of(
 }
 
 /// Says that a killed process left a run open, and that it counts as failed.
-pub fn log_interrupted(left: &ledger::LeftOpen) {
+pub fn log_interrupted(left: &ledger::OpenRun) {
     let policies: Vec<&str> = left.policies.iter().map(PolicyName::as_str).collect();
     tracing::warn!(
         run_id = left.run,

@@ -10,7 +10,7 @@ use super::process_metrics::{PastRuns, waiting_plans};
 use super::recent::Recent;
 use super::snapshot::{ConfigStatus, PolicyStatus, Status, StatusProblem};
 use crate::config::{Config, PolicyEntry, Problems};
-use crate::ledger::{self, Access, Ledger, RunFilter, StatePlace};
+use crate::ledger::{self, Access, Ledger, StatePlace};
 use crate::retention::{Hold, Mode, People, PolicyName, Zone};
 use crate::run::{self, DueCounts, GracePeriods};
 use crate::wording::times::timestamp;
@@ -124,20 +124,12 @@ fn read(
     state: &mut DaemonState,
     now: DateTime<Utc>,
 ) -> Result<LedgerView, ledger::Error> {
-    PastRuns::read(ledger, now)?.fill(state, |policy| policies.iter().any(|(name, _)| *name == policy));
+    let past = PastRuns::read(ledger, now)?;
+    let is_shown = |policy: &PolicyName| policies.iter().any(|(name, _)| *name == policy);
+    let running = past.running.iter().filter(|(policy, _)| is_shown(policy));
+    state.running = running.map(|(policy, at)| (policy.clone(), *at)).collect();
+    past.fill(state, is_shown);
     state.guard_open = waiting_plans(policies.iter().copied(), ledger, now)?;
-    for (policy, _) in policies {
-        let newest = RunFilter {
-            policy: Some((*policy).clone()),
-            limit: Some(1),
-        };
-        let open = ledger.runs(&newest)?.pop().filter(|run| run.finished_at.is_none());
-        if let Some(run) = open
-            && ledger.is_running(&run.run)?
-        {
-            state.running.insert((*policy).clone(), run.started_at);
-        }
-    }
     Ok(LedgerView {
         read_at: Some(now),
         placed_holds: ledger.active_holds(now)?,

@@ -71,6 +71,8 @@ pub struct PastRuns {
     listed_at: BTreeMap<ProjectName, DateTime<Utc>>,
     /// Deletions, accepted or unanswered, that no listing has confirmed yet, by project.
     pub unconfirmed: BTreeMap<ProjectName, u64>,
+    /// When runs began that are under way.
+    pub running: BTreeMap<PolicyName, DateTime<Utc>>,
     /// When runs began that were cut short.
     cut_short: BTreeMap<PolicyName, DateTime<Utc>>,
 }
@@ -93,16 +95,17 @@ impl PastRuns {
         for row in ledger.unconfirmed()? {
             *unconfirmed.entry(row.project).or_default() += 1;
         }
-        let mut cut_short = BTreeMap::new();
-        for run in ledger.cut_short()? {
-            let of_run = run.policies.into_iter().map(|policy| (policy, run.started_at));
-            cut_short.extend(of_run);
+        let (mut running, mut cut_short) = (BTreeMap::new(), BTreeMap::new());
+        for run in ledger.open_runs()? {
+            let of = if run.is_running { &mut running } else { &mut cut_short };
+            of.extend(run.policies.into_iter().map(|policy| (policy, run.started_at)));
         }
         Ok(Self {
             runs,
             instances,
             listed_at,
             unconfirmed,
+            running,
             cut_short,
         })
     }
