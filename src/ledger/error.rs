@@ -2,11 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
-use chrono::{DateTime, SecondsFormat, Utc};
+use chrono::{DateTime, Utc};
 
 use super::fault::Fault;
 use super::records::PlacedFreeze;
 use crate::retention::{BackupId, InstanceId};
+use crate::wording::times::timestamp;
 
 /// Why the ledger did not do what was asked. Whoever gets one deletes nothing on its strength.
 #[derive(Debug, thiserror::Error)]
@@ -78,7 +79,7 @@ pub enum Error {
     /// A hold that lasts until its end.
     #[error(
         "hold {hold} is a compliance hold: nobody can release it before {}, not by this command, not by editing the configuration",
-        second(*until)
+        timestamp(*until)
     )]
     ComplianceHold {
         /// Its id.
@@ -93,7 +94,7 @@ pub enum Error {
     #[error(
         "it would end at {}, and the newest record of this state is of {}, so the clock of this machine is behind (or that of another one \
          was ahead): nothing was placed. Set the clock, or name a later end with --until",
-        second(*until), second(*newest)
+        timestamp(*until), timestamp(*newest)
     )]
     EndsBeforeNow {
         /// Its end.
@@ -120,19 +121,15 @@ pub enum Error {
     SeveralFreezes(Vec<PlacedFreeze>),
 }
 
-fn second(at: DateTime<Utc>) -> String {
-    at.to_rfc3339_opts(SecondsFormat::Secs, true)
-}
-
 /// A line for each freeze.
 fn listed(freezes: &[PlacedFreeze]) -> String {
     let line = |placed: &PlacedFreeze| {
-        let until = placed.freeze.until.map_or("`thaw`".to_owned(), second);
+        let until = placed.freeze.until.map_or("`thaw`".to_owned(), timestamp);
         format!(
             "\n  {}: {}, until {until}, placed {}",
             placed.id,
             placed.freeze.reason,
-            second(placed.placed_at)
+            timestamp(placed.placed_at)
         )
     };
     freezes.iter().map(line).collect()

@@ -5,11 +5,12 @@
 
 use std::path::PathBuf;
 
-use chrono::{DateTime, SecondsFormat, Utc};
+use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::sql::Tx;
 use super::{Error, Fault, Person, PostgresAddress, StatePlace};
+use crate::wording::times::timestamp;
 
 /// In `meta`.
 const KEY: &str = "moved";
@@ -82,7 +83,7 @@ impl OriginalPlace {
 
 impl MoveMark {
     fn fault(self) -> Fault {
-        let at = self.at.to_rfc3339_opts(SecondsFormat::Secs, true);
+        let at = timestamp(self.at);
         match self.original {
             None => Fault::Moved { to: self.other, at },
             Some(_) => Fault::Unfinished(self.other),

@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use chrono::{DateTime, SecondsFormat, Utc};
+use chrono::{DateTime, Utc};
 
 use crate::retention::{BackupId, InstanceId};
 use crate::wording::sanitize::clean;
+use crate::wording::times::timestamp;
 use crate::{ledger, rds, run};
 
 /// Why an operation has no result.
@@ -60,7 +61,7 @@ pub enum Error {
         "backup {} cannot be held: it is not listed any more, since {}, and not by a request of this program; --force holds it all \
          the same, should it come back",
         clean(.id.as_str()),
-        .since.to_rfc3339_opts(SecondsFormat::Secs, true)
+        timestamp(*.since)
     )]
     NotListedAnyMore {
         /// The backup.
@@ -77,8 +78,8 @@ pub enum Error {
     /// A report of no time at all.
     #[error(
         "--to ({}) is not after --from ({}), so the report would be empty",
-        .to.to_rfc3339_opts(SecondsFormat::Secs, true),
-        .from.to_rfc3339_opts(SecondsFormat::Secs, true)
+        timestamp(*.to),
+        timestamp(*.from)
     )]
     EmptyTime {
         /// The first moment.

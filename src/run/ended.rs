@@ -1,10 +1,11 @@
 //! Holds and the freeze of a configuration that have ended: an error where this state never saw them hold, for then the
 //! date is a typo and what should be held is not; else a warning.
 
-use chrono::{DateTime, SecondsFormat, Utc};
+use chrono::{DateTime, Utc};
 
 use crate::config::{Config, FilePosition, Problem};
 use crate::ledger::{self, Access, Ledger};
+use crate::wording::times::timestamp;
 
 /// What is found.
 #[derive(Clone, Debug, Default)]
@@ -78,7 +79,7 @@ pub fn ended(config: &Config, is_new: bool, now: DateTime<Utc>) -> Result<Ended,
 }
 
 fn problem(path: String, place: &FilePosition, until: DateTime<Utc>, what: &str, hint: &str) -> Problem {
-    let until = until.to_rfc3339_opts(SecondsFormat::Secs, true);
+    let until = timestamp(until);
     Problem {
         file: place.file.clone(),
         line: place.line,

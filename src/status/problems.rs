@@ -9,7 +9,7 @@ use super::snapshot::{LastRun, PolicyStatus, StatusProblem};
 use crate::ledger::{LiveMember, SharedState};
 use crate::retention::report::{RunResult, SkipRecord};
 use crate::retention::{PolicyName, Zone};
-use crate::wording::times::zoned;
+use crate::wording::times::{timestamp, zoned};
 
 /// A ledger that was read longer ago, and could not be read since, is a problem.
 const STALE: TimeDelta = TimeDelta::seconds(30);
@@ -58,7 +58,7 @@ pub(super) fn obstacles(state: &DaemonState) -> Vec<StatusProblem> {
 /// The ledger has not been read for a while, although a reading was just requested.
 pub(super) fn stale_ledger(read_at: Option<DateTime<Utc>>, now: DateTime<Utc>) -> Option<StatusProblem> {
     let at = read_at.filter(|at| now - *at > STALE)?;
-    let at = at.to_rfc3339_opts(chrono::SecondsFormat::Secs, true);
+    let at = timestamp(at);
     Some(StatusProblem {
         about: "state",
         policy: None,

@@ -2,11 +2,12 @@
 
 use std::fmt::Write as _;
 
-use chrono::{DateTime, SecondsFormat, Utc};
+use chrono::{DateTime, Utc};
 
 use super::numbers::{count, number, size};
 use super::refusals;
 use super::sanitize::clean;
+use super::times::timestamp;
 use crate::retention::report::{PolicyReport, RunResult};
 use crate::retention::{Mode, PolicyName, Refusal, RunReport};
 
@@ -124,7 +125,7 @@ pub fn interrupted(policy: &PolicyName, at: DateTime<Utc>) -> String {
     format!(
         "The run of policy {} of {} was interrupted and counts as failed. What it had sent is settled by the next listing.",
         clean(policy.as_str()),
-        at.to_rfc3339_opts(SecondsFormat::Secs, true)
+        timestamp(at)
     )
 }
 
@@ -134,7 +135,7 @@ pub fn ending(what: &str, reason: &str, until: DateTime<Utc>) -> String {
         "The {} ({}) ends at {}. Then the policies decide again, after the grace period.",
         clean(what),
         cut(reason),
-        until.to_rfc3339_opts(SecondsFormat::Secs, true)
+        timestamp(until)
     )
 }
 
