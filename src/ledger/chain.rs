@@ -188,10 +188,11 @@ pub(super) fn begin(tx: &Tx<'_>, now: DateTime<Utc>) -> Result<(), Error> {
 
 /// Appends a row; its number.
 pub(super) fn append(tx: &Tx<'_>, at: DateTime<Utc>, kind: Kind, body: &impl Serialize) -> Result<i64, Error> {
-    let (last, prev) = match kind {
+    let (last, prev) = match (kind, tx.appended()) {
         // The very first row; `tail` accepts an empty chain only while `meta` says so.
-        Kind::Created => (0, GENESIS.to_owned()),
-        _ => tail(tx)?,
+        (Kind::Created, _) => (0, GENESIS.to_owned()),
+        (_, Some(last)) => last,
+        (_, None) => tail(tx)?,
     };
     let (seq, at, kind, body) = (last + 1, written(at), kind.as_str(), serde_json::to_string(body)?);
     let hash = hash(seq, &at, kind, &body, &prev);
@@ -201,8 +202,9 @@ pub(super) fn append(tx: &Tx<'_>, at: DateTime<Utc>, kind: Kind, body: &impl Ser
     )?;
     tx.execute(
         "UPDATE meta SET value = CASE key WHEN 'rows' THEN ?1 ELSE ?2 END WHERE key IN ('rows', 'head')",
-        (seq.to_string(), hash),
+        (seq.to_string(), &hash),
     )?;
+    tx.note_appended(seq, hash);
     Ok(seq)
 }
 

@@ -60,6 +60,7 @@ mod operator_events;
 mod operator_records;
 mod person;
 mod postgres;
+mod postgres_login;
 mod protection;
 mod recorded_decisions;
 mod records;

@@ -4,24 +4,21 @@
 //! Whoever writes first locks the row with the chain's head: so writers are one after another in all processes, as SQLite's immediate
 //! transactions are, and what a transaction reads no other one changes before it ends.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::fmt;
-use std::io::Read as _;
-use std::os::unix::fs::MetadataExt as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures_util::future::try_join_all;
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject as _;
 use tokio_postgres::config::{Host, SslMode, TargetSessionAttrs};
 use tokio_postgres::error::SqlState;
 use tokio_postgres::types::{IsNull, Type, to_sql_checked};
 use tokio_postgres::{AsyncMessage, Client, SimpleQueryMessage};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
+use super::postgres_login::{password, trusted};
 use super::sql_value::{Parameters, SqlValue};
 use super::{Error, Fault};
 
@@ -114,6 +111,8 @@ pub(super) struct Session {
     has_warned: Arc<AtomicBool>,
     /// A statement failed, so the transaction cannot be committed.
     has_failed: Cell<bool>,
+    /// The row of the chain that the transaction appended last, with its hash.
+    pub(super) appended: RefCell<Option<(i64, String)>>,
 }
 
 impl Drop for Session {
@@ -150,7 +149,7 @@ impl Session {
             .keepalives_idle(Duration::from_secs(10))
             .target_session_attrs(attributes)
             .application_name(env!("CARGO_PKG_NAME"));
-        if let Some(password) = password(address)? {
+        if let Some(password) = password(address.password_file.as_deref())? {
             target.password(password);
         }
         let tls = MakeRustlsConnect::new(trusted(address.ca.as_deref().filter(|_| is_tls), is_tls)?);
@@ -178,6 +177,7 @@ impl Session {
             client,
             has_warned,
             has_failed: Cell::new(false),
+            appended: RefCell::default(),
         })
     }
 
@@ -254,6 +254,7 @@ impl Session {
             return Err(Error::of_file(Fault::Postgres("a statement of it failed".to_owned())));
         }
         self.has_warned.store(false, Ordering::Relaxed);
+        self.appended.take();
         self.batch("COMMIT")?;
         if self.has_warned.load(Ordering::Relaxed) {
             return Err(Error::of_file(Fault::OnlyLocal));
@@ -347,68 +348,6 @@ pub(super) fn column(row: &tokio_postgres::Row, column: usize) -> Result<SqlValu
             .map(|text| SqlValue::Text(text.into())),
     }
     .unwrap_or(SqlValue::Null))
-}
-
-fn password(address: &PostgresAddress) -> Result<Option<Vec<u8>>, Error> {
-    let Some(file) = &address.password_file else {
-        return Ok(std::env::var_os("PGPASSWORD").map(std::ffi::OsString::into_encoded_bytes));
-    };
-    let file = match std::env::var_os("CREDENTIALS_DIRECTORY") {
-        Some(dir) if file.is_relative() => Path::new(&dir).join(file),
-        _ => file.clone(),
-    };
-    let password = read_secret(&file).map_err(|why| {
-        Error::of_file(Fault::Credentials(format!(
-            "the password_file {} cannot be used: {why}",
-            file.display()
-        )))
-    })?;
-    Ok(Some(password.trim_ascii_end().to_vec()))
-}
-
-/// Reads a secret file unless another user may have written it, by the same rule as for those of the API's keys.
-fn read_secret(path: &Path) -> Result<Vec<u8>, String> {
-    let failed = |error: std::io::Error| error.to_string();
-    // Opening a pipe would wait for a writer.
-    if !std::fs::metadata(path).map_err(failed)?.is_file() {
-        return Err("it is not a regular file".to_owned());
-    }
-    let mut file = std::fs::File::open(path).map_err(failed)?;
-    let found = file.metadata().map_err(failed)?;
-    let mode = found.mode() & 0o7777;
-    if mode & 0o002 != 0 || (mode & 0o020 != 0 && found.gid() != 0) {
-        return Err(format!("others may write it (mode {mode:04o}): chmod go-w"));
-    }
-    if mode & 0o004 != 0 {
-        tracing::warn!(file = %path.display(), mode = format_args!("{mode:04o}"), "everybody may read this secret file: chmod o-r");
-    }
-    let mut secret = Vec::new();
-    file.read_to_end(&mut secret).map_err(failed)?;
-    Ok(secret)
-}
-
-fn trusted(ca: Option<&Path>, is_tls: bool) -> Result<rustls::ClientConfig, Error> {
-    let fault = |what: String| Error::of_file(Fault::Tls(what));
-    let mut roots = rustls::RootCertStore::empty();
-    match ca {
-        Some(path) => {
-            let failed =
-                |error: &dyn fmt::Display| fault(format!("the certificates in `ca` {}: {error}", path.display()));
-            let found = CertificateDer::pem_file_iter(path).map_err(|error| failed(&error))?;
-            for certificate in found {
-                let certificate = certificate.map_err(|error| failed(&error))?;
-                roots.add(certificate).map_err(|error| failed(&error))?;
-            }
-        }
-        None if is_tls => {
-            roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-        }
-        None => {}
-    }
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let versions = rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
-    let versions = versions.map_err(|error| fault(error.to_string()))?;
-    Ok(versions.with_root_certificates(roots).with_no_client_auth())
 }
 
 pub(super) const LIMITS: &str = "SET LOCAL lock_timeout = '10s'; SET LOCAL statement_timeout = '12s'; \

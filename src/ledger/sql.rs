@@ -72,6 +72,21 @@ impl<'t> Tx<'t> {
         }
     }
 
+    /// The row of the chain that this transaction appended last, with its hash, where asking for it again costs a round trip.
+    pub(super) fn appended(&self) -> Option<(i64, String)> {
+        match self {
+            Self::Lite(_) => None,
+            Self::Shared(session) => session.appended.borrow().clone(),
+        }
+    }
+
+    /// Takes note of a row that was appended.
+    pub(super) fn note_appended(&self, seq: i64, hash: String) {
+        if let Self::Shared(session) = self {
+            *session.appended.borrow_mut() = Some((seq, hash));
+        }
+    }
+
     /// A number that grows with each row of the file that is changed.
     pub(super) fn changes(&self) -> u64 {
         match self {
