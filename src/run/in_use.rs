@@ -15,6 +15,7 @@ use super::context::{Progress, RunContext};
 use super::policy_runs::PolicyRuns;
 use crate::rds::{Client, InUse};
 use crate::retention::{BackupId, InstanceId, InstanceLife, ProjectName};
+use crate::wording::problems::restores_unknown;
 
 /// Where something is due on more instances of a project, none is asked: that would take longer than the refusals.
 const MOST_ASKED: usize = 500;
@@ -106,12 +107,7 @@ async fn of_project(
             match joined {
                 Ok(Some(Ok(InUse::Backups(found)))) => used.extend(found),
                 Ok(Some(Ok(InUse::Unknown))) => {
-                    let notice = format!(
-                        "project {}: which backups a restore reads is not known, as the tasks cannot be read now; the API refuses to delete \
-                         such a backup",
-                        client.project()
-                    );
-                    return (used, Some(notice));
+                    return (used, Some(restores_unknown(client.project())));
                 }
                 _ => return (used, None),
             }

@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 
 use super::daemon_state::DaemonState;
-use super::problems::{members_that_differ, obstacles, problems, skipped, stale_ledger};
+use super::problems::{members_that_differ, obstacles, of_policies, skipped, stale_ledger};
 use super::recent::Recent;
 use super::snapshot::{ConfigStatus, FreezeStatus, LastRun, PolicyStatus, Status, StorageDay};
 use crate::config::{Config, PolicyEntry};
@@ -95,7 +95,7 @@ pub(super) fn assemble(
             .into_iter()
             .chain(stale_ledger(view.read_at, now))
             .chain(members_that_differ(view.shared.as_ref()))
-            .chain(problems(state, &configured.policies))
+            .chain(of_policies(state, &configured.policies))
             .collect(),
         ledger_read_at: view.read_at,
         config: configured.status,

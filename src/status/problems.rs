@@ -9,7 +9,7 @@ use super::snapshot::{LastRun, PolicyStatus, StatusProblem};
 use crate::ledger::{LiveMember, SharedState};
 use crate::retention::report::{RunResult, SkipRecord};
 use crate::retention::{PolicyName, Zone};
-use crate::wording::times::{timestamp, zoned};
+use crate::wording::problems;
 
 /// A ledger that was read longer ago, and could not be read since, is a problem.
 const STALE: TimeDelta = TimeDelta::seconds(30);
@@ -44,12 +44,7 @@ pub(super) fn obstacles(state: &DaemonState) -> Vec<StatusProblem> {
     };
     let broken = state.state_problem.iter().map(|why| problem("state", why));
     let silent = state.is_out_of_touch && state.state_problem.is_none();
-    let silent = silent.then(|| {
-        problem(
-            "state",
-            "the database of the state does not answer: nothing new begins until it does; check the server and the network",
-        )
-    });
+    let silent = silent.then(|| problem("state", problems::SILENT_DATABASE));
     let broken = broken.chain(silent);
     let stopping = state.stopping.then(|| problem("stopping", "stop requested"));
     broken.chain(stopping).collect()
@@ -58,11 +53,10 @@ pub(super) fn obstacles(state: &DaemonState) -> Vec<StatusProblem> {
 /// The ledger has not been read for a while, although a reading was just requested.
 pub(super) fn stale_ledger(read_at: Option<DateTime<Utc>>, now: DateTime<Utc>) -> Option<StatusProblem> {
     let at = read_at.filter(|at| now - *at > STALE)?;
-    let at = timestamp(at);
     Some(StatusProblem {
         about: "state",
         policy: None,
-        message: format!("the ledger does not answer: holds, freeze and past runs are shown as of {at}"),
+        message: problems::stale_ledger(at),
     })
 }
 
@@ -74,15 +68,12 @@ pub(super) fn members_that_differ(shared: Option<&SharedState>) -> Option<Status
     Some(StatusProblem {
         about: "state",
         policy: None,
-        message: format!(
-            "nothing is deleted until all daemons on this state have the same projects, policies, holds and freeze; different: {}",
-            others.join(", ")
-        ),
+        message: problems::members_differ(&others),
     })
 }
 
 /// What else an operator should look at.
-pub(super) fn problems(state: &DaemonState, policies: &[PolicyStatus]) -> Vec<StatusProblem> {
+pub(super) fn of_policies(state: &DaemonState, policies: &[PolicyStatus]) -> Vec<StatusProblem> {
     let mut found: Vec<StatusProblem> = state
         .config_problems
         .iter()
@@ -106,7 +97,11 @@ pub(super) fn problems(state: &DaemonState, policies: &[PolicyStatus]) -> Vec<St
     for PolicyStatus { policy: name, zone, .. } in policies {
         // While it runs that is found out, and a database that was away for a minute calls a run cut short that goes on.
         if let (Some(at), false) = (state.cut_short.get(name), state.running.contains_key(name)) {
-            found.push(cut_short(name, *at, *zone));
+            found.push(StatusProblem {
+                about: "run",
+                policy: Some(name.clone()),
+                message: problems::cut_short(*at, *zone),
+            });
             continue;
         }
         let Some(last) = state.last.get(name) else { continue };
@@ -119,15 +114,10 @@ pub(super) fn problems(state: &DaemonState, policies: &[PolicyStatus]) -> Vec<St
         };
         if let Some(digest) = state.guard_open.get(name) {
             let why = last.refusal.as_ref().map_or("", |refusal| refusal.message.as_str());
-            let colon = if why.is_empty() { "" } else { ": " };
-            let waits = match digest {
-                Some(digest) => format!("waits for `approve {name} --plan {digest}`"),
-                None => "was not approved within 48 hours; the next run decides again".to_owned(),
-            };
-            add("guard", format!("its plan was refused and {waits}{colon}{why}"));
+            add("guard", problems::refused_plan(name, digest.as_deref(), why));
         } else if let Some(refusal) = &last.refusal {
             let why = if refusal.is_approvable() {
-                "its last run was refused; its plan has been approved since"
+                problems::APPROVED_SINCE
             } else {
                 &refusal.message
             };
@@ -135,7 +125,7 @@ pub(super) fn problems(state: &DaemonState, policies: &[PolicyStatus]) -> Vec<St
         }
         match last.result {
             RunResult::Failed => add("run", failed(last, state, name, *zone)),
-            RunResult::Partial => add("run", "its last run left something undone".to_owned()),
+            RunResult::Partial => add("run", problems::LEFT_UNDONE.to_owned()),
             _ => {}
         }
     }
@@ -143,41 +133,22 @@ pub(super) fn problems(state: &DaemonState, policies: &[PolicyStatus]) -> Vec<St
     found
 }
 
-fn cut_short(policy: &PolicyName, at: DateTime<Utc>, zone: Zone) -> StatusProblem {
-    StatusProblem {
-        about: "run",
-        policy: Some(policy.clone()),
-        message: format!(
-            "its run of {} was cut short: its process ended before it wrote down how it went; the next run finds out what became of what \
-             was sent",
-            zoned(at, zone)
-        ),
-    }
-}
-
 /// What failed and since when.
 fn failed(last: &LastRun, state: &DaemonState, policy: &PolicyName, zone: Zone) -> String {
-    let last_success = state.last_success.get(policy);
     let cause = |skip: &SkipRecord| {
         // Why a project cannot be read has a problem of its own.
         let is_known = skip.instance_id.is_none() && state.unread_projects.contains_key(&skip.project);
         if is_known {
-            format!("project {} cannot be read", skip.project)
+            problems::unread_project(&skip.project)
         } else {
             skip.to_string()
         }
     };
-    let causes: Vec<String> = last.skipped.iter().map(cause).take(MAX_CAUSES).collect();
-    let why = match (&last.error, causes.as_slice()) {
-        (Some(error), _) => format!(": {error}"),
-        (None, []) => String::new(),
-        (None, causes) => format!(": {}", causes.join("; ")),
+    let causes = match &last.error {
+        Some(error) => vec![error.clone()],
+        None => last.skipped.iter().map(cause).take(MAX_CAUSES).collect(),
     };
-    let since = last_success.map_or_else(
-        || "no run has succeeded yet".to_owned(),
-        |at| format!("none has succeeded since {}", zoned(*at, zone)),
-    );
-    format!("its run of {} failed{why}; {since}", zoned(last.at, zone))
+    problems::failed_run(last.at, &causes, state.last_success.get(policy).copied(), zone)
 }
 
 /// Instances left alone, each once; beyond a number only how many more.
@@ -185,7 +156,7 @@ fn skipped_instances(state: &DaemonState) -> impl Iterator<Item = StatusProblem>
     let skipped: BTreeSet<String> = skipped(state).iter().map(SkipRecord::to_string).collect();
     let more = skipped.len().saturating_sub(MAX_SKIPS);
     let skips = skipped.into_iter().take(MAX_SKIPS);
-    let rest = (more > 0).then(|| format!("and {more} more left alone"));
+    let rest = (more > 0).then(|| problems::more_left_alone(more));
     skips.chain(rest).map(|message| StatusProblem {
         about: "instance",
         policy: None,

@@ -10,6 +10,7 @@ pub mod money;
 mod natural;
 pub mod numbers;
 pub mod orphans;
+pub mod problems;
 pub mod reasons;
 pub mod refusals;
 pub mod remedies;

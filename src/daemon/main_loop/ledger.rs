@@ -9,13 +9,13 @@ use crate::ledger::{Error, LastBegun};
 use crate::retention::PolicyName;
 use crate::run;
 use crate::status::warn_if_new;
+use crate::wording::problems::SLOW_LEDGER;
 
 impl MainLoop {
     pub(super) fn start_ledger_probe(&mut self, now: DateTime<Utc>, instant: Instant) {
         if self.ledger_probe.slow_at().is_some_and(|at| instant >= at) {
-            let problem =
-                "the ledger has not answered for 15 seconds: its disk is slow, or another process has locked it";
-            self.status.state().state_problem.get_or_insert(problem.to_owned());
+            let mut state = self.status.state();
+            state.state_problem.get_or_insert(SLOW_LEDGER.to_owned());
         }
         let request = ProbeRequest {
             config: self.config(),

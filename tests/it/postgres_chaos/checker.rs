@@ -73,10 +73,12 @@ pub async fn check(round: &mut Round, delay: Duration) -> Findings {
     let lost = rows(round.lost_chain.as_deref().unwrap_or_default());
     let calls = round.world.simulator.calls_of(Op::DeleteBatch);
 
-    let begins_within = TimeDelta::from_std(scaled(5.0) + Duration::from_millis(400)).unwrap();
-    without_intent(&chain, &lost, &calls, begins_within, &mut violations);
+    // A request begins within 5 s of its intent. A network that stands still may keep it for as long as its client waits.
+    let arrives_within = scaled(if round.kind == Kind::Api { 25.0 } else { 5.0 });
+    let arrives_within = TimeDelta::from_std(arrives_within + Duration::from_millis(400)).unwrap();
+    without_intent(&chain, &lost, &calls, arrives_within, &mut violations);
     two_holders(round, &calls, delay, &mut violations);
-    after_a_freeze(&chain, &calls, begins_within, &mut violations);
+    after_a_freeze(&chain, &calls, arrives_within, &mut violations);
 
     let due = Round::due();
     let asked: BTreeSet<String> = calls.iter().flat_map(|call| call.backup_ids.iter().cloned()).collect();
@@ -122,7 +124,7 @@ fn without_intent(
     chain: &[Value],
     lost: &[Value],
     calls: &Calls,
-    begins_within: TimeDelta,
+    arrives_within: TimeDelta,
     violations: &mut Vec<String>,
 ) {
     let mut intents: HashMap<String, Vec<Intent>> = HashMap::new();
@@ -142,7 +144,7 @@ fn without_intent(
                 .filter(|intent| intent.at <= call.at);
             match earlier.max_by_key(|intent| intent.at) {
                 None => violations.push(format!("call {}: an id has no earlier intent", call.number)),
-                Some(intent) if call.at - intent.at > begins_within => violations.push(format!(
+                Some(intent) if call.at - intent.at > arrives_within => violations.push(format!(
                     "call {}: arrived {} ms after its intent {}",
                     call.number,
                     (call.at - intent.at).num_milliseconds(),
@@ -184,7 +186,7 @@ fn two_holders(round: &Round, calls: &Calls, delay: Duration, violations: &mut V
     }
 }
 
-fn after_a_freeze(chain: &[Value], calls: &Calls, begins_within: TimeDelta, violations: &mut Vec<String>) {
+fn after_a_freeze(chain: &[Value], calls: &Calls, arrives_within: TimeDelta, violations: &mut Vec<String>) {
     let mut frozen_since: Option<DateTime<Utc>> = None;
     for row in chain {
         match row["kind"].as_str().unwrap_or_default() {
@@ -193,7 +195,7 @@ fn after_a_freeze(chain: &[Value], calls: &Calls, begins_within: TimeDelta, viol
                 if let Some(since) = frozen_since.take() {
                     let late = calls
                         .iter()
-                        .filter(|call| call.at > since + begins_within && call.at < time(row));
+                        .filter(|call| call.at > since + arrives_within && call.at < time(row));
                     violations.extend(late.map(|call| format!("call {} in a freeze since {since}", call.number)));
                 }
             }
