@@ -33,7 +33,16 @@ pub(super) fn note_missing_state(config: &Config) {
 /// Loads and compiles the configuration that the flags name, for a command that deletes nothing: files that others may
 /// write are reported.
 pub fn configuration(global: &Global) -> Result<Arc<Config>, Failure> {
-    let config = Arc::new(config::load(&global.config, &environment(false))?);
+    configuration_in(global, &environment(false))
+}
+
+/// The same for a command of people.
+pub fn people_configuration(global: &Global) -> Result<Arc<Config>, Failure> {
+    configuration_in(global, &people_environment())
+}
+
+fn configuration_in(global: &Global, environment: &Environment) -> Result<Arc<Config>, Failure> {
+    let config = Arc::new(config::load(&global.config, environment)?);
     for foreign in &config.foreign {
         note(&format!("warning: {}", foreign.one_line()));
     }
@@ -90,6 +99,15 @@ pub fn environment(enforce_ownership: bool) -> Environment {
             .map(Into::into),
         tzdir: std::env::var_os("TZDIR").map(Into::into),
         enforce_ownership,
+        may_be_state_alone: false,
+    }
+}
+
+/// That of a command of people, who need a configuration that names the state and no more.
+pub fn people_environment() -> Environment {
+    Environment {
+        may_be_state_alone: true,
+        ..environment(false)
     }
 }
 
@@ -134,7 +152,7 @@ pub fn backups_of_file(file: &Path) -> Result<Vec<rds::BackupsOfInstance>, Failu
 /// The place of the state, for what only ever keeps backups (`hold`, `freeze`): a daemon goes on with the configuration it has
 /// when the file on disk is bad, and must be stopped from deleting also then.
 pub fn state(global: &Global) -> Result<StatePlace, Failure> {
-    match config::load(&global.config, &environment(false)) {
+    match config::load(&global.config, &people_environment()) {
         Ok(config) => Ok(run::state_of(&config)),
         Err(problems) => {
             let Some(place) = problems.state().map(run::state_place) else {

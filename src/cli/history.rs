@@ -16,7 +16,7 @@ use crate::retention::PolicyName;
 use crate::wording::numbers::count;
 
 pub(super) fn history(args: &HistoryArgs, global: &Global) -> CommandResult {
-    let config = context::configuration(global)?;
+    let config = context::people_configuration(global)?;
     let mut out = Out::of(args.format, global.color);
     let (now, theme) = (crate::clock::now(), out.theme(global));
     let zone = context::zone_of(&config);
@@ -47,7 +47,7 @@ pub(super) fn history(args: &HistoryArgs, global: &Global) -> CommandResult {
 }
 
 pub(super) fn audit(args: &AuditArgs, global: &Global) -> CommandResult {
-    let config = context::configuration(global)?;
+    let config = context::people_configuration(global)?;
     let now = crate::clock::now();
     match &args.what {
         AuditWhat::Verify { head, anchors } => match operation::verify(&config, head.as_deref(), now)? {

@@ -72,7 +72,7 @@ pub(super) fn anchor_act(config: Option<&Config>) {
 
 /// The configuration, which may be bad, who types, and the zone of the policies.
 fn operator_of_any(global: &Global) -> (Option<Arc<Config>>, Operator, Zone) {
-    let config = context::configuration(global).ok();
+    let config = context::people_configuration(global).ok();
     let zone = config.as_deref().map_or(Zone::UTC, context::zone_of);
     let operator = Operator::of(config.as_deref());
     (config, operator, zone)
@@ -165,7 +165,7 @@ fn say_placed(placed: &HoldPlaced, compliance: bool, zone: Zone, global: &Global
 }
 
 pub(super) fn release(args: &ReleaseArgs, global: &Global) -> CommandResult {
-    let config = context::configuration(global)?;
+    let config = context::people_configuration(global)?;
     let operator = Operator::of(Some(&config));
     let actor = operator.actor(args.reason.as_deref());
     let released = operation::release(&config, &args.id, actor, crate::clock::now())?;
@@ -252,7 +252,7 @@ fn confirm_compliance(until: Option<DateTime<Utc>>, zone: Zone) -> Result<(), Fa
 }
 
 pub(super) fn holds(args: &HoldsArgs, global: &Global) -> CommandResult {
-    let config = context::configuration(global)?;
+    let config = context::people_configuration(global)?;
     context::note_missing_state(&config);
     let entries = operation::holds(&config, args.all, crate::clock::now())?;
     let mut out = Out::of(args.format, global.color);
@@ -310,7 +310,7 @@ fn after_freeze(ledger: &Ledger, wait: bool) -> Result<String, Failure> {
 }
 
 pub(super) fn thaw(args: &ThawArgs, global: &Global) -> CommandResult {
-    let config = context::configuration(global)?;
+    let config = context::people_configuration(global)?;
     let now = crate::clock::now();
     let zone = context::zone_of(&config);
     let operator = Operator::of(Some(&config));

@@ -13,7 +13,7 @@ use crate::status;
 pub(super) fn status(args: StatusArgs, global: &Global) -> CommandResult {
     context::log(global)?;
     let now = crate::clock::now();
-    let (status, zone) = match config::load(&global.config, &context::environment(false)) {
+    let (status, zone) = match config::load(&global.config, &context::people_environment()) {
         Ok(config) => {
             let zone = context::zone_of(&config);
             context::note_missing_state(&config);

@@ -29,6 +29,8 @@ pub struct Environment {
     /// Files and directories that others own or may write make the configuration invalid. Otherwise they are only reported, for
     /// commands that delete nothing.
     pub enforce_ownership: bool,
+    /// A file that names the state, and neither projects nor policies, is enough: for the commands of people.
+    pub may_be_state_alone: bool,
 }
 
 /// A valid configuration. It holds no secret but the URLs of `notify`, which print as redacted: only where secrets are.

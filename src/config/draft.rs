@@ -110,6 +110,7 @@ pub(super) fn draft<'t>(
     let known = Known {
         projects: projects.names.as_deref(),
         zones,
+        may_be_state_alone: environment.may_be_state_alone,
     };
     let state = state::read(fields, base).unwrap_or_else(|| StateAt::Directory(state_dir(fields, base, environment)));
     Draft {
@@ -248,7 +249,16 @@ fn policies<'t>(
     let list = fields.get("policies");
     let is_list = |at: &Cursor<'_>| matches!(at.node.kind, yaml::NodeKind::List(_));
     // An included file that cannot be read may be where they are.
-    if count == 0 && list.is_none_or(is_list) && !findings.is_about_an_include(&fields.own.source.file) {
+    let is_state_alone = known.may_be_state_alone
+        && ["projects", "policies", "include"]
+            .iter()
+            .all(|key| fields.get(key).is_none())
+        && ["state", "state_dir"].iter().any(|key| fields.get(key).is_some());
+    if count == 0
+        && !is_state_alone
+        && list.is_none_or(is_list)
+        && !findings.is_about_an_include(&fields.own.source.file)
+    {
         list.unwrap_or(&fields.own).fail(
             "there is no policy, neither here nor in an included file",
             "write at least one under `policies`; what no policy selects is never deleted",

@@ -38,6 +38,8 @@ pub(super) struct Known<'a> {
     pub(super) projects: Option<&'a [String]>,
     /// The time zones.
     pub(super) zones: &'a Zones,
+    /// A file that names the state alone is enough.
+    pub(super) may_be_state_alone: bool,
 }
 
 /// One policy; `None` when something in it was noted.

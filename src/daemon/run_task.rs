@@ -67,6 +67,12 @@ impl Failed {
         self.ledger_error().is_some()
     }
 
+    /// Whether another daemon took the right to delete, or the database was silent for as long as it lasts.
+    pub(super) fn is_lease_lost(&self) -> bool {
+        let fault = self.ledger_error().and_then(ledger::Error::fault);
+        matches!(fault, Some(ledger::Fault::LeaseLost))
+    }
+
     /// The refusal for a lost ledger, or for members that differ.
     pub(super) fn refusal(&self) -> Option<Refusal> {
         run::refusal_of(self.ledger_error()?)

@@ -13,7 +13,7 @@ pub enum Fault {
     Full,
     /// It cannot be written.
     #[error(
-        "the state is read-only, so no intent can be recorded and nothing is deleted: make it writable (a database: name its primary, and set default_transaction_read_only = off), or check where `state` or `state_dir` leads"
+        "the state is read-only, so nothing is recorded, and nothing is deleted by this process: make it writable (a database: name its primary, and set default_transaction_read_only = off), or check where `state` or `state_dir` leads"
     )]
     ReadOnly,
     /// Not ours to open.
@@ -125,7 +125,7 @@ pub enum Fault {
     Older(i64),
     /// A server that does not answer.
     #[error(
-        "the database cannot be reached ({0}), so nothing was recorded, and nothing is deleted: check the address in `state:`, the \
+        "the database cannot be reached ({0}), so nothing was recorded, and nothing is deleted by this process: check the address in `state:`, the \
          network, and that the server runs"
     )]
     Unreachable(String),

@@ -8,7 +8,7 @@ use super::runs::{finish, select};
 use super::sql::Tx;
 use super::{DeletionLock, Error, FinishedPolicy, Ledger, member};
 use crate::retention::PolicyName;
-use crate::retention::report::{Interruption, RunResult, RunSummary};
+use crate::retention::report::Interruption;
 
 /// A run of which nobody wrote down yet how it went.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -87,14 +87,7 @@ fn open_runs(tx: &Tx<'_>, is_deleting: bool) -> Result<Vec<OpenRun>, Error> {
 }
 
 fn close(tx: &Tx<'_>, run: &OpenRun, now: DateTime<Utc>) -> Result<(), Error> {
-    let failed = |policy: &PolicyName| FinishedPolicy {
-        policy: policy.clone(),
-        result: RunResult::Failed,
-        summary: RunSummary {
-            interrupted: Some(Interruption::Killed),
-            numbers: None,
-        },
-    };
+    let failed = |policy: &PolicyName| FinishedPolicy::cut_short(policy.clone(), Interruption::Killed);
     finish(tx, &run.run, now, run.policies.iter().map(failed).collect())?;
     Ok(())
 }

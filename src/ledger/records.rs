@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::person::Person;
-use crate::retention::report::{RunResult, RunSummary};
+use crate::retention::report::{Interruption, RunResult, RunSummary};
 use crate::retention::{BackupId, Freeze, InstanceId, Outcome, PolicyName, ProjectName};
 
 /// Where a requested deletion stands.
@@ -172,6 +172,20 @@ pub struct FinishedPolicy {
     pub result: RunResult,
     /// The report's numbers.
     pub summary: RunSummary,
+}
+
+impl FinishedPolicy {
+    /// Of a run that wrote down no numbers.
+    pub fn cut_short(policy: PolicyName, interruption: Interruption) -> Self {
+        Self {
+            policy,
+            result: RunResult::Failed,
+            summary: RunSummary {
+                interrupted: Some(interruption),
+                numbers: None,
+            },
+        }
+    }
 }
 
 #[derive(Serialize, Deserialize)]

@@ -202,12 +202,11 @@ impl Ledger {
         if !intent.lock.covers(batch.project()) {
             return Err(Error::of_file(Fault::LeaseLost));
         }
-        let InForce { freezes, holds } = match in_force {
-            Some(in_force) => in_force,
-            None => {
-                self.must_agree(tx, intent.lock)?;
-                in_force.insert(InForce::read(tx, intent)?)
-            }
+        let InForce { freezes, holds } = if let Some(in_force) = in_force {
+            in_force
+        } else {
+            self.must_agree(tx, intent.lock)?;
+            in_force.insert(InForce::read(tx, intent)?)
         };
         if let Some(freezes) = freezes {
             return Ok(IntentResult::Frozen(freezes.clone()));

@@ -61,9 +61,9 @@ impl RunRow {
         self.interrupted_by().is_some()
     }
 
-    /// Whether its process ended before it wrote down how it ended.
-    pub fn is_killed(&self) -> bool {
-        self.interrupted_by() == Some(Interruption::Killed)
+    /// Whether it ended before it could write down what it came to.
+    pub fn is_cut_short(&self) -> bool {
+        matches!(self.interrupted_by(), Some(Interruption::Killed | Interruption::Failed))
     }
 
     /// Why it did not come to its end.
@@ -298,9 +298,8 @@ impl Ledger {
             at: run.started_at,
             is_killed: run.interrupted_by() == Some(Interruption::Killed),
             is_open: is_open(run) && run.cause != "catch-up",
-            // Once: what kills each run that makes up for it must not make the next.
-            is_interrupted: run.is_interrupted()
-                && (run.cause.as_str(), run.interrupted_by()) != ("catch-up", Some(Interruption::Killed)),
+            // Once: what ends each run that makes up for it must not make the next.
+            is_interrupted: run.is_interrupted() && !(run.cause == "catch-up" && run.is_cut_short()),
         }))
     }
 }

@@ -103,10 +103,10 @@ pub fn past_runs(ledger: &Ledger, filter: &RunFilter) -> Result<Vec<HistoryEntry
 }
 
 pub(super) fn entry(row: RunRow, ledger: &Ledger) -> Result<HistoryEntry, Error> {
-    let is_killed = row.is_killed();
+    let is_cut_short = row.is_cut_short();
     let is_open = row.finished_at.is_none();
     // Such a run wrote down no numbers: its requests are in the ledger.
-    let sent = if is_open || is_killed {
+    let sent = if is_open || is_cut_short {
         sent_by_requests(&row, ledger)?
     } else {
         sent_by_summary(&row)
@@ -120,7 +120,7 @@ pub(super) fn entry(row: RunRow, ledger: &Ledger) -> Result<HistoryEntry, Error>
         sent,
         left: numbers.map_or(0, |numbers| numbers.left),
         held_back: numbers.map(|numbers| numbers.held_back).unwrap_or_default(),
-        message: refused.or_else(|| is_killed.then(|| "cut short".to_owned())),
+        message: refused.or_else(|| is_cut_short.then(|| "cut short".to_owned())),
         run_id: row.run,
         policy: row.policy,
         mode: row.mode,

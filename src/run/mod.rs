@@ -83,16 +83,51 @@ use scan_result::{Coverage, CoverageByPolicy};
 /// Walks one run.
 pub async fn run(request: &RunRequest, context: &RunContext) -> Result<RunReport, Error> {
     let context = &context.held_by_its_lock();
-    let deadline = Instant::now() + request.budget;
-    let clock_jump = ClockJumpDetector::now();
+    let limits = (Instant::now() + request.budget, ClockJumpDetector::now());
     let running = running_policies(request, &context.config)?;
-    let asked = clients(&running, context);
+    clients(&running, context).iter().for_each(Client::begin_run);
+    let (run_id, of_anchor) = begin(request, context, &running).await?.unzip();
+    let done = begun(
+        request,
+        context,
+        &running,
+        (run_id.clone(), of_anchor.flatten()),
+        limits,
+    )
+    .await;
+    if let (Err(_), Some(run_id)) = (&done, &run_id) {
+        end_failed(context, run_id, &running);
+    }
+    done
+}
+
+/// Writes down that a run ended with an error: else it would count as under way as long as its process lives.
+fn end_failed(context: &RunContext, run_id: &str, running: &[usize]) {
+    let Some(ledger) = &context.ledger else { return };
+    let failed = running.iter().map(|place| {
+        let policy = &context.config.policies[*place].policy.name;
+        ledger::FinishedPolicy::cut_short(policy.clone(), Interruption::Failed)
+    });
+    let failed: Vec<_> = failed.collect();
+    if let Err(error) = blocking(|| ledger.finish_run(run_id, crate::clock::now(), &failed)) {
+        // A later run closes it, as it does those of a killed process.
+        tracing::debug!(%error, "how the run ended is not written down");
+    }
+}
+
+/// The rest of a run that has begun.
+async fn begun(
+    request: &RunRequest,
+    context: &RunContext,
+    running: &[usize],
+    (run_id, of_anchor): (Option<String>, Option<String>),
+    (deadline, clock_jump): (Instant, ClockJumpDetector),
+) -> Result<RunReport, Error> {
+    let asked = clients(running, context);
     let calls = || asked.iter().map(Client::calls).sum::<u64>();
     let calls_before = calls();
-    asked.iter().for_each(Client::begin_run);
-    let (run_id, of_anchor) = begin(request, context, &running).await?.unzip();
     let (mut scan, conflicts, mut policy_runs, of_tasks) =
-        decide::decide(request, context, &running, deadline, clock_jump).await?;
+        decide::decide(request, context, running, deadline, clock_jump).await?;
     conflicts::leave_backups_alone(&mut scan, &conflicts, &mut policy_runs);
     if let Some(run_id) = &run_id {
         persist::persist_scan(request, context, run_id, &scan, &conflicts, &policy_runs)?;
@@ -100,7 +135,7 @@ pub async fn run(request: &RunRequest, context: &RunContext) -> Result<RunReport
     let of_deletions = single_deletions::notices(&context.config, &policy_runs);
     let of_changed = left_alone::changed(&scan.changed).into_iter();
     let of_changed = of_changed.chain(left_alone::returned(&scan.settled));
-    let found = of_anchor.flatten().into_iter().chain(of_tasks).chain(of_deletions);
+    let found = of_anchor.into_iter().chain(of_tasks).chain(of_deletions);
     let found = found.chain(of_changed);
     let notices = noticed(request, context, run_id.is_some(), found)?;
     let (mut reports, approved) = guard(request, context, run_id.as_deref(), &mut scan, policy_runs)?;
@@ -245,7 +280,8 @@ async fn begin(
         for left in ledger.close_interrupted_runs(lock, request.now)? {
             log_interrupted(&left);
         }
-        join(ledger, &context.config)?;
+        // With the newest: where that keeps more, the run keeps to it, and the other members are to know of it.
+        join(ledger, &context.live.borrow().clone())?;
         if is_drained {
             ledger.close_open_requests(lock, request.now)?;
         }
@@ -345,6 +381,8 @@ fn summary_of(
         .skipped
         .iter()
         .filter(|skip| !matches!(skip.reason, SkipReason::Guard(_)));
+    let settled = report.settled_earlier.iter();
+    let confirmed = settled.filter(|settled| settled.policy == policy.policy && settled.fate == Fate::Confirmed);
     let numbers = RunNumbers {
         calls: report.calls,
         held_back: policy.held_back,
@@ -362,6 +400,7 @@ fn summary_of(
         skipped: skipped.take(MOST_SKIPS).map(|skip| report.record_of(skip)).collect(),
         summary: policy.summary,
         unselected: policy.unselected.clone(),
+        settled_bytes: confirmed.fold(0, |all, settled| all.saturating_add(settled.size_bytes)),
     };
     RunSummary {
         interrupted: is_interrupted.then_some(Interruption::Stopped),

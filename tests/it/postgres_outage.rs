@@ -19,7 +19,7 @@ use super::postgres_server::{Server, server};
 use super::world::{World, ids};
 
 /// A daemon that serves its page; killed when dropped.
-struct Daemon {
+pub struct Daemon {
     child: Child,
     log: PathBuf,
 }
@@ -32,7 +32,7 @@ impl Drop for Daemon {
 }
 
 impl Daemon {
-    fn start(world: &World, name: &str) -> Self {
+    pub fn start(world: &World, name: &str) -> Self {
         let log = world.dir().join(name);
         let mut command = world.command(&["run"]);
         command.stdout(Stdio::null()).stderr(File::create(&log).unwrap());
@@ -40,9 +40,13 @@ impl Daemon {
         Self { child, log }
     }
 
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap()
+    }
+
     /// Status line and body.
     fn get(&self, path: &str) -> Option<String> {
-        let log = std::fs::read_to_string(&self.log).unwrap();
+        let log = self.log();
         let (_, after) = log.lines().find_map(|line| line.split_once("listening on http://"))?;
         let address = after
             .trim_end_matches(['"', '/'])
@@ -69,16 +73,12 @@ impl Daemon {
             }
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
-        panic!(
-            "{path} never {what}: {:?}\n{}",
-            self.get(path),
-            std::fs::read_to_string(&self.log).unwrap()
-        );
+        panic!("{path} never {what}: {:?}\n{}", self.get(path), self.log());
     }
 }
 
 /// A world with one instance on a database of its own, and the proxy that its daemons reach it through.
-async fn shared(server: &'static Server, backups: usize) -> (World, Proxy, String) {
+pub async fn shared(server: &'static Server, backups: usize) -> (World, Proxy, String) {
     server.psql("postgres", &format!("ALTER ROLE postgres PASSWORD '{PASSWORD}'"));
     let mut world = World::new(&[backups]).await;
     let database = server.database();
@@ -98,7 +98,7 @@ async fn shared(server: &'static Server, backups: usize) -> (World, Proxy, Strin
     (world, proxy, database)
 }
 
-async fn until_sending(world: &World) {
+pub async fn until_sending(world: &World) {
     for _ in 0..3_000 {
         if !world.simulator.calls_of(Op::DeleteBatch).is_empty() {
             return;
@@ -108,14 +108,14 @@ async fn until_sending(world: &World) {
     panic!("nothing is ever sent");
 }
 
-fn slow(world: &World, by: &str) {
+pub fn slow(world: &World, by: &str) {
     world
         .simulator
         .faults()
         .add(Fault::parse(&format!("delete_batch:delay={by}:done")).unwrap());
 }
 
-async fn all_deleted(world: &World, backups: usize) {
+pub async fn all_deleted(world: &World, backups: usize) {
     let due = ids(1, 3..backups);
     for _ in 0..600 {
         if world.deleted() == due {

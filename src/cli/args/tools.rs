@@ -53,7 +53,7 @@ pub struct SimulatorArgs {
     /// How the fleet and the faults are made.
     #[command(flatten)]
     pub fleet: FleetArgs,
-    /// The project's id: several simulators are several projects of one configuration where theirs differ.
+    /// The project's id: several simulators are several projects of one configuration where ids and `--seed`s differ.
     #[arg(long, value_name = "ID", value_parser = parse_project_id)]
     pub project_id: Option<String>,
     /// Minimum duration of a request, as in `50ms`.

@@ -8,9 +8,10 @@ use tokio::task::JoinError;
 use tokio::time::Instant;
 
 use super::super::run_task::{self, Failed, RunEnd, RunTask};
-use super::super::scheduler::{ScheduledRun, SkippedTick};
+use super::super::scheduler::{ScheduledRun, SkippedTick, Trigger};
 use super::MainLoop;
 use crate::config::Config;
+use crate::ledger::LastBegun;
 use crate::retention::report::RunResult;
 use crate::retention::{Mode, Policy, PolicyName, Refusal, RunReport};
 use crate::run::{ReportDetail, RunContext};
@@ -156,7 +157,7 @@ impl MainLoop {
         let took = run_task.started.elapsed();
         let now = (self.clock)();
         let policies = run_task.names();
-        let (mut refusal, mut why) = (None, None);
+        let (mut refusal, mut why, mut is_lease_lost) = (None, None, false);
         let failed_report = match ended.map(|(_, outcome)| outcome) {
             Ok(Ok(report)) => {
                 telemetry::run_line(&report, &remedies::program(&self.config().path));
@@ -173,6 +174,7 @@ impl MainLoop {
                     self.metrics.ledger_error();
                     self.ledger_suspect = true;
                 }
+                is_lease_lost = error.is_lease_lost();
                 refusal = error.refusal();
                 let result = refusal.as_ref().map_or(RunResult::Failed, |_| RunResult::Refused);
                 why = Some(error_chain(&error));
@@ -193,10 +195,26 @@ impl MainLoop {
             let report = RunReport::failed_report(policies, (run_task.at, now), result, refusal.as_ref());
             self.record_report(report, took, Err(why.as_deref()));
         }
+        if is_lease_lost {
+            self.make_up_for(&run_task, now);
+        }
         process_metrics::show_clock_skew(&self.metrics, &run_task.context.projects);
         self.status.invalidate();
         self.status_stale = true;
         self.next_holds_check = None;
+    }
+
+    /// Has another run, once, do what one that lost its lease left, unless another daemon does.
+    fn make_up_for(&mut self, run_task: &RunTask, now: DateTime<Utc>) {
+        let last = LastBegun {
+            at: run_task.at,
+            is_interrupted: run_task.run.trigger != Trigger::CatchUp,
+            is_killed: false,
+            is_open: false,
+        };
+        for policy in &run_task.run.policies {
+            self.catch_up(policy, &last, now);
+        }
     }
 
     /// Records a report. One that is not whole replaces that of a run that never made one, and comes with why: it tells only

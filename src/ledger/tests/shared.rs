@@ -13,7 +13,7 @@ use super::super::{
 };
 use super::record::listed;
 use crate::retention::report::{Interruption, RunResult, RunSummary};
-use crate::retention::{HoldTarget, InstanceId, Mode, Outcome, PolicyName, ProjectName};
+use crate::retention::{BackupId, HoldTarget, InstanceId, Mode, Outcome, PolicyName, ProjectName};
 
 /// A state in a database of its own.
 fn shared() -> Option<(&'static Server, String, State)> {
@@ -363,6 +363,17 @@ fn one_daemon_that_finds_the_state_set_back_stops_every_daemon_until_a_person_ac
     assert!(matches!(other.verify(None).unwrap(), Verification::Intact { .. }));
 }
 
+fn cleared_grace<'a>(project: &'a ProjectName, instance: &'a InstanceId, backup: &'a BackupId) -> GraceUpdate<'a> {
+    GraceUpdate {
+        cleared: vec![GraceKey {
+            project,
+            instance,
+            backup,
+        }],
+        ..GraceUpdate::default()
+    }
+}
+
 /// What a run learned may be older than what the run that has its lease now has written.
 #[test]
 fn who_lost_the_lease_writes_nothing_of_what_it_learned() {
@@ -394,14 +405,7 @@ fn who_lost_the_lease_writes_nothing_of_what_it_learned() {
     expire();
     let other = take().unwrap();
     let (project_name, backup) = (project(), id(5));
-    let update = GraceUpdate {
-        cleared: vec![GraceKey {
-            project: &project_name,
-            instance: &instance,
-            backup: &backup,
-        }],
-        ..GraceUpdate::default()
-    };
+    let update = cleared_grace(&project_name, &instance, &backup);
     let doubt = ListingDoubt {
         target: INSTANCE.to_owned(),
         part: ListingPart::Entries,

@@ -30,6 +30,8 @@ pub enum Interruption {
     Stopped,
     /// Its process ended, or it was cut, and a later one closed it.
     Killed,
+    /// It ended with an error, before it could write down what it came to.
+    Failed,
 }
 
 impl fmt::Display for Interruption {
@@ -37,6 +39,7 @@ impl fmt::Display for Interruption {
         f.write_str(match self {
             Self::Stopped => "stopped",
             Self::Killed => "killed",
+            Self::Failed => "failed",
         })
     }
 }
@@ -78,6 +81,9 @@ pub struct RunNumbers {
     /// Backups that no policy has in scope, by project.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub unselected: BTreeMap<ProjectName, u64>,
+    /// Size of what earlier runs sent and this one saw to be gone.
+    #[serde(default)]
+    pub settled_bytes: u64,
 }
 
 /// What one limit held back, as the ledger keeps it and status shows it.
