@@ -380,5 +380,11 @@ fn newest(timing: &Timing, first: DateTime<Utc>, now: DateTime<Utc>) -> DateTime
 }
 
 #[cfg(test)]
+#[path = "scheduler_missed_tests.rs"]
+mod missed_tests;
+#[cfg(test)]
+#[path = "scheduler_projects_tests.rs"]
+mod projects_tests;
+#[cfg(test)]
 #[path = "scheduler_tests.rs"]
 mod tests;

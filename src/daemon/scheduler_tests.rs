@@ -1,12 +1,12 @@
 use super::*;
 use crate::config::{Schedule, delay};
-use crate::retention::{ProjectName, Zone};
+use crate::retention::Zone;
 
-fn at(text: &str) -> DateTime<Utc> {
+pub(super) fn at(text: &str) -> DateTime<Utc> {
     text.parse().unwrap()
 }
 
-fn timing(schedule: &str, zone: Zone) -> Timing {
+pub(super) fn timing(schedule: &str, zone: Zone) -> Timing {
     Timing {
         projects: ProjectSet::Everywhere,
         schedule: Some(Schedule::parse(schedule).unwrap()),
@@ -16,12 +16,12 @@ fn timing(schedule: &str, zone: Zone) -> Timing {
     }
 }
 
-fn name(text: &str) -> PolicyName {
+pub(super) fn name(text: &str) -> PolicyName {
     PolicyName::from(text)
 }
 
 /// A last run that began then, and came to its end.
-fn ended(at: DateTime<Utc>) -> LastBegun {
+pub(super) fn ended(at: DateTime<Utc>) -> LastBegun {
     LastBegun {
         at,
         is_interrupted: false,
@@ -31,18 +31,18 @@ fn ended(at: DateTime<Utc>) -> LastBegun {
 }
 
 /// One policy `p` taken on at `now`.
-fn scheduler(timing: Timing, now: &str) -> Scheduler {
+pub(super) fn scheduler(timing: Timing, now: &str) -> Scheduler {
     let mut scheduler = Scheduler::default();
     scheduler.adopt([(name("p"), timing)], at(now));
     let _ = scheduler.fire(at(now));
     scheduler
 }
 
-fn nightly(now: &str) -> Scheduler {
+pub(super) fn nightly(now: &str) -> Scheduler {
     scheduler(timing("0 3 * * *", Zone::UTC), now)
 }
 
-fn fired(scheduler: &mut Scheduler, now: &str) -> Option<Trigger> {
+pub(super) fn fired(scheduler: &mut Scheduler, now: &str) -> Option<Trigger> {
     let (_, _) = scheduler.fire(at(now));
     let runs = scheduler.start_due();
     for run in &runs {
@@ -52,7 +52,7 @@ fn fired(scheduler: &mut Scheduler, now: &str) -> Option<Trigger> {
 }
 
 /// Begins what can begin: whose, and why.
-fn taken(scheduler: &mut Scheduler) -> Vec<(Vec<PolicyName>, Trigger)> {
+pub(super) fn taken(scheduler: &mut Scheduler) -> Vec<(Vec<PolicyName>, Trigger)> {
     let runs = scheduler.start_due().into_iter();
     runs.map(|run| (run.policies, run.trigger)).collect()
 }
@@ -64,7 +64,7 @@ fn all_done(scheduler: &mut Scheduler) {
     }
 }
 
-fn next(scheduler: &Scheduler) -> String {
+pub(super) fn next(scheduler: &Scheduler) -> String {
     scheduler
         .next_fire()
         .map(|at| at.to_rfc3339_opts(chrono::SecondsFormat::Secs, true))
@@ -144,48 +144,6 @@ fn a_clock_that_was_a_year_ahead_does_not_silence_for_a_year() {
 }
 
 #[test]
-fn a_backlog_becomes_one_run_the_newest() {
-    let mut scheduler = scheduler(timing("* * * * *", Zone::UTC), "2026-11-23T02:00:00Z");
-    // The host slept for nine hours.
-    let (skipped, was_ahead) = scheduler.fire(at("2026-11-23T11:00:30Z"));
-    assert!(skipped.is_empty() && !was_ahead);
-    assert_eq!(
-        taken(&mut scheduler),
-        [(vec![name("p")], Trigger::Cron)],
-        "11:00:00 is not late"
-    );
-    assert_eq!(next(&scheduler), "2026-11-23T11:01:00Z");
-}
-
-#[test]
-fn a_tick_slept_through_is_made_up_for_only_where_that_is_wanted() {
-    let mut scheduler = nightly("2026-11-23T02:00:00Z");
-    assert_eq!(fired(&mut scheduler, "2026-11-23T09:00:00Z"), Some(Trigger::CatchUp));
-    let mut strict = self::scheduler(
-        Timing {
-            catch_up: false,
-            ..timing("0 3 * * *", Zone::UTC)
-        },
-        "2026-11-23T02:00:00Z",
-    );
-    let (skipped, _) = strict.fire(at("2026-11-23T09:00:00Z"));
-    assert_eq!(skipped, [SkippedTick::Missed(name("p"), at("2026-11-23T03:00:00Z"))]);
-    assert_eq!(taken(&mut strict), []);
-    assert_eq!(next(&strict), "2026-11-24T03:00:00Z");
-}
-
-#[test]
-fn a_year_of_missed_seconds_is_searched_quickly() {
-    let every_second = timing("* * * * * *", Zone::of("Europe/Berlin"));
-    let first = at("2025-11-23T00:00:00Z");
-    let found = newest(&every_second, first, at("2026-11-23T00:00:00.900Z"));
-    assert_eq!(found, at("2026-11-23T00:00:00Z"));
-    let cluster = timing("* * 3 * * *", Zone::UTC);
-    let found = newest(&cluster, at("2026-11-20T03:00:00Z"), at("2026-11-23T10:00:00Z"));
-    assert_eq!(found, at("2026-11-23T03:59:59Z"));
-}
-
-#[test]
 fn what_fires_while_it_runs_is_skipped_and_what_fires_beside_waits() {
     let mut scheduler = Scheduler::default();
     let minute = timing("* * * * *", Zone::UTC);
@@ -215,82 +173,6 @@ fn policies_due_together_run_together() {
         taken(&mut scheduler),
         [(["a", "b", "c"].map(name).to_vec(), Trigger::Cron)]
     );
-}
-
-#[test]
-fn a_tick_missed_while_down_is_made_up_for_once() {
-    let mut scheduler = nightly("2026-11-23T09:00:00Z");
-    let now = at("2026-11-23T09:00:00Z");
-    assert!(scheduler.catch_up(&name("p"), &ended(at("2026-11-22T03:00:00.120Z")), now));
-    assert_eq!(fired(&mut scheduler, "2026-11-23T09:00:00Z"), Some(Trigger::CatchUp));
-    assert_eq!(fired(&mut scheduler, "2026-11-23T09:00:01Z"), None);
-    // The next start finds that run in the ledger.
-    let mut again = nightly("2026-11-23T10:00:00Z");
-    assert!(!again.catch_up(&name("p"), &ended(now), at("2026-11-23T10:00:00Z")));
-    assert_eq!(fired(&mut again, "2026-11-23T10:00:00Z"), None);
-}
-
-#[test]
-fn nothing_was_missed_when_the_last_run_is_of_the_last_tick() {
-    for last in [
-        "2026-11-23T03:00:00Z",
-        "2026-11-23T03:00:00.999Z",
-        "2026-11-23T08:59:00Z",
-    ] {
-        let mut scheduler = nightly("2026-11-23T09:00:00Z");
-        assert!(
-            !scheduler.catch_up(&name("p"), &ended(at(last)), at("2026-11-23T09:00:00Z")),
-            "{last}"
-        );
-    }
-}
-
-#[test]
-fn a_run_that_was_interrupted_is_made_up_for_once_and_only_where_that_is_wanted() {
-    let (started, now) = (at("2026-11-23T03:00:00.120Z"), at("2026-11-23T03:10:00Z"));
-    let last = |is_interrupted| LastBegun {
-        at: started,
-        is_interrupted,
-        is_killed: is_interrupted,
-        is_open: false,
-    };
-    for (catch_up, is_interrupted, wanted) in [(true, true, true), (true, false, false), (false, true, false)] {
-        let timing = Timing {
-            catch_up,
-            ..timing("0 3 * * *", Zone::UTC)
-        };
-        let mut scheduler = scheduler(timing, "2026-11-23T03:10:00Z");
-        assert_eq!(scheduler.catch_up(&name("p"), &last(is_interrupted), now), wanted);
-        let trigger = wanted.then_some(Trigger::CatchUp);
-        assert_eq!(fired(&mut scheduler, "2026-11-23T03:10:00Z"), trigger);
-        assert_eq!(next(&scheduler), "2026-11-24T03:00:00Z");
-    }
-}
-
-/// Of a daemon that lives or not: the run that is queued asks for that run's own tick, and finds out once it may delete.
-#[test]
-fn a_run_that_is_not_finished_is_made_up_for_by_its_own_tick() {
-    let mut scheduler = nightly("2026-11-23T03:10:00Z");
-    let last = LastBegun {
-        is_open: true,
-        ..ended(at("2026-11-23T03:00:00.120Z"))
-    };
-    let now = at("2026-11-23T03:10:00Z");
-    assert!(scheduler.catch_up(&name("p"), &last, now));
-    let runs = scheduler.start_due();
-    assert_eq!(runs[0].ticks, [(name("p"), last.at)]);
-    assert_eq!(next(&scheduler), "2026-11-24T03:00:00Z");
-}
-
-#[test]
-fn a_run_dated_ahead_of_now_silences_nothing() {
-    let mut scheduler = nightly("2026-11-23T02:00:00Z");
-    assert!(!scheduler.catch_up(
-        &name("p"),
-        &ended(at("2027-06-01T00:00:00Z")),
-        at("2026-11-23T02:00:00Z")
-    ));
-    assert_eq!(fired(&mut scheduler, "2026-11-23T03:00:00Z"), Some(Trigger::Cron));
 }
 
 #[test]
@@ -434,113 +316,4 @@ fn without_a_schedule_nothing_fires() {
     ));
     scheduler.start_all();
     assert_eq!(fired(&mut scheduler, "2026-11-24T09:00:01Z"), Some(Trigger::Start));
-}
-
-/// Policies named after the projects that they projects; `*` is all.
-fn reaching(policies: &[(&str, &str)], now: &str) -> Scheduler {
-    let mut scheduler = Scheduler::default();
-    let timing = |projects: &str| Timing {
-        projects: match projects {
-            "*" => ProjectSet::Everywhere,
-            only => ProjectSet::Only(only.split('+').map(ProjectName::from).collect()),
-        },
-        ..timing("* * * * *", Zone::UTC)
-    };
-    let policies = policies
-        .iter()
-        .map(|(policy, projects)| (name(policy), timing(projects)));
-    scheduler.adopt(policies, at(now));
-    scheduler
-}
-
-fn names(runs: &[ScheduledRun]) -> Vec<String> {
-    let of = |run: &ScheduledRun| {
-        run.policies
-            .iter()
-            .map(ToString::to_string)
-            .collect::<Vec<_>>()
-            .join("+")
-    };
-    runs.iter().map(of).collect()
-}
-
-#[test]
-fn policies_without_a_common_project_run_side_by_side() {
-    let mut scheduler = reaching(
-        &[("a", "p"), ("b", "q"), ("c", "p"), ("d", "r+s"), ("e", "q+r")],
-        "2026-11-23T02:58:30Z",
-    );
-    let _ = scheduler.fire(at("2026-11-23T02:59:00Z"));
-    let started = scheduler.start_due();
-    assert_eq!(names(&started), ["a+c", "b+d+e"], "`e` joins `b` and `d`");
-    // The one hangs; the other goes on, each minute.
-    scheduler.finished(started[0].key);
-    let (skipped, _) = scheduler.fire(at("2026-11-23T03:00:00Z"));
-    assert_eq!(skipped, ["b", "d", "e"].map(|busy| SkippedTick::Busy(name(busy))));
-    assert_eq!(names(&scheduler.start_due()), ["a+c"]);
-}
-
-#[test]
-fn who_has_waited_longer_is_not_overtaken() {
-    let mut scheduler = reaching(&[("all", "*"), ("p", "p"), ("q", "q")], "2026-11-23T02:58:30Z");
-    scheduler.slots.get_mut(&name("all")).unwrap().timing.schedule = Some(Schedule::parse("0 3 * * *").unwrap());
-    scheduler
-        .slots
-        .get_mut(&name("all"))
-        .unwrap()
-        .plan(at("2026-11-23T02:58:30Z"));
-    let _ = scheduler.fire(at("2026-11-23T02:59:00Z"));
-    let started = scheduler.start_due();
-    assert_eq!(names(&started), ["p", "q"]);
-    let _ = scheduler.fire(at("2026-11-23T03:00:00Z"));
-    scheduler.finished(started[0].key);
-    let _ = scheduler.fire(at("2026-11-23T03:01:00Z"));
-    // `all` waits for `q`; were `p` started again meanwhile, `all` might wait for ever.
-    assert_eq!(names(&scheduler.start_due()), [""; 0]);
-    scheduler.finished(started[1].key);
-    assert_eq!(names(&scheduler.start_due()), ["all+p"]);
-}
-
-#[test]
-fn an_edit_that_sends_a_policy_elsewhere_does_not_run_it_twice_at_once() {
-    let mut scheduler = reaching(&[("a", "p")], "2026-11-23T02:58:30Z");
-    let _ = scheduler.fire(at("2026-11-23T02:59:00Z"));
-    let started = scheduler.start_due();
-    let moved = Timing {
-        projects: ProjectSet::Only([ProjectName::from("q")].into()),
-        ..timing("* * * * *", Zone::UTC)
-    };
-    scheduler.adopt([], at("2026-11-23T02:59:10Z"));
-    scheduler.adopt([(name("a"), moved)], at("2026-11-23T02:59:20Z"));
-    let (skipped, _) = scheduler.fire(at("2026-11-23T03:00:00Z"));
-    assert_eq!(skipped, [SkippedTick::Busy(name("a"))]);
-    scheduler.finished(started[0].key);
-    let _ = scheduler.fire(at("2026-11-23T03:01:00Z"));
-    assert_eq!(names(&scheduler.start_due()), ["a"]);
-}
-
-#[test]
-fn after_a_pass_that_failed_as_a_whole_each_policy_has_passes_of_its_own() {
-    let mut scheduler = reaching(&[("a", "*"), ("b", "*"), ("c", "*")], "2026-11-23T02:58:30Z");
-    let _ = scheduler.fire(at("2026-11-23T02:59:00Z"));
-    let run = scheduler.start_due().remove(0);
-    assert_eq!(run.policies.len(), 3);
-    scheduler.finished(run.key);
-    assert!(scheduler.isolate(&run));
-    // At once, one after the other, and again at each tick.
-    for minute in ["2026-11-23T02:59:01Z", "2026-11-23T03:00:00Z"] {
-        let _ = scheduler.fire(at(minute));
-        for only in ["a", "b", "c"] {
-            let started = scheduler.start_due();
-            assert_eq!(names(&started), [only]);
-            assert!(!scheduler.isolate(&started[0]), "it is on its own already");
-            scheduler.finished(started[0].key);
-        }
-        assert_eq!(names(&scheduler.start_due()), [""; 0]);
-    }
-    // A new configuration is a new chance.
-    let again = ["a", "b", "c"].map(|policy| (name(policy), timing("* * * * *", Zone::UTC)));
-    scheduler.adopt(again, at("2026-11-23T03:00:30Z"));
-    let _ = scheduler.fire(at("2026-11-23T03:01:00Z"));
-    assert_eq!(names(&scheduler.start_due()), ["a+b+c"]);
 }

@@ -357,5 +357,8 @@ fn unknown() -> Backup {
 }
 
 #[cfg(test)]
+#[path = "forecast_assumed_tests.rs"]
+mod assumed_tests;
+#[cfg(test)]
 #[path = "forecast_tests.rs"]
 mod tests;

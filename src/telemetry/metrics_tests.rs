@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
+use super::Metrics;
 use super::metrics::with_start_time;
-use super::{LastRunSample, Metrics, openmetrics};
 use crate::retention::plan::ClockCheck;
 use crate::retention::report::{InstanceCounts, PolicyReport, RunResult, Sent, Skip, SkipReason, Summary, Tally};
 use crate::retention::{Fate, Mode, PolicyName, ProjectName, Refusal, RunReport, Zone};
@@ -69,15 +69,15 @@ const LATER: [&str; 12] = [
     "instances",
 ];
 
-fn at(text: &str) -> DateTime<Utc> {
+pub(super) fn at(text: &str) -> DateTime<Utc> {
     text.parse().expect("a time")
 }
 
-fn policy(name: &str) -> PolicyName {
+pub(super) fn policy(name: &str) -> PolicyName {
     PolicyName::from(name)
 }
 
-fn project(name: &str) -> ProjectName {
+pub(super) fn project(name: &str) -> ProjectName {
     ProjectName::from(name)
 }
 
@@ -90,7 +90,7 @@ fn full_name(name: &str) -> String {
 }
 
 /// Two policies on two projects: `a` may touch both, `b` the second.
-fn metrics() -> Metrics {
+pub(super) fn metrics() -> Metrics {
     let metrics = Metrics::new(
         "1.2.3",
         "abc",
@@ -110,7 +110,7 @@ fn metrics() -> Metrics {
 }
 
 /// A run of `a` that did something of everything; every number has its own value.
-fn report(result: RunResult) -> RunReport {
+pub(super) fn report(result: RunResult) -> RunReport {
     let tally = |count, bytes| Tally { count, bytes };
     let sent = |fates: &[(&str, u64)], codes: &[(&str, u64)], confirmed_bytes| Sent {
         fates: fates.iter().map(|(key, n)| ((*key).to_owned(), *n)).collect(),
@@ -168,7 +168,7 @@ fn report(result: RunResult) -> RunReport {
 }
 
 /// The value of a series as it is written, `name{labels}` with the labels in alphabetical order.
-fn value(metrics: &Metrics, series: &str) -> Option<f64> {
+pub(super) fn value(metrics: &Metrics, series: &str) -> Option<f64> {
     metrics.render(false).lines().find_map(|line| {
         line.strip_prefix("rds_retention_")?
             .strip_prefix(series)?
@@ -179,7 +179,7 @@ fn value(metrics: &Metrics, series: &str) -> Option<f64> {
 }
 
 #[track_caller]
-fn expect(metrics: &Metrics, series: &str, wanted: f64) {
+pub(super) fn expect(metrics: &Metrics, series: &str, wanted: f64) {
     let found = value(metrics, series);
     assert!(
         found.is_some_and(|found| (found - wanted).abs() < 1e-6),
@@ -341,188 +341,6 @@ fn a_reload_keeps_the_numbers_of_what_stays() {
 }
 
 #[test]
-fn a_run_is_counted_field_by_field() {
-    let metrics = metrics();
-    metrics.observe_run(&report(RunResult::Success), Duration::from_secs(90));
-    for (series, wanted) in [
-        ("runs_total{policy=\"a\",result=\"success\"}", 1.0),
-        ("runs_total{policy=\"b\",result=\"success\"}", 0.0),
-        ("run_duration_seconds_sum{policy=\"a\"}", 90.0),
-        ("run_duration_seconds_bucket{policy=\"a\",le=\"60\"}", 0.0),
-        ("run_duration_seconds_bucket{policy=\"a\",le=\"120\"}", 1.0),
-        ("last_run_timestamp_seconds{policy=\"a\"}", 1_795_402_890.25),
-        ("last_success_timestamp_seconds{policy=\"a\"}", 1_795_402_890.25),
-        ("backups{decision=\"keep\",policy=\"a\"}", 61.0),
-        ("backups{decision=\"wait\",policy=\"a\"}", 4.0),
-        ("backups{decision=\"delete\",policy=\"a\"}", 9.0),
-        ("backup_bytes{decision=\"keep\",policy=\"a\"}", 610.0),
-        ("backup_bytes{decision=\"delete\",policy=\"a\"}", 90.0),
-        ("backups_unselected{project=\"p1\"}", 17.0),
-        ("backups_unselected{project=\"p2\"}", 18.0),
-        ("expired_refused{policy=\"a\"}", 9.0),
-        ("expired_refused_bytes{policy=\"a\"}", 90.0),
-        ("instances{state=\"managed\"}", 21.0),
-        ("instances{state=\"unmanaged\"}", 22.0),
-        ("instances{state=\"overlapping\"}", 23.0),
-        ("instances{state=\"failed\"}", 24.0),
-        // Two that only were accepted, three since confirmed, five since returned.
-        (
-            "deletions_total{outcome=\"accepted\",policy=\"a\",project=\"p1\"}",
-            10.0,
-        ),
-        (
-            "deletions_total{outcome=\"confirmed\",policy=\"a\",project=\"p1\"}",
-            3.0,
-        ),
-        ("deletions_total{outcome=\"returned\",policy=\"a\",project=\"p1\"}", 5.0),
-        ("deletions_total{outcome=\"rejected\",policy=\"a\",project=\"p2\"}", 7.0),
-        (
-            "deletions_total{outcome=\"unanswered\",policy=\"a\",project=\"p2\"}",
-            11.0,
-        ),
-        ("deletions_total{outcome=\"accepted\",policy=\"a\",project=\"p2\"}", 0.0),
-        ("deletion_errors_total{code=\"DBS.200011\",project=\"p2\"}", 7.0),
-        ("deleted_bytes_total{policy=\"a\",project=\"p1\"}", 33.0),
-        ("deletions_unconfirmed{project=\"p1\"}", 2.0),
-        ("deletions_unconfirmed{project=\"p2\"}", 0.0),
-        ("guard_refusals_total{limit=\"max_deletions\",policy=\"a\"}", 1.0),
-        ("guard_refusals_total{limit=\"listing\",policy=\"a\"}", 1.0),
-        ("guard_refusals_total{limit=\"listing\",policy=\"b\"}", 0.0),
-        ("guard_open{policy=\"a\"}", 1.0),
-    ] {
-        expect(&metrics, series, wanted);
-    }
-    metrics.settled(&policy("a"), &project("p1"), &Fate::Confirmed, 2, 22);
-    metrics.unconfirmed(&BTreeMap::new());
-    expect(
-        &metrics,
-        "deletions_total{outcome=\"confirmed\",policy=\"a\",project=\"p1\"}",
-        5.0,
-    );
-    expect(&metrics, "deleted_bytes_total{policy=\"a\",project=\"p1\"}", 55.0);
-    expect(&metrics, "deletions_unconfirmed{project=\"p1\"}", 0.0);
-    metrics.guard_open(&policy("a"), false);
-    expect(&metrics, "guard_open{policy=\"a\"}", 0.0);
-}
-
-#[test]
-fn a_failed_run_leaves_the_last_good_numbers_and_the_last_success() {
-    let metrics = metrics();
-    metrics.observe_run(&report(RunResult::Success), Duration::from_secs(90));
-    let mut failed = report(RunResult::Failed);
-    failed.finished_at += TimeDelta::seconds(3600);
-    failed.policies[0].summary = Summary::default();
-    failed.instances = BTreeMap::new();
-    metrics.observe_run(&failed, Duration::from_secs(1));
-    expect(&metrics, "backups{decision=\"keep\",policy=\"a\"}", 61.0);
-    expect(&metrics, "instances{state=\"managed\"}", 21.0);
-    expect(&metrics, "last_run_timestamp_seconds{policy=\"a\"}", 1_795_406_490.25);
-    expect(
-        &metrics,
-        "last_success_timestamp_seconds{policy=\"a\"}",
-        1_795_402_890.25,
-    );
-    expect(&metrics, "runs_total{policy=\"a\",result=\"failed\"}", 1.0);
-}
-
-#[test]
-fn instances_are_those_of_all_projects_also_when_each_has_runs_of_its_own() {
-    let metrics = metrics();
-    let mut run = report(RunResult::Success);
-    metrics.observe_run(&run, Duration::from_secs(1));
-    let other = InstanceCounts {
-        managed: 100,
-        ..InstanceCounts::default()
-    };
-    run.instances = BTreeMap::from([(project("p2"), other)]);
-    metrics.observe_run(&run, Duration::from_secs(1));
-    expect(&metrics, "instances{state=\"managed\"}", 121.0);
-    expect(&metrics, "instances{state=\"failed\"}", 24.0);
-    // A project that is configured no longer has no instances.
-    metrics.set_policies(&[], &[project("p2")]);
-    expect(&metrics, "instances{state=\"managed\"}", 100.0);
-    metrics.set_policies(&[], &[]);
-    assert_eq!(value(&metrics, "instances{state=\"managed\"}"), None);
-}
-
-#[test]
-fn a_plan_is_no_run_and_a_dry_run_waits_for_nobody() {
-    let metrics = metrics();
-    let mut plan = report(RunResult::Success);
-    plan.run_id = None;
-    metrics.observe_run(&plan, Duration::from_secs(1));
-    expect(&metrics, "runs_total{policy=\"a\",result=\"success\"}", 0.0);
-    let mut dry = report(RunResult::Refused);
-    dry.policies[0].mode = Mode::DryRun;
-    metrics.observe_run(&dry, Duration::from_secs(1));
-    expect(&metrics, "runs_total{policy=\"a\",result=\"refused\"}", 1.0);
-    expect(&metrics, "guard_open{policy=\"a\"}", 0.0);
-}
-
-#[test]
-fn what_the_ledger_remembers_is_shown_after_a_restart() {
-    let metrics = metrics();
-    let mut last = LastRunSample {
-        policy: policy("a"),
-        finished_at: at("2026-11-22T03:00:00Z"),
-        last_success_at: None,
-        summary: Some(report(RunResult::Success).policies[0].summary),
-        held_back: Tally { count: 4, bytes: 44 },
-        unselected: BTreeMap::from([(project("p1"), 5)]),
-    };
-    let counts = InstanceCounts {
-        managed: 1,
-        unmanaged: 2,
-        overlapping: 3,
-        failed: 4,
-    };
-    let gone = LastRunSample {
-        policy: policy("gone"),
-        ..last.clone()
-    };
-    metrics.restore(
-        &[last.clone(), gone],
-        BTreeMap::from([(project("p1"), counts)]),
-        &BTreeMap::from([(project("p2"), 6)]),
-    );
-    expect(&metrics, "last_run_timestamp_seconds{policy=\"a\"}", 1_795_316_400.0);
-    assert_eq!(value(&metrics, "last_success_timestamp_seconds{policy=\"a\"}"), None);
-    expect(&metrics, "backups{decision=\"wait\",policy=\"a\"}", 4.0);
-    expect(&metrics, "instances{state=\"failed\"}", 4.0);
-    expect(&metrics, "backups_unselected{project=\"p1\"}", 5.0);
-    expect(&metrics, "expired_refused_bytes{policy=\"a\"}", 44.0);
-    expect(&metrics, "deletions_unconfirmed{project=\"p2\"}", 6.0);
-    assert!(!metrics.render(false).contains("gone\""));
-    last.last_success_at = Some(at("2026-11-21T03:00:00Z"));
-    metrics.restore(&[last], BTreeMap::new(), &BTreeMap::new());
-    expect(
-        &metrics,
-        "last_success_timestamp_seconds{policy=\"a\"}",
-        1_795_230_000.0,
-    );
-}
-
-#[test]
-fn the_fifty_first_kind_of_error_is_other() {
-    let metrics = metrics();
-    let mut run = report(RunResult::Partial);
-    let codes = &mut run.policies[0].sent.get_mut(&project("p2")).expect("sent there").codes;
-    codes.clear();
-    for number in 0..60 {
-        codes.insert(format!("DBS.{number:03}"), 1);
-    }
-    codes.insert("evil\ncode".to_owned(), 3);
-    metrics.observe_run(&run, Duration::from_secs(1));
-    let text = metrics.render(false);
-    let kinds = text
-        .lines()
-        .filter(|line| line.starts_with("rds_retention_deletion_errors_total{code=\"DBS."))
-        .count();
-    assert_eq!(kinds, 50);
-    expect(&metrics, "deletion_errors_total{code=\"other\",project=\"p2\"}", 13.0);
-}
-
-#[test]
 fn requests_are_counted_by_closed_sets() {
     let metrics = metrics();
     let p1 = project("p1");
@@ -581,97 +399,6 @@ fn a_start_time_that_proc_hides_is_ours() {
     };
     assert!((shown(0.0) - 1_795_402_800.0).abs() < 1e-6);
     assert!((shown(1_700_000_000.0) - 1_700_000_000.0).abs() < 1e-6);
-}
-
-/// A small strict reader of `OpenMetrics`: metadata before samples, once, and together; suffixes by type; numbers; one
-/// `# EOF` at the very end. Returns all samples as name and labels.
-fn read_openmetrics(text: &str) -> BTreeMap<String, f64> {
-    let body = text.strip_suffix("# EOF\n").expect("ends in # EOF and a line end");
-    assert!(!body.contains("# EOF"));
-    let (mut samples, mut seen) = (BTreeMap::new(), BTreeSet::new());
-    let (mut name, mut kind, mut past_metadata) = ("", "", false);
-    for line in body.lines() {
-        if let Some(rest) = line.strip_prefix("# ") {
-            let mut words = rest.splitn(3, ' ');
-            let (word, of, what) = (words.next().unwrap(), words.next().unwrap(), words.next().unwrap());
-            if word == "TYPE" {
-                (name, kind, past_metadata) = (of, what, false);
-                assert!(seen.insert(of), "{of} twice");
-                assert!(["counter", "gauge", "histogram"].contains(&kind), "{line}");
-                assert!(!of.ends_with("_total"), "{line}");
-            }
-            assert!(of == name && !past_metadata, "metadata out of place: {line}");
-            assert!(word != "UNIT" || of.ends_with(&format!("_{what}")), "{line}");
-            continue;
-        }
-        past_metadata = true;
-        let (series, number) = line.rsplit_once(' ').expect("a value");
-        let suffix = series
-            .split('{')
-            .next()
-            .unwrap()
-            .strip_prefix(name)
-            .expect("of the family just named");
-        let right = match kind {
-            "counter" => suffix == "_total",
-            "gauge" => suffix.is_empty(),
-            _ => ["_bucket", "_sum", "_count"].contains(&suffix),
-        };
-        assert!(right, "{kind}: {line}");
-        let number: f64 = number.parse().expect("a number");
-        assert!(samples.insert(series.to_owned(), number).is_none(), "{series} twice");
-    }
-    samples
-}
-
-#[test]
-fn openmetrics_says_the_same_as_the_text_format() {
-    let metrics = metrics();
-    metrics.observe_run(&report(RunResult::Success), Duration::from_secs(90));
-    let samples = read_openmetrics(&metrics.render(true));
-    let text = metrics.render(false);
-    let plain = text.lines().filter(|line| line.starts_with("rds_retention_"));
-    let mut compared = 0;
-    for (series, number) in plain.filter_map(|line| line.rsplit_once(' ')) {
-        if series.contains("le=\"") {
-            continue;
-        }
-        let wanted: f64 = number.parse().expect("a number");
-        assert!((samples[series] - wanted).abs() < 1e-6, "{series}");
-        compared += 1;
-    }
-    assert!(compared > 60, "{compared}");
-    let bucket = |le: &str| samples[&format!("rds_retention_run_duration_seconds_bucket{{policy=\"a\",le=\"{le}\"}}")];
-    assert!((bucket("60.0") - 0.0).abs() < 1e-6 && (bucket("+Inf") - 1.0).abs() < 1e-6);
-}
-
-#[test]
-fn openmetrics_escapes_what_would_break_a_line() {
-    let metrics = metrics();
-    metrics.set_policies(&[(policy("q\"b\\n\nl"), vec![project("p")])], &[project("p")]);
-    let text = metrics.render(true);
-    assert!(
-        text.contains(r#"rds_retention_guard_open{policy="q\"b\\n\nl"} 0"#),
-        "{text}"
-    );
-}
-
-#[test]
-fn openmetrics_is_given_to_those_who_prefer_it() {
-    let prometheus = "application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;q=0.75,\
-                      text/plain;version=0.0.4;q=0.5,*/*;q=0.1";
-    for (accept, wanted) in [
-        (prometheus, true),
-        ("application/openmetrics-text", true),
-        ("application/openmetrics-text; version=\"1.0.0\"; charset=utf-8", true),
-        ("text/plain;version=0.0.4,application/openmetrics-text;q=0.5", false),
-        ("application/openmetrics-text;q=0", false),
-        ("application/openmetrics-text;version=2.0.0", false),
-        ("text/html,*/*;q=0.8", false),
-        ("", false),
-    ] {
-        assert_eq!(openmetrics::is_wanted(accept), wanted, "{accept:?}");
-    }
 }
 
 /// Writes both formats where `tests/ops/metrics.sh` has them checked by promtool and by the Python client.

@@ -25,3 +25,7 @@ pub use run_metrics::LastRunSample;
 mod logging_tests;
 #[cfg(test)]
 mod metrics_tests;
+#[cfg(test)]
+mod openmetrics_tests;
+#[cfg(test)]
+mod run_metrics_tests;

@@ -321,5 +321,4 @@ fn footer(status: &Status, refreshes: Option<bool>, zone: Zone) -> Markup {
 }
 
 #[cfg(test)]
-#[path = "page/tests.rs"]
 mod tests;

@@ -1,9 +1,11 @@
 //! Tries to break the ledger.
 
+mod any_column;
 mod continuity;
 mod deleting;
 mod files;
 mod grace;
+mod locks;
 mod moving;
 mod packed;
 mod people;

@@ -1,6 +1,9 @@
 //! The page as text: hostile names, size, what it says. How it looks and whether everybody can use it is checked in a
 //! browser by `tests/ops/check-page`.
 
+mod pages;
+mod problems;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -192,187 +195,11 @@ fn hostile_names_are_text_everywhere() {
 }
 
 #[test]
-fn two_hundred_instances_fit_a_page_and_the_rest_follows() {
-    let status = status(200, 40);
-    let page = first(&status);
-    assert!(page.len() < 200_000, "{}", page.len());
-    assert!(page.contains("200 instances with 8,000 backups"));
-    let mut shown = page.matches("<article>").count();
-    let mut next = shown;
-    while next < 200 {
-        let page = view(&status, "/", Some(&format!("from={next}")));
-        assert!(page.len() < 200_000, "{}", page.len());
-        let on_page = page.matches("<article>").count();
-        assert!(
-            on_page > 0 && page.contains(&format!("Instances {} to", next + 1)),
-            "{next}"
-        );
-        (shown, next) = (shown + on_page, next + on_page);
-    }
-    assert_eq!(shown, 200);
-    // A number beyond the end may be an old bookmark.
-    assert!(view(&status, "/", Some(&format!("from={}", usize::MAX))).contains("First page"));
-}
-
-#[test]
 fn small_fleets_show_every_backup_with_its_rule() {
     let page = first(&status(1, 9));
     assert_eq!(page.matches("<title>keep: ").count(), 7);
     assert!(page.contains("2026-11-23 05:00: daily 1</title>"), "{page}");
     assert_eq!(page.matches("<th scope=\"row\"><a href=\"/why/").count(), 9);
-}
-
-/// The guard refused this in the last run of the policy.
-fn refuse(status: &mut Status, refusals: Vec<Refusal>, digest: &str) {
-    let mut report = RunReport::clone(&status.reports["production"]);
-    report.policies[0].refusals = refusals;
-    report.policies[0].digest = Some(digest.to_owned());
-    status.policies[0].last_run = Some(LastRun::of(&report, &report.policies[0]));
-    status.reports.insert("production".into(), Arc::new(report));
-}
-
-#[test]
-fn a_refusal_comes_with_the_command_that_lifts_it() {
-    let mut status = status(1, 9);
-    assert!(first(&status).contains("All is well"));
-    refuse(
-        &mut status,
-        vec![Refusal::MaxDeletions { planned: 9, limit: 8 }],
-        "c0ffee",
-    );
-    status.config.path = "/tmp/my config.yaml".into();
-    let page = first(&status);
-    assert!(page.contains("<h2 id=\"state\">1 thing needs a look</h2>"), "{page}");
-    assert!(page.contains("<pre>rds-retentiond --config '/tmp/my config.yaml' approve production --plan c0ffee</pre>"));
-    // After a restart there is no report; the command is said all the same.
-    status.reports.clear();
-    let page = first(&status);
-    assert!(
-        page.contains("1 thing needs a look") && page.contains("approve production --plan c0ffee</pre>"),
-        "{page}"
-    );
-}
-
-#[test]
-fn a_hundred_instances_over_max_percent_are_one_thing_with_one_command() {
-    let mut status = status(1, 9);
-    let over = |nth: usize| Refusal::MaxPercent {
-        instance: format!("{nth}in04").into(),
-        planned: 9,
-        of: 10,
-        percent: 50,
-    };
-    refuse(&mut status, (0..100).map(over).collect(), "c0ffee");
-    let skip = |id: &str, reason: &str| SkipRecord {
-        project: "prod".into(),
-        instance_id: Some(id.into()),
-        instance_name: None,
-        reason: reason.to_owned(),
-        message: "total_count does not agree".to_owned(),
-    };
-    // The same is listed as an instance left alone.
-    status.skipped = vec![skip("3in04", "max_percent"), skip("7in04", "listing")];
-    let page = first(&status);
-    assert!(
-        page.contains("2 things need a look") && page.contains("100 instances are left alone: 0in04 (9 of 10)"),
-        "{page}"
-    );
-    assert_eq!(page.matches("approve production --plan c0ffee</pre>").count(), 1);
-    assert!(
-        page.contains("<h3>Left alone</h3><p>instance 7in04 (prod): listing"),
-        "{page}"
-    );
-}
-
-#[test]
-fn a_refused_plan_that_waits_is_said_although_the_last_run_failed() {
-    let mut status = status(1, 9);
-    status.problems.push(StatusProblem {
-        about: "guard",
-        policy: Some("production".into()),
-        message: "its plan was refused and waits".to_owned(),
-    });
-    let page = first(&status);
-    assert!(page.contains("<h3>Refused, policy production</h3>"), "{page}");
-}
-
-#[test]
-fn the_headline_tells_the_four_moods_apart() {
-    let mut status = status(1, 9);
-    let head = |status: &Status| {
-        let page = first(status);
-        let (_, rest) = page.split_once("<h2 id=\"state\">").unwrap();
-        rest.split_once("</h2>").unwrap().0.to_owned()
-    };
-    assert_eq!(head(&status), "All is well");
-    status.freeze = Some(Freeze {
-        reason: "audit".to_owned(),
-        until: None,
-    });
-    status.freezes = vec![FreezeStatus {
-        id: Some("f1".to_owned()),
-        place: None,
-        freeze: status.freeze.clone().unwrap(),
-    }];
-    assert_eq!(head(&status), "Frozen");
-    // What the freeze refuses is not another thing to look at.
-    status.policies[0].last_run.as_mut().unwrap().refusal = Some(RefusalStatus {
-        limit: "freeze".to_owned(),
-        message: "frozen".to_owned(),
-        waits: false,
-        digest: None,
-    });
-    status.problems.push(StatusProblem {
-        about: "guard",
-        policy: Some("production".into()),
-        message: "freeze: frozen".to_owned(),
-    });
-    assert_eq!(head(&status), "Frozen");
-    assert!(first(&status).contains("rds-retentiond thaw f1</code>"));
-    status.problems.clear();
-    status.config.last_reload_ok = false;
-    assert_eq!(head(&status), "1 thing needs a look");
-    status.ready = false;
-    assert_eq!(head(&status), "It cannot do its work");
-    (status.ready, status.config.last_reload_ok, status.freeze) = (true, true, None);
-    status.policies[0].last_run = None;
-    status.reports.clear();
-    assert_eq!(head(&status), "No run yet");
-    assert!(!first(&status).contains("All is well"));
-}
-
-/// The terminal shows the same remedies: see `each_refusal_is_shown_with_the_remedy_that_the_page_shows`.
-#[test]
-fn each_refusal_is_shown_with_the_remedy_that_the_terminal_shows() {
-    for refusal in one_of_each() {
-        let mut status = status(1, 9);
-        let wanted = remedy(&refusal, "production", Some("c0ffee"), "rds-retentiond");
-        if let Refusal::Freeze { sources, .. } = &refusal {
-            let freeze = Freeze {
-                reason: "audit".to_owned(),
-                until: None,
-            };
-            let of = |id: Option<&String>, place: Option<&String>| FreezeStatus {
-                id: id.cloned(),
-                place: place.cloned(),
-                freeze: freeze.clone(),
-            };
-            status.freezes = sources.configured.iter().map(|place| of(None, Some(place))).collect();
-            status
-                .freezes
-                .extend(sources.placed.iter().map(|id| of(Some(id), None)));
-            status.freeze = Some(freeze);
-            // Each freeze has a line of its own.
-            for part in wanted.to_string().split(", and ") {
-                assert!(first(&status).contains(&text(part)), "{part}");
-            }
-            assert_eq!(first(&status).contains("thaw"), !sources.placed.is_empty());
-            continue;
-        }
-        refuse(&mut status, vec![refusal], "c0ffee");
-        let page = first(&status);
-        assert!(page.contains(&text(&wanted.to_string())), "{wanted}: {page}");
-    }
 }
 
 #[test]
@@ -395,97 +222,6 @@ fn holds_that_end_soon_come_first_and_are_marked() {
     assert!(place("soon") < place("later") && place("later") < place("forever"));
     assert_eq!(page.matches("<span class=\"chip warn\">ends in").count(), 1);
     assert!(page.contains("1 hold ends within 7 days"));
-}
-
-#[test]
-fn an_instance_has_a_page_with_all_its_backups() {
-    let status = status(3, 3000);
-    let id = "cd613e30d8f16adf91b7584a00000001in04";
-    assert!(first(&status).contains(&format!("href=\"/?instance={id}\"")));
-    let (mut shown, mut pages) = (0, 0);
-    while shown < 3000 {
-        let page = view(&status, "/", Some(&format!("instance={id}&from={shown}")));
-        assert!(page.len() < 200_000, "{}", page.len());
-        let rows = page.matches("<tr><th scope=\"row\"><a href=\"/why/").count();
-        assert!(rows > 0 && page.contains(&format!("{id}-{shown:04}br04")), "{shown}");
-        (shown, pages) = (shown + rows, pages + 1);
-    }
-    assert_eq!(shown, 3000);
-    assert!(pages > 1);
-    let unknown = view(&status, "/", Some("instance=%3Cscript%3Enot-there"));
-    assert!(
-        unknown.contains("Not known") && !unknown.contains("<script"),
-        "{unknown}"
-    );
-}
-
-#[test]
-fn a_page_stays_small_whatever_there_is() {
-    let mut status = status(200, 40);
-    let long = "x".repeat(100_000);
-    for nth in 0..3000 {
-        status.problems.push(StatusProblem {
-            about: "instance",
-            policy: None,
-            message: long.clone(),
-        });
-        status.config.problems.push(long.clone());
-        status.holds.push(Hold {
-            id: Some(nth.to_string()),
-            target: HoldTarget::Backup("id".into()),
-            reason: long.clone(),
-            owner: Some(long.clone()),
-            until: None,
-        });
-        let policy = PolicyStatus {
-            policy: format!("policy-{nth}").into(),
-            ..status.policies[0].clone()
-        };
-        status.policies.push(policy);
-    }
-    status.config.last_reload_ok = false;
-    let page = first(&status);
-    assert!(page.len() < 200_000, "{}", page.len());
-    assert!(page.contains("more") && page.contains("<article>"));
-}
-
-#[test]
-fn old_addresses_lead_somewhere() {
-    let overview = |from, instance: Option<&str>, is_still| {
-        Some(View::Overview(Overview {
-            from,
-            instance: instance.map(str::to_owned),
-            is_still,
-        }))
-    };
-    assert_eq!(View::of("/", None), overview(0, None, false));
-    assert_eq!(View::of("/", Some("from=x&instance=%20")), overview(0, None, false));
-    assert_eq!(View::of("/", Some("from=40&refresh=off")), overview(40, None, true));
-    assert_eq!(
-        View::of("/", Some("a=b&instance=x%26y&from=7")),
-        overview(7, Some("x&y"), false)
-    );
-    for name in ["production", "a/b&c=d+e f%", "=", "k=v"] {
-        let encoded = html::encoded(name).replace('+', "%20");
-        assert_eq!(
-            View::of(&format!("/why/{encoded}"), None),
-            Some(View::Why(name.into())),
-            "{name}"
-        );
-        assert_eq!(
-            View::of(&format!("/policy/{encoded}"), None),
-            Some(View::Policy(name.into())),
-            "{name}"
-        );
-    }
-    assert_eq!(
-        View::of("/history", Some("policy=p")),
-        Some(View::History(Some("p".into())))
-    );
-    for none in ["/why/", "/policy/", "/nowhere", "/history/", "/why"] {
-        assert_eq!(View::of(none, None), None, "{none}");
-    }
-    assert_eq!(View::of(&format!("/why/{}", "x".repeat(201)), None), None);
 }
 
 #[test]
@@ -574,20 +310,6 @@ fn times_are_in_the_zone_of_the_policies_and_say_so() {
 }
 
 #[test]
-fn instances_are_found_by_a_part_of_their_name() {
-    let status = status(12, 2);
-    let found = view(&status, "/", Some("instance=-11"));
-    assert_eq!(found.matches("<article>").count(), 1, "{found}");
-    assert!(found.contains("value=\"-11\"") && found.contains("12 instances with 24 backups"));
-    assert_eq!(
-        view(&status, "/", Some("instance=mssql")).matches("<article>").count(),
-        12
-    );
-    let none = view(&status, "/", Some("instance=%22%3E%3Cscript%3E"));
-    assert!(!none.contains("<script") && none.contains("Not known"), "{none}");
-}
-
-#[test]
 fn instances_without_a_policy_are_named_and_backups_out_of_every_scope_counted() {
     let mut status = status(1, 9);
     assert!(!first(&status).contains("No policy selects"));
@@ -654,17 +376,4 @@ fn a_new_state_shows_what_to_type() {
         );
     }
     assert!(page.contains("First steps"));
-}
-
-#[test]
-fn the_page_of_a_backup_shows_its_decisions_and_hostile_ids_as_text() {
-    let status = status(2, 9);
-    let page = view(&status, "/why/cd613e30d8f16adf91b7584a00000001in04-0003br04", None);
-    assert!(page.contains("<h3>Policy production: delete</h3>"), "{page}");
-    assert!(
-        page.contains(" why cd613e30d8f16adf91b7584a00000001in04-0003br04</pre>"),
-        "{page}"
-    );
-    let unknown = view(&status, "/why/%3Cscript%3E%E2%80%AE", None);
-    assert!(unknown.contains("Not known") && !unknown.contains("<script") && !unknown.contains('\u{202e}'));
 }
