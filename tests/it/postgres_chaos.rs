@@ -220,10 +220,7 @@ async fn no_id_is_sent_by_two_holders_whatever_fails() {
     let Some(server) = super::postgres_server::server() else {
         return;
     };
-    server.psql(
-        "postgres",
-        &format!("ALTER ROLE postgres PASSWORD '{}'", node::PASSWORD),
-    );
+    node::set_password(server);
     let number = |name: &str, usual: usize| std::env::var(name).map_or(usual, |text| text.parse().unwrap());
     let wanted = std::env::var("CHAOS_KIND").unwrap_or_else(|_| "all".to_owned());
     let is_wanted = |kind: &Kind| wanted == "all" || wanted.split(',').any(|name| name == kind.name());

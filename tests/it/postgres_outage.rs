@@ -12,7 +12,7 @@ use std::time::Duration;
 use rds_retentiond::clock::now;
 use rds_retentiond::simulator::{Fault, Op};
 
-use super::postgres_chaos::node::PASSWORD;
+use super::postgres_chaos::node::{PASSWORD, set_password};
 use super::postgres_chaos::pair::Pair;
 use super::postgres_chaos::proxy::Proxy;
 use super::postgres_server::{Server, server};
@@ -79,7 +79,7 @@ impl Daemon {
 
 /// A world with one instance on a database of its own, and the proxy that its daemons reach it through.
 pub async fn shared(server: &'static Server, backups: usize) -> (World, Proxy, String) {
-    server.psql("postgres", &format!("ALTER ROLE postgres PASSWORD '{PASSWORD}'"));
+    set_password(server);
     let mut world = World::new(&[backups]).await;
     let database = server.database();
     let proxy = Proxy::to(([127, 0, 0, 1], server.port).into()).await;

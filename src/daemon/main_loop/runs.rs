@@ -157,7 +157,7 @@ impl MainLoop {
         let took = run_task.started.elapsed();
         let now = (self.clock)();
         let policies = run_task.names();
-        let (mut refusal, mut why, mut is_lease_lost) = (None, None, false);
+        let (mut refusal, mut why) = (None, None);
         let failed_report = match ended.map(|(_, outcome)| outcome) {
             Ok(Ok(report)) => {
                 telemetry::run_line(&report, &remedies::program(&self.config().path));
@@ -170,17 +170,9 @@ impl MainLoop {
                 Some(RunResult::Skipped)
             }
             Ok(Err(error)) => {
-                if error.is_ledger_error() {
-                    self.metrics.ledger_error();
-                    self.ledger_suspect = true;
-                }
-                is_lease_lost = error.is_lease_lost();
                 refusal = error.refusal();
-                let result = refusal.as_ref().map_or(RunResult::Failed, |_| RunResult::Refused);
                 why = Some(error_chain(&error));
-                let error: &(dyn std::error::Error + 'static) = &error;
-                tracing::error!(policies, error, "run {}", result.as_str());
-                Some(result)
+                Some(self.run_failed(&run_task, &error, now))
             }
             Err(error) => {
                 tracing::error!(policies, %error, "run failed: it panicked or was aborted; the daemon goes on");
@@ -195,17 +187,24 @@ impl MainLoop {
             let report = RunReport::failed_report(policies, (run_task.at, now), result, refusal.as_ref());
             self.record_report(report, took, Err(why.as_deref()));
         }
-        if is_lease_lost {
-            self.make_up_for(&run_task, now);
-        }
         process_metrics::show_clock_skew(&self.metrics, &run_task.context.projects);
         self.status.invalidate();
         self.status_stale = true;
         self.next_holds_check = None;
     }
 
-    /// Has another run, once, do what one that lost its lease left, unless another daemon does.
-    fn make_up_for(&mut self, run_task: &RunTask, now: DateTime<Utc>) {
+    /// A run ended with an error. Has another one, once, do what one that lost its lease left, unless another daemon does.
+    fn run_failed(&mut self, run_task: &RunTask, error: &Failed, now: DateTime<Utc>) -> RunResult {
+        if error.is_ledger_error() {
+            self.metrics.ledger_error();
+            self.ledger_suspect = true;
+        }
+        let result = error.refusal().map_or(RunResult::Failed, |_| RunResult::Refused);
+        let cause: &(dyn std::error::Error + 'static) = error;
+        tracing::error!(policies = run_task.names(), error = cause, "run {}", result.as_str());
+        if !error.is_lease_lost() {
+            return result;
+        }
         let last = LastBegun {
             at: run_task.at,
             is_interrupted: run_task.run.trigger != Trigger::CatchUp,
@@ -215,6 +214,7 @@ impl MainLoop {
         for policy in &run_task.run.policies {
             self.catch_up(policy, &last, now);
         }
+        result
     }
 
     /// Records a report. One that is not whole replaces that of a run that never made one, and comes with why: it tells only

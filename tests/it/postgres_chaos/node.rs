@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::sync::Once;
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
@@ -20,6 +21,14 @@ const NODES: usize = 3;
 /// Of each of two instances.
 const BACKUPS: usize = 400;
 pub const PASSWORD: &str = "chaos";
+
+/// Gives the server's superuser the password, for connections by TCP; once, as two at a time fail.
+pub fn set_password(server: &Server) {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        server.psql("postgres", &format!("ALTER ROLE postgres PASSWORD '{PASSWORD}'"));
+    });
+}
 
 /// Sends a signal to a process of ours.
 pub fn signal(pid: u32, name: &str) {
