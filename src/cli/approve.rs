@@ -6,7 +6,7 @@ use std::io::{self, IsTerminal};
 
 use super::args::{ApproveArgs, Global};
 use super::failure::{CommandResult, Failure};
-use super::operator::{Operator, anchor_act, say};
+use super::operator::{Operator, anchor_act, not_done, say};
 use super::output::lists::write_list;
 use super::output::table::{Cell, Column};
 use super::output::theme::Theme;
@@ -28,7 +28,8 @@ pub(super) fn approve(args: &ApproveArgs, global: &Global) -> CommandResult {
     let operator = Operator::of(Some(&config));
     let actor = operator.actor(args.reason.as_deref());
     if let Some(target) = &args.listing {
-        let accepted = operation::accept_listing(&config, target, actor, now)?;
+        let accepted = operation::accept_listing(&config, target, actor, now)
+            .map_err(|error| not_done("nothing was approved", error))?;
         anchor_act(Some(&config));
         return say(global, &accepted_text(target, &accepted), exit::DONE);
     }
@@ -50,7 +51,9 @@ pub(super) fn approve(args: &ApproveArgs, global: &Global) -> CommandResult {
         );
         return say(global, &text, exit::DONE);
     };
-    let until = refused.approve(&name, plan, actor, now)?;
+    let until = refused
+        .approve(&name, plan, actor, now)
+        .map_err(|error| not_done("nothing was approved", error))?;
     anchor_act(Some(&config));
     if !refused.is_approved(&config, &name, plan, now)? {
         let message = format!(

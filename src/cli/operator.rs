@@ -85,7 +85,8 @@ pub(super) fn say(global: &Global, text: &str, code: u8) -> CommandResult {
 }
 
 /// A failure that begins with what did not happen: the operator must not believe in it.
-fn not_done(what: &str, error: operations::Error) -> Failure {
+pub(super) fn not_done(what: &str, error: impl Into<operations::Error>) -> Failure {
+    let error = error.into();
     let is_state = matches!(&error, operations::Error::Ledger(error) if error.fault().is_some());
     let failure = Failure::from(error);
     if !is_state {
@@ -168,7 +169,8 @@ pub(super) fn release(args: &ReleaseArgs, global: &Global) -> CommandResult {
     let config = context::people_configuration(global)?;
     let operator = Operator::of(Some(&config));
     let actor = operator.actor(args.reason.as_deref());
-    let released = operation::release(&config, &args.id, actor, crate::clock::now())?;
+    let released = operation::release(&config, &args.id, actor, crate::clock::now())
+        .map_err(|error| not_done("nothing was released", error))?;
     anchor_act(Some(&config));
     let ended = &released.ended;
     let of = format!(
@@ -319,7 +321,8 @@ pub(super) fn thaw(args: &ThawArgs, global: &Global) -> CommandResult {
         None if args.all => ledger::Thaw::All,
         None => ledger::Thaw::Only,
     };
-    let thawed = operation::thaw(&config, which, operator.actor(args.reason.as_deref()), now)?;
+    let thawed = operation::thaw(&config, which, operator.actor(args.reason.as_deref()), now)
+        .map_err(|error| not_done("no freeze was ended", error))?;
     anchor_act(Some(&config));
     let describe = |placed: &ledger::PlacedFreeze, by: Option<&str>| {
         let (reason, at) = (clean(&placed.freeze.reason), zoned(placed.placed_at, zone));

@@ -70,7 +70,7 @@ use crate::config::Config;
 use crate::ledger::{self, DeletionLock, Ledger};
 use crate::rds::Client;
 use crate::retention::report::{
-    Interruption, PolicyReport, RunNumbers, RunReport, RunResult, RunSummary, Skip, SkipReason,
+    Interruption, PolicyReport, RunNumbers, RunReport, RunResult, RunSummary, Skip, SkipReason, Tally,
 };
 use crate::retention::{Fate, Instance, InstanceId, Mode, PolicyName, ProjectName};
 use crate::wording::{self, left_alone, refusals};
@@ -400,7 +400,10 @@ fn summary_of(
         skipped: skipped.take(MOST_SKIPS).map(|skip| report.record_of(skip)).collect(),
         summary: policy.summary,
         unselected: policy.unselected.clone(),
-        settled_bytes: confirmed.fold(0, |all, settled| all.saturating_add(settled.size_bytes)),
+        settled: confirmed.fold(Tally::default(), |mut all, settled| {
+            all.add(settled.size_bytes);
+            all
+        }),
     };
     RunSummary {
         interrupted: is_interrupted.then_some(Interruption::Stopped),

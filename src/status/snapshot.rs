@@ -124,7 +124,7 @@ impl StorageDay {
             });
             entry.first_run = entry.first_run.min(run.started_at);
             let freed = numbers.sent.values().map(|sent| sent.confirmed_bytes);
-            let freed = freed.fold(numbers.settled_bytes, u64::saturating_add);
+            let freed = freed.fold(numbers.settled.bytes, u64::saturating_add);
             if counted.insert((day, &run.policy)) {
                 let Summary { keep, wait, .. } = numbers.summary;
                 let due = Sent::still_there(numbers.summary.delete, numbers.sent.values());

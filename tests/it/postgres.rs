@@ -203,15 +203,20 @@ async fn a_database_that_its_owner_made_read_only_is_written_by_nobody() {
         "postgres",
         &format!("ALTER DATABASE {database} SET default_transaction_read_only = on"),
     );
-    for args in [
-        &["freeze", "--reason", "audit"][..],
-        &["thaw", "--all"],
-        &["hold", &backup_id(1, 6), "--reason", "case 2", "--force"],
-        &["apply"],
+    for (args, words) in [
+        (&["freeze", "--reason", "audit"][..], "NOT frozen"),
+        (&["thaw", "--all"], "no freeze was ended"),
+        (
+            &["hold", &backup_id(1, 6), "--reason", "case 2", "--force"],
+            "no hold was placed",
+        ),
+        (&["release", "h1"], "nothing was released"),
+        (&["approve", "--listing", "all"], "nothing was approved"),
+        (&["apply"], "nothing is deleted by this process"),
     ] {
         let refused = world.run(args).await;
         assert_eq!(refused.code, 69, "{args:?}\n{}\n{}", refused.stdout, refused.stderr);
-        refused.says("default_transaction_read_only");
+        refused.says("default_transaction_read_only").says(words);
     }
     let checked = world.run(&["check", "--online"]).await;
     assert_ne!(checked.code, 0, "{}", checked.stdout);

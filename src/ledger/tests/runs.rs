@@ -61,7 +61,7 @@ fn numbered(left: u64) -> RunSummary {
         skipped: Vec::new(),
         summary: Summary::default(),
         unselected: BTreeMap::new(),
-        settled_bytes: 0,
+        settled: Tally::default(),
     };
     RunSummary {
         interrupted: None,

@@ -81,9 +81,9 @@ pub struct RunNumbers {
     /// Backups that no policy has in scope, by project.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub unselected: BTreeMap<ProjectName, u64>,
-    /// Size of what earlier runs sent and this one saw to be gone.
-    #[serde(default)]
-    pub settled_bytes: u64,
+    /// What earlier runs sent and this one saw to be gone.
+    #[serde(default, skip_serializing_if = "Tally::is_empty")]
+    pub settled: Tally,
 }
 
 /// What one limit held back, as the ledger keeps it and status shows it.
