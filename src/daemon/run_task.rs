@@ -182,6 +182,10 @@ impl SharedLock {
         projects: &[ProjectName],
         ledger: Option<&Ledger>,
     ) -> Result<Option<Arc<DeletionLock>>, ledger::Error> {
+        // Before its turn: it connects, and a database that does not answer is waited for by all runs at once.
+        if !blocking(|| seeker.is_free(projects))? {
+            return Ok(None);
+        }
         let mut leases = self.leases.lock().await;
         if !blocking(|| seeker.is_free(projects))? {
             return Ok(None);
