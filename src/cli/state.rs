@@ -13,7 +13,7 @@ use crate::operations::state_move::{MoveOutcome, move_state};
 use crate::wording::numbers::count;
 
 pub(super) fn state(args: &StateArgs, global: &Global) -> CommandResult {
-    let config = context::people_configuration(global)?;
+    let config = context::configuration(global)?;
     let operator = Operator::of(Some(&config));
     let text = match &args.what {
         StateWhat::AcceptRewind { reason } => accept_rewind(&config, &operator, reason.as_deref())?,

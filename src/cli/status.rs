@@ -7,13 +7,18 @@ use super::output::{json, status as output};
 use super::{context, exit};
 use crate::config;
 use crate::retention::Zone;
-use crate::run::state_place;
+use crate::run::{self, state_place};
 use crate::status;
 
 pub(super) fn status(args: StatusArgs, global: &Global) -> CommandResult {
     context::log(global)?;
     let now = crate::clock::now();
     let (status, zone) = match config::load(&global.config, &context::people_environment()) {
+        Ok(config) if config.policies.is_empty() => {
+            context::note_missing_state(&config);
+            let status = status::of_state(&global.config, Vec::new(), run::state_of(&config), now)?;
+            (status, Zone::UTC)
+        }
         Ok(config) => {
             let zone = context::zone_of(&config);
             context::note_missing_state(&config);
@@ -23,7 +28,8 @@ pub(super) fn status(args: StatusArgs, global: &Global) -> CommandResult {
             let Some(place) = problems.state().map(state_place) else {
                 return Err(problems.into());
             };
-            let status = status::beside_problems(&global.config, &problems, place, now)?;
+            let problems = problems.iter().map(config::Problem::one_line).collect();
+            let status = status::of_state(&global.config, problems, place, now)?;
             (status, Zone::UTC)
         }
     };

@@ -179,6 +179,11 @@ fn version(fields: &Fields<'_>) {
     }
 }
 
+/// Whether the file says where the state is.
+pub(super) fn names_state(fields: &Fields<'_>) -> bool {
+    fields.get("state_dir").or(fields.get("state")).is_some()
+}
+
 /// One state, in one place: systemd's and ours must be the same.
 fn state_dir(fields: &Fields<'_>, base: &Path, environment: &Environment) -> PathBuf {
     let typed = fields.get("state_dir");
@@ -248,12 +253,10 @@ fn policies<'t>(
     }
     let list = fields.get("policies");
     let is_list = |at: &Cursor<'_>| matches!(at.node.kind, yaml::NodeKind::List(_));
+    let has_none_of = |keys: &[&str]| keys.iter().all(|key| fields.get(key).is_none());
+    let is_state_alone =
+        known.may_be_state_alone && names_state(fields) && has_none_of(&["projects", "policies", "include"]);
     // An included file that cannot be read may be where they are.
-    let is_state_alone = known.may_be_state_alone
-        && ["projects", "policies", "include"]
-            .iter()
-            .all(|key| fields.get(key).is_none())
-        && ["state", "state_dir"].iter().any(|key| fields.get(key).is_some());
     if count == 0
         && !is_state_alone
         && list.is_none_or(is_list)

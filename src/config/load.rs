@@ -8,11 +8,11 @@ use sha2::{Digest, Sha256};
 
 use super::configuration::{Config, Environment};
 use super::diagnostics::{Problem, Problems, Source, sort};
-use super::draft::{Draft, Parsed, STATE_DIR, draft, root};
+use super::draft::{Draft, Parsed, STATE_DIR, draft, names_state, root};
 use super::files::{self, Loaded};
 use super::notify::NotifyTarget;
 use super::ownership;
-use super::reader::{Cursor, Diagnostics, Fields};
+use super::reader::{Cursor, Diagnostics};
 use super::recorded::without_secrets;
 use super::spec::MAIN;
 use super::state_at::StateAt;
@@ -102,10 +102,6 @@ fn load_files(path: &Path, environment: &Environment, given: Option<Vec<Loaded>>
         foreign,
         ..draft.into_config(path, zones)
     })
-}
-
-fn names_state(fields: &Fields<'_>) -> bool {
-    fields.get("state_dir").or(fields.get("state")).is_some()
 }
 
 /// Whether the state's place could be read in spite of the problems.

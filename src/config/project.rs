@@ -136,8 +136,7 @@ fn region(at: &Cursor<'_>) -> Option<String> {
     Some(text.to_owned())
 }
 
-/// Ids end up in the path of a URL.
-/// Whether it can be the id of a project: it stands in paths of the API.
+/// Whether it can be the id of a project: ids end up in the path of a URL.
 pub fn is_project_id(text: &str) -> bool {
     let is_usual = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
     (1..=64).contains(&text.len()) && text.bytes().all(is_usual)

@@ -187,15 +187,17 @@ impl SharedLock {
             return Ok(None);
         }
         let mut leases = self.leases.lock().await;
-        if !blocking(|| seeker.is_free(projects))? {
-            return Ok(None);
-        }
         leases.retain(|lease| lease.strong_count() > 0);
         let held = u32::try_from(leases.len()).unwrap_or(u32::MAX);
-        let pause = LEASE_PAUSE.saturating_mul(held).min(LONGEST_LEASE_PAUSE);
-        let other_members = ledger.filter(|_| held > 0).map(Ledger::other_members);
-        if other_members.transpose()?.is_some_and(|count| count > 0) {
-            sleep(pause).await;
+        if let Some(ledger) = ledger
+            && held > 0
+            && ledger.other_members()? > 0
+        {
+            // It may have been taken meanwhile.
+            if !blocking(|| seeker.is_free(projects))? {
+                return Ok(None);
+            }
+            sleep(LEASE_PAUSE.saturating_mul(held).min(LONGEST_LEASE_PAUSE)).await;
         }
         let lock = blocking(|| seeker.take(projects))?.map(Arc::new);
         leases.extend(lock.as_ref().map(Arc::downgrade));

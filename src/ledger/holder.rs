@@ -1,6 +1,7 @@
 //! Who has the right to delete: taking it, and finding out who has it.
 
 use std::io::ErrorKind;
+use std::path::Path;
 
 use super::deletion_lock::{FILE, name_of, noted};
 use super::postgres::Session;
@@ -31,7 +32,8 @@ impl LockSeeker {
     pub fn is_free(&mut self, projects: &[ProjectName]) -> Result<bool, Error> {
         match &self.place {
             StatePlace::Directory(_) => Ok(true),
-            StatePlace::Postgres(address) => blocking(|| lease::is_free(address, &mut self.session, projects)),
+            StatePlace::Postgres(address) => blocking(|| lease::is_free(address, &mut self.session, projects))
+                .map_err(|error| error.at(Path::new(&address.to_string()))),
         }
     }
 
@@ -83,7 +85,7 @@ impl Ledger {
 
     /// Fails where the right to delete of the run that writes is over: until this transaction ends nobody else has it.
     pub(super) fn must_still_hold(&self, tx: &Tx<'_>) -> Result<(), Error> {
-        let Some(lock) = &self.held else { return Ok(()) };
+        let Some(lock) = &self.fence else { return Ok(()) };
         match &self.store {
             StateStore::File(store) if !lock.is_of(&store.dir) => Err(Error::WrongLock {
                 lock: store.dir.join(FILE),

@@ -306,7 +306,8 @@ impl Renewer {
                     return;
                 }
                 Err(error) => {
-                    tracing::warn!(error = %error, "the lease could not be renewed; it is tried again until it is over");
+                    let error = error.at(Path::new(&self.address.to_string()));
+                    tracing::warn!(%error, "the lease could not be renewed; it is tried again until it is over");
                     session = None;
                 }
             }

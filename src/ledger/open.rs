@@ -54,7 +54,7 @@ impl Ledger {
                 let (engine, is_new, created_at) = SharedEngine::open(address, access, known.is_known(), now)?;
                 let ledger = Self {
                     under_way: Arc::default(),
-                    held: None,
+                    fence: None,
                     store: StateStore::Shared(Arc::new(engine)),
                     known: known.clone(),
                     is_new,
@@ -101,7 +101,7 @@ impl Ledger {
         give_to_owner(&dir);
         let ledger = Self {
             under_way: Arc::default(),
-            held: None,
+            fence: None,
             store: StateStore::File(Arc::new(FileEngine::new(
                 connection,
                 dir,

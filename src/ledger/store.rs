@@ -19,7 +19,7 @@ pub struct Ledger {
     pub(super) under_way: Arc<Mutex<OpenRequests>>,
     pub(super) store: StateStore,
     /// The right to delete of the run that writes by this handle.
-    pub(super) held: Option<Arc<DeletionLock>>,
+    pub(super) fence: Option<Arc<DeletionLock>>,
     /// The last head that this process knows.
     pub(super) known: KnownHead,
     pub(super) is_new: bool,
@@ -38,9 +38,9 @@ impl Ledger {
     /// The same ledger for a run: what the run writes is refused once the state says that its right to delete is over. What it learned
     /// may be older by then than what another run has written.
     #[must_use]
-    pub fn held_by(&self, lock: Option<&Arc<DeletionLock>>) -> Self {
+    pub fn fenced_by(&self, lock: Option<&Arc<DeletionLock>>) -> Self {
         Self {
-            held: lock.map(Arc::clone),
+            fence: lock.map(Arc::clone),
             ..self.clone()
         }
     }

@@ -53,10 +53,10 @@ pub struct RunContext {
 
 impl RunContext {
     /// The same with a ledger that takes nothing more of the run once its right to delete is over.
-    pub(super) fn held_by_its_lock(&self) -> Self {
-        let held = |ledger: &Arc<Ledger>| Arc::new(ledger.held_by(self.lock.as_ref()));
+    pub(super) fn fenced(&self) -> Self {
+        let fenced = |ledger: &Arc<Ledger>| Arc::new(ledger.fenced_by(self.lock.as_ref()));
         Self {
-            ledger: self.ledger.as_ref().map(held),
+            ledger: self.ledger.as_ref().map(fenced),
             ..self.clone()
         }
     }

@@ -82,7 +82,7 @@ use scan_result::{Coverage, CoverageByPolicy};
 
 /// Walks one run.
 pub async fn run(request: &RunRequest, context: &RunContext) -> Result<RunReport, Error> {
-    let context = &context.held_by_its_lock();
+    let context = &context.fenced();
     let limits = (Instant::now() + request.budget, ClockJumpDetector::now());
     let running = running_policies(request, &context.config)?;
     clients(&running, context).iter().for_each(Client::begin_run);

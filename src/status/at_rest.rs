@@ -9,7 +9,7 @@ use super::daemon_state::DaemonState;
 use super::process_metrics::{PastRuns, waiting_plans};
 use super::recent::Recent;
 use super::snapshot::{ConfigStatus, PolicyStatus, Status, StatusProblem};
-use crate::config::{Config, PolicyEntry, Problems};
+use crate::config::{Config, PolicyEntry};
 use crate::ledger::{self, Access, Ledger, StatePlace};
 use crate::retention::{Hold, Mode, People, PolicyName, Zone};
 use crate::run::{self, DueCounts, GracePeriods};
@@ -58,18 +58,18 @@ pub fn at_rest(config: &Config, host: &str, now: DateTime<Utc>) -> Result<Status
     Ok(status)
 }
 
-/// The same where the configuration has problems: what the ledger says of every policy that ever ran. What the files hold or freeze
-/// is not known.
-pub fn beside_problems(
+/// The same where the configuration has problems, or names the state alone: what the ledger says of every policy that ever ran. What the
+/// files hold or freeze is not known.
+pub fn of_state(
     path: &Path,
-    problems: &Problems,
+    problems: Vec<String>,
     place: StatePlace,
     now: DateTime<Utc>,
 ) -> Result<Status, ledger::Error> {
     let ledger = open(place, now)?;
     let ledger = ledger.as_ref();
     let mut state = DaemonState {
-        config_problems: problems.iter().map(crate::config::Problem::one_line).collect(),
+        config_problems: problems,
         ..DaemonState::default()
     };
     let (mut view, mut policies) = (LedgerView::default(), Vec::new());
@@ -98,7 +98,7 @@ pub fn beside_problems(
             path: path.to_owned(),
             sha256: String::new(),
             loaded_at: now,
-            last_reload_ok: false,
+            last_reload_ok: state.config_problems.is_empty(),
             problems: state.config_problems.clone(),
             waiting: None,
         },

@@ -27,7 +27,7 @@ mod shared_status;
 mod snapshot;
 
 pub use alerts::{Alert, Health, alerts, health};
-pub use at_rest::{at_rest, beside_problems};
+pub use at_rest::{at_rest, of_state};
 pub use daemon_state::{DaemonState, UnreadProject};
 pub use new_state::warn_if_new;
 pub use recent::Recent;

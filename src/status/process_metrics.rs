@@ -98,7 +98,13 @@ impl PastRuns {
         let (mut running, mut cut_short) = (BTreeMap::new(), BTreeMap::new());
         for run in ledger.open_runs()? {
             let of = if run.is_running { &mut running } else { &mut cut_short };
-            of.extend(run.policies.into_iter().map(|policy| (policy, run.started_at)));
+            // One that a later run has outlived says nothing any more.
+            let is_last = |name: &PolicyName| {
+                runs.get(name)
+                    .is_none_or(|last| last.finished.started_at < run.started_at)
+            };
+            let policies = run.policies.into_iter().filter(is_last);
+            of.extend(policies.map(|policy| (policy, run.started_at)));
         }
         Ok(Self {
             runs,
@@ -119,11 +125,7 @@ impl PastRuns {
             .unread_projects
             .retain(|project, unread| !is_read(project, unread.since));
         state.unconfirmed = self.unconfirmed;
-        let is_last = |name: &PolicyName, at: &mut DateTime<Utc>| {
-            self.runs.get(name).is_none_or(|last| last.finished.started_at < *at)
-        };
         state.cut_short = self.cut_short;
-        state.cut_short.retain(is_last);
         for (name, last) in self.runs.into_iter().filter(|(name, _)| of(name)) {
             if let Some(at) = last.success.and_then(|run| run.finished_at) {
                 state.last_success.insert(name.clone(), at);

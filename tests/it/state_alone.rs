@@ -26,6 +26,10 @@ async fn people_need_the_state_alone() {
     ] {
         world.run(args).await.exits(0);
     }
+    // What runs did is known without the policies that did it.
+    let status = world.run(&["status", "--format", "json"]).await.exits(0).json();
+    assert_eq!(status["policies"][0]["policy"], "p");
+    assert_eq!(status["policies"][0]["last_run"]["result"], "success");
     for args in [&["apply"][..], &["plan"], &["check"], &["validate"], &["run"]] {
         world.run(args).await.exits(78).says("there is no policy");
     }

@@ -37,7 +37,7 @@ fn tzif(first: i32, changes: &[(i64, i32)], rule: &str) -> Vec<u8> {
         file.extend(offset.to_be_bytes());
         file.extend([0, 0]);
     }
-    file.extend(b"XXX\0\n");
+    file.extend(b"ABC\0\n");
     file.extend(rule.as_bytes());
     file.push(b'\n');
     file

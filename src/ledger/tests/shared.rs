@@ -391,7 +391,7 @@ fn who_lost_the_lease_writes_nothing_of_what_it_learned() {
     let open = state.intend([4]);
     expire();
     let lock = take().unwrap();
-    let lost = state.ledger.held_by(Some(&lock));
+    let lost = state.ledger.fenced_by(Some(&lock));
     let (policy, instance) = (PolicyName::from("p"), InstanceId::from(INSTANCE));
     let changes = |backups: std::ops::Range<usize>| {
         let mut changes = ObservedChanges::default();
@@ -436,7 +436,7 @@ fn who_lost_the_lease_writes_nothing_of_what_it_learned() {
     assert_eq!(state.ledger.head().unwrap(), known, "nothing was written");
     // What became of its own request, and of itself, is no other's to say.
     lost.record(open, noon(), None, &[(id(4), Outcome::Accepted)]).unwrap();
-    let theirs = state.ledger.held_by(Some(&other));
+    let theirs = state.ledger.fenced_by(Some(&other));
     assert_eq!(theirs.settle("run-2", noon(), &[id(1), id(4)], &[id(2)]).unwrap(), 3);
     theirs.remember_backups(&changes(0..2), noon()).unwrap();
     lost.finish_run("run-1", noon(), &[]).unwrap();
